@@ -1,0 +1,222 @@
+"""The contract between the hub and a connector, and the way a connector is found by its name.
+
+A connector is one module in `connectors/`. It imports `hub.endpoint`, `hub.message` and `hub.errors`, nothing else of the
+hub, and has no threads, retries, metrics, leases or logs of its own: those are written once, around it. On top of the
+module stands its `Options`; below it one class or both::
+
+    class Outlet(OutletBase[Options]):   # brings deliveries to a receiver
+    class Inlet(InletBase[Options]):     # takes messages from a sender
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from hub.errors import ConfigError
+from hub.message import Accepted, Delivery, Incoming, Receipt
+
+Severity = Literal["ok", "warning", "error"]
+
+
+class OptionsModel(BaseModel):
+    """Base of every connector's options: frozen, unknown keys are errors. Each field has a description of one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def _check_secret(value: str) -> str:
+    if not value.startswith(("file:", "credential:")):
+        raise ValueError("a secret is named, never written: 'file:/path' or 'credential:name'")
+    return value
+
+
+SecretRef = Annotated[str, AfterValidator(_check_secret)]
+"""Where a secret is: ``file:/path`` or ``credential:name`` (below ``$CREDENTIALS_DIRECTORY``). Read by `read_secret`."""
+
+
+def secret_path(ref: str) -> Path:
+    """The file of a `SecretRef`."""
+    kind, _, name = ref.partition(":")
+    if kind == "credential":
+        return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/drehscheibe.service")) / name
+    return Path(name)
+
+
+def read_secret(ref: str) -> str:
+    """The secret as text without the line's end. Raises `ConfigError` when the file cannot be read."""
+    path = secret_path(ref)
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError.at(path, ref, f"the secret cannot be read ({error.strerror})",
+                             "create the file with mode 0600 for the hub's user") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a connection check, in German, with the next step."""
+
+    severity: Severity
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The probe found the delivery at the receiver."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The probe knows that the receiver does not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The probe cannot know."""
+
+    why: str = ""
+
+
+ProbeResult = Done | Absent | Unknown
+Repeat = Literal["idempotent", "probe", "ask"]
+OptionsT = TypeVar("OptionsT", bound=OptionsModel)
+
+
+class OutletBase(ABC, Generic[OptionsT]):
+    """Brings deliveries to one destination. One object per destination and thread at a time; `close` may be followed by
+    another `deliver`, which connects again.
+
+    `repeat` says what a second try does at the receiver: ``idempotent`` (the same single copy), ``probe`` (`probe` knows),
+    ``ask`` (nobody can know).
+    """
+
+    repeat: ClassVar[Repeat]
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    @abstractmethod
+    def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
+        """Deliver, or raise a `hub.errors.DeliveryError`.
+
+        Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes the delivery
+        in doubt, whatever is raised, except `Temporary` and `Permanent` raised with ``certain = True`` knowledge, that is
+        after the receiver itself answered no (see `refused`).
+        """
+
+    def probe(self, delivery: Delivery) -> ProbeResult:
+        """Does the receiver have it? Never changes anything there."""
+        return Unknown("this protocol cannot be asked")
+
+    @abstractmethod
+    def check(self) -> Sequence[Finding]:
+        """Try the destination for real without leaving anything behind; one German finding per step."""
+
+    def close(self) -> None:
+        """Give back connections. Never raises."""
+
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
+
+
+def refused(error: ErrorT) -> ErrorT:
+    """Mark an error as the receiver's own clear answer: it holds even after the effect began."""
+    error.certain = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_certain(error: BaseException) -> bool:
+    """Whether the receiver itself said no (`refused`)."""
+    return bool(getattr(error, "certain", False))
+
+
+class Accept(Protocol):
+    """The hub's door. Returns only after the commit.
+
+    Raises `StoreUnavailable` (keep it and ask again later), `NotAllowed` (sender may not send this here), `Conflict`
+    (same key, other content, and `Incoming.conflict` is ``refuse``).
+    """
+
+    def __call__(self, incoming: Incoming) -> Accepted: ...
+
+
+class InletBase(ABC, Generic[OptionsT]):
+    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set and then leaves cleanly.
+
+    Nothing but `Accepted` lets an inlet acknowledge. `spool` is an existing directory on the store's file system where
+    large bodies are written while they arrive; the store takes the file over by renaming it.
+    """
+
+    def __init__(self, options: OptionsT, name: str, spool: Path, max_bytes: int) -> None:
+        self.options = options
+        self.name = name
+        self.spool = spool
+        self.max_bytes = max_bytes
+
+    @abstractmethod
+    def run(self, accept: Accept, stop: threading.Event) -> None:
+        """Serve until `stop` is set. May raise; the hub starts it again with a back-off."""
+
+    def reload(self) -> None:
+        """Take up changed certificates or files named by unchanged options. Called from another thread."""
+
+    def check(self) -> Sequence[Finding]:
+        """What `drehscheibe check` says about this inlet."""
+        return ()
+
+
+def names() -> list[str]:
+    """All connectors there are."""
+    import connectors
+
+    return sorted(module.name for module in pkgutil.iter_modules(connectors.__path__) if not module.name.startswith("_"))
+
+
+def _module(name: str) -> Any:
+    if name not in names():
+        close = get_close_matches(name, names(), 1)
+        raise ConfigError(f"connector: unknown connector {name!r}: "
+                          + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names())}"))
+    return importlib.import_module(f"connectors.{name}")
+
+
+def options_model(name: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
+    """The options of one side of a connector: ``InletOptions``/``OutletOptions`` where they differ, else ``Options``."""
+    module = _module(name)
+    if not hasattr(module, side):
+        raise ConfigError(f"connector: {name!r} has no {side.lower()}: choose another connector")
+    model: type[OptionsModel] = getattr(module, f"{side}Options", None) or module.Options
+    return model
+
+
+def outlet_class(name: str) -> type[OutletBase[Any]]:
+    """The outlet of a connector, without building it."""
+    options_model(name, "Outlet")
+    outlet: type[OutletBase[Any]] = _module(name).Outlet
+    return outlet
+
+
+def build_outlet(name: str, options: Mapping[str, Any]) -> OutletBase[Any]:
+    """The outlet of the connector `name` with validated options. Raises `ConfigError`, pydantic's `ValidationError`."""
+    return outlet_class(name)(options_model(name, "Outlet")(**options))
+
+
+def build_inlet(connector: str, options: Mapping[str, Any], *, name: str, spool: Path, max_bytes: int) -> InletBase[Any]:
+    """The inlet of a connector with validated options, called `name` in logs and metrics."""
+    model = options_model(connector, "Inlet")
+    inlet: InletBase[Any] = _module(connector).Inlet(model(**options), name, spool, max_bytes)
+    return inlet

@@ -1,0 +1,280 @@
+"""A mapping: everything the hub knows about one service (Antragsassistent), as data in one folder of `mappings/`.
+
+``mapping.toml`` names the versions of the form and, for each, the field table, the schema, the rules and the renderings::
+
+    service = "hundesteuer"
+    title = "Anmeldung zur Hundesteuer"
+    category = "einfach"
+
+    [[version]]
+    name = "v1"                         # its folder, and its name in logs and digests
+    forms = ["HundesteuerAnmeldung"]    # names inside the form id; empty: any
+    versions = ">=1.0,<2.0"             # form versions, compared as numbers
+    valid_from = 2024-01-01             # by the day of acceptance in Europe/Berlin, half open
+    subject = "Anmeldung zur Hundesteuer"
+    fields = "fields.toml"              # paths are relative to the version's folder
+    schema = "fields.xsd"
+    rules = "rules.sch"
+
+    [version.renderings.xml]
+    role = "xml"
+    stylesheet = "fachverfahren.xsl"
+    file = "hundesteuer.xml"
+    media_type = "application/xml"
+
+A daemon never reads the folder an operator edits: it takes a `Snapshot`, named by its digest, at start and at reload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hub.errors import ConfigError
+
+_COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
+
+
+def version_key(text: str) -> tuple[int, ...]:
+    """A form version as numbers, so that 1.10 > 1.9 and 1.0 == 1. Raises ValueError when it is none."""
+    numbers = [int(number) for number in text.removeprefix("v").split(".")]
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def version_in(version: str | None, span: str) -> bool:
+    """Whether a form version lies in a range such as ``>=1.0,<2.0``; ``*`` takes every version, also none."""
+    if span.strip() == "*":
+        return True
+    if version is None:
+        return False
+    try:
+        key = version_key(version)
+    except ValueError:
+        return False
+    tests = {"=="  : lambda a, b: a == b, ">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b,
+             ">": lambda a, b: a > b, "<": lambda a, b: a < b}
+    for term in span.split(","):
+        match = _COMPARISON.match(term.strip())
+        if match is None or not tests[match[1]](key, version_key(match[2])):
+            return False
+    return True
+
+
+def _check_span(span: str) -> str:
+    if span.strip() != "*":
+        for term in span.split(","):
+            if not _COMPARISON.match(term.strip()):
+                raise ValueError(f"{term.strip()!r} is no comparison of versions such as '>=1.0' (joined by commas), or '*'")
+    return span
+
+
+VersionSpan = Annotated[str, AfterValidator(_check_span)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice", "choices", "file",
+                    "files", "json"]
+
+
+class FieldRow(_Model):
+    """One field of the form: where it is, what type its text has, how a clerk reads it."""
+
+    group: str
+    id: str
+    type: FieldType = "text"
+    label: str
+    values: str | None = Field(None, description="name of the value list, for choice and choices")
+
+
+class GroupRow(_Model):
+    """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur several times."""
+
+    id: str
+    title: str
+    instances: bool = False
+
+
+class FieldTable(_Model):
+    """The form's fields, in reading order, and its value lists (technical value to label)."""
+
+    group: tuple[GroupRow, ...] = ()
+    field: tuple[FieldRow, ...] = ()
+    values: Mapping[str, Mapping[str, str]] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FieldTable:
+        groups = {group.id for group in self.group}
+        seen: set[tuple[str, str]] = set()
+        for row in self.field:
+            if row.group not in groups:
+                raise ValueError(f"field {row.group}:{row.id} is in no [[group]]")
+            if (row.group, row.id) in seen:
+                raise ValueError(f"field {row.group}:{row.id} stands twice")
+            seen.add((row.group, row.id))
+            if row.type in ("choice", "choices") and row.values not in self.values:
+                raise ValueError(f"field {row.group}:{row.id} needs a value list; [values.{row.values}] is missing")
+        return self
+
+    @cached_property
+    def rows(self) -> Mapping[tuple[str, str], FieldRow]:
+        """By (group, field)."""
+        return {(row.group, row.id): row for row in self.field}
+
+
+class SchemaSet(_Model):
+    """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
+
+    set: str
+    version: str
+    entry: str
+
+
+class Rendering(_Model):
+    """One output of the mapping.
+
+    ``stylesheet`` makes XML, HTML, text or CSV by XSLT (its own ``version`` chooses the engine). ``pdf`` with a stylesheet
+    makes HTML that WeasyPrint prints; with ``applicant_pdf`` the PDF of the envelope is taken where there is one.
+    """
+
+    role: Literal["text", "html", "pdf", "xml", "csv", "json"]
+    stylesheet: str | None = None
+    file: str = Field(description="name of the file at the receiver")
+    media_type: str
+    encoding: str = "utf-8"
+    applicant_pdf: bool = False
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Rendering:
+        if self.stylesheet is None and not self.applicant_pdf:
+            raise ValueError("a rendering needs a stylesheet, or applicant_pdf = true")
+        if self.applicant_pdf and self.role != "pdf":
+            raise ValueError("applicant_pdf goes with role = \"pdf\"")
+        return self
+
+
+class MappingVersion(_Model):
+    """One version of the form with its own schema, rules and stylesheets."""
+
+    name: str
+    forms: tuple[str, ...] = ()
+    versions: VersionSpan = "*"
+    valid_from: date | None = None
+    valid_until: date | None = None
+    subject: str
+    fields: str | None = None
+    schema_: str | None = Field(None, alias="schema")
+    schema_set: SchemaSet | None = None
+    rules: str | None = None
+    xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
+    renderings: Mapping[str, Rendering] = {}
+
+
+class MappingFile(_Model):
+    """``mapping.toml``."""
+
+    service: str
+    title: str
+    category: Literal["einfach", "mittel", "komplex"]
+    leistung: str | None = Field(None, description="Leistungsschlüssel (LeiKa), 14 digits")
+    version: tuple[MappingVersion, ...]
+
+
+def problems_of(file: Path | str, error: ValidationError) -> list[str]:
+    """pydantic's complaints as lines ``file: key: what is wrong: what to do``."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(step) for step in item["loc"]) or "(file)"
+        remedy = "remove it or correct its spelling" if item["type"] == "extra_forbidden" else "correct the value"
+        what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        lines.append(f"{file}: {key}: {what}: {remedy}")
+    return lines
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file. Raises `ConfigError` with file and line."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "create it or mend its rights") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError.at(file, "(file)", f"is no TOML ({error})", "mend that line") from error
+
+
+def load_mapping(folder: Path) -> MappingFile:
+    """``mapping.toml`` of a service's folder, with every file it names present. Raises `ConfigError`."""
+    file = folder / "mapping.toml"
+    try:
+        mapping = MappingFile(**read_toml(file))
+    except ValidationError as error:
+        raise ConfigError(problems_of(file, error)) from error
+    problems = []
+    if mapping.service != folder.name and len(folder.name) != 64:
+        problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same name")
+    for version in mapping.version:
+        named = [version.fields, version.schema_, version.rules, *(r.stylesheet for r in version.renderings.values())]
+        for name in named:
+            if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
+                problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
+    if problems:
+        raise ConfigError(problems)
+    return mapping
+
+
+def load_fields(file: Path) -> FieldTable:
+    """The field table. Raises `ConfigError`."""
+    try:
+        return FieldTable(**read_toml(file))
+    except ValidationError as error:
+        raise ConfigError(problems_of(file, error)) from error
+
+
+def tree_digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of all files below a folder (examples apart), as hex."""
+    digest = hashlib.sha256()
+    for file in _files(folder):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return sorted(file for file in folder.rglob("*")
+                  if file.is_file() and not file.is_symlink() and "examples" not in file.relative_to(folder).parts)
+
+
+def snapshot(folder: Path, into: Path) -> Path:
+    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only."""
+    digest = tree_digest(folder)
+    target = into / digest
+    if not target.is_dir():
+        into.mkdir(parents=True, exist_ok=True)
+        temporary = into / f".{digest}.{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        for file in _files(folder):
+            copy = temporary / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        temporary.mkdir(exist_ok=True)
+        try:
+            temporary.rename(target)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not target.is_dir():
+                raise
+    return target

@@ -1,0 +1,302 @@
+"""The records that walk through the house: what came in, what is stored, what goes out, what came back.
+
+All are frozen. A body is never part of a record: it is a `Path`, a few bytes, or a reference to a blob.
+Words: *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim Check, Idempotent Receiver, Correlation Identifier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+from zoneinfo import ZoneInfo
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
+
+
+class MessageState(StrEnum):
+    """Every accepted message is in exactly one of these; their counts add up to the messages accepted."""
+
+    RECEIVED = "received"
+    ROUTED = "routed"
+    DEFERRED = "deferred"
+    PARKED = "parked"
+    COMPLETED = "completed"
+    DISCARDED = "discarded"
+
+
+class DeliveryState(StrEnum):
+    """Every delivery is in exactly one of these; their counts add up to the deliveries created."""
+
+    DUE = "due"
+    DELIVERING = "delivering"
+    IN_DOUBT = "in_doubt"
+    DONE = "done"
+    PARKED = "parked"
+    DISCARDED = "discarded"
+
+
+class Reason(StrEnum):
+    """Why something is parked: a bounded set, fit for a metric label."""
+
+    UNREADABLE = "unreadable"  # the transfer's framing, or no XML, no JSON
+    DOCTYPE = "doctype"
+    LIMIT = "limit"  # too many bytes, elements, levels, attributes
+    UNKNOWN_FORM = "unknown-form"  # readable, but none of the shapes the hub knows
+    UNKNOWN_MUNICIPALITY = "unknown-municipality"
+    UNKNOWN_SERVICE = "unknown-service"
+    NO_ROUTE = "no-route"
+    SEVERAL_ROUTES = "several-routes"
+    INVALID = "invalid"  # schema or rules
+    CONFLICT = "conflict"  # same duplicate key, other content
+    CONFIGURATION = "configuration"  # stylesheet, schema set or renderer is broken or missing
+    RUNAWAY = "runaway"  # the worker overran its limits or died, three times, alone
+    PERMANENT = "permanent"  # the receiver refused
+    EXPIRED = "expired"  # the retry policy gave up
+    IN_DOUBT = "in-doubt"  # nobody but a person can know
+    MISCONFIGURED = "misconfigured"  # the destination must be mended first
+    DAMAGED = "damaged"  # a stored body does not have its digest any more
+
+
+def new_message_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7) as text: sorts by time of creation."""
+    millis = time.time_ns() // 1_000_000
+    value = (millis << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return str(uuid.UUID(int=value))
+
+
+def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
+    """The stable name of one delivery; only "send again as new" raises the generation."""
+    return str(uuid.uuid5(DELIVERY_NAMESPACE, f"{message_id}/{recipient}/{generation}"))
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingPart:
+    """One body as the sender framed it. `content` is a spooled file (which the store takes over) or a few bytes."""
+
+    name: str
+    media_type: str
+    content: bytes | Path
+    size: int
+    sha256: str
+    filename: str | None = None
+
+    @classmethod
+    def of(cls, content: bytes, name: str = "application", media_type: str = "application/xml",
+           filename: str | None = None) -> IncomingPart:
+        """A part from bytes in memory."""
+        return cls(name, media_type, content, len(content), hashlib.sha256(content).hexdigest(), filename)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What an inlet hands to `accept`.
+
+    `sender` is the configured name of the recognised sender. `key` is its Idempotency-Key or AMQP message id.
+    `unreadable` is set when even the framing could not be read: the message is stored as it came and parked.
+    `conflict` says what same key with other content does: HTTPS refuses (409), AMQP and folders park.
+    """
+
+    inlet: str
+    sender: str
+    ags: str
+    service: str
+    parts: tuple[IncomingPart, ...]
+    test: bool = False
+    key: str | None = None
+    case: str | None = None
+    correlation: str | None = None
+    reply_to: str | None = None
+    unreadable: str | None = None
+    conflict: Literal["refuse", "park"] = "park"
+
+    def content_digest(self) -> str:
+        """SHA-256 over each part's name, type and bytes (by their own digest), in order."""
+        parts = [[part.name, part.media_type, part.size, part.sha256] for part in self.parts]
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+    def duplicate_key(self) -> str:
+        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content)."""
+        identity = ["key", self.key] if self.key else ["content", self.content_digest()]
+        key = json.dumps([self.sender, self.ags, self.service, self.test, *identity], ensure_ascii=False)
+        return hashlib.sha256(key.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer OK: on disk. `duplicate` means that it was there before and nothing new was stored."""
+
+    id: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A body of a message in the store. `role` is ``received`` (as it came) or ``attachment`` (taken out of it)."""
+
+    no: int
+    role: Literal["received", "attachment"]
+    name: str
+    filename: str | None
+    media_type: str
+    size: int
+    sha256: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as the pipeline and the operator see it."""
+
+    id: str
+    tenant: str
+    ags: str
+    service: str
+    sender: str
+    inlet: str
+    test: bool
+    state: MessageState
+    received_at: datetime
+    accepted_day: date
+    case: str | None = None
+    reason: str | None = None
+    reason_text: str | None = None
+    form_id: str | None = None
+    form_version: str | None = None
+    deaths: int = 0
+    parts: tuple[StoredPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPart:
+    """One body of a delivery, by reference.
+
+    `role` says what it is for, whatever the connector: ``text`` and ``html`` (a mail's body), ``pdf``, ``xml``, ``csv``,
+    ``json`` (renderings), ``original`` (as received), ``attachment`` (a citizen's upload).
+    """
+
+    role: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The rendered body of a delivery, free of any protocol and of secrets.
+
+    The connector builds the wire bytes from it deterministically: the same manifest gives the same bytes on every try.
+    `name_parts` are safe building blocks for file names (see `safe_name`).
+    """
+
+    subject: str
+    name_parts: Mapping[str, str] = field(default_factory=dict)
+    path: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[ManifestPart, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """The inverse of `to_json`."""
+        return cls(**{**data, "parts": tuple(ManifestPart(**part) for part in data["parts"])})
+
+    def of_role(self, *roles: str) -> tuple[ManifestPart, ...]:
+        """The parts with one of these roles, in the manifest's order."""
+        return tuple(part for part in self.parts if part.role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery as an outlet sees it.
+
+    `created_at` never changes between tries, so it serves as the date of mails and archives. `repeat_marked` is set when
+    an earlier try may have arrived and the destination asked for a marked repetition.
+    """
+
+    id: str
+    message_id: str
+    tenant: str
+    ags: str
+    service: str
+    recipient: str
+    destination: str
+    attempt: int
+    test: bool
+    created_at: datetime
+    manifest: Manifest
+    open_blob: Callable[[str], BinaryIO]
+    repeat_marked: bool = False
+    case: str | None = None
+
+    def open(self, part: ManifestPart) -> BinaryIO:
+        """The part's bytes, checked against its digest; raises `hub.errors.Permanent` when they are damaged."""
+        return self.open_blob(part.blob)
+
+    def read(self, part: ManifestPart) -> bytes:
+        """The part's bytes at once."""
+        with self.open(part) as file:
+            return file.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the receiver said. `reference` is where it is now: a path, a mailbox, a number; no personal data."""
+
+    reference: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS"})
+_WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """A file name that is harmless on every file system: ASCII letters, digits, ``. _ -``; never hidden, never a path.
+
+    The extension survives the cut to `limit` characters.
+    """
+    text = text.replace("\\", "/").rsplit("/", 1)[-1].translate(_UMLAUTS)
+    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).strip("._- ")
+    stem, dot, extension = clean.rpartition(".")
+    if not dot or len(extension) > 10:
+        stem, extension = clean, ""
+    stem = stem[: max(1, limit - len(extension) - 1)].rstrip("._- ") or "datei"
+    if stem.lower() in _WINDOWS_DEVICES:
+        stem = f"_{stem}"
+    return f"{stem}.{extension}" if extension else stem
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Safe names in the same order, with ``-2``, ``-3`` … where two would be the same on any file system."""
+    seen: set[str] = set()
+    result = []
+    for name in names:
+        safe = safe_name(name)
+        stem, dot, extension = safe.rpartition(".")
+        if not dot:
+            stem, extension = safe, ""
+        candidate, count = safe, 1
+        while candidate.lower() in seen:
+            count += 1
+            candidate = f"{stem}-{count}.{extension}" if extension else f"{stem}-{count}"
+        seen.add(candidate.lower())
+        result.append(candidate)
+    return result
