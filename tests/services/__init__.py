@@ -1,0 +1,67 @@
+"""Real services for tests, from Debian's packages, each started on loopback with data of its own.
+
+A missing service skips its tests at a newcomer's desk, with the reason, and fails them in CI (``CI=true``).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+SBIN = "/usr/sbin:/sbin:/usr/lib/rabbitmq/bin:/usr/lib/postfix/sbin"
+
+
+def missing(what: str, remedy: str) -> NoReturn:
+    """Skip at a desk, fail in CI."""
+    text = f"{what} is missing: {remedy}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+def need(binary: str, package: str) -> str:
+    """The path of a program, or the test is skipped (failed in CI)."""
+    path = shutil.which(binary, path=f"{os.environ.get('PATH', '')}:{SBIN}")
+    if path is None:
+        missing(binary, f"apt-get install {package}")
+    return path
+
+
+def standards() -> Path:
+    """The folder of real schemas and messages, or the test is skipped (failed in CI)."""
+    place = Path(os.environ.get("DREHSCHEIBE_STANDARDS", Path(__file__).parents[3] / "shared" / "standards"))
+    if not place.is_dir():
+        missing("the folder of standards", "set DREHSCHEIBE_STANDARDS")
+    return place
+
+
+def free_port() -> int:
+    """A port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Wait for a condition; fail the test by name when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s in vain for: {what}", pytrace=False)
+        time.sleep(0.02)
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens on this port of loopback."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
+            return True
+    except OSError:
+        return False
