@@ -114,11 +114,11 @@ class OutletBase(ABC, Generic[OptionsT]):
         """Deliver, or raise a `hub.errors.DeliveryError`.
 
         Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes the delivery
-        in doubt, whatever is raised, except `Temporary` and `Permanent` raised with ``certain = True`` knowledge, that is
-        after the receiver itself answered no (see `refused`).
+        in doubt, whatever is raised, except an error marked by `refused`: the
+        receiver's own clear no.
         """
 
-    def probe(self, delivery: Delivery) -> ProbeResult:
+    def probe(self, delivery: Delivery) -> ProbeResult:  # noqa: ARG002
         """Does the receiver have it? Never changes anything there."""
         return Unknown("this protocol cannot be asked")
 
