@@ -39,7 +39,7 @@ def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
             importlib.import_module("weasyprint")
             yield "pdf", Finding("ok", "WeasyPrint ist bereit")
         except (ImportError, OSError):
-            yield "pdf", Finding("warning", "PDF können nicht erzeugt werden (libpango fehlt); nur das PDF des Antragstellers geht",
+            yield "pdf", Finding("warning", "libpango fehlt: nur das PDF des Antragstellers geht, keines wird erzeugt",
                                  "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0")
 
 

@@ -95,7 +95,8 @@ reason_option = click.option("--reason", required=True, help=_("Why (stands in t
 @click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof."),
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", "-c", "file", type=click.Path(path_type=Path, dir_okay=False), envvar="DREHSCHEIBE_CONFIG",
-              default=_default_config, show_default="etc/hub.toml, /etc/drehscheibe/hub.toml", help=_("The configuration (hub.toml)."))
+              default=_default_config, show_default="etc/hub.toml, /etc/drehscheibe/hub.toml",
+              help=_("The configuration (hub.toml)."))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help=_("Set one value for this call, e.g. status.port=9465; may be repeated."))
 @click.version_option(__version__, prog_name="drehscheibe")
@@ -292,7 +293,8 @@ def mapping() -> None:
 @_command(mapping, "test", "Run the examples of all mappings, or of one; shows a readable difference.")
 @click.argument("service", required=False)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--update", is_flag=True, help=_("Write the expected outputs anew (then review the difference in version control)."))
+@click.option("--update", is_flag=True,
+              help=_("Write the expected outputs anew (then review the difference in version control)."))
 @json_option
 @click.pass_obj
 def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool, as_json: bool) -> None:

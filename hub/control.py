@@ -15,7 +15,7 @@ import struct
 import threading
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -63,20 +63,19 @@ class _Handler(socketserver.StreamRequestHandler):
         credentials = self.request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, uid, _ = struct.unpack("3i", credentials)
         try:
-            if uid not in (0, os.getuid()):
-                raise HubError("Nur der Benutzer der Drehscheibe und root dürfen das.")
-            line = self.rfile.readline(_LIMIT)
-            answer = {"ok": self._do(json.loads(line), _user(uid))}
+            answer = self._answer(uid)
         except (HubError, ValueError, TypeError) as error:
             answer = {"error": str(error)}
         except OSError:
             return
         self.wfile.write(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
 
-    def _do(self, request: dict[str, Any], who: str) -> Any:
+    def _answer(self, uid: int) -> dict[str, Any]:
+        if uid not in (0, os.getuid()):
+            return {"error": "Nur der Benutzer der Drehscheibe und root dürfen das."}
+        request = json.loads(self.rfile.readline(_LIMIT))
         verb, arguments = str(request.get("do")), dict(request.get("with") or {})
-        assert isinstance(self.server, _Server)
-        return perform(self.server.operator, verb, arguments, who)
+        return {"ok": perform(cast("_Server", self.server).operator, verb, arguments, _user(uid))}
 
 
 def perform(operator: Operator, verb: str, arguments: dict[str, Any], who: str) -> Any:

@@ -197,11 +197,10 @@ class Deliverer:
     def _work(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> int:
         settings = self._configuration().settings.deliver
         claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
-        if claimed and destination is None:
+        if destination is None:
             self._store.settle([self._unknown_destination(item, key) for item in claimed])
             return len(claimed)
         for index, item in enumerate(claimed):
-            assert destination is not None
             if self._stop.is_set() or circuit.open(self._now()):
                 due = max(self._now(), circuit.resting_until or self._now())
                 self._store.settle([_unchanged(rest, due) for rest in claimed[index:]])

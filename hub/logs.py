@@ -39,7 +39,8 @@ def setup(level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("hub").setLevel(level)
-    structlog.configure(processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    wrap = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+    structlog.configure(processors=[structlog.stdlib.filter_by_level, *shared, wrap],
                         logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger,
                         cache_logger_on_first_use=True)
 
@@ -76,7 +77,8 @@ class _Journal(logging.Handler):
         datagram = b""
         for key, value in json.loads(self.format(record)).items():
             text = str(value).encode()
-            datagram += (key.encode() + (b"=" + text if b"\n" not in text else b"\n" + struct.pack("<Q", len(text)) + text) + b"\n")
+            framed = b"\n" + struct.pack("<Q", len(text)) + text if b"\n" in text else b"=" + text
+            datagram += key.encode() + framed + b"\n"
         try:
             self._socket.sendto(datagram, JOURNAL)
         except OSError:

@@ -141,9 +141,7 @@ class Operator:
 
     def _message(self, id: str) -> StoredMessage:
         kind, found = self._find(id)
-        message = self._store.get_message(found if kind == "message" else self._store.message_of(found))
-        assert message is not None
-        return message
+        return self._store.get_message(found if kind == "message" else self._store.message_of(found))
 
     def _find(self, id: str) -> tuple[str, str]:
         found = self._store.find_id(id)

@@ -25,7 +25,7 @@ class StatusServer:
 
     def __init__(self, host: str, port: int, metrics: Metrics, operator: Operator, alive: Callable[[], list[str]],
                  ready: Callable[[], list[str]]) -> None:
-        def page(request: Request) -> Response:
+        def page(_: Request) -> Response:
             return JSONResponse({**operator.status(), "queue": operator.queue()})
 
         def message(request: Request) -> Response:
