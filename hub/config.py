@@ -409,7 +409,7 @@ class _Loader:
                     f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
                 self.problems.append(helped.replace(f"{key}: ", f"{key}.", 1))
             return None
-        dumped: Mapping[str, Any] = options.model_dump()
+        dumped: Mapping[str, Any] = options.model_dump(by_alias=True)
         return dumped
 
     def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
