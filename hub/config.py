@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from hub import endpoint
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
-from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, version_in
+from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
 from hub.retry import Duration, RetryPolicy
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -259,10 +259,11 @@ class Configuration:
         return _rules(self, ags, service)
 
     def __hash__(self) -> int:
-        return hash(self.digest)
+        return hash((self.digest, len(self.snapshots)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Configuration) and (other.digest, other.file) == (self.digest, self.file)
+        return (isinstance(other, Configuration)
+                and (other.digest, other.file, other.snapshots) == (self.digest, self.file, self.snapshots))
 
 
 @lru_cache(maxsize=4096)
@@ -340,7 +341,7 @@ class _Loader:
             hub_data["hub"] = self._resolved(HubSection, section)
         settings = self._model(HubFile, hub_data, self.file)
         defaults = self._model(DefaultsFile, defaults_data, defaults_file)
-        if settings is None or defaults is None:
+        if settings is None or defaults is None or self._model(Policy, defaults.policy, defaults_file) is None:
             raise ConfigError(self.problems)
         senders = {sender.name: sender for sender in settings.sender}
         if len(senders) < len(settings.sender):
@@ -442,7 +443,7 @@ class _Loader:
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue
-            self.digest.update(f"{place.name}\0".encode() + (place / "mapping.toml").read_bytes())
+            self.digest.update(f"{place.name}\0{tree_digest(place)}\0".encode())
             try:
                 mappings[place.name] = load_mapping(place)
             except ConfigError as error:
@@ -494,6 +495,8 @@ class _Loader:
         for service, rows in routes.items():
             self._check_routes(file, row, service, rows, mappings, destinations)
         folder = file.with_suffix("")
+        if folder.is_dir():
+            self.digest.update(tree_digest(folder).encode())
         town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
         self._check_stylesheets(town)
         return town

@@ -103,7 +103,7 @@ class TestFolder:
 
     def test_an_empty_folder_of_that_name_is_not_swallowed(self, receiver: Drop) -> None:
         """rename(2) alone would replace it without a word."""
-        effect = Effect(lambda: (receiver.root / NAME).mkdir())
+        effect = Effect((receiver.root / NAME).mkdir)
         with pytest.raises(Temporary):
             receiver.outlet().deliver(make_delivery(), effect)
         assert list((receiver.root / NAME).iterdir()) == []
