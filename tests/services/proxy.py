@@ -45,6 +45,13 @@ class Proxy:
         """What the client says still arrives; at the next answer the client's connection is reset."""
         self.cut_answers = True
 
+    def drop(self) -> None:
+        """Reset every open connection; new ones are welcome."""
+        with self._lock:
+            for side in self._open:
+                self._reset(side)
+            self._open.clear()
+
     def cut_after(self, count: int) -> None:
         """Reset after so many more bytes from the client."""
         self.client_bytes_left = count
