@@ -129,15 +129,14 @@ class HubProcess:
         found: dict[str, dict[str, Any]] = {}
 
         def all_settled() -> bool:
-            for id in ids:
-                if id not in found:
-                    message = self.show(id)
-                    if message["state"] in ("completed", "parked", "discarded"):
-                        found[id] = message
+            for message_id in set(ids) - set(found):
+                message = self.show(message_id)
+                if message["state"] in ("completed", "parked", "discarded"):
+                    found[message_id] = message
             return len(found) == len(set(ids))
 
         wait_until(all_settled, f"{len(ids)} messages to be settled ({self.log})", seconds)
-        return [found[id] for id in ids]
+        return [found[message_id] for message_id in ids]
 
     def metric(self, name: str) -> dict[str, float]:
         """All series of a metric, by their labels as text."""
