@@ -103,7 +103,8 @@ class LedgerCollector:
         outcomes = CounterMetricFamily("drehscheibe_outcomes", "Outcomes of tries and of messages.",
                                        labels=("service", "destination", "outcome"))
         duplicates = CounterMetricFamily("drehscheibe_duplicates", "Messages recognised as repeated.", labels=("service",))
-        for row in self._store.tallies():
+        known = self._configuration().mappings
+        for row in self._tallies(known):
             if row.kind == "message_accepted":
                 accepted.add_metric((row.service,), row.count)
             elif row.kind == "message_state":

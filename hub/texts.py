@@ -37,7 +37,6 @@ GERMAN = {
         "Jedes Ziel wirklich ansprechen (hinterlässt dort nichts).",
     "Send one application through the HTTPS inlet, as Amt24 would.":
         "Einen Antrag durch den HTTPS-Eingang schicken, wie es Amt24 täte.",
-    "Files to attach; may be repeated.": "Anlagen; mehrfach möglich.",
     "What waits, by destination, with the age of the oldest.": "Was wartet, je Ziel, mit dem Alter des Ältesten.",
     "The newest messages.": "Die neuesten Nachrichten.",
     "Only this state.": "Nur dieser Zustand.",
