@@ -17,14 +17,14 @@ from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from hub import endpoint
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
-from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, version_in
+from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
 from hub.retry import Duration, RetryPolicy
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -259,10 +259,11 @@ class Configuration:
         return _rules(self, ags, service)
 
     def __hash__(self) -> int:
-        return hash(self.digest)
+        return hash((self.digest, len(self.snapshots)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Configuration) and (other.digest, other.file) == (self.digest, self.file)
+        return (isinstance(other, Configuration)
+                and (other.digest, other.file, other.snapshots) == (self.digest, self.file, self.snapshots))
 
 
 @lru_cache(maxsize=4096)
@@ -335,11 +336,13 @@ class _Loader:
         defaults_data = self._read(defaults_file) if defaults_file.is_file() else {}
         for override in self.overrides:
             self._override(hub_data, defaults_data, override)
+        if isinstance(hub_data.setdefault("hub", {}), dict):
+            section = {"municipalities": "municipalities", **hub_data["hub"]}
+            hub_data["hub"] = self._resolved(HubSection, section)
         settings = self._model(HubFile, hub_data, self.file)
         defaults = self._model(DefaultsFile, defaults_data, defaults_file)
-        if settings is None or defaults is None:
+        if settings is None or defaults is None or self._model(Policy, defaults.policy, defaults_file) is None:
             raise ConfigError(self.problems)
-        settings = settings.model_copy(update={"hub": HubSection(**self._absolute(dict(settings.hub)))})
         senders = {sender.name: sender for sender in settings.sender}
         if len(senders) < len(settings.sender):
             self.problems.append(f"{self.file}: sender: a name stands twice: give each sender its own name")
@@ -390,17 +393,6 @@ class _Loader:
                 self.problems.append(f"{line.rpartition(': ')[0]}: {suggest(wrong, known)}" if guess else line)
             return None
 
-    def _absolute(self, value: Any) -> Any:
-        if isinstance(value, Path):
-            return self.base / value
-        if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
-            return f"file:{self.base / value.removeprefix('file:')}"
-        if isinstance(value, Mapping):
-            return {key: self._absolute(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(self._absolute(item) for item in value)
-        return value
-
     def _options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
                  key: str) -> Mapping[str, Any] | None:
         try:
@@ -409,7 +401,7 @@ class _Loader:
             self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
             return None
         try:
-            options = model(**data)
+            options = model(**self._resolved(model, data))
         except ValidationError as error:
             for line, item in zip(problems_of(f"{file}: {key}", error),
                                   error.errors(include_url=False, include_input=False), strict=True):
@@ -418,8 +410,24 @@ class _Loader:
                     f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
                 self.problems.append(helped.replace(f"{key}: ", f"{key}.", 1))
             return None
-        absolute: Mapping[str, Any] = self._absolute(options.model_dump())
-        return absolute
+        dumped: Mapping[str, Any] = options.model_dump(by_alias=True)
+        return dumped
+
+    def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
+        """The same data with its relative paths made absolute, before the model judges them."""
+        return {key: self._resolve(model.model_fields[key].annotation, value) if key in model.model_fields else value
+                for key, value in data.items()}
+
+    def _resolve(self, kind: Any, value: Any) -> Any:
+        kinds = [kind, *get_args(kind)]
+        inner = [item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)]
+        if isinstance(value, list | tuple):
+            return [self._resolve(kind, item) for item in value]
+        if isinstance(value, Mapping):
+            return self._resolved(inner[0], value) if inner else dict(value)
+        if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
+            return f"file:{self.base / value.removeprefix('file:')}"
+        return str(self.base / value) if Path in kinds and isinstance(value, str) else value
 
     def _inlet(self, name: str, row: Mapping[str, Any]) -> Inlet | None:
         data = dict(row)
@@ -435,7 +443,7 @@ class _Loader:
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue
-            self.digest.update(f"{place.name}\0".encode() + (place / "mapping.toml").read_bytes())
+            self.digest.update(f"{place.name}\0{tree_digest(place)}\0".encode())
             try:
                 mappings[place.name] = load_mapping(place)
             except ConfigError as error:
@@ -487,6 +495,8 @@ class _Loader:
         for service, rows in routes.items():
             self._check_routes(file, row, service, rows, mappings, destinations)
         folder = file.with_suffix("")
+        if folder.is_dir():
+            self.digest.update(tree_digest(folder).encode())
         town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
         self._check_stylesheets(town)
         return town

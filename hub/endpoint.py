@@ -171,6 +171,10 @@ class InletBase(ABC, Generic[OptionsT]):
     def run(self, accept: Accept, stop: threading.Event) -> None:
         """Serve until `stop` is set. May raise; the hub starts it again with a back-off."""
 
+    def ready(self) -> bool:
+        """Whether it takes messages now: it listens, is connected, sees its folder."""
+        return True
+
     def reload(self) -> None:
         """Take up changed certificates or files named by unchanged options. Called from another thread."""
 

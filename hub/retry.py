@@ -54,9 +54,9 @@ class RetryPolicy(BaseModel):
         """
         if age >= self.give_up_after:
             return None
-        # the exponent is bounded before it is used: 2.0 ** 5000 raises
-        wait = min(self.first * self.factor ** min(max(attempts, 1) - 1, 64), self.longest)
-        wait *= 1 + self.spread * (2 * dice - 1)
+        # the exponent is bounded before it is used, and seconds are used instead of timedeltas: both overflow
+        seconds = self.first.total_seconds() * self.factor ** min(max(attempts, 1) - 1, 64)
+        wait = timedelta(seconds=min(seconds, self.longest.total_seconds()) * (1 + self.spread * (2 * dice - 1)))
         if asked is not None:
             wait = max(wait, timedelta(seconds=min(asked, 86400.0)))
         return wait

@@ -1,0 +1,185 @@
+"""What an operator can ask and do, each as plain data: the one implementation behind command line, socket and console.
+
+Every change names the person and, where it is final, a reason; it stands in the message's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hub.errors import HubError
+from hub.message import DeliveryState, MessageState
+
+if TYPE_CHECKING:
+    from hub.deliver import Deliverer
+    from hub.message import StoredMessage
+    from hub.store import DeliveryRow, Store
+
+
+class NotFound(HubError):
+    """No message or delivery has this id."""
+
+
+class Operator:
+    """Verbs for people, on an open store; beside a running hub it also wakes what must go on."""
+
+    READING = frozenset({"show", "why", "queue", "messages", "status"})
+    CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload"})
+
+    def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
+                 reload: Callable[[], list[str]] | None = None) -> None:
+        self._store = store
+        self._deliverer = deliverer
+        self._wake = wake
+        self._reload = reload
+
+    def show(self, id: str) -> dict[str, Any]:
+        """One message with its parts, deliveries and history."""
+        message = self._message(id)
+        return {**_message(message),
+                "parts": [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
+                           "sha256": part.sha256} for part in message.parts],
+                "deliveries": [_delivery(row) for row in self._store.deliveries_of(message.id)],
+                "events": [{"at": _time(event.at), "kind": event.kind, "delivery": event.delivery_id, "detail": event.detail}
+                           for event in self._store.events_of(message.id)]}
+
+    def why(self, id: str) -> dict[str, Any]:
+        """Why a message is where it is, and what to do next, in German."""
+        message = self._message(id)
+        rows = self._store.deliveries_of(message.id)
+        lines, steps = [_MESSAGE_TEXT[message.state]], []
+        if message.reason:
+            lines.append(f"Grund: {message.reason}: {message.reason_text}")
+        trace = [line for event in self._store.events_of(message.id) for line in (event.detail or {}).get("trace", [])]
+        if message.state is MessageState.PARKED:
+            steps += [f"Ursache beheben, dann: drehscheibe replay {message.id}",
+                      f"oder endgültig verwerfen: drehscheibe discard {message.id} --reason …"]
+        for row in rows:
+            lines.append(f"Zustellung an {row.destination} ({row.recipient}): {_DELIVERY_TEXT[row.state]}"
+                         + (f", Versuch {row.attempts}" if row.attempts else "") + (f": {row.text}" if row.text else ""))
+            circuit = self._deliverer.circuits().get(row.destination) if self._deliverer else None
+            if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
+                lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
+            if row.state is DeliveryState.PARKED:
+                steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
+                          f"oder: drehscheibe confirm {row.id} --reason … (ist angekommen), "
+                          f"drehscheibe discard {row.id} --reason … (wird nicht mehr gebraucht)"]
+        return {"id": message.id, "state": message.state, "lines": lines, "trace": trace, "next": steps}
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What waits, by destination: counts by state, age of the oldest, whether it rests."""
+        now = datetime.now(UTC)
+        circuits = self._deliverer.circuits() if self._deliverer else {}
+        result = []
+        for row in self._store.queue():
+            circuit = circuits.get(row.destination)
+            result.append({"destination": row.destination, **{state: row.counts.get(state, 0) for state in (
+                DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.PARKED)},
+                "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
+                "resting_until": _time(circuit.resting_until) if circuit and circuit.open(now) else None,
+                "why": circuit.why if circuit and circuit.open(now) else None})
+        return result
+
+    def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
+                 limit: int = 50) -> list[dict[str, Any]]:
+        """The newest messages, by state, AGS, service."""
+        wanted = MessageState(state) if state else None
+        return [_message(message) for message in self._store.find_messages(state=wanted, ags=ags, service=service,
+                                                                           limit=min(limit, 10_000))]
+
+    def status(self) -> dict[str, Any]:
+        """The two balances and the oldest undelivered message."""
+        messages, deliveries = self._store.balances()
+        return {"messages": {"accepted": messages.total, **messages.states, "balanced": messages.holds},
+                "deliveries": {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
+                "oldest_undelivered": _time(self._store.oldest_undelivered())}
+
+    def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
+        """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""
+        kind, found = self._find(id)
+        destination = None
+        if kind == "message":
+            changed = self._store.replay(found, who, action_id=action)
+        else:
+            changed = self._store.replay_delivery(found, who, action_id=action)
+            destination = next((row.destination for row in self._store.deliveries_of(self._store.message_of(found))
+                                if row.id == found), None)
+        if self._deliverer:
+            self._deliverer.reset(destination)
+        self._wake()
+        return {"id": found, "kind": kind, "changed": changed}
+
+    def discard(self, id: str, who: str, reason: str) -> dict[str, Any]:
+        """Give up for good, with a person and a reason."""
+        kind, found = self._find(id)
+        return {"id": found, "kind": kind, "changed": self._store.discard(found, who, reason)}
+
+    def confirm(self, id: str, who: str, reason: str) -> dict[str, Any]:
+        """A person saw that the receiver has it."""
+        kind, found = self._find(id)
+        if kind != "delivery":
+            raise NotFound(f"{id} ist eine Nachricht; bestätigt wird eine Zustellung (drehscheibe show {id})")
+        return {"id": found, "kind": kind, "changed": self._store.confirm(found, who, reason)}
+
+    def resend(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
+        """Send a delivery once more as a new one (new generation, new names at the receiver)."""
+        kind, found = self._find(id)
+        if kind != "delivery":
+            raise NotFound(f"{id} ist eine Nachricht; neu gesendet wird eine Zustellung (drehscheibe show {id})")
+        new = self._store.resend_as_new(found, who, action_id=action)
+        self._wake()
+        return {"id": found, "kind": kind, "new": new}
+
+    def reload(self) -> dict[str, Any]:
+        """Read the configuration again; a faulty one changes nothing."""
+        if self._reload is None:
+            raise HubError("Es läuft keine Drehscheibe, die neu laden könnte.")
+        problems = self._reload()
+        return {"reloaded": not problems, "problems": problems}
+
+    def _message(self, id: str) -> StoredMessage:
+        kind, found = self._find(id)
+        return self._store.get_message(found if kind == "message" else self._store.message_of(found))
+
+    def _find(self, id: str) -> tuple[str, str]:
+        found = self._store.find_id(id)
+        if found is None:
+            raise NotFound(f"Keine Nachricht und keine Zustellung beginnt eindeutig mit {id[:40]!r}: "
+                           "'drehscheibe messages' zeigt die letzten.")
+        return found
+
+
+_MESSAGE_TEXT = {
+    MessageState.RECEIVED: "Angenommen und gespeichert; wartet auf die Verarbeitung.",
+    MessageState.ROUTED: "Verarbeitet; mindestens eine Zustellung ist noch nicht fertig.",
+    MessageState.DEFERRED: "Wartet auf die Antwort eines Registers.",
+    MessageState.PARKED: "Geparkt: es geht erst weiter, wenn jemand eingreift.",
+    MessageState.COMPLETED: "Fertig: alle Zustellungen sind erledigt.",
+    MessageState.DISCARDED: "Verworfen.",
+}
+_DELIVERY_TEXT = {
+    DeliveryState.DUE: "wartet",
+    DeliveryState.DELIVERING: "ist unterwegs",
+    DeliveryState.IN_DOUBT: "unklar, der Empfänger wird gefragt",
+    DeliveryState.DONE: "zugestellt",
+    DeliveryState.PARKED: "geparkt",
+    DeliveryState.DISCARDED: "verworfen",
+}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.astimezone().isoformat(timespec="milliseconds") if moment else None
+
+
+def _message(message: StoredMessage) -> dict[str, Any]:
+    return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags, "service": message.service,
+            "sender": message.sender, "inlet": message.inlet, "test": message.test, "received_at": _time(message.received_at),
+            "form": message.form_id, "case": message.case, "reason": message.reason, "reason_text": message.reason_text}
+
+
+def _delivery(row: DeliveryRow) -> dict[str, Any]:
+    return {"id": row.id, "recipient": row.recipient, "destination": row.destination, "state": row.state,
+            "attempts": row.attempts, "due_at": _time(row.due_at), "done_at": _time(row.done_at), "reason": row.reason,
+            "text": row.text, "receipt": row.receipt, "generation": row.generation}
