@@ -93,6 +93,9 @@
       <xsl:if test="@field">
         <xsl:attribute name="feld" select="@field"/>
       </xsl:if>
+      <xsl:if test="@filename">
+        <xsl:attribute name="dateiname" select="@filename"/>
+      </xsl:if>
       <xsl:value-of select="@name"/>
     </Anlage>
   </xsl:template>
