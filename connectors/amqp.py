@@ -171,8 +171,16 @@ class Inlet(InletBase[Options]):
             password=read_secret(options.password), login_method="PLAIN", ssl=tls if options.tls else False,
             heartbeat=options.heartbeat, connect_timeout=10,
             transport_options={"frame_handler": _tolerant_frames, "write_timeout": options.heartbeat})
-        with connection:
-            yield connection, connection.connect().channel()
+        link = None
+        try:
+            link = connection.connect()
+            # py-amqp waits for ever for the answer to a request; a broker that just started may never give it.
+            link.transport.sock.settimeout(options.heartbeat)
+            yield connection, link.channel()
+        finally:
+            connection.release()
+            if link is not None:
+                link.collect()  # release() leaves the socket open when the broker does not say goodbye
 
     def read(self, delivery: _Delivery) -> Incoming:
         """What the message says, its body spooled. Raises `OSError` when the spool cannot be written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -109,7 +110,7 @@ class Hub:
 @pytest.fixture
 def idle(rabbitmq: RabbitMQ, tmp_path: Path) -> Hub:
     """Set up, but not consuming."""
-    hub = Hub(rabbitmq, tmp_path, )
+    hub = Hub(rabbitmq, tmp_path, heartbeat=3)
     assert [finding for finding in amqp.setup(hub.options, hub.admin) if finding.severity != "ok"] == []
     return hub
 
@@ -125,7 +126,7 @@ def hub(idle: Hub) -> Iterator[Hub]:
 
 def test_setup_may_be_repeated(idle: Hub) -> None:
     again = amqp.setup(idle.options, idle.admin)
-    assert len(again) == 14
+    assert len(again) == 16
     assert {finding.severity for finding in again} == {"ok"}
 
 
@@ -203,7 +204,8 @@ def test_the_queue_names_the_sender(hub: Hub) -> None:
 
 @pytest.mark.parametrize(("headers", "ags", "service", "test"), [
     ({}, "", "", False), ({"municipality": 14999010, "service": b"x\xff"}, "14999010", "x\ufffd", False),
-    ({"municipality": "1\n2", "test": "false"}, "12", "", False), (HEADERS | {"test": "ja"}, "14999010", "hundesteuer", True),
+    ({"municipality": "1\n2", "test": "false"}, "12", "", False),
+    (HEADERS | {"test": "ja"}, "14999010", "hundesteuer", True),
 ])
 def test_odd_headers_are_passed_on(hub: Hub, headers: dict[str, Any], ags: str, service: str, test: bool) -> None:
     hub.publish(FORM, headers=headers, message_id="x")
@@ -394,8 +396,10 @@ def test_tls_checks_the_brokers_name(rabbitmq: RabbitMQ, tmp_path: Path) -> None
     with hub:
         hub.publish(*(b"x" * size for size in (1, 100_000, 900_000)))
         hub.taken(3)
-    other = amqp.Inlet(hub.options.model_copy(update={"host": "127.0.0.2"}), "amqp", hub.spool, MAX_BYTES)
+    other = amqp.Inlet(hub.options.model_copy(update={"host": socket.gethostname()}), "amqp", hub.spool, MAX_BYTES)
     assert "SSLCertVerificationError" in other.check()[0].text
+    unknown = amqp.Inlet(hub.options.model_copy(update={"ca": None}), "amqp", hub.spool, MAX_BYTES)
+    assert "SSLCertVerificationError" in unknown.check()[0].text
 
 
 def test_more_bytes_than_the_budget_still_pass(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
