@@ -291,9 +291,8 @@ def _start_mail(place: Place, stack: ExitStack) -> None:
 
 def _start_hub(place: Place, stack: ExitStack) -> None:
     place.configuration = config.load(place.configuration.file, place.overrides)
-    program = "import sys; sys.argv[0] = 'drehscheibe'; from hub.cli import main; sys.exit(main())"
     settings = [argument for override in place.overrides for argument in ("--set", override)]
-    child = _start(place, stack, "hub", ["-c", program, "--config", str(place.configuration.file), *settings, "run"], piped=False)
+    child = _start(place, stack, "hub", ["-m", "hub", "--config", str(place.configuration.file), *settings, "run"], piped=False)
     with place.out.status(_("starting the hub …")):
         deadline = time.monotonic() + START_SECONDS
         while not _ready(place):
