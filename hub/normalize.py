@@ -30,7 +30,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from lxml import etree
 
@@ -44,6 +44,17 @@ SCHEMA = PurePath(__file__).with_name("envelope.xsd")
 LARGE_BODY = 4096
 
 ReadBody = Callable[[Body], Buffer]
+
+
+class Output(Protocol):
+    """Where bodies of attachments go: grows at its end."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append."""
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+
 Role = Literal["applicant-pdf", "upload", "payload"]
 
 _E = f"{{{NAMESPACE}}}"
@@ -86,7 +97,7 @@ class NotNormal(Rejected):
         self.facts = facts
 
 
-def normalize(job: Job, read_body: ReadBody, out: BinaryIO) -> Normalized:
+def normalize(job: Job, read_body: ReadBody, out: Output) -> Normalized:
     """The envelope of a job. `out` stands at its end; bodies of attachments are slices of it.
 
     Raises `NotNormal`: ``unreadable``, ``doctype``, ``limit``, ``unknown-form``, ``invalid``.
@@ -152,7 +163,7 @@ class _Work:
     """The envelope while it is being built."""
 
     job: Job
-    out: BinaryIO
+    out: Output
     facts: dict[str, Any] = field(default_factory=dict)
     created: str | None = None
     postfach: str | None = None
@@ -280,7 +291,7 @@ class _Work:
 
 def _set_text(element: etree._Element, text: str, place: str) -> None:
     try:
-        element.text = text
+        element.text = text or None
     except ValueError:
         raise Rejected(Reason.INVALID, f"{place} enthält ein Zeichen, das in XML nicht erlaubt ist") from None
 
@@ -447,7 +458,7 @@ def _copy_without_bodies(work: _Work, root: etree._Element) -> etree._Element:
     finally:
         for element, text in bodies:
             element.remove(element[0])
-            element.text = text
+            element.text = text or None
 
 
 def _may_be_body(element: etree._Element) -> bool:
