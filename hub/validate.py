@@ -36,7 +36,7 @@ _HARMLESS = frozenset({"warning", "warn", "information", "info"})
 _LONGEST = 3_800
 
 
-def validate(envelope: etree._Element, version: MappingVersion, package: Path, schemas: Path | None, day: date,  # noqa: PLR0917
+def validate(envelope: etree._Element, version: MappingVersion, package: Path, schemas: Path | None, day: date,
              payload: etree._Element | None = None) -> None:
     """Raise `Rejected` when the typed envelope, or the XÖV `payload` as received, does not fit.
 
