@@ -47,6 +47,15 @@
     </xsl:call-template>
   </xsl:template>
 
+  <!-- One row of the head; this one is a line of text. -->
+  <xsl:template name="kopfzeile">
+    <xsl:param name="label"/>
+    <xsl:param name="text"/>
+    <xsl:if test="normalize-space($text)">
+      <xsl:value-of select="concat($label, ': ', normalize-space($text), '&#10;')"/>
+    </xsl:if>
+  </xsl:template>
+
   <!-- 2026-11-22T10:11:12+01:00 to 22.11.2026, 10:11 Uhr; the hub writes local time. -->
   <xsl:template name="zeitpunkt">
     <xsl:param name="iso"/>

@@ -27,14 +27,6 @@
     <xsl:text>&#10;</xsl:text>
   </xsl:template>
 
-  <xsl:template name="kopfzeile">
-    <xsl:param name="label"/>
-    <xsl:param name="text"/>
-    <xsl:if test="normalize-space($text)">
-      <xsl:value-of select="concat($label, ': ', normalize-space($text), '&#10;')"/>
-    </xsl:if>
-  </xsl:template>
-
   <xsl:template match="instance" mode="gruppe">
     <xsl:variable name="titel"><xsl:call-template name="titel"/></xsl:variable>
     <xsl:text>&#10;</xsl:text>
