@@ -89,7 +89,7 @@ class Desk:
                                  body=Body(length=5)),), rules=(rule,))
         envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
         out = io.BytesIO()
-        return render(job, rule, version, envelope, self.attachments, out), out.getvalue()
+        return tuple(render(rule, version, envelope, self.attachments, out, job)), out.getvalue()
 
     def one(self, body: str, version: str = "1.0", role: str = "xml", **more: Any) -> bytes:
         """What a stylesheet with this body makes."""
