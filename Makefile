@@ -53,7 +53,7 @@ clean:
 
 define LAUNCHER
 #!/bin/sh
-exec "$$(dirname "$$(readlink -f "$$0")")/python" -P -c 'import sys; sys.argv[0] = "drehscheibe"; from hub.cli import main; sys.exit(main())' "$$@"
+exec "$$(dirname "$$(readlink -f "$$0")")/python" -P -m hub "$$@"
 endef
 export LAUNCHER
 

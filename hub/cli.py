@@ -46,7 +46,7 @@ class Context:
             from hub.operate import Operator
             from hub.store import Store
 
-            if not (configuration.state / "store.db").exists():
+            if not (configuration.state / "store.sqlite3").exists():
                 raise HubError(f"there is no store in {configuration.state} yet: start the hub first (drehscheibe run)") from None
             store = Store.open(configuration.state, read_only=verb in Operator.READING)
             with closing(store):
@@ -167,8 +167,7 @@ def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, 
 def _https_url(configuration: config.Configuration) -> str:
     for inlet in configuration.inlets:
         if inlet.connector == "https":
-            host = inlet.options.get("host", "127.0.0.1")
-            return f"https://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{inlet.options['port']}"  # noqa: S104
+            return f"https://localhost:{inlet.options['port']}"
     raise HubError("the configuration has no https inlet: name one with --url")
 
 
@@ -226,7 +225,7 @@ def show(context: Context, id: str, as_json: bool) -> None:
                  (row["receipt"] or {}).get("reference", row["text"] or "")] for row in answer["deliveries"]])
     click.echo(_("history"))
     for event in answer["events"]:
-        click.echo(f"  {event['at']}  {event['kind']}" + (f"  {event['delivery']}" if event["delivery"] else ""))
+        click.echo("  " + "  ".join(str(event[key]) for key in ("at", "event", "delivery", "reason", "who") if event[key]))
 
 
 @_command(main, "why", "Why a message is where it is, and what to do next.")
@@ -252,7 +251,7 @@ def _change(name: str, help: str, *, reason: bool) -> None:
     @click.argument("id")
     @json_option
     @click.pass_obj
-    def change(context: Context, id: str, as_json: bool, **arguments: Any) -> None:
+    def change(context: Context, /, id: str, as_json: bool, **arguments: Any) -> None:
         if name in ("replay", "resend"):
             arguments["action"] = control.new_action()
         answer = context.ask(name, id=id, **arguments)
@@ -353,10 +352,13 @@ def schemas_install(context: Context, source: Path, name: str, version: str, as_
 
     report = install(source, name, version, context.load().settings.hub.schemas)
     if as_json:
-        _print_json(report.to_json())
-        return
-    for line in report.lines():
-        click.echo(line)
+        _print_json({"folder": report.folder, "files": report.files, "resolved": dict(report.resolved),
+                     "unresolved": report.unresolved})
+    else:
+        click.echo(f"{report.folder}: {report.files}")
+        for line in report.unresolved:
+            click.echo(line)
+    sys.exit(EX_FINDINGS if report.unresolved else 0)
 
 
 @main.group(help=_("RabbitMQ."))
@@ -386,7 +388,7 @@ def broker_setup(context: Context, management: str, user: str, password_file: Pa
 def schema(kind: str) -> None:
     from hub.mapping import FieldTable, MappingFile
 
-    model = {**config.FILES, "mapping": MappingFile, "fields": FieldTable}[kind]
+    model = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}[kind]
     _print_json(model.model_json_schema())
 
 

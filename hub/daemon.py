@@ -7,6 +7,8 @@ nothing and is reported.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import signal
 import socket
@@ -66,10 +68,15 @@ class Daemon:
     def _build(self) -> None:
         settings = self.configuration.settings
         recovered = self.store.recover(assume_begun=self._assume_begun)
+        if recovered.alone:
+            self.store.count_death(recovered.alone)
         if self.store.unclean:
-            log.warning("the last run did not end cleanly; what was under way is looked into first", **recovered)
+            log.warning("the last run did not end cleanly; what was under way is looked into first",
+                        **dataclasses.asdict(recovered))
         self.pool = WorkerPool(settings.workers.count, WorkerSettings(
-            memory_bytes=settings.workers.memory_mb << 20, job_seconds=settings.workers.seconds))
+            data_bytes=settings.workers.memory_mb << 20, resident_bytes=(settings.workers.memory_mb + 256) << 20,
+            recycle_bytes=settings.workers.memory_mb << 19, cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
+            wall_seconds=settings.workers.seconds * 2))
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
@@ -78,7 +85,7 @@ class Daemon:
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
-        self.metrics.registry.register(LedgerCollector(  # type: ignore[arg-type]
+        self.metrics.registry.register(LedgerCollector(
             self.store, lambda: self.configuration, self.deliverer, self._certificates,
             lambda: bool(self.pool.network_dropped)))
 
@@ -133,7 +140,7 @@ class Daemon:
         self.pool.stop()
         control.close()
         status.close()
-        self.store.close(clean=clean)
+        self.store.close()
         log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
 
     def reload(self) -> list[str]:
@@ -167,16 +174,16 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + self.store.problems()
+        problems = self.alive() + [problem for problem in (self.store.broken,) if problem]
         problems += [f"{thread.name}: does not run" for thread in self._inlet_threads if not thread.is_alive()]
         problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
         return problems + (["stopping"] if self._stop.is_set() else [])
 
     def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
         """Run an inlet and start it again with a back-off when it ends without being asked to."""
-        for attempt in tenacity.Retrying(wait=tenacity.wait_exponential_jitter(initial=1, max=60), sleep=self._stop.wait,
-                                         stop=lambda _: self._stop.is_set(),
-                                         retry=tenacity.retry_always, retry_error_callback=lambda _: None):
+        for attempt in tenacity.Retrying(
+                wait=tenacity.wait_exponential_jitter(initial=1, max=60), sleep=tenacity.sleep_using_event(self._stop),
+                stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
             with attempt:
                 try:
                     inlet.run(self.receiver.accept, self._stop)

@@ -203,7 +203,7 @@ class Deliverer:
         for index, item in enumerate(claimed):
             if self._stop.is_set() or circuit.open(self._now()):
                 due = max(self._now(), circuit.resting_until or self._now())
-                self._store.settle([_unchanged(rest, due) for rest in claimed[index:]])
+                self._store.settle([_untried(rest, due) for rest in claimed[index:]])
                 break
             self._one(item, destination, circuit)
             self.last_progress = self._now()
@@ -217,7 +217,7 @@ class Deliverer:
         try:
             outlet = self._take(circuit, destination, fingerprint)
             settlement = (self._probe(item, outlet, destination) if item.probe
-                          else Settlement.done(item.id, outlet.deliver(item.delivery, effect.begins)))
+                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
             self._succeeded(circuit, destination)
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
             settlement = self._judge(error, effect, item, destination, circuit)
@@ -232,14 +232,14 @@ class Deliverer:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
         result = outlet.probe(item.delivery)
         if isinstance(result, endpoint.Done):
-            return Settlement.done(item.id, result.receipt, "the receiver has it")
+            return Settlement.done(item.delivery.id, result.receipt)
         if isinstance(result, endpoint.Absent):
-            return Settlement.again(item.id, self._now(), "the receiver does not have it")
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if outlet.repeat == "idempotent":
-            return Settlement.again(item.id, self._now(), "the receiver is idempotent")
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if destination.in_doubt == "repeat-marked":
-            return Settlement.again(item.id, self._now(), "nobody can know; it is repeated with a mark", repeat_marked=True)
-        return Settlement.parked(item.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=True)
+        return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
                                  + (f" ({result.why})" if result.why else "")
                                  + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
 
@@ -248,11 +248,11 @@ class Deliverer:
         text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {_place(error)}"
         if not isinstance(error, HubError):
             log.error("a connector raised an error that it should have translated; please report this",
-                      destination=destination.key, delivery=item.id, **_where(error))
+                      destination=destination.key, delivery=item.delivery.id, **_where(error))
         if isinstance(error, TooLarge) and destination.policy.fallback:
-            return Settlement.rerouted(item.id, f"{destination.tenant}/{destination.policy.fallback}", text)
+            return Settlement.rerouted(item.delivery.id, self._now(), f"{destination.tenant}/{destination.policy.fallback}", text)
         if isinstance(error, Permanent):
-            return Settlement.parked(item.id, Reason.PERMANENT, text)
+            return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         if isinstance(error, Misconfigured | ConfigError) and (not effect.begun or endpoint.is_certain(error)):
             self._rests(circuit, destination, text, misconfigured=True)
             return self._later(item, destination, circuit, "misconfigured", text, None)
@@ -268,25 +268,26 @@ class Deliverer:
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:
         now = self._now()
-        wait = destination.policy.retry.delay(item.attempts, now - item.created_at, asked=asked, dice=random.random())  # noqa: S311
+        dice = random.random()  # noqa: S311 - no secret
+        wait = destination.policy.retry.delay(item.attempts, now - item.first_due_at, asked=asked, dice=dice)
         if wait is None:
-            return Settlement.parked(item.id, Reason.EXPIRED, f"Nach {item.attempts} Versuchen aufgegeben; zuletzt: {text} "
-                                     "Den Empfänger in Ordnung bringen, dann 'replay'.")
+            return Settlement.parked(item.delivery.id, Reason.EXPIRED, f"Nach {item.attempts} Versuchen aufgegeben; "
+                                     f"zuletzt: {text} Den Empfänger in Ordnung bringen, dann 'replay'.")
         if kind == "misconfigured":
             wait = min(wait, max((circuit.resting_until or now) - now, timedelta(0)))
-        return Settlement.later(item.id, now + wait, kind, text)
+        return Settlement.later(item.delivery.id, now + wait, kind, text)
 
     def _doubt(self, item: ClaimedDelivery, destination: Destination, text: str) -> Settlement:
         now = self._now()
-        wait = PROBE_AFTER if not item.probe else destination.policy.retry.delay(item.attempts, now - item.created_at)
+        wait = PROBE_AFTER if not item.probe else destination.policy.retry.delay(item.attempts, now - item.first_due_at)
         if wait is None:
-            return Settlement.parked(item.id, Reason.IN_DOUBT, f"Ob der Empfänger sie hat, ließ sich nicht klären: {text} "
-                                     "Dort nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
-        return Settlement.in_doubt(item.id, text, now + wait)
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ließ sich nicht klären: "
+                                     f"{text} Dort nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
+        return Settlement.in_doubt(item.delivery.id, text, now + wait)
 
     def _unknown_destination(self, item: ClaimedDelivery, key: str) -> Settlement:
-        return Settlement.parked(item.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration nicht mehr: "
-                                 "wieder anlegen und 'replay', oder 'discard'.")
+        return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
+                                 "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 
     # -- circuits and connections -------------------------------------------------------------------------------------
 
@@ -351,12 +352,12 @@ class Deliverer:
     def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, started: datetime) -> None:
         now = self._now()
         delivery = item.delivery
-        outcome = settlement.kind
+        outcome = settlement.event
         self._metrics.attempt_seconds.labels(destination.connector, outcome).observe((now - started).total_seconds())
-        fields = {"message": delivery.message_id, "delivery": item.id, "ags": delivery.ags, "service": delivery.service,
+        fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done":
-            self._metrics.delivered_seconds.labels(destination.connector).observe((now - item.created_at).total_seconds())
+            self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
             log.info("delivered", **fields)
         elif outcome == "parked":
             log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
@@ -378,14 +379,15 @@ class _Effect:
 
     def begins(self) -> None:
         if self._repeat == "ask":
-            self._store.begin_effect(self._item.id)
+            self._store.begin_effect(self._item.delivery.id)
         self.begun = True
 
 
-def _unchanged(item: ClaimedDelivery, due: datetime) -> Settlement:
+def _untried(item: ClaimedDelivery, due: datetime) -> Settlement:
+    """Back into the queue without a try: the destination rests, or the hub stops."""
     if item.probe:
-        return Settlement.in_doubt(item.id, "not asked yet", due)
-    return Settlement.again(item.id, due, "not tried; the destination rests or the hub stops")
+        return Settlement.in_doubt(item.delivery.id, "noch nicht gefragt", due)
+    return Settlement.later(item.delivery.id, due, "held", "Das Ziel ruht.", counted=False)
 
 
 def _ends(future: Future[None], patience: timedelta) -> bool:

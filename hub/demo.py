@@ -185,7 +185,7 @@ def _has_pango() -> bool:
 
 def _prepare(place: Place) -> None:
     configuration = place.configuration
-    authority = Authority(place.ours(place.var / "pki"))
+    authority = Authority(place.ours(place.var / "tls"))
     place.ours(configuration.state).mkdir(parents=True, exist_ok=True)
     for inlet in configuration.inlets:
         if inlet.connector == "https":
@@ -194,7 +194,7 @@ def _prepare(place: Place) -> None:
             place.ours(Path(inlet.options["path"])).mkdir(parents=True, exist_ok=True)
     for destination in configuration.all_destinations():
         _prepare_destination(place, authority, destination.connector, destination.options)
-    authority.server(place.var / "pki/mail.pem", place.var / "pki/mail.key")
+    authority.server(place.var / "tls/mail.pem", place.var / "tls/mail.key")
     place.overrides.append(f"status.port={_port(configuration.settings.status.port)}")
 
 
@@ -206,7 +206,7 @@ def _prepare_https(place: Place, authority: Authority, inlet: config.Inlet) -> N
     for sender in options["senders"]:
         if sender["ca"]:
             _trust(place, authority, Path(sender["ca"]))
-        pair = place.var / f"pki/{sender['name']}.pem", place.var / f"pki/{sender['name']}.key"
+        pair = place.var / f"tls/{sender['name']}.pem", place.var / f"tls/{sender['name']}.key"
         authority.client(*pair, sender["subject"], sender["san"])
         place.client = place.client or pair
     place.overrides.append(f"inlets.{inlet.name}.port={_port(options['port'])}")
@@ -280,7 +280,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 def _start_mail(place: Place, stack: ExitStack) -> None:
     ports = {destination.options["port"] for destination in place.configuration.all_destinations()
              if destination.connector == "smtp"}
-    arguments = [str(_port(min(ports, default=0))), *(str(place.var / name) for name in ("pki/mail.pem", "pki/mail.key", "mail"))]
+    arguments = [str(_port(min(ports, default=0))), *(str(place.var / name) for name in ("tls/mail.pem", "tls/mail.key", "mail"))]
     child = _start(place, stack, "mail", ["-m", "hub.mailsink", *arguments], piped=True)
     line = child.stdout.readline() if child.stdout else b""
     if not line:
@@ -291,9 +291,8 @@ def _start_mail(place: Place, stack: ExitStack) -> None:
 
 def _start_hub(place: Place, stack: ExitStack) -> None:
     place.configuration = config.load(place.configuration.file, place.overrides)
-    program = "import sys; sys.argv[0] = 'drehscheibe'; from hub.cli import main; sys.exit(main())"
     settings = [argument for override in place.overrides for argument in ("--set", override)]
-    child = _start(place, stack, "hub", ["-c", program, "--config", str(place.configuration.file), *settings, "run"], piped=False)
+    child = _start(place, stack, "hub", ["-m", "hub", "--config", str(place.configuration.file), *settings, "run"], piped=False)
     with place.out.status(_("starting the hub …")):
         deadline = time.monotonic() + START_SECONDS
         while not _ready(place):
@@ -362,7 +361,7 @@ def _send(place: Place, item: Sent) -> None:
     if place.client is None:
         raise HubError(f"{place.configuration.file}: inlets.{inlet.name}: has no sender: add one")
     certificate, key = place.client
-    answer = send_file(item.example.document, item.example.attachments, ca=place.var / "pki/ca.pem", cert=certificate, key=key,
+    answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem", cert=certificate, key=key,
                        url=f"https://localhost:{inlet.options['port']}/in/{item.ags}/{item.example.service}",
                        idempotency_key=f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}",
                        test=item.example.test)

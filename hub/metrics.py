@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, generate_latest
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from hub import __version__
+from hub.store import TallyKey
 
 if TYPE_CHECKING:
     from hub.config import Configuration
@@ -34,19 +37,20 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.refused = Counter("drehscheibe_refused", "Transfers that an inlet did not take.", ("inlet", "why"),
+        self.refused = prometheus.Counter("drehscheibe_refused", "Transfers that an inlet did not take.", ("inlet", "why"),
                                registry=self.registry)
         self.accept_seconds = Histogram("drehscheibe_accept_seconds", "Time until a message was durable.", ("inlet",),
                                         buckets=_FAST, registry=self.registry)
         self.worker_seconds = Histogram("drehscheibe_worker_seconds", "Time of one trip to a worker.", buckets=_FAST,
                                         registry=self.registry)
-        self.worker_deaths = Counter("drehscheibe_worker_deaths", "Workers that ended over a message.", ("why",),
+        self.worker_deaths = prometheus.Counter("drehscheibe_worker_deaths", "Workers that ended over a message.", ("why",),
                                      registry=self.registry)
         self.attempt_seconds = Histogram("drehscheibe_attempt_seconds", "Time of one try to deliver.",
                                          ("connector", "outcome"), buckets=_FAST, registry=self.registry)
         self.delivered_seconds = Histogram("drehscheibe_delivered_seconds", "Time from the outbox to the receiver.",
                                            ("connector",), buckets=_LONG, registry=self.registry)
-        self.reloads = Counter("drehscheibe_reloads", "Reloads of the configuration.", ("outcome",), registry=self.registry)
+        self.reloads = prometheus.Counter("drehscheibe_reloads", "Reloads of the configuration.", ("outcome",),
+                                          registry=self.registry)
         for outcome in ("ok", "refused"):
             self.reloads.labels(outcome)
 
@@ -100,24 +104,28 @@ class LedgerCollector:
         created = CounterMetricFamily("drehscheibe_deliveries_created", "Deliveries made.", labels=("service", "destination"))
         deliveries = GaugeMetricFamily("drehscheibe_deliveries", "Deliveries by state.",
                                        labels=("service", "destination", "state"))
-        outcomes = CounterMetricFamily("drehscheibe_outcomes", "Outcomes of tries and of messages.",
-                                       labels=("service", "destination", "outcome"))
-        duplicates = CounterMetricFamily("drehscheibe_duplicates", "Messages recognised as repeated.", labels=("service",))
+        outcomes = CounterMetricFamily("drehscheibe_events", "What happened, by its name in the history.",
+                                       labels=("service", "destination", "event"))
+        for (kind, service, destination, name), count in self._tallies().items():
+            if (kind, name) == ("message_total", "accepted"):
+                accepted.add_metric((service,), count)
+            elif kind == "message":
+                messages.add_metric((service, name), count)
+            elif (kind, name) == ("delivery_total", "created"):
+                created.add_metric((service, destination), count)
+            elif kind == "delivery":
+                deliveries.add_metric((service, destination, name), count)
+            else:
+                outcomes.add_metric((service, destination, name), count)
+        yield from (accepted, messages, created, deliveries, outcomes)
+
+    def _tallies(self) -> Counter[TallyKey]:
+        """The ledger, services that nobody configured together as ``other``: a sender must not be able to add labels."""
         known = self._configuration().mappings
-        for row in self._tallies(known):
-            if row.kind == "message_accepted":
-                accepted.add_metric((row.service,), row.count)
-            elif row.kind == "message_state":
-                messages.add_metric((row.service, row.state), row.count)
-            elif row.kind == "delivery_created":
-                created.add_metric((row.service, row.destination), row.count)
-            elif row.kind == "delivery_state":
-                deliveries.add_metric((row.service, row.destination, row.state), row.count)
-            elif row.kind == "outcome":
-                outcomes.add_metric((row.service, row.destination, row.state), row.count)
-            elif row.kind == "duplicate":
-                duplicates.add_metric((row.service,), row.count)
-        yield from (accepted, messages, created, deliveries, outcomes, duplicates)
+        sums: Counter[TallyKey] = Counter()
+        for key, count in self._store.tallies().items():
+            sums[key if key.service in known else key._replace(service="other")] += count
+        return sums
 
     def _circuits(self) -> Iterable[Metric]:
         resting = GaugeMetricFamily("drehscheibe_destination_resting", "1 while a destination rests as a whole.",

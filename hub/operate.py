@@ -42,8 +42,8 @@ class Operator:
                 "parts": [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
                            "sha256": part.sha256} for part in message.parts],
                 "deliveries": [_delivery(row) for row in self._store.deliveries_of(message.id)],
-                "events": [{"at": _time(event.at), "kind": event.kind, "delivery": event.delivery_id, "detail": event.detail}
-                           for event in self._store.events_of(message.id)]}
+                "events": [{"at": _time(event.at), "event": event.name, "delivery": event.delivery_id, "reason": event.reason,
+                            "detail": event.detail, "who": event.who} for event in self._store.events_of(message.id)]}
 
     def why(self, id: str) -> dict[str, Any]:
         """Why a message is where it is, and what to do next, in German."""
@@ -52,7 +52,6 @@ class Operator:
         lines, steps = [_MESSAGE_TEXT[message.state]], []
         if message.reason:
             lines.append(f"Grund: {message.reason}: {message.reason_text}")
-        trace = [line for event in self._store.events_of(message.id) for line in (event.detail or {}).get("trace", [])]
         if message.state is MessageState.PARKED:
             steps += [f"Ursache beheben, dann: drehscheibe replay {message.id}",
                       f"oder endgültig verwerfen: drehscheibe discard {message.id} --reason …"]
@@ -66,7 +65,8 @@ class Operator:
                 steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
                           f"oder: drehscheibe confirm {row.id} --reason … (ist angekommen), "
                           f"drehscheibe discard {row.id} --reason … (wird nicht mehr gebraucht)"]
-        return {"id": message.id, "state": message.state, "lines": lines, "trace": trace, "next": steps}
+        return {"id": message.id, "state": message.state, "lines": lines, "trace": list(self._store.trace_of(message.id)),
+                "next": steps}
 
     def queue(self) -> list[dict[str, Any]]:
         """What waits, by destination: counts by state, age of the oldest, whether it rests."""
@@ -75,11 +75,12 @@ class Operator:
         result = []
         for row in self._store.queue():
             circuit = circuits.get(row.destination)
-            result.append({"destination": row.destination, **{state: row.counts.get(state, 0) for state in (
-                DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.PARKED)},
-                "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
-                "resting_until": _time(circuit.resting_until) if circuit and circuit.open(now) else None,
-                "why": circuit.why if circuit and circuit.open(now) else None})
+            rests = circuit is not None and circuit.open(now)
+            waiting = {str(state): row.states.get(state, 0) for state in _WAITING}
+            result.append({"destination": row.destination, **waiting,
+                           "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
+                           "resting_until": _time(circuit.resting_until) if circuit and rests else None,
+                           "why": circuit.why if circuit and rests else None})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
@@ -98,39 +99,34 @@ class Operator:
 
     def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
         """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""
-        kind, found = self._find(id)
-        destination = None
-        if kind == "message":
-            changed = self._store.replay(found, who, action_id=action)
+        found = self._find(id)
+        if isinstance(found, DeliveryRow):
+            changed, destinations = self._store.replay_delivery(found.id, who, action=action), [found.destination]
         else:
-            changed = self._store.replay_delivery(found, who, action_id=action)
-            destination = next((row.destination for row in self._store.deliveries_of(self._store.message_of(found))
-                                if row.id == found), None)
+            changed = self._store.replay(found.id, who, action=action)
+            destinations = [row.destination for row in self._store.deliveries_of(found.id)]
         if self._deliverer:
-            self._deliverer.reset(destination)
+            for destination in destinations:
+                self._deliverer.reset(destination)
         self._wake()
-        return {"id": found, "kind": kind, "changed": changed}
+        return {"id": found.id, "changed": changed}
 
     def discard(self, id: str, who: str, reason: str) -> dict[str, Any]:
         """Give up for good, with a person and a reason."""
-        kind, found = self._find(id)
-        return {"id": found, "kind": kind, "changed": self._store.discard(found, who, reason)}
+        found = self._find(id)
+        return {"id": found.id, "changed": self._store.discard(found.id, who, reason)}
 
     def confirm(self, id: str, who: str, reason: str) -> dict[str, Any]:
         """A person saw that the receiver has it."""
-        kind, found = self._find(id)
-        if kind != "delivery":
-            raise NotFound(f"{id} ist eine Nachricht; bestätigt wird eine Zustellung (drehscheibe show {id})")
-        return {"id": found, "kind": kind, "changed": self._store.confirm(found, who, reason)}
+        found = self._delivery(id)
+        return {"id": found.id, "changed": self._store.confirm(found.id, who, reason)}
 
     def resend(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
         """Send a delivery once more as a new one (new generation, new names at the receiver)."""
-        kind, found = self._find(id)
-        if kind != "delivery":
-            raise NotFound(f"{id} ist eine Nachricht; neu gesendet wird eine Zustellung (drehscheibe show {id})")
-        new = self._store.resend_as_new(found, who, action_id=action)
+        found = self._delivery(id)
+        new = self._store.resend_as_new(found.id, who, action=action)
         self._wake()
-        return {"id": found, "kind": kind, "new": new}
+        return {"id": found.id, "new": new}
 
     def reload(self) -> dict[str, Any]:
         """Read the configuration again; a faulty one changes nothing."""
@@ -140,17 +136,26 @@ class Operator:
         return {"reloaded": not problems, "problems": problems}
 
     def _message(self, id: str) -> StoredMessage:
-        kind, found = self._find(id)
-        return self._store.get_message(found if kind == "message" else self._store.message_of(found))
+        found = self._find(id)
+        return self._store.get_message(found.message_id) if isinstance(found, DeliveryRow) else found
 
-    def _find(self, id: str) -> tuple[str, str]:
-        found = self._store.find_id(id)
-        if found is None:
-            raise NotFound(f"Keine Nachricht und keine Zustellung beginnt eindeutig mit {id[:40]!r}: "
-                           "'drehscheibe messages' zeigt die letzten.")
+    def _delivery(self, id: str) -> DeliveryRow:
+        found = self._find(id)
+        if not isinstance(found, DeliveryRow):
+            raise NotFound(f"{id} ist eine Nachricht; gemeint ist eine ihrer Zustellungen: drehscheibe show {id}")
         return found
 
+    def _find(self, id: str) -> StoredMessage | DeliveryRow:
+        for find in (self._store.get_message, self._store.get_delivery):
+            try:
+                return find(id)
+            except NotFound:
+                continue
+        raise NotFound(f"Keine Nachricht und keine Zustellung beginnt eindeutig mit {id[:40]!r}: "
+                       "'drehscheibe messages' zeigt die letzten.")
 
+
+_WAITING = (DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.PARKED)
 _MESSAGE_TEXT = {
     MessageState.RECEIVED: "Angenommen und gespeichert; wartet auf die Verarbeitung.",
     MessageState.ROUTED: "Verarbeitet; mindestens eine Zustellung ist noch nicht fertig.",
@@ -181,5 +186,6 @@ def _message(message: StoredMessage) -> dict[str, Any]:
 
 def _delivery(row: DeliveryRow) -> dict[str, Any]:
     return {"id": row.id, "recipient": row.recipient, "destination": row.destination, "state": row.state,
-            "attempts": row.attempts, "due_at": _time(row.due_at), "done_at": _time(row.done_at), "reason": row.reason,
+            "attempts": row.attempts, "due_at": _time(row.due_at), "finished_at": _time(row.finished_at),
+            "error": row.error, "reason": row.reason,
             "text": row.text, "receipt": row.receipt, "generation": row.generation}

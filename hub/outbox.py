@@ -66,6 +66,7 @@ class Settlement:
     text: str | None = None
     repeat_marked: bool = False
     counted: bool = True
+    destination: str | None = None
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt) -> Settlement:
@@ -91,6 +92,11 @@ class Settlement:
     def again(cls, delivery_id: str, due_at: datetime, *, repeat_marked: bool) -> Settlement:
         """It was in doubt, and a repetition is right; `repeat_marked` says so to the receiver from now on."""
         return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
+
+    @classmethod
+    def rerouted(cls, delivery_id: str, due_at: datetime, destination: str, text: str) -> Settlement:
+        """It does not fit through its destination: another one takes the same body from now on."""
+        return cls(delivery_id, "due", "rerouted", due_at, text=text, destination=destination)
 
 
 def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner: str) -> list[Row[Any]]:
@@ -120,9 +126,10 @@ _CLAIM = update(delivery).where(delivery.c.no == bindparam("b_no")).values(
 
 
 def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None, detail: str | None = None,
-           who: str | None = None) -> None:
-    """The ledger's lines for a change of state."""
-    tx.ledger.moved("delivery", row.service, row.destination, row.state, after)
+           who: str | None = None, destination: str | None = None) -> None:
+    """The ledger's lines for a change of state; with `destination` it is counted there from now on."""
+    tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
+    tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
     tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after, reason=reason,
                     detail=detail, who=who)
@@ -161,7 +168,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         if settlement.state == DONE:
             finished.append(row.message_id)
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
-        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail)
+        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
+               destination=settlement.destination)
     if changes:
         tx.connection.execute(_SETTLE, changes)
     close_messages(tx, finished)
@@ -173,6 +181,7 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
     receipt = settlement.receipt
     return {
         "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None else micros(settlement.due_at),
+        "destination": settlement.destination or row.destination,
         "attempts": attempts, "fresh": int(attempts == 0), "error": settlement.error, "reason": settlement.reason,
         "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
         "receipt": None if receipt is None else json.dumps({"reference": receipt.reference, "detail": dict(receipt.detail)},
@@ -182,7 +191,7 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
 
 
 _SETTLE = update(delivery).where(delivery.c.no == bindparam("b_no")).values(
-    **{name: bindparam(name) for name in ("state", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
+    **{name: bindparam(name) for name in ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
                                           "repeat_marked", "receipt", "effect_at", "finished_at")},
     lease_owner=None, lease_until=None, lease_fencing=0)
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hub.errors import ConfigError, Rejected
 from hub.fields import annotate, type_values
 from hub.job import Facts, Job, Parked, Translated
 from hub.mapping import FieldTable, MappingVersion, load_fields, load_mapping
 from hub.message import Reason
-from hub.normalize import normalize
+from hub.normalize import NotNormal, normalize
 from hub.route import route
 from hub.translate import render
 from hub.validate import validate
@@ -28,27 +28,34 @@ from hub.validate import validate
 if TYPE_CHECKING:
     from hub.worker import Bodies, OutFile
 
+TEXT = 4000
+"""Longest text of a reason or a line of a trace (`hub.job.Line`)."""
+
 
 def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
     """One message through all stages. Never raises for content."""
-    facts = Facts()
-    digest = None
+    facts, digest = Facts(test=job.test), None
     try:
-        envelope, facts, attachments = normalize(job, bodies, out)
+        envelope, facts, attachments, payload = normalize(job, bodies, out)
         rule, trace = route(job, facts)
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)
         typed = type_values(envelope, table)
-        validate(typed, version, rule, job.accepted_day)
-        deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
-    except Rejected as error:
-        return Parked(message_id=job.message_id, facts=facts, reason=error.reason, text=error.text[:4000],
-                      trace=error.trace, mapping_digest=digest)
-    except ConfigError as error:
-        return Parked(message_id=job.message_id, facts=facts, reason=Reason.CONFIGURATION, text=str(error)[:4000],
-                      mapping_digest=digest)
-    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=rule.mapping_digest, trace=trace,
-                      attachments=attachments, deliveries=deliveries)
+        validate(typed, version, Path(rule.package), Path(rule.schemas) if rule.schemas else None, job.accepted_day,
+                 payload.getroot() if payload is not None else None)
+        deliveries = render(rule, version, annotate(typed, table), attachments, cast("BinaryIO", out), job)
+    except (Rejected, ConfigError) as error:
+        return _parked(job, error, facts, digest)
+    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest, trace=trace,
+                      attachments=attachments, deliveries=tuple(deliveries))
+
+
+def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None) -> Parked:
+    if isinstance(error, ConfigError):
+        error = Rejected(Reason.CONFIGURATION, str(error))
+    facts = error.facts if isinstance(error, NotNormal) else facts
+    return Parked(message_id=job.message_id, facts=facts, reason=error.reason, text=error.text[:TEXT],
+                  trace=tuple(line[:TEXT] for line in error.trace), mapping_digest=digest)
 
 
 @lru_cache(maxsize=512)

@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from hub.metrics import Metrics
-from hub.operate import NotFound, Operator
+from hub.operate import Operator
+from hub.store import NotFound
 
 
 class StatusServer:

@@ -73,4 +73,14 @@ GERMAN = {
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:", "nothing waits": "nichts wartet",
     "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin", "attempts": "Versuche",
     "history": "Verlauf", "no messages": "keine Nachrichten",
+    "Stopping …": "Wird angehalten …", "starting the hub …": "Die Drehscheibe startet …", "handing in": "einreichen",
+    "arriving": "ankommen", "municipality": "Kommune", "where it went": "wohin es ging", "how long": "Dauer",
+    "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
+    "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
+    "unknown": "unbekannt",
+    "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
+    "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
+        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C anhalten.",
+    "Without libpango no PDF can be printed; install it with: sudo {command}":
+        "Ohne libpango lässt sich kein PDF drucken; so kommt es auf den Rechner: sudo {command}",
 }

@@ -38,8 +38,8 @@ class Output(Protocol):
     def write(self, content: bytes, /) -> int: ...
 
 
-def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
-           attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
+def render(rule: Rule, version: MappingVersion, annotated: etree._Element, attachments: Sequence[OutAttachment],
+           out: Output, job: Job) -> list[OutDelivery]:
     """A delivery for each recipient of the rule, in its order.
 
     New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet ends with
@@ -47,7 +47,7 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
     import or the PDF engine is at fault.
     """
     desk = _Desk(rule, version, annotated, attachments, out, job)
-    return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
+    return [_delivery(desk, recipient) for recipient in rule.recipients]
 
 
 @dataclass

@@ -225,6 +225,10 @@ class WorkerPool:
         """The slot's worker, or a new one, once it has said hello."""
         if self._stopped:
             raise WorkerUnavailable("the worker pool is stopping")
+        if worker is not None and worker.greeted and not worker.quiet():
+            self.deaths[Why.DIED] += 1
+            self._retire(worker, kill=True)
+            worker = None
         worker = worker or self._launch()
         if not worker.greeted:
             try:
@@ -305,6 +309,7 @@ class _Worker:
         self._statm = os.open(f"/proc/{self._process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._errors, select.POLLIN)
+        self._poll.register(self._pidfd, select.POLLIN)  # what it started may hold its socket open when it is dead
 
     def greet(self) -> bool:
         """Wait for the hello; whether the network is gone. Raises `WorkerUnavailable`."""
@@ -319,6 +324,12 @@ class _Worker:
                 f"the worker's engine cannot be loaded: {_word(hello.error)} ({_word(hello.place)})")
         self.greeted = True
         return hello.network_dropped
+
+    def quiet(self) -> bool:
+        """Alive and silent, as an idle worker has to be; one that died meanwhile costs no message anything."""
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        return not self._received and not waiting.poll(0)
 
     def work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int, outcomes: list[Outcome]) -> Failure | None:
         """Fill `outcomes` one by one. Raises `_Overrun`."""
@@ -339,8 +350,6 @@ class _Worker:
                 raise _Overrun(Why.PROTOCOL, lie)
             outcomes.append(outcome)
             self.served += 1
-        if self._received:
-            raise _Overrun(Why.PROTOCOL, "an answer that nobody asked for")
         return None
 
     def resident(self) -> int:
@@ -421,12 +430,14 @@ class _Worker:
                 try:
                     count = act()
                 except BlockingIOError:
-                    continue
+                    continue  # a false alarm of poll
                 except OSError:
                     raise self._death() from None
                 if not count:
                     raise self._death()
                 return count
+            if self._pidfd in ready:
+                raise self._death()
 
     def _drain(self) -> None:
         """Empty the error pipe, so that the worker never waits for it; of the text only the first bytes are kept."""

@@ -16,7 +16,6 @@ An endless stylesheet is ended by the worker's limits, not here; memory that run
 
 from __future__ import annotations
 
-import base64
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from lxml import etree
@@ -128,6 +128,8 @@ class _Libxslt:
             return bytes(self._transform(tree, **given))
         except etree.XSLTApplyError as error:
             raise _failed_1(error) from error
+        except ConfigError as error:  # the resolver was asked while running
+            raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {error}") from error
 
 
 class _Resolver(etree.Resolver):
@@ -149,8 +151,8 @@ class _Saxon:
 
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
         processor = _processor()
-        self._names: dict[str, str] = {}
-        self._declared = _output_encoding(layers, name)
+        self._names: list[str] = []
+        _modules(layers, name)
         text = shell.format(quoteattr(self._inline(layers, name)))
         try:
             compiler = processor.new_xslt30_processor()
@@ -158,7 +160,8 @@ class _Saxon:
         except _saxon_error() as error:
             raise ConfigError(f"{name}: {self._words(error)}: mend the stylesheet") from error
         override = re.search(r'<xsl:output encoding="([^"]+)"', shell)
-        self._encoding = override[1] if override else self._declared
+        self._encoding = override[1] if override else _output_encoding(layers, name)
+        self._executable.set_property("!encoding", "UTF-8")  # its text reaches Python as UTF-8 only
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
         processor, executable = _processor(), self._executable
@@ -172,16 +175,21 @@ class _Saxon:
             text = executable.transform_to_string(xdm_node=node)
         except _saxon_error() as error:
             raise self._failed(error) from error
-        return str(text or "").encode(self._encoding, "xmlcharrefreplace")
+        return self._encoded(str(text or ""))
+
+    def _encoded(self, text: str) -> bytes:
+        if self._encoding.lower() == "utf-8":
+            return text.encode()
+        declared = re.sub(r'(<\?xml version="1\.[01]" encoding="|; charset=)UTF-8', rf"\g<1>{self._encoding}", text, count=1)
+        return declared.encode(self._encoding, "xmlcharrefreplace")
 
     def _inline(self, layers: Layers, name: str) -> str:
         """The stylesheet as a ``data:`` URL with its imports inside it in the same way."""
         text = layers.read(name)
         urls = {href: self._inline(layers, target) for href, target in _imports(layers, name).items()}
         body = _without_declaration(_rewritten(text, urls))
-        url = "data:application/xml;base64," + base64.b64encode(body.encode()).decode()
-        self._names[url] = name
-        return url
+        self._names.append(name)
+        return f"data:application/xml;charset=utf-8;n={len(self._names) - 1},{quote(body, safe='')}"
 
     def _failed(self, error: Exception) -> Rejected:
         words = self._words(error)
@@ -195,9 +203,8 @@ class _Saxon:
         words = str(error)
         if "OutOfMemory" in words or "heap" in words.lower():
             raise MemoryError(words[:200]) from error
-        for url in sorted(self._names, key=len, reverse=True):
-            words = words.replace(url, self._names[url])
-        return _short(re.sub(r"data:application/xml;base64,\S*|file:\S*", "…", words))
+        words = re.sub(r"(?:data:application/)?xml;charset=utf-8;n=(\d+),\S*", lambda url: self._names[int(url[1])], words)
+        return _short(re.sub(r"\bof file:\S*", "", words))
 
 
 @cache

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import resource
 import signal
 import socket
 import struct
 import sys
 import time
+from pathlib import Path
 
 from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.normalize import normalize
@@ -75,11 +78,8 @@ def do_hog(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 
 
 def do_resident(job: Job, bodies: Bodies, out: OutFile) -> Parked:
-    """Memory that RLIMIT_DATA does not count: a shared file, until the parent sees it."""
-    fd = os.memfd_create("hog")
-    os.ftruncate(fd, 1 << 30)
-    import mmap
-    area = mmap.mmap(fd, 1 << 30)
+    """Memory that RLIMIT_DATA does not count (shared), until the parent sees it."""
+    area = mmap.mmap(-1, 1 << 30)
     for start in range(0, 1 << 28, 1 << 20):
         area[start:start + (1 << 20)] = b"x" * (1 << 20)
     time.sleep(3600)
@@ -189,8 +189,7 @@ def do_children(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 
 def do_confined(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     """What a worker can see: environment, descriptors, interfaces, privileges."""
-    import resource
-    status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     with socket.socket() as probe:
         try:
             probe.connect(("127.0.0.1", int(job.case or 9)))
@@ -198,8 +197,8 @@ def do_confined(job: Job, bodies: Bodies, out: OutFile) -> Parked:
         except OSError as error:
             network = type(error).__name__
     return parked(job, "|".join([
-        ",".join(sorted(os.environ)), str(len(os.listdir("/proc/self/fd"))), status["NoNewPrivs"], network,
-        str(resource.getrlimit(resource.RLIMIT_CORE)[0]), os.getcwd()]))
+        ",".join(sorted(os.environ)), str(len(list(Path("/proc/self/fd").iterdir()))), status["NoNewPrivs"], network,
+        str(resource.getrlimit(resource.RLIMIT_CORE)[0]), str(Path.cwd())]))
 
 
 def do_state(job: Job, bodies: Bodies, out: OutFile) -> Parked:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hub import cli, texts
+from hub import cli, demo, texts
+from hub.message import MessageState
 
-SOURCE = (Path(cli.__file__)).read_text(encoding="utf-8")
+SOURCE = "\n".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (cli, demo))
 
 
 def english_texts() -> set[str]:
@@ -28,7 +29,7 @@ def test_every_text_has_its_german() -> None:
 
 
 def test_no_german_is_left_over() -> None:
-    spoken = english_texts() | {"done", "nothing to do"}
+    spoken = english_texts() | {"done", "nothing to do", "unknown", *MessageState}
     assert set(texts.GERMAN) - spoken == set()
 
 
