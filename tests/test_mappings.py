@@ -19,7 +19,7 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.fields import type_values
-from hub.job import Body, Job, JobPart, Rule
+from hub.job import Body, Job, JobPart
 from hub.mapping import FieldTable, MappingVersion, load_fields, load_mapping, read_toml, version_in
 from hub.message import BERLIN
 from hub.normalize import normalize
@@ -83,16 +83,10 @@ def verdict(folder: Path, envelope: etree._Element) -> str:
     """Why the hub would park the envelope; empty when it would not."""
     version, table = version_of(folder, envelope)
     try:
-        validate(type_values(envelope, table), version, rule(folder.parents[1], version), DAY)
+        validate(type_values(envelope, table), version, folder.parents[1], None, DAY)
     except Rejected as error:
         return error.text
     return ""
-
-
-def rule(service: Path, version: MappingVersion) -> Rule:
-    """A rule that leads to this version and to nobody."""
-    return Rule(id=f"beispiel/{service.name}/{version.name}", tenant="beispiel", service=service.name,
-                mapping_version=version.name, mapping_digest="0", package=str(service), recipients=())
 
 
 # --- every mapping is complete ----------------------------------------------------------------------------------------
