@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
@@ -251,6 +251,9 @@ class OutletContract:
 class NetworkContract(OutletContract):
     """What every outlet that speaks over TCP promises. `receiver.proxy` stands between."""
 
+    questions: ClassVar[int] = 0
+    """How many answers an outlet awaits between `effect_begins` and the byte that acts."""
+
     def test_a_dead_server_is_temporary(self, receiver: Any) -> None:
         receiver.stop()
         effect, outlet = Effect(), receiver.outlet()
@@ -289,7 +292,7 @@ class NetworkContract(OutletContract):
     def test_a_lost_answer_is_in_doubt(self, receiver: Any, fault: str) -> None:
         """The receiver has it, the hub does not know: the effect was announced, and the error is nobody's clear answer."""
         proxy: Proxy = receiver.proxy
-        effect = Effect(getattr(proxy, fault))
+        effect = Effect(lambda: getattr(proxy, fault)(self.questions))
         outlet = receiver.outlet()
         with pytest.raises(DeliveryError) as raised:
             outlet.deliver(make_delivery(), effect)

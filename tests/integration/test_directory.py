@@ -114,7 +114,7 @@ class TestFolder:
         (left / "antrag.pdf").write_bytes(b"halb")
         other = receiver.root / ".2026-11-22_hundesteuer_other.0badcafe.part"
         other.mkdir()
-        receiver.outlet().deliver(make_delivery(), Effect())
+        receiver.outlet().deliver(make_delivery(attempt=2), Effect())
         assert sorted(os.listdir(receiver.root)) == [other.name, NAME]
 
     def test_where_a_reader_collects_absence_proves_nothing(self, receiver: Drop) -> None:
