@@ -68,7 +68,7 @@ class DropOptions(OptionsModel):
     layout: Literal["folder", "single"] = Field("folder", description="a folder per delivery, or one file")
     role: str = Field("xml", description="with layout single: which part is the file (xml, pdf, csv, json, original)")
     name: str = Field("{day}_{service}_{id}", description="name of the folder or file, without extension")
-    must_contain: str | None = Field(None, description="file in the target that proves it is mounted, e.g. .drehscheibe")
+    must_contain: str | None = Field(None, description="file that proves the target is mounted, e.g. .drehscheibe")
     collected: bool = Field(False, description="a reader takes things away, so their absence proves nothing")
 
     @field_validator("name")

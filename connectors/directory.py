@@ -1,8 +1,8 @@
 """A drop folder: a "Vorgangsordner" per application, or one file, on a local disk or a mounted share.
 
 What arrives
-    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``. Nobody
-    who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
+    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``.
+    Nobody who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
 A second delivery
     finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
 Temporary

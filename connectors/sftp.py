@@ -1,8 +1,8 @@
 """A drop folder on an SFTP server, over one session that is kept between deliveries.
 
 What arrives, a second delivery
-    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._layout`). Sizes are checked
-    before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot be, over SFTP.
+    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._layout`). Sizes are
+    checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot be, over SFTP.
 Temporary
     a dead or hanging server, a lost session, "Failure" (SFTP's word for a full disk and for much else).
 Misconfigured
@@ -11,8 +11,8 @@ Misconfigured
 The server is trusted by pinned keys alone; no agent and no file below ~/.ssh takes part.
 
 Hazards
-    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers without it get
-    the plain rename, which by its specification never overwrites.
+    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers without
+    it get the plain rename, which by its specification never overwrites.
     With pipelining paramiko forgets what the server said to single writes, and a hole in a file has the right size: the
     last piece is written without, which makes paramiko read every answer.
 """
@@ -25,7 +25,9 @@ import errno
 import hashlib
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Annotated, Any, BinaryIO, TypeVar
 
 import paramiko
@@ -51,7 +53,7 @@ def _check_host_key(value: str) -> str:
 def _key_bytes(line: str) -> bytes:
     """The key of a line ``[host] ssh-ed25519 AAAA… [comment]``. Raises ValueError."""
     words = line.split()
-    for kind, text in zip(words, words[1:], strict=False):
+    for kind, text in pairwise(words):
         if kind.startswith(("ssh-", "ecdsa-sha2-")):
             try:
                 blob = base64.b64decode(text, validate=True)
@@ -75,7 +77,7 @@ class Options(_layout.DropOptions):
     key: SecretRef | None = Field(None, description="private key (OpenSSH or PEM)")
     key_password: SecretRef | None = Field(None, description="password of the private key")
     password: SecretRef | None = Field(None, description="login password")
-    host_key: tuple[HostKey, ...] = Field(min_length=1, description="pinned host keys: lines of ssh-keyscan, or file:/path")
+    host_key: tuple[HostKey, ...] = Field(min_length=1, description="pinned keys: lines of ssh-keyscan, or file:/path")
     path: str = Field(".", min_length=1, description="the target folder on the server")
     connect_timeout: float = Field(20, gt=0, description="seconds for connection and key exchange")
     auth_timeout: float = Field(30, gt=0, description="seconds for the login")
@@ -129,16 +131,14 @@ class Outlet(OutletBase[Options]):
             session.close()
 
     def _guarded(self, action: Callable[[], T]) -> T:
-        """The border: paramiko's errors become ours, and no session survives one."""
+        """No session survives an error; only our own word, such as a missing marker, does it no harm."""
         try:
-            return action()
+            with translated():
+                return action()
         except BaseException as error:
-            if not (isinstance(error, DeliveryError) and self._session is not None and self._session.alive()):
+            if error.__cause__ is not None or not isinstance(error, DeliveryError):
                 self.close()
-            translated = _translated(error)
-            if translated is error:
-                raise
-            raise translated from error
+            raise
 
     def _place(self) -> Session:
         """The kept session if the server still answers, else a new one."""
@@ -158,35 +158,32 @@ class Outlet(OutletBase[Options]):
         return self._session
 
 
-def _translated(error: BaseException) -> BaseException:
-    """Foreign errors to ours; everything else as it is."""
+@contextmanager
+def translated() -> Iterator[None]:
+    """The border: paramiko's errors become ours."""
     try:
-        raise error
-    except DeliveryError:
-        return error
-    except ConfigError as wrong:
-        return Misconfigured(str(wrong))
-    except paramiko.ssh_exception.IncompatiblePeer as wrong:
-        return Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
-                             f"werden oder einen Schlüssel ed25519 oder rsa-sha2 erhalten ({wrong}).")
-    except paramiko.BadAuthenticationType:
-        return Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.")
-    except paramiko.AuthenticationException as wrong:
-        if str(wrong) == "Authentication failed.":
-            return Misconfigured("Der Server lehnt die Anmeldung ab.")
-        return Temporary("Der Server ist während der Anmeldung verstummt.")
-    except paramiko.SSHException as wrong:
-        return Temporary(f"Die SSH-Sitzung kommt nicht zustande oder ist abgerissen ({type(wrong).__name__}).")
-    except EOFError:
-        return Temporary("Der Server hat die Sitzung beendet.")
-    except TimeoutError:
-        return Temporary("Der Server antwortet nicht (Zeitüberschreitung).")
-    except socket.gaierror:
-        return Temporary("Der Name des Servers lässt sich nicht auflösen.")
-    except OSError as wrong:
-        return _meaning(wrong)
-    except BaseException as other:
-        return other
+        yield
+    except ConfigError as error:
+        raise Misconfigured(str(error)) from error
+    except paramiko.ssh_exception.IncompatiblePeer as error:
+        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
+                            f"werden oder einen Schlüssel ed25519 oder rsa-sha2 erhalten ({error}).") from error
+    except paramiko.BadAuthenticationType as error:
+        raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
+    except paramiko.AuthenticationException as error:
+        if str(error) == "Authentication failed.":
+            raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
+        raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
+    except paramiko.SSHException as error:
+        raise Temporary(f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error
+    except EOFError as error:
+        raise Temporary("Der Server hat die Sitzung beendet.") from error
+    except TimeoutError as error:
+        raise Temporary("Der Server antwortet nicht (Zeitüberschreitung).") from error
+    except socket.gaierror as error:
+        raise Temporary("Der Name des Servers lässt sich nicht auflösen.") from error
+    except OSError as error:
+        raise _meaning(error) from error
 
 
 def _meaning(error: OSError) -> DeliveryError:
@@ -244,10 +241,6 @@ class Session:
         """End it; says nothing to a server that hangs."""
         self._transport.close()
 
-    def alive(self) -> bool:
-        """Whether the transport still runs."""
-        return bool(self._transport.is_active())
-
     def require_target(self) -> None:
         """The target is a folder, and the server answers. Raises `OSError`."""
         if not stat.S_ISDIR(self._sftp.stat(self.root).st_mode or 0):
@@ -279,7 +272,7 @@ class Session:
     def _sync(self, file: Any) -> None:
         if self._can_sync:
             try:
-                self._sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)  # noqa: SLF001
+                self._sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)
             except OSError as error:
                 self._can_sync = _unless_unsupported(error)
 
@@ -353,8 +346,9 @@ def _connect(options: Options) -> Any:
         offered = transport.get_remote_server_key().asbytes()
         if offered not in pinned:
             known = ", ".join(fingerprint(key) for key in pinned)
-            raise Misconfigured(f"Der Server weist sich mit einem unbekannten Schlüssel aus: {_kind(offered)} "  # noqa: TRY301
-                                f"{fingerprint(offered)}, erwartet {known}. Beim Betreiber nachfragen, nicht einfach übernehmen.")
+            raise Misconfigured(  # noqa: TRY301
+                f"Der Server weist sich mit einem unbekannten Schlüssel aus: {_kind(offered)} {fingerprint(offered)}, "
+                f"erwartet {known}. Beim Betreiber nachfragen, nicht einfach übernehmen.")
         transport.set_keepalive(options.keepalive)
     except BaseException:
         transport.close()
@@ -386,5 +380,6 @@ def _private_key(options: Options) -> Any:
         return paramiko.PKey.from_path(secret_path(str(options.key)), password)
     except FileNotFoundError as error:
         raise Misconfigured("Die Datei des privaten Schlüssels fehlt.") from error
-    except (OSError, ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType, UnsupportedAlgorithm) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, paramiko.SSHException,
+            paramiko.UnknownKeyType) as error:
         raise Misconfigured(f"Der private Schlüssel ist nicht lesbar ({type(error).__name__}).") from error

@@ -24,7 +24,7 @@ from tests.services import need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:paramiko")
+FULL = "trap '' XFSZ\nulimit -f 512\nexec /usr/lib/openssh/sftp-server\n"  # no file may grow beyond 512 KB
 
 
 class Drop:
@@ -188,7 +188,39 @@ class TestDrop:
         outlet.deliver(make_delivery(), Effect())
         assert receiver.proxy.connections == 1
 
-    def test_a_write_that_failed_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self, serve: Callable[..., Drop]) -> Drop:
+        drop = serve(sftp="/bin/sh {root}/full.sh")
+        (drop.server.root / "full.sh").write_text(FULL)
+        return drop
+
+    @pytest.mark.parametrize("fault", [False, True])
+    def test_every_single_write_is_answered_for(self, serve: Callable[..., Drop], monkeypatch: pytest.MonkeyPatch,
+                                                fault: bool) -> None:
+        """A server without room. The size alone would not tell a hole, so here the size always fits; the suite notices
+        when the answers to pipelined writes are not read."""
+        big = make_delivery([("xml", "a.xml", "application/xml", b"x" * 2_000_000)])
+        monkeypatch.setattr(sftp.Session, "size", lambda self, path: 2_000_000 if path.endswith("a.xml") else None)
+        if fault:
+            pipelined = paramiko.SFTPFile.set_pipelined
+            monkeypatch.setattr(paramiko.SFTPFile, "set_pipelined", lambda self, on: pipelined(self, True))
+        outlet, effect = self.full(serve).outlet(), Effect()
+        if fault:
+            outlet.deliver(big, effect)
+            assert effect.begun == 1, "the fault went unnoticed, as it must here"
+        else:
+            with pytest.raises(Temporary, match="voll"):
+                outlet.deliver(big, effect)
+            assert effect.begun == 0
+
+    def test_no_room(self, serve: Callable[..., Drop]) -> None:
+        drop, effect = self.full(serve), Effect()
+        big = make_delivery([("xml", "a.xml", "application/xml", b"x" * 2_000_000)])
+        with pytest.raises(Temporary):
+            drop.outlet().deliver(big, effect)
+        assert effect.begun == 0
+        assert drop.inventory() == []
+
+    def test_a_size_that_does_not_fit_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
         """The size is compared before anything becomes visible."""
         real = sftp.Session.size
         monkeypatch.setattr(sftp.Session, "size", lambda self, path: 7 if path.endswith(".pdf") else real(self, path))
@@ -225,7 +257,8 @@ class TestOnTheServer:
         written_hidden_then_renamed(log, root)
         assert log.count("fsync") >= 5
 
-    def test_the_suite_notices_a_visible_name(self, serve: Callable[..., Drop], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_suite_notices_a_visible_name(self, serve: Callable[..., Drop],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
         log, root = self.deliver(serve)
         with pytest.raises(AssertionError, match="hidden name"):
