@@ -408,7 +408,10 @@ def _look(place: Place, client: httpx2.Client, item: Sent) -> None:
     if not item.id:
         item.id = next((row["id"] for row in _from_folder(place, item) if row["id"] not in item.before), "")
     if item.id:
-        item.found = client.get(f"{_status_url(place)}/status/{item.id}").json()
+        answer = client.get(f"{_status_url(place)}/status/{item.id}")
+        if answer.status_code != 200:
+            raise HubError(f"/status/{item.id}: {answer.status_code}: {_tail(_log(place, 'hub'))}")
+        item.found = answer.json()
 
 
 def _table(place: Place, sent: Sequence[Sent]) -> Table:
