@@ -311,6 +311,12 @@ class _Protocol(H11Protocol):
         super().data_received(data)
         self._watch_header()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        begun = self.conn.trailing_data[0] or self.cycle.more_body
+        if begun and not self.transport.is_closing():
+            self._watch_header()  # an idle connection is uvicorn's own keep-alive timer's
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
         super().connection_lost(exc)

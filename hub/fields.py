@@ -8,7 +8,8 @@
     boolean                                                                          ->  true, false
 
 Nothing is guessed from the look of a value: only the table's type counts. A value that does not fit stays as it was
-sent, so that the schema reports it; no value raises.
+sent, so that the schema reports it; no value raises. Headings and texts of the form, which the platform's form content
+and dumps before 1.6 carry as empty fields, are left out; anything that was filled in stays, known to the table or not.
 
 `annotate` adds attributes in the envelope's namespace for stylesheets: ``e:title`` on groups; ``e:label``, ``e:type``
 and ``e:text`` (the value as a clerk reads it) on fields; and it brings groups and fields into the table's order.
@@ -42,12 +43,24 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 def type_values(envelope: etree._Element, table: FieldTable) -> etree._Element:
     """A copy of the canonical envelope whose values are written as the table's types say. Never raises for a value."""
     typed = deepcopy(envelope)
+    _leave_out_display(typed, table)
     for field, row in _fields(typed, table):
         if row is not None and row.type in _TYPED:
             for carrier in _carriers(field):
                 if carrier.text and len(carrier) == 0:
                     carrier.text = typed_text(carrier.text, row.type)
     return typed
+
+
+def _leave_out_display(envelope: etree._Element, table: FieldTable) -> None:
+    known = {row.id for row in table.group}
+    for field, row in _fields(envelope, table):
+        parent = field.getparent()
+        if parent is not None and row is None and not len(field) and not (field.text or "").strip():
+            parent.remove(field)
+    for fields in envelope.iterfind(f"{E}fields"):
+        for group in [group for group in fields if group.tag not in known and group.find("instance/*") is None]:
+            fields.remove(group)
 
 
 def typed_text(text: str, type_: str) -> str:

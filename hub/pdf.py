@@ -1,4 +1,4 @@
-"""HTML into PDF, by WeasyPrint: accessible (PDF/UA-1), the same bytes for the same input, nothing fetched but ``data:``.
+"""HTML into PDF by WeasyPrint: accessible (PDF/UA-1), the same bytes for the same input, nothing fetched but ``data:``.
 
 The page is a stylesheet's output, so a URL that is not ``data:`` is the stylesheet's mistake, and is told as such.
 WeasyPrint needs Pango; where that is missing the error names the command that installs it.

@@ -19,7 +19,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -111,14 +111,15 @@ class _Resolver(etree.Resolver):
         if file is None:
             raise ConfigError.at(self.catalogue.folder, system_url, "no catalogue knows this schema",
                                  "install the set it belongs to, or name its file in catalogue.toml")
-        return self.resolve_filename(str(file), context)
+        return self.resolve_filename(str(file), context)  # type: ignore[attr-defined]
 
 
 def compile_schema(file: Path, parser: etree.XMLParser) -> etree.XMLSchema:
     """A schema ready for use. Raises `ConfigError` with file and line."""
     try:
         tree = etree.parse(str(file), parser)
-        if tree.docinfo.doctype:
+        info: Any = tree.docinfo
+        if info.doctype:
             raise ConfigError.at(file, "DOCTYPE", "a schema needs none", "remove it")
         return etree.XMLSchema(tree)
     except etree.XMLSyntaxError as error:
@@ -140,6 +141,15 @@ class Installed:
     files: int
     resolved: Mapping[str, str]
     unresolved: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For a terminal: what was done, then what is left to do."""
+        done = f"{self.files} files in {self.folder}, {len(self.resolved)} imports by URL resolved"
+        return [done, *(f"✗ {line}" for line in self.unresolved)]
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 def install(source: Path, set_: str, version: str, target: Path, urls: Mapping[str, str] | None = None) -> Installed:
@@ -222,7 +232,7 @@ def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> 
     resolved = dict(given)
     unresolved = [f"{url}: {name} is not in the set: correct the path" for url, name in given.items()
                   if not (folder / name).is_file()]
-    for url, namespace in _imports(folder, own, unresolved):
+    for url, namespace in _imports(folder, own, unresolved).items():
         if url in resolved:
             continue
         candidates = [name for offered, name in offers if offered == namespace and Path(name).name == _basename(url)]

@@ -15,36 +15,31 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from lxml import etree
 
 from hub import pdf, xslt
-from hub.errors import ConfigError, Rejected
+from hub.errors import Rejected
 from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Recipient, Rule
-from hub.mapping import MappingFile, MappingVersion, Rendering, load_mapping
+from hub.mapping import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
 
 _EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json", "application/pdf": "pdf",
                "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
 
 
-def mapping_version(rule: Rule) -> MappingVersion:
-    """The version of the mapping that a rule names, from its snapshot. Raises `Rejected` with ``configuration``."""
-    try:
-        found = [version for version in _mapping(rule.package).version if version.name == rule.mapping_version]
-    except ConfigError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Die Abbildung ist nicht brauchbar: {error}", error.problems) from error
-    if len(found) != 1:
-        raise Rejected(Reason.CONFIGURATION,
-                       f"Die Abbildung {rule.service} hat keine Fassung {rule.mapping_version!r}: Route berichtigen")
-    return found[0]
+class Output(Protocol):
+    """Where new bodies go: a file that stands at its end."""
+
+    def tell(self) -> int: ...
+
+    def write(self, content: bytes, /) -> int: ...
 
 
-def render(rule: Rule, version: MappingVersion, annotated: etree._Element, attachments: Sequence[OutAttachment],
-           out: BinaryIO, job: Job) -> list[OutDelivery]:
+def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
+           attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
     """A delivery for each recipient of the rule, in its order.
 
     New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet ends with
@@ -52,7 +47,7 @@ def render(rule: Rule, version: MappingVersion, annotated: etree._Element, attac
     import or the PDF engine is at fault.
     """
     desk = _Desk(rule, version, annotated, attachments, out, job)
-    return [_delivery(desk, recipient) for recipient in rule.recipients]
+    return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
 
 
 @dataclass
@@ -63,7 +58,7 @@ class _Desk:
     version: MappingVersion
     annotated: etree._Element
     attachments: Sequence[OutAttachment]
-    out: BinaryIO
+    out: Output
     job: Job
     done: dict[str, OutPart] = field(default_factory=dict)
 
@@ -161,7 +156,7 @@ def _rendered(desk: _Desk, name: str, rendering: Rendering) -> OutPart:
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(), body=_write(desk.out, content))
 
 
-def _write(out: BinaryIO, content: bytes) -> Body:
+def _write(out: Output, content: bytes) -> Body:
     start = out.tell()
     out.write(content)
     return Body(offset=start, length=len(content))
@@ -212,9 +207,3 @@ def _is_utf8(encoding: str) -> bool:
 def _layers(rule: Rule, version: str) -> xslt.Layers:
     return xslt.Layers(Path(rule.package), version, Path(rule.common) if rule.common else None,
                        Path(rule.town) if rule.town else None)
-
-
-@lru_cache(maxsize=256)
-def _mapping(package: str) -> MappingFile:
-    """Kept by path, because a snapshot's path names its content."""
-    return load_mapping(Path(package))

@@ -13,7 +13,8 @@ thread).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import date
 from functools import lru_cache
@@ -26,6 +27,7 @@ from hub import xslt
 from hub.errors import ConfigError, Rejected
 from hub.explain import MOST, Fault, entries, explain
 from hub.fields import E, label_of
+from hub.job import Rule
 from hub.mapping import FieldTable, MappingVersion, load_fields
 from hub.message import Reason
 from hub.schemas import Catalogue, compile_schema
@@ -34,20 +36,21 @@ SCH = "{http://purl.oclc.org/dsdl/schematron}"
 SVRL = "{http://purl.oclc.org/dsdl/svrl}"
 _HARMLESS = frozenset({"warning", "warn", "information", "info"})
 _LONGEST = 3_800
+_IMPERSONAL = re.compile(r"(@n|position\(\)|last\(\)|count\([^()]*\)|[0-9+* -])+")
 
 
-def validate(envelope: etree._Element, version: MappingVersion, package: Path, schemas: Path | None, day: date,
-             payload: etree._Element | None = None) -> None:
+def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day: date,
+             payload: etree._ElementTree | None = None) -> None:
     """Raise `Rejected` when the typed envelope, or the XÖV `payload` as received, does not fit.
 
     ``Reason.INVALID`` names up to ten places; ``Reason.CONFIGURATION`` says which file of the mapping or which schema
-    set must be mended. `package` is the snapshot of the service's folder, `schemas` the installed sets.
+    set must be mended. `day` is the day of acceptance: a schema set can be valid for a time.
     """
-    folder = package / version.name
+    folder = Path(rule.package) / version.name
     try:
         table = field_table(folder / version.fields) if version.fields else FieldTable()
         if version.schema_set is not None:
-            _validate_payload(payload, version, schemas, day)
+            _validate_payload(payload, version, Path(rule.schemas) if rule.schemas else None, day)
         if version.schema_ is not None:
             _validate_fields(envelope, folder / version.schema_, table)
         if version.rules is not None:
@@ -61,7 +64,8 @@ def field_table(file: Path) -> FieldTable:
     return _field_table(file, _state(file))
 
 
-def _validate_payload(payload: etree._Element | None, version: MappingVersion, schemas: Path | None, day: date) -> None:
+def _validate_payload(payload: etree._ElementTree | None, version: MappingVersion, schemas: Path | None,
+                      day: date) -> None:
     wanted = version.schema_set
     if wanted is None:
         return
@@ -74,7 +78,7 @@ def _validate_payload(payload: etree._Element | None, version: MappingVersion, s
     schema, mapper = _xoev_schema(file, schemas.resolve(), _state(file))
     if schema.validate(payload):
         return
-    faults = explain(file, payload, entries(schema), mapper)
+    faults = explain(file, payload.getroot(), entries(schema), mapper)
     _reject(f"Das Dokument entspricht nicht {wanted.set} {wanted.version}",
             [f"{fault.path}: {fault.reason}" for fault in faults])
 
@@ -102,14 +106,17 @@ def _validate_rules(envelope: etree._Element, file: Path, table: FieldTable) -> 
     found = report.getroot().iter(f"{SVRL}failed-assert", f"{SVRL}successful-report")
     failed = [item for item in found if item.get("role", "").lower() not in _HARMLESS]
     if failed:
-        _reject("Die Angaben verletzen Regeln des Antrags", _unique(_rule_line(item, envelope, table) for item in failed))
+        texts = [" ".join(str(item.xpath("string(*[local-name()='text'])")).split()) for item in failed]
+        places = [_rule_place(item, envelope, table) for item in failed]
+        _reject("Die Angaben verletzen Regeln des Antrags", list(dict.fromkeys(texts)),
+                [f"{text} [{place}]" for text, place in zip(texts, places, strict=True)])
 
 
-def _reject(headline: str, lines: Sequence[str]) -> None:
+def _reject(headline: str, lines: Sequence[str], trace: Sequence[str] = ()) -> None:
     shown = lines[:MOST]
     more = f" (die ersten {MOST})" if len(lines) >= MOST else ""
     text = "\n".join([f"{headline}{more}:", *(f"- {line}" for line in shown)])
-    raise Rejected(Reason.INVALID, text if len(text) <= _LONGEST else text[:_LONGEST] + " …", shown)
+    raise Rejected(Reason.INVALID, text if len(text) <= _LONGEST else text[:_LONGEST] + " …", (trace or lines)[:MOST])
 
 
 def _line(fault: Fault, table: FieldTable) -> str:
@@ -117,12 +124,10 @@ def _line(fault: Fault, table: FieldTable) -> str:
     return f"{place}: {fault.reason}" if place else f"{fault.path}: {fault.reason}"
 
 
-def _rule_line(item: etree._Element, envelope: etree._Element, table: FieldTable) -> str:
-    text = " ".join(str(item.xpath("string(*[local-name()='text'])")).split())
+def _rule_place(item: etree._Element, envelope: etree._Element, table: FieldTable) -> str:
     found = envelope.xpath(item.get("location", "/*"))
     element = found[0] if isinstance(found, list) and found else None
-    place = _place(element, table) if isinstance(element, etree._Element) else None
-    return f"{place}: {text}" if place else text
+    return (_place(element, table) if isinstance(element, etree._Element) else None) or "gesamte Nachricht"
 
 
 def _place(element: etree._Element | None, table: FieldTable) -> str | None:
@@ -141,10 +146,6 @@ def _place(element: etree._Element | None, table: FieldTable) -> str | None:
     number = int(n) if n.isascii() and n.isdigit() and len(n) < 7 else None
     field = str(inside[2].tag) if len(inside) > 2 else None
     return f"{label_of(table, group, field, number)} ({':'.join(filter(None, (group, n[:6], field)))})"
-
-
-def _unique(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
 
 
 def _state(file: Path) -> tuple[int, int]:
@@ -199,8 +200,10 @@ def _check_rules(file: Path, root: etree._Element) -> None:
     binding = root.get("queryBinding", "xslt").lower()
     if binding not in ("xslt", "xslt1"):
         raise ConfigError.at(file, "queryBinding", f"{binding} is not supported", "write the rules for XSLT 1")
-    for name, remedy in (("include", "copy the rules in"), ("extends", "copy the rules in"),
-                         ("value-of", "name the field, not its value: rule texts are stored and logged")):
-        for element in root.iter(f"{SCH}{name}"):
-            if name != "extends" or element.get("href"):
-                raise ConfigError.at(file, f"line {element.sourceline}", f"sch:{name} is not allowed", remedy)
+    for element in root.iter(f"{SCH}include", f"{SCH}extends"):
+        if element.get("href"):
+            raise ConfigError.at(file, f"line {element.sourceline}", "includes another file", "copy its rules in")
+    for element in root.iter(f"{SCH}value-of"):
+        if not _IMPERSONAL.fullmatch(element.get("select", "")):
+            raise ConfigError.at(file, f"line {element.sourceline}", "sch:value-of may only count (@n + 1, count(…))",
+                                 "name the field, not its value: rule texts are stored and logged")

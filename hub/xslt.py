@@ -32,8 +32,7 @@ from hub.errors import ConfigError, Rejected
 from hub.message import Reason
 
 XSL = "{http://www.w3.org/1999/XSL/Transform}"
-DENIED = etree.XSLTAccessControl(read_file=False, write_file=False, create_dir=False, read_network=False,
-                                 write_network=False)
+DENIED: Any = etree.XSLTAccessControl.DENY_ALL  # type: ignore[attr-defined]
 _SAXON = "http://saxon.sf.net/feature/"
 SAXON_SETTINGS = {f"{_SAXON}allowedProtocols": "data", f"{_SAXON}allow-external-functions": "false"}
 _PLAIN = re.compile(r"[A-Za-z0-9_äöüÄÖÜß][A-Za-z0-9_äöüÄÖÜß .-]*")

@@ -58,6 +58,7 @@
   <xsl:template match="e:attachment">
     <Anlage nummer="{@id}" art="{@role}" medientyp="{@mediaType}" groesse="{@size}" sha256="{@sha256}">
       <xsl:if test="@field"><xsl:attribute name="feld"><xsl:value-of select="@field"/></xsl:attribute></xsl:if>
+      <xsl:if test="@filename"><xsl:attribute name="dateiname"><xsl:value-of select="@filename"/></xsl:attribute></xsl:if>
       <xsl:value-of select="@name"/>
     </Anlage>
   </xsl:template>

@@ -175,8 +175,9 @@ def test_unknown_places_are_the_hubs_to_park(hub: Hub, portal: KeyPair, path: st
 
 
 @pytest.mark.parametrize(("content_type", "expected"), [
-    ("application/xml; charset=UTF-8", "application/xml"), ("text/xml", "text/xml"), ("Application/JSON", "application/json"),
-    ("image/tiff", "image/tiff"), (None, "application/octet-stream"), ("rubbish", "application/octet-stream"),
+    ("application/xml; charset=UTF-8", "application/xml"), ("text/xml", "text/xml"),
+    ("Application/JSON", "application/json"), ("image/tiff", "image/tiff"), (None, "application/octet-stream"),
+    ("rubbish", "application/octet-stream"),
 ])
 def test_any_other_content_is_one_part(hub: Hub, portal: KeyPair, content_type: str | None, expected: str) -> None:
     assert hub.post(portal, content=b"\0broken<", headers={"content-type": content_type} if content_type else {}
@@ -238,8 +239,8 @@ def test_the_right_subject_of_an_unknown_ca_does_not_get_in(hub: Hub, other: Aut
     assert hub.door.asked == 0
 
 
-def test_a_known_ca_cannot_speak_for_the_sender_of_another(tmp_path: Path, authority: Authority, other: Authority,
-                                                          portal: KeyPair) -> None:
+def test_one_ca_cannot_speak_for_the_sender_of_another(tmp_path: Path, authority: Authority, other: Authority,
+                                                      portal: KeyPair) -> None:
     senders = ({"name": "amt24", "subject": "CN=portal-test", "ca": authority.file},
                {"name": "town", "san": "TOWN.example", "ca": other.file})
     with Hub(tmp_path, authority, client_ca=(), senders=senders) as hub:
@@ -251,7 +252,7 @@ def test_a_known_ca_cannot_speak_for_the_sender_of_another(tmp_path: Path, autho
 
 def test_the_check_of_the_issuer_is_what_holds(tmp_path: Path, authority: Authority, other: Authority,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted fault: without the issuer's check the other CA's certificate gets in, so the test above means something."""
+    """Planted fault: without the issuer's check the other CA's certificate gets in."""
     monkeypatch.setattr(https, "_is_issuer", lambda ca, leaf: True)
     senders = ({"name": "amt24", "subject": "CN=portal-test", "ca": authority.file},
                {"name": "town", "san": "town.example", "ca": other.file})
@@ -331,7 +332,8 @@ def test_an_inlet_that_answers_too_early_is_noticed(tmp_path: Path, authority: A
 
 def test_an_announced_oversize_is_refused_before_a_byte_is_read(hub: Hub, portal: KeyPair) -> None:
     with hub.raw(portal) as sock:
-        sock.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n")
+        sock.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n"
+                     b"Expect: 100-continue\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 413 ")
 
 

@@ -10,7 +10,7 @@
       <Meldung code="anmeldung">Anmeldung</Meldung>
       <xsl:apply-templates select="$fields/halter/instance"/>
       <xsl:apply-templates select="$fields/hund/instance"/>
-      <xsl:apply-templates select="$fields/zahlung/instance"/>
+      <xsl:apply-templates select="$fields/zahlung/instance[normalize-space()]"/>
       <xsl:apply-templates select="$fields/erklaerung/instance/bemerkung"/>
       <xsl:call-template name="anlagen"/>
     </Hundesteuer>

@@ -11,7 +11,7 @@
       <xsl:apply-templates select="$fields/halter/instance"/>
       <xsl:apply-templates select="$fields/weitereHalter/instance[*]"/>
       <xsl:apply-templates select="$fields/hunde/instance[*]"/>
-      <xsl:apply-templates select="$fields/zahlung/instance"/>
+      <xsl:apply-templates select="$fields/zahlung/instance[normalize-space()]"/>
       <xsl:apply-templates select="$fields/erklaerung/instance/bemerkung"/>
       <xsl:call-template name="anlagen"/>
     </Hundesteuer>

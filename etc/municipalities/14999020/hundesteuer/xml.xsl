@@ -1,10 +1,10 @@
 <?xml version="1.0" encoding="UTF-8"?>
-<!-- Musterstadt's tax procedure books by a Buchungszeichen with the town's prefix. Everything else is as in the mapping. -->
+<!-- Beispielberg's tax procedure books by a Buchungszeichen with the town's prefix. Everything else is as in the mapping. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns="urn:datendrehscheibe:hundesteuer:1"
                 xmlns:e="urn:datendrehscheibe:envelope:1" exclude-result-prefixes="e">
   <xsl:import href="mapping:fachverfahren.xsl"/>
 
-  <xsl:param name="buchungszeichen-prefix" select="'HST'"/>
+  <xsl:param name="buchungszeichen-prefix" select="'BBG-HST'"/>
 
   <xsl:template name="kassenzeichen">
     <xsl:variable name="message" select="/e:envelope/e:metadata/e:message"/>
