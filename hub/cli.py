@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -388,8 +389,8 @@ def broker_setup(context: Context, management: str, user: str, password_file: Pa
 def schema(kind: str) -> None:
     from hub.mapping import FieldTable, MappingFile
 
-    model = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}[kind]
-    _print_json(model.model_json_schema())
+    models: dict[str, type[BaseModel]] = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    _print_json(models[kind].model_json_schema())
 
 
 @_command(main, "demo", "Play the examples through a hub of its own: what `make run` does.")
