@@ -166,8 +166,8 @@ def translated() -> Iterator[None]:
     except ConfigError as error:
         raise Misconfigured(str(error)) from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
-        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
-                            f"werden oder einen Schlüssel ed25519 oder rsa-sha2 erhalten ({error}).") from error
+        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss "
+                            f"aktualisiert werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
     except paramiko.BadAuthenticationType as error:
         raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
     except paramiko.AuthenticationException as error:

@@ -17,7 +17,8 @@ Several recipients
 Temporary
     4xx, a lost connection, a time-out.
 Permanent
-    5xx for this mail. `TooLarge`: over `max_bytes` or the SIZE the server announced; a fallback destination may take it.
+    5xx for this mail. `TooLarge`: over `max_bytes` or the SIZE the server announced; a fallback destination may take
+    it.
 Misconfigured
     Certificate, login, a server without STARTTLS or one that turns us away with 5xx before the first mail.
 
@@ -65,7 +66,7 @@ class Options(OptionsModel):
     host: str = Field(description="the mail relay; its certificate must carry this name")
     port: int = Field(587, ge=1, le=65535, description="587 or 25 with starttls, 465 with tls")
     security: Literal["starttls", "tls", "none"] = Field("starttls", description="none only on this machine itself")
-    plaintext_accepted: bool = Field(False, description="allow security none to another machine, knowing what that means")
+    plaintext_accepted: bool = Field(False, description="allow security none to another machine")
     ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
     user: str | None = Field(None, description="login name")
     password: SecretRef | None = Field(None, description="login password")
@@ -283,7 +284,7 @@ class Outcomes:
     def verdict(self, attempt: int, wait_for_all: int) -> DeliveryError | None:
         """Whether the mail may go to those accepted: None, or why not."""
         if self.later and (not self.accepted or attempt <= wait_for_all):
-            return refused(Temporary(f"Noch nicht angenommen: {self._named(self.later)}; niemand hat die Mail erhalten."))
+            return refused(Temporary(f"Noch nicht angenommen: {self._named(self.later)}; niemand hat die Mail."))
         if not self.accepted:
             return refused(Permanent(f"Kein Empfänger wurde angenommen: {self._named(self.never)}."))
         return None
