@@ -49,13 +49,13 @@ PANGO = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
 @dataclass(frozen=True)
 class Example:
-    """One example application of a mapping: ``mappings/<service>/examples/<name>/``."""
+    """One example application of a mapping, and the reason for which it must be parked, if it must."""
 
     service: str
     name: str
     document: Path
     attachments: tuple[Path, ...]
-    parked: bool
+    parked: str | None
     test: bool
 
 
@@ -68,7 +68,7 @@ def _example(folder: Path) -> Example:
     data = read_toml(folder / "example.toml")
     document = min(file for file in folder.glob("message.*"))
     attachments = tuple(folder / name for name in data.get("attachments", ()))
-    return Example(folder.parents[1].name, folder.name, document, attachments, "parked" in data, bool(data.get("test")))
+    return Example(folder.parents[1].name, folder.name, document, attachments, data.get("parked"), bool(data.get("test")))
 
 
 @dataclass
@@ -90,7 +90,9 @@ class Sent:
     @property
     def as_expected(self) -> bool:
         """Whether it ended where its example says."""
-        return self.state == ("parked" if self.example.parked else "completed")
+        if self.example.parked:
+            return self.state == "parked" and self.found.get("reason") == self.example.parked
+        return self.state == "completed"
 
 
 @dataclass
@@ -192,7 +194,8 @@ def _prepare(place: Place) -> None:
         if inlet.connector == "https":
             _prepare_https(place, authority, inlet)
         elif inlet.connector == "inbox":
-            place.ours(Path(inlet.options["path"])).mkdir(parents=True, exist_ok=True)
+            for name in ("root", "done", "rejected"):
+                place.ours(Path(inlet.options[name])).mkdir(parents=True, exist_ok=True)
     for destination in configuration.all_destinations():
         _prepare_destination(place, authority, destination.connector, destination.options)
     authority.server(place.var / "tls/mail.pem", place.var / "tls/mail.key")
@@ -357,7 +360,7 @@ def _send_all(place: Place) -> list[Sent]:
 def _send(place: Place, item: Sent) -> None:
     inlet = next(inlet for inlet in place.configuration.inlets if inlet.name == item.inlet)
     if inlet.connector == "inbox":
-        _drop(place, item, Path(inlet.options["path"]))
+        _drop(place, item, Path(inlet.options["root"]))
         return
     if place.client is None:
         raise HubError(f"{place.configuration.file}: inlets.{inlet.name}: has no sender: add one")
@@ -373,13 +376,13 @@ def _send(place: Place, item: Sent) -> None:
 
 
 def _drop(place: Place, item: Sent, inbox: Path) -> None:
-    """Written beside, renamed in. Another run's copy must be another application: a comment says which run it is."""
+    """Written beside, renamed in. The name says which run it is, or a second run's copy would be a duplicate of the first's."""
     folder = place.ours(inbox) / item.ags / item.example.service
     folder.mkdir(parents=True, exist_ok=True)
     item.before = frozenset(row["id"] for row in _from_folder(place, item))
     name = f"{item.example.name}-{place.run}{item.example.document.suffix}"
     hidden = folder / f".{name}.part"
-    hidden.write_bytes(item.example.document.read_bytes().rstrip() + f"\n<!-- {place.run} -->\n".encode())
+    shutil.copyfile(item.example.document, hidden)
     hidden.rename(folder / name)
 
 

@@ -48,7 +48,7 @@ def test_every_example_goes_to_every_town_that_has_the_service(tmp_path: Path) -
         ("14999010", "dog", "small", "by-inbox"), ("14999010", "dog", "wrong", "by-https"),
         ("14999010", "trade", "full", "by-https"),
         ("14999030", "dog", "small", "by-inbox"), ("14999030", "dog", "wrong", "by-https")]
-    assert [item.example.parked for item in plan] == [False, True, False, False, True]
+    assert [item.example.parked for item in plan] == [None, "invalid", None, None, "invalid"]
     assert plan[2].example.attachments == (tmp_path / "mappings/trade/examples/full/a.pdf",)
 
 
@@ -81,7 +81,7 @@ def rendered(here: demo.Place, item: demo.Sent) -> str:
     return capture.get()
 
 
-def sent(tmp_path: Path, *, parked: bool = False, **found: Any) -> demo.Sent:
+def sent(tmp_path: Path, *, parked: str | None = None, **found: Any) -> demo.Sent:
     example = demo.Example("dog", "small", tmp_path / "message.xml", (), parked, False)
     return demo.Sent(example, "14999010", "by-https", "019abcde-0000-7000-8000-000000000000", found=found)
 
@@ -99,11 +99,13 @@ def test_the_table_says_where_it_went_and_how_long_it_took(tmp_path: Path) -> No
         assert part in text
 
 
-@pytest.mark.parametrize(("state", "parked", "good"), [
-    ("completed", False, True), ("parked", True, True), ("parked", False, False), ("completed", True, False),
-    ("routed", False, False), ("", True, False)])
-def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str, parked: bool, good: bool) -> None:
-    assert sent(tmp_path, parked=parked, state=state).as_expected is good
+@pytest.mark.parametrize(("state", "reason", "parked", "good"), [
+    ("completed", None, None, True), ("parked", "invalid", "invalid", True), ("parked", "runaway", "invalid", False),
+    ("parked", "invalid", None, False), ("completed", None, "invalid", False), ("routed", None, None, False),
+    ("", None, "invalid", False)])
+def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str, reason: str | None, parked: str | None,
+                                                      good: bool) -> None:
+    assert sent(tmp_path, parked=parked, state=state, reason=reason).as_expected is good
 
 
 def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
