@@ -455,7 +455,7 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
 
 
 def _how_long(item: Sent) -> str:
-    times = [delivery["done_at"] for delivery in item.found.get("deliveries", ()) if delivery["done_at"]]
+    times = [delivery["finished_at"] for delivery in item.found.get("deliveries", ()) if delivery["finished_at"]]
     if not times or item.state != "completed":
         return "-"
     taken = max(datetime.fromisoformat(text) for text in times) - datetime.fromisoformat(item.found["received_at"])
