@@ -40,16 +40,16 @@ class Context:
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Perform an operator's verb: through the running hub, or on the store itself."""
-        configuration = self.load()
+        places = config.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
         try:
-            return control.ask(configuration.control, verb, arguments)
+            return control.ask(places.socket, verb, arguments)
         except ConnectionError:
             from hub.operate import Operator
             from hub.store import Store
 
-            if not (configuration.state / "store.sqlite3").exists():
-                raise HubError(f"there is no store in {configuration.state} yet: start the hub first (drehscheibe run)") from None
-            store = Store.open(configuration.state, read_only=verb in Operator.READING)
+            if not (places.state / "store.sqlite3").exists():
+                raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
+            store = Store.open(places.state, read_only=verb in Operator.READING)
             with closing(store):
                 return control.perform(Operator(store), verb, arguments, control.whoami())
 
@@ -275,7 +275,7 @@ _change("confirm", "Record that the receiver has a delivery that is in doubt or 
 @click.pass_obj
 def reload(context: Context, as_json: bool) -> None:
     try:
-        answer = control.ask(context.load().control, "reload", {})
+        answer = control.ask(config.places(context.file, context.overrides).socket, "reload", {})
     except ConnectionError as error:
         raise HubError(f"{error}: nothing to reload") from error
     if as_json:

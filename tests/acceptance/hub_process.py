@@ -23,6 +23,11 @@ ROOT = Path(__file__).parents[2]
 MUSTERSTADT, BEISPIELBERG, PROBEDORF = "14999010", "14999020", "14999030"
 
 
+def document_of(example: str, service: str = "hundesteuer") -> Path:
+    """The document of one example application."""
+    return next((ROOT / "mappings" / service / "examples" / example).glob("message.*"))
+
+
 @dataclass
 class HubProcess:
     """One hub below `folder`, with `etc/`, `mappings/` and `var/` of its own."""
