@@ -69,7 +69,7 @@ def test_commits_reach_the_disk(store: Store) -> None:
 def test_the_migrations_make_the_tables(store: Store) -> None:
     def compare(tx: object) -> list[object]:
         context = MigrationContext.configure(tx.connection)  # type: ignore[attr-defined]
-        return [change for change in compare_metadata(context, tables.metadata)]
+        return list(compare_metadata(context, tables.metadata))
 
     assert store._do(compare) == []
 
@@ -339,7 +339,8 @@ def test_an_answer_that_does_not_fit_records_nothing(store: Store) -> None:
         {"body": None, "received": 0})]
     for lie in lies:
         with pytest.raises(BadOutcome) as error:
-            store.record([translated(good, output.delivery(os.urandom(100_000))), translated(bad, lie)], output.fd, config_digest="c")
+            store.record([translated(good, output.delivery(os.urandom(100_000))), translated(bad, lie)], output.fd,
+                         config_digest="c")
         assert error.value.message_id == bad
     assert store.deliveries_of(good) == []
     with store._read() as connection:
@@ -475,8 +476,8 @@ def test_after_a_crash_only_what_began_is_in_doubt(tmp_path: Path) -> None:
 
 def test_a_damaged_body_is_never_delivered(store: Store) -> None:
     message_id = routed(store)
-    store._do(lambda tx: tx.connection.execute(text("UPDATE blob SET content = CAST(x'0000' || 'wrong' AS BLOB) WHERE message_id = :m"),
-                                               {"m": message_id}))
+    damage = text("UPDATE blob SET content = CAST(x'0000' || 'wrong' AS BLOB) WHERE message_id = :m")
+    store._do(lambda tx: tx.connection.execute(damage, {"m": message_id}))
     assert store.claim_deliveries("mail-musterstadt", 1, MINUTE) == []
     [row] = store.deliveries_of(message_id)
     assert (row.state, row.reason) == (DeliveryState.PARKED, Reason.DAMAGED)
