@@ -632,3 +632,32 @@ def test_other_plans(store: Store) -> None:
 
     assert "message_open" in plan(store, _OLDEST_MESSAGE)
     assert "message_waiting" in plan(store, _SUSPECTS)
+
+
+def broken_by(store: Store, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Let one fsync of a body fail: why the store takes nothing more."""
+    real, failed = os.fsync, []
+
+    def fail_once(fd: int) -> None:
+        if not failed:
+            failed.append(fd)
+            raise OSError(5, "Input/output error")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(StoreUnavailable):
+        accept(store, incoming(os.urandom(100_000)))
+    with pytest.raises(StoreUnavailable, match="broken"):
+        accept(store, incoming(b"<small/>"))
+    return store.broken
+
+
+def test_after_a_failed_fsync_nothing_is_accepted_and_the_end_is_not_clean(tmp_path: Path,
+                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(tmp_path / "store")
+    assert "fsync" in (broken_by(store, monkeypatch) or "")
+    store.close()
+    with opened(tmp_path / "store") as second:
+        assert second.unclean
+        assert second.find_messages() == []
+        assert accept(second, incoming()).id
