@@ -11,6 +11,7 @@
     └── DeliveryError         one delivery did not come to its end
         ├── Temporary         later, by the destination's retry policy
         ├── Permanent         never as it is: the delivery is parked
+        │   └── TooLarge      over the receiver's size limit: the destination's fallback may take it
         ├── Misconfigured     never before somebody mends the destination: it rests as a whole, one alarm
         └── InDoubt           the receiver may have it: probe, repeat or ask, never resend silently
 
@@ -91,6 +92,10 @@ class Temporary(DeliveryError):
 
 class Permanent(DeliveryError):
     """The receiver will never take this delivery as it is."""
+
+
+class TooLarge(Permanent):
+    """Over the receiver's size limit: a destination with other limits may take the same delivery."""
 
 
 class Misconfigured(DeliveryError):

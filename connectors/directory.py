@@ -1,0 +1,207 @@
+"""A drop folder: a "Vorgangsordner" per application, or one file, on a local disk or a mounted share.
+
+What arrives
+    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``.
+    Nobody who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
+A second delivery
+    finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
+Temporary
+    a target that is not mounted or lacks its marker (`mount`, `must_contain`), a full disk, a lost share.
+Misconfigured
+    a folder that does not exist, or that the hub's user may not write.
+Hazard
+    A hanging NFS server hangs the thread: mount such shares ``soft`` or with a time-out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import Field, field_validator
+
+from connectors import _layout
+from hub.endpoint import Finding, OutletBase, ProbeResult, Unknown
+from hub.errors import DeliveryError, Misconfigured, Temporary
+from hub.message import Delivery, Receipt
+
+
+class Options(_layout.DropOptions):
+    """``connector = "directory"``"""
+
+    path: Path = Field(description="the target folder; absolute")
+    mount: bool = Field(False, description="the target must be a mount point")
+    mode: str = Field("0640", pattern=r"^0[0-7]{3}$", description="rights of new files; folders get x where there is r")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError(f"{str(value)!r} is relative; name the folder from the root on")
+        return value
+
+
+_TEMPORARY = {
+    errno.ENOSPC: "Das Ziel ist voll.",
+    errno.EDQUOT: "Das Kontingent am Ziel ist erschöpft.",
+    errno.EIO: "Das Ziel meldet einen Ein-/Ausgabefehler.",
+    errno.ESTALE: "Die Freigabe ist nicht mehr gültig eingehängt.",
+    errno.ENOTCONN: "Die Freigabe ist nicht verbunden.",
+    errno.EHOSTDOWN: "Der Server der Freigabe ist nicht erreichbar.",
+    errno.EHOSTUNREACH: "Der Server der Freigabe ist nicht erreichbar.",
+    errno.ETIMEDOUT: "Der Server der Freigabe antwortet nicht.",
+    errno.ENODEV: "Das Gerät des Ziels fehlt.",
+    errno.EMFILE: "Dem Prozess gehen die Dateideskriptoren aus.",
+}
+_MISCONFIGURED = {
+    errno.EACCES: "Der Benutzer der Drehscheibe darf im Ziel nicht schreiben.",
+    errno.EPERM: "Der Benutzer der Drehscheibe darf im Ziel nicht schreiben.",
+    errno.EROFS: "Das Ziel ist nur lesbar eingehängt.",
+    errno.ENOENT: "Der Zielordner fehlt.",
+    errno.ENOTDIR: "Das Ziel ist kein Ordner.",
+}
+
+
+def _meaning(error: OSError) -> DeliveryError:
+    if error.errno in _MISCONFIGURED:
+        return Misconfigured(_MISCONFIGURED[error.errno])
+    return Temporary(_TEMPORARY.get(error.errno or 0, f"Das Ziel meldet: {error.strerror or type(error).__name__}."))
+
+
+class Outlet(OutletBase[Options]):
+    """Files, by a rename that shows all or nothing."""
+
+    repeat = "probe"
+
+    def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
+        """Write hidden, sync, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
+        where = _layout.plan(self.options, delivery)
+        try:
+            return _layout.deposit(self._place(), where, delivery, effect_begins)
+        except OSError as error:
+            raise _meaning(error) from error
+
+    def probe(self, delivery: Delivery) -> ProbeResult:
+        """Compare names, sizes and SHA-256."""
+        where = _layout.plan(self.options, delivery)
+        try:
+            return _layout.find(self._place(), where, self.options.collected)
+        except (OSError, DeliveryError) as error:
+            return Unknown(str(error) if isinstance(error, DeliveryError) else str(_meaning(error)))
+
+    def check(self) -> Sequence[Finding]:
+        """Make, sync, rename and remove a hidden file in the target."""
+        options = self.options
+        try:
+            _layout.rehearse(self._place())
+            free = shutil.disk_usage(options.path).free // 1_000_000
+        except DeliveryError as error:
+            return [Finding("error", str(error), f"Die Freigabe einhängen oder {options.path} prüfen.")]
+        except OSError as error:
+            remedy = f"Ordner {options.path} anlegen und dem Benutzer der Drehscheibe geben."
+            return [Finding("error", str(_meaning(error)), remedy)]
+        findings = [Finding("ok", f"{options.path} ist beschreibbar.")]
+        if free < 1000:
+            findings.append(Finding("warning", f"In {options.path} sind nur noch {free} MB frei.", "Platz schaffen."))
+        return findings
+
+    def _place(self) -> Disk:
+        if self.options.mount and not self.options.path.is_mount():
+            raise Temporary("Das Ziel ist nicht eingehängt.")
+        disk = Disk(self.options.path, int(self.options.mode, 8))
+        _layout.require_marker(disk, self.options)
+        return disk
+
+
+class Disk:
+    """A `Place` on a mounted file system. The target itself is never made."""
+
+    def __init__(self, root: Path, mode: int) -> None:
+        self.root = root
+        self.mode = mode
+        self.folder_mode = mode | (mode & 0o444) >> 2 | 0o300
+
+    def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
+        folder = self.root / path
+        folder.mkdir(exist_ok=exist_ok)
+        folder.chmod(self.folder_mode)
+
+    def write(self, path: str, source: BinaryIO, size: int) -> None:
+        descriptor = os.open(self.root / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb", buffering=0) as target:  # noqa: PTH123
+            for piece in _layout.chunks(source):
+                write_all(descriptor, piece)
+            if os.fstat(descriptor).st_size != size:
+                raise OSError(errno.EIO, "wrong size")
+            os.fchmod(descriptor, self.mode)
+            sync(target.fileno())
+
+    def sync_folder(self, path: str) -> None:
+        descriptor = os.open(self.root / path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def publish(self, hidden: str, final: str) -> None:
+        rename_new(self.root / hidden, self.root / final)
+
+    def names(self, path: str) -> Sequence[str]:
+        return [entry.name for entry in (self.root / path).iterdir()]
+
+    def size(self, path: str) -> int | None:
+        try:
+            status = os.lstat(self.root / path)
+        except FileNotFoundError:
+            return None
+        return -1 if stat.S_ISDIR(status.st_mode) else status.st_size
+
+    def digest(self, path: str) -> str:
+        with (self.root / path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def remove(self, path: str) -> None:
+        if self.size(path) == -1:
+            shutil.rmtree(self.root / path)
+        else:
+            (self.root / path).unlink(missing_ok=True)
+
+
+def write_all(descriptor: int, piece: bytes) -> None:
+    """All of it: a write may take less."""
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(descriptor, view):]
+
+
+def sync(descriptor: int) -> None:
+    """On disk before this returns."""
+    os.fsync(descriptor)
+
+
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename; raises FileExistsError where `target` exists. rename(2) alone would overwrite it.
+
+    File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the delivery's id, so
+    nobody else wants it in between.
+    """
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in _UNSUPPORTED:
+        raise OSError(code, os.strerror(code))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    source.rename(target)

@@ -1,0 +1,304 @@
+"""The drop folder on a real file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from connectors import _layout, directory
+from connectors.directory import Options, Outlet
+from hub.endpoint import Absent, Done, Unknown
+from hub.errors import Misconfigured, Permanent, Temporary
+from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
+
+NAME = f"2026-11-22_hundesteuer_{make_delivery().id}"
+
+
+def arrivals_below(root: Path) -> list[Arrival]:
+    """What a reader who skips hidden names sees."""
+    found = []
+    for entry in sorted(root.iterdir()):
+        if entry.is_dir() and not entry.name.startswith("."):
+            found.append(Arrival(entry.name, {file.name: file.read_bytes() for file in sorted(entry.iterdir())}))
+        elif not entry.name.startswith("."):
+            found.append(Arrival(entry.name, {entry.name: entry.read_bytes()}))
+    return found
+
+
+class Drop:
+    """A target folder."""
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        self.root = root
+        self.options = options
+
+    def outlet(self, **options: Any) -> Outlet:
+        return Outlet(Options(path=self.root, **(self.options | options)))
+
+    def arrivals(self) -> list[Arrival]:
+        return arrivals_below(self.root)
+
+    def inventory(self) -> object:
+        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
+                      for path in self.root.rglob("*"))
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Drop:
+    return Drop(tmp_path)
+
+
+class TestDirectory(OutletContract):
+    """Everything every outlet promises."""
+
+
+class TestFolder:
+    """A "Vorgangsordner"."""
+
+    def test_its_name_and_files(self, receiver: Drop) -> None:
+        receipt = receiver.outlet().deliver(make_delivery(), Effect())
+        assert receipt.reference == NAME
+        assert sorted(path.name for path in (receiver.root / NAME).iterdir()) == [
+            "Impfpass_Bello.pdf", "antrag.html", "antrag.pdf", "antrag.txt", "hundesteuer.xml"]
+
+    def test_the_recipients_path_is_made_of_safe_steps(self, receiver: Drop) -> None:
+        delivery = make_delivery(manifest={"path": "../Ämter//Steuern/"})
+        receipt = receiver.outlet().deliver(delivery, Effect())
+        assert receipt.reference == f"Aemter/Steuern/{NAME}"
+        assert (receiver.root / receipt.reference / "antrag.pdf").is_file()
+        assert receiver.outlet().probe(delivery) == Done(receipt)
+
+    def test_rights(self, receiver: Drop) -> None:
+        receiver.outlet(mode="0640").deliver(make_delivery(), Effect())
+        assert (receiver.root / NAME).stat().st_mode & 0o777 == 0o750
+        assert (receiver.root / NAME / "antrag.pdf").stat().st_mode & 0o777 == 0o640
+
+    def test_what_a_reader_adds_does_not_make_it_another(self, receiver: Drop) -> None:
+        receipt = receiver.outlet().deliver(make_delivery(), Effect())
+        (receiver.root / NAME / "erledigt.txt").write_text("ja")
+        assert receiver.outlet().deliver(make_delivery(), Effect()) == receipt
+        assert receiver.outlet().probe(make_delivery()) == Done(receipt)
+
+    def test_other_content_is_never_overwritten(self, receiver: Drop) -> None:
+        (receiver.root / NAME).mkdir()
+        (receiver.root / NAME / "antrag.pdf").write_bytes(b"fremd")
+        outlet = receiver.outlet()
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        assert outlet.deliver(make_delivery(), Effect()).reference == f"{NAME}-2"
+        assert (receiver.root / NAME / "antrag.pdf").read_bytes() == b"fremd"
+        assert outlet.deliver(make_delivery(attempt=2), Effect()).reference == f"{NAME}-2"
+        assert isinstance(outlet.probe(make_delivery()), Done)
+
+    def test_one_changed_byte_is_other_content(self, receiver: Drop) -> None:
+        receiver.outlet().deliver(make_delivery(), Effect())
+        file = receiver.root / NAME / "antrag.pdf"
+        file.write_bytes(file.read_bytes()[:-1] + b"!")
+        assert isinstance(receiver.outlet().probe(make_delivery()), Unknown)
+
+    def test_an_empty_folder_of_that_name_is_not_swallowed(self, receiver: Drop) -> None:
+        """rename(2) alone would replace it without a word."""
+        effect = Effect((receiver.root / NAME).mkdir)
+        with pytest.raises(Temporary):
+            receiver.outlet().deliver(make_delivery(), effect)
+        assert list((receiver.root / NAME).iterdir()) == []
+
+    def test_a_killed_try_is_swept_by_the_next(self, receiver: Drop) -> None:
+        left = receiver.root / f".{NAME}.0badcafe.part"
+        left.mkdir()
+        (left / "antrag.pdf").write_bytes(b"halb")
+        other = receiver.root / ".2026-11-22_hundesteuer_other.0badcafe.part"
+        other.mkdir()
+        receiver.outlet().deliver(make_delivery(attempt=2), Effect())
+        assert sorted(path.name for path in receiver.root.iterdir()) == [other.name, NAME]
+
+    def test_where_a_reader_collects_absence_proves_nothing(self, receiver: Drop) -> None:
+        outlet = receiver.outlet(collected=True)
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        (receiver.root / f".{NAME}.0badcafe.part").mkdir()
+        assert outlet.probe(make_delivery()) == Absent()
+
+
+class TestSingleFile:
+    """layout = "single"."""
+
+    def test_one_file_with_the_parts_extension(self, receiver: Drop) -> None:
+        outlet, effect = receiver.outlet(layout="single", role="xml"), Effect()
+        receipt = outlet.deliver(make_delivery(), effect)
+        assert receipt.reference == f"{NAME}.xml"
+        assert [arrival.name for arrival in receiver.arrivals()] == [f"{NAME}.xml"]
+        assert outlet.probe(make_delivery()) == Done(receipt)
+        assert outlet.deliver(make_delivery(), effect) == receipt
+        assert effect.begun == 1
+
+    def test_other_content_is_never_overwritten(self, receiver: Drop) -> None:
+        (receiver.root / f"{NAME}.xml").write_bytes(b"fremd")
+        assert receiver.outlet(layout="single").deliver(make_delivery(), Effect()).reference == f"{NAME}-2.xml"
+        assert (receiver.root / f"{NAME}.xml").read_bytes() == b"fremd"
+
+    def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop) -> None:
+        target = receiver.root / f"{NAME}.xml"
+        with pytest.raises(Temporary):
+            receiver.outlet(layout="single").deliver(make_delivery(), Effect(lambda: target.write_bytes(b"fremd")))
+        assert target.read_bytes() == b"fremd"
+
+    def test_without_that_part_it_is_permanent(self, receiver: Drop) -> None:
+        with pytest.raises(Permanent):
+            receiver.outlet(layout="single", role="csv").deliver(make_delivery(), Effect())
+
+
+class TestTarget:
+    """Where nothing may be written."""
+
+    def test_not_mounted(self, receiver: Drop) -> None:
+        effect = Effect()
+        outlet = receiver.outlet(mount=True)
+        with pytest.raises(Temporary, match="nicht eingehängt"):
+            outlet.deliver(make_delivery(), effect)
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        assert [finding.severity for finding in outlet.check()] == ["error"]
+        assert receiver.inventory() == []
+        assert effect.begun == 0
+
+    def test_without_its_marker(self, receiver: Drop) -> None:
+        outlet = receiver.outlet(must_contain=".drehscheibe")
+        with pytest.raises(Temporary, match=r"\.drehscheibe"):
+            outlet.deliver(make_delivery(), Effect())
+        (receiver.root / ".drehscheibe").touch()
+        outlet.deliver(make_delivery(), Effect())
+        assert len(receiver.arrivals()) == 1
+
+    def test_a_missing_folder_is_never_made(self, tmp_path: Path) -> None:
+        drop = Drop(tmp_path / "fehlt")
+        with pytest.raises(Misconfigured, match="fehlt"):
+            drop.outlet().deliver(make_delivery(), Effect())
+        assert not drop.root.exists()
+
+    def test_no_right_to_write(self, receiver: Drop) -> None:
+        effect = Effect()
+        receiver.root.chmod(0o500)
+        as_nobody(lambda: fails_with(receiver, Misconfigured, "darf im Ziel nicht schreiben", effect))
+        receiver.root.chmod(0o700)
+        assert effect.begun == 0
+
+    @pytest.mark.parametrize(("code", "kind"), [
+        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary), (errno.ESTALE, Temporary),
+        (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary)])
+    def test_what_the_disk_says(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, code: int,
+                                kind: type[Exception]) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(directory, "write_all", fail)
+        fails_with(receiver, kind, "Ziel|Freigabe|Benutzer|Kontingent", effect := Effect())
+        assert effect.begun == 0
+        assert receiver.inventory() == []
+
+    def test_a_full_disk(self, tmp_path: Path) -> None:
+        """A real one: /dev/full takes no byte."""
+        with pytest.raises(OSError, match="No space"), Path("/dev/full").open("wb", buffering=0) as full:
+            directory.write_all(full.fileno(), b"x")
+
+
+def fails_with(receiver: Drop, kind: type[Exception], text: str, effect: Effect) -> None:
+    with pytest.raises(kind, match=text):
+        receiver.outlet().deliver(make_delivery(), effect)
+
+
+def as_nobody(action: Callable[[], None]) -> None:
+    """Rights mean nothing to root: act as nobody while it lasts."""
+    if os.geteuid() != 0:
+        return action()
+    os.seteuid(65534)
+    try:
+        return action()
+    finally:
+        os.seteuid(0)
+
+
+class Ledger:
+    """Writes down the order of system calls that make a drop safe."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        real_sync, real_rename = directory.sync, directory.rename_new
+
+        def sync(descriptor: int) -> None:
+            self.calls.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+            real_sync(descriptor)
+
+        def rename(source: Path, target: Path) -> None:
+            self.calls.append(f"rename {source.name} {target.name}")
+            real_rename(source, target)
+
+        monkeypatch.setattr(directory, "sync", sync)
+        monkeypatch.setattr(directory, "rename_new", rename)
+
+
+def everything_is_durable_before_it_is_visible(calls: list[str], root: Path, files: list[str]) -> None:
+    """Files, then the hidden folder, then the rename, then the folder above."""
+    (rename,) = [call for call in calls if call.startswith("rename ")]
+    _, source, _target = rename.split()
+    assert source.startswith("."), "not written below a hidden name"
+    assert source.endswith(".part"), "not written below a hidden name"
+    before, after = calls[: calls.index(rename)], calls[calls.index(rename) + 1:]
+    assert {f"sync {file}" for file in files} <= set(before), "a file is not durable"
+    assert before[-1] == f"sync {source}", "the hidden folder is not durable"
+    assert after == [f"sync {root.name}"], "the rename is not durable"
+
+
+class TestDurability:
+    """Temporary name, fsync, rename, fsync of the folder."""
+
+    FILES = ("Impfpass_Bello.pdf", "antrag.html", "antrag.pdf", "antrag.txt", "hundesteuer.xml")
+
+    def test_the_order(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+        ledger = Ledger(monkeypatch)
+        receiver.outlet().deliver(make_delivery(), Effect(lambda: ledger.calls.append("effect")))
+        assert ledger.calls.index("effect") == len(ledger.calls) - 3
+        ledger.calls.remove("effect")
+        everything_is_durable_before_it_is_visible(ledger.calls, receiver.root, list(self.FILES))
+
+    @pytest.mark.parametrize(("fault", "complaint"), [
+        ("files", "a file is not"), ("folder", "hidden folder is not"), ("hidden", "hidden name")])
+    def test_the_suite_notices(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, fault: str,
+                               complaint: str) -> None:
+        ledger = Ledger(monkeypatch)
+        if fault == "files":
+            real = directory.sync
+            folders_only = lambda fd: real(fd) if Path(f"/proc/self/fd/{fd}").is_dir() else None  # noqa: E731
+            monkeypatch.setattr(directory, "sync", folders_only)
+        elif fault == "folder":
+            monkeypatch.setattr(directory.Disk, "sync_folder", lambda *_: None)
+        else:
+            monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+        receiver.outlet().deliver(make_delivery(), Effect())
+        with pytest.raises(AssertionError, match=complaint):
+            everything_is_durable_before_it_is_visible(ledger.calls, receiver.root, list(self.FILES))
+
+
+class TestOptions:
+    """What `check` says about a configuration before anything runs."""
+
+    @pytest.mark.parametrize(("key", "value", "complaint"), [
+        ("name", "{day}_{id}_{dog}", "unknown placeholder"), ("name", "{day}", "needs {id}"),
+        ("name", "../{id}", "letters"), ("name", "{id}/x", "letters"), ("name", ".{id}", "dot"),
+        ("name", "{id", "no pattern"), ("name", "{id!r}", "unknown"),
+        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"), ("path", "relativ", "relative"),
+        ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
+    def test_refused(self, key: str, value: str, complaint: str) -> None:
+        with pytest.raises(ValidationError, match=complaint):
+            Options(**{"path": "/srv/ziel", key: value})
+
+    def test_every_option_is_described(self) -> None:
+        assert [name for name, field in Options.model_fields.items() if not field.description] == []
+
+    def test_names_never_cut_the_id(self) -> None:
+        delivery = make_delivery(service="x" * 200, manifest={"name_parts": {"case": "Az. 12/2026 ü", "id": "fremd"}})
+        options = Options(path="/srv", name="{case}_{service}_{id}")
+        assert _layout.plan(options, delivery).name == f"Az._12_2026_ue_{'x' * 39}_{delivery.id}"

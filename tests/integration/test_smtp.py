@@ -1,0 +1,439 @@
+"""Mail: the contract against a real Postfix and against a sink that says what no real server says at will."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from pydantic import ValidationError
+
+from connectors import smtp
+from connectors.smtp import Options, Outlet
+from hub.endpoint import is_certain
+from hub.errors import Misconfigured, Permanent, Temporary, TooLarge
+from hub.message import Delivery
+from tests.integration.contract import (
+    APPLICATION,
+    MESSAGE,
+    SEPARATORS,
+    Arrival,
+    Effect,
+    NetworkContract,
+    make_delivery,
+)
+from tests.services import wait_until
+from tests.services.mailsink import MailSink
+from tests.services.postfix import Postfix
+from tests.services.proxy import Proxy
+
+TO = "antraege@musterstadt.example"
+
+
+class Authority:
+    """A test CA, and a server certificate for localhost."""
+
+    def __init__(self, folder: Path) -> None:
+        ca = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        ca.cert_pem.write_to_path(str(self.ca_file))
+        self.certificate = ca.issue_cert("localhost")
+
+    def server_context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.certificate.configure_cert(context)
+        return context
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def postfix(authority: Authority) -> Iterator[Postfix]:
+    server = Postfix(b"".join(pem.bytes() for pem in authority.certificate.cert_chain_pems),
+                     authority.certificate.private_key_pem.bytes())
+    yield server
+    server.close()
+
+
+def parsed(content: bytes) -> email.message.EmailMessage:
+    return email.message_from_bytes(content, policy=email.policy.default)
+
+
+def as_arrival(content: bytes) -> Arrival:
+    """As a mail program shows it; line ends of texts as in the file."""
+    message, bodies = parsed(content), {}
+    for part in message.walk():
+        if part.is_multipart():
+            continue
+        body = part.get_payload(decode=True)
+        assert isinstance(body, bytes)
+        if part.get_content_disposition() == "attachment":
+            bodies[str(part.get_filename())] = body
+        elif b"liegt dieser Mail als Datei bei" not in body:
+            bodies[part.get_content_subtype()] = body.replace(b"\r\n", b"\n").rstrip(b"\n")
+    return Arrival(str(message["Message-ID"]), bodies, content)
+
+
+class Mailbox:
+    """A mail server behind a proxy."""
+
+    def __init__(self, server: MailSink | Postfix, authority: Authority) -> None:
+        self.server = server
+        self.authority = authority
+        self.proxy = Proxy(server.port)
+        self.outlets: list[Outlet] = []
+
+    def close(self) -> None:
+        for outlet in self.outlets:
+            outlet.close()
+        self.proxy.close()
+        if isinstance(self.server, MailSink):
+            self.server.close()
+
+    def outlet(self, **options: Any) -> Outlet:
+        values: dict[str, Any] = {"host": "localhost", "port": self.proxy.port, "ca_file": self.authority.ca_file,
+                                  "from": "Drehscheibe Sachsen <hub@drehscheibe.example>", "to": [TO]}
+        self.outlets.append(Outlet(Options(**(values | options))))
+        return self.outlets[-1]
+
+    def impatient(self) -> Outlet:
+        return self.outlet(timeout=3, final_timeout=3)
+
+    def mails(self) -> list[bytes]:
+        return list(self.server.mails) if isinstance(self.server, MailSink) else self.server.mails()
+
+    def arrivals(self) -> list[Arrival]:
+        return [as_arrival(mail) for mail in self.mails()]
+
+    def inventory(self) -> object:
+        return self.mails()
+
+    def wait_for_arrivals(self, count: int) -> None:
+        wait_until(lambda: len(self.mails()) >= count, "the mail has arrived")
+
+    def stop(self) -> None:
+        self.proxy.close()
+
+    def drop_connections(self) -> None:
+        self.proxy.drop()
+
+
+@pytest.fixture
+def sink(authority: Authority) -> Iterator[Mailbox]:
+    server = MailSink(authority.server_context())
+    mailbox = Mailbox(server, authority)
+    yield mailbox
+    mailbox.close()
+
+
+@pytest.fixture
+def post_office(authority: Authority, postfix: Postfix) -> Iterator[Mailbox]:
+    postfix.empty()
+    mailbox = Mailbox(postfix, authority)
+    yield mailbox
+    mailbox.close()
+
+
+class MailContract(NetworkContract):
+    """What a mail program makes of it: texts end without empty lines, everything else byte for byte."""
+
+    def same_bytes(self, arrival: Arrival, delivery: Delivery) -> None:
+        expected = [delivery.read(part) for part in delivery.manifest.parts]
+        texts = len(delivery.manifest.of_role("text", "html"))
+        expected[:texts] = [body.rstrip(b"\n") for body in expected[:texts]]
+        assert sorted(arrival.bodies.values()) == sorted(expected)
+
+    def test_the_suite_notices_a_new_message_id_per_try(self, receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = smtp.build
+
+        def build(options: Options, delivery: Delivery) -> smtp.Mail:
+            mail = real(options, delivery)
+            fresh = f"{mail.message_id[:-1]}.{delivery.attempt}>"
+            first = mail.pieces[0]
+            assert isinstance(first, bytes)
+            return smtp.Mail(fresh, (first.replace(mail.message_id.encode(), fresh.encode()), *mail.pieces[1:]))
+
+        monkeypatch.setattr(smtp, "build", build)
+        with pytest.raises(AssertionError):
+            self.test_a_second_try_is_the_same_thing(receiver)
+
+
+class TestSink(MailContract):
+    """Against aiosmtpd."""
+
+    @pytest.fixture
+    def receiver(self, sink: Mailbox) -> Mailbox:
+        return sink
+
+
+class TestPostfix(MailContract):
+    """Against the real thing."""
+
+    @pytest.fixture
+    def receiver(self, post_office: Mailbox) -> Mailbox:
+        return post_office
+
+    def test_refusals_by_recipient(self, receiver: Mailbox) -> None:
+        outlet = receiver.outlet(to=[TO, "weg@musterstadt.example"])
+        receipt = outlet.deliver(make_delivery(), Effect())
+        assert receipt.detail["to[0]"].startswith("250")
+        assert receipt.detail["to[1]"] == "550 5.1.1"
+        assert receipt.detail["refused"] == "to[1] (550 5.1.1)"
+        assert receipt.detail["queue_id"]
+        assert len(receiver.arrivals()) == 1
+
+    def test_everybody_refused_for_now_or_for_ever(self, receiver: Mailbox) -> None:
+        for mailbox, kind in (("voll", Temporary), ("spaeter", Temporary), ("weg", Permanent)):
+            effect, outlet = Effect(), receiver.outlet(to=[f"{mailbox}@musterstadt.example"])
+            with pytest.raises(kind) as raised:
+                outlet.deliver(make_delivery(attempt=9), effect)
+            assert is_certain(raised.value)
+            assert "Mustermann" not in str(raised.value)
+            assert mailbox not in str(raised.value)
+            assert effect.begun == 0
+            assert [finding.severity for finding in outlet.check()][-1] in ("warning", "error")
+        assert receiver.arrivals() == []
+
+
+def raw_header(content: bytes) -> bytes:
+    return content.partition(b"\r\n\r\n")[0]
+
+
+class TestTheMail:
+    """What a clerk, a mail program and a relay see."""
+
+    def test_headers(self, sink: Mailbox) -> None:
+        outlet = sink.outlet(cc=["Kämmerei <kasse@musterstadt.example>"], reply_to="amt@musterstadt.example",
+                             bounces="fehler@drehscheibe.example")
+        delivery = make_delivery(subject="Anmeldung zur Hundesteuer – Größe",
+                                 manifest={"headers": {"X-Vorgang": "Ä 1"}})
+        outlet.deliver(delivery, Effect())
+        outlet.close()
+        (content,) = sink.mails()
+        message = parsed(content)
+        assert message["Subject"] == "Anmeldung zur Hundesteuer – Größe"
+        assert message["From"] == "Drehscheibe Sachsen <hub@drehscheibe.example>"
+        assert message["To"] == TO
+        assert message["Cc"].addresses[0].display_name == "Kämmerei"
+        assert message["Reply-To"] == "amt@musterstadt.example"
+        assert message["Message-ID"] == f"<{make_delivery().id}@drehscheibe.example>"
+        assert message["Date"] == "Sun, 22 Nov 2026 10:11:12 +0100"
+        assert message["Auto-Submitted"] == "auto-generated"
+        assert message["X-Vorgang"] == "Ä 1"
+        assert isinstance(sink.server, MailSink)
+        assert sink.server.envelopes == [("fehler@drehscheibe.example", (TO, "kasse@musterstadt.example"))]
+
+    def test_structure(self, sink: Mailbox) -> None:
+        sink.outlet().deliver(make_delivery(), Effect())
+        message = parsed(sink.mails()[0])
+        assert [part.get_content_type() for part in message.walk()] == [
+            "multipart/mixed", "multipart/alternative", "text/plain", "text/html", "application/pdf", "application/xml",
+            "application/pdf"]
+        encodings = {str(part["Content-Transfer-Encoding"]) for part in message.walk() if not part.is_multipart()}
+        assert encodings == {"quoted-printable", "base64"}
+        assert message.defects == []
+
+    @pytest.mark.parametrize("roles", [("text",), ("html",), ("text", "html"), ("pdf",), ("text", "attachment"), ()])
+    def test_any_set_of_parts(self, sink: Mailbox, roles: tuple[str, ...]) -> None:
+        delivery = make_delivery([part for part in APPLICATION if part[0] in roles])
+        sink.outlet().deliver(delivery, Effect())
+        MailContract().same_bytes(sink.arrivals()[0], delivery)
+
+    def test_marks_in_the_subject(self, sink: Mailbox) -> None:
+        sink.outlet().deliver(make_delivery(test=True, repeat_marked=True), Effect())
+        assert parsed(sink.mails()[0])["Subject"] == "[TEST] möglicherweise doppelt: Anmeldung zur Hundesteuer"
+
+    @pytest.mark.parametrize("separator", [*SEPARATORS, "\r\n", "\x00", "\x1b", "\ud800", "\u202e"])
+    def test_no_separator_breaks_a_header(self, sink: Mailbox, separator: str) -> None:
+        """`email` itself raises ValueError at some of these: a poison message, were it used for headers."""
+        bad = f"a{separator}Bcc: fremd@example.org{separator}{separator}b"
+        delivery = make_delivery(subject=bad, manifest={"headers": {"X-Vorgang": bad}})
+        sink.outlet().deliver(delivery, Effect())
+        header = raw_header(sink.mails()[0]).split(b"\r\n")
+        assert [line for line in header if line.lower().startswith(b"bcc")] == []
+        assert all(line.isascii() and line.decode().isprintable() for line in header)
+        assert parsed(sink.mails()[0])["Subject"] == "a Bcc: fremd@example.org b"
+
+    def test_a_body_full_of_smuggling(self, sink: Mailbox) -> None:
+        """A lone CR or LF before a dot ends the mail on some servers (SMTP smuggling)."""
+        text = "a\r.\r\nMAIL FROM:<x@example.org>\n.\r.\n..\n.b\x0b\x0c\x85\u2028" + "ü" * 2000 + " \nende \n"
+        delivery = make_delivery([("text", "a.txt", "text/plain", text.encode())])
+        sink.outlet().deliver(delivery, Effect())
+        (content,) = sink.mails()
+        assert b"\r" not in content.replace(b"\r\n", b"")
+        assert b"\n" not in content.replace(b"\r\n", b"")
+        assert max(map(len, content.split(b"\r\n"))) <= 78
+        expected = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        assert sink.arrivals()[0].bodies["plain"].decode() == expected
+
+    def test_a_citizens_media_type_is_not_trusted(self, sink: Mailbox) -> None:
+        delivery = make_delivery([("attachment", f"{no}.bin", media, b"x") for no, media in enumerate(
+            ["message/rfc822", "multipart/mixed", "text/html\r\nBcc: x@example.org", "x", ""])])
+        sink.outlet().deliver(delivery, Effect())
+        types = [part.get_content_type() for part in parsed(sink.mails()[0]).walk()][2:]
+        assert types == ["application/octet-stream"] * 5
+
+    def test_a_header_that_steers_the_mail_is_refused(self, sink: Mailbox) -> None:
+        with pytest.raises(Misconfigured, match="nicht erlaubt"):
+            sink.outlet().deliver(make_delivery(manifest={"headers": {"Bcc": "x@example.org"}}), Effect())
+
+    @pytest.mark.parametrize("size", [0, 1, 2, 3, 56, 57, 58, 114, 57 * 4096 - 1, 57 * 4096, 57 * 4096 + 1])
+    def test_the_size_is_exact(self, size: int) -> None:
+        delivery = make_delivery([("attachment", "a.bin", "application/octet-stream", bytes(size))])
+        mail = smtp.build(Options(host="localhost", to=[TO], **{"from": TO}), delivery)
+        wire = b"".join(mail.lines(delivery))
+        assert mail.size == len(wire)
+        (attachment,) = parsed(wire).iter_attachments()
+        assert attachment.get_payload(decode=True) == bytes(size)
+
+
+class TestConversation:
+    """What the server says, and what that means."""
+
+    @pytest.mark.parametrize(("step", "reply", "kind", "begun"), [
+        ("MAIL", "451 4.3.0 later", Temporary, 0), ("MAIL", "421 4.3.2 closing", Temporary, 0),
+        ("MAIL", "550 5.7.1 no", Permanent, 0), ("MAIL", "552 5.3.4 too big", TooLarge, 0),
+        ("MAIL", "530 5.7.0 login", Misconfigured, 0),
+        (TO, "550 5.1.1 Erika Mustermann moved", Permanent, 0), (TO, "450 4.7.1 greylisted", Temporary, 0),
+        (TO, "421 4.3.2 closing", Temporary, 0),
+        ("DATA", "451 4.3.0 later", Temporary, 1), ("DATA", "554 5.7.1 virus", Permanent, 1),
+        ("DATA", "552 too big", TooLarge, 1), ("DATA", "552 5.2.2 mailbox full", Permanent, 1)])
+    def test_the_first_digit_decides(self, sink: Mailbox, step: str, reply: str, kind: type[Exception],
+                                     begun: int) -> None:
+        assert isinstance(sink.server, MailSink)
+        sink.server.replies[step] = reply
+        effect, outlet = Effect(), sink.outlet()
+        with pytest.raises(kind) as raised:
+            outlet.deliver(make_delivery(), effect)
+        assert type(raised.value) is kind
+        assert is_certain(raised.value), "the server itself said so"
+        assert effect.begun == begun
+        assert reply[:3] in str(raised.value)
+        assert "Mustermann" not in str(raised.value)
+        sink.server.replies.clear()
+        outlet.deliver(make_delivery(attempt=2), Effect())
+        assert len(sink.mails()) == 1
+
+    def test_one_of_two_for_ever_does_not_keep_the_other_waiting(self, sink: Mailbox) -> None:
+        assert isinstance(sink.server, MailSink)
+        sink.server.replies["b@musterstadt.example"] = "550 5.1.1 no"
+        receipt = sink.outlet(to=[TO, "b@musterstadt.example"]).deliver(make_delivery(), Effect())
+        assert receipt.detail["refused"] == "to[1] (550 5.1.1)"
+        assert sink.server.envelopes[0][1] == (TO,)
+
+    def test_one_of_two_for_now_holds_the_mail_back_for_a_while(self, sink: Mailbox) -> None:
+        assert isinstance(sink.server, MailSink)
+        sink.server.replies["b@musterstadt.example"] = "450 4.2.1 later"
+        outlet, effect = sink.outlet(to=[TO, "b@musterstadt.example"], wait_for_all=2), Effect()
+        for attempt in (1, 2):
+            with pytest.raises(Temporary, match=r"to\[1\] \(450 4\.2\.1\)"):
+                outlet.deliver(make_delivery(attempt=attempt), effect)
+        assert (sink.mails(), effect.begun) == ([], 0)
+        receipt = outlet.deliver(make_delivery(attempt=3), effect)
+        assert receipt.detail["refused"] == "to[1] (450 4.2.1)"
+        assert [envelope[1] for envelope in sink.server.envelopes] == [(TO,)]
+
+    def test_too_large_by_configuration(self, sink: Mailbox) -> None:
+        with pytest.raises(TooLarge):
+            sink.outlet(max_bytes=1000).deliver(make_delivery(), Effect())
+        assert sink.proxy.connections == 0
+
+    def test_too_large_by_the_servers_word(self, authority: Authority) -> None:
+        server = MailSink(authority.server_context(), max_bytes=1000)
+        mailbox = Mailbox(server, authority)
+        effect, outlet = Effect(), mailbox.outlet()
+        with pytest.raises(TooLarge, match="1000"):
+            outlet.deliver(make_delivery(), effect)
+        assert effect.begun == 0
+        assert server.commands == []
+        mailbox.close()
+
+    def test_the_size_is_announced(self, sink: Mailbox) -> None:
+        sink.outlet().deliver(make_delivery(), Effect())
+        assert isinstance(sink.server, MailSink)
+        assert sink.server.commands == [f"MAIL SIZE={len(sink.mails()[0])}"]
+
+    def test_a_damaged_body_never_becomes_half_a_mail(self, sink: Mailbox) -> None:
+        def damaged(blob: str) -> Any:
+            raise Permanent("Der gespeicherte Inhalt ist beschädigt.")
+
+        outlet = sink.outlet()
+        with pytest.raises(Permanent):
+            outlet.deliver(make_delivery(APPLICATION[2:], open_blob=damaged), Effect())
+        outlet.deliver(make_delivery(), Effect())
+        assert len(sink.mails()) == 1
+
+
+class TestTrust:
+    """TLS and login."""
+
+    def test_an_unknown_certificate(self, sink: Mailbox, tmp_path: Path) -> None:
+        outlet = sink.outlet(ca_file=Authority(tmp_path).ca_file)
+        with pytest.raises(Misconfigured, match="Zertifikat"):
+            outlet.deliver(make_delivery(), Effect())
+        assert [finding.severity for finding in outlet.check()] == ["error"]
+
+    def test_another_host_name(self, sink: Mailbox) -> None:
+        with pytest.raises(Misconfigured, match="Zertifikat"):
+            sink.outlet(host="127.0.0.1").deliver(make_delivery(), Effect())
+
+    def test_a_server_without_starttls_gets_nothing(self, authority: Authority) -> None:
+        server = MailSink()
+        mailbox = Mailbox(server, authority)
+        with pytest.raises(Misconfigured, match="STARTTLS"):
+            mailbox.outlet().deliver(make_delivery(), Effect())
+        mailbox.outlet(security="none").deliver(make_delivery(), Effect())
+        assert len(server.mails) == 1
+        mailbox.close()
+
+    def test_login(self, authority: Authority, tmp_path: Path) -> None:
+        server = MailSink(authority.server_context(), login=("hub", "geheim"))
+        mailbox = Mailbox(server, authority)
+        secret = tmp_path / "password"
+        secret.write_text("falsch\n")
+        outlet = mailbox.outlet(user="hub", password=f"file:{secret}")
+        with pytest.raises(Misconfigured, match="535") as raised:
+            outlet.deliver(make_delivery(), Effect())
+        assert "falsch" not in str(raised.value)
+        secret.write_text("geheim\n")
+        outlet.deliver(make_delivery(), Effect())
+        secret.unlink()
+        outlet.close()
+        with pytest.raises(Misconfigured, match="secret"):
+            outlet.deliver(make_delivery(), Effect())
+        assert len(server.mails) == 1
+        mailbox.close()
+
+    def test_check_names_the_days_of_the_certificate(self, sink: Mailbox) -> None:
+        assert "Tage" in sink.outlet().check()[0].text
+
+
+class TestOptions:
+    """What `check` says about a configuration before anything runs."""
+
+    GOOD = {"host": "mail.musterstadt.example", "from": "Hub <hub@musterstadt.example>", "to": [TO]}  # noqa: RUF012
+
+    @pytest.mark.parametrize(("changes", "complaint"), [
+        ({"security": "none"}, "in the clear"), ({"to": []}, "at least 1"),
+        ({"to": ["kein Postfach"]}, "no mail address"),
+        ({"to": ["a@müster.example"]}, "xn--"), ({"from": "a@b.example\nBcc: c@d.example"}, "no mail address"),
+        ({"to": ["a@b.example, c@d.example"]}, "no mail address"), ({"user": "hub"}, "belong together"),
+        ({"user": "hub", "password": "geheim"}, "named, never written"), ({"hosts": "x"}, "Extra"),
+        ({"security": "none", "plaintext_accepted": True, "user": "u", "password": "file:/x"}, "without TLS")])
+    def test_refused(self, changes: dict[str, Any], complaint: str) -> None:
+        with pytest.raises(ValidationError, match=complaint):
+            Options(**(self.GOOD | changes))
+
+    def test_every_option_is_described(self) -> None:
+        assert [name for name, field in Options.model_fields.items() if not field.description] == []
+
+    def test_the_ids_of_the_example_are_what_they_seem(self) -> None:
+        assert make_delivery().message_id == MESSAGE

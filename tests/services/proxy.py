@@ -1,0 +1,157 @@
+"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Proxy:
+    """Forwards to `target`, a port of loopback. Commands hold for open and for new connections until `behave`."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+        self.connections = 0
+        self.behave()
+        self._spawn(self._accept)
+
+    def behave(self) -> None:
+        """Forward everything, from now on."""
+        self.hanging = False
+        self.cut_answers = False
+        self.lose_answers = False
+        self.answers_to_spare = 0
+        self.client_bytes_left: int | None = None
+
+    def hang(self) -> None:
+        """Take connections and bytes, and answer nothing."""
+        self.hanging = True
+
+    def lose(self, spare: int = 0) -> None:
+        """What the client says still arrives; no answer does, after so many more."""
+        self.answers_to_spare = spare
+        self.lose_answers = True
+
+    def cut_at_answer(self, spare: int = 0) -> None:
+        """What the client says still arrives; at the next answer but so many the client's connection is reset."""
+        self.answers_to_spare = spare
+        self.cut_answers = True
+
+    def drop(self) -> None:
+        """Reset every open connection; new ones are welcome."""
+        with self._lock:
+            for side in self._open:
+                self._reset(side)
+            self._open.clear()
+
+    def cut_after(self, count: int) -> None:
+        """Reset after so many more bytes from the client."""
+        self.client_bytes_left = count
+
+    def _spawn(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                self._reset(client)
+                continue
+            for side in (client, server):
+                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._open += [client, server]
+            self._spawn(self._to_server, client, server)
+            self._spawn(self._to_client, server, client)
+
+    def _to_server(self, client: socket.socket, server: socket.socket) -> None:
+        try:
+            while data := client.recv(65536):
+                if self.hanging:
+                    continue
+                if self.client_bytes_left is not None:
+                    if len(data) >= self.client_bytes_left:
+                        server.sendall(data[: self.client_bytes_left])
+                        self._reset(client)
+                        self._reset(server)
+                        return
+                    self.client_bytes_left -= len(data)
+                server.sendall(data)
+        except OSError:
+            pass
+        self._shut(server)
+
+    def _to_client(self, server: socket.socket, client: socket.socket) -> None:
+        try:
+            while data := server.recv(65536):
+                if self.hanging:
+                    continue
+                if (self.lose_answers or self.cut_answers) and self.answers_to_spare > 0:
+                    self.answers_to_spare -= 1
+                elif self.lose_answers:
+                    continue
+                elif self.cut_answers:
+                    self._reset(client)
+                    return
+                client.sendall(data)
+        except OSError:
+            pass
+        if not self.lose_answers:
+            self._shut(client)
+
+    @staticmethod
+    def _reset(side: socket.socket) -> None:
+        try:
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            side.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass
+        side.close()
+
+    @staticmethod
+    def _shut(side: socket.socket) -> None:
+        try:
+            side.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Stop listening, end all connections and threads."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        with self._lock:
+            for side in self._open:
+                try:
+                    side.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        for thread in self._threads:
+            thread.join(5)
+        for side in self._open:
+            side.close()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
