@@ -391,3 +391,30 @@ def test_a_form_that_names_no_version_goes_only_where_the_mapping_says_so() -> N
     assert version_in("1.9", ">=1.0,<2.0 or none")
     assert not version_in("2.0", ">=1.0,<2.0 or none")
     assert not version_in(None, ">=2.0,<3.0")
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+def documented(into: Path) -> Path:
+    """The files that docs/mappings.md shows, written as it says; the new service's folder."""
+    text = (ROOT / "docs/mappings.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^`(mappings/[^`]+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for name, content in blocks:
+        file = into / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    return into / "mappings/brauchtumsfeuer"
+
+
+def test_the_documented_service_runs_as_it_stands(tmp_path: Path) -> None:
+    folder = documented(tmp_path)
+    version, = load_mapping(folder).version
+    test_schema_and_table_have_the_same_groups_fields_types_and_values(folder, version)
+    smallest = folder / "examples/smallest"
+    envelope = canonical(smallest)
+    assert verdict(smallest, envelope) == ""
+    day = envelope.find(f"{E}fields/feuer/instance/tag")
+    assert day is not None
+    day.text = "2025-04-30"
+    assert verdict(smallest, envelope).endswith("- Feuer 1: Der Tag fehlt oder ist vorbei.")
