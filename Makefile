@@ -28,7 +28,7 @@ test: packages lint
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup
 
 check: lint
-	$(PY) -m pytest -q tests/unit tests/test_house.py
+	$(PY) -m pytest -q -n $(JOBS) tests/unit tests/test_house.py tests/test_readme.py
 
 lint: $(VENV)/dev
 	$(PY) -m ruff check .

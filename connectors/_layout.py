@@ -19,6 +19,7 @@ A try that was killed leaves its hidden name behind; the next try of the same de
 
 from __future__ import annotations
 
+import io
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +32,9 @@ from typing import BinaryIO, Literal, Protocol
 from pydantic import Field, field_validator
 
 from hub.endpoint import Absent, Done, OptionsModel, ProbeResult, Unknown
-from hub.errors import Permanent
+from hub.errors import Permanent, Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name, unique_names
 
-CHUNK = 1 << 18
 NAME_PARTS = ("id", "message", "day", "time", "service", "ags", "tenant", "case", "recipient", "form", "version",
               "municipality")
 _PART_LIMIT = 40
@@ -68,12 +68,20 @@ class DropOptions(OptionsModel):
     layout: Literal["folder", "single"] = Field("folder", description="a folder per delivery, or one file")
     role: str = Field("xml", description="with layout single: which part is the file (xml, pdf, csv, json, original)")
     name: str = Field("{day}_{service}_{id}", description="name of the folder or file, without extension")
+    must_contain: str | None = Field(None, description="file that proves the target is mounted, e.g. .drehscheibe")
     collected: bool = Field(False, description="a reader takes things away, so their absence proves nothing")
 
     @field_validator("name")
     @classmethod
     def _pattern(cls, value: str) -> str:
         return check_pattern(value)
+
+    @field_validator("must_contain")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and ("/" in value or value in ("", ".", "..")):
+            raise ValueError("is the name of a file in the target, not a path")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +172,20 @@ class Place(Protocol):
         """Remove a file, or a folder with the files in it."""
 
 
+def require_marker(place: Place, options: DropOptions) -> None:
+    """Nothing may be written below a missing mount, where nobody would ever find it. Raises `Temporary`."""
+    if options.must_contain and place.size(options.must_contain) is None:
+        raise Temporary(f"Im Ziel fehlt die Datei {options.must_contain}; vermutlich ist es nicht eingehängt.")
+
+
 def deposit(place: Place, where: Plan, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
     """Bring a delivery to its final name (see the steps above). Raises `OSError` of the place, `Permanent`."""
     make_folders(place, where.folder)
     final, there = settle(place, where)
     if there:
         return _receipt(where, final)
-    sweep(place, where)
+    if delivery.attempt > 1:
+        sweep(place, where)
     hidden = where.hidden()
     write(place, where, hidden, delivery)
     effect_begins()
@@ -261,12 +276,23 @@ def find(place: Place, where: Plan, collected: bool) -> ProbeResult:
     return Absent()
 
 
+def rehearse(place: Place) -> None:
+    """Write, rename and remove a hidden file: what `check` does. Raises `OSError` of the place."""
+    final = f".drehscheibe-{secrets.token_hex(4)}"
+    place.write(f"{final}.part", io.BytesIO(b"x"), 1)
+    try:
+        place.publish(f"{final}.part", final)
+        place.sync_folder("")
+    finally:
+        place.remove(final)
+
+
 def _receipt(where: Plan, final: str) -> Receipt:
     return Receipt(final, {"layout": "folder" if where.whole else "single", "files": str(len(where.files)),
                            "bytes": str(sum(part.size for _, part in where.files))})
 
 
-def chunks(source: BinaryIO) -> Iterator[bytes]:
+def chunks(source: BinaryIO, size: int = 1 << 18) -> Iterator[bytes]:
     """A file in pieces."""
-    while piece := source.read(CHUNK):
+    while piece := source.read(size):
         yield piece

@@ -1,8 +1,8 @@
 """A drop folder: a "Vorgangsordner" per application, or one file, on a local disk or a mounted share.
 
 What arrives
-    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``. Nobody
-    who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
+    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``.
+    Nobody who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
 A second delivery
     finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
 Temporary
@@ -38,7 +38,6 @@ class Options(_layout.DropOptions):
 
     path: Path = Field(description="the target folder; absolute")
     mount: bool = Field(False, description="the target must be a mount point")
-    must_contain: str | None = Field(None, description="file in the target that proves it is mounted, e.g. .drehscheibe")
     mode: str = Field("0640", pattern=r"^0[0-7]{3}$", description="rights of new files; folders get x where there is r")
 
     @field_validator("path")
@@ -46,13 +45,6 @@ class Options(_layout.DropOptions):
     def _absolute(cls, value: Path) -> Path:
         if not value.is_absolute():
             raise ValueError(f"{str(value)!r} is relative; name the folder from the root on")
-        return value
-
-    @field_validator("must_contain")
-    @classmethod
-    def _plain_name(cls, value: str | None) -> str | None:
-        if value is not None and ("/" in value or value in ("", ".", "..")):
-            raise ValueError("is the name of a file in the target, not a path")
         return value
 
 
@@ -92,7 +84,6 @@ class Outlet(OutletBase[Options]):
         """Write hidden, sync, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
         where = _layout.plan(self.options, delivery)
         try:
-            self._require_target()
             return _layout.deposit(self._place(), where, delivery, effect_begins)
         except OSError as error:
             raise _meaning(error) from error
@@ -101,7 +92,6 @@ class Outlet(OutletBase[Options]):
         """Compare names, sizes and SHA-256."""
         where = _layout.plan(self.options, delivery)
         try:
-            self._require_target()
             return _layout.find(self._place(), where, self.options.collected)
         except (OSError, DeliveryError) as error:
             return Unknown(str(error) if isinstance(error, DeliveryError) else str(_meaning(error)))
@@ -110,8 +100,7 @@ class Outlet(OutletBase[Options]):
         """Make, sync, rename and remove a hidden file in the target."""
         options = self.options
         try:
-            self._require_target()
-            _rehearse(self._place())
+            _layout.rehearse(self._place())
             free = shutil.disk_usage(options.path).free // 1_000_000
         except DeliveryError as error:
             return [Finding("error", str(error), f"Die Freigabe einhängen oder {options.path} prüfen.")]
@@ -123,25 +112,12 @@ class Outlet(OutletBase[Options]):
             findings.append(Finding("warning", f"In {options.path} sind nur noch {free} MB frei.", "Platz schaffen."))
         return findings
 
-    def _require_target(self) -> None:
-        """Nothing may be written into the empty folder below a missing mount, where nobody would ever find it."""
-        target, marker = self.options.path, self.options.must_contain
-        if self.options.mount and not os.path.ismount(target):
-            raise Temporary("Das Ziel ist nicht eingehängt.")
-        if marker and not (target / marker).is_file():
-            raise Temporary(f"Im Ziel fehlt die Datei {marker}; vermutlich ist es nicht eingehängt.")
-
     def _place(self) -> Disk:
-        return Disk(self.options.path, int(self.options.mode, 8))
-
-
-def _rehearse(disk: Disk) -> None:
-    hidden, final = f".drehscheibe-probe-{os.getpid()}.part", f".drehscheibe-probe-{os.getpid()}"
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        disk.write(hidden, nothing, 0)
-    disk.publish(hidden, final)
-    disk.sync_folder("")
-    disk.remove(final)
+        if self.options.mount and not self.options.path.is_mount():
+            raise Temporary("Das Ziel ist nicht eingehängt.")
+        disk = Disk(self.options.path, int(self.options.mode, 8))
+        _layout.require_marker(disk, self.options)
+        return disk
 
 
 class Disk:

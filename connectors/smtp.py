@@ -10,8 +10,9 @@ When the effect begins
     Before the dot that ends the mail. A server that has not seen the dot throws away what it has (RFC 5321 §4.1.1.4).
 Several recipients
     Each has its outcome in the receipt. While one is refused with 4xx nobody gets the mail (it is tried again for all),
-    for the first `wait_for_all` tries; after that, and when one is refused with 5xx, the others get it and the receipt
-    has the key ``refused``, which names those left out by their place in the configuration. Nobody gets it twice.
+    for the first `wait_for_all` tries; after that, and when one is refused with 5xx, the others get it and the
+    receipt has the key ``refused``, which names those left out by their place in the configuration. Nobody gets it
+    twice.
     Mailboxes that must not depend on each other are two destinations.
 Temporary
     4xx, a lost connection, a time-out.
@@ -31,7 +32,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, getaddresses
@@ -51,7 +52,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A
 def _one_mailbox(value: str) -> str:
     mailboxes = getaddresses([value])
     if len(mailboxes) != 1 or not _ADDRESS.fullmatch(mailboxes[0][1]) or not value.isprintable():
-        raise ValueError("is no mail address such as 'Steueramt <steuer@musterstadt.example>' (domain in ASCII: xn--…)")
+        raise ValueError("is no mail address such as 'Amt <amt@musterstadt.example>' (domain in ASCII: xn--…)")
     return value
 
 
@@ -217,7 +218,7 @@ def _header(options: Options, delivery: Delivery, message_id: str) -> bytes:
 def _bodies(delivery: Delivery, parts: Sequence[ManifestPart], boundary: str) -> bytes:
     texts = [_text(part.role, delivery.read(part)) for part in parts]
     if not texts:
-        texts = [_text("text", "Der Antrag liegt dieser Mail als Datei bei.\n".encode())]
+        texts = [_text("text", b"Der Antrag liegt dieser Mail als Datei bei.\n")]
     if len(texts) == 1:
         return texts[0]
     inner = b"".join(f"--{boundary}\r\n".encode() + text + b"\r\n" for text in texts)
@@ -230,20 +231,21 @@ def _text(role: str, content: bytes) -> bytes:
     kind = "html" if role == "html" else "plain"
     text = content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     body = b"\r\n".join(binascii.b2a_qp(line).replace(b"\n", b"\r\n") for line in text.encode().split(b"\n"))
-    return (f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n".encode()
-            + body + b"\r\n")
+    return (f"Content-Type: text/{kind}; charset=utf-8\r\n"
+            "Content-Transfer-Encoding: quoted-printable\r\n\r\n").encode() + body + b"\r\n"
 
 
 def _file_header(boundary: str, name: str, part: ManifestPart) -> bytes:
     media_type = part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else "application/octet-stream"
-    return (f"\r\n--{boundary}\r\nContent-Type: {media_type};\r\n name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n"
+    return (f"\r\n--{boundary}\r\nContent-Type: {media_type};\r\n name=\"{name}\"\r\n"
+            "Content-Transfer-Encoding: base64\r\n"
             f"Content-Disposition: attachment;\r\n filename=\"{name}\"\r\n\r\n").encode("ascii")
 
 
 # --- the conversation -----------------------------------------------------------------------------------------------
 
 Reply = tuple[int, bytes]
-_TOO_LARGE = ("552", "552 5.3.4", "552 5.2.3", "554 5.3.4", "550 5.3.4", "550 5.2.3", "554 5.2.3")  # 552 5.2.2: mailbox full
+_TOO_LARGE = ("552", "552 5.3.4", "552 5.2.3", "554 5.3.4", "554 5.2.3", "550 5.3.4", "550 5.2.3")  # 5.2.2 is full
 _ENHANCED = re.compile(rb"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _QUEUE_ID = re.compile(rb"queued as ([A-Za-z0-9._-]{4,64})")
 
@@ -281,7 +283,7 @@ class Outcomes:
     def verdict(self, attempt: int, wait_for_all: int) -> DeliveryError | None:
         """Whether the mail may go to those accepted: None, or why not."""
         if self.later and (not self.accepted or attempt <= wait_for_all):
-            return refused(Temporary(f"Noch nicht angenommen für {self._named(self.later)}; niemand hat die Mail erhalten."))
+            return refused(Temporary(f"Noch nicht angenommen: {self._named(self.later)}; niemand hat die Mail erhalten."))
         if not self.accepted:
             return refused(Permanent(f"Kein Empfänger wurde angenommen: {self._named(self.never)}."))
         return None
@@ -311,27 +313,26 @@ class Outlet(OutletBase[Options]):
         """Send it. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`; `refused` when the server said so."""
         mail = build(self.options, delivery)
         try:
-            return self._send(mail, delivery, effect_begins)
+            with translated():
+                return self._send(mail, delivery, effect_begins)
         except BaseException as error:
             if is_certain(error):
                 self.close()
             else:
                 self._abandon()  # a goodbye in the middle of DATA would become a line of the mail
-            translated = _translated(error)
-            if translated is error:
-                raise
-            raise translated from error
+            raise
 
     def check(self) -> Sequence[Finding]:
         """Connect, log in, offer every recipient, and take it back."""
         try:
-            server = self._connected()
-            outcomes = self._envelope(server, None)
-            server.rset()
-            expiry = _expiry(server)
-        except (DeliveryError, ConfigError, OSError, smtplib.SMTPException) as error:
+            with translated():
+                server = self._connected()
+                outcomes = self._envelope(server, None)
+                server.rset()
+                expiry = _expiry(server)
+        except DeliveryError as error:
             self._abandon()
-            return [Finding("error", str(_translated(error)), f"Mailserver {self.options.host} und Zugang prüfen.")]
+            return [Finding("error", str(error), f"Mailserver {self.options.host} und Zugang prüfen.")]
         self.close()
         return [*_certificate(expiry), *_recipients(outcomes)]
 
@@ -430,33 +431,32 @@ class Outlet(OutletBase[Options]):
 _SILENT = "Der Mailserver antwortet nicht (Zeitüberschreitung)."
 
 
-def _translated(error: BaseException) -> BaseException:
-    """Foreign errors to ours; everything else as it is."""
+@contextmanager
+def translated() -> Iterator[None]:
+    """The border: foreign errors become ours."""
     try:
-        raise error
-    except ConfigError as wrong:
-        return Misconfigured(str(wrong))
-    except ssl.SSLCertVerificationError as wrong:
-        return Misconfigured(f"Das Zertifikat des Mailservers wird nicht anerkannt: {wrong.verify_message}.")
-    except smtplib.SMTPNotSupportedError:
-        return Misconfigured("Der Mailserver bietet STARTTLS oder die Anmeldung nicht an.")
-    except smtplib.SMTPAuthenticationError as wrong:
-        return _turned_away("Der Mailserver lehnt die Anmeldung ab", wrong.smtp_code)
-    except smtplib.SMTPServerDisconnected as wrong:
-        late = isinstance(wrong.__context__, TimeoutError)  # smtplib wraps it
-        return Temporary(_SILENT if late else "Der Mailserver hat die Verbindung beendet.")
-    except smtplib.SMTPResponseException as wrong:
-        return _turned_away("Der Mailserver weist die Verbindung ab", wrong.smtp_code)
-    except smtplib.SMTPException as wrong:
-        return Temporary(f"Gespräch mit dem Mailserver gescheitert ({type(wrong).__name__}).")
-    except TimeoutError:
-        return Temporary(_SILENT)
-    except ssl.SSLError as wrong:
-        return Temporary(f"TLS mit dem Mailserver kommt nicht zustande ({wrong.reason}).")
-    except OSError as wrong:
-        return Temporary(f"Der Mailserver ist nicht erreichbar ({wrong.strerror or type(wrong).__name__}).")
-    except BaseException as other:
-        return other
+        yield
+    except ConfigError as error:
+        raise Misconfigured(str(error)) from error
+    except ssl.SSLCertVerificationError as error:
+        raise Misconfigured(f"Das Zertifikat des Mailservers wird nicht anerkannt: {error.verify_message}.") from error
+    except smtplib.SMTPNotSupportedError as error:
+        raise Misconfigured("Der Mailserver bietet STARTTLS oder die Anmeldung nicht an.") from error
+    except smtplib.SMTPAuthenticationError as error:
+        raise _turned_away("Der Mailserver lehnt die Anmeldung ab", error.smtp_code) from error
+    except smtplib.SMTPServerDisconnected as error:
+        late = isinstance(error.__context__, TimeoutError)  # smtplib wraps it
+        raise Temporary(_SILENT if late else "Der Mailserver hat die Verbindung beendet.") from error
+    except smtplib.SMTPResponseException as error:
+        raise _turned_away("Der Mailserver weist die Verbindung ab", error.smtp_code) from error
+    except smtplib.SMTPException as error:
+        raise Temporary(f"Gespräch mit dem Mailserver gescheitert ({type(error).__name__}).") from error
+    except TimeoutError as error:
+        raise Temporary(_SILENT) from error
+    except ssl.SSLError as error:
+        raise Temporary(f"TLS mit dem Mailserver kommt nicht zustande ({error.reason}).") from error
+    except OSError as error:
+        raise Temporary(f"Der Mailserver ist nicht erreichbar ({error.strerror or type(error).__name__}).") from error
 
 
 def _turned_away(text: str, code: int) -> DeliveryError:
@@ -500,14 +500,14 @@ def _certificate(expiry: datetime | None) -> list[Finding]:
         return [Finding("warning", "Die Verbindung ist nicht verschlüsselt.", "security auf starttls oder tls setzen.")]
     days = (expiry - datetime.now(UTC)).days
     if days < 21:
-        return [Finding("warning", f"Das Zertifikat des Mailservers gilt nur noch {days} Tage.", "Beim Betreiber erneuern lassen.")]
+        return [Finding("warning", f"Das Zertifikat des Mailservers gilt nur noch {days} Tage.", "Erneuern lassen.")]
     return [Finding("ok", f"TLS geprüft; das Zertifikat gilt noch {days} Tage.")]
 
 
 def _recipients(outcomes: Outcomes) -> list[Finding]:
     findings = [Finding("ok", f"{len(outcomes.accepted)} Empfänger angenommen.")] if outcomes.accepted else []
-    for place, reply in outcomes.later.items():
-        findings.append(Finding("warning", f"{place} wird im Augenblick nicht angenommen ({code(reply)}).", "Später prüfen."))
-    for place, reply in outcomes.never.items():
-        findings.append(Finding("error", f"{place} wird abgelehnt ({code(reply)}).", "Adresse prüfen."))
+    findings += [Finding("warning", f"{place} wird im Augenblick nicht angenommen ({code(reply)}).", "Später prüfen.")
+                 for place, reply in outcomes.later.items()]
+    findings += [Finding("error", f"{place} wird abgelehnt ({code(reply)}).", "Adresse prüfen.")
+                 for place, reply in outcomes.never.items()]
     return findings

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from hub.errors import Permanent, StoreUnavailable
 from hub.message import new_message_id
-from hub.tables import blob
+from hub.tables import Many, blob
 
 HEADER = b"\x00\x00"  # format 0, key 0: plain
 INLINE = 64 * 1024
@@ -292,10 +292,8 @@ class FileBlobs:
 
     def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
         """See `Blobs.insert`."""
-        if blobs:
-            connection.execute(insert(blob), [
-                {"id": body.id, "message_id": message_id, "tenant": tenant, "size": body.size, "sha256": body.sha256,
-                 "content": body.content} for body, message_id, tenant in blobs])
+        _INSERT(connection, [{"id": body.id, "message_id": message_id, "tenant": tenant, "size": body.size,
+                              "sha256": body.sha256, "content": body.content} for body, message_id, tenant in blobs])
 
     def abandon(self, staged: Iterable[Staged]) -> None:
         """See `Blobs.abandon`."""
@@ -326,6 +324,7 @@ class FileBlobs:
         return [file for name, file in sorted(files.items()) if name not in known]
 
 
+_INSERT = Many.insert(blob, ["id", "message_id", "tenant", "size", "sha256", "content"])
 _FETCH = select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content).where(blob.c.id.in_(bindparam("ids", expanding=True)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -426,8 +427,12 @@ class _Loader:
         if isinstance(value, Mapping):
             return self._resolved(inner[0], value) if inner else dict(value)
         if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
-            return f"file:{self.base / value.removeprefix('file:')}"
-        return str(self.base / value) if Path in kinds and isinstance(value, str) else value
+            return f"file:{self._place(value.removeprefix('file:'))}"
+        return self._place(value) if Path in kinds and isinstance(value, str) else value
+
+    def _place(self, path: str) -> str:
+        """Absolute, without the ``..`` that operators would have to undo in their heads."""
+        return os.path.normpath(self.base / path)
 
     def _inlet(self, name: str, row: Mapping[str, Any]) -> Inlet | None:
         data = dict(row)

@@ -136,6 +136,7 @@ def run_demo(root: Path, *, stay: bool) -> int:
             sent = _send_all(place)
             _wait(place, sent)
             out.print(_table(place, sent))
+            _sum_up(place, sent)
             _say_where(place)
             if stay:
                 out.print(_("The hub stays up; Ctrl-C stops it."))
@@ -408,7 +409,10 @@ def _look(place: Place, client: httpx2.Client, item: Sent) -> None:
     if not item.id:
         item.id = next((row["id"] for row in _from_folder(place, item) if row["id"] not in item.before), "")
     if item.id:
-        item.found = client.get(f"{_status_url(place)}/status/{item.id}").json()
+        answer = client.get(f"{_status_url(place)}/status/{item.id}")
+        if answer.status_code != 200:
+            raise HubError(f"/status/{item.id}: {answer.status_code}: {_tail(_log(place, 'hub'))}")
+        item.found = answer.json()
 
 
 def _table(place: Place, sent: Sequence[Sent]) -> Table:
@@ -426,10 +430,12 @@ def _table(place: Place, sent: Sequence[Sent]) -> Table:
 
 
 def _where(place: Place, item: Sent) -> str:
-    if item.state != "completed":
-        text = f"{_(item.state or 'unknown')}: {item.found.get('reason_text') or item.found.get('reason') or ''}"
-        return "\n".join([text.rstrip(": "), *_arrivals(place, item)])
-    return "\n".join(_arrivals(place, item))
+    if item.state == "completed":
+        return "\n".join(_arrivals(place, item))
+    first, *rest = (item.found.get("reason_text") or item.found.get("reason") or "").splitlines() or [""]
+    text = f"{_(item.state or 'unknown')}: {first}".rstrip(": ") + (f" ({len(rest)})" if rest else "")
+    mark = "" if item.as_expected else "✗ "
+    return "\n".join([mark + text, *_arrivals(place, item)])
 
 
 def _arrivals(place: Place, item: Sent) -> list[str]:
@@ -451,6 +457,17 @@ def _how_long(item: Sent) -> str:
         return "-"
     taken = max(datetime.fromisoformat(text) for text in times) - datetime.fromisoformat(item.found["received_at"])
     return f"{taken.total_seconds():.2f} s"
+
+
+def _sum_up(place: Place, sent: Sequence[Sent]) -> None:
+    parked = sum(item.as_expected for item in sent if item.example.parked)
+    arrived = sum(item.as_expected for item in sent if not item.example.parked)
+    wrong = len(sent) - parked - arrived
+    place.out.print(_("{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.")
+                    .format(arrived=arrived, parked=parked, wrong=wrong))
+    if parked or wrong:
+        example = next(item for item in sent if item.state != "completed")
+        place.out.print(_("Why, and what to do next: drehscheibe why {id}").format(id=example.id[:18]))
 
 
 def _say_where(place: Place) -> None:

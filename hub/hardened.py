@@ -279,7 +279,7 @@ def parse_json(source: Source, limits: Limits) -> Any:
 
     try:
         return json.loads(text, object_pairs_hook=mapping, parse_int=Number, parse_float=Number,
-                          parse_constant=lambda _name: _unreadable("NaN und Infinity sind kein JSON"))
+                          parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise _unreadable(f"kein gültiges JSON (Zeile {error.lineno}, Spalte {error.colno})") from None
 

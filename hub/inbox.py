@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, literal_column, null, select, update
 
 from hub.blobs import Blobs, Staged, batches
 from hub.errors import Conflict, HubError
@@ -26,7 +26,7 @@ from hub.message import (
     StoredPart,
     new_message_id,
 )
-from hub.tables import day, delivery, duplicate, message, moment, part, span
+from hub.tables import Many, day, delivery, duplicate, message, moment, part, span
 from hub.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
@@ -75,8 +75,7 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conf
             new.append((new_message_id(), arrival, (Reason.CONFLICT.value, text)))
             answers.append(Accepted(new[-1][0]))
     _insert_messages(tx, new)
-    if keys:
-        tx.connection.execute(insert(duplicate), keys)
+    _KEEP_KEYS(tx.connection, keys)
     return answers
 
 
@@ -121,11 +120,17 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
         tx.ledger.event(tx.now, message_id, "accepted", after=state.value, reason=reason, detail=text)
         if reason is not None:
             tx.ledger.happened("message", incoming.service, "", f"parked:{reason}")
-    if rows:
-        tx.connection.execute(insert(message), rows)
+    _INSERT(tx.connection, rows)
+    if blobs:
         new[0][1].blobs.insert(tx.connection, blobs)
-    if parts:
-        tx.connection.execute(insert(part), parts)
+    _INSERT_PARTS(tx.connection, parts)
+
+
+_KEEP_KEYS = Many.insert(duplicate, [column.name for column in duplicate.c])
+_INSERT = Many.insert(message, ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
+                                "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
+                                "reason_text", "config_digest"])
+_INSERT_PARTS = Many.insert(part, [column.name for column in part.c])
 
 
 def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Sequence[str] | None = None) -> list[str]:
@@ -191,7 +196,7 @@ def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] |
     if written:
         _write_bodies(tx, written)
         _write_deliveries(tx, written)
-        tx.connection.execute(_RECORD, [_finish(tx, row, recording) for row, recording in written])
+        _RECORD(tx.connection, [_finish(tx, row, recording) for row, recording in written])
     return answers
 
 
@@ -212,8 +217,7 @@ def _write_bodies(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]
     written[0][1].blobs.insert(tx.connection, [(staged, row.id, row.tenant)
                                                for row, recording in written for staged in recording.staged])
     parts = [new for _, recording in written for new in recording.parts]
-    if parts:
-        tx.connection.execute(insert(part), parts)
+    _INSERT_PARTS(tx.connection, parts)
 
 
 def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]) -> None:
@@ -228,8 +232,12 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
             tx.ledger.happened("delivery", row.service, new["destination"], "created")
             tx.ledger.moved("delivery", row.service, new["destination"], None, DeliveryState.DUE.value)
             tx.ledger.event(tx.now, row.id, "created", delivery_id=new["id"], after=DeliveryState.DUE.value)
-    if rows:
-        tx.connection.execute(insert(delivery), rows)
+    _INSERT_DELIVERIES(tx.connection, rows)
+
+
+_INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest", "message_id", "tenant",
+                                            "ags", "service", "test", "case", "order_key", "state", "created_at",
+                                            "first_due_at", "due_at", "config_digest", "mapping_digest"])
 
 
 def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, Any]:
@@ -259,11 +267,11 @@ def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
             "mandant": facts.mandant, "canonical_digest": facts.canonical_digest, "test": int(row.test or facts.test)}
 
 
-_RECORD = update(message).where(message.c.id == bindparam("b_id")).values(
-    **{name: bindparam(name) for name in (
-        "state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
-        "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")},
-    lease_owner=None, lease_until=0, lease_fencing=0, suspect=0)
+_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
+             "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
+_RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
+    **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
+    lease_fencing=literal_column("0"), suspect=literal_column("0")), (*_RECORDED, "b_id"))
 
 
 def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[StoredMessage]:

@@ -15,11 +15,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.message import DeliveryState, MessageState
-from hub.tables import delivery, event, message, tally
+from hub.tables import Many, delivery, event, message, tally
 
 
 class TallyKey(NamedTuple):
@@ -77,17 +77,20 @@ class Ledger:
 
     def write(self, connection: Connection) -> None:
         """Into the tables, before the commit."""
-        if self.events:
-            connection.execute(insert(event), self.events)
-        rows = [{**key._asdict(), "count": count} for key, count in self.tallies.items() if count]
-        if rows:
-            connection.execute(_upsert(connection.dialect.name), rows)
+        _EVENTS(connection, self.events)
+        count_up = _COUNT_UP[connection.dialect.name]
+        count_up(connection, [{"kind": key.kind, "service": key.service, "destination": key.destination, "name": key.name,
+                               "count": count} for key, count in self.tallies.items() if count])
 
 
-def _upsert(dialect: str) -> Any:
-    new: Any = postgresql.insert(tally) if dialect == "postgresql" else sqlite.insert(tally)
+def _upsert(new: Any) -> Any:
     return new.on_conflict_do_update(index_elements=list(tally.primary_key),
                                      set_={"count": tally.c["count"] + new.excluded["count"]})
+
+
+_EVENTS = Many.insert(event, [column.name for column in event.c if column.name != "no"])
+_COUNT_UP = {dialect: Many(_upsert(new), [column.name for column in tally.c], inserts=True)
+             for dialect, new in (("sqlite", sqlite.insert(tally)), ("postgresql", postgresql.insert(tally)))}
 
 
 def tallies(connection: Connection) -> dict[TallyKey, int]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hub.deliver import Deliverer
     from hub.store import Store
 
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 300, 3600, 6 * 3600, 86400, 3 * 86400, 14 * 86400)
 

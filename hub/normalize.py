@@ -12,10 +12,10 @@ json                   form dump in JSON: fields by ``group_instance_field``, wi
 xoev                   a XÖV document: carried untouched; only its copy for stylesheets has its bodies taken out
 =====================  ==============================================================================================
 
-Values are text exactly as sent; nothing is guessed from the look of a value. One thing is undone: the dumpers escape list
-values, file names, media types and metadata twice (``escapeXml`` and then ``MarkupBuilder``; serviceportale-commons
-9965d7c, blueprint 4556da3), so one level is taken off there, and only where the text can be what ``escapeXml`` writes.
-A text field is escaped once, and nothing in a XÖV document is touched.
+Values are text exactly as sent; nothing is guessed from the look of a value. One thing is undone: the dumpers escape
+list values, file names, media types and metadata twice (``escapeXml`` and then ``MarkupBuilder``; OZG-Hub
+serviceportale-commons 9965d7c, blueprint process 4556da3), so one level is taken off there, and only where the text can
+be what ``escapeXml`` writes. A text field is escaped once, and nothing in a XÖV document is touched.
 
 Bodies are decoded once, in chunks, straight into the job's output; the envelope has references (Claim Check).
 """
@@ -77,7 +77,7 @@ _BODY_NAMES = frozenset({"inhalt", "base64", "base64data", "binaerdaten", "binar
                          "embeddeddocumentbinaryobject"})
 _FILENAME_NAMES = frozenset({"dateiname", "dateinameoriginal", "filename"})
 _MEDIA_NAMES = frozenset({"mimetype", "mimecode", "mediatype"})
-_TYPES = mimetypes.MimeTypes()
+_TYPES = mimetypes.MimeTypes().types_map[True]
 
 
 class Normalized(NamedTuple):
@@ -301,7 +301,7 @@ def _clean_type(media_type: str, filename: str) -> str:
     plain = media_type.partition(";")[0].strip().lower()
     if _MEDIA_TYPE.fullmatch(plain):
         return plain
-    return _TYPES.guess_type(f"x.{filename.rpartition('.')[2]}")[0] or "application/octet-stream"
+    return _TYPES.get(PurePath(filename).suffix.lower(), "application/octet-stream")
 
 
 def undouble(text: str) -> str:
@@ -318,8 +318,8 @@ def decode_base64(text: str) -> Iterator[bytes]:
         piece = rest + text[start:start + _CHUNK].encode("ascii").translate(None, b" \t\r\n")
         cut = len(piece) - len(piece) % 4
         piece, rest = piece[:cut], piece[cut:]
-        if piece and padded:
-            raise ValueError("text after the padding")
+        if (piece and padded) or piece.endswith(b"==="):
+            raise ValueError("text after the padding, or too much of it")
         padded = piece.endswith(b"=")
         yield binascii.a2b_base64(piece, strict_mode=True)
     if rest:
@@ -346,7 +346,7 @@ def _from_xml(work: _Work, tree: etree._ElementTree) -> None:
 
 
 def _known(seen: str) -> tuple[str, ...]:
-    return (f"gefunden: {seen}", "bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formularinhalt in JSON")
+    return (f"gefunden: {seen}", "bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON")
 
 
 def _shown(element: etree._Element) -> str:

@@ -10,16 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
-from hub.message import DeliveryState, MessageState
+from hub.message import DeliveryState, MessageState, StoredMessage
+from hub.store import DeliveryRow, NotFound
 
 if TYPE_CHECKING:
     from hub.deliver import Deliverer
-    from hub.message import StoredMessage
-    from hub.store import DeliveryRow, Store
-
-
-class NotFound(HubError):
-    """No message or delivery has this id."""
+    from hub.store import Store
 
 
 class Operator:

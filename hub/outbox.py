@@ -22,12 +22,12 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, null, select, text, update
 
 from hub.blobs import batches
 from hub.errors import HubError
 from hub.message import Delivery, DeliveryState, MessageState, Receipt
-from hub.tables import delivery, message, micros, moment, span
+from hub.tables import Many, delivery, message, micros, moment, span
 from hub.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
@@ -105,11 +105,10 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
             for fresh in (1, 0)]
     chosen = [no for no in chain.from_iterable(zip_longest(*ways)) if no is not None][:limit]
     rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some})}
-    if rows:
-        tx.connection.execute(_CLAIM, [{
-            "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
-            "attempts": row.attempts + (row.state == DUE), "fresh": 0, "owner": owner, "until": tx.now + span(lease),
-            "fencing": tx.fencing} for row in rows.values()])
+    _CLAIM(tx.connection, [{
+        "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
+        "attempts": row.attempts + (row.state == DUE), "owner": owner, "until": tx.now + span(lease),
+        "fencing": tx.fencing} for row in rows.values()])
     for row in rows.values():
         if row.state == DUE:
             _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
@@ -120,9 +119,10 @@ _DUE = (select(delivery.c.no).where(delivery.c.destination == bindparam("d"), de
                                     delivery.c.due_at <= bindparam("now"))
         .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")))
 _CLAIMED = select(delivery).where(delivery.c.no.in_(bindparam("nos", expanding=True)))
-_CLAIM = update(delivery).where(delivery.c.no == bindparam("b_no")).values(
-    state=bindparam("state"), attempts=bindparam("attempts"), fresh=bindparam("fresh"), due_at=None,
-    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing"))
+_CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+    state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
+    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
+    ("state", "attempts", "owner", "until", "fencing", "b_no"))
 
 
 def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None, detail: str | None = None,
@@ -149,10 +149,11 @@ def begin(tx: Transaction, ids: Sequence[str]) -> list[bool]:
     """Write the intent; False: not in hand any more."""
     rows = _in_hand(tx, ids)
     rows = {name: row for name, row in rows.items() if row.state == DELIVERING}
-    if rows:
-        tx.connection.execute(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=tx.now),
-                              [{"b_no": row.no} for row in rows.values()])
+    _BEGIN(tx.connection, [{"b_no": row.no, "at": tx.now} for row in rows.values()])
     return [name in rows for name in ids]
+
+
+_BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")), ("at", "b_no"))
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
@@ -170,8 +171,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
         _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
                destination=settlement.destination)
-    if changes:
-        tx.connection.execute(_SETTLE, changes)
+    _SETTLE(tx.connection, changes)
     close_messages(tx, finished)
     return answers
 
@@ -190,10 +190,11 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
         "finished_at": tx.now if settlement.state == DONE else None}
 
 
-_SETTLE = update(delivery).where(delivery.c.no == bindparam("b_no")).values(
-    **{name: bindparam(name) for name in ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
-                                          "repeat_marked", "receipt", "effect_at", "finished_at")},
-    lease_owner=None, lease_until=None, lease_fencing=0)
+_SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text", "repeat_marked", "receipt",
+            "effect_at", "finished_at")
+_SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+    **{name: bindparam(name) for name in _SETTLED}, lease_owner=null(), lease_until=null(),
+    lease_fencing=literal_column("0")), (*_SETTLED, "b_no"))
 
 
 def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
@@ -214,12 +215,11 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 tx.ledger.moved("message", row.service, "", row.state, after)
                 tx.ledger.happened("message", row.service, "", after)
                 tx.ledger.event(tx.now, row.id, after, before=row.state, after=after)
-    if changes:
-        tx.connection.execute(_CLOSE, changes)
+    _CLOSE(tx.connection, changes)
 
 
-_CLOSE = update(message).where(message.c.id == bindparam("b_id")).values(state=bindparam("state"),
-                                                                         finished_at=bindparam("finished_at"))
+_CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
+    state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
 
 
 def release(tx: Transaction, ids: Sequence[str]) -> None:
@@ -232,8 +232,7 @@ def release(tx: Transaction, ids: Sequence[str]) -> None:
                 reason=row.reason, text=row.reason_text, counted=False)))
             if row.state == DELIVERING:
                 _moved(tx, row, DUE, "released")
-    if changes:
-        tx.connection.execute(_SETTLE, changes)
+    _SETTLE(tx.connection, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +273,7 @@ def _recover_deliveries(tx: Transaction, assume_begun: Callable[[str], bool]) ->
         changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
         if row.state == DELIVERING:
             _moved(tx, row, state, "recovered", detail=why)
-    if changes:
-        tx.connection.execute(_SETTLE, changes)
+    _SETTLE(tx.connection, changes)
     doubts = sum(change["state"] == IN_DOUBT for change in changes)
     return len(changes) - doubts, doubts
 

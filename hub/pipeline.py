@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from hub.errors import ConfigError, Rejected
 from hub.fields import annotate, type_values
@@ -41,9 +41,8 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)
         typed = type_values(envelope, table)
-        validate(typed, version, Path(rule.package), Path(rule.schemas) if rule.schemas else None, job.accepted_day,
-                 payload.getroot() if payload is not None else None)
-        deliveries = render(rule, version, annotate(typed, table), attachments, cast("BinaryIO", out), job)
+        validate(typed, version, rule, job.accepted_day, payload)
+        deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest)
     return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest, trace=trace,

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy import Connection, Row, insert, literal_column, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from hub import database, desk, inbox, ledger, outbox, tables
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
@@ -50,12 +51,14 @@ from hub.message import (
 )
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
 from hub.tables import moment
-from hub.writer import StaleFencing, Transaction, Writer
+from hub.writer import StaleFencing, Transaction, Writer, disk_failure
 
 __all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "NotFound", "NotNow",
            "QueueRow", "Recovered", "Settlement", "Store", "StoreInUse", "StoredBody", "TallyKey"]
 
 ResultT = TypeVar("ResultT")
+SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
+AHEAD = 8 * 1024 * 1024  # but not more than this, together
 
 
 class BadOutcome(HubError):
@@ -219,8 +222,11 @@ class Store:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with self._readers.connect() as connection:
-            yield connection
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreUnavailable(f"the store cannot be read now: {disk_failure(error) or error.orig}") from error
 
     def _stage(self, payloads: Sequence[Payload]) -> list[Staged]:
         writer = self._write()
@@ -304,10 +310,7 @@ class Store:
 
     def open_blob(self, blob_id: str) -> BinaryIO:
         """One body. Raises `Damaged` (a `Permanent`)."""
-        body = self.bodies([blob_id]).get(blob_id)
-        if body is None:
-            raise Damaged(f"blob {blob_id}: it is gone")
-        return body.open()
+        return _there(blob_id, self.bodies([blob_id])).open()
 
     def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str) -> list[str]:
         """Write the outcomes of claimed messages in one transaction; the destinations that got work.
@@ -365,9 +368,8 @@ class Store:
                               for part in new.parts if part.body is not None])
         staged += bodies
         fresh = iter(bodies)
-        parts = tuple(_manifest_part(part, fresh, attachments, received) for part in new.parts)
-        manifest = Manifest(new.subject, dict(new.name_parts), new.path, dict(new.headers), dict(new.properties), parts)
-        staged += self._stage([Payload.of(json.dumps(manifest.to_json(), ensure_ascii=False).encode())])
+        parts = [_manifest_part(part, fresh, attachments, received) for part in new.parts]
+        staged += self._stage([Payload.of(_manifest_bytes(new, parts))])
         return {"id": delivery_id(message_id, new.recipient), "recipient": new.recipient, "destination": new.destination,
                 "generation": 0, "manifest": staged[-1].id}
 
@@ -387,27 +389,31 @@ class Store:
         rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner))
         if not rows:
             return []
-        bodies = self.bodies([row.manifest for row in rows])
-        claimed, damaged = [], []
+        manifests = self.bodies([row.manifest for row in rows])
+        found, damaged = [], []
         for row in rows:
             try:
-                claimed.append(self._claimed(row, bodies))
+                found.append((row, Manifest.from_json(json.loads(_there(row.manifest, manifests).read()))))
             except Damaged as error:
                 damaged.append(Settlement.parked(row.id, Reason.DAMAGED.value, str(error)))
         if damaged:
             self.settle(damaged)
-        return claimed
+        open_blob = self._opener([part for _, manifest in found for part in manifest.parts])
+        return [_claimed(row, manifest, open_blob) for row, manifest in found]
 
-    def _claimed(self, row: Row[Any], bodies: dict[str, StoredBody]) -> ClaimedDelivery:
-        body = bodies.get(row.manifest)
-        if body is None:
-            raise Damaged(f"blob {row.manifest}: it is gone")
-        probe = row.state == DeliveryState.IN_DOUBT
-        attempts = row.attempts + (not probe)
-        return ClaimedDelivery(Delivery(
-            row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
-            moment(row.created_at), Manifest.from_json(json.loads(body.read())), self.open_blob, bool(row.repeat_marked),
-            row.case), moment(row.first_due_at), attempts, probe)
+    def _opener(self, parts: Sequence[ManifestPart]) -> Callable[[str], BinaryIO]:
+        """`open_blob`, with the small bodies among `parts` fetched at once and kept."""
+        small, room = [], AHEAD
+        for part in parts:
+            if part.size <= SMALL and part.size <= room:
+                small.append(part.blob)
+                room -= part.size
+        kept = self.bodies(small) if small else {}
+
+        def open_blob(blob_id: str) -> BinaryIO:
+            return kept[blob_id].open() if blob_id in kept else self.open_blob(blob_id)
+
+        return open_blob
 
     def begin_effect(self, delivery_id: str) -> None:
         """Write down that bytes are about to leave. Raises `LostLease` when the delivery is not in hand any more."""
@@ -550,12 +556,36 @@ _OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPE
                    .order_by(tables.message.c.received_at).limit(1))
 
 
+def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
+    body = bodies.get(blob_id)
+    if body is None:
+        raise Damaged(f"blob {blob_id}: it is gone")
+    return body
+
+
+def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], BinaryIO]) -> ClaimedDelivery:
+    """`row` is as it was before the claim."""
+    probe = row.state == DeliveryState.IN_DOUBT
+    attempts = row.attempts + (not probe)
+    return ClaimedDelivery(Delivery(
+        row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
+        moment(row.created_at), manifest, open_blob, bool(row.repeat_marked), row.case),
+        moment(row.first_due_at), attempts, probe)
+
+
+def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:
+    """As `Manifest.to_json`, without copying everything on the way."""
+    return json.dumps({"subject": new.subject, "name_parts": dict(new.name_parts), "path": new.path,
+                       "headers": dict(new.headers), "properties": dict(new.properties), "parts": parts},
+                      ensure_ascii=False).encode()
+
+
 def _settle_each(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     return outbox.settle(tx, settlements)
 
 
 def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence[Staged],
-                   received: Sequence[StoredPart]) -> ManifestPart:
+                   received: Sequence[StoredPart]) -> dict[str, Any]:
     """Where the part's bytes are. Raises ValueError when the worker names none, or another size or digest than theirs."""
     if part.body is not None:
         body = next(fresh)
@@ -570,7 +600,8 @@ def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence
         raise ValueError("a part names a body that is not there")
     if blob[1:] != (part.size, part.sha256):
         raise ValueError("a part does not have the size and digest of its body")
-    return ManifestPart(part.role, part.name, part.media_type, blob[1], blob[2], blob[0])
+    return {"role": part.role, "name": part.name, "media_type": part.media_type, "size": blob[1], "sha256": blob[2],
+            "blob": blob[0]}
 
 
 def _delivery_row(row: Row[Any]) -> DeliveryRow:

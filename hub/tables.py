@@ -16,19 +16,24 @@ Payload (the content of `blob`) and proof (everything else) live apart, with the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     ForeignKey,
     Index,
+    Insert,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
+    Update,
     text,
 )
 
@@ -62,6 +67,40 @@ def span(length: timedelta) -> int:
 def day(stored: str) -> date:
     """A day as stored (ISO 8601)."""
     return date.fromisoformat(stored)
+
+
+class Many:
+    """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of parameters.
+
+    `names` are the parameters every row must give. Values go to the driver as they are: integers, text, bytes, None.
+    """
+
+    def __init__(self, statement: Insert | Update, names: Sequence[str], *, inserts: bool = False) -> None:
+        self._statement = statement
+        self._names = tuple(names)
+        self._columns = self._names if inserts else None
+        self._compiled: dict[str, tuple[str, Sequence[str] | None]] = {}
+
+    @classmethod
+    def insert(cls, table: Table, names: Sequence[str]) -> Many:
+        """Rows of these columns."""
+        return cls(table.insert(), names, inserts=True)
+
+    def __call__(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute for each row; nothing for none."""
+        if not rows:
+            return
+        sql, order = self._compiled.get(connection.dialect.name) or self._compile(connection)
+        connection.exec_driver_sql(sql, [tuple(row[name] for name in order) for row in rows] if order is not None else
+                                   [dict(row) for row in rows])
+
+    def _compile(self, connection: Connection) -> tuple[str, Sequence[str] | None]:
+        compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
+        order = tuple(compiled.positiontup) if compiled.positional else None
+        if order is not None and set(order) != set(self._names):
+            raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
+        self._compiled[connection.dialect.name] = (str(compiled), order)
+        return self._compiled[connection.dialect.name]
 
 
 def _one_of(states: type[MessageState] | type[DeliveryState]) -> str:

@@ -78,6 +78,9 @@ GERMAN = {
     "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
     "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
     "unknown": "unbekannt",
+    "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
+        "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} ✗ gingen schief.",
+    "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
     "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
     "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
         "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C anhalten.",

@@ -38,8 +38,8 @@ class Output(Protocol):
     def write(self, content: bytes, /) -> int: ...
 
 
-def render(rule: Rule, version: MappingVersion, annotated: etree._Element, attachments: Sequence[OutAttachment],
-           out: Output, job: Job) -> list[OutDelivery]:
+def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
+           attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
     """A delivery for each recipient of the rule, in its order.
 
     New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet ends with
@@ -47,7 +47,7 @@ def render(rule: Rule, version: MappingVersion, annotated: etree._Element, attac
     import or the PDF engine is at fault.
     """
     desk = _Desk(rule, version, annotated, attachments, out, job)
-    return [_delivery(desk, recipient) for recipient in rule.recipients]
+    return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
 
 
 @dataclass

@@ -27,6 +27,7 @@ from hub import xslt
 from hub.errors import ConfigError, Rejected
 from hub.explain import MOST, Fault, entries, explain
 from hub.fields import E, label_of
+from hub.job import Rule
 from hub.mapping import FieldTable, MappingVersion, load_fields
 from hub.message import Reason
 from hub.schemas import Catalogue, compile_schema
@@ -38,19 +39,18 @@ _LONGEST = 3_800
 _IMPERSONAL = re.compile(r"(@n|position\(\)|last\(\)|count\([^()]*\)|[0-9+* -])+")
 
 
-def validate(envelope: etree._Element, version: MappingVersion, package: Path, schemas: Path | None, day: date,
-             payload: etree._Element | None = None) -> None:
+def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day: date,
+             payload: etree._ElementTree | None = None) -> None:
     """Raise `Rejected` when the typed envelope, or the XÖV `payload` as received, does not fit.
 
     ``Reason.INVALID`` names up to ten places; ``Reason.CONFIGURATION`` says which file of the mapping or which schema
-    set must be mended. `package` is the snapshot of the service's folder, `schemas` the folder of installed sets; `day`
-    is the day of acceptance, because a set can be valid for a time.
+    set must be mended. `day` is the day of acceptance, because a schema set can be valid for a time.
     """
-    folder = package / version.name
+    folder = Path(rule.package) / version.name
     try:
         table = field_table(folder / version.fields) if version.fields else FieldTable()
         if version.schema_set is not None:
-            _validate_payload(payload, version, schemas, day)
+            _validate_payload(payload, version, Path(rule.schemas) if rule.schemas else None, day)
         if version.schema_ is not None:
             _validate_fields(envelope, folder / version.schema_, table)
         if version.rules is not None:
@@ -64,7 +64,7 @@ def field_table(file: Path) -> FieldTable:
     return _field_table(file, _state(file))
 
 
-def _validate_payload(payload: etree._Element | None, version: MappingVersion, schemas: Path | None,
+def _validate_payload(payload: etree._ElementTree | None, version: MappingVersion, schemas: Path | None,
                       day: date) -> None:
     wanted = version.schema_set
     if wanted is None:
@@ -78,7 +78,7 @@ def _validate_payload(payload: etree._Element | None, version: MappingVersion, s
     schema, mapper = _xoev_schema(file, schemas.resolve(), _state(file))
     if schema.validate(payload):
         return
-    faults = explain(file, payload, entries(schema), mapper)
+    faults = explain(file, payload.getroot(), entries(schema), mapper)
     _reject(f"Das Dokument entspricht nicht {wanted.set} {wanted.version}",
             [f"{fault.path}: {fault.reason}" for fault in faults])
 

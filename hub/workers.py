@@ -367,7 +367,7 @@ class _Worker:
     def close(self, *, kill: bool = False) -> None:
         """End the process: by closing its socket, or (`kill`, or after two seconds) by force.
 
-        It is waited for last, so that its id, which is also the group's, stays its own until nothing of the group lives.
+        It is waited for last, so that its id, which is also the group's, stays its own while anything of it lives.
         """
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)

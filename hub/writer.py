@@ -157,9 +157,17 @@ class Writer:
                 transaction.ledger.write(connection)
                 self._commit(commit)
         except Exception as error:  # noqa: BLE001  the callers wait: each must hear of it
+            self._leave(connection)
             self._fail(batch, error)
         else:
             self._resolve(batch)
+
+    def _leave(self, connection: Connection) -> None:
+        """After a commit that failed, SQLite may still be inside the transaction."""
+        try:
+            connection.connection.rollback()
+        except Exception as error:  # noqa: BLE001  whatever it is, this connection cannot be trusted
+            self.break_down(f"the store is broken (rollback: {error}): nothing is accepted before a new start")
 
     @staticmethod
     def _commit(commit: Any) -> None:
@@ -193,23 +201,23 @@ def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], An
 
 def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: bool) -> None:
     """Run neighbours of one kind in one savepoint; when that fails, each in its own."""
+    savepoint = None if alone else transaction.connection.begin_nested()
     try:
-        if alone:
-            _call(transaction, group)
-        else:
-            with transaction.connection.begin_nested():
-                _call(transaction, group)
+        _call(transaction, group)
     except Exception as error:
         if disk_failure(error) is not None:
-            raise
-        if alone:
-            group[0].error = error
-            raise
+            raise  # SQLite may have rolled everything back by itself: the savepoint is gone, and nothing more may run
         if len(group) == 1:
             group[0].error = error
-            return
-        for job in group:
-            _run_group(transaction, [job], alone=False)
+        if savepoint is None:
+            raise
+        savepoint.rollback()
+        if len(group) > 1:
+            for job in group:
+                _run_group(transaction, [job], alone=False)
+    else:
+        if savepoint is not None:
+            savepoint.commit()
 
 
 def _call(transaction: Transaction, group: list[_Job[Any, Any]]) -> None:

@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
@@ -42,9 +42,9 @@ def make_delivery(parts: Sequence[tuple[str, str, str, bytes]] = APPLICATION, *,
     rows = tuple(ManifestPart(role, name, media, len(content), hashlib.sha256(content).hexdigest(), str(no))
                  for no, (role, name, media, content) in enumerate(parts))
     values: dict[str, Any] = {
-        "id": delivery_id(MESSAGE, f"recipient-{number}"), "message_id": MESSAGE, "tenant": "musterstadt", "ags": "14999010",
-        "service": "hundesteuer", "recipient": f"recipient-{number}", "destination": "ziel", "attempt": 1, "test": False,
-        "created_at": CREATED, "manifest": Manifest(subject, parts=rows, **(manifest or {})),
+        "id": delivery_id(MESSAGE, f"recipient-{number}"), "message_id": MESSAGE, "tenant": "musterstadt",
+        "ags": "14999010", "service": "hundesteuer", "recipient": f"recipient-{number}", "destination": "ziel",
+        "attempt": 1, "test": False, "created_at": CREATED, "manifest": Manifest(subject, parts=rows, **(manifest or {})),
         "open_blob": lambda blob: io.BytesIO(blobs[blob])}
     return Delivery(**(values | changes))
 
@@ -89,12 +89,12 @@ def contents(delivery: Delivery) -> list[bytes]:
     return sorted(delivery.read(part) for part in delivery.manifest.parts)
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818
     """The hub could not write down that the effect begins."""
 
 
 def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any]) -> None:
-    """The rule that makes `in doubt` true: when `effect_begins` is called nothing has arrived, and if it raises nothing does."""
+    """The rule that makes `in doubt` true: at `effect_begins` nothing has arrived yet, and if it raises nothing does."""
     seen: list[int] = []
 
     def stop() -> None:
@@ -195,7 +195,8 @@ class OutletContract:
 
     def test_names_of_any_kind_arrive_harmless(self, receiver: Any) -> None:
         names = ["../../etc/passwd", "C:\\temp\\a.pdf", "a.pdf", "A.PDF", ".htaccess", "CON", "", "x" * 300 + ".pdf",
-                 f"zeile{SEPARATORS}zwei.pdf", "Grüße 😀.pdf", "-rf", "a\x00b.pdf", "\ud800.pdf", 'q".pdf', "=?utf-8?b?eA==?="]
+                 f"zeile{SEPARATORS}zwei.pdf", "Grüße 😀.pdf", "-rf", "a\x00b.pdf", "\ud800.pdf", 'q".pdf',
+                 "=?utf-8?b?eA==?="]
         delivery = make_delivery([("attachment", name, "application/octet-stream", f"{no}".encode())
                                   for no, name in enumerate(names)])
         outlet = receiver.outlet()
@@ -251,6 +252,9 @@ class OutletContract:
 class NetworkContract(OutletContract):
     """What every outlet that speaks over TCP promises. `receiver.proxy` stands between."""
 
+    questions: ClassVar[int] = 0
+    """How many answers an outlet awaits between `effect_begins` and the byte that acts."""
+
     def test_a_dead_server_is_temporary(self, receiver: Any) -> None:
         receiver.stop()
         effect, outlet = Effect(), receiver.outlet()
@@ -287,9 +291,9 @@ class NetworkContract(OutletContract):
 
     @pytest.mark.parametrize("fault", ["lose", "cut_at_answer"])
     def test_a_lost_answer_is_in_doubt(self, receiver: Any, fault: str) -> None:
-        """The receiver has it, the hub does not know: the effect was announced, and the error is nobody's clear answer."""
+        """The receiver has it, the hub does not know: the effect was announced, and the error is no clear answer."""
         proxy: Proxy = receiver.proxy
-        effect = Effect(getattr(proxy, fault))
+        effect = Effect(lambda: getattr(proxy, fault)(self.questions))
         outlet = receiver.outlet()
         with pytest.raises(DeliveryError) as raised:
             outlet.deliver(make_delivery(), effect)

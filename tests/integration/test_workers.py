@@ -275,7 +275,7 @@ def test_stopping_lets_a_batch_end_and_then_kills() -> None:
     results: list[BatchResult] = []
     thread = threading.Thread(target=lambda: results.append(run(pool, job("sleep"))[0]))
     thread.start()
-    wait_until(lambda: pool._slots.empty(), "the batch to run")
+    wait_until(pool._slots.empty, "the batch to run")
     pool.stop(0.2)
     thread.join()
     assert results[0].why == Why.DIED

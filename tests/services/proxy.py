@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from types import TracebackType
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -30,19 +29,21 @@ class Proxy:
         self.hanging = False
         self.cut_answers = False
         self.lose_answers = False
-        self.answers_seen = threading.Event()
+        self.answers_to_spare = 0
         self.client_bytes_left: int | None = None
 
     def hang(self) -> None:
         """Take connections and bytes, and answer nothing."""
         self.hanging = True
 
-    def lose(self) -> None:
-        """What the client says still arrives; no answer does. `answers_seen` is set at the first one lost."""
+    def lose(self, spare: int = 0) -> None:
+        """What the client says still arrives; no answer does, after so many more."""
+        self.answers_to_spare = spare
         self.lose_answers = True
 
-    def cut_at_answer(self) -> None:
-        """What the client says still arrives; at the next answer the client's connection is reset."""
+    def cut_at_answer(self, spare: int = 0) -> None:
+        """What the client says still arrives; at the next answer but so many the client's connection is reset."""
+        self.answers_to_spare = spare
         self.cut_answers = True
 
     def drop(self) -> None:
@@ -102,10 +103,11 @@ class Proxy:
             while data := server.recv(65536):
                 if self.hanging:
                     continue
-                if self.lose_answers:
-                    self.answers_seen.set()
+                if (self.lose_answers or self.cut_answers) and self.answers_to_spare > 0:
+                    self.answers_to_spare -= 1
+                elif self.lose_answers:
                     continue
-                if self.cut_answers:
+                elif self.cut_answers:
                     self._reset(client)
                     return
                 client.sendall(data)
@@ -151,5 +153,5 @@ class Proxy:
     def __enter__(self) -> Proxy:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

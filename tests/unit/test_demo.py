@@ -108,7 +108,7 @@ def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str
 
 def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
     here = place(tmp_path, TOWNS, ("https",))
-    text = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text="Die Chipnummer fehlt.", deliveries=[
+    text = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
         {"destination": "big/folder", "state": "parked", "done_at": None, "text": "Der Zielordner fehlt.", "receipt": None}]))
-    assert "Die Chipnummer fehlt." in text
+    assert "✗ parked: Es fehlt (2)" in text
     assert "big/folder: parked: Der Zielordner fehlt." in text

@@ -89,7 +89,7 @@ class Desk:
                                  body=Body(length=5)),), rules=(rule,))
         envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
         out = io.BytesIO()
-        return tuple(render(rule, version, envelope, self.attachments, out, job)), out.getvalue()
+        return render(job, rule, version, envelope, self.attachments, out), out.getvalue()
 
     def one(self, body: str, version: str = "1.0", role: str = "xml", **more: Any) -> bytes:
         """What a stylesheet with this body makes."""
@@ -170,7 +170,7 @@ def test_csv_is_tall_with_crlf_and_no_formulas(desk: Desk) -> None:
     assert rows["halter:0:bemerkung"] == ["'=1+1\r\nzweite Zeile", "Bemerkung"]
     assert rows["halter:0:nachweis"] == ["Impfpaß.pdf", "Nachweis"]
     assert rows["hund:0:merkmale"] == ["a, b", "Merkmale"]
-    assert rows["halter:0:leer"] == ["", "leer"]
+    assert "halter:0:leer" not in rows, "an empty field unknown to the table is a heading"
 
 
 def test_a_pdf_is_accessible_and_the_same_every_time(desk: Desk) -> None:

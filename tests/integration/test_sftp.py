@@ -1,0 +1,405 @@
+"""SFTP against a real OpenSSH server."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+from pydantic import ValidationError
+
+from connectors import _layout, sftp
+from connectors.sftp import Options, Outlet, fingerprint
+from hub.endpoint import Absent, Done, Unknown
+from hub.errors import Misconfigured, Temporary
+from tests.integration.contract import Arrival, Effect, NetworkContract, make_delivery
+from tests.integration.test_directory import NAME, arrivals_below
+from tests.services import need, wait_until
+from tests.services.openssh import OpenSsh
+from tests.services.proxy import Proxy
+
+FULL = "trap '' XFSZ\nulimit -f 512\nexec /usr/lib/openssh/sftp-server\n"  # no file may grow beyond 512 KB
+
+
+class Drop:
+    """A folder on an SFTP server behind a proxy."""
+
+    def __init__(self, server: OpenSsh) -> None:
+        self.server = server
+        self.proxy = Proxy(server.port)
+        self.root = server.files
+        self.outlets: list[Outlet] = []
+
+    def outlet(self, **options: Any) -> Outlet:
+        values: dict[str, Any] = {"host": "127.0.0.1", "port": self.proxy.port, "user": self.server.user,
+                                  "key": f"file:{self.server.key}", "host_key": [self.server.host_key],
+                                  "path": str(self.root), "connect_timeout": 3, "auth_timeout": 5, "timeout": 2}
+        self.outlets.append(Outlet(Options(**(values | options))))
+        return self.outlets[-1]
+
+    def arrivals(self) -> list[Arrival]:
+        return arrivals_below(self.root)
+
+    def inventory(self) -> object:
+        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
+                      for path in self.root.rglob("*"))
+
+    def wait_for_arrivals(self, count: int) -> None:
+        wait_until(lambda: len(self.arrivals()) >= count, "the files have arrived")
+
+    def stop(self) -> None:
+        self.server.kill()
+
+    def drop_connections(self) -> None:
+        self.proxy.drop()
+
+    def close(self) -> None:
+        for outlet in self.outlets:
+            outlet.close()
+        self.proxy.close()
+        self.server.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Drop]]:
+    """Starts a server with these settings."""
+    drops: list[Drop] = []
+
+    def start(**settings: Any) -> Drop:
+        drops.append(Drop(OpenSsh(tmp_path, **settings)))
+        return drops[-1]
+
+    yield start
+    for drop in drops:
+        drop.close()
+
+
+@pytest.fixture
+def receiver(serve: Callable[..., Drop]) -> Drop:
+    return serve()
+
+
+class TestSftp(NetworkContract):
+    """Everything every outlet over TCP promises."""
+
+    questions = 1  # whether the final name is still free
+
+    def test_an_answer_lost_before_the_rename(self, receiver: Drop) -> None:
+        outlet, effect = receiver.outlet(), Effect(receiver.proxy.lose)
+        with pytest.raises(Temporary):
+            outlet.deliver(make_delivery(), effect)
+        assert effect.begun == 1
+        receiver.proxy.behave()
+        assert outlet.probe(make_delivery()) == Absent()
+
+    def test_a_killed_server_in_the_middle_of_a_session(self, receiver: Drop) -> None:
+        outlet, effect = receiver.outlet(), Effect()
+        outlet.deliver(make_delivery(), Effect())
+        receiver.server.kill()
+        with pytest.raises(Temporary):
+            outlet.deliver(make_delivery(number=2), effect)
+        assert effect.begun == 0
+        receiver.server.start()
+        outlet.deliver(make_delivery(number=2, attempt=2), effect)
+        assert len(receiver.arrivals()) == 2
+
+    def test_a_server_killed_after_the_effect_began(self, receiver: Drop) -> None:
+        """Nothing was renamed, and the probe says so: the hidden folder is still there."""
+        outlet, effect = receiver.outlet(collected=True), Effect(receiver.server.kill)
+        with pytest.raises(Temporary):
+            outlet.deliver(make_delivery(), effect)
+        assert effect.begun == 1
+        receiver.server.start()
+        assert outlet.probe(make_delivery()) == Absent()
+        outlet.deliver(make_delivery(attempt=2), Effect())
+        assert [path.name for path in receiver.root.iterdir()] == [NAME]
+
+
+class TestDrop:
+    """Layouts and collisions, as in the directory."""
+
+    def test_single_file(self, receiver: Drop) -> None:
+        outlet = receiver.outlet(layout="single", role="pdf")
+        receipt = outlet.deliver(make_delivery(manifest={"path": "Ämter/Steuern"}), Effect())
+        assert receipt.reference == f"Aemter/Steuern/{NAME}.pdf"
+        assert (receiver.root / receipt.reference).is_file()
+        assert outlet.probe(make_delivery(manifest={"path": "Ämter/Steuern"})) == Done(receipt)
+
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_other_content_is_never_overwritten(self, receiver: Drop, layout: str) -> None:
+        taken = receiver.root / NAME if layout == "folder" else receiver.root / f"{NAME}.xml"
+        if layout == "folder":
+            taken.mkdir()
+            (taken / "antrag.pdf").write_bytes(b"fremd")
+        else:
+            taken.write_bytes(b"fremd")
+        outlet = receiver.outlet(layout=layout)
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        assert "-2" in outlet.deliver(make_delivery(), Effect()).reference
+        assert (taken / "antrag.pdf" if layout == "folder" else taken).read_bytes() == b"fremd"
+        assert isinstance(outlet.probe(make_delivery()), Done)
+
+    def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop) -> None:
+        target = receiver.root / f"{NAME}.xml"
+        with pytest.raises(Temporary):
+            receiver.outlet(layout="single").deliver(make_delivery(), Effect(lambda: target.write_bytes(b"fremd")))
+        assert target.read_bytes() == b"fremd"
+
+    def test_same_size_other_bytes(self, receiver: Drop) -> None:
+        outlet = receiver.outlet()
+        outlet.deliver(make_delivery(), Effect())
+        file = receiver.root / NAME / "antrag.pdf"
+        file.write_bytes(file.read_bytes()[:-1] + b"!")
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+
+    def test_a_server_that_takes_nothing(self, serve: Callable[..., Drop]) -> None:
+        drop = serve(sftp="internal-sftp -R")
+        effect, outlet = Effect(), drop.outlet()
+        with pytest.raises(Misconfigured, match="verweigert"):
+            outlet.deliver(make_delivery(), effect)
+        assert effect.begun == 0
+        assert [finding.severity for finding in outlet.check()] == ["error"]
+
+    def test_a_server_without_extensions(self, serve: Callable[..., Drop]) -> None:
+        """Neither fsync nor posix-rename: as many appliances are."""
+        drop = serve(sftp="internal-sftp -P posix-rename,fsync")
+        outlet = drop.outlet()
+        receipts = [outlet.deliver(make_delivery(number=number), Effect()) for number in (1, 2)]
+        assert [arrival.name for arrival in drop.arrivals()] == sorted(receipt.reference for receipt in receipts)
+
+    def test_a_missing_folder(self, receiver: Drop) -> None:
+        outlet = receiver.outlet(path=str(receiver.root / "fehlt"))
+        with pytest.raises(Misconfigured, match="fehlt"):
+            outlet.deliver(make_delivery(), Effect())
+        assert not (receiver.root / "fehlt").exists()
+
+    def test_without_its_marker(self, receiver: Drop) -> None:
+        outlet = receiver.outlet(must_contain=".drehscheibe")
+        for _ in range(2):
+            with pytest.raises(Temporary, match=r"\.drehscheibe"):
+                outlet.deliver(make_delivery(), Effect())
+        (receiver.root / ".drehscheibe").touch()
+        outlet.deliver(make_delivery(), Effect())
+        assert receiver.proxy.connections == 1
+
+    def full(self, serve: Callable[..., Drop]) -> Drop:
+        drop = serve(sftp="/bin/sh {root}/full.sh")
+        (drop.server.root / "full.sh").write_text(FULL)
+        return drop
+
+    @pytest.mark.parametrize("fault", [False, True])
+    def test_every_single_write_is_answered_for(self, serve: Callable[..., Drop], monkeypatch: pytest.MonkeyPatch,
+                                                fault: bool) -> None:
+        """A server without room. The size alone would not tell a hole, so here the size always fits; the suite notices
+        when the answers to pipelined writes are not read."""
+        big = make_delivery([("xml", "a.xml", "application/xml", b"x" * 2_000_000)])
+        monkeypatch.setattr(sftp.Session, "size", lambda self, path: 2_000_000 if path.endswith("a.xml") else None)
+        if fault:
+            pipelined = paramiko.SFTPFile.set_pipelined
+            monkeypatch.setattr(paramiko.SFTPFile, "set_pipelined", lambda self, on: pipelined(self, True))
+        outlet, effect = self.full(serve).outlet(), Effect()
+        if fault:
+            outlet.deliver(big, effect)
+            assert effect.begun == 1, "the fault went unnoticed, as it must here"
+        else:
+            with pytest.raises(Temporary, match="voll"):
+                outlet.deliver(big, effect)
+            assert effect.begun == 0
+
+    def test_no_room(self, serve: Callable[..., Drop]) -> None:
+        drop, effect = self.full(serve), Effect()
+        big = make_delivery([("xml", "a.xml", "application/xml", b"x" * 2_000_000)])
+        with pytest.raises(Temporary):
+            drop.outlet().deliver(big, effect)
+        assert effect.begun == 0
+        assert drop.inventory() == []
+
+    def test_a_size_that_does_not_fit_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The size is compared before anything becomes visible."""
+        real = sftp.Session.size
+        monkeypatch.setattr(sftp.Session, "size", lambda self, path: 7 if path.endswith(".pdf") else real(self, path))
+        effect = Effect()
+        with pytest.raises(Temporary):
+            receiver.outlet().deliver(make_delivery(), effect)
+        assert effect.begun == 0
+        assert receiver.arrivals() == []
+
+
+def written_hidden_then_renamed(log: str, root: Path) -> None:
+    """What the server itself saw: every file opened below a hidden name and closed whole, one rename to the final name."""
+    opened = re.findall(r'open "([^"]+)" flags WRITE', log)
+    renames = re.findall(r'(posix-rename|rename) old "([^"]+)" new "([^"]+)"', log)
+    assert opened
+    assert all(Path(path).relative_to(root).parts[0].endswith(".part") for path in opened), "not written below a hidden name"
+    assert len(renames) == 1
+    assert renames[0][0] == "posix-rename"
+    assert Path(renames[0][2]).name == NAME
+    assert log.rindex("close ", 0, log.index("posix-rename old")) > log.rindex("flags WRITE")
+
+
+class TestOnTheServer:
+    """The order of steps in the server's own log."""
+
+    def deliver(self, serve: Callable[..., Drop]) -> tuple[str, Path]:
+        drop = serve(sftp="/usr/lib/openssh/sftp-server -e -l DEBUG1 2>>{root}/sftp.log")
+        drop.outlet().deliver(make_delivery(), Effect())
+        drop.outlets[0].close()
+        return (drop.server.root / "sftp.log").read_text(), drop.root
+
+    def test_part_then_posix_rename(self, serve: Callable[..., Drop]) -> None:
+        log, root = self.deliver(serve)
+        written_hidden_then_renamed(log, root)
+        assert log.count("fsync") >= 5
+
+    def test_the_suite_notices_a_visible_name(self, serve: Callable[..., Drop],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+        log, root = self.deliver(serve)
+        with pytest.raises(AssertionError, match="hidden name"):
+            written_hidden_then_renamed(log, root)
+
+
+class TestTrust:
+    """Host keys and logins."""
+
+    def other_key(self, tmp_path: Path, kind: str = "ed25519") -> str:
+        file = tmp_path / f"other_{kind}"
+        subprocess.run([need("ssh-keygen", "openssh-client"), "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
+        return file.with_suffix(".pub").read_text().strip()
+
+    @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+    def test_another_host_key_is_named_with_both_fingerprints(self, receiver: Drop, tmp_path: Path, kind: str) -> None:
+        other, effect = self.other_key(tmp_path, kind), Effect()
+        outlet = receiver.outlet(host_key=[other])
+        with pytest.raises(Misconfigured) as raised:
+            outlet.deliver(make_delivery(), effect)
+        for line in (other, receiver.server.host_key):
+            assert fingerprint(sftp._key_bytes(line)) in str(raised.value)
+        assert "publickey" not in receiver.server.log()
+        assert effect.begun == 0
+
+    def test_the_fingerprint_is_openssh_s(self, receiver: Drop) -> None:
+        shown = subprocess.run(["ssh-keygen", "-lf", str(receiver.server.root / "host_ed25519.pub")], capture_output=True,
+                               text=True, check=True).stdout
+        assert fingerprint(sftp._key_bytes(receiver.server.host_key)) in shown
+
+    @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+    def test_other_kinds_of_key_and_a_change_of_keys(self, serve: Callable[..., Drop], tmp_path: Path,
+                                                     kind: str) -> None:
+        drop = serve(kind=kind)
+        pins = tmp_path / "pins"
+        pins.write_text(f"# old and new\n{self.other_key(tmp_path)}\n127.0.0.1 {drop.server.host_key}\n")
+        drop.outlet(host_key=[f"file:{pins}"]).deliver(make_delivery(), Effect())
+        assert len(drop.arrivals()) == 1
+
+    def test_an_old_server_is_explained_in_plain_words(self, serve: Callable[..., Drop]) -> None:
+        drop = serve(kind="rsa", more="HostKeyAlgorithms ssh-rsa")
+        outlet = drop.outlet()
+        with pytest.raises(Misconfigured, match=r"veraltet.*SHA-1.*aktualisiert"):
+            outlet.deliver(make_delivery(), Effect())
+        assert "veraltet" in outlet.check()[0].text
+
+    def test_a_refused_key(self, receiver: Drop, tmp_path: Path) -> None:
+        self.other_key(tmp_path)
+        outlet = receiver.outlet(key=f"file:{tmp_path / 'other_ed25519'}")
+        with pytest.raises(Misconfigured, match="Anmeldung"):
+            outlet.deliver(make_delivery(), Effect())
+
+    def test_a_missing_or_unreadable_key(self, receiver: Drop, tmp_path: Path) -> None:
+        with pytest.raises(Misconfigured, match="fehlt"):
+            receiver.outlet(key=f"file:{tmp_path / 'keiner'}").deliver(make_delivery(), Effect())
+        (tmp_path / "unfug").write_text("unfug")
+        with pytest.raises(Misconfigured, match="nicht lesbar"):
+            receiver.outlet(key=f"file:{tmp_path / 'unfug'}").deliver(make_delivery(), Effect())
+
+    def test_a_key_with_a_password(self, receiver: Drop, tmp_path: Path) -> None:
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "geheim", "-f", str(receiver.server.key)], check=True,
+                       stdout=subprocess.DEVNULL)
+        with pytest.raises(Misconfigured, match="nicht lesbar"):
+            receiver.outlet().deliver(make_delivery(), Effect())
+        (tmp_path / "pw").write_text("geheim\n")
+        receiver.outlet(key_password=f"file:{tmp_path / 'pw'}").deliver(make_delivery(), Effect())
+        assert len(receiver.arrivals()) == 1
+
+    def test_passwords(self, tmp_path: Path) -> None:
+        """OpenSSH knows only real accounts, so a small server checks the password here."""
+        (tmp_path / "pw").write_text("geheim\n")
+        (tmp_path / "wrong").write_text("falsch\n")
+        with PasswordServer("hub", "geheim") as server:
+            options = {"host": "127.0.0.1", "port": server.port, "user": "hub", "host_key": [server.host_key],
+                       "connect_timeout": 3, "auth_timeout": 5, "timeout": 3}
+            outlet = Outlet(Options(**options, password=f"file:{tmp_path / 'wrong'}"))
+            with pytest.raises(Misconfigured, match="Anmeldung"):
+                outlet.deliver(make_delivery(), Effect())
+            outlet = Outlet(Options(**options, password=f"file:{tmp_path / 'pw'}"))
+            with pytest.raises(Temporary):
+                outlet.deliver(make_delivery(), Effect())
+            assert server.logins == [False, True]
+
+
+class PasswordServer(paramiko.ServerInterface):
+    """Takes a password and offers nothing after it."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self.login = (user, password)
+        self.logins: list[bool] = []
+        self.key = paramiko.RSAKey.generate(2048)
+        self.host_key = f"ssh-rsa {self.key.get_base64()}"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        self.transports: list[paramiko.Transport] = []
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                line, _ = self.listener.accept()
+            except OSError:
+                return
+            transport = paramiko.Transport(line)
+            transport.add_server_key(self.key)
+            self.transports.append(transport)
+            transport.start_server(event=threading.Event(), server=self)
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "password"
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        self.logins.append((username, password) == self.login)
+        return paramiko.AUTH_SUCCESSFUL if self.logins[-1] else paramiko.AUTH_FAILED
+
+    def __enter__(self) -> PasswordServer:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for transport in self.transports:
+            transport.close()
+        self.thread.join(5)
+
+
+class TestOptions:
+    """What `check` says about a configuration before anything runs."""
+
+    KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9mSgkr0pXbQ0cZyS6wWmpPzLh0oWJ0m1m0yq0XcYxB"
+
+    @pytest.mark.parametrize(("changes", "complaint"), [
+        ({"host_key": []}, "at least 1"), ({"host_key": ["SHA256:abc"]}, "no host key"),
+        ({"host_key": ["ssh-ed25519 !!"]}, "no base64"), ({"host_key": ["ssh-rsa " + KEY.split()[1]]}, "another kind"),
+        ({"key": None}, "exactly one"), ({"password": "file:/x"}, "exactly one"), ({"key": "-----BEGIN"}, "never written"),
+        ({"name": "{dog}_{id}"}, "unknown placeholder"), ({"pfad": "/"}, "Extra")])
+    def test_refused(self, changes: dict[str, Any], complaint: str) -> None:
+        good = {"host": "sftp.musterstadt.example", "user": "hub", "key": "file:/etc/key", "host_key": [self.KEY]}
+        with pytest.raises(ValidationError, match=complaint):
+            Options(**(good | changes))
+
+    def test_every_option_is_described(self) -> None:
+        assert [name for name, field in Options.model_fields.items() if not field.description] == []
