@@ -9,21 +9,23 @@ import hashlib
 import io
 import random
 import re
+import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any, cast
+from unittest import mock
 
 import pytest
 from lxml import etree
 
-from hub.errors import Rejected
-from hub.fields import type_values
-from hub.job import Body, Job, JobPart
+from hub.job import Body, Job, JobPart, Parked, Recipient, Rule, Translated
 from hub.mapping import FieldTable, MappingVersion, load_fields, load_mapping, read_toml, version_in
+from hub.mapping_examples import preview, run_examples
 from hub.message import BERLIN
-from hub.normalize import normalize
-from hub.validate import validate
+from hub.normalize import Normalized, normalize
+from hub.pipeline import process
 from tests.services import standards
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +38,7 @@ DAY = date(2026, 11, 22)
 E = "{urn:datendrehscheibe:envelope:1}"
 XS = "{http://www.w3.org/2001/XMLSchema}"
 XSL = "{http://www.w3.org/1999/XSL/Transform}"
+DOG = "{urn:datendrehscheibe:hundesteuer:1}"
 SCH = "{http://purl.oclc.org/dsdl/schematron}"
 
 
@@ -51,8 +54,9 @@ def example(name: str) -> Path:
     return MAPPINGS / service / "examples" / own
 
 
-def canonical(folder: Path) -> etree._Element:
-    """The envelope of an example, as normalize makes it."""
+def normalized(folder: Path) -> tuple[Job, Normalized]:
+    """An example as a job with every version's rule, which lead to nobody, and what normalize makes of it."""
+    service = folder.parents[1]
     beside = read_toml(folder / "example.toml").get("attachments", ())
     files = [min(folder.glob("message.*")), *(folder / name for name in beside)]
     stored, parts = io.BytesIO(), []
@@ -63,11 +67,19 @@ def canonical(folder: Path) -> etree._Element:
                              sha256=hashlib.sha256(content).hexdigest(),
                              body=Body(offset=stored.tell(), length=len(content))))
         stored.write(content)
-    job = Job(message_id="019a0000-0000-7000-8000-000000000001", tenant="beispiel", ags="14999010",
-              service=folder.parents[1].name, test=False, received_at=datetime(2026, 11, 22, 10, tzinfo=BERLIN),
-              accepted_day=DAY, case=None, parts=tuple(parts), rules=())
+    rules = tuple(Rule(id=version.name, tenant="beispiel", service=service.name, forms=version.forms,
+                       mapping_versions=version.versions, mapping_version=version.name, mapping_digest="0",
+                       package=str(service), recipients=()) for version in load_mapping(service).version)
+    job = Job(message_id="019a0000-0000-7000-8000-000000000001", tenant="beispiel", ags="14999010", service=service.name,
+              test=False, received_at=datetime(2026, 11, 22, 10, tzinfo=BERLIN), accepted_day=DAY, case=None,
+              parts=tuple(parts), rules=rules)
     content = stored.getvalue()
-    return normalize(job, lambda body: content[body.offset:body.offset + body.length], io.BytesIO()).envelope
+    return job, normalize(job, lambda body: content[body.offset:body.offset + body.length], io.BytesIO())
+
+
+def canonical(folder: Path) -> etree._Element:
+    """The envelope of an example."""
+    return normalized(folder)[1].envelope
 
 
 def version_of(folder: Path, envelope: etree._Element) -> tuple[MappingVersion, FieldTable]:
@@ -80,13 +92,86 @@ def version_of(folder: Path, envelope: etree._Element) -> tuple[MappingVersion, 
 
 
 def verdict(folder: Path, envelope: etree._Element) -> str:
-    """Why the hub would park the envelope; empty when it would not."""
-    version, table = version_of(folder, envelope)
-    try:
-        validate(type_values(envelope, table), version, folder.parents[1], None, DAY)
-    except Rejected as error:
-        return error.text
-    return ""
+    """Why the hub would park the example if its envelope were this one; empty when it would not."""
+    job, ready = normalized(folder)
+    with mock.patch("hub.pipeline.normalize", lambda *_: ready._replace(envelope=envelope)):
+        outcome = process(job, mock.Mock(), mock.Mock())
+    return outcome.text if isinstance(outcome, Parked) else ""
+
+
+# --- every example gives what is expected ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=_id)
+def test_the_example_gives_what_is_expected(folder: Path) -> None:
+    result, = run_examples(MAPPINGS, folder.parents[1].name, folder.name)
+    assert result.ok, f"{result.service}/{result.name}\n{result.difference}"
+
+
+def copied(into: Path, service: str) -> Path:
+    """A copy of a service with the common stylesheets, to be spoilt."""
+    for name in (service, "_common"):
+        shutil.copytree(MAPPINGS / name, into / name)
+    return into
+
+
+def test_one_changed_byte_is_caught_and_shown(tmp_path: Path) -> None:
+    mappings = copied(tmp_path, "hundesteuer")
+    file = mappings / "hundesteuer/examples/v2-full/expected/hundesteuer.xml"
+    file.write_bytes(file.read_bytes().replace(b"Kn\xc3\xb6pfchen", b"Kn\xc3\xb6pfchem"))
+    result, = run_examples(mappings, "hundesteuer", "v2-full")
+    lines = result.difference.splitlines()
+    assert [line for line in lines if line[0] in "+-" and line[1] == " "] == [
+        "-    <Rufname>Knöpfchem</Rufname>", "+    <Rufname>Knöpfchen</Rufname>"]
+    assert lines[:2] == ["--- erwartet/hundesteuer.xml", "+++ gekommen/hundesteuer.xml"]
+    assert not run_examples(MAPPINGS, "hundesteuer", "v2-full")[0].difference
+
+
+def test_a_changed_stylesheet_and_a_missing_output_are_caught(tmp_path: Path) -> None:
+    mappings = copied(tmp_path, "gewerbemeldung")
+    sheet = mappings / "gewerbemeldung/v1/fachverfahren.xsl"
+    sheet.write_text(sheet.read_text(encoding="utf-8").replace("<Vorgang id=", "<Vorgang nr="), encoding="utf-8")
+    (mappings / "gewerbemeldung/examples/sign-off/expected/antrag.txt").unlink()
+    result, = run_examples(mappings, "gewerbemeldung", "sign-off")
+    assert "gewerbemeldung.xml" in result.difference and '+   <Vorgang nr="019a0000' in result.difference
+    assert "antrag.txt: entstanden, aber nicht erwartet" in result.difference
+
+
+def test_what_should_be_parked_but_is_delivered_is_caught(tmp_path: Path) -> None:
+    mappings = copied(tmp_path, "hundesteuer")
+    (mappings / "hundesteuer/v2/rules.sch").write_text(
+        '<schema xmlns="http://purl.oclc.org/dsdl/schematron" queryBinding="xslt"/>', encoding="utf-8")
+    result, = run_examples(mappings, "hundesteuer", "v2-parked")
+    assert result.difference.startswith("Erwartet: geparkt (invalid). Gekommen: zugestellt.")
+
+
+def test_both_versions_of_the_dog_tax_form_give_the_procedure_the_same_shape() -> None:
+    one, two = (preview(MAPPINGS, "hundesteuer", name)["hundesteuer.xml"] for name in ("v1-full", "v2-full"))
+    paths = [{tuple(etree.QName(step).localname for step in (*element.iterancestors(), element))
+              for element in etree.fromstring(content).iter(f"{DOG}Hund", f"{DOG}Rasse", f"{DOG}Haltungsbeginn", f"{DOG}Name")}
+             for content in (one, two)]
+    assert paths[0] <= paths[1]
+    assert len(etree.fromstring(two).findall(f"{DOG}Hund")) == 3
+
+
+def test_the_towns_own_stylesheet_changes_only_what_it_overrides(tmp_path: Path) -> None:
+    folder = example("hundesteuer/v2-full")
+    job, _ready = normalized(folder)
+    documents = []
+    for sheets in ({}, {"xml": "hundesteuer/xml.xsl"}):
+        rules = tuple(rule.model_copy(update={
+            "town": str(ROOT / "etc/municipalities/14999020"), "stylesheets": sheets,
+            "recipients": (Recipient(name="fv", destination="fv", connector="directory", send=("xml",)),)}) for rule in job.rules)
+        content, out = min(folder.glob("message.*")).read_bytes(), io.BytesIO()
+        outcome = process(job.model_copy(update={"rules": rules}), cast(Any, lambda body, content=content:
+                          content[body.offset:body.offset + body.length]), cast(Any, out))
+        assert isinstance(outcome, Translated)
+        body = outcome.deliveries[0].parts[0].body
+        assert body is not None
+        documents.append(out.getvalue()[body.offset:body.offset + body.length].decode().splitlines())
+    default, own = documents
+    assert [line for line in own if line not in default] == ["    <Buchungszeichen>BBG-HST-2026-00000001</Buchungszeichen>"]
+    assert [line for line in default if line not in own] == []
 
 
 # --- every mapping is complete ----------------------------------------------------------------------------------------
@@ -391,3 +476,33 @@ def test_a_form_that_names_no_version_goes_only_where_the_mapping_says_so() -> N
     assert version_in("1.9", ">=1.0,<2.0 or none")
     assert not version_in("2.0", ">=1.0,<2.0 or none")
     assert not version_in(None, ">=2.0,<3.0")
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+def documented(into: Path) -> Path:
+    """The files that docs/mappings.md shows, written as it says; the new service's folder."""
+    text = (ROOT / "docs/mappings.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^`(mappings/[^`]+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for name, content in blocks:
+        file = into / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    return into / "mappings/brauchtumsfeuer"
+
+
+def test_the_documented_service_runs_as_it_stands(tmp_path: Path) -> None:
+    folder = documented(tmp_path)
+    version, = load_mapping(folder).version
+    test_schema_and_table_have_the_same_groups_fields_types_and_values(folder, version)
+    smallest = folder / "examples/smallest"
+    envelope = canonical(smallest)
+    assert verdict(smallest, envelope) == ""
+    day = envelope.find(f"{E}fields/feuer/instance/tag")
+    assert day is not None
+    day.text = "2025-04-30"
+    assert verdict(smallest, envelope).endswith("- Feuer 1: Der Tag fehlt oder ist vorbei.")
+    shutil.copytree(MAPPINGS / "_common", folder.parent / "_common")
+    assert [result.ok for result in run_examples(folder.parent, update=True)] == [True]
+    assert (smallest / "expected/brauchtumsfeuer.xml").read_text(encoding="utf-8").count("Festwiese Große Höhe") == 1
