@@ -301,8 +301,12 @@ class _Watch:
         self._root = root
         self._folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # keeps its number from being reused
         self._observer: BaseObserver = Observer()
-        self._observer.schedule(handler, str(root), recursive=True)
-        self._observer.start()
+        try:
+            self._observer.schedule(handler, str(root), recursive=True)
+            self._observer.start()
+        except OSError:
+            os.close(self._folder)
+            raise
 
     def holds(self) -> bool:
         """Whether it still watches the folder that is there now."""
