@@ -114,11 +114,11 @@ class OutletBase(ABC, Generic[OptionsT]):
         """Deliver, or raise a `hub.errors.DeliveryError`.
 
         Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes the delivery
-        in doubt, whatever is raised, except `Temporary` and `Permanent` raised with ``certain = True`` knowledge, that is
-        after the receiver itself answered no (see `refused`).
+        in doubt, whatever is raised, except an error marked by `refused`: the
+        receiver's own clear no.
         """
 
-    def probe(self, delivery: Delivery) -> ProbeResult:
+    def probe(self, delivery: Delivery) -> ProbeResult:  # noqa: ARG002
         """Does the receiver have it? Never changes anything there."""
         return Unknown("this protocol cannot be asked")
 
@@ -170,6 +170,10 @@ class InletBase(ABC, Generic[OptionsT]):
     @abstractmethod
     def run(self, accept: Accept, stop: threading.Event) -> None:
         """Serve until `stop` is set. May raise; the hub starts it again with a back-off."""
+
+    def ready(self) -> bool:
+        """Whether it takes messages now: it listens, is connected, sees its folder."""
+        return True
 
     def reload(self) -> None:
         """Take up changed certificates or files named by unchanged options. Called from another thread."""

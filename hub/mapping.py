@@ -9,7 +9,7 @@
     [[version]]
     name = "v1"                         # its folder, and its name in logs and digests
     forms = ["HundesteuerAnmeldung"]    # names inside the form id; empty: any
-    versions = ">=1.0,<2.0"             # form versions, compared as numbers
+    versions = ">=1.0,<2.0 or none"     # form versions, compared as numbers; none: the oldest forms name no version
     valid_from = 2024-01-01             # by the day of acceptance in Europe/Berlin, half open
     subject = "Anmeldung zur Hundesteuer"
     fields = "fields.toml"              # paths are relative to the version's folder
@@ -54,11 +54,15 @@ def version_key(text: str) -> tuple[int, ...]:
 
 
 def version_in(version: str | None, span: str) -> bool:
-    """Whether a form version lies in a range such as ``>=1.0,<2.0``; ``*`` takes every version, also none."""
+    """Whether a form version lies in a range such as ``>=1.0,<2.0``; ``*`` takes every version, also none.
+
+    ``>=1.0,<2.0 or none`` takes a form that names no version as well: before blueprint 1.6 the envelope had no form id.
+    """
+    span, _, also = span.partition(" or ")
     if span.strip() == "*":
         return True
     if version is None:
-        return False
+        return also.strip() == "none"
     try:
         key = version_key(version)
     except ValueError:
@@ -80,7 +84,13 @@ def _check_span(span: str) -> str:
     return span
 
 
+def _check_form_span(span: str) -> str:
+    _check_span(span.removesuffix(" or none"))
+    return span
+
+
 VersionSpan = Annotated[str, AfterValidator(_check_span)]
+FormVersionSpan = Annotated[str, AfterValidator(_check_form_span)]
 
 
 class _Model(BaseModel):
@@ -172,7 +182,7 @@ class MappingVersion(_Model):
 
     name: str
     forms: tuple[str, ...] = ()
-    versions: VersionSpan = "*"
+    versions: FormVersionSpan = "*"
     valid_from: date | None = None
     valid_until: date | None = None
     subject: str

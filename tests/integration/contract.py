@@ -93,7 +93,7 @@ def contents(delivery: Delivery) -> list[bytes]:
     return sorted(delivery.read(part) for part in delivery.manifest.parts)
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """The hub could not write down that the effect begins."""
 
 

@@ -1,0 +1,77 @@
+# Datendrehscheibe: `make help` names the commands. Needs Python 3.11 or newer, its venv module, and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python -P
+PIP := $(PY) -m pip --disable-pip-version-check --quiet install --only-binary :all: --require-hashes
+JOBS ?= 2
+COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint packages lock clean
+
+help:
+	@echo 'make run     start the hub with its example configuration, send the example applications, show where they went'
+	@echo 'make test    everything that has to hold: linters, types, architecture, the whole suite with real services'
+	@echo 'make check   the fast part of it (under a minute, no services)'
+	@echo 'make lock    write requirements.txt and requirements-dev.txt anew from pyproject.toml'
+	@echo 'make clean   remove the virtual environment and caches (var/, where the example keeps its data, stays)'
+
+# --- commands -----------------------------------------------------------------------------------------------------------
+
+run: $(VENV)/run
+	@exec $(VENV)/bin/drehscheibe demo $(ARGS)
+
+test: packages lint
+	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+
+check: lint
+	$(PY) -m pytest -q -n $(JOBS) tests/unit tests/test_house.py tests/test_readme.py
+
+lint: $(VENV)/dev
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(PY) -m deptry hub connectors
+
+packages:
+	@.ci/packages
+
+# The locks keep what they have and change only what pyproject.toml asks for; `make lock ARGS=--upgrade` takes the newest.
+lock: $(VENV)/dev
+	$(COMPILE) $(ARGS) -o requirements.txt
+	$(COMPILE) $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# --- the virtual environment ----------------------------------------------------------------------------------------------
+# Made anew only when a lock changes; the stamp is written last, so that an interrupted attempt is repeated. The project
+# is not installed but found in its own folder (a path file, relative, and a launcher): that needs no build tool.
+
+define LAUNCHER
+#!/bin/sh
+exec "$$(dirname "$$(readlink -f "$$0")")/python" -P -m hub "$$@"
+endef
+export LAUNCHER
+
+$(VENV)/run: requirements.txt
+	@test -n "$(PYTHON)" || { echo 'Python is missing: sudo apt-get install python3 python3-venv' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo '$(PYTHON) is older than 3.11: name a newer one, make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo 'The venv module of $(PYTHON) is missing: sudo apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Making the virtual environment $(VENV) from requirements.txt (once; about a minute) ...'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) -r requirements.txt
+	@echo ../../../.. > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/datendrehscheibe.pth"
+	@printf '%s\n' "$$LAUNCHER" > $(VENV)/bin/drehscheibe
+	@chmod +x $(VENV)/bin/drehscheibe
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	@echo 'Adding the tools of requirements-dev.txt: linters, type checker, tests ...'
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

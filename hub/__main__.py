@@ -1,0 +1,5 @@
+"""``python -m hub``: the command line, wherever the script is not on the path."""
+
+from hub.cli import main
+
+main(prog_name="drehscheibe")

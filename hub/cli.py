@@ -1,0 +1,422 @@
+"""The command ``drehscheibe``.
+
+Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. Beside a running hub every command goes through its
+socket; the store is opened here only when no hub runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from hub import __version__, config, control
+from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.texts import _
+
+EX_FINDINGS, EX_TEMPORARY, EX_CONFIG = 1, 75, 78
+
+
+class Context:
+    """Where the configuration is, and how to print."""
+
+    def __init__(self, file: Path, overrides: Sequence[str]) -> None:
+        self.file = file
+        self.overrides = overrides
+
+    def load(self) -> config.Configuration:
+        """The configuration; its faults end the command with 78."""
+        return config.load(self.file, self.overrides)
+
+    def ask(self, verb: str, **arguments: Any) -> Any:
+        """Perform an operator's verb: through the running hub, or on the store itself."""
+        configuration = self.load()
+        try:
+            return control.ask(configuration.control, verb, arguments)
+        except ConnectionError:
+            from hub.operate import Operator
+            from hub.store import Store
+
+            if not (configuration.state / "store.sqlite3").exists():
+                raise HubError(f"there is no store in {configuration.state} yet: start the hub first (drehscheibe run)") from None
+            store = Store.open(configuration.state, read_only=verb in Operator.READING)
+            with closing(store):
+                return control.perform(Operator(store), verb, arguments, control.whoami())
+
+
+def _default_config() -> Path:
+    local = Path("etc/hub.toml")
+    return local if local.is_file() else Path("/etc/drehscheibe/hub.toml")
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors become one clear line and the right exit code, never a traceback."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(problem, err=True)
+            sys.exit(EX_CONFIG)
+        except StoreUnavailable as error:
+            click.echo(str(error), err=True)
+            sys.exit(EX_TEMPORARY)
+        except HubError as error:
+            click.echo(str(error), err=True)
+            sys.exit(EX_FINDINGS)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(EX_FINDINGS)
+
+    return run
+
+
+def _command(group: click.Group, name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        return group.command(name, help=_(help))(_guarded(function))
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
+reason_option = click.option("--reason", required=True, help=_("Why (stands in the history)."))
+
+
+@click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof."),
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--config", "-c", "file", type=click.Path(path_type=Path, dir_okay=False), envvar="DREHSCHEIBE_CONFIG",
+              default=_default_config, show_default="etc/hub.toml, /etc/drehscheibe/hub.toml",
+              help=_("The configuration (hub.toml)."))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+              help=_("Set one value for this call, e.g. status.port=9465; may be repeated."))
+@click.version_option(__version__, prog_name="drehscheibe")
+@click.pass_context
+def main(context: click.Context, file: Path, overrides: tuple[str, ...]) -> None:
+    """The command line's root."""
+    context.obj = Context(file, overrides)
+
+
+@_command(main, "run", "Run the hub until SIGTERM or Ctrl-C; SIGHUP reloads.")
+@click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
+@click.pass_obj
+def run(context: Context, log_level: str) -> None:
+    from hub import logs
+    from hub.daemon import Daemon
+
+    logs.setup(log_level)
+    Daemon(context.file, context.overrides).run()
+
+
+@_command(main, "check", "Check the configuration and every mapping; with --connect also try every destination.")
+@click.option("--connect", is_flag=True, help=_("Really connect to every destination (leaves nothing behind there)."))
+@json_option
+@click.pass_obj
+def check(context: Context, connect: bool, as_json: bool) -> None:
+    from hub.check import check_all
+
+    findings = list(check_all(context.load(), connect=connect))
+    if as_json:
+        _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
+                     for where, finding in findings])
+    for where, finding in findings if not as_json else ():
+        mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
+        click.echo(f"{mark} {where}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else ""))
+    if not findings and not as_json:
+        click.echo(_("fine"))
+    sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
+
+
+@_command(main, "send", "Send one application through the HTTPS inlet, as Amt24 would.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("attachments", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--ags", required=True)
+@click.option("--service", required=True)
+@click.option("--url", help="https://host:port; default: the HTTPS inlet of the configuration")
+@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help="client certificate (PEM)")
+@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help="its key (PEM)")
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True, help="CA of the hub's certificate (PEM)")
+@click.option("--idempotency-key")
+@click.option("--test", is_flag=True)
+@json_option
+@click.pass_obj
+def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, service: str, url: str | None, cert: Path,
+         key: Path, ca: Path, idempotency_key: str | None, test: bool, as_json: bool) -> None:
+    from hub.send import send_file
+
+    url = url or _https_url(context.load())
+    answer = send_file(file, attachments, url=f"{url}/in/{ags}/{service}", cert=cert, key=key, ca=ca,
+                       idempotency_key=idempotency_key, test=test)
+    if as_json:
+        _print_json(answer)
+    else:
+        click.echo(f"{answer['status']} {answer.get('id') or answer.get('detail') or ''}".strip())
+    status = answer["status"]
+    sys.exit(0 if status == 202 else EX_TEMPORARY if status >= 500 else EX_FINDINGS)
+
+
+def _https_url(configuration: config.Configuration) -> str:
+    for inlet in configuration.inlets:
+        if inlet.connector == "https":
+            return f"https://localhost:{inlet.options['port']}"
+    raise HubError("the configuration has no https inlet: name one with --url")
+
+
+@_command(main, "queue", "What waits, by destination, with the age of the oldest.")
+@json_option
+@click.pass_obj
+def queue(context: Context, as_json: bool) -> None:
+    rows = context.ask("queue")
+    if as_json:
+        _print_json(rows)
+        return
+    rows = [row for row in rows if row["oldest_seconds"] is not None or row["parked"]]
+    if not rows:
+        click.echo(_("nothing waits"))
+        return
+    _table(["destination", "due", "under way", "in doubt", "parked", "oldest", "rests until"],
+           [[row["destination"], row["due"], row["delivering"], row["in_doubt"], row["parked"], _age(row["oldest_seconds"]),
+             f"{row['resting_until']} ({row['why']})" if row["resting_until"] else ""] for row in rows])
+
+
+@_command(main, "messages", "The newest messages.")
+@click.option("--state", type=click.Choice(["received", "routed", "deferred", "parked", "completed", "discarded"]),
+              help=_("Only this state."))
+@click.option("--ags")
+@click.option("--service")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@json_option
+@click.pass_obj
+def messages(context: Context, state: str | None, ags: str | None, service: str | None, limit: int, as_json: bool) -> None:
+    rows = context.ask("messages", state=state, ags=ags, service=service, limit=limit)
+    if as_json:
+        _print_json(rows)
+    elif not rows:
+        click.echo(_("no messages"))
+    else:
+        _table(["message", "state", "service", "AGS", "received", "reason"],
+               [[row["id"], row["state"], row["service"], row["ags"], row["received_at"], row["reason"] or ""] for row in rows])
+
+
+@_command(main, "show", "One message with its parts, deliveries and history.")
+@click.argument("id")
+@json_option
+@click.pass_obj
+def show(context: Context, id: str, as_json: bool) -> None:
+    answer = context.ask("show", id=id)
+    if as_json:
+        _print_json(answer)
+        return
+    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text"):
+        if answer[key] not in (None, False):
+            click.echo(f"{key:12} {answer[key]}")
+    if answer["deliveries"]:
+        _table(["delivery", "destination", "state", "attempts", "where"],
+               [[row["id"], row["destination"], row["state"], row["attempts"],
+                 (row["receipt"] or {}).get("reference", row["text"] or "")] for row in answer["deliveries"]])
+    click.echo(_("history"))
+    for event in answer["events"]:
+        click.echo("  " + "  ".join(str(event[key]) for key in ("at", "event", "delivery", "reason", "who") if event[key]))
+
+
+@_command(main, "why", "Why a message is where it is, and what to do next.")
+@click.argument("id")
+@json_option
+@click.pass_obj
+def why(context: Context, id: str, as_json: bool) -> None:
+    answer = context.ask("why", id=id)
+    if as_json:
+        _print_json(answer)
+        return
+    for line in [*answer["lines"], *(f"  {line}" for line in answer["trace"])]:
+        click.echo(line)
+    if answer["next"]:
+        click.echo(_("next:"))
+        for line in answer["next"]:
+            click.echo(f"  {line}")
+
+
+def _change(name: str, help: str, *, reason: bool) -> None:
+    """A command that changes one message or delivery."""
+
+    @click.argument("id")
+    @json_option
+    @click.pass_obj
+    def change(context: Context, /, id: str, as_json: bool, **arguments: Any) -> None:
+        if name in ("replay", "resend"):
+            arguments["action"] = control.new_action()
+        answer = context.ask(name, id=id, **arguments)
+        if as_json:
+            _print_json(answer)
+        else:
+            click.echo(f"{answer['id']}: " + _("done" if answer.get("changed", answer.get("new")) else "nothing to do"))
+
+    _command(main, name, help)(reason_option(change) if reason else change)
+
+
+_change("replay", "Try again what is parked: a message or a delivery (the same bytes, the same names).", reason=False)
+_change("resend", "Send a delivery once more as a new one (new names at the receiver).", reason=False)
+_change("discard", "Give up a parked message or delivery for good.", reason=True)
+_change("confirm", "Record that the receiver has a delivery that is in doubt or parked.", reason=True)
+
+
+@_command(main, "reload", "Let the running hub read its configuration again.")
+@json_option
+@click.pass_obj
+def reload(context: Context, as_json: bool) -> None:
+    try:
+        answer = control.ask(context.load().control, "reload", {})
+    except ConnectionError as error:
+        raise HubError(f"{error}: nothing to reload") from error
+    if as_json:
+        _print_json(answer)
+    for problem in answer["problems"] if not as_json else ():
+        click.echo(problem, err=True)
+    sys.exit(EX_CONFIG if answer["problems"] else 0)
+
+
+@main.group(help=_("Mappings: test their examples, look at a rendering."))
+def mapping() -> None:
+    """Commands about mappings."""
+
+
+@_command(mapping, "test", "Run the examples of all mappings, or of one; shows a readable difference.")
+@click.argument("service", required=False)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--update", is_flag=True,
+              help=_("Write the expected outputs anew (then review the difference in version control)."))
+@json_option
+@click.pass_obj
+def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool, as_json: bool) -> None:
+    from hub.mapping_examples import run_examples
+
+    results = run_examples(folder or context.load().settings.hub.mappings, service=service, update=update)
+    if as_json:
+        _print_json([{"service": result.service, "example": result.name, "ok": result.ok, "difference": result.difference}
+                     for result in results])
+    for result in results if not as_json else ():
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    if not results:
+        raise HubError(f"no examples found{f' for {service!r}' if service else ''}: "
+                       "add mappings/<service>/examples/<name>/ with message.xml and example.toml")
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "preview", "Show what a mapping makes of one example or file.")
+@click.argument("service")
+@click.argument("example")
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder to write the renderings to")
+@json_option
+@click.pass_obj
+def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None, as_json: bool) -> None:
+    from hub.mapping_examples import preview
+
+    renderings = preview(folder or context.load().settings.hub.mappings, service, example)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in renderings.items():
+            (out / name).write_bytes(content)
+    if as_json:
+        _print_json({name: len(content) for name, content in renderings.items()})
+        return
+    for name, content in renderings.items():
+        click.secho(f"── {name} ({len(content)} bytes)", bold=True)
+        click.echo(content.decode("utf-8", "replace") if not content.startswith(b"%PDF") else "(PDF)")
+
+
+@main.group(help=_("Schema sets (XÖV) that the operator installs."))
+def schemas() -> None:
+    """Commands about schema sets."""
+
+
+@_command(schemas, "install", "Install a schema set from a folder or ZIP, unpatched.")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--set", "name", required=True)
+@click.option("--version", required=True)
+@json_option
+@click.pass_obj
+def schemas_install(context: Context, source: Path, name: str, version: str, as_json: bool) -> None:
+    from hub.schemas import install
+
+    report = install(source, name, version, context.load().settings.hub.schemas)
+    if as_json:
+        _print_json({"folder": report.folder, "files": report.files, "resolved": dict(report.resolved),
+                     "unresolved": report.unresolved})
+    else:
+        click.echo(f"{report.folder}: {report.files}")
+        for line in report.unresolved:
+            click.echo(line)
+    sys.exit(EX_FINDINGS if report.unresolved else 0)
+
+
+@main.group(help=_("RabbitMQ."))
+def broker() -> None:
+    """Commands about the broker."""
+
+
+@_command(broker, "setup", "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.")
+@click.option("--management", required=True, help="http://host:15672 of RabbitMQ's management API")
+@click.option("--user", required=True)
+@click.option("--password-file", type=click.Path(exists=True, path_type=Path), required=True)
+@json_option
+@click.pass_obj
+def broker_setup(context: Context, management: str, user: str, password_file: Path, as_json: bool) -> None:
+    from hub.check import broker_setup as setup
+
+    findings = setup(context.load(), management, user, password_file.read_text(encoding="utf-8").strip())
+    if as_json:
+        _print_json([{"severity": finding.severity, "text": finding.text, "remedy": finding.remedy} for finding in findings])
+    for finding in findings if not as_json else ():
+        click.echo(f"{finding.severity}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else ""))
+    sys.exit(EX_FINDINGS if any(finding.severity == "error" for finding in findings) else 0)
+
+
+@_command(main, "schema", "Print the JSON schema of a configuration file, for editors.")
+@click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "mapping", "fields"]))
+def schema(kind: str) -> None:
+    from hub.mapping import FieldTable, MappingFile
+
+    models: dict[str, type[BaseModel]] = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    _print_json(models[kind].model_json_schema())
+
+
+@_command(main, "demo", "Play the examples through a hub of its own: what `make run` does.")
+@click.option("--exit", "end", is_flag=True, help=_("End after the table instead of staying up."))
+@click.pass_obj
+def demo(context: Context, end: bool) -> None:
+    from hub.demo import run_demo
+
+    sys.exit(run_demo(context.file.resolve().parent.parent, stay=not end))
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(_(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    # a pipe has no width: rows must not be cut there
+    Console(width=None if sys.stdout.isatty() else 400).print(table)
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 86400:.1f} d"

@@ -1,0 +1,604 @@
+"""The configuration: ``hub.toml``, ``defaults.toml`` and one file per municipality, read once and then unchanging.
+
+A `Configuration` is a snapshot: what was read, checked as a whole, with a digest. A message carries the digest of the
+configuration that handled it. All faults of all files are reported together, as ``file: key: what is wrong: what to do``.
+
+Relative paths are relative to the folder of ``hub.toml``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from hub import endpoint
+from hub.errors import ConfigError
+from hub.job import Limits, Recipient, Rule
+from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
+from hub.retry import Duration, RetryPolicy
+
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Ags = Annotated[str, StringConstraints(pattern=r"^(\d{8}|\d{5})$")]
+Ars = Annotated[str, StringConstraints(pattern=r"^(\d{12}|\d{9}|\d{5})$")]
+InDoubtPolicy = Literal["repeat-marked", "ask"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HubSection(_Model):
+    """Where the hub keeps and finds things."""
+
+    name: str = Field("Datendrehscheibe", description="how this hub calls itself in mails and logs")
+    state: Path = Field(Path("/var/lib/drehscheibe"), description="store, spool and snapshots; one file system")
+    mappings: Path = Field(Path("/usr/share/drehscheibe/mappings"), description="one folder per service")
+    schemas: Path = Field(Path("/var/lib/drehscheibe/schemas"), description="installed schema sets (XÖV)")
+    municipalities: Path = Field(Path("municipalities"), description="one file per municipality")
+    control: Path | None = Field(None, description="socket for the command line; default: <state>/control.sock")
+    max_bytes: int = Field(150_000_000, gt=0, description="largest message an inlet takes, bytes")
+    shutdown: Duration = Field(timedelta(seconds=25), description="how long a stop waits for what is under way")
+
+
+class StatusSection(_Model):
+    """Metrics, health and status for operators, over HTTP; never reachable from outside without a reverse proxy."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9464, ge=0, le=65535)
+
+
+class WorkersSection(_Model):
+    """The processes that read what citizens wrote."""
+
+    count: int = Field(2, ge=1, le=64)
+    batch: int = Field(32, ge=1, le=500, description="messages per trip to a worker")
+    memory_mb: int = Field(1024, ge=64, description="memory of one worker")
+    seconds: float = Field(60.0, gt=0, description="wall and CPU time for one message")
+    deaths: int = Field(3, ge=1, description="deaths alone after which a message is parked")
+
+
+class DeliverSection(_Model):
+    """How deliveries are worked off."""
+
+    threads: int = Field(8, ge=1, le=256, description="deliveries under way at once")
+    per_destination: int = Field(2, ge=1, description="of these for one destination")
+    batch: int = Field(20, ge=1, le=500, description="deliveries claimed at once for one destination")
+    lease: Duration = Field(timedelta(minutes=15), description="longest time one try may take")
+    rest_after: int = Field(3, ge=1, description="temporary failures in a row after which a destination rests")
+    rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
+
+
+class Sender(_Model):
+    """Who may hand in what. How a sender is recognised stands with each inlet."""
+
+    name: Key
+    municipalities: tuple[str, ...] = Field(("*",), description="AGS, or '*'")
+    services: tuple[str, ...] = Field(("*",), description="services, or '*'")
+    test: bool = Field(False, description="everything from this sender is a test")
+
+    def may_send(self, ags: str, service: str) -> bool:
+        """Whether this sender's permissions cover the municipality and the service."""
+        return all("*" in allowed or value in allowed
+                   for allowed, value in ((self.municipalities, ags), (self.services, service)))
+
+
+class HubFile(_Model):
+    """``hub.toml``"""
+
+    hub: HubSection = HubSection()
+    status: StatusSection = StatusSection()
+    workers: WorkersSection = WorkersSection()
+    deliver: DeliverSection = DeliverSection()
+    limits: Limits = Limits()
+    sender: tuple[Sender, ...] = ()
+    inlets: Mapping[Key, Mapping[str, Any]] = {}
+
+
+class RecipientRow(_Model):
+    """Who gets what of a route: renderings by name, ``attachments``, ``original``."""
+
+    destination: str
+    name: Key | None = Field(None, description="default: the destination's name")
+    send: tuple[str, ...] = Field(min_length=1)
+    subject: str | None = None
+    path: str | None = None
+    headers: Mapping[str, str] = {}
+    properties: Mapping[str, str] = {}
+
+
+class RouteRow(_Model):
+    """One way for one service. Several routes of a service must not overlap."""
+
+    service: str
+    name: Key | None = None
+    versions: VersionSpan = "*"
+    valid_from: date | None = None
+    valid_until: date | None = None
+    recipients: tuple[RecipientRow, ...] = Field(min_length=1)
+    test_recipients: tuple[RecipientRow, ...] = ()
+    stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the municipality's folder")
+
+
+class Policy(_Model):
+    """What the hub does around a destination, whatever its connector."""
+
+    retry: RetryPolicy = RetryPolicy()
+    in_doubt: InDoubtPolicy | None = Field(None, description="default: mail repeats marked, everything else asks")
+    fallback: str | None = Field(None, description="destination for what is too large for this one")
+    test: bool = Field(False, description="for tests only; a production route may not name it")
+    parallel: int | None = Field(None, ge=1, le=32, description="deliveries at once; default: [deliver] per_destination")
+
+
+class DefaultsFile(_Model):
+    """``defaults.toml``: what every municipality inherits."""
+
+    policy: Mapping[str, Any] = Field({}, description="defaults of retry, in_doubt, parallel for every destination")
+    connectors: Mapping[str, Mapping[str, Any]] = Field({}, description="default options by connector")
+    route: tuple[RouteRow, ...] = Field((), description="routes for `services`; service '*' serves all without an own one")
+
+
+class MunicipalityFile(_Model):
+    """``municipalities/<AGS>.toml``"""
+
+    name: str
+    ags: Ags
+    tenant: Key = Field(description="stable key in the store; never changes, even when the AGS does")
+    ars: Ars | None = None
+    formerly: tuple[Ags, ...] = Field((), description="retired AGS that still route here")
+    mandant: tuple[str, ...] = Field((), description="Amt24's mandant ids, the first part of form ids")
+    population: int | None = Field(None, ge=0, description="Einwohner, for billing")
+    parameters: Mapping[str, str] = Field({}, description="for stylesheets")
+    services: tuple[str, ...] = Field((), description="services that take the default route")
+    destinations: Mapping[Key, Mapping[str, Any]] = {}
+    route: tuple[RouteRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A place where deliveries go. `key` is ``<tenant>/<name>``."""
+
+    key: str
+    tenant: str
+    connector: str
+    options: Mapping[str, Any]
+    policy: Policy
+    repeat: endpoint.Repeat
+
+    @property
+    def in_doubt(self) -> InDoubtPolicy:
+        """Mail is repeated with a mark; everything else asks a person."""
+        return self.policy.in_doubt or ("repeat-marked" if self.connector == "smtp" else "ask")
+
+    def fingerprint(self) -> str:
+        """Changes when the destination must be built anew."""
+        return json.dumps([self.connector, self.options], default=str, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Municipality:
+    """One tenant, checked."""
+
+    file: Path
+    row: MunicipalityFile
+    destinations: Mapping[str, Destination]
+    routes: Mapping[str, tuple[RouteRow, ...]]
+    folder: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """An inlet as configured."""
+
+    name: str
+    connector: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything, checked as a whole, with the digest that messages carry."""
+
+    file: Path
+    digest: str
+    settings: HubFile
+    senders: Mapping[str, Sender]
+    inlets: tuple[Inlet, ...]
+    municipalities: Mapping[str, Municipality]
+    by_ags: Mapping[str, str]
+    mappings: Mapping[str, MappingFile]
+    snapshots: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        """The folder of the store."""
+        return self.settings.hub.state
+
+    @property
+    def control(self) -> Path:
+        """The socket of the command line."""
+        return self.settings.hub.control or self.state / "control.sock"
+
+    def tenant_of(self, ags: str) -> str | None:
+        """The tenant that an AGS, also a retired one, belongs to."""
+        return self.by_ags.get(ags)
+
+    def destination(self, key: str) -> Destination | None:
+        """A destination by ``<tenant>/<name>``."""
+        town = self.municipalities.get(key.partition("/")[0])
+        return town.destinations.get(key) if town else None
+
+    def all_destinations(self) -> Iterator[Destination]:
+        """Every destination of every municipality."""
+        for town in self.municipalities.values():
+            yield from town.destinations.values()
+
+    def take_snapshots(self) -> Configuration:
+        """The same configuration, its mappings and stylesheets copied to where no edit reaches them."""
+        into = self.state / "snapshots"
+        folders = {name: self.settings.hub.mappings / name for name in self.mappings}
+        common = self.settings.hub.mappings / "_common"
+        if common.is_dir():
+            folders["_common"] = common
+        folders |= {f"town/{key}": town.folder for key, town in self.municipalities.items() if town.folder}
+        snapshots = {name: snapshot(folder, into) for name, folder in folders.items()}
+        return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets, self.municipalities,
+                             self.by_ags, self.mappings, snapshots)
+
+    def rules(self, ags: str, service: str) -> tuple[Rule, ...]:
+        """Every way a message to this AGS for this service might go: routes times mapping versions times test."""
+        return _rules(self, ags, service)
+
+    def __hash__(self) -> int:
+        return hash((self.digest, len(self.snapshots)))
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, Configuration)
+                and (other.digest, other.file, other.snapshots) == (self.digest, self.file, self.snapshots))
+
+
+@lru_cache(maxsize=4096)
+def _rules(configuration: Configuration, ags: str, service: str) -> tuple[Rule, ...]:
+    tenant = configuration.tenant_of(ags)
+    mapping = configuration.mappings.get(service)
+    if tenant is None or mapping is None:
+        return ()
+    town = configuration.municipalities[tenant]
+    snapshots = configuration.snapshots
+    package, common, own = (snapshots.get(name) for name in (service, "_common", f"town/{tenant}"))
+    digest = hashlib.sha256("/".join(path.name if path else "-" for path in (package, common, own)).encode()).hexdigest()
+    rules = []
+    for route in town.routes.get(service, ()):
+        for version in mapping.version:
+            spans = [span for span in (route.valid_from, version.valid_from) if span]
+            ends = [span for span in (route.valid_until, version.valid_until) if span]
+            for test, rows in ((False, route.recipients), (True, route.test_recipients)):
+                if not rows:
+                    continue
+                name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test else None) if part)
+                rules.append(Rule(
+                    id=name, tenant=tenant, service=service, forms=version.forms, route_versions=route.versions,
+                    mapping_versions=version.versions, valid_from=max(spans, default=None),
+                    valid_until=min(ends, default=None), test=test, mapping_version=version.name, mapping_digest=digest,
+                    package=str(package or configuration.settings.hub.mappings / service),
+                    common=str(common) if common else None, town=str(own) if own else None,
+                    stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
+                    recipients=tuple(_recipient(town, row) for row in rows),
+                    municipality={**town.row.parameters, "name": town.row.name, "ags": town.row.ags,
+                                  "hub": configuration.settings.hub.name},
+                ))
+    return tuple(rules)
+
+
+def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
+    key = f"{town.row.tenant}/{row.destination}"
+    return Recipient(name=row.name or row.destination, destination=key, connector=town.destinations[key].connector,
+                     send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or what there is."""
+    names = sorted(known)
+    close = get_close_matches(wrong, names, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"one of {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else "there is none yet"
+
+
+def load(file: Path, overrides: Sequence[str] = ()) -> Configuration:
+    """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means defaults.toml.
+
+    Raises `ConfigError` with every problem of every file.
+    """
+    return _Loader(file.resolve(), overrides).load()
+
+
+class _Loader:
+    def __init__(self, file: Path, overrides: Sequence[str]) -> None:
+        self.file = file
+        self.base = file.parent
+        self.overrides = overrides
+        self.problems: list[str] = []
+        self.digest = hashlib.sha256()
+
+    def load(self) -> Configuration:
+        hub_data = self._read(self.file)
+        defaults_file = self.base / "defaults.toml"
+        defaults_data = self._read(defaults_file) if defaults_file.is_file() else {}
+        for override in self.overrides:
+            self._override(hub_data, defaults_data, override)
+        if isinstance(hub_data.setdefault("hub", {}), dict):
+            section = {"municipalities": "municipalities", **hub_data["hub"]}
+            hub_data["hub"] = self._resolved(HubSection, section)
+        settings = self._model(HubFile, hub_data, self.file)
+        defaults = self._model(DefaultsFile, defaults_data, defaults_file)
+        if settings is None or defaults is None or self._model(Policy, defaults.policy, defaults_file) is None:
+            raise ConfigError(self.problems)
+        senders = {sender.name: sender for sender in settings.sender}
+        if len(senders) < len(settings.sender):
+            self.problems.append(f"{self.file}: sender: a name stands twice: give each sender its own name")
+        inlets = tuple(filter(None, (self._inlet(name, row) for name, row in settings.inlets.items())))
+        mappings = self._mappings(settings.hub.mappings)
+        towns = self._municipalities(settings, defaults, mappings)
+        by_ags: dict[str, str] = {}
+        for town in towns.values():
+            for ags in (town.row.ags, *town.row.formerly):
+                if ags in by_ags:
+                    self.problems.append(f"{town.file}: ags: {ags} belongs to {by_ags[ags]!r} already: "
+                                         "an AGS routes to one municipality; remove it from one of the files")
+                by_ags[ags] = town.row.tenant
+        self._check_senders(senders, by_ags, mappings)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings)
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        data = read_toml(file)
+        self.digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+        return data
+
+    def _override(self, hub: dict[str, Any], defaults: dict[str, Any], override: str) -> None:
+        path, equals, text = override.partition("=")
+        steps = path.strip().split(".")
+        if not equals or not all(steps):
+            raise ConfigError(f"--set: {override!r}: is no 'section.key=value': e.g. --set status.port=9465")
+        target = defaults if steps[0] == "defaults" else hub
+        steps = steps[1:] if steps[0] == "defaults" else steps
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        for step in steps[:-1]:
+            target = target.setdefault(step, {})
+        target[steps[-1]] = value
+        self.digest.update(override.encode() + b"\0")
+
+    def _model(self, model: type[Any], data: Mapping[str, Any], file: Path) -> Any:
+        try:
+            return model(**data)
+        except ValidationError as error:
+            known = set(_keys(model))
+            for line, item in zip(problems_of(file, error), error.errors(include_url=False, include_input=False), strict=True):
+                wrong = str(item["loc"][-1]) if item["loc"] else ""
+                guess = item["type"] == "extra_forbidden" and get_close_matches(wrong, known, 1)
+                self.problems.append(f"{line.rpartition(': ')[0]}: {suggest(wrong, known)}" if guess else line)
+            return None
+
+    def _options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
+                 key: str) -> Mapping[str, Any] | None:
+        try:
+            model = endpoint.options_model(connector, side)
+        except ConfigError as error:
+            self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
+            return None
+        try:
+            options = model(**self._resolved(model, data))
+        except ValidationError as error:
+            for line, item in zip(problems_of(f"{file}: {key}", error),
+                                  error.errors(include_url=False, include_input=False), strict=True):
+                wrong = str(item["loc"][-1]) if item["loc"] else ""
+                helped = line if item["type"] != "extra_forbidden" else (
+                    f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
+                self.problems.append(helped.replace(f"{key}: ", f"{key}.", 1))
+            return None
+        dumped: Mapping[str, Any] = options.model_dump(by_alias=True)
+        return dumped
+
+    def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
+        """The same data with its relative paths made absolute, before the model judges them."""
+        return {key: self._resolve(model.model_fields[key].annotation, value) if key in model.model_fields else value
+                for key, value in data.items()}
+
+    def _resolve(self, kind: Any, value: Any) -> Any:
+        kinds = [kind, *get_args(kind)]
+        inner = [item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)]
+        if isinstance(value, list | tuple):
+            return [self._resolve(kind, item) for item in value]
+        if isinstance(value, Mapping):
+            return self._resolved(inner[0], value) if inner else dict(value)
+        if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
+            return f"file:{self._place(value.removeprefix('file:'))}"
+        return self._place(value) if Path in kinds and isinstance(value, str) else value
+
+    def _place(self, path: str) -> str:
+        """Absolute, without the ``..`` that operators would have to undo in their heads."""
+        return os.path.normpath(self.base / path)
+
+    def _inlet(self, name: str, row: Mapping[str, Any]) -> Inlet | None:
+        data = dict(row)
+        connector = str(data.pop("connector", ""))
+        options = self._options(connector, "Inlet", data, self.file, f"inlets.{name}")
+        return Inlet(name, connector, options) if options is not None else None
+
+    def _mappings(self, folder: Path) -> dict[str, MappingFile]:
+        if not folder.is_dir():
+            self.problems.append(f"{self.file}: hub.mappings: there is no folder {folder}: correct the path")
+            return {}
+        mappings = {}
+        for place in sorted(folder.iterdir()):
+            if not (place / "mapping.toml").is_file():
+                continue
+            self.digest.update(f"{place.name}\0{tree_digest(place)}\0".encode())
+            try:
+                mappings[place.name] = load_mapping(place)
+            except ConfigError as error:
+                self.problems += error.problems
+        return mappings
+
+    def _municipalities(self, settings: HubFile, defaults: DefaultsFile,
+                        mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
+        folder = settings.hub.municipalities
+        towns: dict[str, Municipality] = {}
+        for file in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+            try:
+                row = self._model(MunicipalityFile, self._read(file), file)
+            except ConfigError as error:
+                self.problems += error.problems
+                continue
+            if row is None:
+                continue
+            if row.ags != file.stem:
+                self.problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
+            if row.tenant in towns:
+                self.problems.append(f"{file}: tenant: {row.tenant!r} is taken by {towns[row.tenant].file.name}: "
+                                     "choose another key")
+                continue
+            towns[row.tenant] = self._municipality(file, row, defaults, mappings)
+        if not towns and not self.problems:
+            self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
+        return towns
+
+    def _municipality(self, file: Path, row: MunicipalityFile, defaults: DefaultsFile,
+                      mappings: Mapping[str, MappingFile]) -> Municipality:
+        destinations: dict[str, Destination] = {}
+        for name, data in row.destinations.items():
+            destination = self._destination(file, row, name, data, defaults)
+            if destination:
+                destinations[destination.key] = destination
+        routes: dict[str, tuple[RouteRow, ...]] = {}
+        for route in row.route:
+            routes[route.service] = (*routes.get(route.service, ()), route)
+        for service in row.services:
+            if service in routes:
+                continue
+            default = ([route for route in defaults.route if route.service == service]
+                       or [route for route in defaults.route if route.service == "*"])
+            if not default:
+                self.problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
+                                     "add one there, or a [[route]] here")
+            routes[service] = tuple(route.model_copy(update={"service": service}) for route in default)
+        for service, rows in routes.items():
+            self._check_routes(file, row, service, rows, mappings, destinations)
+        folder = file.with_suffix("")
+        if folder.is_dir():
+            self.digest.update(tree_digest(folder).encode())
+        town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
+        self._check_stylesheets(town)
+        return town
+
+    def _destination(self, file: Path, row: MunicipalityFile, name: str, data: Mapping[str, Any],
+                     defaults: DefaultsFile) -> Destination | None:
+        key = f"destinations.{name}"
+        policy_keys = set(Policy.model_fields)
+        own = dict(data)
+        connector = str(own.pop("connector", ""))
+        merged = {**defaults.connectors.get(connector, {}), **own}
+        policy_data = {**defaults.policy, **{key: merged.pop(key) for key in list(merged) if key in policy_keys}}
+        policy = self._model(Policy, policy_data, Path(f"{file}: {key}"))
+        options = self._options(connector, "Outlet", merged, file, key)
+        if policy is None or options is None:
+            return None
+        if policy.fallback and policy.fallback not in row.destinations:
+            self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
+                                 + suggest(policy.fallback, row.destinations))
+        return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
+                           endpoint.outlet_class(connector).repeat)
+
+    def _check_routes(self, file: Path, row: MunicipalityFile, service: str, routes: Sequence[RouteRow],
+                      mappings: Mapping[str, MappingFile], destinations: Mapping[str, Destination]) -> None:
+        mapping = mappings.get(service)
+        if mapping is None:
+            self.problems.append(f"{file}: route: unknown service {service!r}: {suggest(service, mappings)}")
+            return
+        for index, route in enumerate(routes):
+            where = f"{file}: route {service}{f' ({route.name})' if route.name else ''}"
+            renderings = set.intersection(*(set(version.renderings) for version in mapping.version))
+            for kind, rows in (("recipients", route.recipients), ("test_recipients", route.test_recipients)):
+                names = [recipient.name or recipient.destination for recipient in rows]
+                if len(set(names)) < len(names):
+                    self.problems.append(f"{where}: {kind}: a recipient stands twice: give the second one a name of its own")
+                for recipient in rows:
+                    self._check_recipient(where, kind, row, recipient, renderings, destinations)
+            for other in routes[:index]:
+                if _overlap(route, other):
+                    self.problems.append(f"{where}: versions: overlaps another route of the same service: "
+                                         "exactly one route may match; separate them by versions or validity dates")
+
+    def _check_recipient(self, where: str, kind: str, row: MunicipalityFile, recipient: RecipientRow,
+                         renderings: set[str], destinations: Mapping[str, Destination]) -> None:
+        if recipient.destination not in row.destinations:
+            self.problems.append(f"{where}: {kind}: unknown destination {recipient.destination!r}: "
+                                 + suggest(recipient.destination, row.destinations))
+        destination = destinations.get(f"{row.tenant}/{recipient.destination}")
+        if destination and destination.policy.test != (kind == "test_recipients"):
+            self.problems.append(f"{where}: {kind}: destination {recipient.destination!r} "
+                                 + ("is for tests only: use it in test_recipients" if destination.policy.test
+                                    else "is no test destination: set test = true there, or use another one"))
+        for name in recipient.send:
+            if name not in renderings | {"attachments", "original"}:
+                self.problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of the mapping: "
+                                     + suggest(name, renderings | {"attachments", "original"}))
+
+    def _check_stylesheets(self, town: Municipality) -> None:
+        for service, routes in town.routes.items():
+            for route in routes:
+                for name, sheet in route.stylesheets.items():
+                    place = (town.folder or town.file.with_suffix("")) / sheet
+                    if not place.is_file():
+                        self.problems.append(f"{town.file}: route {service}: stylesheets.{name}: {place} is missing: "
+                                             "add the file, or remove the key")
+
+    def _check_senders(self, senders: Mapping[str, Sender], by_ags: Mapping[str, str],
+                       mappings: Mapping[str, MappingFile]) -> None:
+        for sender in senders.values():
+            for kind, wanted, known in (("municipalities", sender.municipalities, by_ags),
+                                        ("services", sender.services, mappings)):
+                for value in wanted:
+                    if value != "*" and value not in known:
+                        self.problems.append(f"{self.file}: sender {sender.name}: {kind}: unknown {value!r}: "
+                                             + suggest(value, known))
+
+
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        yield info.alias or name
+        for inner in (info.annotation, *getattr(info.annotation, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _keys(inner)
+
+
+def _overlap(one: RouteRow, other: RouteRow) -> bool:
+    first = max(one.valid_from or date.min, other.valid_from or date.min)
+    last = min(one.valid_until or date.max, other.valid_until or date.max)
+    if first >= last:
+        return False
+    if "*" in (one.versions.strip(), other.versions.strip()):
+        return True
+    bounds = [term.strip().lstrip("<>=").strip() for route in (one, other) for term in route.versions.split(",")]
+    # each bound, and a version just above it, stand for all versions between the bounds
+    probes = ["0", *bounds, *(f"{bound}.0.0.0.1" for bound in bounds)]
+    return any(version_in(probe, one.versions) and version_in(probe, other.versions) for probe in probes)
+
+
+FILES: Mapping[str, type[BaseModel]] = {"hub": HubFile, "defaults": DefaultsFile, "municipality": MunicipalityFile}
+"""The kinds of files, for the editors' JSON schemas (``drehscheibe schema``)."""

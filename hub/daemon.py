@@ -1,0 +1,226 @@
+"""The running hub: puts the rooms together, keeps the inlets alive, reloads, tells systemd, and stops in order.
+
+Start: configuration, store, workers, then deliveries, then the pipeline, and the door opens last. Stop: the reverse, with
+what is under way brought to its end first. SIGTERM and SIGINT stop, SIGHUP reloads: a faulty new configuration changes
+nothing and is reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+import tenacity
+from cryptography import x509
+
+from hub import config, endpoint, hardened
+from hub.control import ControlServer
+from hub.deliver import Deliverer
+from hub.dispatch import Dispatcher
+from hub.errors import ConfigError, HubError
+from hub.metrics import LedgerCollector, Metrics
+from hub.operate import Operator
+from hub.receive import Receiver
+from hub.status import StatusServer
+from hub.store import Store
+from hub.workers import WorkerPool, WorkerSettings
+
+log = structlog.get_logger("hub.daemon")
+
+STALLED = timedelta(minutes=2)
+"""A part of the hub that made no progress for so long is not alive; each looks up at least every ten seconds."""
+
+
+class Daemon:
+    """One running hub."""
+
+    def __init__(self, file: Path, overrides: Sequence[str] = ()) -> None:
+        self._file = file
+        self._overrides = tuple(overrides)
+        self._stop = threading.Event()
+        self._reload_asked = threading.Event()
+        self._wake_main = threading.Event()
+        hardened.check_versions()
+        self.configuration = config.load(file, overrides)
+        state = self.configuration.state
+        state.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self.configuration = self.configuration.take_snapshots()
+        self.metrics = Metrics()
+        self.store = Store.open(state)
+        try:
+            self._build()
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _build(self) -> None:
+        settings = self.configuration.settings
+        recovered = self.store.recover(assume_begun=self._assume_begun)
+        if recovered.alone:
+            self.store.count_death(recovered.alone)
+        if self.store.unclean:
+            log.warning("the last run did not end cleanly; what was under way is looked into first",
+                        **dataclasses.asdict(recovered))
+        self.pool = WorkerPool(settings.workers.count, WorkerSettings(
+            data_bytes=settings.workers.memory_mb << 20, resident_bytes=(settings.workers.memory_mb + 256) << 20,
+            recycle_bytes=settings.workers.memory_mb << 19, cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
+            wall_seconds=settings.workers.seconds * 2))
+        self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
+        self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
+        self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload)
+        self.inlets: list[endpoint.InletBase[Any]] = [
+            endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
+                                 max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
+        self._inlet_threads: list[threading.Thread] = []
+        self.metrics.registry.register(LedgerCollector(
+            self.store, lambda: self.configuration, self.deliverer, self._certificates,
+            lambda: bool(self.pool.network_dropped)))
+
+    def run(self) -> None:
+        """Serve until a signal says stop."""
+        settings = self.configuration.settings
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        self.pool.start()
+        control = ControlServer(self.configuration.control, self.operator)
+        status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
+        self.deliverer.start()
+        self.dispatcher.start()
+        for inlet in self.inlets:
+            thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
+            self._inlet_threads.append(thread)
+            thread.start()
+        log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets], configuration=self.configuration.digest[:12],
+                 status=f"http://{status.host}:{status.port}/status", workers_without_network=bool(self.pool.network_dropped))
+        notify("READY=1")
+        try:
+            self._supervise()
+        finally:
+            self._shut_down(control, status)
+
+    def _supervise(self) -> None:
+        interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3 or 10.0
+        while not self._stop.is_set():
+            self._wake_main.wait(interval)
+            self._wake_main.clear()
+            if self._reload_asked.is_set():
+                self._reload_asked.clear()
+                notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                self.reload()
+                notify("READY=1")
+            problems = self.alive()
+            if problems:
+                log.error("a part of the hub makes no progress; the watchdog is not fed", parts=problems)
+            else:
+                notify("WATCHDOG=1")
+
+    def _shut_down(self, control: ControlServer, status: StatusServer) -> None:
+        notify("STOPPING=1")
+        patience = self.configuration.settings.hub.shutdown
+        log.info("the hub stops: the door closes, then what is under way comes to its end")
+        self._stop.set()
+        for thread in self._inlet_threads:
+            thread.join(patience.total_seconds())
+        clean = self.dispatcher.stop(patience)
+        clean = self.deliverer.stop(patience) and clean
+        self.pool.stop()
+        control.close()
+        status.close()
+        self.store.close()
+        log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
+
+    def reload(self) -> list[str]:
+        """Take up a changed configuration; the problems of a faulty one, which changes nothing.
+
+        Inlets keep their options until a restart; certificates and keys they name are read again.
+        """
+        try:
+            fresh = config.load(self._file, self._overrides).take_snapshots()
+        except ConfigError as error:
+            self.metrics.reloads.labels("refused").inc()
+            log.error("the new configuration is faulty; the old one stays", problems=list(error.problems))
+            return list(error.problems)
+        if fresh.inlets != self.configuration.inlets or fresh.settings.workers != self.configuration.settings.workers:
+            log.warning("inlets or workers were changed; that takes a restart")
+        self.configuration = fresh
+        for inlet in self.inlets:
+            inlet.reload()
+        self.deliverer.reset()
+        self._wake_all()
+        self.metrics.reloads.labels("ok").inc()
+        log.info("the configuration was read again", configuration=fresh.digest[:12])
+        return []
+
+    def alive(self) -> list[str]:
+        """Parts that make no progress."""
+        now = datetime.now(UTC)
+        longest = STALLED + timedelta(seconds=self.configuration.settings.workers.seconds * 3)
+        parts = {"dispatcher": self.dispatcher.last_progress, "deliverer": self.deliverer.last_progress}
+        return [f"{name}: no progress since {seen.isoformat()}" for name, seen in parts.items() if now - seen > longest]
+
+    def ready(self) -> list[str]:
+        """Why no message could be taken."""
+        problems = self.alive() + [problem for problem in (self.store.broken,) if problem]
+        problems += [f"{thread.name}: does not run" for thread in self._inlet_threads if not thread.is_alive()]
+        problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
+        return problems + (["stopping"] if self._stop.is_set() else [])
+
+    def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
+        """Run an inlet and start it again with a back-off when it ends without being asked to."""
+        for attempt in tenacity.Retrying(
+                wait=tenacity.wait_exponential_jitter(initial=1, max=60), sleep=tenacity.sleep_using_event(self._stop),
+                stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
+            with attempt:
+                try:
+                    inlet.run(self.receiver.accept, self._stop)
+                except Exception as error:  # noqa: BLE001 - an inlet must come back, whatever ended it
+                    log.error("an inlet ended; it is started again", inlet=inlet.name, error_class=type(error).__name__,
+                              error=str(error) if isinstance(error, HubError | OSError) else None)
+
+    def _assume_begun(self, destination: str) -> bool:
+        """After a crash: may a try have had an effect though no intent is on disk? Where it can be probed, assume so."""
+        found = self.configuration.destination(destination)
+        return found is None or found.repeat != "ask"
+
+    def _wake_all(self) -> None:
+        self.dispatcher.wake()
+        self.deliverer.wake()
+
+    def _certificates(self) -> Iterable[tuple[str, datetime]]:
+        for inlet in self.configuration.inlets:
+            path = inlet.options.get("certificate")
+            if isinstance(path, Path) and path.is_file():
+                yield inlet.name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+    def _on_stop(self, _: int, __: FrameType | None) -> None:
+        if self._stop.is_set():
+            sys.exit(1)
+        self._stop.set()
+        self._wake_main.set()
+
+    def _on_reload(self, _: int, __: FrameType | None) -> None:
+        self._reload_asked.set()
+        self._wake_main.set()
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing happens where nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

@@ -1,0 +1,104 @@
+"""How the embedded database is opened: SQLite in WAL mode with synchronous=FULL, one writing connection, readers beside it.
+
+SQLite comes from PyPI's ``pysqlite3`` and is at least 3.51.3: older ones can lose committed transactions when two
+connections write and checkpoint at once. Checkpoints run on the writer's connection, inside its commits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from pysqlite3 import dbapi2
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.pool import NullPool, QueuePool
+
+from hub.errors import ConfigError, HubError
+from hub.tables import REVISION
+
+OLDEST_SQLITE = (3, 51, 3)
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class StoreInUse(HubError):
+    """Another process writes to this store: stop it, or ask it through its socket."""
+
+
+def check_sqlite(version: tuple[int, ...] = dbapi2.sqlite_version_info) -> None:
+    """Raises `ConfigError` for a SQLite that can lose what it committed."""
+    if version < OLDEST_SQLITE:
+        raise ConfigError.at("pysqlite3", "version", f"SQLite {'.'.join(map(str, version))} can lose committed transactions",
+                             f"install a pysqlite3 with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer")
+
+
+def writing_engine(file: Path) -> Engine:
+    """For the one writer: every transaction takes the write lock at its begin."""
+    return _engine(file, "rwc", "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
+                                                    "busy_timeout=10000", "cache_size=-65536", "wal_autocheckpoint=4000",
+                                                    "journal_size_limit=67108864"))
+
+
+def reading_engine(file: Path) -> Engine:
+    """For readers: they see one committed state per transaction and can write nothing."""
+    return _engine(file, "ro", "BEGIN", ("query_only=ON", "busy_timeout=10000", "cache_size=-16384"))
+
+
+def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    def connect() -> Any:
+        connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
+                                    check_same_thread=False, cached_statements=256)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        return connection
+
+    pool = {"poolclass": NullPool} if mode == "rwc" else {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 28}
+    engine = create_engine("sqlite://", module=dbapi2, creator=connect, **pool)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def lock(file: Path) -> int:
+    """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreInUse(f"{file.parent}: another process writes to this store") from error
+    return descriptor
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema the store has; None when it is new."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
+def migrate(connection: Connection, where: Path) -> None:
+    """Bring the schema up to this version. Raises `ConfigError` when the store is newer than this program."""
+    has = revision(connection)
+    if has == REVISION:
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if has is not None and has not in known:
+        raise ConfigError.at(where, "schema", f"revision {has} comes from a newer version of this program",
+                             "install that version again, or restore the backup made before the upgrade")
+    command.upgrade(config, "head")
+
+
+def check_revision(connection: Connection, where: Path) -> None:
+    """For readers, which never migrate. Raises `ConfigError` when the schema is not the one this program knows."""
+    has = revision(connection)
+    if has != REVISION:
+        raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",
+                             "open it once with the program that writes it")

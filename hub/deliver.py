@@ -1,0 +1,408 @@
+"""From the outbox to the receivers: claim, try, settle; rest where a receiver is down.
+
+Around every connector, written once: threads, attempts, retry, in-doubt, circuit, logs. A destination that fails several
+times in a row rests as a whole; afterwards one delivery tries alone, and the number under way doubles with each success.
+One destination never holds more than its own share of the threads.
+
+===================  ========================  ===============================================================
+what was raised      before the effect began   after it
+===================  ========================  ===============================================================
+Temporary            later, by retry policy    in doubt, unless the receiver itself said so (`endpoint.refused`)
+Permanent            parked                    the same
+TooLarge             to the fallback           the same
+Misconfigured        the destination rests     in doubt
+InDoubt, others      later                     in doubt
+===================  ========================  ===============================================================
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from hub import endpoint
+from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
+from hub.message import Reason
+from hub.store import ClaimedDelivery, Settlement
+
+if TYPE_CHECKING:
+    from hub.config import Configuration, Destination
+    from hub.metrics import Metrics
+    from hub.store import Store
+
+log = structlog.get_logger("hub.deliver")
+
+PROBE_AFTER = timedelta(seconds=2)
+"""How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
+
+MISCONFIGURED_REST = timedelta(minutes=15)
+"""How often a destination that needs a person is tried with a single delivery."""
+
+IDLE_CLOSE = timedelta(seconds=60)
+"""Connections that nobody used for so long are closed."""
+
+
+@dataclass
+class Circuit:
+    """How one destination is doing. Changed under the deliverer's lock only."""
+
+    failures: int = 0
+    resting_until: datetime | None = None
+    why: str = ""
+    misconfigured: bool = False
+    window: int = 1
+    active: int = 0
+    idle: list[tuple[str, endpoint.OutletBase[Any], datetime]] = field(default_factory=list)
+
+    def open(self, now: datetime) -> bool:
+        """Whether the destination rests."""
+        return self.resting_until is not None and now < self.resting_until
+
+
+class Deliverer:
+    """Works off the outbox until it is stopped."""
+
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
+                 now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 build: Callable[..., endpoint.OutletBase[Any]] = endpoint.build_outlet) -> None:
+        self._store = store
+        self._configuration = configuration
+        self._metrics = metrics
+        self._now = now
+        self._build = build
+        self._circuits: dict[str, Circuit] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(configuration().settings.deliver.threads, thread_name_prefix="deliver")
+        self._running: set[Future[None]] = set()
+        self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
+        self.last_progress = self._now()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self, destinations: Iterable[str] = ()) -> None:  # noqa: ARG002
+        """There may be new work."""
+        self._wake.set()
+
+    def stop(self, patience: timedelta) -> bool:
+        """Claim nothing more and wait for what is under way; whether it ended within `patience`."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(patience.total_seconds())
+        with self._lock:
+            running = list(self._running)
+        if running:
+            log.info("waiting for deliveries under way", count=len(running))
+        ended = all(_ends(future, patience) for future in running)
+        self._pool.shutdown(wait=ended, cancel_futures=True)
+        self._close_idle(everything=True)
+        return ended
+
+    def circuits(self) -> dict[str, Circuit]:
+        """A view for metrics and operators."""
+        with self._lock:
+            return dict(self._circuits)
+
+    def reset(self, destination: str | None = None) -> None:
+        """Let a destination (or all) be tried at once, e.g. after its configuration was mended."""
+        with self._lock:
+            for key, circuit in self._circuits.items():
+                if destination in (None, key):
+                    circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
+        self.wake()
+
+    # -- the scheduler ------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                wait = self._hand_out()
+            except StoreUnavailable as error:
+                log.error("the store cannot be read or written; deliveries wait", error=str(error))
+                wait = 5.0
+            self.last_progress = self._now()
+            self._close_idle()
+            self._wake.wait(wait)
+
+    def _hand_out(self) -> float:
+        """Start work for every destination that has some and may; seconds until the next look."""
+        now = self._now()
+        soonest = now + timedelta(seconds=10)
+        for key, due in self._store.due_destinations():
+            with self._lock:
+                circuit = self._circuits.setdefault(key, Circuit())
+                start = max(due, circuit.resting_until or due)
+                if start > now:
+                    soonest = min(soonest, start)
+                    continue
+                destination = self._configuration().destination(key)
+                limit = self._parallel(destination) if circuit.failures == 0 else 1
+                if circuit.active >= limit or len(self._running) >= self._threads() * 2:
+                    continue  # whoever is under way wakes the scheduler at its end
+                circuit.active += 1
+                size = circuit.window if circuit.failures == 0 else 1
+            self._submit(key, destination, circuit, size)
+        return max(0.01, (soonest - now).total_seconds())
+
+    def _threads(self) -> int:
+        return self._configuration().settings.deliver.threads
+
+    def _parallel(self, destination: Destination | None) -> int:
+        settings = self._configuration().settings.deliver
+        return (destination and destination.policy.parallel) or settings.per_destination
+
+    def _submit(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> None:
+        def work() -> None:
+            claimed = 0
+            try:
+                claimed = self._work(key, destination, circuit, size)
+            except StoreUnavailable as error:
+                log.error("the store cannot be written; the outcome will be probed", destination=key, error=str(error))
+            except Exception as error:  # noqa: BLE001 - a thread of the pool must tell, not vanish
+                log.error("the deliverer itself failed; please report this", destination=key, **_where(error))
+            finally:
+                with self._lock:
+                    circuit.active -= 1
+                    self._running.discard(future)
+                if claimed:
+                    self._wake.set()
+
+        future: Future[None] = Future()
+        with self._lock:
+            self._running.add(future)
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                future.set_result(None)
+
+        self._pool.submit(run)
+
+    # -- one destination ----------------------------------------------------------------------------------------------
+
+    def _work(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> int:
+        settings = self._configuration().settings.deliver
+        claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
+        if destination is None:
+            self._store.settle([self._unknown_destination(item, key) for item in claimed])
+            return len(claimed)
+        for index, item in enumerate(claimed):
+            if self._stop.is_set() or circuit.open(self._now()):
+                due = max(self._now(), circuit.resting_until or self._now())
+                self._store.settle([_untried(rest, due) for rest in claimed[index:]])
+                break
+            self._one(item, destination, circuit)
+            self.last_progress = self._now()
+        return len(claimed)
+
+    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> None:
+        started = self._now()
+        fingerprint = destination.fingerprint()
+        effect = _Effect(item, self._store, destination.repeat)
+        outlet = None
+        try:
+            outlet = self._take(circuit, destination, fingerprint)
+            settlement = (self._probe(item, outlet, destination) if item.probe
+                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
+            self._succeeded(circuit, destination)
+        except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
+            settlement = self._judge(error, effect, item, destination, circuit)
+            if outlet is not None and not isinstance(error, Permanent):
+                outlet.close()
+        if outlet is not None:
+            self._give_back(circuit, fingerprint, outlet)
+        self._store.settle([settlement])
+        self._tell(item, destination, settlement, started)
+
+    def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
+        """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
+        result = outlet.probe(item.delivery)
+        if isinstance(result, endpoint.Done):
+            return Settlement.done(item.delivery.id, result.receipt)
+        if isinstance(result, endpoint.Absent):
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
+        if outlet.repeat == "idempotent":
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
+        if destination.in_doubt == "repeat-marked":
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=True)
+        return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
+                                 + (f" ({result.why})" if result.why else "")
+                                 + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
+
+    def _judge(self, error: Exception, effect: _Effect, item: ClaimedDelivery, destination: Destination,
+               circuit: Circuit) -> Settlement:
+        text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {_place(error)}"
+        if not isinstance(error, HubError):
+            log.error("a connector raised an error that it should have translated; please report this",
+                      destination=destination.key, delivery=item.delivery.id, **_where(error))
+        if isinstance(error, TooLarge) and destination.policy.fallback:
+            return Settlement.rerouted(item.delivery.id, self._now(), f"{destination.tenant}/{destination.policy.fallback}", text)
+        if isinstance(error, Permanent):
+            return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
+        if isinstance(error, Misconfigured | ConfigError) and (not effect.begun or endpoint.is_certain(error)):
+            self._rests(circuit, destination, text, misconfigured=True)
+            return self._later(item, destination, circuit, "misconfigured", text, None)
+        certain = endpoint.is_certain(error)
+        if item.probe or (effect.begun and not certain):
+            if isinstance(error, Temporary):
+                self._failed(circuit, destination, text)
+            return self._doubt(item, destination, text)
+        self._failed(circuit, destination, text)
+        asked = error.retry_after if isinstance(error, Temporary) else None
+        return self._later(item, destination, circuit, "temporary", text, asked)
+
+    def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
+               asked: float | None) -> Settlement:
+        now = self._now()
+        dice = random.random()  # noqa: S311 - no secret
+        wait = destination.policy.retry.delay(item.attempts, now - item.first_due_at, asked=asked, dice=dice)
+        if wait is None:
+            return Settlement.parked(item.delivery.id, Reason.EXPIRED, f"Nach {item.attempts} Versuchen aufgegeben; "
+                                     f"zuletzt: {text} Den Empfänger in Ordnung bringen, dann 'replay'.")
+        if kind == "misconfigured":
+            wait = min(wait, max((circuit.resting_until or now) - now, timedelta(0)))
+        return Settlement.later(item.delivery.id, now + wait, kind, text)
+
+    def _doubt(self, item: ClaimedDelivery, destination: Destination, text: str) -> Settlement:
+        now = self._now()
+        wait = PROBE_AFTER if not item.probe else destination.policy.retry.delay(item.attempts, now - item.first_due_at)
+        if wait is None:
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ließ sich nicht klären: "
+                                     f"{text} Dort nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
+        return Settlement.in_doubt(item.delivery.id, text, now + wait)
+
+    def _unknown_destination(self, item: ClaimedDelivery, key: str) -> Settlement:
+        return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
+                                 "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
+
+    # -- circuits and connections -------------------------------------------------------------------------------------
+
+    def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
+        settings = self._configuration().settings.deliver
+        with self._lock:
+            rested = circuit.resting_until is not None
+            circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
+            circuit.window = min(circuit.window * 2, settings.batch)
+        if rested:
+            log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
+
+    def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
+        settings = self._configuration().settings.deliver
+        with self._lock:
+            circuit.failures += 1
+            circuit.window = 1
+            trips = circuit.failures >= settings.rest_after
+        if trips:
+            self._rests(circuit, destination, text, misconfigured=False)
+
+    def _rests(self, circuit: Circuit, destination: Destination, text: str, *, misconfigured: bool) -> None:
+        settings = self._configuration().settings.deliver
+        with self._lock:
+            fresh = circuit.resting_until is None or (misconfigured and not circuit.misconfigured)
+            outages = max(0, circuit.failures - settings.rest_after)
+            rest = MISCONFIGURED_REST if misconfigured else min(settings.rest * 2 ** min(outages, 4), timedelta(minutes=15))
+            circuit.failures = max(circuit.failures, 1)
+            circuit.window = 1
+            circuit.resting_until = self._now() + rest
+            circuit.misconfigured = misconfigured
+            circuit.why = text
+        if fresh:  # one alarm per outage
+            log.warning("the destination must be mended before anything is delivered there" if misconfigured
+                        else "the destination rests; its deliveries wait", destination=destination.key, reason=text)
+
+    def _take(self, circuit: Circuit, destination: Destination, fingerprint: str) -> endpoint.OutletBase[Any]:
+        with self._lock:
+            while circuit.idle:
+                made_for, outlet, _ = circuit.idle.pop()
+                if made_for == fingerprint:
+                    return outlet
+                outlet.close()
+        return self._build(destination.connector, destination.options)
+
+    def _give_back(self, circuit: Circuit, fingerprint: str, outlet: endpoint.OutletBase[Any]) -> None:
+        with self._lock:
+            circuit.idle.append((fingerprint, outlet, self._now()))
+
+    def _close_idle(self, *, everything: bool = False) -> None:
+        limit = self._now() - IDLE_CLOSE
+        with self._lock:
+            stale = [(circuit, item) for circuit in self._circuits.values() for item in circuit.idle
+                     if everything or item[2] < limit]
+            for circuit, item in stale:
+                circuit.idle.remove(item)
+        for _, (_, outlet, _) in stale:
+            outlet.close()
+
+    # -- what operators see -------------------------------------------------------------------------------------------
+
+    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, started: datetime) -> None:
+        now = self._now()
+        delivery = item.delivery
+        outcome = settlement.event
+        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe((now - started).total_seconds())
+        fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
+                  "destination": destination.key, "attempt": item.attempts}
+        if outcome == "done":
+            self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
+            log.info("delivered", **fields)
+        elif outcome == "parked":
+            log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
+        elif outcome == "in_doubt":
+            log.warning("the receiver may have it; it will be asked", error=settlement.text, **fields)
+        else:
+            log.info("not delivered yet; it will be tried again", error=settlement.text,
+                     due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
+
+
+class _Effect:
+    """Notes that the receiver may act from now on; durably where nobody could tell after a crash."""
+
+    def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
+        self._item = item
+        self._store = store
+        self._repeat = repeat
+        self.begun = False
+
+    def begins(self) -> None:
+        if self._repeat == "ask":
+            self._store.begin_effect(self._item.delivery.id)
+        self.begun = True
+
+
+def _untried(item: ClaimedDelivery, due: datetime) -> Settlement:
+    """Back into the queue without a try: the destination rests, or the hub stops."""
+    if item.probe:
+        return Settlement.in_doubt(item.delivery.id, "noch nicht gefragt", due)
+    return Settlement.later(item.delivery.id, due, "held", "Das Ziel ruht.", counted=False)
+
+
+def _ends(future: Future[None], patience: timedelta) -> bool:
+    try:
+        future.result(patience.total_seconds())
+    except TimeoutError:
+        return False
+    return True
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
+
+
+def _where(error: BaseException) -> dict[str, str]:
+    """Class and place of an error, never its text: that might hold what a citizen wrote."""
+    return {"error_class": type(error).__name__, "place": _place(error)}

@@ -1,0 +1,282 @@
+"""From the store to the workers and back: claims received messages, sends them through the pipeline, records the outcome.
+
+One thread per worker process. A message whose worker dies or overruns is tried again alone; only deaths alone count, and
+the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub everything that was in flight goes through
+this suspects' lane, one by one, before anything else, so that random kills park nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hub.config import Configuration, suggest
+from hub.errors import StoreUnavailable
+from hub.job import Body, Facts, Job, JobPart, Parked, Translated
+from hub.message import Reason, StoredMessage, StoredPart
+from hub.store import BadOutcome, Damaged, StoredBody
+from hub.workers import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
+
+if TYPE_CHECKING:
+    from hub.metrics import Metrics
+    from hub.store import Store
+
+log = structlog.get_logger("hub.dispatch")
+
+LEASE = timedelta(minutes=30)
+
+MOST_FILES = 200
+"""Large bodies of a batch that travel as descriptors of their own; the rest is copied."""
+
+
+class Dispatcher:
+    """Moves messages from `received` to `routed` or `parked` until it is stopped."""
+
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool, metrics: Metrics,
+                 delivered_to: Callable[[Sequence[str]], None], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._store = store
+        self._configuration = configuration
+        self._pool = pool
+        self._metrics = metrics
+        self._delivered_to = delivered_to
+        self._now = now
+        self._stop = threading.Event()
+        self._news = threading.Condition()
+        self._pending = True
+        self._suspects = list(store.suspects())
+        count = configuration().settings.workers.count
+        self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
+        self.last_progress = self._now()
+
+    def start(self) -> None:
+        """Begin; suspects of an unclean end first."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """There is a new message."""
+        with self._news:
+            self._pending = True
+            self._news.notify()
+
+    def stop(self, patience: timedelta) -> bool:
+        """Claim nothing more; whether everything under way ended within `patience`."""
+        self._stop.set()
+        with self._news:
+            self._news.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(patience.total_seconds())
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            self.last_progress = self._now()
+            try:
+                busy = self._suspect() or self._batch()
+            except StoreUnavailable as error:
+                log.error("the store cannot be written; messages wait", error=str(error))
+                busy = self._stop.wait(5.0)
+            except WorkerUnavailable:
+                return  # only when stopping: what was in hand is looked into at the next start
+            if busy:
+                continue
+            with self._news:
+                if not self._pending:
+                    self._news.wait(timeout=2.0)
+                self._pending = False
+
+    def _suspect(self) -> bool:
+        """One message that was in flight at an unclean end, alone."""
+        with self._news:
+            message_id = self._suspects.pop(0) if self._suspects else None
+        if message_id is None:
+            return False
+        for message in self._store.claim_messages(1, LEASE, only=[message_id]):
+            self._alone(self._configuration(), message)
+        return True
+
+    def _batch(self) -> bool:
+        configuration = self._configuration()
+        messages = self._store.claim_messages(configuration.settings.workers.batch, LEASE)
+        if not messages:
+            return False
+        self._together(configuration, messages)
+        return True
+
+    def _together(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> None:
+        left, _ = self._run(configuration, messages)
+        for message in left:
+            if self._stop.is_set():
+                self._store.release_messages([message.id])
+                continue
+            self._alone(configuration, message)
+
+    def _alone(self, configuration: Configuration, message: StoredMessage) -> None:
+        """One message by itself until it is through or has died as often as it may."""
+        deaths, why = message.deaths, "schon früher"
+        while deaths < configuration.settings.workers.deaths:
+            left, why = self._run(configuration, [message])
+            if not left:
+                return
+            deaths = self._store.count_death(message.id)
+            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths, service=message.service)
+        self._record(configuration, [Parked(
+            message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
+            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das Stylesheet des Dienstes "
+                 "prüfen, dann erneut verarbeiten.")], -1)
+
+    def _run(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+        """One trip to a worker; the messages that did not come back, and why."""
+        with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
+            jobs = [self._job(configuration, message, inputs) for message in messages if message.id not in inputs.damaged]
+            result = self._work(jobs, inputs.fds, out.fileno())
+            damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
+                       for name, text in inputs.damaged.items()]
+            self._record(configuration, [*result.outcomes, *damaged], out.fileno())
+        if result.why:
+            log.warning("a worker did not come to the end of its batch; the rest is tried one by one", why=result.why,
+                        detail=result.detail, message=result.running, unfinished=len(result.unfinished))
+            self._metrics.worker_deaths.labels(result.why).inc()
+        unfinished = set(result.unfinished)
+        why = "; ".join(filter(None, (_WHY[result.why], result.detail))) if result.why else ""
+        return [message for message in messages if message.id in unfinished], why
+
+    def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
+        if not jobs:
+            return BatchResult(())
+        while True:
+            try:
+                with self._metrics.worker_seconds.time():
+                    return self._pool.run(jobs, inputs, out_fd)
+            except WorkerUnavailable as error:  # never a message's fault: it waits
+                log.error("no worker can be started; messages wait", error=str(error))
+                if self._stop.wait(5.0):
+                    raise
+
+    def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int) -> None:
+        if not outcomes:
+            return
+        try:
+            destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest)
+        except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
+            log.error("an outcome does not fit its message; please report this", message=error.message_id)
+            self._record(configuration, [_misfit(outcome) if outcome.message_id == error.message_id else outcome
+                                         for outcome in outcomes], out_fd)
+            return
+        self._delivered_to(destinations)
+        self.last_progress = self._now()
+        for outcome in outcomes:
+            if isinstance(outcome, Parked):
+                log.warning("the message is parked; an operator is needed", message=outcome.message_id, reason=outcome.reason)
+            else:
+                log.info("the message is routed", message=outcome.message_id, rule=outcome.rule,
+                         deliveries=len(outcome.deliveries))
+
+    def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
+        rules = configuration.rules(message.ags, message.service)
+        reason, why = (None, None) if rules else _no_rules(configuration, message)
+        return Job(
+            message_id=message.id, tenant=configuration.tenant_of(message.ags) or message.tenant, ags=message.ags,
+            service=message.service, test=message.test, received_at=message.received_at, accepted_day=message.accepted_day,
+            case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
+            limits=configuration.settings.limits,
+            parts=tuple(JobPart(name=part.name, filename=part.filename, media_type=part.media_type, sha256=part.sha256,
+                                body=inputs.bodies[part.blob]) for part in _received(message)))
+
+
+_WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", Why.MEMORY: "Speicher überschritten",
+        Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort", Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
+
+
+class Inputs:
+    """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's own files.
+
+    `damaged` names the messages whose bodies do not have their digests any more, with the reason.
+    """
+
+    def __init__(self, store: Store, messages: Sequence[StoredMessage]) -> None:
+        self.fds: list[int] = []
+        self.bodies: dict[str, Body] = {}
+        self.damaged: dict[str, str] = {}
+        stored = store.bodies([part.blob for message in messages for part in _received(message)])
+        small: dict[str, bytes] = {}
+        try:
+            self.fds.append(-1)
+            for message in messages:
+                for part in _received(message):
+                    try:
+                        self._add(part, stored.get(part.blob), small)
+                    except Damaged as error:
+                        self.damaged[message.id] = str(error)
+            self.fds[0], slices = pack(small.values())
+            self.bodies |= dict(zip(small, slices, strict=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def _add(self, part: StoredPart, body: StoredBody | None, small: dict[str, bytes]) -> None:
+        if body is None:
+            raise Damaged(f"blob {part.blob}: it is gone")
+        place = body.place()
+        if place is None:
+            small[part.blob] = body.read()
+        elif len(self.fds) < MOST_FILES:
+            path, offset = place
+            self.fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            self.bodies[part.blob] = Body(fd=len(self.fds) - 1, offset=offset, length=body.size)
+        else:
+            small[part.blob] = body.read()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for fd in self.fds:
+            if fd >= 0:
+                os.close(fd)
+        self.fds = []
+
+    def __enter__(self) -> Inputs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _received(message: StoredMessage) -> Iterator[StoredPart]:
+    return (part for part in message.parts if part.role == "received")
+
+
+def _misfit(outcome: Translated | Parked) -> Parked:
+    return Parked(message_id=outcome.message_id, facts=Facts(), reason=Reason.RUNAWAY,
+                  text="Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der Drehscheibe: "
+                       "bitte melden, danach erneut verarbeiten.")
+
+
+def _no_rules(configuration: Configuration, message: StoredMessage) -> tuple[str, str]:
+    """Why no rule came into question at all."""
+    tenant = configuration.tenant_of(message.ags)
+    file = configuration.settings.hub.municipalities
+    if tenant is None:
+        return Reason.UNKNOWN_MUNICIPALITY, (
+            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags)}): "
+            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann 'replay'.")
+    town = configuration.municipalities[tenant]
+    if message.service not in configuration.mappings:
+        return Reason.UNKNOWN_SERVICE, (
+            f"Den Dienst {message.service[:60]!r} gibt es nicht ({suggest(message.service, configuration.mappings)}): "
+            "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
+    return Reason.NO_ROUTE, (
+        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes)}): "
+        f"in {town.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
+
+
+def _relative(path: Path, configuration: Configuration) -> Path:
+    base = configuration.file.parent
+    return path.relative_to(base) if path.is_relative_to(base) else path

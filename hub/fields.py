@@ -1,0 +1,244 @@
+"""The field table at work: text becomes typed text, typed text becomes what a clerk reads.
+
+`type_values` turns every generation's way of writing a value into one::
+
+    date      2015-07-08T00:00:00.000+02:00 · 2015-07-07T22:00:00+0000 · 2015-07-08  ->  2015-07-08 (Europe/Berlin)
+    time      1970-01-01T11:55:00.000+01:00 · 11:55:00 · 11:55                       ->  11:55:00
+    money, decimal, integer                                                          ->  plain decimal with '.'
+    boolean                                                                          ->  true, false
+
+Nothing is guessed from the look of a value: only the table's type counts. A value that does not fit stays as it was
+sent, so that the schema reports it; no value raises. Headings and texts of the form, which the platform's form content
+and dumps before 1.6 carry as empty fields, are left out; anything that was filled in stays, known to the table or not.
+
+`annotate` adds attributes in the envelope's namespace for stylesheets: ``e:title`` on groups; ``e:label``, ``e:type``
+and ``e:text`` (the value as a clerk reads it) on fields; and it brings groups and fields into the table's order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from datetime import date, datetime
+from datetime import time as clock
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from lxml import etree
+
+from hub.mapping import FieldRow, FieldTable
+from hub.message import BERLIN
+
+NAMESPACE = "urn:datendrehscheibe:envelope:1"
+E = f"{{{NAMESPACE}}}"
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?")
+_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
+
+
+def type_values(envelope: etree._Element, table: FieldTable) -> etree._Element:
+    """A copy of the canonical envelope whose values are written as the table's types say. Never raises for a value."""
+    typed = deepcopy(envelope)
+    _leave_out_display(typed, table)
+    for field, row in _fields(typed, table):
+        if row is not None and row.type in _TYPED:
+            for carrier in _carriers(field):
+                if carrier.text and len(carrier) == 0:
+                    carrier.text = typed_text(carrier.text, row.type)
+    return typed
+
+
+def _leave_out_display(envelope: etree._Element, table: FieldTable) -> None:
+    known = {row.id for row in table.group}
+    for field, row in _fields(envelope, table):
+        parent = field.getparent()
+        if parent is not None and row is None and not len(field) and not (field.text or "").strip():
+            parent.remove(field)
+    for fields in envelope.iterfind(f"{E}fields"):
+        for group in [group for group in fields if group.tag not in known and group.find("instance/*") is None]:
+            fields.remove(group)
+
+
+def typed_text(text: str, type_: str) -> str:
+    """One value as its type writes it, or unchanged where it does not fit."""
+    try:
+        return _TYPED[type_](text.strip())
+    except (KeyError, ValueError, OverflowError, InvalidOperation):
+        return text
+
+
+def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
+    """A copy of the typed envelope with titles, labels, types and readable texts, in the table's order."""
+    annotated = deepcopy(envelope)
+    names = {item.get("id", ""): item.get("name", "") for item in annotated.iterfind(f"{E}attachments/{E}attachment")}
+    for field, row in _fields(annotated, table):
+        _annotate_field(field, row, table, names)
+    _arrange(annotated, table)
+    return annotated
+
+
+def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
+    """One typed value as a clerk reads it: ``08.07.2015``, ``1.234,50 €``, ``ja``, the value list's label."""
+    if row is None or not text:
+        return text
+    if row.values is not None:
+        return table.values.get(row.values, {}).get(text, text)
+    try:
+        return _READABLE[row.type](text)
+    except (KeyError, ValueError, InvalidOperation, RecursionError):
+        return text
+
+
+def label_of(table: FieldTable, group: str, field: str | None = None, n: int | None = None) -> str:
+    """Where something is, in a clerk's words: ``Angaben zum Hund (2.) › Rufname``; ids where the table has none."""
+    row = next((row for row in table.group if row.id == group), None)
+    title = row.title if row else group
+    if n is not None and (n > 0 or (row is not None and row.instances)):
+        title = f"{title} ({n + 1}.)"
+    if field is None:
+        return title
+    known = table.rows.get((group, field))
+    return f"{title} › {known.label if known else field}"
+
+
+def _fields(envelope: etree._Element, table: FieldTable) -> list[tuple[etree._Element, FieldRow | None]]:
+    found = []
+    for group in envelope.iterfind(f"{E}fields/*"):
+        for field in group.iterfind("instance/*"):
+            found.append((field, table.rows.get((str(group.tag), str(field.tag)))))
+    return found
+
+
+def _carriers(field: etree._Element) -> Sequence[etree._Element]:
+    """The elements that carry text: the ``value`` children of a list, else the field itself."""
+    return field.findall("value") or [field]
+
+
+def _annotate_field(field: etree._Element, row: FieldRow | None, table: FieldTable, names: Mapping[str, str]) -> None:
+    references = field.findall("attachment")
+    texts = []
+    if references:
+        texts = [names.get(reference.get("ref", ""), "") for reference in references]
+        for reference, name in zip(references, texts, strict=True):
+            reference.set(f"{E}text", name)
+    else:
+        for carrier in _carriers(field):
+            text = readable(carrier.text or "", row, table)
+            texts.append(text)
+            carrier.set(f"{E}text", text)
+    field.set(f"{E}label", row.label if row else str(field.tag))
+    field.set(f"{E}type", row.type if row else "text")
+    field.set(f"{E}text", ", ".join(text for text in texts if text))
+
+
+def _arrange(envelope: etree._Element, table: FieldTable) -> None:
+    fields = envelope.find(f"{E}fields")
+    if fields is None:
+        return
+    groups = {row.id: (number, row) for number, row in enumerate(table.group)}
+    order = {key: number for number, key in enumerate(table.rows)}
+    for group in fields:
+        known = groups.get(str(group.tag))
+        group.set(f"{E}title", known[1].title if known else str(group.tag))
+        for instance in group.iterfind("instance"):
+            name = str(group.tag)
+            instance[:] = sorted(instance, key=lambda field: order.get((name, str(field.tag)), len(order)))
+    fields[:] = sorted(fields, key=lambda group: groups[str(group.tag)][0] if group.tag in groups else len(groups))
+
+
+def _date(text: str) -> str:
+    """A day in Europe/Berlin. Midnight on the sender's own clock is that day, whatever the offset was then."""
+    if _DATE.fullmatch(text):
+        return date.fromisoformat(text).isoformat()
+    moment = _moment(text)
+    if moment.tzinfo is None or moment.time() == clock():
+        return moment.date().isoformat()
+    return moment.astimezone(BERLIN).date().isoformat()
+
+
+def _time(text: str) -> str:
+    """A time of day in Europe/Berlin."""
+    if _CLOCK.fullmatch(text):
+        return clock.fromisoformat(text).isoformat()
+    moment = _moment(text)
+    local = moment if moment.tzinfo is None else moment.astimezone(BERLIN)
+    if local.microsecond:
+        raise ValueError("a fraction of a second has no place in a form's time")
+    return local.time().isoformat()
+
+
+def _moment(text: str) -> datetime:
+    match = _MOMENT.fullmatch(text)
+    if match is None:
+        raise ValueError("no date and time")
+    if match[1]:
+        text = text.replace(match[1], match[1][:7].ljust(7, "0"), 1)
+    return datetime.fromisoformat(text)
+
+
+def _decimal(text: str) -> str:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("no decimal number")
+    return format(Decimal(text), "f") if "e" in text.lower() else text
+
+
+def _integer(text: str) -> str:
+    whole, _, fraction = _decimal(text).partition(".")
+    if fraction.strip("0"):
+        raise ValueError("no whole number")
+    return whole
+
+
+def _boolean(text: str) -> str:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("neither true nor false")
+    return text.lower()
+
+
+def _german_date(text: str) -> str:
+    return date.fromisoformat(text).strftime("%d.%m.%Y") if _DATE.fullmatch(text) else text
+
+
+def _german_time(text: str) -> str:
+    return f"{text.removesuffix(':00') if len(text) == 8 else text} Uhr" if _CLOCK.fullmatch(text) else text
+
+
+def _german_money(text: str) -> str:
+    number = Decimal(_decimal(text))
+    places = max(2, -int(number.as_tuple().exponent))
+    return f"{number:,.{places}f}".translate(str.maketrans(",.", ".,")) + " €"
+
+
+def _german_decimal(text: str) -> str:
+    return _decimal(text).replace(".", ",")
+
+
+def _german_boolean(text: str) -> str:
+    return {"true": "ja", "false": "nein"}[text]
+
+
+def _german_json(text: str) -> str:
+    return _flat(json.loads(text))
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_flat(item) for item in value)
+    if isinstance(value, bool):
+        return "ja" if value else "nein"
+    return "" if value is None else str(value)
+
+
+_TYPED: Mapping[str, Callable[[str], str]] = {
+    "date": _date, "time": _time, "money": _decimal, "decimal": _decimal, "integer": _integer, "boolean": _boolean,
+}
+_READABLE: Mapping[str, Callable[[str], str]] = {
+    "date": _german_date, "time": _german_time, "money": _german_money, "decimal": _german_decimal,
+    "boolean": _german_boolean, "json": _german_json,
+}

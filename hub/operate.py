@@ -1,0 +1,187 @@
+"""What an operator can ask and do, each as plain data: the one implementation behind command line, socket and console.
+
+Every change names the person and, where it is final, a reason; it stands in the message's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hub.errors import HubError
+from hub.message import DeliveryState, MessageState, StoredMessage
+from hub.store import DeliveryRow, NotFound
+
+if TYPE_CHECKING:
+    from hub.deliver import Deliverer
+    from hub.store import Store
+
+
+class Operator:
+    """Verbs for people, on an open store; beside a running hub it also wakes what must go on."""
+
+    READING = frozenset({"show", "why", "queue", "messages", "status"})
+    CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload"})
+
+    def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
+                 reload: Callable[[], list[str]] | None = None) -> None:
+        self._store = store
+        self._deliverer = deliverer
+        self._wake = wake
+        self._reload = reload
+
+    def show(self, id: str) -> dict[str, Any]:
+        """One message with its parts, deliveries and history."""
+        message = self._message(id)
+        return {**_message(message),
+                "parts": [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
+                           "sha256": part.sha256} for part in message.parts],
+                "deliveries": [_delivery(row) for row in self._store.deliveries_of(message.id)],
+                "events": [{"at": _time(event.at), "event": event.name, "delivery": event.delivery_id, "reason": event.reason,
+                            "detail": event.detail, "who": event.who} for event in self._store.events_of(message.id)]}
+
+    def why(self, id: str) -> dict[str, Any]:
+        """Why a message is where it is, and what to do next, in German."""
+        message = self._message(id)
+        rows = self._store.deliveries_of(message.id)
+        lines, steps = [_MESSAGE_TEXT[message.state]], []
+        if message.reason:
+            lines.append(f"Grund: {message.reason}: {message.reason_text}")
+        if message.state is MessageState.PARKED:
+            steps += [f"Ursache beheben, dann: drehscheibe replay {message.id}",
+                      f"oder endgültig verwerfen: drehscheibe discard {message.id} --reason …"]
+        for row in rows:
+            lines.append(f"Zustellung an {row.destination} ({row.recipient}): {_DELIVERY_TEXT[row.state]}"
+                         + (f", Versuch {row.attempts}" if row.attempts else "") + (f": {row.text}" if row.text else ""))
+            circuit = self._deliverer.circuits().get(row.destination) if self._deliverer else None
+            if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
+                lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
+            if row.state is DeliveryState.PARKED:
+                steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
+                          f"oder: drehscheibe confirm {row.id} --reason … (ist angekommen), "
+                          f"drehscheibe discard {row.id} --reason … (wird nicht mehr gebraucht)"]
+        return {"id": message.id, "state": message.state, "lines": lines, "trace": list(self._store.trace_of(message.id)),
+                "next": steps}
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What waits, by destination: counts by state, age of the oldest, whether it rests."""
+        now = datetime.now(UTC)
+        circuits = self._deliverer.circuits() if self._deliverer else {}
+        result = []
+        for row in self._store.queue():
+            circuit = circuits.get(row.destination)
+            rests = circuit is not None and circuit.open(now)
+            waiting = {str(state): row.states.get(state, 0) for state in _WAITING}
+            result.append({"destination": row.destination, **waiting,
+                           "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
+                           "resting_until": _time(circuit.resting_until) if circuit and rests else None,
+                           "why": circuit.why if circuit and rests else None})
+        return result
+
+    def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
+                 limit: int = 50) -> list[dict[str, Any]]:
+        """The newest messages, by state, AGS, service."""
+        wanted = MessageState(state) if state else None
+        return [_message(message) for message in self._store.find_messages(state=wanted, ags=ags, service=service,
+                                                                           limit=min(limit, 10_000))]
+
+    def status(self) -> dict[str, Any]:
+        """The two balances and the oldest undelivered message."""
+        messages, deliveries = self._store.balances()
+        return {"messages": {"accepted": messages.total, **messages.states, "balanced": messages.holds},
+                "deliveries": {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
+                "oldest_undelivered": _time(self._store.oldest_undelivered())}
+
+    def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
+        """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""
+        found = self._find(id)
+        if isinstance(found, DeliveryRow):
+            changed, destinations = self._store.replay_delivery(found.id, who, action=action), [found.destination]
+        else:
+            changed = self._store.replay(found.id, who, action=action)
+            destinations = [row.destination for row in self._store.deliveries_of(found.id)]
+        if self._deliverer:
+            for destination in destinations:
+                self._deliverer.reset(destination)
+        self._wake()
+        return {"id": found.id, "changed": changed}
+
+    def discard(self, id: str, who: str, reason: str) -> dict[str, Any]:
+        """Give up for good, with a person and a reason."""
+        found = self._find(id)
+        return {"id": found.id, "changed": self._store.discard(found.id, who, reason)}
+
+    def confirm(self, id: str, who: str, reason: str) -> dict[str, Any]:
+        """A person saw that the receiver has it."""
+        found = self._delivery(id)
+        return {"id": found.id, "changed": self._store.confirm(found.id, who, reason)}
+
+    def resend(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
+        """Send a delivery once more as a new one (new generation, new names at the receiver)."""
+        found = self._delivery(id)
+        new = self._store.resend_as_new(found.id, who, action=action)
+        self._wake()
+        return {"id": found.id, "new": new}
+
+    def reload(self) -> dict[str, Any]:
+        """Read the configuration again; a faulty one changes nothing."""
+        if self._reload is None:
+            raise HubError("Es läuft keine Drehscheibe, die neu laden könnte.")
+        problems = self._reload()
+        return {"reloaded": not problems, "problems": problems}
+
+    def _message(self, id: str) -> StoredMessage:
+        found = self._find(id)
+        return self._store.get_message(found.message_id) if isinstance(found, DeliveryRow) else found
+
+    def _delivery(self, id: str) -> DeliveryRow:
+        found = self._find(id)
+        if not isinstance(found, DeliveryRow):
+            raise NotFound(f"{id} ist eine Nachricht; gemeint ist eine ihrer Zustellungen: drehscheibe show {id}")
+        return found
+
+    def _find(self, id: str) -> StoredMessage | DeliveryRow:
+        for find in (self._store.get_message, self._store.get_delivery):
+            try:
+                return find(id)
+            except NotFound:
+                continue
+        raise NotFound(f"Keine Nachricht und keine Zustellung beginnt eindeutig mit {id[:40]!r}: "
+                       "'drehscheibe messages' zeigt die letzten.")
+
+
+_WAITING = (DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.PARKED)
+_MESSAGE_TEXT = {
+    MessageState.RECEIVED: "Angenommen und gespeichert; wartet auf die Verarbeitung.",
+    MessageState.ROUTED: "Verarbeitet; mindestens eine Zustellung ist noch nicht fertig.",
+    MessageState.DEFERRED: "Wartet auf die Antwort eines Registers.",
+    MessageState.PARKED: "Geparkt: es geht erst weiter, wenn jemand eingreift.",
+    MessageState.COMPLETED: "Fertig: alle Zustellungen sind erledigt.",
+    MessageState.DISCARDED: "Verworfen.",
+}
+_DELIVERY_TEXT = {
+    DeliveryState.DUE: "wartet",
+    DeliveryState.DELIVERING: "ist unterwegs",
+    DeliveryState.IN_DOUBT: "unklar, der Empfänger wird gefragt",
+    DeliveryState.DONE: "zugestellt",
+    DeliveryState.PARKED: "geparkt",
+    DeliveryState.DISCARDED: "verworfen",
+}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.astimezone().isoformat(timespec="milliseconds") if moment else None
+
+
+def _message(message: StoredMessage) -> dict[str, Any]:
+    return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags, "service": message.service,
+            "sender": message.sender, "inlet": message.inlet, "test": message.test, "received_at": _time(message.received_at),
+            "form": message.form_id, "case": message.case, "reason": message.reason, "reason_text": message.reason_text}
+
+
+def _delivery(row: DeliveryRow) -> dict[str, Any]:
+    return {"id": row.id, "recipient": row.recipient, "destination": row.destination, "state": row.state,
+            "attempts": row.attempts, "due_at": _time(row.due_at), "finished_at": _time(row.finished_at),
+            "error": row.error, "reason": row.reason,
+            "text": row.text, "receipt": row.receipt, "generation": row.generation}

@@ -1,0 +1,313 @@
+"""The second half of a message's way: deliveries that wait, are claimed, tried and settled.
+
+::
+
+    due ─► delivering ─► done                     due_at       set exactly while the hub shall act by itself
+     ▲         ├──► due (later, or again)         lease_until  set exactly while somebody has it in hand
+     │         ├──► in_doubt ─► due | done        effect_at    the intent: bytes may have left since
+     └─replay──┴──► parked ─► discarded
+
+The attempt is counted and the lease is written before the try; `begin` writes the intent before the bytes leave. A delivery
+in doubt is claimed for probing in its own state, and no attempt is counted for it.
+
+Functions on one `Transaction`; `hub.store.Store` gives them their threads and bodies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain, zip_longest
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, null, select, text, update
+
+from hub.blobs import batches
+from hub.errors import HubError
+from hub.message import Delivery, DeliveryState, MessageState, Receipt
+from hub.tables import Many, delivery, message, micros, moment, span
+from hub.writer import Transaction
+
+DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
+    DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE, DeliveryState.PARKED,
+    DeliveryState.DISCARDED))
+
+
+class LostLease(HubError):
+    """The delivery is not in this process's hands any more: nothing may be sent for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else.
+
+    `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this one too.
+    """
+
+    delivery: Delivery
+    first_due_at: datetime
+    attempts: int
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a claimed delivery came out. Made by the class methods."""
+
+    delivery_id: str
+    state: Literal["done", "due", "in_doubt", "parked"]
+    event: str
+    due_at: datetime | None = None
+    receipt: Receipt | None = None
+    error: str | None = None
+    reason: str | None = None
+    text: str | None = None
+    repeat_marked: bool = False
+    counted: bool = True
+    destination: str | None = None
+
+    @classmethod
+    def done(cls, delivery_id: str, receipt: Receipt) -> Settlement:
+        """The receiver has it."""
+        return cls(delivery_id, "done", "done", receipt=receipt)
+
+    @classmethod
+    def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:
+        """Another try at `due_at`; `error` is its class. Not `counted`: there was no try (a closed delivery window)."""
+        return cls(delivery_id, "due", "later", due_at, error=error, text=text, counted=counted)
+
+    @classmethod
+    def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:
+        """The receiver may have it: probe at `probe_at`; None waits for a person."""
+        return cls(delivery_id, "in_doubt", "in_doubt", probe_at, text=text)
+
+    @classmethod
+    def parked(cls, delivery_id: str, reason: str, text: str) -> Settlement:
+        """A person must act; `reason` is a code of `hub.message.Reason`."""
+        return cls(delivery_id, "parked", "parked", reason=reason, text=text)
+
+    @classmethod
+    def again(cls, delivery_id: str, due_at: datetime, *, repeat_marked: bool) -> Settlement:
+        """It was in doubt, and a repetition is right; `repeat_marked` says so to the receiver from now on."""
+        return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
+
+    @classmethod
+    def rerouted(cls, delivery_id: str, due_at: datetime, destination: str, text: str) -> Settlement:
+        """It does not fit through its destination: another one takes the same body from now on."""
+        return cls(delivery_id, "due", "rerouted", due_at, text=text, destination=destination)
+
+
+def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner: str) -> list[Row[Any]]:
+    """Take up to `limit` that are due in hand: fresh and deferred ones alternate, each in order of time."""
+    ways = [list(tx.connection.execute(_DUE, {"d": destination, "fresh": fresh, "now": tx.now, "limit": limit}).scalars())
+            for fresh in (1, 0)]
+    chosen = [no for no in chain.from_iterable(zip_longest(*ways)) if no is not None][:limit]
+    rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some})}
+    _CLAIM(tx.connection, [{
+        "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
+        "attempts": row.attempts + (row.state == DUE), "owner": owner, "until": tx.now + span(lease),
+        "fencing": tx.fencing} for row in rows.values()])
+    for row in rows.values():
+        if row.state == DUE:
+            _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
+    return [rows[no] for no in chosen]
+
+
+_DUE = (select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
+                                    delivery.c.due_at <= bindparam("now"))
+        .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")))
+_CLAIMED = select(delivery).where(delivery.c.no.in_(bindparam("nos", expanding=True)))
+_CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+    state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
+    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
+    ("state", "attempts", "owner", "until", "fencing", "b_no"))
+
+
+def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None, detail: str | None = None,
+           who: str | None = None, destination: str | None = None) -> None:
+    """The ledger's lines for a change of state; with `destination` it is counted there from now on."""
+    tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
+    tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
+    tx.ledger.happened("delivery", row.service, row.destination, name)
+    tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after, reason=reason,
+                    detail=detail, who=who)
+
+
+def _in_hand(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Those that this process has leased."""
+    return {row.id: row for some in batches(ids)
+            for row in tx.connection.execute(_IN_HAND, {"ids": some, "fencing": tx.fencing})}
+
+
+_IN_HAND = select(delivery).where(delivery.c.id.in_(bindparam("ids", expanding=True)), delivery.c.lease_until.is_not(None),
+                                  delivery.c.lease_fencing == bindparam("fencing"))
+
+
+def begin(tx: Transaction, ids: Sequence[str]) -> list[bool]:
+    """Write the intent; False: not in hand any more."""
+    rows = _in_hand(tx, ids)
+    rows = {name: row for name, row in rows.items() if row.state == DELIVERING}
+    _BEGIN(tx.connection, [{"b_no": row.no, "at": tx.now} for row in rows.values()])
+    return [name in rows for name in ids]
+
+
+_BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")), ("at", "b_no"))
+
+
+def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
+    """Write the outcomes; False: it was not in hand any more, nothing was written."""
+    rows = _in_hand(tx, [settlement.delivery_id for settlement in settlements])
+    changes, finished, answers = [], [], []
+    for settlement in settlements:
+        row = rows.pop(settlement.delivery_id, None)
+        answers.append(row is not None)
+        if row is None:
+            continue
+        changes.append(_change(tx, row, settlement))
+        if settlement.state == DONE:
+            finished.append(row.message_id)
+        detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
+        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
+               destination=settlement.destination)
+    _SETTLE(tx.connection, changes)
+    close_messages(tx, finished)
+    return answers
+
+
+def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
+    attempts = row.attempts - (not settlement.counted and row.state == DELIVERING)
+    receipt = settlement.receipt
+    return {
+        "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None else micros(settlement.due_at),
+        "destination": settlement.destination or row.destination,
+        "attempts": attempts, "fresh": int(attempts == 0), "error": settlement.error, "reason": settlement.reason,
+        "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
+        "receipt": None if receipt is None else json.dumps({"reference": receipt.reference, "detail": dict(receipt.detail)},
+                                                           ensure_ascii=False),
+        "effect_at": row.effect_at if settlement.state == IN_DOUBT else None,
+        "finished_at": tx.now if settlement.state == DONE else None}
+
+
+_SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text", "repeat_marked", "receipt",
+            "effect_at", "finished_at")
+_SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+    **{name: bindparam(name) for name in _SETTLED}, lease_owner=null(), lease_until=null(),
+    lease_fencing=literal_column("0")), (*_SETTLED, "b_no"))
+
+
+def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
+    """Finish the routed messages whose deliveries are all final: completed if one is done, else discarded."""
+    unfinished: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
+    done: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
+    changes = []
+    for some in batches(sorted(set(ids))):
+        rows = tx.connection.execute(
+            select(message.c.id, message.c.service, message.c.state, func.sum(unfinished).label("open"),
+                   func.sum(done).label("done"))
+            .join(delivery, delivery.c.message_id == message.c.id)
+            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.service, message.c.state))
+        for row in rows:
+            if row.open == 0 and row.state == MessageState.ROUTED:
+                after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
+                changes.append({"b_id": row.id, "state": after, "finished_at": tx.now})
+                tx.ledger.moved("message", row.service, "", row.state, after)
+                tx.ledger.happened("message", row.service, "", after)
+                tx.ledger.event(tx.now, row.id, after, before=row.state, after=after)
+    _CLOSE(tx.connection, changes)
+
+
+_CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
+    state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
+
+
+def release(tx: Transaction, ids: Sequence[str]) -> None:
+    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand."""
+    changes = []
+    for row in _in_hand(tx, ids).values():
+        if row.effect_at is None:
+            changes.append(_change(tx, row, Settlement(
+                row.id, IN_DOUBT if row.state == IN_DOUBT else DUE, "released", moment(tx.now), error=row.error,  # type: ignore[arg-type]
+                reason=row.reason, text=row.reason_text, counted=False)))
+            if row.state == DELIVERING:
+                _moved(tx, row, DUE, "released")
+    _SETTLE(tx.connection, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a start found in hand of a process that is gone.
+
+    `alone` is the message that was being tried alone in the suspects' lane when the process died, if that was the one
+    message in flight: a death that counts against it.
+    """
+
+    due: int
+    in_doubt: int
+    suspects: int
+    alone: str | None
+
+
+def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
+    """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
+    due, doubt = _recover_deliveries(tx, assume_begun)
+    rows = list(tx.connection.execute(
+        select(message.c.id, message.c.suspect)
+        .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"), message.c.suspect.in_([0, 1]),
+               message.c.lease_until > 0, message.c.lease_fencing < tx.fencing)))
+    for some in batches([row.id for row in rows]):
+        tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
+            lease_owner=None, lease_until=0, lease_fencing=0, **({"suspect": 1} if unclean else {})))
+    alone = rows[0].id if unclean and len(rows) == 1 and rows[0].suspect else None
+    return Recovered(due, doubt, len(rows) if unclean else 0, alone)
+
+
+def _recover_deliveries(tx: Transaction, assume_begun: Callable[[str], bool]) -> tuple[int, int]:
+    changes = []
+    for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None),
+                                                            delivery.c.lease_fencing < tx.fencing)):
+        doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
+        state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"
+        why = "Der Prozess endete während der Zustellung"
+        changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
+        if row.state == DELIVERING:
+            _moved(tx, row, state, "recovered", detail=why)
+    _SETTLE(tx.connection, changes)
+    doubts = sum(change["state"] == IN_DOUBT for change in changes)
+    return len(changes) - doubts, doubts
+
+
+_NEXT_DESTINATION = text("""
+    WITH RECURSIVE place(name) AS (
+        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL ORDER BY destination LIMIT 1)
+        UNION ALL
+        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL AND destination > place.name
+                ORDER BY destination LIMIT 1)
+        FROM place WHERE place.name IS NOT NULL)
+    SELECT name,
+           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 0 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1)
+    FROM place WHERE name IS NOT NULL""")
+
+
+def due_destinations(connection: Connection) -> list[tuple[str, int]]:
+    """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per destination)."""
+    return [(name, min(at for at in ways if at is not None)) for name, *ways in connection.execute(_NEXT_DESTINATION)]
+
+
+_OLDEST = text("""
+    WITH RECURSIVE place(name) AS (
+        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt') ORDER BY destination LIMIT 1)
+        UNION ALL
+        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt') AND destination > place.name
+                ORDER BY destination LIMIT 1)
+        FROM place WHERE place.name IS NOT NULL)
+    SELECT name, (SELECT created_at FROM delivery WHERE destination = name AND state IN ('due', 'delivering', 'in_doubt')
+                  ORDER BY created_at LIMIT 1)
+    FROM place WHERE name IS NOT NULL""")
+
+
+def oldest_open(connection: Connection) -> dict[str, int]:
+    """By destination: when its oldest undelivered delivery was made."""
+    return {row[0]: row[1] for row in connection.execute(_OLDEST)}

@@ -1,0 +1,60 @@
+"""The door: what an inlet hands in is checked for who may send it, made durable, and only then answered OK.
+
+Nothing is refused for its content. What cannot be understood is stored, and parked later with a reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hub.errors import NotAllowed
+from hub.message import BERLIN, Accepted, Incoming
+
+if TYPE_CHECKING:
+    from hub.config import Configuration
+    from hub.metrics import Metrics
+    from hub.store import Store
+
+log = structlog.get_logger("hub.receive")
+
+UNKNOWN_TENANT = "unknown"
+"""The tenant of messages for an AGS that no municipality has (yet)."""
+
+
+class Receiver:
+    """`accept` for all inlets, from any thread."""
+
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
+                 wake: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._store = store
+        self._configuration = configuration
+        self._metrics = metrics
+        self._wake = wake
+        self._now = now
+
+    def accept(self, incoming: Incoming) -> Accepted:
+        """See `hub.endpoint.Accept`."""
+        configuration = self._configuration()
+        sender = configuration.senders.get(incoming.sender)
+        if sender is None or not sender.may_send(incoming.ags, incoming.service):
+            self._metrics.refused.labels(incoming.inlet, "not-allowed").inc()
+            log.warning("a sender is not allowed to send this; nothing was stored", inlet=incoming.inlet,
+                        sender=incoming.sender, ags=incoming.ags, service=incoming.service)
+            raise NotAllowed(f"sender {incoming.sender!r} may not send {incoming.service!r} to {incoming.ags!r}")
+        if sender.test and not incoming.test:
+            incoming = dataclasses.replace(incoming, test=True)
+        with self._metrics.accept_seconds.labels(incoming.inlet).time():
+            accepted = self._store.accept(
+                incoming, tenant=configuration.tenant_of(incoming.ags) or UNKNOWN_TENANT,
+                day=self._now().astimezone(BERLIN).date(), config_digest=configuration.digest)
+        log.info("a duplicate was recognised; nothing new is stored" if accepted.duplicate
+                 else "message accepted; it is on disk", message=accepted.id, inlet=incoming.inlet, ags=incoming.ags,
+                 service=incoming.service, sender=incoming.sender, test=incoming.test)
+        if not accepted.duplicate:
+            self._wake()
+        return accepted

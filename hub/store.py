@@ -1,0 +1,612 @@
+"""The durable store: what was accepted, where it is, what happened to it, and the bodies.
+
+::
+
+    <directory>/lock            held by the one process that writes
+                store.sqlite3   the tables (`hub.tables`), WAL, synchronous=FULL
+                blobs/xx/…      large bodies (`hub.blobs`)
+                spool/          where inlets write large bodies while they arrive; emptied at open
+
+Every change goes through the one writer (`hub.writer`) and is durable when the call returns; every read has a connection of
+its own. A process that was frozen while another took over writes nothing: the fencing number is not its own any more.
+
+Raises everywhere: `StoreUnavailable` when nothing can be written, or the store is closed, broken or opened read-only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from sqlalchemy import Connection, Row, insert, literal_column, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from hub import database, desk, inbox, ledger, outbox, tables
+from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
+from hub.database import StoreInUse
+from hub.desk import NotFound, NotNow
+from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.job import OutDelivery, OutPart, Parked, Translated
+from hub.ledger import Balance, TallyKey
+from hub.message import (
+    Accepted,
+    Delivery,
+    DeliveryState,
+    Incoming,
+    IncomingPart,
+    Manifest,
+    ManifestPart,
+    MessageState,
+    Reason,
+    StoredMessage,
+    StoredPart,
+    delivery_id,
+)
+from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
+from hub.tables import moment
+from hub.writer import StaleFencing, Transaction, Writer, disk_failure
+
+__all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "NotFound", "NotNow",
+           "QueueRow", "Recovered", "Settlement", "Store", "StoreInUse", "StoredBody", "TallyKey"]
+
+ResultT = TypeVar("ResultT")
+SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
+AHEAD = 8 * 1024 * 1024  # but not more than this, together
+
+
+class BadOutcome(HubError):
+    """A worker's answer does not fit its bodies or the message: nothing of it was recorded."""
+
+    def __init__(self, message_id: str, text: str) -> None:
+        super().__init__(f"message {message_id}: {text}")
+        self.message_id = message_id
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery as the operator sees it."""
+
+    id: str
+    message_id: str
+    recipient: str
+    destination: str
+    generation: int
+    state: DeliveryState
+    created_at: datetime
+    due_at: datetime | None
+    attempts: int
+    repeat_marked: bool
+    error: str | None
+    reason: str | None
+    text: str | None
+    receipt: dict[str, Any] | None
+    finished_at: datetime | None
+    config_digest: str
+    mapping_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a message's history."""
+
+    at: datetime
+    message_id: str
+    delivery_id: str | None
+    name: str
+    before: str | None
+    after: str | None
+    reason: str | None
+    detail: str | None
+    who: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A destination's deliveries by state, and when the oldest that did not arrive yet was made."""
+
+    destination: str
+    states: dict[str, int]
+    oldest: datetime | None
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+class Store:
+    """Open it with `Store.open`. Every method may be called from any thread."""
+
+    def __init__(self, directory: Path, now: Callable[[], datetime], *, inline: int) -> None:
+        self.directory = directory
+        self.spool = directory / "spool"
+        self.blobs = FileBlobs(directory / "blobs", inline=inline)
+        self.fencing = 0
+        self.unclean = False
+        self._now = now
+        self._file = directory / "store.sqlite3"
+        self._lock: int | None = None
+        self._writer: Writer | None = None
+        self._readers = database.reading_engine(self._file)
+        self._owner = f"{os.uname().nodename}:{os.getpid()}"
+
+    # ---------------------------------------------------------------- opening and closing
+
+    @classmethod
+    def open(cls, directory: Path, *, read_only: bool = False, now: Callable[[], datetime] = utc_now,
+             inline: int = 64 * 1024, writer: type[Writer] = Writer) -> Store:
+        """Open the store in `directory`, making it where there is none.
+
+        Raises `StoreInUse`, and `ConfigError` when SQLite is too old or the store is newer than this program.
+        """
+        database.check_sqlite()
+        store = cls(directory, now, inline=inline)
+        if read_only:
+            with store._read() as connection:
+                database.check_revision(connection, store._file)
+            return store
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store._lock = database.lock(directory / "lock")
+        try:
+            store._begin_writing(writer)
+        except BaseException:
+            store._unlock()
+            raise
+        return store
+
+    def _begin_writing(self, writer: type[Writer]) -> None:
+        self.blobs.prepare()
+        self.spool.mkdir(mode=0o700, exist_ok=True)
+        for left in self.spool.iterdir():
+            if left.is_file():
+                left.unlink()
+        engine = database.writing_engine(self._file)
+        with engine.begin() as connection:
+            database.migrate(connection, self._file)
+            self._take_over(connection)
+        self._writer = writer(engine, self._transaction)
+
+    def _take_over(self, connection: Connection) -> None:
+        """Raise the fencing number; from here on no earlier process writes."""
+        row = connection.execute(select(tables.store)).one_or_none()
+        opened_at = tables.micros(self._now())
+        if row is None:
+            self.fencing = 1
+            connection.execute(insert(tables.store).values(id=1, fencing=1, clean=0, opened_at=opened_at))
+            return
+        self.fencing, self.unclean = row.fencing + 1, not row.clean
+        connection.execute(update(tables.store).values(fencing=self.fencing, clean=0, opened_at=opened_at))
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        """Asked by the writer once per transaction, inside it."""
+        if connection.execute(_FENCING).scalar_one() != self.fencing:
+            raise StaleFencing("another process has opened this store since")
+        return Transaction(connection, tables.micros(self._now()), self.fencing)
+
+    def close(self) -> None:
+        """Finish what waits for the writer and leave cleanly. May be called twice."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.do(lambda tx: tx.connection.execute(update(tables.store).values(clean=1)))
+            except StoreUnavailable:
+                pass  # a broken store was not closed cleanly, and the next start shall know
+            writer.close()
+        self._readers.dispose()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    @property
+    def broken(self) -> str | None:
+        """Why this process can write nothing any more, or None."""
+        return None if self._writer is None else self._writer.broken
+
+    def _write(self) -> Writer:
+        if self._writer is None:
+            raise StoreUnavailable("the store is closed or opened read-only")
+        return self._writer
+
+    def _do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        return self._write().do(work)
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreUnavailable(f"the store cannot be read now: {disk_failure(error) or error.orig}") from error
+
+    def _stage(self, payloads: Sequence[Payload]) -> list[Staged]:
+        writer = self._write()
+        if writer.broken is not None:
+            raise StoreUnavailable(writer.broken)
+        try:
+            return self.blobs.stage(payloads)
+        except SyncFailed as error:
+            writer.break_down(f"the store is broken ({error}): nothing is accepted before a new start")
+            raise
+
+    def _abandon(self, staged: Iterable[Staged]) -> None:
+        # after a failed commit nobody knows whether its rows are there: their files must stay
+        if self.broken is None:
+            self.blobs.abandon(staged)
+
+    # ---------------------------------------------------------------- inlets
+
+    def accept(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
+               park: tuple[str, str] | None = None) -> Accepted:
+        """Store a message; returns after the commit. Spooled files are taken over then, and only then.
+
+        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other content it raises
+        `Conflict` or is parked, as `incoming.conflict` says. `park` = (reason, text) stores it parked.
+        """
+        if incoming.unreadable is not None:
+            park = park or (Reason.UNREADABLE.value, incoming.unreadable)
+        staged = self._stage_parts(incoming.parts)
+        arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(), incoming.content_digest(),
+                                tuple(staged), self.blobs, park)
+        try:
+            answer = self._write().gather(inbox.accept, arrival).result()
+        except BaseException:
+            self._abandon(staged)
+            raise
+        if isinstance(answer, Conflict):
+            self._abandon(staged)
+            raise answer
+        if answer.duplicate:
+            self._abandon(staged)
+        for part in incoming.parts:
+            if not isinstance(part.content, bytes):
+                part.content.unlink(missing_ok=True)
+        return answer
+
+    def _stage_parts(self, parts: Sequence[IncomingPart]) -> list[Staged]:
+        try:
+            return self._stage([Payload(part.content, part.size, part.sha256) for part in parts])
+        except ValueError as error:
+            raise StoreUnavailable("a spooled body is not what the inlet says it is") from error
+
+    # ---------------------------------------------------------------- pipeline
+
+    def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None) -> list[StoredMessage]:
+        """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them."""
+        ids = self._do(lambda tx: inbox.claim(tx, limit, lease, self._owner, only))
+        return self._messages(ids) if ids else []
+
+    def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
+        with self._read() as connection:
+            rows = connection.execute(select(tables.message).where(tables.message.c.id.in_(ids)).order_by(tables.message.c.no))
+            return inbox.read_messages(connection, rows)
+
+    def release_messages(self, ids: Sequence[str]) -> None:
+        """Give messages back; nothing happened to them."""
+        self._do(lambda tx: inbox.release(tx, ids))
+
+    def count_death(self, message_id: str) -> int:
+        """A process died with this message alone in hand: how often that was so by now."""
+        return self._do(lambda tx: inbox.count_death(tx, message_id))
+
+    def suspects(self) -> list[str]:
+        """Messages that were in flight at an unclean end and have no outcome yet, oldest first."""
+        with self._read() as connection:
+            return list(connection.execute(_SUSPECTS).scalars())
+
+    def bodies(self, blob_ids: Sequence[str]) -> dict[str, StoredBody]:
+        """Bodies by blob id; ids that are gone are missing. Checked when they are read."""
+        with self._read() as connection:
+            return self.blobs.fetch(connection, blob_ids)
+
+    def open_blob(self, blob_id: str) -> BinaryIO:
+        """One body. Raises `Damaged` (a `Permanent`)."""
+        return _there(blob_id, self.bodies([blob_id])).open()
+
+    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str) -> list[str]:
+        """Write the outcomes of claimed messages in one transaction; the destinations that got work.
+
+        Bodies are slices of `out_fd`. Outcomes of messages which are not in hand any more are ignored. Raises `BadOutcome`
+        when one does not fit; nothing at all is recorded then.
+        """
+        received = self._received_parts([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        staged: list[Staged] = []
+        try:
+            recordings = []
+            for outcome in outcomes:
+                recordings.append(self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
+                staged += recordings[-1].staged
+            answers = self._do(lambda tx: inbox.record(tx, recordings))
+        except BaseException:
+            self._abandon(staged)
+            raise
+        for recording, answer in zip(recordings, answers, strict=True):
+            if answer is None:
+                self._abandon(recording.staged)
+        return sorted({destination for answer in answers if answer for destination in answer})
+
+    def _received_parts(self, ids: Sequence[str]) -> dict[str, tuple[StoredPart, ...]]:
+        return {message.id: tuple(part for part in message.parts if part.role == "received") for message in self._messages(ids)}
+
+    def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
+                 received: Sequence[StoredPart]) -> inbox.Recording:
+        if isinstance(outcome, Parked):
+            return inbox.Recording(outcome, config_digest, self.blobs)
+        try:
+            attachments = self._stage([Payload(Slice(out_fd, each.body.offset), each.size, each.sha256)
+                                       for each in outcome.attachments])
+        except ValueError as error:
+            raise BadOutcome(outcome.message_id, "an attachment does not have its size and digest") from error
+        staged = list(attachments)
+        try:
+            deliveries = [self._prepare_delivery(outcome.message_id, each, out_fd, received, attachments, staged)
+                          for each in outcome.deliveries]
+        except BaseException as error:
+            self._abandon(staged)
+            if isinstance(error, ValueError):
+                raise BadOutcome(outcome.message_id, str(error)) from error
+            raise
+        parts = tuple({"message_id": outcome.message_id, "no": len(received) + no, "role": "attachment", "kind": each.role,
+                       "field": each.field, "name": each.name, "filename": each.filename, "media_type": each.media_type,
+                       "size": body.size, "sha256": body.sha256, "blob": body.id}
+                      for no, (each, body) in enumerate(zip(outcome.attachments, attachments, strict=True), 1))
+        return inbox.Recording(outcome, config_digest, self.blobs, tuple(staged), parts, tuple(deliveries))
+
+    def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int, received: Sequence[StoredPart],
+                          attachments: Sequence[Staged], staged: list[Staged]) -> dict[str, Any]:
+        """The delivery's row; its new bodies and its manifest go to `staged`."""
+        bodies = self._stage([Payload(Slice(out_fd, part.body.offset), part.size, part.sha256)
+                              for part in new.parts if part.body is not None])
+        staged += bodies
+        fresh = iter(bodies)
+        parts = [_manifest_part(part, fresh, attachments, received) for part in new.parts]
+        staged += self._stage([Payload.of(_manifest_bytes(new, parts))])
+        return {"id": delivery_id(message_id, new.recipient), "recipient": new.recipient, "destination": new.destination,
+                "generation": 0, "manifest": staged[-1].id}
+
+    # ---------------------------------------------------------------- deliveries
+
+    def due_destinations(self, now: datetime | None = None) -> list[tuple[str, datetime]]:
+        """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by then."""
+        with self._read() as connection:
+            found = outbox.due_destinations(connection)
+        return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
+
+    def claim_deliveries(self, destination: str, limit: int, lease: timedelta) -> list[ClaimedDelivery]:
+        """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
+
+        One whose manifest is damaged is parked here and not handed out.
+        """
+        rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner))
+        if not rows:
+            return []
+        manifests = self.bodies([row.manifest for row in rows])
+        found, damaged = [], []
+        for row in rows:
+            try:
+                found.append((row, Manifest.from_json(json.loads(_there(row.manifest, manifests).read()))))
+            except Damaged as error:
+                damaged.append(Settlement.parked(row.id, Reason.DAMAGED.value, str(error)))
+        if damaged:
+            self.settle(damaged)
+        open_blob = self._opener([part for _, manifest in found for part in manifest.parts])
+        return [_claimed(row, manifest, open_blob) for row, manifest in found]
+
+    def _opener(self, parts: Sequence[ManifestPart]) -> Callable[[str], BinaryIO]:
+        """`open_blob`, with the small bodies among `parts` fetched at once and kept."""
+        small, room = [], AHEAD
+        for part in parts:
+            if part.size <= SMALL and part.size <= room:
+                small.append(part.blob)
+                room -= part.size
+        kept = self.bodies(small) if small else {}
+
+        def open_blob(blob_id: str) -> BinaryIO:
+            return kept[blob_id].open() if blob_id in kept else self.open_blob(blob_id)
+
+        return open_blob
+
+    def begin_effect(self, delivery_id: str) -> None:
+        """Write down that bytes are about to leave. Raises `LostLease` when the delivery is not in hand any more."""
+        if not self._write().gather(outbox.begin, delivery_id).result():
+            raise LostLease(f"delivery {delivery_id} is not in hand any more")
+
+    def settle(self, settlements: Sequence[Settlement]) -> int:
+        """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
+        return sum(self._do(lambda tx: outbox.settle(tx, settlements)))
+
+    def settle_soon(self, settlement: Settlement) -> Future[bool]:
+        """One outcome, together with what other threads settle; the future comes true after the commit."""
+        return self._write().gather(_settle_each, settlement)
+
+    def release_deliveries(self, ids: Sequence[str]) -> None:
+        """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in hand."""
+        self._do(lambda tx: outbox.release(tx, ids))
+
+    def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
+        """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
+
+        A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)`.
+        """
+        return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+
+    # ---------------------------------------------------------------- operator
+
+    def get_message(self, name: str) -> StoredMessage:
+        """By id or unique beginning of it. Raises `NotFound`."""
+        with self._read() as connection:
+            return inbox.read_messages(connection, [desk.find(connection, tables.message, name)])[0]
+
+    def get_delivery(self, name: str) -> DeliveryRow:
+        """By id or unique beginning of it. Raises `NotFound`."""
+        with self._read() as connection:
+            return _delivery_row(desk.find(connection, tables.delivery, name))
+
+    def trace_of(self, message_id: str) -> tuple[str, ...]:
+        """What routing and the worker noted, one line each."""
+        with self._read() as connection:
+            trace = desk.find(connection, tables.message, message_id).trace
+        return tuple(json.loads(trace)) if trace else ()
+
+    def find_messages(self, *, state: MessageState | None = None, ags: str | None = None, service: str | None = None,
+                      limit: int = 100) -> list[StoredMessage]:
+        """The newest messages first."""
+        query = select(tables.message).order_by(tables.message.c.no.desc()).limit(limit)
+        for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags), (tables.message.c.service, service)):
+            if value is not None:
+                query = query.where(column == str(value))
+        with self._read() as connection:
+            return inbox.read_messages(connection, connection.execute(query))
+
+    def deliveries_of(self, message_id: str) -> list[DeliveryRow]:
+        """In the order in which they were made."""
+        with self._read() as connection:
+            return [_delivery_row(row) for row in connection.execute(
+                select(tables.delivery).where(tables.delivery.c.message_id == message_id).order_by(tables.delivery.c.no))]
+
+    def events_of(self, message_id: str) -> list[Event]:
+        """The whole history, its deliveries' too."""
+        with self._read() as connection:
+            return [Event(moment(row.at), row.message_id, row.delivery_id, row.name, row.before, row.after, row.reason,
+                          row.detail, row.who)
+                    for row in connection.execute(select(tables.event).where(tables.event.c.message_id == message_id)
+                                                  .order_by(tables.event.c.no))]
+
+    def queue(self) -> list[QueueRow]:
+        """Per destination: how many are in which state, and since when the oldest waits."""
+        with self._read() as connection:
+            counts, oldest = ledger.tallies(connection), outbox.oldest_open(connection)
+        rows: dict[str, dict[str, int]] = {}
+        for key, count in counts.items():
+            if key.kind == "delivery":
+                states = rows.setdefault(key.destination, {state.value: 0 for state in DeliveryState})
+                states[key.name] += count
+        return [QueueRow(name, states, moment(oldest[name]) if name in oldest else None) for name, states in sorted(rows.items())]
+
+    def replay(self, message_id: str, who: str, *, action: str | None = None) -> int:
+        """Parked message: received again. Routed: its parked and doubtful deliveries are due again. How many."""
+        return self._act(action, who, "replay", message_id, lambda tx: desk.replay(tx, message_id, who))
+
+    def replay_delivery(self, delivery_id: str, who: str, *, action: str | None = None) -> int:
+        """A parked or doubtful delivery is due again, the same bytes."""
+        return self._act(action, who, "replay-delivery", delivery_id, lambda tx: desk.replay_delivery(tx, delivery_id, who))
+
+    def discard(self, name: str, who: str, reason: str, *, action: str | None = None) -> int:
+        """Final, for a message or a delivery (by full id or unique beginning). How many."""
+        try:
+            self.get_message(name)
+        except NotFound:
+            return self._act(action, who, "discard", name, lambda tx: desk.discard_delivery(tx, name, who, reason))
+        return self._act(action, who, "discard", name, lambda tx: desk.discard_message(tx, name, who, reason))
+
+    def resend_as_new(self, delivery_id: str, who: str, *, action: str | None = None) -> str:
+        """The same body once more, under a new name; the new delivery's id."""
+        return self._act(action, who, "resend-as-new", delivery_id, lambda tx: desk.resend_as_new(tx, delivery_id, who))
+
+    def confirm(self, delivery_id: str, who: str, reason: str, *, action: str | None = None) -> int:
+        """A person knows that a doubtful or parked delivery arrived."""
+        return self._act(action, who, "confirm", delivery_id, lambda tx: desk.confirm(tx, delivery_id, who, reason))
+
+    def _act(self, action: str | None, who: str, verb: str, target: str, act: Callable[[Transaction], ResultT]) -> ResultT:
+        result: ResultT = self._do(lambda tx: desk.once(tx, action, who, verb, target, act))
+        return result
+
+    # ---------------------------------------------------------------- figures
+
+    def tallies(self) -> dict[TallyKey, int]:
+        """All counters, as of one moment. See `hub.ledger`."""
+        with self._read() as connection:
+            return ledger.tallies(connection)
+
+    def balances(self) -> tuple[Balance, Balance]:
+        """Messages accepted and deliveries created, against their states."""
+        return ledger.balances(self.tallies())
+
+    def recount(self) -> dict[TallyKey, int]:
+        """The tallies of states counted from the rows: slow, for tests and `store check`."""
+        with self._read() as connection:
+            return ledger.recount(connection)
+
+    def oldest_undelivered(self) -> datetime | None:
+        """When the oldest message that is neither parked nor finished was received, or None."""
+        with self._read() as connection:
+            at = connection.execute(_OLDEST_MESSAGE).scalar_one_or_none()
+        return None if at is None else moment(at)
+
+    def check(self) -> list[str]:
+        """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
+        with self._read() as connection:
+            return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars() if line != "ok"]
+
+
+_FENCING = select(tables.store.c.fencing)
+_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
+                                               tables.message.c.suspect == literal_column("1"))
+             .order_by(tables.message.c.no))
+_OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
+                   .order_by(tables.message.c.received_at).limit(1))
+
+
+def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
+    body = bodies.get(blob_id)
+    if body is None:
+        raise Damaged(f"blob {blob_id}: it is gone")
+    return body
+
+
+def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], BinaryIO]) -> ClaimedDelivery:
+    """`row` is as it was before the claim."""
+    probe = row.state == DeliveryState.IN_DOUBT
+    attempts = row.attempts + (not probe)
+    return ClaimedDelivery(Delivery(
+        row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
+        moment(row.created_at), manifest, open_blob, bool(row.repeat_marked), row.case),
+        moment(row.first_due_at), attempts, probe)
+
+
+def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:
+    """As `Manifest.to_json`, without copying everything on the way."""
+    return json.dumps({"subject": new.subject, "name_parts": dict(new.name_parts), "path": new.path,
+                       "headers": dict(new.headers), "properties": dict(new.properties), "parts": parts},
+                      ensure_ascii=False).encode()
+
+
+def _settle_each(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
+    return outbox.settle(tx, settlements)
+
+
+def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence[Staged],
+                   received: Sequence[StoredPart]) -> dict[str, Any]:
+    """Where the part's bytes are. Raises ValueError when the worker names none, or another size or digest than theirs."""
+    if part.body is not None:
+        body = next(fresh)
+        blob = (body.id, body.size, body.sha256)
+    elif part.attachment is not None and part.attachment < len(attachments):
+        body = attachments[part.attachment]
+        blob = (body.id, body.size, body.sha256)
+    elif part.received is not None and part.received < len(received):
+        stored = received[part.received]
+        blob = (stored.blob, stored.size, stored.sha256)
+    else:
+        raise ValueError("a part names a body that is not there")
+    if blob[1:] != (part.size, part.sha256):
+        raise ValueError("a part does not have the size and digest of its body")
+    return {"role": part.role, "name": part.name, "media_type": part.media_type, "size": blob[1], "sha256": blob[2],
+            "blob": blob[0]}
+
+
+def _delivery_row(row: Row[Any]) -> DeliveryRow:
+    return DeliveryRow(
+        row.id, row.message_id, row.recipient, row.destination, row.generation, DeliveryState(row.state),
+        moment(row.created_at), None if row.due_at is None else moment(row.due_at), row.attempts, bool(row.repeat_marked),
+        row.error, row.reason, row.reason_text, json.loads(row.receipt) if row.receipt else None,
+        None if row.finished_at is None else moment(row.finished_at), row.config_digest, row.mapping_digest)

@@ -1,0 +1,89 @@
+"""The command line speaks German or English: by ``DREHSCHEIBE_LANG``, else by the locale, else English.
+
+The English text stands in the code and is the key; a test asserts that every one has its German.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def language() -> str:
+    """``de`` or ``en``."""
+    for name in ("DREHSCHEIBE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name)
+        if value:
+            return "de" if value.lower().startswith("de") else "en"
+    return "en"
+
+
+def _(english: str) -> str:
+    """The text in the language of the caller's environment."""
+    return GERMAN.get(english, english) if language() == "de" else english
+
+
+GERMAN = {
+    "The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof.":
+        "Die Datendrehscheibe: nimmt Anträge von Amt24 an und stellt sie dem Rathaus zu, mit Nachweis.",
+    "The configuration (hub.toml).": "Die Konfiguration (hub.toml).",
+    "Set one value for this call, e.g. status.port=9465; may be repeated.":
+        "Einen Wert nur für diesen Aufruf setzen, z. B. status.port=9465; mehrfach möglich.",
+    "Print JSON.": "JSON ausgeben.",
+    "Run the hub until SIGTERM or Ctrl-C; SIGHUP reloads.":
+        "Die Drehscheibe betreiben bis SIGTERM oder Strg-C; SIGHUP lädt neu.",
+    "Check the configuration and every mapping; with --connect also try every destination.":
+        "Konfiguration und alle Abbildungen prüfen; mit --connect auch jedes Ziel ausprobieren.",
+    "Really connect to every destination (leaves nothing behind there).":
+        "Jedes Ziel wirklich ansprechen (hinterlässt dort nichts).",
+    "Send one application through the HTTPS inlet, as Amt24 would.":
+        "Einen Antrag durch den HTTPS-Eingang schicken, wie es Amt24 täte.",
+    "What waits, by destination, with the age of the oldest.": "Was wartet, je Ziel, mit dem Alter des Ältesten.",
+    "The newest messages.": "Die neuesten Nachrichten.",
+    "Only this state.": "Nur dieser Zustand.",
+    "One message with its parts, deliveries and history.": "Eine Nachricht mit Teilen, Zustellungen und Verlauf.",
+    "Why a message is where it is, and what to do next.": "Warum eine Nachricht dort ist, wo sie ist, und was zu tun ist.",
+    "Try again what is parked: a message or a delivery (the same bytes, the same names).":
+        "Geparktes noch einmal versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben Namen).",
+    "Give up a parked message or delivery for good.": "Eine geparkte Nachricht oder Zustellung endgültig verwerfen.",
+    "Record that the receiver has a delivery that is in doubt or parked.":
+        "Festhalten, dass der Empfänger eine unklare oder geparkte Zustellung hat.",
+    "Send a delivery once more as a new one (new names at the receiver).":
+        "Eine Zustellung noch einmal als neue senden (neue Namen beim Empfänger).",
+    "Why (stands in the history).": "Warum (steht im Verlauf).",
+    "Let the running hub read its configuration again.": "Die laufende Drehscheibe ihre Konfiguration neu lesen lassen.",
+    "Mappings: test their examples, look at a rendering.": "Abbildungen: Beispiele prüfen, eine Ausgabe ansehen.",
+    "Run the examples of all mappings, or of one; shows a readable difference.":
+        "Die Beispiele aller Abbildungen oder einer prüfen; zeigt lesbare Unterschiede.",
+    "Write the expected outputs anew (then review the difference in version control).":
+        "Die erwarteten Ausgaben neu schreiben (danach den Unterschied in der Versionsverwaltung prüfen).",
+    "Show what a mapping makes of one example or file.": "Zeigen, was eine Abbildung aus einem Beispiel macht.",
+    "Schema sets (XÖV) that the operator installs.": "Schemasätze (XÖV), die der Betreiber einspielt.",
+    "Install a schema set from a folder or ZIP, unpatched.": "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
+    "RabbitMQ.": "RabbitMQ.",
+    "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.":
+        "Exchanges, Queues, Grenzen, Benutzer und Rechte des AMQP-Eingangs anlegen.",
+    "Print the JSON schema of a configuration file, for editors.":
+        "Das JSON-Schema einer Konfigurationsdatei ausgeben, für Editoren.",
+    "Play the examples through a hub of its own: what `make run` does.":
+        "Die Beispiele durch eine eigene Drehscheibe spielen: was `make run` tut.",
+    "End after the table instead of staying up.": "Nach der Tabelle enden, statt weiterzulaufen.",
+    "fine": "in Ordnung",
+    "destination": "Ziel", "due": "wartet", "under way": "unterwegs", "in doubt": "unklar", "parked": "geparkt",
+    "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand", "service": "Dienst",
+    "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:", "nothing waits": "nichts wartet",
+    "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin", "attempts": "Versuche",
+    "history": "Verlauf", "no messages": "keine Nachrichten",
+    "Stopping …": "Wird angehalten …", "starting the hub …": "Die Drehscheibe startet …", "handing in": "einreichen",
+    "arriving": "ankommen", "municipality": "Kommune", "where it went": "wohin es ging", "how long": "Dauer",
+    "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
+    "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
+    "unknown": "unbekannt",
+    "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
+        "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} ✗ gingen schief.",
+    "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
+    "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
+    "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
+        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C anhalten.",
+    "Without libpango no PDF can be printed; install it with: sudo {command}":
+        "Ohne libpango lässt sich kein PDF drucken; so kommt es auf den Rechner: sudo {command}",
+}

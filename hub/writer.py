@@ -1,0 +1,227 @@
+"""Group commit: one thread, one connection, one transaction for everything that waits.
+
+Any thread hands in a piece of work and gets its result only after the commit. The writer takes all that waits, begins
+one transaction, gives each piece (or each run of pieces of the same kind at once) a savepoint of its own, and commits
+once: an fsync is paid per batch, not per message, and the batch grows with the waiting work by itself.
+
+What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all of the batch as
+`StoreUnavailable`. After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages
+are gone: the writer is broken then, for good, and only a new start, which reads the disk, may write again.
+
+A `Transaction` never outlives its batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from hub.errors import StoreUnavailable
+from hub.ledger import Ledger
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a piece of work writes with. `now` is microseconds; `fencing` is this process's number."""
+
+    connection: Connection
+    now: int
+    fencing: int
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(slots=True)
+class _Job(Generic[ItemT, ResultT]):
+    work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]]
+    item: ItemT
+    future: Future[ResultT]
+    outcome: ResultT | None = None
+    error: Exception | None = None
+
+
+class StaleFencing(StoreUnavailable):
+    """Another process has opened this store since: this one was frozen or lost its lock and must write nothing."""
+
+
+BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_AUTH", "SQLITE_PROTOCOL")
+PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_INTERRUPT")
+
+
+def disk_failure(error: BaseException) -> str | None:
+    """The name of a failure that is not the caller's fault but the disk's (or the database's), else None."""
+    if not isinstance(error, DBAPIError) or isinstance(error, IntegrityError):
+        return None
+    name = str(getattr(error.orig, "sqlite_errorname", ""))
+    return name if name.startswith(BREAKING + PASSING) else None
+
+
+class Writer:
+    """The one thread that writes.
+
+    `begin` is asked once per transaction, inside it: it checks that the store is still ours and gives the `Transaction`.
+    """
+
+    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._largest = largest
+        self._waiting: queue.SimpleQueue[_Job[Any, Any] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._broken: str | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing is written any more, or None."""
+        return self._broken
+
+    def submit(self, work: Callable[[Transaction], ResultT]) -> Future[ResultT]:
+        """Queue one piece of work; its result comes after the commit. Raises `StoreUnavailable` when broken or closed."""
+        return self.gather(_single, work)
+
+    def do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        """`submit` and wait."""
+        return self.submit(work).result()
+
+    def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]], item: ItemT) -> Future[ResultT]:
+        """Queue one item for `work`, which is given all neighbouring items of the same `work` at once, in order.
+
+        When `work` fails for several, it is called again with each alone, so the guilty one fails alone.
+        """
+        job = _Job(work, item, Future())
+        with self._lock:  # nothing may enter the queue behind the end
+            self._refuse_if_broken()
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self._waiting.put(job)
+        return job.future
+
+    def break_down(self, why: str) -> None:
+        """Never write again in this process; what waits is refused."""
+        with self._lock:
+            self._broken = self._broken or why
+
+    def close(self) -> None:
+        """Finish what waits, then stop."""
+        with self._lock:
+            self._closed = True
+            self._waiting.put(None)
+        self._thread.join()
+
+    def _refuse_if_broken(self) -> None:
+        if self._broken is not None:
+            raise StoreUnavailable(self._broken)
+
+    def _run(self) -> None:
+        with self._engine.connect() as connection:
+            while (batch := self._take()) is not None:
+                self._write(connection, batch)
+
+    def _take(self) -> list[_Job[Any, Any]] | None:
+        """All that waits, at least one; None at the end."""
+        job = self._waiting.get()
+        if job is None:
+            return None
+        batch = [job]
+        while len(batch) < self._largest:
+            try:
+                job = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._waiting.put(None)
+                break
+            batch.append(job)
+        return batch
+
+    def _write(self, connection: Connection, batch: list[_Job[Any, Any]]) -> None:
+        try:
+            self._refuse_if_broken()
+            with connection.begin() as commit:
+                transaction = self._begin(connection)
+                for _, group in itertools.groupby(batch, key=lambda job: id(job if job.work is _single else job.work)):
+                    _run_group(transaction, list(group), alone=len(batch) == 1)
+                transaction.ledger.write(connection)
+                self._commit(commit)
+        except Exception as error:  # noqa: BLE001  the callers wait: each must hear of it
+            self._leave(connection)
+            self._fail(batch, error)
+        else:
+            self._resolve(batch)
+
+    def _leave(self, connection: Connection) -> None:
+        """After a commit that failed, SQLite may still be inside the transaction."""
+        try:
+            connection.connection.rollback()
+        except Exception as error:  # noqa: BLE001  whatever it is, this connection cannot be trusted
+            self.break_down(f"the store is broken (rollback: {error}): nothing is accepted before a new start")
+
+    @staticmethod
+    def _commit(commit: Any) -> None:
+        commit.commit()
+
+    @staticmethod
+    def _resolve(batch: list[_Job[Any, Any]]) -> None:
+        for job in batch:
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.outcome)
+
+    def _fail(self, batch: list[_Job[Any, Any]], error: Exception) -> None:
+        """Nothing of the batch was written (or, after a failed fsync, nobody knows)."""
+        if len(batch) == 1 and batch[0].error is error:
+            batch[0].future.set_exception(error)
+            return
+        name = disk_failure(error)
+        if isinstance(error, StaleFencing) or (name or "").startswith(BREAKING):
+            self.break_down(f"the store is broken ({name or error}): nothing is accepted before a new start")
+        for job in batch:
+            refusal = StoreUnavailable(f"nothing can be written now: {name or error}")
+            refusal.__cause__ = error
+            job.future.set_exception(refusal)
+
+
+def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], Any]]) -> Sequence[Any]:
+    return [work(transaction) for work in items]
+
+
+def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: bool) -> None:
+    """Run neighbours of one kind in one savepoint; when that fails, each in its own."""
+    savepoint = None if alone else transaction.connection.begin_nested()
+    try:
+        _call(transaction, group)
+    except Exception as error:
+        if disk_failure(error) is not None:
+            raise  # SQLite may have rolled everything back by itself: the savepoint is gone, and nothing more may run
+        if len(group) == 1:
+            group[0].error = error
+        if savepoint is None:
+            raise
+        savepoint.rollback()
+        if len(group) > 1:
+            for job in group:
+                _run_group(transaction, [job], alone=False)
+    else:
+        if savepoint is not None:
+            savepoint.commit()
+
+
+def _call(transaction: Transaction, group: list[_Job[Any, Any]]) -> None:
+    part = Transaction(transaction.connection, transaction.now, transaction.fencing)
+    for job, outcome in zip(group, group[0].work(part, [job.item for job in group]), strict=True):
+        job.outcome = outcome
+    transaction.ledger.add(part.ledger)

@@ -1,0 +1,108 @@
+"""The mail server for trying out, as the process that the demo starts."""
+
+from __future__ import annotations
+
+import mailbox
+import smtplib
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from hub.certificates import Authority
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Sink:
+    """A running mail server."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+    context: ssl.SSLContext
+
+    def connect(self, *, tls: bool = True) -> smtplib.SMTP:
+        """A session, with TLS unless asked otherwise."""
+        session = smtplib.SMTP("localhost", self.port, timeout=10)
+        if tls:
+            session.starttls(context=self.context)
+        return session
+
+    def mails(self, address: str) -> list[mailbox.MaildirMessage]:
+        """What lies in a mailbox; no mailbox is no mail."""
+        place = self.folder / address
+        return list(mailbox.Maildir(place, create=False)) if place.is_dir() else []
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    authority = Authority(tmp_path / "pki")
+    pair = tmp_path / "pki/mail.pem", tmp_path / "pki/mail.key"
+    authority.server(*pair)
+    process = subprocess.Popen([sys.executable, "-m", "hub.mailsink", "0", *map(str, pair), str(tmp_path / "mail")],
+                               cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin and process.stdout
+    with process:
+        try:
+            port = int(process.stdout.readline())
+            yield Sink(process, port, tmp_path / "mail", ssl.create_default_context(cafile=str(authority.file)))
+        finally:
+            process.terminate()
+
+
+def mail(*to: str, body: str = "Sehr geehrte Damen und Herren") -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "hub@example.org", ", ".join(to), "Antrag auf Änderung"
+    message.set_content(body)
+    return message
+
+
+def test_a_mail_lies_in_the_mailbox_of_each_recipient(sink: Sink) -> None:
+    with sink.connect() as session:
+        session.send_message(mail("Steuer@musterstadt.example", "kopie@musterstadt.example"))
+    for address in ("steuer@musterstadt.example", "kopie@musterstadt.example"):
+        [kept] = sink.mails(address)
+        parsed = message_from_bytes(kept.as_bytes(), policy=policy.default)
+        assert parsed["Subject"] == "Antrag auf Änderung"
+        assert b"Sehr geehrte" in kept.as_bytes()
+
+
+def test_a_large_mail_is_kept_whole(sink: Sink) -> None:
+    message = mail("steuer@musterstadt.example")
+    message.add_attachment(bytes(range(256)) * 60_000, maintype="application", subtype="octet-stream", filename="a.bin")
+    with sink.connect() as session:
+        session.send_message(message)
+    [kept] = sink.mails("steuer@musterstadt.example")
+    assert kept.get_payload()[1].get_payload(decode=True) == bytes(range(256)) * 60_000
+
+
+def test_without_tls_nothing_is_taken(sink: Sink) -> None:
+    with sink.connect(tls=False) as session, pytest.raises(smtplib.SMTPException, match="STARTTLS"):
+        session.send_message(mail("steuer@musterstadt.example"))
+    assert sink.mails("steuer@musterstadt.example") == []
+
+
+@pytest.mark.parametrize("address", ["../../etc@example.org", "a/b@example.org", ".@example.org", '"a b"@example.org'])
+def test_a_mailbox_name_never_becomes_a_path(sink: Sink, address: str) -> None:
+    with sink.connect() as session, pytest.raises(smtplib.SMTPRecipientsRefused):
+        session.sendmail("hub@example.org", [address], b"Subject: x\r\n\r\nx\r\n")
+    assert list(sink.folder.iterdir()) == []
+
+
+def test_it_ends_with_who_started_it(sink: Sink) -> None:
+    assert sink.process.stdin
+    sink.process.stdin.close()
+    assert sink.process.wait(10) == 0
+
+
+def test_it_ends_on_sigterm(sink: Sink) -> None:
+    sink.process.terminate()
+    assert sink.process.wait(10) == 0

@@ -1,0 +1,194 @@
+"""The house itself: what the tree, the locks and the imports have to keep, whoever adds a room."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import hub
+
+ROOT = Path(__file__).parents[1]
+OURS = ("hub", "connectors", "mappings")
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def tracked() -> list[Path]:
+    """The files of the repository: git's, or, where it is no clone, all outside of what .gitignore names."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                                 cwd=ROOT, check=True, capture_output=True, text=True)
+        return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+    ignored = {".git", ".venv", "var", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+    return [file for file in ROOT.rglob("*") if file.is_file() and not ignored & set(file.relative_to(ROOT).parts)]
+
+
+# --- dependencies ---------------------------------------------------------------------------------------------------------
+
+
+def shipping_our_names(files: Iterable[tuple[str, str]]) -> set[str]:
+    """Distributions of which a file (distribution, path below site-packages) would shadow a package of ours."""
+    return {name for name, path in files if re.split(r"[/.]", path, maxsplit=1)[0] in OURS}
+
+
+def test_no_dependency_ships_a_package_of_our_name() -> None:
+    files = [(dist.name, str(file)) for dist in metadata.distributions() for file in dist.files or ()
+             if canonicalize_name(dist.name) != "datendrehscheibe"]
+    assert len(files) > 1000
+    assert shipping_our_names(files) == set()
+
+
+def test_a_dependency_with_our_name_is_noticed() -> None:
+    files = [("good", "good/hub/__init__.py"), ("worse", "hub/__init__.py"), ("bad", "connectors.py")]
+    assert shipping_our_names(files) == {"worse", "bad"}
+
+
+def lock(text: str) -> dict[str, Version]:
+    """The pins of a requirements file; each must carry a digest."""
+    pins = {}
+    for block in re.split(r"\n(?=[a-z0-9])", text.strip()):
+        pin = re.match(r"([a-z0-9-]+)==([^ ;]+)", block)
+        assert pin, f"no pin: {block.splitlines()[0]}"
+        assert "--hash=sha256:" in block, f"{pin[1]} has no digest"
+        pins[pin[1]] = Version(pin[2])
+    return pins
+
+
+def unlocked(requirements: Iterable[str], pins: dict[str, Version]) -> list[str]:
+    """Requirements that a lock does not meet."""
+    wanted = [Requirement(text) for text in requirements]
+    return [str(need) for need in wanted
+            if (pin := pins.get(canonicalize_name(need.name))) is None or not need.specifier.contains(pin)]
+
+
+def test_the_locks_agree_with_pyproject() -> None:
+    run, dev = (lock((ROOT / name).read_text(encoding="utf-8")) for name in ("requirements.txt", "requirements-dev.txt"))
+    assert unlocked(PROJECT["project"]["dependencies"], run) == []
+    assert unlocked(PROJECT["dependency-groups"]["dev"], dev) == []
+    assert {name: dev.get(name) for name in run} == run, "tests would run with other versions than the hub: make lock"
+
+
+def test_a_lock_left_behind_is_noticed() -> None:
+    pins = lock("lxml==6.1.0 \\\n    --hash=sha256:00\nrich==15.0 \\\n    --hash=sha256:00")
+    assert unlocked(["lxml>=6.1.1", "rich>=15", "paramiko"], pins) == ["lxml>=6.1.1", "paramiko"]
+    with pytest.raises(AssertionError, match="rich has no digest"):
+        lock("rich==15.0")
+
+
+def test_every_package_a_test_asks_for_is_installed_by_ci() -> None:
+    lines = (ROOT / ".ci/packages.txt").read_text(encoding="utf-8").splitlines()
+    installed = {line.split("#")[0].strip() for line in lines}
+    sources = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))
+    asked = set(re.findall(r"""\bneed\(\s*["'][^"']+["'],\s*["']([^"']+)["']\s*\)""", sources))
+    assert asked <= installed, "add them to .ci/packages.txt"
+
+
+# --- imports --------------------------------------------------------------------------------------------------------------
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter with the contracts of pyproject.toml, over the packages below `root`."""
+    program = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as run; run()"
+    return subprocess.run([sys.executable, "-P", "-c", program, "--no-cache"], cwd=root, check=False,
+                          capture_output=True, text=True, env={"PYTHONUTF8": "1"})
+
+
+def test_imports_run_downward_only() -> None:
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("module", "line", "contract"), [
+    ("hub/errors.py", "import hub.endpoint", "Imports run downward only"),
+    ("hub/store.py", "from hub import daemon", "Imports run downward only"),
+    ("hub/deliver.py", "import hub.receive", "Imports run downward only"),
+    ("connectors/pigeon.py", "from hub.mapping import load_mapping", "A connector knows the contract"),
+    ("connectors/pigeon.py", "import hub.store", "A connector knows the contract"),
+    ("hub/config.py", "import connectors.pigeon", "The hub finds a connector by its name only"),
+    ("hub/dispatch.py", "def late() -> None:\n    import hub.pipeline", "What citizens wrote is parsed in workers"),
+])
+def test_a_climbing_import_is_noticed(tmp_path: Path, module: str, line: str, contract: str) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in ("hub", "connectors"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "connectors/pigeon.py").touch()
+    with (tmp_path / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert re.search(re.escape(contract) + r"[^\n]*\n?[^\n]*BROKEN", result.stdout)
+
+
+# --- the tree -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_room_of_its_own_for_everything() -> None:
+    for name in ("hub", "connectors", "tests/unit", "tests/integration", "tests/acceptance"):
+        assert (ROOT / name).is_dir(), name
+    nested = [str(file) for file in (ROOT / "connectors").rglob("*.py") if file.parent != ROOT / "connectors"]
+    assert nested == [], "a connector is one file"
+
+
+MODULES = [file for package in ("hub", "connectors") for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_module_says_what_it_is(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))), "a module's docstring is its manual page"
+
+
+FOREIGN = {
+    "the host of a package registry": re.compile(
+        r"\b(?:" + "|".join(("pypi" + r"\.org", "python" + r"hosted\.org", "deb" + r"\.debian\.org", "npm" + r"js\.(?:org|com)",
+                             r"crates\." + "io")) + r")\b"),
+    "a path of one machine": re.compile(r"(?<![\w.~}\"'*])/(?:work|root|home/\w+|tmp/w)/"),
+}
+
+
+def foreign(text: str) -> list[str]:
+    """What a text says about the machine on which it was written."""
+    return [f"{what}: {found[0]}" for what, pattern in FOREIGN.items() if (found := pattern.search(text))]
+
+
+def test_no_file_names_a_registry_or_a_machine() -> None:
+    findings = {}
+    for file in tracked():
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        if found := foreign(text):
+            findings[file.relative_to(ROOT).as_posix()] = found
+    assert findings == {}
+
+
+def test_a_registry_is_noticed() -> None:
+    assert foreign("--index-url https://" + "pypi" + ".org/simple") != []
+    assert foreign("see " + "/work" + "/main") != []
+    assert foreign("the network/work/items of ~/work/ and https://example.org/work/") == []
+
+
+def test_the_licence_is_complete() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    headings = re.findall(r"^(\d+)\. [A-Z]", text, re.MULTILINE)
+    assert headings == [str(number) for number in range(1, 16)]
+    assert "EUROPEAN UNION PUBLIC LICENCE v. 1.2" in text
+    assert text.rstrip().endswith("additions to this Appendix require the production of a new\nEUPL version.")
+
+
+def test_one_version_everywhere() -> None:
+    newest = re.search(r"^## \[?(\d[\w.]*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert {PROJECT["project"]["version"], hub.__version__, newest[1]} == {hub.__version__}

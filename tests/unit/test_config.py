@@ -1,0 +1,221 @@
+"""The configuration is checked as a whole, and every fault says where, what and what to do."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from hub import config
+from hub.errors import ConfigError
+
+HUB = """
+[hub]
+state = "state"
+mappings = "mappings"
+[[sender]]
+name = "amt24"
+municipalities = ["14999010"]
+"""
+TOWN = """
+name = "Musterstadt"
+ags = "14999010"
+tenant = "musterstadt"
+services = ["hund"]
+formerly = ["14999011"]
+[destinations.ablage]
+connector = "directory"
+path = "drop"
+[destinations.test]
+connector = "directory"
+path = "drop-test"
+test = true
+"""
+DEFAULTS = """
+[policy.retry]
+give_up_after = "3d"
+[connectors.directory]
+name = "{day}_{id}"
+[[route]]
+service = "*"
+recipients = [{ destination = "ablage", send = ["xml", "attachments"] }]
+test_recipients = [{ destination = "test", send = ["xml"] }]
+"""
+MAPPING = """
+service = "hund"
+title = "Hund"
+category = "einfach"
+[[version]]
+name = "v1"
+versions = ">=1.0,<2.0"
+subject = "Hund"
+valid_from = 2025-01-01
+[version.renderings.xml]
+role = "xml"
+stylesheet = "a.xsl"
+file = "hund.xml"
+media_type = "application/xml"
+[[version]]
+name = "v2"
+versions = ">=2.0"
+subject = "Hund"
+[version.renderings.xml]
+role = "xml"
+stylesheet = "a.xsl"
+file = "hund.xml"
+media_type = "application/xml"
+"""
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    """A small configuration that is in order."""
+    (tmp_path / "municipalities").mkdir()
+    for version in ("v1", "v2"):
+        (tmp_path / "mappings" / "hund" / version).mkdir(parents=True)
+        (tmp_path / "mappings" / "hund" / version / "a.xsl").write_text("<x/>")
+    (tmp_path / "hub.toml").write_text(HUB)
+    (tmp_path / "defaults.toml").write_text(DEFAULTS)
+    (tmp_path / "municipalities" / "14999010.toml").write_text(TOWN)
+    (tmp_path / "mappings" / "hund" / "mapping.toml").write_text(MAPPING)
+    return tmp_path
+
+
+def load(etc: Path, *overrides: str) -> config.Configuration:
+    return config.load(etc / "hub.toml", overrides)
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def problems(etc: Path) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(etc)
+    for line in error.value.problems:
+        assert line.count(": ") >= 3, f"not 'file: key: what: what to do': {line}"
+    return "\n".join(error.value.problems)
+
+
+def test_defaults_are_inherited_and_paths_are_relative_to_the_configuration(etc: Path) -> None:
+    found = load(etc).destination("musterstadt/ablage")
+    assert found is not None
+    assert found.options["path"] == etc / "drop"
+    assert found.options["name"] == "{day}_{id}"
+    assert found.policy.retry.give_up_after.days == 3
+    assert found.in_doubt == "ask"
+
+
+def test_every_way_is_a_rule_route_times_version_times_test(etc: Path) -> None:
+    rules = load(etc).take_snapshots().rules("14999010", "hund")
+    assert [rule.id for rule in rules] == ["musterstadt/hund/v1", "musterstadt/hund/v1/test",
+                                           "musterstadt/hund/v2", "musterstadt/hund/v2/test"]
+    assert rules[0].valid_from == date(2025, 1, 1)
+    assert Path(rules[0].package).parent == etc / "state" / "snapshots"
+    assert {recipient.destination for rule in rules if rule.test for recipient in rule.recipients} == {"musterstadt/test"}
+
+
+def test_a_retired_ags_still_routes(etc: Path) -> None:
+    assert load(etc).rules("14999011", "hund") == load(etc).rules("14999010", "hund")
+    assert load(etc).rules("14999012", "hund") == ()
+
+
+@pytest.mark.parametrize(("file", "old", "new", "words"), [
+    ("hub.toml", "[hub]", "[hub]\nstat = 1", "hub.stat: unknown key: did you mean 'state'?"),
+    ("hub.toml", '"14999010"', '"14999019"', "unknown '14999019': did you mean '1499901"),
+    ("hub.toml", "[hub]", "[hub", "is no TOML"),
+    ("hub.toml", 'mappings = "mappings"', 'mappings = "nowhere"', "hub.mappings: there is no folder"),
+    ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010', "ags: Input should be a valid string"),
+    ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = "14999012"', "in a file named 14999010"),
+    ("municipalities/14999010.toml", '["hund"]', '["hunt"]', "unknown service 'hunt': did you mean 'hund'?"),
+    ("municipalities/14999010.toml", '"directory"', '"directroy"', "unknown connector 'directroy': did you mean 'directory'?"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'pth = "drop"',
+     "destinations.ablage.pth: unknown key: did you mean 'path'?"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nfallback = "ablge"',
+     "unknown destination 'ablge': did you mean 'ablage'?"),
+    ("defaults.toml", '"ablage"', '"ablag"', "unknown destination 'ablag': did you mean 'ablage'?"),
+    ("defaults.toml", '["xml", "attachments"]', '["xmml"]',
+     "'xmml' is no rendering of every version of the mapping: did you mean 'xml'?"),
+    ("defaults.toml", '"test", send', '"ablage", send', "is no test destination: set test = true there"),
+    ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"', "is for tests only"),
+    ("defaults.toml", '"3d"', '"3 weeks"', "is no duration: write '90s'"),
+    ("defaults.toml", 'service = "*"', 'service = "andere"', "has no route for 'hund'"),
+    ("mappings/hund/mapping.toml", "a.xsl", "b.xsl", "b.xsl is missing: add the file"),
+    ("mappings/hund/mapping.toml", '">=2.0"', '"=>2.0"', "is no comparison of versions"),
+])
+def test_a_fault_names_file_key_and_remedy(etc: Path, file: str, old: str, new: str, words: str) -> None:
+    change(etc / file, old, new)
+    found = problems(etc)
+    assert words in found
+    assert Path(file).name in found or "route hund" in found  # a default route is judged where it is used
+
+
+def test_all_faults_of_all_files_are_told_at_once(etc: Path) -> None:
+    change(etc / "hub.toml", "14999010", "14999019")
+    change(etc / "municipalities/14999010.toml", '"directory"\npath = "drop"', '"directroy"')
+    change(etc / "mappings/hund/mapping.toml", "a.xsl", "b.xsl")
+    found = problems(etc)
+    assert all(words in found for words in ("14999019", "directroy", "b.xsl"))
+
+
+ROUTES = """
+[[route]]
+service = "hund"
+name = "eins"
+versions = "{one}"
+recipients = [{{ destination = "ablage", send = ["xml"] }}]
+[[route]]
+service = "hund"
+name = "zwei"
+versions = "{two}"
+recipients = [{{ destination = "ablage", send = ["xml"] }}]
+"""
+
+
+@pytest.mark.parametrize(("one", "two", "overlap"), [
+    (">=1.0,<1.10", ">=1.9", True), ("<1.10", ">=1.10", False), ("*", ">=3", True), (">1.0", "<=1.0", False),
+    ("==1.5", ">=1.0", True), (">1.0,<1.1", ">1.0,<1.1", True),
+])
+def test_doubled_routes_are_found_before_any_message_comes(etc: Path, one: str, two: str, overlap: bool) -> None:
+    file = etc / "municipalities/14999010.toml"
+    file.write_text(file.read_text() + ROUTES.format(one=one, two=two))
+    if overlap:
+        assert "overlaps another route" in problems(etc)
+    else:
+        assert len(load(etc).municipalities["musterstadt"].routes["hund"]) == 2
+
+
+def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
+    second = TOWN.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
+    (etc / "municipalities" / "14999020.toml").write_text(second)
+    assert "tenant: 'musterstadt' is taken" in problems(etc)
+    (etc / "municipalities" / "14999020.toml").write_text(second.replace('"musterstadt"', '"anderswo"'))
+    assert "14999010 belongs to 'musterstadt' already" in problems(etc)
+
+
+def test_values_can_be_set_for_one_run(etc: Path) -> None:
+    found = load(etc, "status.port=9999", 'defaults.policy.retry.give_up_after="1d"', "hub.name=Probe")
+    assert found.settings.status.port == 9999
+    assert found.settings.hub.name == "Probe"
+    assert found.destination("musterstadt/ablage").policy.retry.give_up_after.days == 1  # type: ignore[union-attr]
+    assert found.digest != load(etc).digest
+    with pytest.raises(ConfigError, match=r"is no 'section.key=value'"):
+        load(etc, "status.port")
+
+
+def test_a_snapshot_keeps_what_an_edit_changes(etc: Path) -> None:
+    before = load(etc).take_snapshots().rules("14999010", "hund")[0]
+    (etc / "mappings" / "hund" / "v1" / "a.xsl").write_text("<edited/>")
+    assert (Path(before.package) / "v1" / "a.xsl").read_text() == "<x/>"
+    after = load(etc).take_snapshots().rules("14999010", "hund")[0]
+    assert (Path(after.package) / "v1" / "a.xsl").read_text() == "<edited/>"
+    assert after.mapping_digest != before.mapping_digest
+
+
+def test_a_sender_may_send_only_what_it_is_allowed(etc: Path) -> None:
+    sender = load(etc).senders["amt24"]
+    assert sender.may_send("14999010", "hund")
+    assert not sender.may_send("14999020", "hund")
