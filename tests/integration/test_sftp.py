@@ -63,10 +63,12 @@ class Drop:
         self.proxy.drop()
 
     def close(self) -> None:
-        for outlet in self.outlets:
-            outlet.close()
-        self.proxy.close()
-        self.server.close()
+        try:
+            for outlet in self.outlets:
+                outlet.close()
+            self.proxy.close()
+        finally:
+            self.server.close()
 
 
 @pytest.fixture
@@ -100,6 +102,13 @@ class TestSftp(NetworkContract):
         assert effect.begun == 1
         receiver.proxy.behave()
         assert outlet.probe(make_delivery()) == Absent()
+
+    def test_nothing_waits_for_an_acknowledgement_of_tcp(self, receiver: Drop) -> None:
+        """Nagle's algorithm holds 40 KB back: 32 files a second instead of 700."""
+        outlet = receiver.outlet()
+        outlet.deliver(make_delivery(), Effect())
+        assert outlet._session is not None
+        assert outlet._session._transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def test_a_killed_server_in_the_middle_of_a_session(self, receiver: Drop) -> None:
         outlet, effect = receiver.outlet(), Effect()

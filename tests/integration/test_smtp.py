@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -355,6 +356,14 @@ class TestConversation:
         assert effect.begun == 0
         assert server.commands == []
         mailbox.close()
+
+    def test_nothing_waits_for_an_acknowledgement_of_tcp(self, sink: Mailbox) -> None:
+        """Nagle's algorithm holds the final dot back for 40 ms: 22 mails a second instead of 500."""
+        outlet = sink.outlet()
+        outlet.deliver(make_delivery(), Effect())
+        assert outlet._server is not None
+        assert outlet._server.sock is not None
+        assert outlet._server.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def test_the_size_is_announced(self, sink: Mailbox) -> None:
         sink.outlet().deliver(make_delivery(), Effect())
