@@ -125,7 +125,7 @@ class Place:
 
 def run_demo(root: Path, *, stay: bool) -> int:
     """Play all examples; with `stay` go on serving until Ctrl-C. 0 when each ended where it should, else 1."""
-    out = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     place = Place(root, config.load(root / "etc/hub.toml"), out, datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
     _refuse_second(place)
     if not _has_pango():
@@ -449,13 +449,15 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
             lines.append(f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}".rstrip(": "))
         elif destination is not None and destination.connector == "smtp":
             lines += [place.short(place.var / "mail" / address) for address in destination.options["to"]]
+        elif destination is not None and destination.connector == "directory":
+            lines.append(place.short(Path(destination.options["path"]) / delivery["receipt"]["reference"]))
         else:
-            lines.append(place.short(delivery["receipt"]["reference"]))
+            lines.append(f"{delivery['destination']}: {delivery['receipt']['reference']}")
     return lines
 
 
 def _how_long(item: Sent) -> str:
-    times = [delivery["done_at"] for delivery in item.found.get("deliveries", ()) if delivery["done_at"]]
+    times = [delivery["finished_at"] for delivery in item.found.get("deliveries", ()) if delivery["finished_at"]]
     if not times or item.state != "completed":
         return "-"
     taken = max(datetime.fromisoformat(text) for text in times) - datetime.fromisoformat(item.found["received_at"])
