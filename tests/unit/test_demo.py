@@ -108,6 +108,13 @@ def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str
     assert sent(tmp_path, parked=parked, state=state, reason=reason).as_expected is good
 
 
+def test_a_machine_without_pango_is_no_fault(tmp_path: Path) -> None:
+    item = sent(tmp_path, state="parked", reason="configuration", reason_text="es fehlt: apt install libpango-1.0-0")
+    assert not item.as_expected
+    assert not item.wrong
+    assert sent(tmp_path, state="parked", reason="configuration", reason_text="Das Stylesheet fehlt.").wrong
+
+
 def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
     here = place(tmp_path, TOWNS, ("https",))
     text = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
