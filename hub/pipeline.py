@@ -41,14 +41,12 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)
         typed = type_values(envelope, table)
-        schemas = Path(rule.schemas) if rule.schemas else None
-        received = payload.getroot() if payload is not None else None
-        validate(typed, version, Path(rule.package), schemas, job.accepted_day, received)
-        deliveries = render(rule, version, annotate(typed, table), attachments, out, job)
+        validate(typed, version, rule, job.accepted_day, payload)
+        deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest)
     return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest, trace=trace,
-                      attachments=attachments, deliveries=tuple(deliveries))
+                      attachments=attachments, deliveries=deliveries)
 
 
 def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None) -> Parked:
