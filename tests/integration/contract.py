@@ -267,6 +267,16 @@ class NetworkContract(OutletContract):
         assert effect.begun == 0
         assert [finding.severity for finding in outlet.check()][-1] == "error"
 
+    def test_a_dead_server_cannot_be_probed_now(self, receiver: Any) -> None:
+        """Not knowing now is no answer: it must not make a person look."""
+        receiver.stop()
+        outlet = receiver.outlet()
+        if outlet.repeat == "probe":
+            with pytest.raises(Temporary):
+                outlet.probe(make_delivery())
+        else:
+            assert isinstance(outlet.probe(make_delivery()), Unknown)
+
     def test_a_server_that_hangs_is_temporary(self, receiver: Any) -> None:
         proxy: Proxy = receiver.proxy
         proxy.hang()
