@@ -38,7 +38,8 @@ class HubProcess:
         self.authority.file.rename(self.tls / "ca.pem")
         self.authority.server(file="server")
         self.client: KeyPair = self.authority.client("amt24.example")
-        (self.folder / "var" / "inbox").mkdir()
+        for name in ("inbox", "inbox-done", "inbox-rejected"):
+            (self.folder / "var" / name).mkdir()
         (self.folder / "var" / "drop").mkdir()
         for name in ("musterstadt", "musterstadt-gewerbe", "beispielberg", "probedorf", "test"):
             (self.folder / "var" / "drop" / name).mkdir()
