@@ -4,15 +4,16 @@ Around every connector, written once: threads, attempts, retry, in-doubt, circui
 times in a row rests as a whole; afterwards one delivery tries alone, and the number under way doubles with each success.
 One destination never holds more than its own share of the threads.
 
-===================  ========================  ===============================================================
-what was raised      before the effect began   after it
-===================  ========================  ===============================================================
-Temporary            later, by retry policy    in doubt, unless the receiver itself said so (`endpoint.refused`)
-Permanent            parked                    the same
-TooLarge             to the fallback           the same
-Misconfigured        the destination rests     in doubt
-InDoubt, others      later                     in doubt
-===================  ========================  ===============================================================
+===================  ==================================================  ============================
+what was raised      before the effect began, or the receiver itself     after it, or while probing
+                     said so (`endpoint.refused`)
+===================  ==================================================  ============================
+Temporary            later, by the retry policy                          in doubt
+Permanent            parked                                              in doubt
+TooLarge             to the fallback, else parked                        in doubt
+Misconfigured        later; the destination rests                        in doubt; it rests
+InDoubt, others      later, by the retry policy                          in doubt
+===================  ==================================================  ============================
 """
 
 from __future__ import annotations
@@ -249,21 +250,20 @@ class Deliverer:
         if not isinstance(error, HubError):
             log.error("a connector raised an error that it should have translated; please report this",
                       destination=destination.key, delivery=item.delivery.id, **_where(error))
-        if isinstance(error, TooLarge) and destination.policy.fallback:
+        certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
+        if certain and isinstance(error, TooLarge) and destination.policy.fallback:
             return Settlement.rerouted(item.delivery.id, self._now(), f"{destination.tenant}/{destination.policy.fallback}", text)
-        if isinstance(error, Permanent):
+        if certain and isinstance(error, Permanent):
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
-        if isinstance(error, Misconfigured | ConfigError) and (not effect.begun or endpoint.is_certain(error)):
+        misconfigured = isinstance(error, Misconfigured | ConfigError)
+        if misconfigured:
             self._rests(circuit, destination, text, misconfigured=True)
-            return self._later(item, destination, circuit, "misconfigured", text, None)
-        certain = endpoint.is_certain(error)
-        if item.probe or (effect.begun and not certain):
-            if isinstance(error, Temporary):
-                self._failed(circuit, destination, text)
+        elif not isinstance(error, Permanent):
+            self._failed(circuit, destination, text)
+        if not certain:
             return self._doubt(item, destination, text)
-        self._failed(circuit, destination, text)
         asked = error.retry_after if isinstance(error, Temporary) else None
-        return self._later(item, destination, circuit, "temporary", text, asked)
+        return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary", text, asked)
 
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:
@@ -356,7 +356,10 @@ class Deliverer:
         self._metrics.attempt_seconds.labels(destination.connector, outcome).observe((now - started).total_seconds())
         fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
-        if outcome == "done":
+        if outcome == "done_partly":
+            log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
+                        **fields)
+        if settlement.state == "done":
             self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
             log.info("delivered", **fields)
         elif outcome == "parked":

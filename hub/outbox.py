@@ -70,8 +70,8 @@ class Settlement:
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt) -> Settlement:
-        """The receiver has it."""
-        return cls(delivery_id, "done", "done", receipt=receipt)
+        """The receiver has it; ``done_partly`` when the receipt says that some of its addresses refused."""
+        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done", receipt=receipt)
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:

@@ -171,7 +171,7 @@ def test_any_error_before_the_effect_is_temporary(bench: Bench, error: Exception
     assert bench.until(message, DeliveryState.DONE).attempts == 2
 
 
-@pytest.mark.parametrize("error", [Temporary("Leitung weg"), RuntimeError(), Misconfigured("?"), InDoubt("?"), TimeoutError()])
+@pytest.mark.parametrize("error", [Temporary("Leitung weg"), RuntimeError(), Misconfigured("?"), Permanent("?"), InDoubt("?")])
 def test_any_error_after_the_effect_is_a_doubt_and_the_receiver_is_asked(bench: Bench, error: Exception) -> None:
     bench.outlet.script, bench.outlet.probes = [error], [Done(Receipt("war schon da"))]
     message = bench.message()
@@ -214,8 +214,9 @@ def test_mail_is_repeated_with_a_mark(tmp_path: Path) -> None:
     bench.close()
 
 
-def test_a_probe_that_fails_leaves_the_doubt(bench: Bench) -> None:
-    bench.outlet.script, bench.outlet.probes = [InDoubt("?")], [Temporary("nicht erreichbar"), Done(Receipt("da"))]
+@pytest.mark.parametrize("error", [Temporary("nicht erreichbar"), Misconfigured("Kennwort"), Permanent("?"), OSError()])
+def test_a_probe_that_fails_leaves_the_doubt(bench: Bench, error: Exception) -> None:
+    bench.outlet.script, bench.outlet.probes = [InDoubt("?")], [error, Done(Receipt("da"))]
     message = bench.message()
     bench.until(message, DeliveryState.IN_DOUBT)
     bench.later(hours=1)
@@ -247,6 +248,12 @@ def test_what_is_too_large_goes_to_the_fallback(bench: Bench) -> None:
     assert all(balance.holds for balance in bench.store.balances())
     states = {key: count for key, count in bench.store.tallies().items() if not key.kind.endswith("_total") and count}
     assert states == bench.store.recount()
+
+
+def test_a_receipt_with_refused_addresses_is_counted_apart(bench: Bench) -> None:
+    bench.outlet.script = [Receipt("angekommen", {"to[0]": "250", "refused": "1"})]
+    bench.until(bench.message(), DeliveryState.DONE)
+    assert {key.name for key in bench.store.tallies() if key.kind == "delivery_total"} >= {"done_partly"}
 
 
 def test_it_gives_up_by_age_with_a_next_step(bench: Bench) -> None:
