@@ -113,8 +113,8 @@ class _Libxslt:
     """XSLT 1.0."""
 
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
-        for module in _modules(layers, name):  # checked first, for their clear words
-            check_expressions(module, etree.fromstring(layers.read(module).encode(), _parser()), XSL, ("select", "test"))
+        self._name = name
+        _modules(layers, name)  # every import checked first, for its clear words
         parser = _parser()
         parser.resolvers.add(_Resolver(layers))
         try:
@@ -128,7 +128,7 @@ class _Libxslt:
         try:
             return bytes(self._transform(tree, **given))
         except etree.XSLTApplyError as error:
-            raise _failed_1(error) from error
+            raise _failed_1(error, self._name) from error
         except ConfigError as error:  # the resolver was asked while running
             raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {error}") from error
 
@@ -259,32 +259,12 @@ def _imports(layers: Layers, name: str) -> dict[str, str]:
     return found
 
 
-def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> list[str]:
-    """The stylesheet and all its imports. Raises `ConfigError` for a missing one and for a circle."""
+def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> None:
+    """Walk through all imports. Raises `ConfigError` for a missing one and for a circle."""
     if name in above:
         raise _broken(above[-1], f"imports {name} in a circle", "import it once")
-    found = [_modules(layers, target, (*above, name)) for target in _imports(layers, name).values()]
-    return [name, *(module for modules in found for module in modules)]
-
-
-def check_expressions(place: str, root: etree._Element, namespace: str, keys: Sequence[str],
-                      namespaces: Mapping[str, str] | None = None) -> None:
-    """Raise `ConfigError` for an XPath 1.0 expression that is none, in attributes `keys` of elements of `namespace`.
-
-    libxslt takes a test that it cannot compile for false, without a word. `namespaces` are the prefixes that hold;
-    without them, those in scope.
-    """
-    for element in root.iter(f"{namespace}*"):
-        known = namespaces if namespaces is not None else element.nsmap
-        for expression in filter(None, (element.get(key) for key in keys)):
-            bare = re.sub(r"'[^']*'|\"[^\"]*\"|[\w-]+::", " ", expression)
-            unknown = set(re.findall(r"([A-Za-z_][\w.-]*):(?=[A-Za-z_*])", bare)) - set(filter(None, known)) - {"xml"}
-            try:
-                etree.XPath(expression, namespaces={prefix: uri for prefix, uri in known.items() if prefix})
-            except etree.XPathSyntaxError as error:
-                raise _broken(place, f"line {element.sourceline}: no XPath ({error})", "mend the expression") from error
-            if unknown:
-                raise _broken(place, f"line {element.sourceline}: unknown prefix {min(unknown)}", "declare it")
+    for target in _imports(layers, name).values():
+        _modules(layers, target, (*above, name))
 
 
 def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
@@ -311,15 +291,16 @@ def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in parameters.items() if _NCNAME.fullmatch(key)}
 
 
-def _failed_1(error: etree.XSLTApplyError) -> Rejected:
+def _failed_1(error: etree.XSLTApplyError, name: str) -> Rejected:
     """libxslt: a terminating xsl:message leaves nothing in the log but messages; everything else names its element."""
     entries: list[Any] = [*error.error_log]
     messages = [str(entry.message) for entry in entries]
     if any("emory allocation" in message for message in messages) or set(messages) == {"unknown error"}:
         raise MemoryError("XSLT") from error
-    if messages and not any(message.startswith("runtime error") for message in messages):
+    if entries and all(entry.domain_name == "XSLT" and not str(entry.message).startswith("runtime error")
+                       for entry in entries):
         return Rejected(Reason.INVALID, _short(messages[-1]))
-    return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {_places(error, 'stylesheet')}")
+    return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {_places(error, name)}")
 
 
 def _places(error: Any, name: str) -> str:

@@ -213,8 +213,8 @@ def test_rules_cannot_read_files(package: Path, tmp_path: Path, monkeypatch: pyt
     ('<sch:assert test="name"><sch:value-of select="name"/> fehlt</sch:assert>', "", "value-of may only count"),
     ('<sch:assert test="name">x</sch:assert>', ' queryBinding="xslt2"', "xslt2 is not supported"),
     ('<sch:extends href="aussen.sch"/>', "", "includes another file"),
-    ('<sch:assert test="name[">x</sch:assert>', "", "rules.sch: line 2: no XPath"),
-    ('<sch:assert test="x:name">x</sch:assert>', "", "unknown prefix x"),
+    ('<sch:assert test="name[">x</sch:assert>', "", "name["),
+    ('<sch:assert test="x:name">x</sch:assert>', "", "namespace prefix"),
 ])
 def test_rules_that_cannot_be_used_are_configuration(package: Path, rule: str, attributes: str, words: str) -> None:
     error = wrong(package, GOOD, rules=rules(package, rule, attributes))
