@@ -35,8 +35,7 @@ from hub.endpoint import Absent, Done, OptionsModel, ProbeResult, Unknown
 from hub.errors import Permanent, Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name, unique_names
 
-NAME_PARTS = ("id", "message", "day", "time", "service", "ags", "tenant", "case", "recipient", "form", "version",
-              "municipality")
+NAME_PARTS = ("id", "short", "message", "day", "time", "service", "version", "ags", "tenant", "case", "recipient")
 _PART_LIMIT = 40
 _NAME_LIMIT = 180  # of 255 bytes; the hidden name and the suffix need some
 

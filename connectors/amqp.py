@@ -115,6 +115,7 @@ class _Delivery:
     """A message in hand. `incoming` is kept between tries, so that a large body is spooled once."""
 
     tag: int
+    channel: Any
     sender: str
     body: bytes
     properties: dict[str, Any]
@@ -136,9 +137,9 @@ class Inlet(InletBase[Options]):
         failures = 0
         while not stop.is_set():
             try:
-                with self._channel() as (connection, channel):
+                with self._connected() as link:
                     failures = 0
-                    _Session(self, accept, stop, connection, channel).serve()
+                    _Session(self, accept, stop, link).serve()
             except (IrrecoverableConnectionError, IrrecoverableChannelError):
                 raise
             except (AMQPError, OSError):
@@ -150,7 +151,8 @@ class Inlet(InletBase[Options]):
     def check(self) -> Sequence[Finding]:
         """Connect, and look at each sender's queue without touching a message."""
         try:
-            with self._channel() as (_, channel):
+            with self._connected() as link:
+                channel = link.channel()
                 for sender in self.options.senders:
                     channel.queue_declare(self.options.queue(sender), passive=True)
         except IrrecoverableChannelError as error:
@@ -162,7 +164,9 @@ class Inlet(InletBase[Options]):
         return [Finding("ok", f"AMQP: {len(self.options.senders)} Warteschlangen bereit")]
 
     @contextmanager
-    def _channel(self) -> Iterator[tuple[Any, Any]]:
+    def _connected(self) -> Iterator[Any]:
+        """py-amqp's connection as kombu makes it. After an error the socket is just dropped: a broker in trouble may
+        never answer the goodbye."""
         options = self.options
         tls = {"server_hostname": options.host, "cert_reqs": ssl.CERT_REQUIRED,
                "ca_certs": str(options.ca) if options.ca else None, "tls_minimum_version": ssl.TLSVersion.TLSv1_2}
@@ -171,16 +175,14 @@ class Inlet(InletBase[Options]):
             password=read_secret(options.password), login_method="PLAIN", ssl=tls if options.tls else False,
             heartbeat=options.heartbeat, connect_timeout=10,
             transport_options={"frame_handler": _tolerant_frames, "write_timeout": options.heartbeat})
-        link = None
+        link = connection.transport.establish_connection()
         try:
-            link = connection.connect()
-            # py-amqp waits for ever for the answer to a request; a broker that just started may never give it.
-            link.transport.sock.settimeout(options.heartbeat)
-            yield connection, link.channel()
+            link.transport.sock.settimeout(options.heartbeat)  # py-amqp waits for ever for the answer to a request
+            yield link
+            link.transport.sock.settimeout(min(3, options.heartbeat))
+            link.close()
         finally:
-            connection.release()
-            if link is not None:
-                link.collect()  # release() leaves the socket open when the broker does not say goodbye
+            link.collect()
 
     def read(self, delivery: _Delivery) -> Incoming:
         """What the message says, its body spooled. Raises `OSError` when the spool cannot be written."""
@@ -234,13 +236,11 @@ class Inlet(InletBase[Options]):
 class _Session:
     """One connection, from the first message to its loss. Everything but `_hand_over` happens in one thread."""
 
-    def __init__(self, inlet: Inlet, accept: Accept, stop: threading.Event, connection: Any,
-                 channel: Any) -> None:
+    def __init__(self, inlet: Inlet, accept: Accept, stop: threading.Event, link: Any) -> None:
         self.inlet = inlet
         self.accept = accept
         self.stop = stop
-        self.connection = connection
-        self.channel = channel
+        self.link = link
         self.settled: queue.SimpleQueue[tuple[_Delivery, Outcome, float]] = queue.SimpleQueue()
         self.hands: set[_Delivery] = set()
         self.waiting: deque[_Delivery] = deque()
@@ -251,28 +251,35 @@ class _Session:
 
     def serve(self) -> None:
         """Until `stop`, or until the connection is lost (raises)."""
-        self.channel.basic_qos(0, self.inlet.options.prefetch, a_global=False)
-        tags = [self.channel.basic_consume(self.inlet.options.queue(sender), callback=self._arrival(sender),
-                                           on_cancel=_cancelled)
-                for sender in self.inlet.options.senders]
+        channels = {sender.user: self._consume(sender) for sender in self.inlet.options.senders}
         pool = ThreadPoolExecutor(self.inlet.options.threads, thread_name_prefix=f"{self.inlet.name}-accept")
         try:
             while not self.stop.is_set():
                 self._submit(pool)
                 self._receive()
                 self._settle()
-            for tag in tags:
-                self.channel.basic_cancel(tag)
+            for user, channel in channels.items():
+                channel.basic_cancel(user, nowait=True)
             self._settle(block=True)  # the commits under way; the rest goes back to its queue
         finally:
             pool.shutdown(cancel_futures=True)
             for delivery in self.hands:
                 self.inlet.release(delivery)
 
+    def _consume(self, sender: Sender) -> Any:
+        """A channel for each sender, and no wait for the answer: after a restart of the broker a quorum queue without
+        a leader may leave it open for long, and must not hold up the other senders' queues."""
+        channel = self.link.channel()
+        channel.basic_qos(0, self.inlet.options.prefetch, a_global=False)
+        channel.basic_consume(self.inlet.options.queue(sender), consumer_tag=sender.user, nowait=True,
+                              callback=self._arrival(sender), on_cancel=_cancelled)
+        return channel
+
     def _arrival(self, sender: Sender) -> Callable[[Message], None]:
         def arrived(message: Message) -> None:
             body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-            delivery = _Delivery(message.delivery_tag, sender.name, body, message.properties, len(body))
+            delivery = _Delivery(message.delivery_tag, message.channel, sender.name, body, message.properties,
+                                 len(body))
             self.hands.add(delivery)
             self.bytes += delivery.size
             if delivery.size > self.inlet.max_bytes:
@@ -295,12 +302,12 @@ class _Session:
             self.stop.wait(0.005)  # the broker's bytes stay in the socket meanwhile
         else:
             try:
-                self.connection.drain_events(timeout=0.005 if busy else 0.25)
+                self.link.drain_events(timeout=0.005 if busy else 0.25)
             except TimeoutError:
                 pass
         if time.monotonic() >= self.heartbeat_at:
             self.heartbeat_at = time.monotonic() + 1
-            self.connection.heartbeat_check()
+            self.link.heartbeat_tick()
 
     def _hand_over(self, delivery: _Delivery) -> None:
         """In a thread of the pool: the acknowledgement follows in `_settle`, never here."""
@@ -335,9 +342,9 @@ class _Session:
 
     def _settle_one(self, delivery: _Delivery, outcome: Outcome) -> None:
         if outcome == "done":
-            self.channel.basic_ack(delivery.tag)
+            delivery.channel.basic_ack(delivery.tag)
         else:
-            self.channel.basic_reject(delivery.tag, requeue=False)
+            delivery.channel.basic_reject(delivery.tag, requeue=False)
         self.hands.discard(delivery)
         self.bytes -= delivery.size
         self.inlet.release(delivery)

@@ -28,7 +28,7 @@ from typing import BinaryIO
 from pydantic import Field, field_validator
 
 from connectors import _layout
-from hub.endpoint import Finding, OutletBase, ProbeResult, Unknown
+from hub.endpoint import Finding, OutletBase, ProbeResult
 from hub.errors import DeliveryError, Misconfigured, Temporary
 from hub.message import Delivery, Receipt
 
@@ -89,12 +89,12 @@ class Outlet(OutletBase[Options]):
             raise _meaning(error) from error
 
     def probe(self, delivery: Delivery) -> ProbeResult:
-        """Compare names, sizes and SHA-256."""
+        """Compare names, sizes and SHA-256. Raises `Temporary`, `Misconfigured` when the target cannot be asked now."""
         where = _layout.plan(self.options, delivery)
         try:
             return _layout.find(self._place(), where, self.options.collected)
-        except (OSError, DeliveryError) as error:
-            return Unknown(str(error) if isinstance(error, DeliveryError) else str(_meaning(error)))
+        except OSError as error:
+            raise _meaning(error) from error
 
     def check(self) -> Sequence[Finding]:
         """Make, sync, rename and remove a hidden file in the target."""

@@ -36,7 +36,7 @@ from paramiko.sftp import CMD_EXTENDED
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors import _layout
-from hub.endpoint import Finding, OutletBase, ProbeResult, SecretRef, Unknown, read_secret, secret_path
+from hub.endpoint import Finding, OutletBase, ProbeResult, SecretRef, read_secret, secret_path
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Temporary
 from hub.message import Delivery, Receipt
 
@@ -106,12 +106,10 @@ class Outlet(OutletBase[Options]):
         return self._guarded(lambda: _layout.deposit(self._place(), where, delivery, effect_begins))
 
     def probe(self, delivery: Delivery) -> ProbeResult:
-        """Compare names and sizes, then read back and compare SHA-256."""
+        """Compare names and sizes, then read back and compare SHA-256. Raises `Temporary`, `Misconfigured` when the
+        server cannot be asked now."""
         where = _layout.plan(self.options, delivery)
-        try:
-            return self._guarded(lambda: _layout.find(self._place(), where, self.options.collected))
-        except DeliveryError as error:
-            return Unknown(str(error))
+        return self._guarded(lambda: _layout.find(self._place(), where, self.options.collected))
 
     def check(self) -> Sequence[Finding]:
         """Connect, compare the host key, log in; write, rename and remove a hidden file."""
@@ -166,8 +164,8 @@ def translated() -> Iterator[None]:
     except ConfigError as error:
         raise Misconfigured(str(error)) from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
-        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
-                            f"werden oder einen Schlüssel ed25519 oder rsa-sha2 erhalten ({error}).") from error
+        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss "
+                            f"aktualisiert werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
     except paramiko.BadAuthenticationType as error:
         raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
     except paramiko.AuthenticationException as error:

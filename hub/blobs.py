@@ -243,8 +243,9 @@ class FileBlobs:
         """Make the folders, durably, and throw away what an interrupted process left half-written."""
         temporary = self._folder / "tmp"
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number in range(256):
-            (self._folder / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
+        there = {entry.name for entry in os.scandir(self._folder)}
+        for name in {f"{number:02x}" for number in range(256)} - there:
+            (self._folder / name).mkdir(mode=0o700)
         for file in temporary.iterdir():
             file.unlink()
         _sync(self._folder)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -39,16 +40,16 @@ class Context:
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Perform an operator's verb: through the running hub, or on the store itself."""
-        configuration = self.load()
+        places = config.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
         try:
-            return control.ask(configuration.control, verb, arguments)
+            return control.ask(places.socket, verb, arguments)
         except ConnectionError:
             from hub.operate import Operator
             from hub.store import Store
 
-            if not (configuration.state / "store.sqlite3").exists():
-                raise HubError(f"there is no store in {configuration.state} yet: start the hub first (drehscheibe run)") from None
-            store = Store.open(configuration.state, read_only=verb in Operator.READING)
+            if not (places.state / "store.sqlite3").exists():
+                raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
+            store = Store.open(places.state, read_only=verb in Operator.READING)
             with closing(store):
                 return control.perform(Operator(store), verb, arguments, control.whoami())
 
@@ -274,7 +275,7 @@ _change("confirm", "Record that the receiver has a delivery that is in doubt or 
 @click.pass_obj
 def reload(context: Context, as_json: bool) -> None:
     try:
-        answer = control.ask(context.load().control, "reload", {})
+        answer = control.ask(config.places(context.file, context.overrides).socket, "reload", {})
     except ConnectionError as error:
         raise HubError(f"{error}: nothing to reload") from error
     if as_json:
@@ -388,8 +389,8 @@ def broker_setup(context: Context, management: str, user: str, password_file: Pa
 def schema(kind: str) -> None:
     from hub.mapping import FieldTable, MappingFile
 
-    model = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}[kind]
-    _print_json(model.model_json_schema())
+    models: dict[str, type[BaseModel]] = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    _print_json(models[kind].model_json_schema())
 
 
 @_command(main, "demo", "Play the examples through a hub of its own: what `make run` does.")

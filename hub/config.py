@@ -18,7 +18,7 @@ from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -49,6 +49,11 @@ class HubSection(_Model):
     control: Path | None = Field(None, description="socket for the command line; default: <state>/control.sock")
     max_bytes: int = Field(150_000_000, gt=0, description="largest message an inlet takes, bytes")
     shutdown: Duration = Field(timedelta(seconds=25), description="how long a stop waits for what is under way")
+
+    @property
+    def socket(self) -> Path:
+        """The socket of the command line."""
+        return self.control or self.state / "control.sock"
 
 
 class StatusSection(_Model):
@@ -227,7 +232,7 @@ class Configuration:
     @property
     def control(self) -> Path:
         """The socket of the command line."""
-        return self.settings.hub.control or self.state / "control.sock"
+        return self.settings.hub.socket
 
     def tenant_of(self, ags: str) -> str | None:
         """The tenant that an AGS, also a retired one, belongs to."""
@@ -323,6 +328,14 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Configuration:
     return _Loader(file.resolve(), overrides).load()
 
 
+def places(file: Path, overrides: Sequence[str] = ()) -> HubSection:
+    """Only the section ``[hub]``: what an operator's command needs while another part of the configuration is faulty.
+
+    Raises `ConfigError`.
+    """
+    return _Loader(file.resolve(), overrides).places()
+
+
 class _Loader:
     def __init__(self, file: Path, overrides: Sequence[str]) -> None:
         self.file = file
@@ -331,15 +344,28 @@ class _Loader:
         self.problems: list[str] = []
         self.digest = hashlib.sha256()
 
+    def places(self) -> HubSection:
+        hub_data = self._read(self.file)
+        for override in self.overrides:
+            self._override(hub_data, {}, override)
+        section = self._model(HubSection, self._hub_section(hub_data), self.file)
+        if section is None:
+            raise ConfigError(self.problems)
+        return cast("HubSection", section)
+
+    def _hub_section(self, hub_data: Mapping[str, Any]) -> dict[str, Any]:
+        section = hub_data.get("hub", {})
+        if not isinstance(section, dict):
+            return {"": section}
+        return self._resolved(HubSection, {"municipalities": "municipalities", **section})
+
     def load(self) -> Configuration:
         hub_data = self._read(self.file)
         defaults_file = self.base / "defaults.toml"
         defaults_data = self._read(defaults_file) if defaults_file.is_file() else {}
         for override in self.overrides:
             self._override(hub_data, defaults_data, override)
-        if isinstance(hub_data.setdefault("hub", {}), dict):
-            section = {"municipalities": "municipalities", **hub_data["hub"]}
-            hub_data["hub"] = self._resolved(HubSection, section)
+        hub_data["hub"] = self._hub_section(hub_data)
         settings = self._model(HubFile, hub_data, self.file)
         defaults = self._model(DefaultsFile, defaults_data, defaults_file)
         if settings is None or defaults is None or self._model(Policy, defaults.policy, defaults_file) is None:

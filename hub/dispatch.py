@@ -22,7 +22,7 @@ from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
 from hub.message import Reason, StoredMessage, StoredPart
 from hub.store import BadOutcome, Damaged, StoredBody
-from hub.workers import BatchResult, WorkerPool, WorkerUnavailable, pack
+from hub.workers import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
 if TYPE_CHECKING:
     from hub.metrics import Metrics
@@ -112,7 +112,7 @@ class Dispatcher:
         return True
 
     def _together(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> None:
-        left = self._run(configuration, messages)
+        left, _ = self._run(configuration, messages)
         for message in left:
             if self._stop.is_set():
                 self._store.release_messages([message.id])
@@ -121,19 +121,20 @@ class Dispatcher:
 
     def _alone(self, configuration: Configuration, message: StoredMessage) -> None:
         """One message by itself until it is through or has died as often as it may."""
-        deaths = message.deaths
+        deaths, why = message.deaths, "schon früher"
         while deaths < configuration.settings.workers.deaths:
-            if not self._run(configuration, [message]):
+            left, why = self._run(configuration, [message])
+            if not left:
                 return
             deaths = self._store.count_death(message.id)
             log.warning("a worker ended over this message alone", message=message.id, deaths=deaths, service=message.service)
         self._record(configuration, [Parked(
             message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
-            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen (Zeit, Speicher oder Absturz): "
-                 "die Nachricht und das Stylesheet des Dienstes prüfen, dann erneut verarbeiten.")], -1)
+            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das Stylesheet des Dienstes "
+                 "prüfen, dann erneut verarbeiten.")], -1)
 
-    def _run(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> list[StoredMessage]:
-        """One trip to a worker; the messages that did not come back."""
+    def _run(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+        """One trip to a worker; the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
             jobs = [self._job(configuration, message, inputs) for message in messages if message.id not in inputs.damaged]
             result = self._work(jobs, inputs.fds, out.fileno())
@@ -145,7 +146,8 @@ class Dispatcher:
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
-        return [message for message in messages if message.id in unfinished]
+        why = "; ".join(filter(None, (_WHY[result.why], result.detail))) if result.why else ""
+        return [message for message in messages if message.id in unfinished], why
 
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
         if not jobs:
@@ -188,6 +190,10 @@ class Dispatcher:
             limits=configuration.settings.limits,
             parts=tuple(JobPart(name=part.name, filename=part.filename, media_type=part.media_type, sha256=part.sha256,
                                 body=inputs.bodies[part.blob]) for part in _received(message)))
+
+
+_WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", Why.MEMORY: "Speicher überschritten",
+        Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort", Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
 
 
 class Inputs:

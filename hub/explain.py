@@ -216,6 +216,8 @@ def _roughly(entry: Any, root: etree._Element) -> Fault:
         reason = "ist hier nicht vorgesehen" + (f"; erwartet wird {_rough_names(expected[1])}" if expected else "")
     elif typed:
         reason = _type_reason(typed[1], element)
+    elif message.endswith(("is not a valid value of the local atomic type.", "of the local union type.")):
+        reason = _type_reason(None, element)
     else:
         reason = "passt nicht zum Schema"
     return Fault(element, path_of(element, root) if element is not None else str(entry.path or "/"), reason)

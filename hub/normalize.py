@@ -29,6 +29,7 @@ import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -147,6 +148,11 @@ def _says(media_type: str, kind: str) -> int:
     return 2 if plain in ("", "application/octet-stream", "text/plain") else 3
 
 
+@lru_cache(maxsize=10_000)
+def _is_id(name: str) -> bool:
+    return _ID.fullmatch(name) is not None
+
+
 @dataclass
 class _Upload:
     name: str
@@ -186,24 +192,25 @@ class _Work:
 
     def field_element(self, group: str, instance: int, name: str) -> tuple[str, etree._Element]:
         """The new element of a field and its place, ``group:instance:field``."""
-        for part in (group, name):
-            if not _ID.fullmatch(part):
-                raise Rejected(Reason.INVALID, "ein Gruppen- oder Feldname ist als Name nicht erlaubt")
+        if not _is_id(name):
+            raise Rejected(Reason.INVALID, "ein Feldname ist als Name nicht erlaubt")
+        parent = self.instance(group, instance)
         place = f"{group}:{instance}:{name}"
         if place in self.elements:
             raise Rejected(Reason.INVALID, f"das Feld {place} kommt zweimal vor")
-        instances = self.groups.setdefault(group, {})
-        if instance not in instances:
-            instances[instance] = etree.Element("instance", n=str(instance))
-        element = etree.SubElement(instances[instance], name)
-        self.elements[place] = element
+        element = self.elements[place] = etree.SubElement(parent, name)
         return place, element
 
-    def instance(self, group: str, instance: int) -> None:
-        """An instance exists, with or without fields."""
-        if not _ID.fullmatch(group):
-            raise Rejected(Reason.INVALID, "ein Gruppenname ist als Name nicht erlaubt")
-        self.groups.setdefault(group, {}).setdefault(instance, etree.Element("instance", n=str(instance)))
+    def instance(self, group: str, instance: int) -> etree._Element:
+        """An instance of a group, with or without fields."""
+        instances = self.groups.get(group)
+        if instances is None:
+            if not _is_id(group):
+                raise Rejected(Reason.INVALID, "ein Gruppenname ist als Name nicht erlaubt")
+            instances = self.groups[group] = {}
+        if instance not in instances:
+            instances[instance] = etree.Element("instance", n=str(instance))
+        return instances[instance]
 
     def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
                place: str | None = None) -> int:
@@ -376,9 +383,10 @@ def _form_fields(work: _Work, fields: etree._Element, source: str) -> None:
             if number is None:
                 raise Rejected(Reason.UNKNOWN_FORM, "unter einer Feldgruppe steht etwas anderes als instance_<n>",
                                _known(_shown(instance)))
-            work.instance(group.tag, int(number[1]))
+            name, index = group.tag, int(number[1])
+            work.instance(name, index)
             for element in instance:
-                place, target = work.field_element(group.tag, int(number[1]), element.tag)
+                place, target = work.field_element(name, index, element.tag)
                 _form_field(work, place, target, element)
 
 

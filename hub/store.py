@@ -259,7 +259,7 @@ class Store:
                                 tuple(staged), self.blobs, park)
         try:
             answer = self._write().gather(inbox.accept, arrival).result()
-        except BaseException:
+        except Exception:  # not BaseException: an interrupted wait says nothing about the commit
             self._abandon(staged)
             raise
         if isinstance(answer, Conflict):
@@ -326,7 +326,7 @@ class Store:
                 recordings.append(self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
                 staged += recordings[-1].staged
             answers = self._do(lambda tx: inbox.record(tx, recordings))
-        except BaseException:
+        except Exception:
             self._abandon(staged)
             raise
         for recording, answer in zip(recordings, answers, strict=True):

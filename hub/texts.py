@@ -80,6 +80,8 @@ GERMAN = {
     "unknown": "unbekannt",
     "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
         "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} ✗ gingen schief.",
+    "{count} have no PDF yet for want of libpango; once it is there: drehscheibe replay {id}":
+        "{count} haben mangels libpango noch kein PDF; sobald es da ist: drehscheibe replay {id}",
     "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
     "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
     "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":

@@ -113,7 +113,8 @@ class _Libxslt:
     """XSLT 1.0."""
 
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
-        _modules(layers, name)  # every import checked first, for its clear words
+        for module in _modules(layers, name):  # checked first, for their clear words
+            check_expressions(module, etree.fromstring(layers.read(module).encode(), _parser()), XSL, ("select", "test"))
         parser = _parser()
         parser.resolvers.add(_Resolver(layers))
         try:
@@ -258,12 +259,32 @@ def _imports(layers: Layers, name: str) -> dict[str, str]:
     return found
 
 
-def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> None:
-    """Walk through all imports. Raises `ConfigError` for a missing one and for a circle."""
+def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> list[str]:
+    """The stylesheet and all its imports. Raises `ConfigError` for a missing one and for a circle."""
     if name in above:
         raise _broken(above[-1], f"imports {name} in a circle", "import it once")
-    for target in _imports(layers, name).values():
-        _modules(layers, target, (*above, name))
+    found = [_modules(layers, target, (*above, name)) for target in _imports(layers, name).values()]
+    return [name, *(module for modules in found for module in modules)]
+
+
+def check_expressions(place: str, root: etree._Element, namespace: str, keys: Sequence[str],
+                      namespaces: Mapping[str, str] | None = None) -> None:
+    """Raise `ConfigError` for an XPath 1.0 expression that is none, in attributes `keys` of elements of `namespace`.
+
+    libxslt takes a test that it cannot compile for false, without a word. `namespaces` are the prefixes that hold;
+    without them, those in scope.
+    """
+    for element in root.iter(f"{namespace}*"):
+        known = namespaces if namespaces is not None else element.nsmap
+        for expression in filter(None, (element.get(key) for key in keys)):
+            bare = re.sub(r"'[^']*'|\"[^\"]*\"|[\w-]+::", " ", expression)
+            unknown = set(re.findall(r"([A-Za-z_][\w.-]*):(?=[A-Za-z_*])", bare)) - set(filter(None, known)) - {"xml"}
+            try:
+                etree.XPath(expression, namespaces={prefix: uri for prefix, uri in known.items() if prefix})
+            except etree.XPathSyntaxError as error:
+                raise _broken(place, f"line {element.sourceline}: no XPath ({error})", "mend the expression") from error
+            if unknown:
+                raise _broken(place, f"line {element.sourceline}: unknown prefix {min(unknown)}", "declare it")
 
 
 def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@
     <xsl:call-template name="grundstil"/>
     <xsl:text>
       @page {
-        size: A4; margin: 20mm 18mm 22mm 22mm;
+        size: A4; margin: 20mm 18mm 22mm 22mm; font-family: "DejaVu Sans", Verdana, Arial, sans-serif;
         @bottom-left { content: "</xsl:text><xsl:value-of select="$short"/><xsl:text>"; font-size: 8pt; color: #404040; }
         @bottom-right { content: "Seite " counter(page) " von " counter(pages); font-size: 8pt; color: #404040; }
       }

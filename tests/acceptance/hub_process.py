@@ -23,6 +23,11 @@ ROOT = Path(__file__).parents[2]
 MUSTERSTADT, BEISPIELBERG, PROBEDORF = "14999010", "14999020", "14999030"
 
 
+def document_of(example: str, service: str = "hundesteuer") -> Path:
+    """The document of one example application."""
+    return next((ROOT / "mappings" / service / "examples" / example).glob("message.*"))
+
+
 @dataclass
 class HubProcess:
     """One hub below `folder`, with `etc/`, `mappings/` and `var/` of its own."""
@@ -38,7 +43,8 @@ class HubProcess:
         self.authority.file.rename(self.tls / "ca.pem")
         self.authority.server(file="server")
         self.client: KeyPair = self.authority.client("amt24.example")
-        (self.folder / "var" / "inbox").mkdir()
+        for name in ("inbox", "inbox-done", "inbox-rejected"):
+            (self.folder / "var" / name).mkdir()
         (self.folder / "var" / "drop").mkdir()
         for name in ("musterstadt", "musterstadt-gewerbe", "beispielberg", "probedorf", "test"):
             (self.folder / "var" / "drop" / name).mkdir()

@@ -44,7 +44,8 @@ def make_delivery(parts: Sequence[tuple[str, str, str, bytes]] = APPLICATION, *,
     values: dict[str, Any] = {
         "id": delivery_id(MESSAGE, f"recipient-{number}"), "message_id": MESSAGE, "tenant": "musterstadt",
         "ags": "14999010", "service": "hundesteuer", "recipient": f"recipient-{number}", "destination": "ziel",
-        "attempt": 1, "test": False, "created_at": CREATED, "manifest": Manifest(subject, parts=rows, **(manifest or {})),
+        "attempt": 1, "test": False, "created_at": CREATED,
+        "manifest": Manifest(subject, parts=rows, **(manifest or {})),
         "open_blob": lambda blob: io.BytesIO(blobs[blob])}
     return Delivery(**(values | changes))
 
@@ -75,7 +76,10 @@ class Receiver(Protocol):
     """The other side, as the suite sees it."""
 
     def outlet(self) -> OutletBase[Any]:
-        """A new outlet for it, with short time-outs."""
+        """A new outlet for it."""
+
+    def impatient(self) -> OutletBase[Any]:
+        """A new outlet with short time-outs, for servers that hang."""
 
     def arrivals(self) -> list[Arrival]:
         """Everything a reader would see; hidden temporary names are not seen."""
@@ -89,12 +93,12 @@ def contents(delivery: Delivery) -> list[bytes]:
     return sorted(delivery.read(part) for part in delivery.manifest.parts)
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """The hub could not write down that the effect begins."""
 
 
 def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any]) -> None:
-    """The rule that makes `in doubt` true: at `effect_begins` nothing has arrived yet, and if it raises nothing does."""
+    """What makes `in doubt` true: at `effect_begins` nothing has arrived yet, and if it raises nothing does."""
     seen: list[int] = []
 
     def stop() -> None:
@@ -263,10 +267,20 @@ class NetworkContract(OutletContract):
         assert effect.begun == 0
         assert [finding.severity for finding in outlet.check()][-1] == "error"
 
+    def test_a_dead_server_cannot_be_probed_now(self, receiver: Any) -> None:
+        """Not knowing now is no answer: it must not make a person look."""
+        receiver.stop()
+        outlet = receiver.outlet()
+        if outlet.repeat == "probe":
+            with pytest.raises(Temporary):
+                outlet.probe(make_delivery())
+        else:
+            assert isinstance(outlet.probe(make_delivery()), Unknown)
+
     def test_a_server_that_hangs_is_temporary(self, receiver: Any) -> None:
         proxy: Proxy = receiver.proxy
         proxy.hang()
-        effect, outlet = Effect(), receiver.outlet()
+        effect, outlet = Effect(), receiver.impatient()
         with pytest.raises(Temporary):
             outlet.deliver(make_delivery(), effect)
         assert effect.begun == 0
@@ -294,7 +308,7 @@ class NetworkContract(OutletContract):
         """The receiver has it, the hub does not know: the effect was announced, and the error is no clear answer."""
         proxy: Proxy = receiver.proxy
         effect = Effect(lambda: getattr(proxy, fault)(self.questions))
-        outlet = receiver.outlet()
+        outlet = receiver.impatient()
         with pytest.raises(DeliveryError) as raised:
             outlet.deliver(make_delivery(), effect)
         assert effect.begun == 1

@@ -160,7 +160,8 @@ class TestTarget:
         outlet = receiver.outlet(mount=True)
         with pytest.raises(Temporary, match="nicht eingehängt"):
             outlet.deliver(make_delivery(), effect)
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        with pytest.raises(Temporary, match="nicht eingehängt"):
+            outlet.probe(make_delivery())
         assert [finding.severity for finding in outlet.check()] == ["error"]
         assert receiver.inventory() == []
         assert effect.begun == 0

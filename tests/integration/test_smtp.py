@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,10 +100,13 @@ class Mailbox:
             self.server.close()
 
     def outlet(self, **options: Any) -> Outlet:
-        values: dict[str, Any] = {"host": "localhost", "port": self.proxy.port, "ca_file": self.authority.ca_file, "timeout": 1,
-                                  "final_timeout": 1, "from": "Drehscheibe Sachsen <hub@drehscheibe.example>", "to": [TO]}
+        values: dict[str, Any] = {"host": "localhost", "port": self.proxy.port, "ca_file": self.authority.ca_file,
+                                  "from": "Drehscheibe Sachsen <hub@drehscheibe.example>", "to": [TO]}
         self.outlets.append(Outlet(Options(**(values | options))))
         return self.outlets[-1]
+
+    def impatient(self) -> Outlet:
+        return self.outlet(timeout=3, final_timeout=3)
 
     def mails(self) -> list[bytes]:
         return list(self.server.mails) if isinstance(self.server, MailSink) else self.server.mails()
@@ -210,8 +214,9 @@ class TestTheMail:
     def test_headers(self, sink: Mailbox) -> None:
         outlet = sink.outlet(cc=["Kämmerei <kasse@musterstadt.example>"], reply_to="amt@musterstadt.example",
                              bounces="fehler@drehscheibe.example")
-        outlet.deliver(make_delivery(subject="Anmeldung zur Hundesteuer – Größe", manifest={"headers": {"X-Vorgang": "Ä 1"}}),
-                       Effect())
+        delivery = make_delivery(subject="Anmeldung zur Hundesteuer – Größe",
+                                 manifest={"headers": {"X-Vorgang": "Ä 1"}})
+        outlet.deliver(delivery, Effect())
         outlet.close()
         (content,) = sink.mails()
         message = parsed(content)
@@ -267,7 +272,8 @@ class TestTheMail:
         assert b"\r" not in content.replace(b"\r\n", b"")
         assert b"\n" not in content.replace(b"\r\n", b"")
         assert max(map(len, content.split(b"\r\n"))) <= 78
-        assert sink.arrivals()[0].bodies["plain"].decode() == text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        expected = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        assert sink.arrivals()[0].bodies["plain"].decode() == expected
 
     def test_a_citizens_media_type_is_not_trusted(self, sink: Mailbox) -> None:
         delivery = make_delivery([("attachment", f"{no}.bin", media, b"x") for no, media in enumerate(
@@ -301,7 +307,8 @@ class TestConversation:
         (TO, "421 4.3.2 closing", Temporary, 0),
         ("DATA", "451 4.3.0 later", Temporary, 1), ("DATA", "554 5.7.1 virus", Permanent, 1),
         ("DATA", "552 too big", TooLarge, 1), ("DATA", "552 5.2.2 mailbox full", Permanent, 1)])
-    def test_the_first_digit_decides(self, sink: Mailbox, step: str, reply: str, kind: type[Exception], begun: int) -> None:
+    def test_the_first_digit_decides(self, sink: Mailbox, step: str, reply: str, kind: type[Exception],
+                                     begun: int) -> None:
         assert isinstance(sink.server, MailSink)
         sink.server.replies[step] = reply
         effect, outlet = Effect(), sink.outlet()
@@ -349,6 +356,14 @@ class TestConversation:
         assert effect.begun == 0
         assert server.commands == []
         mailbox.close()
+
+    def test_nothing_waits_for_an_acknowledgement_of_tcp(self, sink: Mailbox) -> None:
+        """Nagle's algorithm holds the final dot back for 40 ms: 22 mails a second instead of 500."""
+        outlet = sink.outlet()
+        outlet.deliver(make_delivery(), Effect())
+        assert outlet._server is not None
+        assert outlet._server.sock is not None
+        assert outlet._server.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def test_the_size_is_announced(self, sink: Mailbox) -> None:
         sink.outlet().deliver(make_delivery(), Effect())
@@ -416,7 +431,8 @@ class TestOptions:
     GOOD = {"host": "mail.musterstadt.example", "from": "Hub <hub@musterstadt.example>", "to": [TO]}  # noqa: RUF012
 
     @pytest.mark.parametrize(("changes", "complaint"), [
-        ({"security": "none"}, "in the clear"), ({"to": []}, "at least 1"), ({"to": ["kein Postfach"]}, "no mail address"),
+        ({"security": "none"}, "in the clear"), ({"to": []}, "at least 1"),
+        ({"to": ["kein Postfach"]}, "no mail address"),
         ({"to": ["a@müster.example"]}, "xn--"), ({"from": "a@b.example\nBcc: c@d.example"}, "no mail address"),
         ({"to": ["a@b.example, c@d.example"]}, "no mail address"), ({"user": "hub"}, "belong together"),
         ({"user": "hub", "password": "geheim"}, "named, never written"), ({"hosts": "x"}, "Extra"),

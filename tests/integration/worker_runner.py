@@ -80,7 +80,7 @@ def do_hog(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 def do_resident(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     """Memory that RLIMIT_DATA does not count (shared), until the parent sees it."""
     area = mmap.mmap(-1, 1 << 30)
-    for start in range(0, 1 << 28, 1 << 20):
+    for start in range(0, 1 << 29, 1 << 20):
         area[start:start + (1 << 20)] = b"x" * (1 << 20)
     time.sleep(3600)
     return parked(job)

@@ -1,4 +1,4 @@
-"""A mail server in a thread (aiosmtpd) with STARTTLS and a login, that says on command what no real one says at will."""
+"""A mail server in a thread (aiosmtpd) with STARTTLS and a login, which says on command what no real one would."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.services import free_port
 
 
 class MailSink:
-    """Keeps what arrives in `mails`. `replies` maps a step (``MAIL``, ``DATA``, ``EHLO``) or a recipient to an answer."""
+    """Keeps what arrives in `mails`. `replies` maps a step (``MAIL``, ``DATA``) or a recipient to an answer."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None,
                  max_bytes: int = 60_000_000) -> None:
@@ -30,9 +30,9 @@ class MailSink:
 
         class _Controller(Controller):
             def factory(self) -> SMTP:
-                return SMTP(sink, hostname="mail.musterstadt.example", tls_context=tls, require_starttls=tls is not None,
-                            data_size_limit=max_bytes, timeout=60, auth_required=login is not None,
-                            authenticator=authenticate)
+                return SMTP(sink, hostname="mail.musterstadt.example", tls_context=tls,
+                            require_starttls=tls is not None, data_size_limit=max_bytes, timeout=60,
+                            auth_required=login is not None, authenticator=authenticate)
 
         self._controller = _Controller(self, hostname="127.0.0.1", port=free_port())
         self._controller.start()

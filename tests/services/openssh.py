@@ -32,11 +32,11 @@ Subsystem sftp {sftp}
 class OpenSsh:
     """`files` is where to write; `host_key` the line to pin; `key` the private key of `user`."""
 
-    def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp", more: str = "", port: int | None = None) -> None:
+    def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp", more: str = "") -> None:
         self.binary = need("sshd", "openssh-server")
         self._keygen = need("ssh-keygen", "openssh-client")
         self.root = root
-        self.port = port or free_port()
+        self.port = free_port()
         self.user = pwd.getpwuid(os.geteuid()).pw_name
         self.files = root / "files"
         self.files.mkdir(exist_ok=True)
@@ -44,8 +44,8 @@ class OpenSsh:
         self._host_key = self._make_key(f"host_{kind}", kind)
         self.host_key = self._host_key.with_suffix(".pub").read_text().strip()
         shutil.copy(self.key.with_suffix(".pub"), root / "authorized_keys")
-        (root / "sshd_config").write_text(CONFIG.format(port=self.port, host_key=self._host_key, root=root, sftp=sftp.format(root=root),
-                                                        more=more))
+        (root / "sshd_config").write_text(CONFIG.format(
+            port=self.port, host_key=self._host_key, root=root, sftp=sftp.format(root=root), more=more))
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.start()

@@ -103,11 +103,13 @@ class Postfix:
                               timeout=60, check=False)
         if done.returncode != 0:
             log = self.root / "mail.log"
-            raise RuntimeError(f"postfix {command}: {done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}")
+            said = log.read_text() if log.exists() else ""
+            raise RuntimeError(f"postfix {command}: {done.stdout}{done.stderr}{said}")
 
     def _under_way(self) -> list[Path]:
         """Queue files of whole mails; a mail still being received has not got its x bit yet."""
-        files = [file for queue in ("incoming", "active", "deferred") for file in (self.root / "queue" / queue).rglob("*")]
+        queues = [self.root / "queue" / name for name in ("incoming", "active", "deferred")]
+        files = [file for queue in queues for file in queue.rglob("*")]
         return [file for file in files if file.is_file() and os.access(file, os.R_OK) and file.stat().st_mode & 0o100]
 
     def mails(self) -> list[bytes]:

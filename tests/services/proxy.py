@@ -59,8 +59,8 @@ class Proxy:
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+        thread.start()  # before it is listed: nobody may join a thread that has not begun
         self._threads.append(thread)
-        thread.start()
 
     def _accept(self) -> None:
         while True:

@@ -36,7 +36,7 @@ class RabbitMQ:
         self.authority = Authority(self.folder, "broker-ca")
         self._epmd_port = free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
-        server = self.authority.server()
+        server = self.authority.server("127.0.0.1")
         (self.folder / "plugins").write_text("[rabbitmq_management].\n")
         (self.folder / "rabbitmq.conf").write_text("\n".join([
             f"listeners.tcp.1 = 127.0.0.1:{self.port}", f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",

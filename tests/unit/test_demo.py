@@ -29,7 +29,7 @@ def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], in
         for ags, (name, size, services) in towns.items()}
     destinations = {
         "big/mailbox": SimpleNamespace(connector="smtp", options={"to": ["steuer@musterstadt.example"]}),
-        "big/folder": SimpleNamespace(connector="directory", options={})}
+        "big/folder": SimpleNamespace(connector="directory", options={"path": tmp_path / "etc/../var/drop"})}
     configuration = SimpleNamespace(
         municipalities=municipalities, inlets=[SimpleNamespace(name=f"by-{name}", connector=name) for name in inlets],
         settings=SimpleNamespace(hub=SimpleNamespace(mappings=tmp_path / "mappings")), destination=destinations.get)
@@ -48,7 +48,7 @@ def test_every_example_goes_to_every_town_that_has_the_service(tmp_path: Path) -
         ("14999010", "dog", "small", "by-inbox"), ("14999010", "dog", "wrong", "by-https"),
         ("14999010", "trade", "full", "by-https"),
         ("14999030", "dog", "small", "by-inbox"), ("14999030", "dog", "wrong", "by-https")]
-    assert [item.example.parked for item in plan] == [False, True, False, False, True]
+    assert [item.example.parked for item in plan] == [None, "invalid", None, None, "invalid"]
     assert plan[2].example.attachments == (tmp_path / "mappings/trade/examples/full/a.pdf",)
 
 
@@ -81,7 +81,7 @@ def rendered(here: demo.Place, item: demo.Sent) -> str:
     return capture.get()
 
 
-def sent(tmp_path: Path, *, parked: bool = False, **found: Any) -> demo.Sent:
+def sent(tmp_path: Path, *, parked: str | None = None, **found: Any) -> demo.Sent:
     example = demo.Example("dog", "small", tmp_path / "message.xml", (), parked, False)
     return demo.Sent(example, "14999010", "by-https", "019abcde-0000-7000-8000-000000000000", found=found)
 
@@ -89,9 +89,9 @@ def sent(tmp_path: Path, *, parked: bool = False, **found: Any) -> demo.Sent:
 def test_the_table_says_where_it_went_and_how_long_it_took(tmp_path: Path) -> None:
     here = place(tmp_path, TOWNS, ("https",))
     item = sent(tmp_path, state="completed", received_at="2026-11-22T10:00:00.000+01:00", deliveries=[
-        {"destination": "big/mailbox", "state": "done", "done_at": "2026-11-22T10:00:00.250+01:00", "receipt": {}},
-        {"destination": "big/folder", "state": "done", "done_at": "2026-11-22T10:00:01.500+01:00",
-         "receipt": {"reference": f"{tmp_path}/etc/../var/drop/case-1"}}])
+        {"destination": "big/mailbox", "state": "done", "finished_at": "2026-11-22T10:00:00.250+01:00", "receipt": {}},
+        {"destination": "big/folder", "state": "done", "finished_at": "2026-11-22T10:00:01.500+01:00",
+         "receipt": {"reference": "case-1"}}])
     text = rendered(here, item)
     assert item.as_expected
     for part in ("019abcde-0000-7000", "dog (small)", "Musterstadt", f"{tmp_path}/var/mail/steuer@musterstadt.example",
@@ -99,16 +99,25 @@ def test_the_table_says_where_it_went_and_how_long_it_took(tmp_path: Path) -> No
         assert part in text
 
 
-@pytest.mark.parametrize(("state", "parked", "good"), [
-    ("completed", False, True), ("parked", True, True), ("parked", False, False), ("completed", True, False),
-    ("routed", False, False), ("", True, False)])
-def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str, parked: bool, good: bool) -> None:
-    assert sent(tmp_path, parked=parked, state=state).as_expected is good
+@pytest.mark.parametrize(("state", "reason", "parked", "good"), [
+    ("completed", None, None, True), ("parked", "invalid", "invalid", True), ("parked", "runaway", "invalid", False),
+    ("parked", "invalid", None, False), ("completed", None, "invalid", False), ("routed", None, None, False),
+    ("", None, "invalid", False)])
+def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str, reason: str | None, parked: str | None,
+                                                      good: bool) -> None:
+    assert sent(tmp_path, parked=parked, state=state, reason=reason).as_expected is good
+
+
+def test_a_machine_without_pango_is_no_fault(tmp_path: Path) -> None:
+    item = sent(tmp_path, state="parked", reason="configuration", reason_text="es fehlt: apt install libpango-1.0-0")
+    assert not item.as_expected
+    assert not item.wrong
+    assert sent(tmp_path, state="parked", reason="configuration", reason_text="Das Stylesheet fehlt.").wrong
 
 
 def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
     here = place(tmp_path, TOWNS, ("https",))
     text = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
-        {"destination": "big/folder", "state": "parked", "done_at": None, "text": "Der Zielordner fehlt.", "receipt": None}]))
+        {"destination": "big/folder", "state": "parked", "finished_at": None, "text": "Der Zielordner fehlt.", "receipt": None}]))
     assert "✗ parked: Es fehlt (2)" in text
     assert "big/folder: parked: Der Zielordner fehlt." in text

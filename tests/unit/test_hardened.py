@@ -100,9 +100,44 @@ def test_limits_hold_before_a_tree_is_built(name: str, monkeypatch: pytest.Monke
 
 def test_a_planted_parser_without_the_scan_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the scan libxml2 alone would read the bombs; so the tests above depend on it."""
-    monkeypatch.setattr(hardened, "scan", lambda *_: None)
+    monkeypatch.setattr(hardened, "scan", lambda _data, _limits: None)
     assert parse(DOCTYPES["laughs"], LIMITS).getroot().text == "ha" * 16
     assert parse(TOO_MUCH["deep and closed"][0], LIMITS).getroot().tag == "a"
+
+
+@pytest.mark.parametrize("name", [*DOCTYPES, *TOO_MUCH])
+def test_no_hostile_document_is_harmless(name: str) -> None:
+    document, limits = TOO_MUCH[name] if name in TOO_MUCH else (DOCTYPES[name], LIMITS)
+    if len(document) <= limits.max_bytes:
+        assert not hardened.harmless(hardened.as_utf8(document), limits)
+
+
+@pytest.mark.parametrize("document", [
+    b"<?xml version='1.0'?><a><?x </a></a></a></a> ?>" + b"<b>" * 64 + b"</b>" * 64 + b"</a>",
+    b"<a><!-- </a></a></a></a> -->" + b"<b>" * 64 + b"</b>" * 64 + b"</a>",
+    b"<a><![CDATA[ </a></a></a></a> ]]>" + b"<b>" * 64 + b"</b>" * 64 + b"</a>",
+    b"<a>" + b"<b></b>" * 100 + b"<b>" * 64 + b"</b>" * 64 + b"</a>",
+])
+def test_depth_cannot_be_hidden_from_the_count(document: bytes) -> None:
+    assert refusal(parse, document, LIMITS).reason == "limit"
+
+
+TREES = st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=4), max_leaves=30)
+
+
+@given(TREES, st.integers(1, 6), st.integers(1, 30))
+def test_what_counts_as_harmless_passes_the_scan(tree: list[Any], depth: int, elements: int) -> None:
+    def write(node: list[Any]) -> bytes:
+        return b"<a x='/>'>" + b"t>/>".join(map(write, node)) + b"</a>" if node else b"<a/>"
+
+    limits = Limits(max_depth=depth, max_elements=elements)
+    if hardened.harmless(write(tree), limits):
+        hardened.scan(write(tree), limits)
+
+
+def test_an_ordinary_form_is_harmless() -> None:
+    fields = b"".join(b"<f%d>x</f%d>" % (n, n) for n in range(100))
+    assert hardened.harmless(b"<?xml version='1.0' encoding='UTF-8'?><g><i>" + fields + b"</i></g>", LIMITS)
 
 
 def test_a_planted_unsafe_parser_reads_the_file_that_ours_refuses(tmp_path: Path) -> None:

@@ -385,7 +385,7 @@ def test_bad_base64_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> No
     (b"<serviceportal-fields><g><instance_x/></g></serviceportal-fields>", "unknown-form"),
     (b"<serviceportal-fields><g><instance_0><a><b/></a></instance_0></g></serviceportal-fields>", "unknown-form"),
     (b"<serviceportal-fields><g><instance_0><a/><a/></instance_0></g></serviceportal-fields>", "invalid"),
-    ("<serviceportal-fields><gr\u00fc\u00dfe><instance_0/></gr\u00fc\u00dfe></serviceportal-fields>".encode(), "invalid"),
+    ("<serviceportal-fields><gr\u00fc\u00df><instance_0/></gr\u00fc\u00df></serviceportal-fields>".encode(), "invalid"),
     (b"<serviceportal-fields><g><instance_0><x:a xmlns:x='u'/></instance_0></g></serviceportal-fields>", "invalid"),
     (b"<serviceportal-fields>", "unreadable"),
     (b"<!DOCTYPE serviceportal><serviceportal/>", "doctype"),

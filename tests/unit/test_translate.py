@@ -449,6 +449,8 @@ def test_a_mere_message_ends_nothing(desk: Desk, version: str) -> None:
     ("3.0", '<xsl:template match="/">\n<xsl:call-template name="nix"/></xsl:template>'),
     ("3.0", '<xsl:template match="/">\n<xsl:value-of select="1 div (0 cast as xs:integer)"/></xsl:template>'),
     ("1.0", '<xsl:template match="/">\n<x></xsl:template>'),
+    ("1.0", '<xsl:template match="/">\n<xsl:if test="name[">nie</xsl:if></xsl:template>'),
+    ("1.0", '<xsl:template match="/">\n<xsl:if test="q:name">nie</xsl:if></xsl:template>'),
 ])
 def test_a_broken_stylesheet_is_named_with_its_line(desk: Desk, version: str, body: str) -> None:
     with pytest.raises(Rejected) as caught:

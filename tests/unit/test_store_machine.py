@@ -1,0 +1,207 @@
+"""Anything in any order: the books balance, and no message is lost or settled twice."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from hub import inbox
+from hub.ledger import Ledger
+from hub.message import DeliveryState, MessageState
+from hub.store import NotNow, Settlement, Store
+from tests.unit.store_kit import MINUTE, RECEIPT, Clock, Output, abandon, accept, incoming, parked, translated, unbalanced
+
+DESTINATIONS = ("dms", "mail", "ordner")
+FINAL = {MessageState.COMPLETED, MessageState.DISCARDED}
+CONFIG = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+PLANTED = settings(CONFIG, database=None, print_blob=False, phases=[Phase.generate], max_examples=100)
+MEMORY = Path("/dev/shm")
+pick = st.integers(0, 1000)
+
+
+@cache
+def template() -> dict[str, bytes]:
+    """A new store's file, so that the schema is made once and not for every example."""
+    with tempfile.TemporaryDirectory() as folder:
+        Store.open(Path(folder)).close()
+        return {"store.sqlite3": (Path(folder) / "store.sqlite3").read_bytes()}
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A small hub with one town and three destinations, killed now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # in memory where there is such a place: thousands of commits, and no power cut to survive
+        self.folder = Path(tempfile.mkdtemp(prefix="store-machine-", dir=MEMORY if MEMORY.is_dir() else None))
+        for name, content in template().items():
+            (self.folder / name).write_bytes(content)
+        self.clock = Clock()
+        self.store = Store.open(self.folder, now=self.clock)
+        self.accepted: set[str] = set()
+        self.messages: list[str] = []
+        self.claimed: list[str] = []
+        self.done: set[str] = set()
+        self.count = 0
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    @rule(same=st.booleans(), park=st.booleans())
+    def accept(self, same: bool, park: bool) -> None:
+        self.count += not same
+        answer = accept(self.store, incoming(b"%d" % self.count), park=("invalid", "x") if park else None)
+        assert answer.duplicate == (answer.id in self.accepted)
+        self.accepted.add(answer.id)
+
+    @rule(limit=st.integers(1, 4))
+    def claim_messages(self, limit: int) -> None:
+        self.messages += [message.id for message in self.store.claim_messages(limit, MINUTE)]
+
+    @precondition(lambda self: self.messages)
+    @rule(data=st.lists(st.sets(st.sampled_from(DESTINATIONS)), min_size=1, max_size=3), good=st.booleans())
+    def record(self, data: list[set[str]], good: bool) -> None:
+        output = Output()
+        outcomes = [translated(name, *(output.delivery(b"<r/>", place, place) for place in sorted(places))) if good
+                    else parked(name) for name, places in zip(self.messages, data, strict=False)]
+        self.store.record(outcomes, output.fd, config_digest="c")
+        del self.messages[: len(outcomes)]
+
+    @precondition(lambda self: self.messages)
+    @rule()
+    def release(self) -> None:
+        self.store.release_messages([self.messages.pop()])
+
+    @rule(destination=st.sampled_from(DESTINATIONS), limit=st.integers(1, 4))
+    def claim_deliveries(self, destination: str, limit: int) -> None:
+        for claimed in self.store.claim_deliveries(destination, limit, MINUTE):
+            assert claimed.delivery.id not in self.done, "done, and handed out again"
+            self.claimed.append(claimed.delivery.id)
+
+    @precondition(lambda self: self.claimed)
+    @rule(how=st.sampled_from(["done", "later", "in_doubt", "ask", "parked", "again", "release"]), begin=st.booleans())
+    def settle(self, how: str, begin: bool) -> None:
+        name = self.claimed.pop(0)
+        probing = self.store.get_delivery(name).state == DeliveryState.IN_DOUBT
+        if begin and not probing:
+            self.store.begin_effect(name)
+        if how == "release" and not begin:
+            self.store.release_deliveries([name])
+            return
+        soon = self.clock.now + timedelta(seconds=30)
+        settlement = {
+            "done": Settlement.done(name, RECEIPT), "later": Settlement.later(name, soon, "Temporary", "451"),
+            "in_doubt": Settlement.in_doubt(name, "?", soon), "ask": Settlement.in_doubt(name, "?", None),
+            "parked": Settlement.parked(name, "permanent", "550"), "again": Settlement.again(name, soon, repeat_marked=True),
+        }.get(how, Settlement.done(name, RECEIPT))
+        assert self.store.settle([settlement, settlement]) == 1
+        if settlement.state == "done":
+            self.done.add(name)
+
+    @rule(seconds=st.integers(0, 90))
+    def wait(self, seconds: int) -> None:
+        self.clock.now += timedelta(seconds=seconds)
+
+    @precondition(lambda self: self.accepted)
+    @rule(number=pick, verb=st.sampled_from(["replay", "discard"]))
+    def operate_message(self, number: int, verb: str) -> None:
+        name = sorted(self.accepted)[number % len(self.accepted)]
+        try:
+            if verb == "replay":
+                self.store.replay(name, "erika")
+            else:
+                self.store.discard(name, "erika", "Test")
+        except NotNow:
+            pass
+
+    @precondition(lambda self: self.accepted)
+    @rule(number=pick, verb=st.sampled_from(["replay", "discard", "confirm", "resend"]))
+    def operate_delivery(self, number: int, verb: str) -> None:
+        deliveries = [row.id for name in sorted(self.accepted) for row in self.store.deliveries_of(name)]
+        if not deliveries:
+            return
+        name = deliveries[number % len(deliveries)]
+        try:
+            if verb == "replay":
+                self.store.replay_delivery(name, "erika")
+            elif verb == "discard":
+                self.store.discard(name, "erika", "Test")
+            elif verb == "confirm":
+                self.store.confirm(name, "erika", "Anruf")
+                self.done.add(name)
+            else:
+                self.store.resend_as_new(name, "erika")
+        except NotNow:
+            pass
+
+    @rule(killed=st.booleans())
+    def restart(self, killed: bool) -> None:
+        if killed:
+            abandon(self.store)
+        else:
+            self.store.close()
+        self.store = Store.open(self.folder, now=self.clock)
+        assert self.store.unclean == killed
+        self.store.recover()
+        self.messages = [message.id for name in self.store.suspects()
+                         for message in self.store.claim_messages(1, MINUTE, only=[name])]
+        self.claimed.clear()
+
+    @invariant()
+    def books_balance(self) -> None:
+        assert unbalanced(self.store) == []
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        messages = {message.id: message for message in self.store.find_messages(limit=10_000)}
+        assert set(messages) == self.accepted
+        for name, message in messages.items():
+            states = [row.state for row in self.store.deliveries_of(name)]
+            final = bool(states) and all(state in {DeliveryState.DONE, DeliveryState.DISCARDED} for state in states)
+            if states:
+                assert (message.state in FINAL) == final, "a message is finished exactly when its deliveries are"
+                if final:
+                    assert (message.state == MessageState.COMPLETED) == (DeliveryState.DONE in states)
+
+    @invariant()
+    def whoever_waits_for_the_hub_is_found_by_it(self) -> None:
+        waiting = {row.destination for name in self.accepted for row in self.store.deliveries_of(name)
+                   if row.state == DeliveryState.DUE}
+        assert waiting <= {name for name, _ in self.store.due_destinations()}
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = CONFIG
+
+
+def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Ledger.moved
+
+    def forgetful(self: Ledger, kind: str, service: str, destination: str, before: str | None, after: str | None) -> None:
+        if before != "parked":
+            real(self, kind, service, destination, before, after)
+
+    monkeypatch.setattr(Ledger, "moved", forgetful)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(StoreMachine, settings=PLANTED)
+
+
+def test_planted_a_lost_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = inbox._insert_messages
+
+    def losing(tx: object, new: list[Any]) -> None:
+        real(tx, [row for row in new if row[1].incoming.parts[0].content != b"3"])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inbox, "_insert_messages", losing)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(StoreMachine, settings=PLANTED)
