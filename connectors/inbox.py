@@ -309,9 +309,10 @@ class _Watch:
             raise
 
     def holds(self) -> bool:
-        """Whether it still watches the folder that is there now."""
+        """Whether it still watches the folder that is there now; watchdog's threads may die with a removed folder."""
         with contextlib.suppress(OSError):
-            return bool(self._observer.is_alive()) and os.path.samestat(self._root.stat(), os.fstat(self._folder))
+            alive = all(thread.is_alive() for thread in (self._observer, *self._observer.emitters))
+            return alive and os.path.samestat(self._root.stat(), os.fstat(self._folder))
         return False
 
     def end(self) -> None:

@@ -229,8 +229,8 @@ def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: Hub) -> None
 @pytest.mark.parametrize(("body", "properties"), [
     (b"--b\r\ncut", {"content_type": "multipart/mixed; boundary=b"}),
     (b"x", {"content_type": "multipart/mixed"}),
-    (gzip.compress(b"0" * 1000), {"content_encoding": "gzip"}),
-    (gzip.compress(b"0" * 1000), {"headers": HEADERS | {"compression": "application/x-gzip"}}),
+    (gzip.compress(b"0" * 1000, mtime=0), {"content_encoding": "gzip"}),
+    (gzip.compress(b"0" * 1000, mtime=0), {"headers": HEADERS | {"compression": "application/x-gzip"}}),
 ])
 def test_what_cannot_be_read_is_handed_on_as_it_came(hub: Hub, body: bytes, properties: dict[str, Any]) -> None:
     hub.publish(body, **properties)
