@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hub import endpoint, hardened
@@ -66,14 +66,17 @@ def _destinations(configuration: Configuration) -> Iterator[tuple[str, Finding]]
                 outlet.close()
 
 
-def broker_setup(configuration: Configuration, management: str, user: str, password: str) -> Sequence[Finding]:
-    """Declare everything the AMQP inlets need. Raises `ConfigError` when there is none."""
+def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequence[Finding]:
+    """Declare everything the AMQP inlets need; `admin` is who may (url, user, password, ca).
+
+    Raises `ConfigError` when no inlet needs a broker.
+    """
     findings: list[Finding] = []
     for inlet in configuration.inlets:
-        setup = getattr(importlib.import_module(f"connectors.{inlet.connector}"), "setup", None)
-        if setup is not None:
+        found = endpoint.module(inlet.connector)
+        if hasattr(found, "setup"):
             model = endpoint.options_model(inlet.connector, "Inlet")
-            findings += setup(model(**inlet.options), management, user, password)
+            findings += found.setup(model(**inlet.options), found.Admin(**admin))
     if not findings:
         raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker", "add one with connector = \"amqp\"")
     return findings

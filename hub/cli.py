@@ -370,13 +370,14 @@ def broker() -> None:
 @_command(broker, "setup", "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.")
 @click.option("--management", required=True, help="http://host:15672 of RabbitMQ's management API")
 @click.option("--user", required=True)
-@click.option("--password-file", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--password-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True), required=True)
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="CA of the API's certificate (PEM)")
 @json_option
 @click.pass_obj
-def broker_setup(context: Context, management: str, user: str, password_file: Path, as_json: bool) -> None:
+def broker_setup(context: Context, management: str, user: str, password_file: str, ca: str | None, as_json: bool) -> None:
     from hub.check import broker_setup as setup
 
-    findings = setup(context.load(), management, user, password_file.read_text(encoding="utf-8").strip())
+    findings = setup(context.load(), {"url": management, "user": user, "password": f"file:{password_file}", "ca": ca})
     if as_json:
         _print_json([{"severity": finding.severity, "text": finding.text, "remedy": finding.remedy} for finding in findings])
     for finding in findings if not as_json else ():

@@ -187,10 +187,11 @@ def names() -> list[str]:
     """All connectors there are."""
     import connectors
 
-    return sorted(module.name for module in pkgutil.iter_modules(connectors.__path__) if not module.name.startswith("_"))
+    return sorted(found.name for found in pkgutil.iter_modules(connectors.__path__) if not found.name.startswith("_"))
 
 
-def _module(name: str) -> Any:
+def module(name: str) -> Any:
+    """A connector's module. Raises `ConfigError` with what there is."""
     if name not in names():
         close = get_close_matches(name, names(), 1)
         raise ConfigError(f"connector: unknown connector {name!r}: "
@@ -200,17 +201,17 @@ def _module(name: str) -> Any:
 
 def options_model(name: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
     """The options of one side of a connector: ``InletOptions``/``OutletOptions`` where they differ, else ``Options``."""
-    module = _module(name)
-    if not hasattr(module, side):
+    found = module(name)
+    if not hasattr(found, side):
         raise ConfigError(f"connector: {name!r} has no {side.lower()}: choose another connector")
-    model: type[OptionsModel] = getattr(module, f"{side}Options", None) or module.Options
+    model: type[OptionsModel] = getattr(found, f"{side}Options", None) or found.Options
     return model
 
 
 def outlet_class(name: str) -> type[OutletBase[Any]]:
     """The outlet of a connector, without building it."""
     options_model(name, "Outlet")
-    outlet: type[OutletBase[Any]] = _module(name).Outlet
+    outlet: type[OutletBase[Any]] = module(name).Outlet
     return outlet
 
 
@@ -222,5 +223,5 @@ def build_outlet(name: str, options: Mapping[str, Any]) -> OutletBase[Any]:
 def build_inlet(connector: str, options: Mapping[str, Any], *, name: str, spool: Path, max_bytes: int) -> InletBase[Any]:
     """The inlet of a connector with validated options, called `name` in logs and metrics."""
     model = options_model(connector, "Inlet")
-    inlet: InletBase[Any] = _module(connector).Inlet(model(**options), name, spool, max_bytes)
+    inlet: InletBase[Any] = module(connector).Inlet(model(**options), name, spool, max_bytes)
     return inlet
