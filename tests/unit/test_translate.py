@@ -460,7 +460,7 @@ def test_a_broken_stylesheet_is_named_with_its_line(desk: Desk, version: str, bo
 
 
 def test_where_libxslt_names_no_line_the_file_is_named(desk: Desk) -> None:
-    with pytest.raises(Rejected, match="mapping:v1/x.xsl: Undefined namespace prefix") as caught:
+    with pytest.raises(Rejected, match=r"mapping:v1/x\.xsl: Undefined namespace prefix") as caught:
         desk.one('<xsl:template match="/"><xsl:if test="q:name">nie</xsl:if></xsl:template>')
     assert caught.value.reason == "configuration"
 
