@@ -353,12 +353,9 @@ def schemas_install(context: Context, source: Path, name: str, version: str, as_
 
     report = install(source, name, version, context.load().settings.hub.schemas)
     if as_json:
-        _print_json({"folder": report.folder, "files": report.files, "resolved": dict(report.resolved),
-                     "unresolved": report.unresolved})
-    else:
-        click.echo(f"{report.folder}: {report.files}")
-        for line in report.unresolved:
-            click.echo(line)
+        _print_json(report.to_json())
+    for line in report.lines() if not as_json else ():
+        click.echo(line)
     sys.exit(EX_FINDINGS if report.unresolved else 0)
 
 
