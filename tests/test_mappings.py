@@ -264,7 +264,7 @@ def test_schema_and_table_have_the_same_groups_fields_types_and_values(folder: P
 def _schema_types(type_: str, values: str | None) -> str:
     special = {"text": r"xs:string|e:(plz|email|iban|bic|chipnummer|registernummer|einsatznummer)", "textarea": "xs:string",
                "integer": "e:ganzzahl", "decimal": "e:dezimalzahl", "money": "e:geld", "boolean": "e:jaNein", "date": "e:datum",
-               "time": "e:uhrzeit", "file": "e:datei", "files": "e:dateien", "choice": rf"e:wert\.{values}",
+               "time": "e:uhrzeit", "json": "xs:string", "file": "e:datei", "files": "e:dateien", "choice": rf"e:wert\.{values}",
                "choices": rf"e:werte\.{values}"}
     return special[type_]
 
@@ -506,6 +506,35 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"personen/instance[3]/geburtsdatum": "2150-01-01"}, "Person 3: Das Geburtsdatum liegt in der Zukunft."),
         ({"personen/instance[2]/vornamen": "Tomáš Jiří", "personen/instance[2]/geburtsdatum": "1988-02-29"},
          "Person 2: Dieselbe Person steht schon weiter oben."),
+    ],
+    "geburtsurkunde/full": [
+        ({"antragsteller": None}, "Antragsteller: Die Angaben fehlen ganz."),
+        ({"antragsteller/instance/plz": ""}, "Antragsteller: Die Anschrift ist unvollständig"),
+        ({"berechtigung": None}, "Berechtigung: Es fehlt, als wer"),
+        ({"kind": None}, "Beurkundete Person: Die Angaben fehlen ganz."),
+        ({"kind/instance/vornamen": None}, "Beurkundete Person: Geburtsname oder Vornamen fehlen."),
+        ({"kind/instance/geburtsdatum": "2150-01-01"}, "Beurkundete Person: Das Geburtsdatum liegt in der Zukunft."),
+        ({"kind/instance/geburtsdatum": "1900-11-22"}, "Beurkundete Person: Die Geburt liegt mehr als 110 Jahre zurück"),
+        ({"urkunden": None}, "Urkunde: Es ist keine Urkunde bestellt."),
+        ({"urkunden/instance[2]/art": None}, "Urkunde 2: Die Urkundenart fehlt."),
+        ({"urkunden/instance[3]/anzahl": "0"}, "Urkunde 3: Die Anzahl fehlt"),
+        ({"urkunden/instance[1]/gebuehr": ""}, "Urkunde 1: Die Gebühr fehlt."),
+        ({"urkunden/instance[1]/gebuehr": "14,00"}, "(urkunden:0:gebuehr)"),
+        ({"zustellung": None}, "Zustellung: Die Zustellungsart fehlt."),
+        ({"zustellung/instance/empfaenger": None}, "Zustellung: Die abweichende Anschrift"),
+        ({"zustellung/instance/staat": ""}, "Zustellung: Der Staat fehlt."),
+        ({"zahlung": None}, "Zahlung: Die Zahlungsart fehlt."),
+        ({"zahlung/instance/gesamt": ""}, "Zahlung: Der Gesamtbetrag fehlt."),
+        ({"zahlung/instance/gesamt": "53.36"}, "Zahlung: Der Gesamtbetrag ist nicht die Summe"),
+        ({"zahlung/instance/status": None}, "Zahlung: Der Stand der Online-Zahlung fehlt."),
+        ({"zahlung/instance/status": "FAILED"}, "Zahlung: Die Online-Zahlung ist gescheitert"),
+        ({"zahlung/instance/status": "PAID"}, "(zahlung:0:status): ist keiner der erlaubten Werte"),
+        ({"zahlung/instance/status": "BOOKED"}, "Zahlung: Zur gebuchten Zahlung fehlt das Kassenzeichen."),
+        ({"erklaerung": None}, "Erklärung: Die Richtigkeit der Angaben"),
+    ],
+    "geburtsurkunde/smallest": [
+        ({"zahlung/instance/betragCent": "1519"}, "Zahlung: Gezahlt wurde ein anderer Betrag"),
+        ({"berechtigung/instance/art": "vollmacht"}, "Berechtigung: Der Nachweis fehlt"),
     ],
 }
 FAULTS = [(name, *fault) for name, faults in RULES.items() for fault in faults]
