@@ -53,7 +53,15 @@ class Dispatcher:
         self._suspects = list(store.suspects())
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
-        self.last_progress = self._now()
+        self._progress = dict.fromkeys((thread.name for thread in self._threads), self._now())
+
+    @property
+    def last_progress(self) -> datetime:
+        """When the slowest thread was last seen to get on: the others do not cover up for one that hangs."""
+        return min(self._progress.values())
+
+    def _progressed(self) -> None:
+        self._progress[threading.current_thread().name] = self._now()
 
     def start(self) -> None:
         """Begin; suspects of an unclean end first."""
@@ -78,7 +86,7 @@ class Dispatcher:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            self.last_progress = self._now()
+            self._progressed()
             try:
                 busy = self._suspect() or self._batch()
             except StoreUnavailable as error:
@@ -155,8 +163,9 @@ class Dispatcher:
         while True:
             try:
                 with self._metrics.worker_seconds.time():
-                    return self._pool.run(jobs, inputs, out_fd)
+                    return self._pool.run(jobs, inputs, out_fd, self._progressed)
             except WorkerUnavailable as error:  # never a message's fault: it waits
+                self._progressed()
                 log.error("no worker can be started; messages wait", error=str(error))
                 if self._stop.wait(5.0):
                     raise
@@ -172,7 +181,7 @@ class Dispatcher:
                                          for outcome in outcomes], out_fd)
             return
         self._delivered_to(destinations)
-        self.last_progress = self._now()
+        self._progressed()
         for outcome in outcomes:
             if isinstance(outcome, Parked):
                 log.warning("the message is parked; an operator is needed", message=outcome.message_id, reason=outcome.reason)
