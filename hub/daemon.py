@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,6 @@ from typing import Any
 
 import structlog
 import tenacity
-from cryptography import x509
 
 from hub import config, endpoint, hardened
 from hub.control import ControlServer
@@ -35,7 +34,7 @@ from hub.operate import Operator
 from hub.receive import Receiver
 from hub.status import StatusServer
 from hub.store import Store
-from hub.workers import WorkerPool, WorkerSettings
+from hub.workers import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 
@@ -86,8 +85,9 @@ class Daemon:
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
-            self.store, lambda: self.configuration, self.deliverer, self._certificates,
+            self.store, lambda: self.configuration, self.deliverer, lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped)))
+        self.metrics.begin((inlet.name for inlet in self.inlets), Why)
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -151,7 +151,7 @@ class Daemon:
         try:
             fresh = config.load(self._file, self._overrides).take_snapshots()
         except ConfigError as error:
-            self.metrics.reloads.labels("refused").inc()
+            self.metrics.reloaded(ok=False)
             log.error("the new configuration is faulty; the old one stays", problems=list(error.problems))
             return list(error.problems)
         if fresh.inlets != self.configuration.inlets or fresh.settings.workers != self.configuration.settings.workers:
@@ -161,7 +161,7 @@ class Daemon:
             inlet.reload()
         self.deliverer.reset()
         self._wake_all()
-        self.metrics.reloads.labels("ok").inc()
+        self.metrics.reloaded(ok=True)
         log.info("the configuration was read again", configuration=fresh.digest[:12])
         return []
 
@@ -199,12 +199,6 @@ class Daemon:
     def _wake_all(self) -> None:
         self.dispatcher.wake()
         self.deliverer.wake()
-
-    def _certificates(self) -> Iterable[tuple[str, datetime]]:
-        for inlet in self.configuration.inlets:
-            path = inlet.options.get("certificate")
-            if isinstance(path, Path) and path.is_file():
-                yield inlet.name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
     def _on_stop(self, _: int, __: FrameType | None) -> None:
         if self._stop.is_set():
