@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,6 @@ from typing import Any
 
 import structlog
 import tenacity
-from cryptography import x509
 
 from hub import config, endpoint, hardened
 from hub.control import ControlServer
@@ -39,7 +38,7 @@ from hub.operate import Operator
 from hub.receive import Receiver
 from hub.status import StatusServer
 from hub.store import Store
-from hub.workers import WorkerPool, WorkerSettings
+from hub.workers import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 
@@ -94,8 +93,9 @@ class Daemon:
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
-            self.store, lambda: self.configuration, self.deliverer, self._certificates,
+            self.store, lambda: self.configuration, self.deliverer, lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped)))
+        self.metrics.begin((inlet.name for inlet in self.inlets), Why)
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -170,7 +170,7 @@ class Daemon:
             problems = self._reload()
         for problem in problems:
             log.error("the new configuration is faulty; the old one stays", problem=problem)
-        self.metrics.reloads.labels("refused" if problems else "ok").inc()
+        self.metrics.reloaded(ok=not problems)
         notify("STATUS=" + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
                             if problems else "takes applications"))
         return problems
@@ -226,12 +226,6 @@ class Daemon:
     def _wake_all(self) -> None:
         self.dispatcher.wake()
         self.deliverer.wake()
-
-    def _certificates(self) -> Iterable[tuple[str, datetime]]:
-        for inlet in self.configuration.inlets:
-            path = inlet.options.get("certificate")
-            if isinstance(path, Path) and path.is_file():
-                yield inlet.name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
     def _on_stop(self, _: int, __: FrameType | None) -> None:
         if self._stop.is_set():

@@ -357,14 +357,16 @@ class Deliverer:
         now = self._now()
         delivery = item.delivery
         outcome = settlement.event
-        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(took.total_seconds())
+        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
+            took.total_seconds(), {"message": delivery.message_id})
         fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
             log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
                         **fields)
         if settlement.state == "done":
-            self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
+            self._metrics.delivered_seconds.labels(destination.connector).observe(
+                (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
             log.info("delivered", **fields)
         elif outcome == "parked":
             log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
