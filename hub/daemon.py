@@ -25,7 +25,7 @@ import structlog
 import tenacity
 from cryptography import x509
 
-from hub import config, endpoint, hardened
+from hub import config, endpoint, faults, hardened
 from hub.control import ControlServer
 from hub.deliver import Deliverer
 from hub.dispatch import Dispatcher
@@ -53,6 +53,7 @@ class Daemon:
         self._reload_asked = threading.Event()
         self._wake_main = threading.Event()
         hardened.check_versions()
+        faults.arm()
         self.configuration = config.load(file, overrides)
         state = self.configuration.state
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
