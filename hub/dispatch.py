@@ -20,7 +20,7 @@ import structlog
 from hub.config import Configuration, suggest
 from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
-from hub.message import Reason, StoredMessage, StoredPart
+from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store import BadOutcome, Damaged, StoredBody
 from hub.workers import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
@@ -181,10 +181,13 @@ class Dispatcher:
                          deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
+        tenant = configuration.tenant_of(message.ags)
+        if tenant is not None and message.tenant == UNKNOWN_TENANT:
+            self._store.adopt(message.id, tenant)
         rules = configuration.rules(message.ags, message.service)
         reason, why = (None, None) if rules else _no_rules(configuration, message)
         return Job(
-            message_id=message.id, tenant=configuration.tenant_of(message.ags) or message.tenant, ags=message.ags,
+            message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
             service=message.service, test=message.test, received_at=message.received_at, accepted_day=message.accepted_day,
             case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
             limits=configuration.settings.limits,
