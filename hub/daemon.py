@@ -28,7 +28,7 @@ from typing import Any
 import structlog
 import tenacity
 
-from hub import config, endpoint, hardened
+from hub import config, endpoint, faults, hardened
 from hub.control import ControlServer
 from hub.deliver import Deliverer
 from hub.dispatch import Dispatcher
@@ -60,6 +60,7 @@ class Daemon:
         self._wake_main = threading.Event()
         self._reloading = threading.Lock()
         hardened.check_versions()
+        faults.arm()
         self.configuration = config.load(file, overrides)
         state = self.configuration.state
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
