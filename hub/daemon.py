@@ -94,7 +94,8 @@ class Daemon:
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
-            self.store, lambda: self.configuration, self.deliverer, lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
+            self.store, lambda: self.configuration, self.deliverer.circuits,
+            lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped)))
         self.metrics.begin((inlet.name for inlet in self.inlets), Why)
 

@@ -24,13 +24,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from hub import endpoint
+from hub.circuit import Circuit
+from hub.connections import IDLE, Connections
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Reason
 from hub.store import ClaimedDelivery, Settlement
@@ -45,29 +46,6 @@ log = structlog.get_logger("hub.deliver")
 PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
-MISCONFIGURED_REST = timedelta(minutes=15)
-"""How often a destination that needs a person is tried with a single delivery."""
-
-IDLE_CLOSE = timedelta(seconds=60)
-"""Connections that nobody used for so long are closed."""
-
-
-@dataclass
-class Circuit:
-    """How one destination is doing. Changed under the deliverer's lock only."""
-
-    failures: int = 0
-    resting_until: datetime | None = None
-    why: str = ""
-    misconfigured: bool = False
-    window: int = 1
-    active: int = 0
-    idle: list[tuple[str, endpoint.OutletBase[Any], datetime]] = field(default_factory=list)
-
-    def open(self, now: datetime) -> bool:
-        """Whether the destination rests."""
-        return self.resting_until is not None and now < self.resting_until
-
 
 class Deliverer:
     """Works off the outbox until it is stopped."""
@@ -79,7 +57,7 @@ class Deliverer:
         self._configuration = configuration
         self._metrics = metrics
         self._now = now
-        self._build = build
+        self._connections = Connections(build)
         self._circuits: dict[str, Circuit] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -109,7 +87,7 @@ class Deliverer:
             log.info("waiting for deliveries under way", count=len(running))
         ended = all(_ends(future, patience) for future in running)
         self._pool.shutdown(wait=ended, cancel_futures=True)
-        self._close_idle(everything=True)
+        self._connections.close()
         return ended
 
     def circuits(self) -> dict[str, Circuit]:
@@ -122,7 +100,7 @@ class Deliverer:
         with self._lock:
             for key, circuit in self._circuits.items():
                 if destination in (None, key):
-                    circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
+                    circuit.reset()
         self.wake()
 
     # -- the scheduler ------------------------------------------------------------------------------------------------
@@ -136,7 +114,7 @@ class Deliverer:
                 log.error("the store cannot be read or written; deliveries wait", error=str(error))
                 wait = 5.0
             self.last_progress = self._now()
-            self._close_idle()
+            self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
     def _hand_out(self) -> float:
@@ -216,11 +194,10 @@ class Deliverer:
     def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
         """What became of one delivery, and how to tell people once that is durable."""
         started = self._now()
-        fingerprint = destination.fingerprint()
         effect = _Effect(item, self._store, destination.repeat)
         outlet = None
         try:
-            outlet = self._take(circuit, destination, fingerprint)
+            outlet = self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
                           else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
             self._succeeded(circuit, destination)
@@ -229,7 +206,7 @@ class Deliverer:
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
         if outlet is not None:
-            self._give_back(circuit, fingerprint, outlet)
+            self._connections.give_back(destination, outlet, self._now())
         ended = self._now()
         return settlement, lambda: self._tell(item, destination, settlement, ended - started)
 
@@ -261,7 +238,7 @@ class Deliverer:
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         misconfigured = isinstance(error, Misconfigured | ConfigError)
         if misconfigured:
-            self._rests(circuit, destination, text, misconfigured=True)
+            self._misconfigured(circuit, destination, text)
         elif not isinstance(error, Permanent):
             self._failed(circuit, destination, text)
         if not certain:
@@ -293,63 +270,26 @@ class Deliverer:
         return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
                                  "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 
-    # -- circuits and connections -------------------------------------------------------------------------------------
+    # -- how the destination is doing ---------------------------------------------------------------------------------
 
     def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            rested = circuit.resting_until is not None
-            circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
-            circuit.window = min(circuit.window * 2, settings.batch)
-        if rested:
+            back = circuit.succeeded(self._configuration().settings.deliver)
+        if back:
             log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            circuit.failures += 1
-            circuit.window = 1
-            trips = circuit.failures >= settings.rest_after
-        if trips:
-            self._rests(circuit, destination, text, misconfigured=False)
+            news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
+        if news:  # one alarm per outage
+            log.warning("the destination rests; its deliveries wait", destination=destination.key, reason=text)
 
-    def _rests(self, circuit: Circuit, destination: Destination, text: str, *, misconfigured: bool) -> None:
-        settings = self._configuration().settings.deliver
+    def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
-            fresh = circuit.resting_until is None or (misconfigured and not circuit.misconfigured)
-            outages = max(0, circuit.failures - settings.rest_after)
-            rest = MISCONFIGURED_REST if misconfigured else min(settings.rest * 2 ** min(outages, 4), timedelta(minutes=15))
-            circuit.failures = max(circuit.failures, 1)
-            circuit.window = 1
-            circuit.resting_until = self._now() + rest
-            circuit.misconfigured = misconfigured
-            circuit.why = text
-        if fresh:  # one alarm per outage
-            log.warning("the destination must be mended before anything is delivered there" if misconfigured
-                        else "the destination rests; its deliveries wait", destination=destination.key, reason=text)
-
-    def _take(self, circuit: Circuit, destination: Destination, fingerprint: str) -> endpoint.OutletBase[Any]:
-        with self._lock:
-            while circuit.idle:
-                made_for, outlet, _ = circuit.idle.pop()
-                if made_for == fingerprint:
-                    return outlet
-                outlet.close()
-        return self._build(destination.connector, destination.options)
-
-    def _give_back(self, circuit: Circuit, fingerprint: str, outlet: endpoint.OutletBase[Any]) -> None:
-        with self._lock:
-            circuit.idle.append((fingerprint, outlet, self._now()))
-
-    def _close_idle(self, *, everything: bool = False) -> None:
-        limit = self._now() - IDLE_CLOSE
-        with self._lock:
-            stale = [(circuit, item) for circuit in self._circuits.values() for item in circuit.idle
-                     if everything or item[2] < limit]
-            for circuit, item in stale:
-                circuit.idle.remove(item)
-        for _, (_, outlet, _) in stale:
-            outlet.close()
+            news = circuit.misconfigure(self._now(), text)
+        if news:
+            log.warning("the destination must be mended before anything is delivered there", destination=destination.key,
+                        reason=text)
 
     # -- what operators see -------------------------------------------------------------------------------------------
 

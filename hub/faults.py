@@ -72,7 +72,8 @@ def read(text: str) -> list[Fault]:
     for line in filter(None, (line.strip() for line in text.split(";"))):
         point, when, what, number = (*line.split(), "", "", "", "")[:4]
         known = point in POINTS or point.removeprefix("deliver/") in endpoint.names()
-        if not known or when not in ("before", "after") or what not in ("kill", "raise", "hang") or not number.strip("+").isdigit():
+        possible = when in ("before", "after") and what in ("kill", "raise", "hang") and number.strip("+").isdigit()
+        if not known or not possible:
             raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",
                                  f"write '<point> before|after kill|raise|hang <number>'; points: {', '.join(POINTS)}")
         faults.append(Fault(point, when == "after", what, int(number.strip("+")), number.endswith("+")))
