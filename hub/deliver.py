@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -150,12 +151,13 @@ class Deliverer:
                     soonest = min(soonest, start)
                     continue
                 destination = self._configuration().destination(key)
-                limit = self._parallel(destination) if circuit.failures == 0 else 1
-                if circuit.active >= limit or len(self._running) >= self._threads() * 2:
-                    continue  # whoever is under way wakes the scheduler at its end
-                circuit.active += 1
-                size = circuit.window if circuit.failures == 0 else 1
-            self._submit(key, destination, circuit, size)
+                well = circuit.failures == 0
+                limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
+                # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                free = min(limit - circuit.active, self._threads() * 2 - len(self._running))
+                circuit.active += max(0, free)
+            for _ in range(free):
+                self._submit(key, destination, circuit, size)
         return max(0.01, (soonest - now).total_seconds())
 
     def _threads(self) -> int:
@@ -201,16 +203,18 @@ class Deliverer:
         if destination is None:
             self._store.settle([self._unknown_destination(item, key) for item in claimed])
             return len(claimed)
-        for index, item in enumerate(claimed):
-            if self._stop.is_set() or circuit.open(self._now()):
-                due = max(self._now(), circuit.resting_until or self._now())
-                self._store.settle([_untried(rest, due) for rest in claimed[index:]])
-                break
-            self._one(item, destination, circuit)
-            self.last_progress = self._now()
+        with _Outcomes(self._store, at_once=destination.repeat == "ask") as outcomes:
+            for index, item in enumerate(claimed):
+                if self._stop.is_set() or circuit.open(self._now()):
+                    due = max(self._now(), circuit.resting_until or self._now())
+                    self._store.settle([_untried(rest, due) for rest in claimed[index:]])
+                    break
+                outcomes.add(*self._one(item, destination, circuit))
+                self.last_progress = self._now()
         return len(claimed)
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> None:
+    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
+        """What became of one delivery, and how to tell people once that is durable."""
         started = self._now()
         fingerprint = destination.fingerprint()
         effect = _Effect(item, self._store, destination.repeat)
@@ -226,8 +230,8 @@ class Deliverer:
                 outlet.close()
         if outlet is not None:
             self._give_back(circuit, fingerprint, outlet)
-        self._store.settle([settlement])
-        self._tell(item, destination, settlement, started)
+        ended = self._now()
+        return settlement, lambda: self._tell(item, destination, settlement, ended - started)
 
     def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
@@ -349,18 +353,20 @@ class Deliverer:
 
     # -- what operators see -------------------------------------------------------------------------------------------
 
-    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, started: datetime) -> None:
+    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, took: timedelta) -> None:
         now = self._now()
         delivery = item.delivery
         outcome = settlement.event
-        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe((now - started).total_seconds())
+        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
+            took.total_seconds(), {"message": delivery.message_id})
         fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
             log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
                         **fields)
         if settlement.state == "done":
-            self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
+            self._metrics.delivered_seconds.labels(destination.connector).observe(
+                (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
             log.info("delivered", **fields)
         elif outcome == "parked":
             log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
@@ -369,6 +375,49 @@ class Deliverer:
         else:
             log.info("not delivered yet; it will be tried again", error=settlement.text,
                      due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
+
+
+class _Outcomes:
+    """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
+
+    Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never long; where
+    nobody could tell (`at_once`) each is handed to the writer as soon as it is known.
+    """
+
+    PATIENCE = timedelta(milliseconds=200)
+
+    def __init__(self, store: Store, *, at_once: bool) -> None:
+        self._store = store
+        self._at_once = at_once
+        self._handed: list[tuple[Future[bool], Callable[[], None]]] = []
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
+        self._since = 0.0
+
+    def add(self, settlement: Settlement, tell: Callable[[], None]) -> None:
+        if self._at_once:
+            self._handed.append((self._store.settle_soon(settlement), tell))
+            return
+        self._since = self._since if self._waiting else time.monotonic()
+        self._waiting.append((settlement, tell))
+        if time.monotonic() - self._since > self.PATIENCE.total_seconds():
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._store.settle([settlement for settlement, _ in waiting])
+        for _, tell in waiting:
+            tell()
+        handed, self._handed = self._handed, []
+        for future, tell in handed:
+            future.result()
+            tell()
+
+    def __enter__(self) -> _Outcomes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
 
 
 class _Effect:
