@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -613,3 +615,15 @@ class TestOptions:
     def test_options_survive_the_configuration(self) -> None:
         options = Options(**(self.GOOD | {"body": None, "json": {"id": "{id}", "n": [1, {"each": "xml", "t": "{part:name}"}]}}))
         assert Options(**options.model_dump(by_alias=True)) == options
+
+    def test_the_examples_in_the_docs_are_right(self) -> None:
+        text = (Path(__file__).parents[2] / "docs/deliver.md").read_text(encoding="utf-8")
+        blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+        seen = set()
+        for block in blocks:
+            for row in block["destinations"].values():
+                connector = row.pop("connector")
+                seen.add(connector)
+                if connector in ("rest", "soap"):
+                    endpoint.options_model(connector, "Outlet")(**row)
+        assert {"rest", "soap"} <= seen
