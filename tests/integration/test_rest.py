@@ -498,7 +498,7 @@ class TestCredentials:
     @pytest.mark.parametrize(("status", "body", "kind"), [
         (401, b'{"error":"invalid_client"}', Misconfigured), (400, b'{"error":"invalid_scope"}', Misconfigured),
         (403, b"<html>", Misconfigured), (200, b"{}", Misconfigured), (503, b"<html>", Temporary), (429, b"<html>", Temporary),
-        (200, b"<html>", Temporary), (200, b"[" * 2_000_000, Temporary), (302, b"", Temporary)])
+        (200, b"<html>", Temporary), (200, b"[" * 2_000_000, Temporary), (302, b"", Misconfigured)])
     def test_no_token_before_any_effect(self, fach: Office, secrets: Path, status: int, body: bytes,
                                         kind: type[DeliveryError]) -> None:
         fach.server.token_faults = [(status, {"Retry_After": "60"}, body)]

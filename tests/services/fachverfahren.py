@@ -21,7 +21,6 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,11 +45,13 @@ class Taken:
         kind = self.headers.get("Content-Type", "")
         if not kind.startswith("multipart/"):
             return {"body": self.body}
-        mail = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + self.body, policy=policy.HTTP)
+        boundary = b"--" + kind.partition("boundary=")[2].encode()
         found = {}
-        for part in mail.iter_parts():  # type: ignore[attr-defined]
-            name = part.get_filename() or part.get_param("name", header="content-disposition")
-            found[str(name)] = part.get_payload(decode=True)
+        for part in self.body.split(boundary)[1:-1]:
+            head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+            names = re.search(rb'; name="([^"]+)"(?:; filename="([^"]+)")?', head)
+            assert names, "no form-data (RFC 7578)"
+            found[(names[2] or names[1]).decode()] = content.removesuffix(b"\r\n")
         return found
 
 
