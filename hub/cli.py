@@ -332,7 +332,7 @@ def mapping_new(context: Context, service: str, title: str | None, groups: Seque
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
         if not result.ok:
             click.echo(result.difference)
-    done = _("{folder} is there. Put the form's fields into v1/fields.toml, then: drehscheibe mapping schema {service} v1 --write")
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write")
     click.echo(done.format(folder=mappings / service, service=service))
     sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
 

@@ -61,9 +61,9 @@ GERMAN = {
         "Den Ordner eines neuen Dienstes anlegen, vollständig mit Schema, Regeln und Beispielen.",
     "What people call it; default: the name.": "Wie er heißt; sonst der Name.",
     "A group of the form; may be repeated.": "Eine Gruppe des Formulars; mehrfach möglich.",
-    "{folder} is there. Put the form's fields into v1/fields.toml, then: drehscheibe mapping schema {service} v1 --write":
-        "{folder} ist angelegt. Die Felder des Formulars in v1/fields.toml eintragen, "
-        "dann: drehscheibe mapping schema {service} v1 --write",
+    "{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write":
+        "{folder} ist angelegt. Nächster Schritt: die Felder des Formulars in v1/fields.toml eintragen, "
+        "dann drehscheibe mapping schema {service} v1 --write",
     "Print the schema that fits a version's field table; --write puts it into its place.":
         "Das Schema ausgeben, das zur Feldtabelle einer Fassung passt; --write legt es an seinen Platz.",
     "Replace the version's schema.": "Das Schema der Fassung ersetzen.",

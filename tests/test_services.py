@@ -1,4 +1,4 @@
-"""What single services promise beyond what every mapping must keep, a new service from nothing, and the pages written from mappings."""
+"""What single services promise beyond what every mapping must keep; a new service from nothing; the pages from mappings."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def delivered(folder: Path, *send: str, version: str | None = None, **municipali
         "recipients": (Recipient(name="r", destination="r", connector="directory", send=send),)})
         for rule in job.rules if version in (None, rule.mapping_version))
     content, out = min(folder.glob("message.*")).read_bytes(), io.BytesIO()
-    outcome = process(job.model_copy(update={"rules": rules}), cast(Any, lambda body: content[body.offset:body.offset + body.length]),
-                      cast(Any, out))
+    outcome = process(job.model_copy(update={"rules": rules}),
+                      cast(Any, lambda body: content[body.offset:body.offset + body.length]), cast(Any, out))
     if isinstance(outcome, Parked):
         return outcome
     assert isinstance(outcome, Translated)
@@ -169,7 +169,8 @@ def test_a_new_service_reaches_a_recipient(mappings: Path) -> None:
 def test_a_fault_in_a_new_service_is_seen_by_its_own_test(mappings: Path) -> None:
     new_service(mappings, "bewohnerparken")
     rules = mappings / "bewohnerparken/v1/rules.sch"
-    rules.write_text(rules.read_text(encoding="utf-8").replace("erklaerung/instance/richtigkeit = 'true'", "true()"), encoding="utf-8")
+    text = rules.read_text(encoding="utf-8")
+    rules.write_text(text.replace("erklaerung/instance/richtigkeit = 'true'", "true()"), encoding="utf-8")
     assert [result.ok for result in run_examples(mappings, "bewohnerparken")] == [True, False, True]
 
 
@@ -208,7 +209,8 @@ def test_a_page_names_every_field_value_rule_rendering_and_example() -> None:
     version, = load_mapping(folder).version
     table = load_fields(folder / "v1/fields.toml")
     wanted = [*(f"| `{row.id}` | {row.label} |" for row in table.field),
-              *(label for values in table.values.values() for label in values.values()), *rule_texts(folder / "v1/rules.sch"), *(f"| `{name}` |" for name in version.renderings),
+              *(label for values in table.values.values() for label in values.values()), *rule_texts(folder / "v1/rules.sch"),
+              *(f"| `{name}` |" for name in version.renderings),
               *(f"`{own.name}`" for own in (folder / "examples").iterdir()), "from 2025-01-01"]
     assert len(wanted) > 100
     assert [part for part in wanted if part not in text] == []
