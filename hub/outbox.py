@@ -75,8 +75,8 @@ class Settlement:
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: there was no try (a closed delivery window)."""
-        return cls(delivery_id, "due", "later", due_at, error=error, text=text, counted=counted)
+        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the destination rests)."""
+        return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text, counted=counted)
 
     @classmethod
     def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:

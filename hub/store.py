@@ -25,7 +25,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, insert, literal_column, select, text, update
+from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from hub import database, desk, inbox, ledger, outbox, tables
@@ -294,6 +294,10 @@ class Store:
         """Give messages back; nothing happened to them."""
         self._do(lambda tx: inbox.release(tx, ids))
 
+    def adopt(self, message_id: str, tenant: str) -> None:
+        """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
+        self._do(lambda tx: inbox.adopt(tx, message_id, tenant))
+
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
         return self._do(lambda tx: inbox.count_death(tx, message_id))
@@ -542,6 +546,12 @@ class Store:
             at = connection.execute(_OLDEST_MESSAGE).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def oldest_received(self) -> datetime | None:
+        """When the oldest message that still waits for a worker was received, or None."""
+        with self._read() as connection:
+            at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
+        return None if at is None else moment(at)
+
     def check(self) -> list[str]:
         """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
@@ -552,6 +562,7 @@ _FENCING = select(tables.store.c.fencing)
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
+_OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
 _OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
                    .order_by(tables.message.c.received_at).limit(1))
 
