@@ -320,6 +320,58 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
     sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
 
 
+@_command(mapping, "new", "Make the folder of a new service, complete with schema, rules and examples.")
+@click.argument("service")
+@click.option("--title", help=_("What people call it; default: the name."))
+@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
+@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
+                folder: Path | None) -> None:
+    from hub.mapping_new import new_service
+
+    mappings = folder or context.load().settings.hub.mappings
+    named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
+    results = new_service(mappings, service, title, named, category)
+    for result in results:
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write")
+    click.echo(done.format(folder=mappings / service, service=service))
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "schema", "Print the schema that fits a version's field table; --write puts it into its place.")
+@click.argument("service")
+@click.argument("version")
+@click.option("--write", is_flag=True, help=_("Replace the version's schema."))
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
+    from hub.mapping import load_fields
+    from hub.mapping_schema import schema_of
+
+    home = (folder or context.load().settings.hub.mappings) / service / version
+    text = schema_of(load_fields(home / "fields.toml"))
+    if write:
+        (home / "fields.xsd").write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)
+
+
+@_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
+    from hub.mapping_doc import write_pages
+
+    for file in write_pages(folder or context.load().settings.hub.mappings, out):
+        click.echo(file)
+
+
 @_command(mapping, "preview", "Show what a mapping makes of one example or file.")
 @click.argument("service")
 @click.argument("example")
