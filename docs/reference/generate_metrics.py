@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from hub.metrics import FAMILIES, Family  # noqa: E402 - the path above finds it in a clone
+from hub.metrics import FAMILIES, Family
 
 HEAD = """# Metrics
 

@@ -21,6 +21,7 @@ Query = tuple[str, str]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TRIES = 'event=~"done|done_partly|later|parked|in_doubt"'
 FAILURES = 'event=~"later|parked|in_doubt"'
+ARRIVED = 'event=~"done|done_partly"'
 GREEN_TO_RED = (("green", None), ("red", 1))
 
 
@@ -59,8 +60,8 @@ def table(title: str, expression: str, *, unit: str = "short", text: str = "") -
     panel = _panel("table", title, [(expression, "")], unit, text)
     panel["targets"][0] |= {"format": "table", "instant": True}
     del panel["fieldConfig"]["defaults"]["min"]
-    panel["transformations"] = [{"id": "organize", "options": {"excludeByName": {
-        name: True for name in ("Time", "__name__", "job", "instance")}}}]
+    hidden = dict.fromkeys(("Time", "__name__", "job", "instance"), True)
+    panel["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]
     panel["options"] = {"sortBy": [{"displayName": "Value", "desc": False}]}
     return panel
 
@@ -69,7 +70,8 @@ def timeline(title: str, *queries: Query, text: str = "") -> dict[str, Any]:
     """Periods of trouble: red where the value is 1."""
     panel = _panel("state-timeline", title, queries, "short", text, fillOpacity=80)
     panel["fieldConfig"]["defaults"] |= {
-        "color": {"mode": "thresholds"}, "mappings": [{"type": "value", "options": {"0": {"text": "ok"}, "1": {"text": "rests"}}}],
+        "color": {"mode": "thresholds"},
+        "mappings": [{"type": "value", "options": {"0": {"text": "ok"}, "1": {"text": "rests"}}}],
         "thresholds": {"mode": "absolute", "steps": [{"color": "green", "value": None}, {"color": "red", "value": 1}]}}
     panel["options"] = {"mergeValues": True, "showValue": "never", "legend": {"displayMode": "list", "placement": "bottom"}}
     return panel
@@ -113,8 +115,8 @@ def _variable(name: str, label: str, expression: str, regex: str = "") -> dict[s
 def _dashboard(name: str, title: str, rows: Sequence[Row], variables: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     source = {"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus"}
     return {
-        "uid": f"drehscheibe-{name}", "title": title, "tags": ["drehscheibe"], "schemaVersion": 38, "version": 1, "editable": True,
-        "refresh": "1m", "time": {"from": "now-24h", "to": "now"}, "timezone": "browser", "graphTooltip": 1,
+        "uid": f"drehscheibe-{name}", "title": title, "tags": ["drehscheibe"], "schemaVersion": 38, "version": 1,
+        "editable": True, "refresh": "1m", "time": {"from": "now-24h", "to": "now"}, "timezone": "browser", "graphTooltip": 1,
         "links": [{"type": "dashboards", "title": "Datendrehscheibe", "tags": ["drehscheibe"], "asDropdown": True,
                    "keepTime": True, "includeVars": True}],
         "annotations": {"list": [{
@@ -130,7 +132,8 @@ def overview() -> dict[str, Any]:
             number("Hub", 'min(up{job="drehscheibe"})', steps=(("red", None), ("green", 1)), text="1: it answers."),
             number("Oldest undelivered", "max(drehscheibe_oldest_undelivered_seconds)", unit="s",
                    steps=(("green", None), ("orange", 3600), ("red", 4 * 3600))),
-            number("Parked applications", 'sum(drehscheibe_messages{state="parked"})', text="drehscheibe messages --state parked"),
+            number("Parked applications", 'sum(drehscheibe_messages{state="parked"})',
+                   text="drehscheibe messages --state parked"),
             number("Parked deliveries", 'sum(drehscheibe_deliveries{state="parked"})', text="drehscheibe queue"),
             number("In doubt", 'sum(drehscheibe_deliveries{state="in_doubt"})', steps=(("green", None), ("orange", 1))),
             number("Resting destinations", "sum(drehscheibe_destination_resting)", text="drehscheibe queue"),
@@ -189,13 +192,12 @@ def municipality() -> dict[str, Any]:
             number("Parked", f'sum(drehscheibe_deliveries{{{own}, state="parked"}})'),
             number("In doubt", f'sum(drehscheibe_deliveries{{{own}, state="in_doubt"}})', steps=(("green", None), ("orange", 1))),
             number("Resting destinations", f"sum(drehscheibe_destination_resting{{{own}}})"),
-            number("Delivered in the period", f'sum(increase(drehscheibe_delivery_events_total{{{own}, event=~"done|done_partly"}}'
-                   "[$__range]))", steps=(("green", None),))]),
+            number("Delivered in the period", f"sum(increase(drehscheibe_delivery_events_total{{{own}, {ARRIVED}}}[$__range]))",
+                   steps=(("green", None),))]),
         ("Delivered", 8, [
-            graph("Per hour, by service", hourly("drehscheibe_delivery_events_total", "service", f'{own}, event=~"done|done_partly"'),
-                  bars=True),
-            graph("Per hour, by destination", hourly("drehscheibe_delivery_events_total", "destination",
-                                                     f'{own}, event=~"done|done_partly"'), bars=True)]),
+            graph("Per hour, by service", hourly("drehscheibe_delivery_events_total", "service", f"{own}, {ARRIVED}"), bars=True),
+            graph("Per hour, by destination", hourly("drehscheibe_delivery_events_total", "destination", f"{own}, {ARRIVED}"),
+                  bars=True)]),
         ("Waiting", 8, [
             graph("Age of the oldest, by destination", (f"drehscheibe_destination_oldest_seconds{{{own}}}", "{{destination}}"),
                   unit="s"),
@@ -204,8 +206,8 @@ def municipality() -> dict[str, Any]:
                 "{{destination}} {{state}}"))]),
         ("Trouble", 8, [
             timeline("Resting", (f"max by (destination) (drehscheibe_destination_resting{{{own}}})", "{{destination}}")),
-            graph("Failed tries per hour", hourly("drehscheibe_delivery_events_total", "destination, event", f"{own}, {FAILURES}"),
-                  bars=True)]),
+            graph("Failed tries per hour", hourly("drehscheibe_delivery_events_total", "destination, event",
+                                                  f"{own}, {FAILURES}"), bars=True)]),
     ], [_variable("municipality", "Municipality", "label_values(drehscheibe_destination_oldest_seconds, destination)",
                   "/^([^/]+)\\//")])
 
@@ -231,8 +233,8 @@ def destination() -> dict[str, Any]:
             graph("Queue", (f'sum by (state) (drehscheibe_deliveries{{{own}, state=~"due|delivering|in_doubt|parked"}})',
                             "{{state}}"))]),
         ("Services and connectors", 8, [
-            graph("Delivered per hour, by service", hourly("drehscheibe_delivery_events_total", "service",
-                                                           f'{own}, event=~"done|done_partly"'), bars=True),
+            graph("Delivered per hour, by service",
+                  hourly("drehscheibe_delivery_events_total", "service", f"{own}, {ARRIVED}"), bars=True),
             graph("Time of one try, all destinations", *quantiles("drehscheibe_attempt_seconds", "connector"), unit="s",
                   text="By connector: the hub does not keep a histogram for each destination.")]),
     ], [_variable("destination", "Destination", "label_values(drehscheibe_destination_oldest_seconds, destination)")])
@@ -240,7 +242,8 @@ def destination() -> dict[str, Any]:
 
 def dashboards() -> dict[str, str]:
     """The files' texts by name."""
-    return {make.__name__: json.dumps(make(), indent=1, ensure_ascii=False) + "\n" for make in (overview, municipality, destination)}
+    boards = (overview, municipality, destination)
+    return {make.__name__: json.dumps(make(), indent=1, ensure_ascii=False) + "\n" for make in boards}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import urllib.parse
 import urllib.request
@@ -20,10 +21,11 @@ scrape_configs:
 """
 
 
-def promtool(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def promtool(*arguments: str, folder: Path, stdin: Path = Path(os.devnull)) -> subprocess.CompletedProcess[str]:
     """Run `promtool` in a folder; the caller judges the result."""
-    return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, capture_output=True, text=True, timeout=60,
-                          check=False)
+    with stdin.open("rb") as given:
+        return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, stdin=given, capture_output=True,
+                              text=True, timeout=120, check=False)
 
 
 class Prometheus:
