@@ -6,6 +6,7 @@ socket; the store is opened here only when no hub runs.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 import time
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from hub import __version__, config, control
+from hub import __version__, config, control, logs
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.texts import _
 
@@ -68,19 +69,24 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(problem, err=True)
+                _complain(problem)
             sys.exit(EX_CONFIG)
         except StoreUnavailable as error:
-            click.echo(str(error), err=True)
+            _complain(str(error))
             sys.exit(EX_TEMPORARY)
         except HubError as error:
-            click.echo(str(error), err=True)
+            _complain(str(error))
             sys.exit(EX_FINDINGS)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(EX_FINDINGS)
 
     return run
+
+
+def _complain(text: str) -> None:
+    """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
+    click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
 
 
 def _command(group: click.Group, name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -111,9 +117,9 @@ def main(context: click.Context, file: Path, overrides: tuple[str, ...]) -> None
 @click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
 @click.pass_obj
 def run(context: Context, log_level: str) -> None:
-    from hub import logs
     from hub.daemon import Daemon
 
+    faulthandler.enable()  # the watchdog aborts a hub that hangs: then the log says where each thread stood
     logs.setup(log_level)
     Daemon(context.file, context.overrides).run()
 
@@ -281,7 +287,7 @@ def reload(context: Context, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
     for problem in answer["problems"] if not as_json else ():
-        click.echo(problem, err=True)
+        _complain(problem)
     sys.exit(EX_CONFIG if answer["problems"] else 0)
 
 

@@ -548,7 +548,7 @@ class _Loader:
             self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                  + suggest(policy.fallback, row.destinations))
         return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
-                           endpoint.outlet_class(connector).repeat)
+                           endpoint.repeat_of(connector, options))
 
     def _check_routes(self, file: Path, row: MunicipalityFile, service: str, routes: Sequence[RouteRow],
                       mappings: Mapping[str, MappingFile], destinations: Mapping[str, Destination]) -> None:

@@ -20,16 +20,18 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from hub import endpoint
+from hub.circuit import Circuit
+from hub.connections import IDLE, Connections
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Reason
 from hub.store import ClaimedDelivery, Settlement
@@ -44,29 +46,6 @@ log = structlog.get_logger("hub.deliver")
 PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
-MISCONFIGURED_REST = timedelta(minutes=15)
-"""How often a destination that needs a person is tried with a single delivery."""
-
-IDLE_CLOSE = timedelta(seconds=60)
-"""Connections that nobody used for so long are closed."""
-
-
-@dataclass
-class Circuit:
-    """How one destination is doing. Changed under the deliverer's lock only."""
-
-    failures: int = 0
-    resting_until: datetime | None = None
-    why: str = ""
-    misconfigured: bool = False
-    window: int = 1
-    active: int = 0
-    idle: list[tuple[str, endpoint.OutletBase[Any], datetime]] = field(default_factory=list)
-
-    def open(self, now: datetime) -> bool:
-        """Whether the destination rests."""
-        return self.resting_until is not None and now < self.resting_until
-
 
 class Deliverer:
     """Works off the outbox until it is stopped."""
@@ -78,7 +57,7 @@ class Deliverer:
         self._configuration = configuration
         self._metrics = metrics
         self._now = now
-        self._build = build
+        self._connections = Connections(build)
         self._circuits: dict[str, Circuit] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -108,7 +87,7 @@ class Deliverer:
             log.info("waiting for deliveries under way", count=len(running))
         ended = all(_ends(future, patience) for future in running)
         self._pool.shutdown(wait=ended, cancel_futures=True)
-        self._close_idle(everything=True)
+        self._connections.close()
         return ended
 
     def circuits(self) -> dict[str, Circuit]:
@@ -121,7 +100,7 @@ class Deliverer:
         with self._lock:
             for key, circuit in self._circuits.items():
                 if destination in (None, key):
-                    circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
+                    circuit.reset()
         self.wake()
 
     # -- the scheduler ------------------------------------------------------------------------------------------------
@@ -135,7 +114,7 @@ class Deliverer:
                 log.error("the store cannot be read or written; deliveries wait", error=str(error))
                 wait = 5.0
             self.last_progress = self._now()
-            self._close_idle()
+            self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
     def _hand_out(self) -> float:
@@ -150,12 +129,13 @@ class Deliverer:
                     soonest = min(soonest, start)
                     continue
                 destination = self._configuration().destination(key)
-                limit = self._parallel(destination) if circuit.failures == 0 else 1
-                if circuit.active >= limit or len(self._running) >= self._threads() * 2:
-                    continue  # whoever is under way wakes the scheduler at its end
-                circuit.active += 1
-                size = circuit.window if circuit.failures == 0 else 1
-            self._submit(key, destination, circuit, size)
+                well = circuit.failures == 0
+                limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
+                # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                free = min(limit - circuit.active, self._threads() * 2 - len(self._running))
+                circuit.active += max(0, free)
+            for _ in range(free):
+                self._submit(key, destination, circuit, size)
         return max(0.01, (soonest - now).total_seconds())
 
     def _threads(self) -> int:
@@ -201,22 +181,23 @@ class Deliverer:
         if destination is None:
             self._store.settle([self._unknown_destination(item, key) for item in claimed])
             return len(claimed)
-        for index, item in enumerate(claimed):
-            if self._stop.is_set() or circuit.open(self._now()):
-                due = max(self._now(), circuit.resting_until or self._now())
-                self._store.settle([_untried(rest, due) for rest in claimed[index:]])
-                break
-            self._one(item, destination, circuit)
-            self.last_progress = self._now()
+        with _Outcomes(self._store, at_once=destination.repeat == "ask") as outcomes:
+            for index, item in enumerate(claimed):
+                if self._stop.is_set() or circuit.open(self._now()):
+                    due = max(self._now(), circuit.resting_until or self._now())
+                    self._store.settle([_untried(rest, due) for rest in claimed[index:]])
+                    break
+                outcomes.add(*self._one(item, destination, circuit))
+                self.last_progress = self._now()
         return len(claimed)
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> None:
+    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
+        """What became of one delivery, and how to tell people once that is durable."""
         started = self._now()
-        fingerprint = destination.fingerprint()
         effect = _Effect(item, self._store, destination.repeat)
         outlet = None
         try:
-            outlet = self._take(circuit, destination, fingerprint)
+            outlet = self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
                           else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
             self._succeeded(circuit, destination)
@@ -225,9 +206,9 @@ class Deliverer:
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
         if outlet is not None:
-            self._give_back(circuit, fingerprint, outlet)
-        self._store.settle([settlement])
-        self._tell(item, destination, settlement, started)
+            self._connections.give_back(destination, outlet, self._now())
+        ended = self._now()
+        return settlement, lambda: self._tell(item, destination, settlement, ended - started)
 
     def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
@@ -257,7 +238,7 @@ class Deliverer:
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         misconfigured = isinstance(error, Misconfigured | ConfigError)
         if misconfigured:
-            self._rests(circuit, destination, text, misconfigured=True)
+            self._misconfigured(circuit, destination, text)
         elif not isinstance(error, Permanent):
             self._failed(circuit, destination, text)
         if not certain:
@@ -289,72 +270,35 @@ class Deliverer:
         return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
                                  "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 
-    # -- circuits and connections -------------------------------------------------------------------------------------
+    # -- how the destination is doing ---------------------------------------------------------------------------------
 
     def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            rested = circuit.resting_until is not None
-            circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
-            circuit.window = min(circuit.window * 2, settings.batch)
-        if rested:
+            back = circuit.succeeded(self._configuration().settings.deliver)
+        if back:
             log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            circuit.failures += 1
-            circuit.window = 1
-            trips = circuit.failures >= settings.rest_after
-        if trips:
-            self._rests(circuit, destination, text, misconfigured=False)
+            news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
+        if news:  # one alarm per outage
+            log.warning("the destination rests; its deliveries wait", destination=destination.key, reason=text)
 
-    def _rests(self, circuit: Circuit, destination: Destination, text: str, *, misconfigured: bool) -> None:
-        settings = self._configuration().settings.deliver
+    def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
-            fresh = circuit.resting_until is None or (misconfigured and not circuit.misconfigured)
-            outages = max(0, circuit.failures - settings.rest_after)
-            rest = MISCONFIGURED_REST if misconfigured else min(settings.rest * 2 ** min(outages, 4), timedelta(minutes=15))
-            circuit.failures = max(circuit.failures, 1)
-            circuit.window = 1
-            circuit.resting_until = self._now() + rest
-            circuit.misconfigured = misconfigured
-            circuit.why = text
-        if fresh:  # one alarm per outage
-            log.warning("the destination must be mended before anything is delivered there" if misconfigured
-                        else "the destination rests; its deliveries wait", destination=destination.key, reason=text)
-
-    def _take(self, circuit: Circuit, destination: Destination, fingerprint: str) -> endpoint.OutletBase[Any]:
-        with self._lock:
-            while circuit.idle:
-                made_for, outlet, _ = circuit.idle.pop()
-                if made_for == fingerprint:
-                    return outlet
-                outlet.close()
-        return self._build(destination.connector, destination.options)
-
-    def _give_back(self, circuit: Circuit, fingerprint: str, outlet: endpoint.OutletBase[Any]) -> None:
-        with self._lock:
-            circuit.idle.append((fingerprint, outlet, self._now()))
-
-    def _close_idle(self, *, everything: bool = False) -> None:
-        limit = self._now() - IDLE_CLOSE
-        with self._lock:
-            stale = [(circuit, item) for circuit in self._circuits.values() for item in circuit.idle
-                     if everything or item[2] < limit]
-            for circuit, item in stale:
-                circuit.idle.remove(item)
-        for _, (_, outlet, _) in stale:
-            outlet.close()
+            news = circuit.misconfigure(self._now(), text)
+        if news:
+            log.warning("the destination must be mended before anything is delivered there", destination=destination.key,
+                        reason=text)
 
     # -- what operators see -------------------------------------------------------------------------------------------
 
-    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, started: datetime) -> None:
+    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, took: timedelta) -> None:
         now = self._now()
         delivery = item.delivery
         outcome = settlement.event
         self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
-            (now - started).total_seconds(), {"message": delivery.message_id})
+            took.total_seconds(), {"message": delivery.message_id})
         fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
@@ -371,6 +315,49 @@ class Deliverer:
         else:
             log.info("not delivered yet; it will be tried again", error=settlement.text,
                      due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
+
+
+class _Outcomes:
+    """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
+
+    Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never long; where
+    nobody could tell (`at_once`) each is handed to the writer as soon as it is known.
+    """
+
+    PATIENCE = timedelta(milliseconds=200)
+
+    def __init__(self, store: Store, *, at_once: bool) -> None:
+        self._store = store
+        self._at_once = at_once
+        self._handed: list[tuple[Future[bool], Callable[[], None]]] = []
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
+        self._since = 0.0
+
+    def add(self, settlement: Settlement, tell: Callable[[], None]) -> None:
+        if self._at_once:
+            self._handed.append((self._store.settle_soon(settlement), tell))
+            return
+        self._since = self._since if self._waiting else time.monotonic()
+        self._waiting.append((settlement, tell))
+        if time.monotonic() - self._since > self.PATIENCE.total_seconds():
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._store.settle([settlement for settlement, _ in waiting])
+        for _, tell in waiting:
+            tell()
+        handed, self._handed = self._handed, []
+        for future, tell in handed:
+            future.result()
+            tell()
+
+    def __enter__(self) -> _Outcomes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
 
 
 class _Effect:

@@ -20,7 +20,7 @@ import structlog
 from hub.config import Configuration, suggest
 from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
-from hub.message import Reason, StoredMessage, StoredPart
+from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store import BadOutcome, Damaged, StoredBody
 from hub.workers import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
@@ -53,7 +53,15 @@ class Dispatcher:
         self._suspects = list(store.suspects())
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
-        self.last_progress = self._now()
+        self._progress = dict.fromkeys((thread.name for thread in self._threads), self._now())
+
+    @property
+    def last_progress(self) -> datetime:
+        """When the slowest thread was last seen to get on: the others do not cover up for one that hangs."""
+        return min(self._progress.values())
+
+    def _progressed(self) -> None:
+        self._progress[threading.current_thread().name] = self._now()
 
     def start(self) -> None:
         """Begin; suspects of an unclean end first."""
@@ -78,7 +86,7 @@ class Dispatcher:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            self.last_progress = self._now()
+            self._progressed()
             try:
                 busy = self._suspect() or self._batch()
             except StoreUnavailable as error:
@@ -155,8 +163,9 @@ class Dispatcher:
         while True:
             try:
                 with self._metrics.worker_seconds.time():
-                    return self._pool.run(jobs, inputs, out_fd)
+                    return self._pool.run(jobs, inputs, out_fd, self._progressed)
             except WorkerUnavailable as error:  # never a message's fault: it waits
+                self._progressed()
                 log.error("no worker can be started; messages wait", error=str(error))
                 if self._stop.wait(5.0):
                     raise
@@ -172,7 +181,7 @@ class Dispatcher:
                                          for outcome in outcomes], out_fd)
             return
         self._delivered_to(destinations)
-        self.last_progress = self._now()
+        self._progressed()
         for outcome in outcomes:
             if isinstance(outcome, Parked):
                 log.warning("the message is parked; an operator is needed", message=outcome.message_id, reason=outcome.reason)
@@ -181,10 +190,13 @@ class Dispatcher:
                          deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
+        tenant = configuration.tenant_of(message.ags)
+        if tenant is not None and message.tenant == UNKNOWN_TENANT:
+            self._store.adopt(message.id, tenant)
         rules = configuration.rules(message.ags, message.service)
         reason, why = (None, None) if rules else _no_rules(configuration, message)
         return Job(
-            message_id=message.id, tenant=configuration.tenant_of(message.ags) or message.tenant, ags=message.ags,
+            message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
             service=message.service, test=message.test, received_at=message.received_at, accepted_day=message.accepted_day,
             case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
             limits=configuration.settings.limits,

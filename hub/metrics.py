@@ -31,8 +31,8 @@ from hub.message import MessageState, Reason
 from hub.store import TallyKey
 
 if TYPE_CHECKING:
+    from hub.circuit import Circuit
     from hub.config import Configuration
-    from hub.deliver import Deliverer
     from hub.store import Store
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -179,11 +179,11 @@ class Metrics:
 class LedgerCollector:
     """Reads the store, the deliverer and the inlets at each scrape."""
 
-    def __init__(self, store: Store, configuration: Callable[[], Configuration], deliverer: Deliverer,
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], circuits: Callable[[], Mapping[str, Circuit]],
                  inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool]) -> None:
         self._store = store
         self._configuration = configuration
-        self._deliverer = deliverer
+        self._circuits_now = circuits
         self._inlets = inlets
         self._network_dropped = network_dropped
 
@@ -227,7 +227,7 @@ class LedgerCollector:
         yield DESTINATION_OLDEST.of(ages)
 
     def _resting(self, configuration: Configuration) -> Metric:
-        circuits = self._deliverer.circuits()
+        circuits = self._circuits_now()
         rests: dict[tuple[str, ...], float] = {}
         for key in sorted({destination.key for destination in configuration.all_destinations()} | set(circuits)):
             circuit = circuits.get(key)

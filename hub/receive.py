@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
-from hub.message import BERLIN, Accepted, Incoming
+from hub.message import BERLIN, UNKNOWN_TENANT, Accepted, Incoming
 
 if TYPE_CHECKING:
     from hub.config import Configuration
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from hub.store import Store
 
 log = structlog.get_logger("hub.receive")
-
-UNKNOWN_TENANT = "unknown"
-"""The tenant of messages for an AGS that no municipality has (yet)."""
-
 
 class Receiver:
     """`accept` for all inlets, from any thread."""

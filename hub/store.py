@@ -294,6 +294,10 @@ class Store:
         """Give messages back; nothing happened to them."""
         self._do(lambda tx: inbox.release(tx, ids))
 
+    def adopt(self, message_id: str, tenant: str) -> None:
+        """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
+        self._do(lambda tx: inbox.adopt(tx, message_id, tenant))
+
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
         return self._do(lambda tx: inbox.count_death(tx, message_id))
