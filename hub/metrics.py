@@ -117,7 +117,7 @@ class LedgerCollector:
                 created.add_metric((service, destination), count)
             elif kind == "delivery":
                 deliveries.add_metric((service, destination, name), count)
-            else:
+            elif kind.endswith("_total"):
                 outcomes.add_metric((service, destination, name), count)
         yield from (accepted, messages, created, deliveries, outcomes)
 
