@@ -189,9 +189,9 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int, progres
             stage.budget(share)
             stage.reach(before + stage.dice.randint(0, (share - before) // 2))
             shim.arm("sync", "fail", stage.dice.randint(1, 6))
-            wait(lambda: bool(shim.hits) or stage.acknowledged() >= share, "a sync that fails")
+            wait(lambda: bool(shim.hits) or stage.hub.settled(), "a sync that fails")
             stage.extra_hits += shim.hits
-            if shim.hits and not stage.ends_or_goes_on(share):
+            if shim.hits and not stage.ends_or_goes_on(before):
                 faults.append("after a failed fsync the hub neither ended nor went on")
                 stage.hub.kill()
             shim.disarm()

@@ -57,7 +57,8 @@ class Shim:
         self._map[:4] = struct.pack("=i", 0)
 
     def _write(self, armed: int, kind: Kind, action: str, error: int, first: int, last: int) -> None:
-        self._map[:_LAYOUT.size] = _LAYOUT.pack(armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0)
+        row = (armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0)
+        self._map[:_LAYOUT.size] = _LAYOUT.pack(*row)
 
     @property
     def counts(self) -> dict[str, int]:
