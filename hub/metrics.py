@@ -27,8 +27,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from hub import __version__
-from hub.message import MessageState, Reason
 from hub.ledger import FORGOTTEN, TallyKey
+from hub.message import MessageState, Reason
 
 if TYPE_CHECKING:
     from hub.circuit import Circuit

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -444,6 +444,10 @@ class Store:
         A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)`.
         """
         return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+
+    def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
+        """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
+        return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
     # ---------------------------------------------------------------- operator
 
