@@ -502,6 +502,8 @@ class _Loader:
     def _resolve(self, kind: Any, value: Any) -> Any:
         kinds = [kind, *get_args(kind)]
         inner = [item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)]
+        if isinstance(value, Mapping) and "connector" in value:  # one of several kinds of the same option
+            inner.sort(key=lambda item: value["connector"] not in get_args(item.model_fields["connector"].annotation))
         if isinstance(value, list | tuple):
             return [self._resolve(kind, item) for item in value]
         if isinstance(value, Mapping):

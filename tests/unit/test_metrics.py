@@ -81,7 +81,7 @@ def test_every_tally_has_its_metric(tally: tuple[str, str, str, str], place: str
 def test_the_example_begins_with_its_outcomes_at_zero() -> None:
     series = _first_series(config.load(ROOT / "etc" / "hub.toml"))
     assert {value for values in series.values() for value in values.values()} == {0}
-    assert series[DELIVERY_EVENTS][("gewerbemeldung", "musterstadt/migewa", "later")] == 0
+    assert series[DELIVERY_EVENTS][("gewerbemeldung", "musterstadt/gewerberegister", "later")] == 0
     assert ("hundesteuer", "musterstadt/test", "later") not in series[DELIVERY_EVENTS]
     assert all(len(labels) == len(family.labels) for family, values in series.items() for labels in values)
 
