@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import ValidationError
 
-from connectors.cmis import Options, Outlet, _Folder
+from connectors._http import Answer
+from connectors.cmis import Options, Outlet, _Folder, _object
 from hub.endpoint import Absent, Done, Unknown, is_certain
-from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
+from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
+from tests.acceptance.hub_process import HubProcess, document_of
 from tests.integration.contract import (
     APPLICATION,
     Arrival,
@@ -390,3 +394,102 @@ class TestTrouble:
     def test_options_that_cannot_be(self, receiver: Dms, options: dict[str, Any], why: str) -> None:
         with pytest.raises(ValidationError, match=re.escape(why)):
             receiver.settings(**options)
+
+def answer(status: int, content: bytes | None, **headers: str) -> Answer:
+    return Answer(status, httpx2.Headers(headers), content)
+
+
+@pytest.mark.parametrize(("said", "kind", "certain"), [
+    (answer(400, b'{"exception":"invalidArgument"}'), Permanent, True),
+    (answer(401, b""), Misconfigured, True),
+    (answer(403, b'{"exception":"permissionDenied"}'), Misconfigured, True),
+    (answer(404, b'{"exception":"objectNotFound"}'), Misconfigured, True),
+    (answer(405, b'{"exception":"notSupported"}'), Misconfigured, True),
+    (answer(302, b"", Location="https://login.example"), Misconfigured, True),
+    (answer(409, b'{"exception":"constraint"}'), Permanent, True),
+    (answer(409, b'{"exception":"updateConflict"}'), Temporary, True),
+    (answer(413, b""), TooLarge, True),
+    (answer(429, b"", **{"Retry-After": "7"}), Temporary, True),
+    (answer(500, b'{"exception":"storage"}'), Temporary, False),
+    (answer(503, b"<html>Wartung</html>", **{"Retry-After": "7"}), Temporary, False),
+    (answer(201, b"<html>Anmeldung</html>"), Temporary, False),
+    (answer(201, b'{"id": 1}'), Temporary, False),
+    (answer(201, None), Temporary, False),
+])
+def test_what_an_answer_to_a_create_means(said: Answer, kind: type[DeliveryError], certain: bool) -> None:
+    """Certain is only what the server itself has refused; a broken or strange answer may stand for a success."""
+    with pytest.raises(kind) as raised:
+        _object(said, "Beim Anlegen", created=True)
+    assert type(raised.value) is kind
+    assert is_certain(raised.value) == certain
+    if "Retry-After" in said.headers:
+        assert raised.value.retry_after == 7
+
+
+def test_json_of_another_shape_is_tried_again(receiver: Dms, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = receiver.outlet()
+    outlet.deliver(make_delivery(number=2), Effect())
+    monkeypatch.setattr(outlet._line, "ask", lambda url: answer(200, b'{"objects": [{"object": null}], "succinctProperties": '
+                                                                     b'{"cmis:objectId": "1"}}'))
+    with pytest.raises(Temporary, match="anders, als CMIS"):
+        outlet.deliver(make_delivery(), Effect())
+
+
+TOWN = """
+name = "Stadt Musterstadt"
+ags = "14999010"
+tenant = "musterstadt"
+[destinations.test]
+connector = "directory"
+path = "../var/drop/test"
+test = true
+[destinations.vis]
+connector = "xdomea"
+receiver = "Stadt Musterstadt"
+file_plan = "{{property:file_plan}}"
+[destinations.vis.drop]
+connector = "directory"
+path = "../var/drop/musterstadt"
+[destinations.dms]
+connector = "cmis"
+url = "{url}"
+user = "{user}"
+password = "file:{secret}"
+folder = "/{folder}"
+folder_type = "mst:vorgang"
+document_type = "mst:dokument"
+name = "{{service}} {{short}}"
+external_id = "mst:kennung"
+document_external_id = "mst:nummer"
+properties = {{ "mst:betreff" = "{{subject}}", "mst:eingang" = "{{day}}" }}
+[[route]]
+service = "hundesteuer"
+recipients = [
+    {{ destination = "vis", send = ["pdf", "xml", "attachments"], properties = {{ file_plan = "23.10" }} }},
+    {{ destination = "dms", send = ["pdf", "xml", "attachments"] }},
+]
+test_recipients = [{{ destination = "test", send = ["xml"] }}]
+"""
+
+
+def test_by_the_real_command(receiver: Dms, tmp_path: Path) -> None:
+    """An application that comes in by HTTPS lies in both kinds of DMS; the check has nothing to say against them."""
+    hub = HubProcess(tmp_path / "hub")
+    settings = receiver.settings()
+    town = TOWN.format(url=settings.url, user=USER, secret=receiver.secret, folder=receiver.folder)
+    (hub.folder / "etc" / "municipalities" / "14999010.toml").write_text(town)
+    try:
+        hub.start()
+        findings = hub.cli("check", "--connect", code=1)  # the other towns' mail server is not there
+        sent = hub.send(document_of("v1-full"))
+        (message,) = hub.settled([sent["id"]])
+    finally:
+        hub.close()
+    assert {finding["severity"] for finding in findings if finding["where"] in ("musterstadt/dms", "musterstadt/vis")} == {"ok"}
+    assert message["state"] == "completed"
+    (arrival,) = receiver.arrivals()
+    (package,) = (hub.drop / "musterstadt").glob("*.zip")
+    with zipfile.ZipFile(package) as archive:
+        packed = [archive.read(name) for name in archive.namelist()[1:]]
+    assert sorted(packed) == sorted(arrival.bodies.values())
+    assert len(packed) >= 2
