@@ -46,13 +46,15 @@ class Context:
             return control.ask(places.socket, verb, arguments)
         except ConnectionError:
             from hub.operate import Operator
+            from hub.retention import Retention
             from hub.store import Store
 
             if not (places.state / "store.sqlite3").exists():
                 raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
             store = Store.open(places.state, read_only=verb in Operator.READING)
             with closing(store):
-                return control.perform(Operator(store), verb, arguments, control.whoami())
+                retention = Retention(store, self.load) if verb in ("expire", "expiring") else None
+                return control.perform(Operator(store, retention=retention), verb, arguments, control.whoami())
 
 
 def _default_config() -> Path:
@@ -223,9 +225,12 @@ def show(context: Context, id: str, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
         return
-    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text"):
+    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text",
+                "payload_deleted_at"):
         if answer[key] not in (None, False):
             click.echo(f"{key:12} {answer[key]}")
+    if answer["payload_deleted_at"]:
+        click.echo(_("The content was deleted at the end of its retention; the proof stays."))
     if answer["deliveries"]:
         _table(["delivery", "destination", "state", "attempts", "where"],
                [[row["id"], row["destination"], row["state"], row["attempts"],
@@ -415,6 +420,27 @@ def schemas_install(context: Context, source: Path, name: str, version: str, as_
     for line in report.lines() if not as_json else ():
         click.echo(line)
     sys.exit(EX_FINDINGS if report.unresolved else 0)
+
+
+@main.group(help=_("Retention: what need not be kept any more."))
+def retention() -> None:
+    """Commands about retention."""
+
+
+@_command(retention, "run", "Delete now what need not be kept any more; the running hub does so by itself every day.")
+@click.option("--dry-run", is_flag=True, help=_("Only count it."))
+@json_option
+@click.pass_obj
+def retention_run(context: Context, dry_run: bool, as_json: bool) -> None:
+    answer = context.ask("expiring" if dry_run else "expire")
+    if as_json:
+        _print_json(answer)
+    elif answer["running"]:
+        click.echo(_("under way; its end stands in the hub's log"))
+    else:
+        text = _("due: the content of {messages} messages, {proofs} proofs") if dry_run else _(
+            "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} expired keys")
+        click.echo(text.format(**answer))
 
 
 @main.group(help=_("RabbitMQ."))

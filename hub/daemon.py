@@ -36,6 +36,7 @@ from hub.errors import ConfigError, HubError
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.receive import Receiver
+from hub.retention import Retention
 from hub.status import StatusServer
 from hub.store import Store
 from hub.workers import Why, WorkerPool, WorkerSettings
@@ -88,7 +89,8 @@ class Daemon:
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload)
+        self.retention = Retention(self.store, lambda: self.configuration)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
@@ -110,6 +112,7 @@ class Daemon:
         status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
         self.deliverer.start()
         self.dispatcher.start()
+        self.retention.start()
         for inlet in self.inlets:
             thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
             self._inlet_threads.append(thread)
@@ -155,6 +158,7 @@ class Daemon:
         self._stop.set()
         for thread in self._inlet_threads:
             thread.join(patience.total_seconds())
+        self.retention.stop()
         clean = self.dispatcher.stop(patience)
         clean = self.deliverer.stop(patience) and clean
         self.pool.stop()

@@ -72,6 +72,18 @@ GERMAN = {
     "Schema sets (XÖV) that the operator installs.": "Schemasätze (XÖV), die der Betreiber einspielt.",
     "Install a schema set from a folder or ZIP, unpatched.": "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
     "RabbitMQ.": "RabbitMQ.",
+    "Retention: what need not be kept any more.": "Aufbewahrung: was nicht länger aufgehoben werden muss.",
+    "Delete now what need not be kept any more; the running hub does so by itself every day.":
+        "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von selbst.",
+    "Only count it.": "Nur zählen.",
+    "under way; its end stands in the hub's log": "läuft noch; das Ende steht im Protokoll der Drehscheibe",
+    "due: the content of {messages} messages, {proofs} proofs":
+        "fällig: der Inhalt von {messages} Nachrichten, {proofs} Nachweise",
+    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} expired keys":
+        "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} Nachweise, "
+        "{keys} abgelaufene Schlüssel",
+    "The content was deleted at the end of its retention; the proof stays.":
+        "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
     "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.":
         "Exchanges, Queues, Grenzen, Benutzer und Rechte des AMQP-Eingangs anlegen.",
     "Print the JSON schema of a configuration file, for editors.":
