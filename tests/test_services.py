@@ -149,7 +149,7 @@ def test_a_new_service_passes_every_check_on_mappings_at_once(mappings: Path) ->
                   common.test_rules_and_stylesheets_name_only_fields_of_the_table, common.test_each_rule_is_seen_to_fire):
         check(folder, version)
     for own in sorted((folder / "examples").iterdir()):
-        common.test_only_the_oldest_envelope_may_lack_the_applicants_pdf(own)
+        common.test_what_is_delivered_brings_the_applicants_pdf(own)
         common.test_the_people_of_an_example_are_invented(own)
         common.test_examples_use_codes_of_the_value_lists(own)
         for day in (common.date(2025, 12, 1), common.date(2030, 12, 31)):
