@@ -42,6 +42,7 @@ from hub.message import BERLIN
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,60}")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "authorization", "expect", "te", "upgrade",
                    "accept-encoding", "content-type"})
+_SEND_BUFFER = 262_144
 _LEEWAY = 30  # seconds before its end in which a token is not used any more
 
 
@@ -271,7 +272,11 @@ def _held_back(pieces: Iterator[bytes], before_the_last: Callable[[], None]) -> 
 
 def _settings(options: HttpOptions) -> dict[str, Any]:
     context = ssl_context(options)
-    return {"transport": _Limited(httpx2.HTTPTransport(verify=context, trust_env=False), options), "trust_env": False,
+    # The kernel swallows whatever fits into its buffer: the smaller it is, the sooner a line cut in the middle is noticed,
+    # and the fewer deliveries are in doubt for nothing.
+    small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    transport = httpx2.HTTPTransport(verify=context, trust_env=False, socket_options=small)
+    return {"transport": _Limited(transport, options), "trust_env": False,
             "follow_redirects": False, "timeout": httpx2.Timeout(options.timeout, connect=options.connect_timeout)}
 
 

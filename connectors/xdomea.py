@@ -34,7 +34,7 @@ from lxml import etree
 from pydantic import Field, field_validator
 
 from connectors import _layout, directory, sftp
-from connectors._records import Template, arrival_day, fill, one_line
+from connectors._records import Template, arrival_day, fill, kind, one_line
 from hub.endpoint import Done, Finding, OptionsModel, OutletBase, ProbeResult
 from hub.errors import Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name
@@ -46,7 +46,6 @@ _FORMATS = {  # code list dateiformat 1.0; what is not in it is 100, "Sonstiges"
     "msg": "012", "odp": "013", "ods": "014", "odt": "015", "pdf": "018", "png": "019", "rtf": "022", "tif": "023",
     "tiff": "024", "xml": "030", "docx": "035", "xlsx": "036", "pptx": "037", "txt": "045",
 }
-_KINDS = {"pdf": "Antrag", "attachment": "Anlage", "original": "Original"}
 
 
 class DirectoryDrop(directory.Options):
@@ -94,7 +93,8 @@ class Options(OptionsModel):
     @field_validator("drop")
     @classmethod
     def _names_are_the_standards(cls, value: DirectoryDrop | SftpDrop) -> DirectoryDrop | SftpDrop:
-        if taken := sorted({"layout", "role", "name"} & value.model_fields_set):
+        ours = {"layout", "role", "name"}
+        if taken := sorted(key for key in ours if getattr(value, key) != type(value).model_fields[key].default):
             raise ValueError(f"{', '.join(taken)}: the standard rules name and layout of the ZIP; remove it")
         return value
 
@@ -283,7 +283,7 @@ def _document(document: _Node, delivery: Delivery, number: int, part: ManifestPa
     about.code("Medium", "medium", "1.0", "001")
     document.text("FremdesGeschaeftszeichen", delivery.case or "")
     document.text("Posteingangsdatum", arrival_day(delivery).isoformat())
-    document.text("Typ", _KINDS.get(part.role, "Antragsdaten"))
+    document.text("Typ", kind(part))
     version = document.child("Version")
     version.text("Nummer", "1")
     _format(version.child("Format"), delivery, number, part)

@@ -32,15 +32,19 @@ from hub import config, endpoint, faults, hardened
 from hub.control import ControlServer
 from hub.deliver import Deliverer
 from hub.dispatch import Dispatcher
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.receive import Receiver
+from hub.retention import Retention
 from hub.status import StatusServer
 from hub.store import Store
 from hub.workers import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
+
+BROKEN_LOOK = 1.0
+"""Seconds after which a broken store is noticed: only a new start, which reads the disk, may go on then."""
 
 STALLED = timedelta(minutes=2)
 """A part of the hub that made no progress for so long is not alive; each looks up at least every ten seconds."""
@@ -88,7 +92,8 @@ class Daemon:
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload)
+        self.retention = Retention(self.store, lambda: self.configuration)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
@@ -110,6 +115,7 @@ class Daemon:
         status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
         self.deliverer.start()
         self.dispatcher.start()
+        self.retention.start()
         for inlet in self.inlets:
             thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
             self._inlet_threads.append(thread)
@@ -120,6 +126,9 @@ class Daemon:
             self._await_inlets()
             notify("READY=1\nSTATUS=takes applications")
             self._supervise()
+        except StoreUnavailable as error:
+            log.critical("the store is broken: the hub ends, and a new start reads what is on the disk", error=str(error))
+            raise
         finally:
             self._shut_down(control, status)
 
@@ -135,8 +144,10 @@ class Daemon:
     def _supervise(self) -> None:
         interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3 or 10.0
         while not self._stop.is_set():
-            self._wake_main.wait(interval)
+            self._wake_main.wait(min(interval, BROKEN_LOOK))
             self._wake_main.clear()
+            if self.store.broken:
+                raise StoreUnavailable(self.store.broken)
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -155,6 +166,7 @@ class Daemon:
         self._stop.set()
         for thread in self._inlet_threads:
             thread.join(patience.total_seconds())
+        self.retention.stop()
         clean = self.dispatcher.stop(patience)
         clean = self.deliverer.stop(patience) and clean
         self.pool.stop()

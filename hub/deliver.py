@@ -22,8 +22,9 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,9 @@ log = structlog.get_logger("hub.deliver")
 PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
+LOST_AFTER = timedelta(seconds=30)
+"""A claimed delivery that is in no thread's hands for so long is freed."""
+
 
 class Deliverer:
     """Works off the outbox until it is stopped."""
@@ -64,6 +68,10 @@ class Deliverer:
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(configuration().settings.deliver.threads, thread_name_prefix="deliver")
         self._running: set[Future[None]] = set()
+        self._claiming = 0
+        self._in_hand: set[str] = set()
+        self._unsettled: list[Settlement] = []
+        self._looked_for_lost = self._now()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
         self.last_progress = self._now()
 
@@ -109,9 +117,14 @@ class Deliverer:
         while not self._stop.is_set():
             self._wake.clear()
             try:
+                self._settle_late()
+                self._find_lost()
                 wait = self._hand_out()
             except StoreUnavailable as error:
                 log.error("the store cannot be read or written; deliveries wait", error=str(error))
+                wait = 5.0
+            except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
+                log.error("the deliverer itself failed; please report this", **_where(error))
                 wait = 5.0
             self.last_progress = self._now()
             self._connections.close(before=self._now() - IDLE)
@@ -137,6 +150,40 @@ class Deliverer:
             for _ in range(free):
                 self._submit(key, destination, circuit, size)
         return max(0.01, (soonest - now).total_seconds())
+
+    def _keep(self, settlements: Sequence[Settlement]) -> None:
+        """Outcomes that are known but could not be written: they are written as soon as that is possible again."""
+        with self._lock:
+            self._unsettled += settlements
+
+    def _settle_late(self) -> None:
+        with self._lock:
+            late, self._unsettled = self._unsettled, []
+        if late:
+            try:
+                self._store.settle(late)
+            except StoreUnavailable:
+                self._keep(late)
+                raise
+            log.info("outcomes that could not be written before are written now", count=len(late))
+
+    def _find_lost(self) -> None:
+        """Free what is leased and in nobody's hands: an unforeseen error must not hold a delivery until the next start."""
+        if self._now() - self._looked_for_lost < LOST_AFTER:
+            return
+        with self._lock:
+            if self._claiming:
+                return  # what is being claimed is leased already and in nobody's hands yet
+            in_hand = self._in_hand | {settlement.delivery_id for settlement in self._unsettled}
+        settings = self._configuration().settings.deliver
+        self._looked_for_lost = self._now()
+        found = self._store.recover_lost(in_hand, self._now() + settings.lease - LOST_AFTER, self._assume_begun)
+        if found:
+            log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
+
+    def _assume_begun(self, key: str) -> bool:
+        destination = self._configuration().destination(key)
+        return destination is None or destination.repeat != "ask"
 
     def _threads(self) -> int:
         return self._configuration().settings.deliver.threads
@@ -177,19 +224,35 @@ class Deliverer:
 
     def _work(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> int:
         settings = self._configuration().settings.deliver
-        claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
+        claimed: Sequence[ClaimedDelivery] = ()
+        with self._lock:
+            self._claiming += 1
+        try:
+            claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
+        finally:
+            ids = {item.delivery.id for item in claimed}
+            with self._lock:
+                self._in_hand |= ids
+                self._claiming -= 1
+        try:
+            self._work_off(claimed, key, destination, circuit)
+        finally:
+            with self._lock:
+                self._in_hand -= ids
+        return len(claimed)
+
+    def _work_off(self, claimed: Sequence[ClaimedDelivery], key: str, destination: Destination | None, circuit: Circuit) -> None:
         if destination is None:
             self._store.settle([self._unknown_destination(item, key) for item in claimed])
-            return len(claimed)
-        with _Outcomes(self._store, at_once=destination.repeat == "ask") as outcomes:
+            return
+        with _Outcomes(self._store, self._keep, at_once=destination.repeat == "ask") as outcomes:
             for index, item in enumerate(claimed):
                 if self._stop.is_set() or circuit.open(self._now()):
                     due = max(self._now(), circuit.resting_until or self._now())
-                    self._store.settle([_untried(rest, due) for rest in claimed[index:]])
+                    outcomes.return_untried([_untried(rest, due) for rest in claimed[index:]])
                     break
                 outcomes.add(*self._one(item, destination, circuit))
                 self.last_progress = self._now()
-        return len(claimed)
 
     def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
         """What became of one delivery, and how to tell people once that is durable."""
@@ -326,32 +389,54 @@ class _Outcomes:
 
     PATIENCE = timedelta(milliseconds=200)
 
-    def __init__(self, store: Store, *, at_once: bool) -> None:
+    def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None], *, at_once: bool) -> None:
         self._store = store
+        self._keep = keep
         self._at_once = at_once
-        self._handed: list[tuple[Future[bool], Callable[[], None]]] = []
+        self._handed: list[tuple[Settlement, Future[bool], Callable[[], None]]] = []
         self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
         self._since = 0.0
 
     def add(self, settlement: Settlement, tell: Callable[[], None]) -> None:
         if self._at_once:
-            self._handed.append((self._store.settle_soon(settlement), tell))
+            with self._kept([settlement]):
+                self._handed.append((settlement, self._store.settle_soon(settlement), tell))
             return
         self._since = self._since if self._waiting else time.monotonic()
         self._waiting.append((settlement, tell))
         if time.monotonic() - self._since > self.PATIENCE.total_seconds():
             self._flush()
 
+    def return_untried(self, settlements: Sequence[Settlement]) -> None:
+        with self._kept(settlements):
+            self._store.settle(settlements)
+
+    @contextmanager
+    def _kept(self, settlements: Sequence[Settlement]) -> Iterator[None]:
+        """What cannot be written now is known all the same: the deliverer writes it later."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._keep(settlements)
+            raise
+
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._store.settle([settlement for settlement, _ in waiting])
-        for _, tell in waiting:
-            tell()
-        handed, self._handed = self._handed, []
-        for future, tell in handed:
+        with ExitStack() as each:  # all of them, even when some cannot be written
+            handed, self._handed = self._handed, []
+            for settlement, future, tell in handed:
+                each.callback(self._hear, settlement, future, tell)
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                settlements = [settlement for settlement, _ in waiting]
+                with self._kept(settlements):
+                    self._store.settle(settlements)
+            for _, tell in waiting:
+                tell()
+
+    def _hear(self, settlement: Settlement, future: Future[bool], tell: Callable[[], None]) -> None:
+        with self._kept([settlement]):
             future.result()
-            tell()
+        tell()
 
     def __enter__(self) -> _Outcomes:
         return self

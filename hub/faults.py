@@ -72,11 +72,11 @@ def read(text: str) -> list[Fault]:
     for line in filter(None, (line.strip() for line in text.split(";"))):
         point, when, what, number = (*line.split(), "", "", "", "")[:4]
         known = point in POINTS or point.removeprefix("deliver/") in endpoint.names()
-        possible = when in ("before", "after") and what in ("kill", "raise", "hang") and number.strip("+").isdigit()
-        if not known or not possible:
+        known = known and when in ("before", "after") and what in ("kill", "raise", "hang")
+        if not known or not number.removesuffix("+").isdigit():
             raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",
                                  f"write '<point> before|after kill|raise|hang <number>'; points: {', '.join(POINTS)}")
-        faults.append(Fault(point, when == "after", what, int(number.strip("+")), number.endswith("+")))
+        faults.append(Fault(point, when == "after", what, int(number.removesuffix("+")), number.endswith("+")))
     return faults
 
 

@@ -27,8 +27,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from hub import __version__
+from hub.ledger import FORGOTTEN, TallyKey
 from hub.message import MessageState, Reason
-from hub.store import TallyKey
 
 if TYPE_CHECKING:
     from hub.circuit import Circuit
@@ -217,6 +217,8 @@ class LedgerCollector:
         """The ledger, services that nobody configured together as ``other``: a sender must not be able to add labels."""
         sums: Counter[TallyKey] = Counter()
         for key, count in self._store.tallies().items():
+            if key.kind in FORGOTTEN:
+                continue  # rows that retention removed: they are still counted in their last state
             sums[key if key.service in configuration.mappings else key._replace(service="other")] += count
         return sums
 

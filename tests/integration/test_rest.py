@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -498,7 +500,7 @@ class TestCredentials:
     @pytest.mark.parametrize(("status", "body", "kind"), [
         (401, b'{"error":"invalid_client"}', Misconfigured), (400, b'{"error":"invalid_scope"}', Misconfigured),
         (403, b"<html>", Misconfigured), (200, b"{}", Misconfigured), (503, b"<html>", Temporary), (429, b"<html>", Temporary),
-        (200, b"<html>", Temporary), (200, b"[" * 2_000_000, Temporary), (302, b"", Temporary)])
+        (200, b"<html>", Temporary), (200, b"[" * 2_000_000, Temporary), (302, b"", Misconfigured)])
     def test_no_token_before_any_effect(self, fach: Office, secrets: Path, status: int, body: bytes,
                                         kind: type[DeliveryError]) -> None:
         fach.server.token_faults = [(status, {"Retry_After": "60"}, body)]
@@ -613,3 +615,15 @@ class TestOptions:
     def test_options_survive_the_configuration(self) -> None:
         options = Options(**(self.GOOD | {"body": None, "json": {"id": "{id}", "n": [1, {"each": "xml", "t": "{part:name}"}]}}))
         assert Options(**options.model_dump(by_alias=True)) == options
+
+    def test_the_examples_in_the_docs_are_right(self) -> None:
+        text = (Path(__file__).parents[2] / "docs/deliver.md").read_text(encoding="utf-8")
+        blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+        seen = set()
+        for block in blocks:
+            for row in block["destinations"].values():
+                connector = row.pop("connector")
+                seen.add(connector)
+                if connector in ("rest", "soap"):
+                    endpoint.options_model(connector, "Outlet")(**row)
+        assert {"rest", "soap"} <= seen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,7 +165,7 @@ def service(installed: Machine) -> Iterator[Service]:
     installed.shell(manual("Check"))
     installed.shell(manual("Start"))
     yield hub
-    print(installed.run("journalctl", "--no-pager", "--lines=60"))  # noqa: T201 - pytest shows it with a failure
+    print(installed.run("journalctl", "--no-pager", "--lines=60"))
     installed.run("systemctl", "stop", "drehscheibe")
     installed.run("systemctl", "reset-failed", "drehscheibe", check=False)
 

@@ -238,6 +238,12 @@ class TestTrouble:
             receiver.settings(**options)
 
 
+def test_options_survive_being_written_down_and_read_again(receiver: Drop) -> None:
+    """The hub keeps them as plain data."""
+    settings = receiver.settings(**EVERYTHING)
+    assert Options(**settings.model_dump(by_alias=True)) == settings
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[OpenSsh]:
     ssh = OpenSsh(tmp_path)

@@ -21,7 +21,6 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,11 +45,13 @@ class Taken:
         kind = self.headers.get("Content-Type", "")
         if not kind.startswith("multipart/"):
             return {"body": self.body}
-        mail = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + self.body, policy=policy.HTTP)
+        boundary = b"--" + kind.partition("boundary=")[2].encode()
         found = {}
-        for part in mail.iter_parts():  # type: ignore[attr-defined]
-            name = part.get_filename() or part.get_param("name", header="content-disposition")
-            found[str(name)] = part.get_payload(decode=True)
+        for part in self.body.split(boundary)[1:-1]:
+            head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+            names = re.search(rb'; name="([^"]+)"(?:; filename="([^"]+)")?', head)
+            assert names, "no form-data (RFC 7578)"
+            found[(names[2] or names[1]).decode()] = content.removesuffix(b"\r\n")
         return found
 
 
@@ -224,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.say(status, body, kind)
 
     def take(self) -> Taken:
-        key = self.headers.get("Idempotency-Key") or urlsplit(self.path).path.rsplit("/", 1)[-1]
+        key = self.headers.get("Idempotency-Key") or soap_key(self.body) or urlsplit(self.path).path.rsplit("/", 1)[-1]
         return self.fach.take(key, self.path, dict(self.headers.items()), self.body)
 
     def token(self) -> None:
@@ -259,6 +260,21 @@ def json_answer(taken: Taken) -> tuple[int, str, bytes]:
     return 200, "application/json", json.dumps({"ergebnis": OK, "vorgang": {"nummer": taken.number}}).encode()
 
 
+SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w3.org/2003/05/soap-envelope"}
+
+
+def soap_answer(taken: Taken) -> tuple[int, str, bytes]:
+    """As the tests' WSDL says, in the version of the question."""
+    version = "1.2" if taken.headers["Content-Type"].startswith("application/soap+xml") else "1.1"
+    return 200, "text/xml", soap(f"<f:einreichenAntwort xmlns:f='urn:fach'><f:rc>+0000</f:rc><f:nummer>{taken.number}</f:nummer>"
+                                 "</f:einreichenAntwort>", version)
+
+
+def soap(body: str, version: str = "1.1") -> bytes:
+    """An envelope around it."""
+    return f"<s:Envelope xmlns:s='{SOAP[version]}'><s:Body>{body}</s:Body></s:Envelope>".encode()
+
+
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +293,18 @@ def says(status: int, body: bytes = b"", kind: str = "application/json", *, acts
 def code(rc: str, status: int = 200) -> Fault:
     """A business code, without acting."""
     return says(status, json.dumps({"ergebnis": {"rc": rc, "ergebnistext": "Erika Mustermann fehlt"}}).encode())
+
+
+def soap_fault(code: str, detail: str = "", version: str = "1.1", subcode: str = "", status: int = 500) -> Fault:
+    """A fault as SOAP 1.1 §4.4 or SOAP 1.2 part 1 §5.4 has it, without acting."""
+    if version == "1.1":
+        body = (f"<s:Fault><faultcode>{code}</faultcode><faultstring>Erika Mustermann fehlt</faultstring>"
+                f"<detail>{detail}</detail></s:Fault>")
+    else:
+        inner = f"<s:Subcode><s:Value>{subcode}</s:Value></s:Subcode>" if subcode else ""
+        body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code><s:Reason><s:Text xml:lang='de'>Erika Mustermann"
+                f"</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
+    return says(status, soap(body, version), "text/xml")
 
 
 def hangs(handler: _Handler, *, acts: bool = False) -> bool:
@@ -335,5 +363,5 @@ def endless(status: int) -> Fault:
 
 def soap_key(body: bytes) -> str:
     """The delivery's id in a SOAP request of the tests' WSDL."""
-    found = re.search(rb"<(?:\w+:)?kennung>([0-9a-f-]{36})<", body)
+    found = re.search(rb"<(?:[\w-]+:)?kennung>([0-9a-f-]{36})<", body)
     return found[1].decode() if found else ""

@@ -48,12 +48,17 @@ class Shim:
         self._write(0, kind, action, error, first, last or first)
         self._map[:4] = struct.pack("=i", 1)
 
+    def clock(self, seconds: int) -> None:
+        """The process's wall clock is so many seconds ahead from now on."""
+        self._map[_LAYOUT.size:_LAYOUT.size + 8] = struct.pack("=q", seconds)
+
     def disarm(self) -> None:
         """Hurt nothing any more."""
         self._map[:4] = struct.pack("=i", 0)
 
     def _write(self, armed: int, kind: Kind, action: str, error: int, first: int, last: int) -> None:
-        self._map[:_LAYOUT.size] = _LAYOUT.pack(armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0)
+        row = (armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0)
+        self._map[:_LAYOUT.size] = _LAYOUT.pack(*row)
 
     @property
     def counts(self) -> dict[str, int]:

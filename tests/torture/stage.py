@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.services import free_port
 from tests.torture.world import World, make
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ class Hub:
 
     world: World
     launcher: Sequence[str] = ("-m", "hub")
-    prefix: Sequence[str] = ()
+    options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     lives: int = 0
@@ -52,7 +53,7 @@ class Hub:
         self.lives += 1
         with self.world.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, *self.launcher, "--config", str(self.world.config), "run"], cwd=ROOT, stdout=log,
+                [sys.executable, *self.launcher, "--config", str(self.world.config), *self.options, "run"], cwd=ROOT, stdout=log,
                 stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **self.environment})
         if ready:
             wait(self.ready, "the hub is ready")
@@ -77,10 +78,10 @@ class Hub:
             return str(answer.read().decode())
 
     def signal(self, number: int) -> None:
-        """To its whole process group; workers die with their parent."""
+        """To its whole process group (workers die with their parent); SIGHUP to itself."""
         assert self.process is not None
         if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
+            (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
 
     def kill(self) -> None:
         """SIGKILL, and wait."""
@@ -93,6 +94,24 @@ class Hub:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+    def run_to_end(self) -> int:
+        """Start, and wait until it ends by itself; the exit code. One that stays is ended: 0."""
+        self.start(ready=False)
+        assert self.process is not None
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return 0
+
+    def serves(self) -> bool:
+        """Whether it says that it takes messages."""
+        try:
+            self.http("/readyz")
+        except OSError:
+            return False
+        return True
 
     def settled(self) -> bool:
         """Whether nothing is open any more."""
@@ -120,6 +139,7 @@ class Stage:
         self.world.mails.symlink_to(folder / "mails.jsonl")
         self.hub = Hub(self.world)
         self.kills = 0
+        self.extra_hits = 0
         self.producer = subprocess.Popen(
             [sys.executable, "-m", "tests.torture.producer", str(self.world.folder), f"s{seed}", str(threads)], cwd=ROOT,
             stdin=subprocess.PIPE, stderr=(folder / "producer.log").open("wb"))
@@ -149,12 +169,42 @@ class Stage:
 
     def hits(self) -> int:
         """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
-        found = 0
+        found = self.extra_hits
         for line in self.world.log.read_text().splitlines():
             if "did not end cleanly" in line:
                 row = json.loads(line)
                 found += any(row[name] for name in ("due", "in_doubt", "suspects"))
         return found
+
+    def log_has(self, text: str) -> bool:
+        """Whether the hub said so."""
+        return text in self.world.log.read_text()
+
+    def second(self) -> Hub:
+        """Another instance on the same store, at other ports."""
+        return Hub(self.world, options=("--set", f"inlets.portal.port={free_port()}", "--set", "status.port=0"))
+
+    def goes_on(self, count: int, seconds: float) -> bool:
+        """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to it."""
+        try:
+            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "", seconds)
+        except NotInTime:
+            return False
+        return self.hub.alive()
+
+    def ends_or_goes_on(self, count: int) -> bool:
+        """Whether the hub ends by itself, or takes all messages and settles them."""
+        try:
+            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "", 60)
+        except NotInTime:
+            return False
+        return True
+
+    def mail_fault(self, command: str, kind: str, every: int = 1) -> None:
+        """From now on the mail sink hurts this command."""
+        fresh = self.faults.with_suffix(".new")
+        fresh.write_text(json.dumps({"command": command, "kind": kind, "every": every}))
+        fresh.replace(self.faults)
 
     def drain(self, seconds: float = 300.0) -> None:
         """All is sent and settled, then a clean end; what is still open then is the checker's to judge."""

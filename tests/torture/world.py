@@ -48,8 +48,8 @@ host = "127.0.0.1"
 port = {smtp}
 security = "none"
 from = "hub@hub.example"
-timeout = 10
-final_timeout = 10
+timeout = {smtp_timeout}
+final_timeout = {smtp_timeout}
 """
 
 TOWN = """
@@ -122,7 +122,8 @@ class World:
         return int((self.folder / f"{name}.port").read_text())
 
 
-def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", towns: str = TOWN) -> World:
+def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", towns: str = TOWN,
+         smtp_timeout: int = 10) -> World:
     """A new world in `folder`. `hub` is appended to hub.toml."""
     world = World(folder)
     (folder / "etc" / "municipalities").mkdir(parents=True)
@@ -131,7 +132,7 @@ def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", t
     for name, port in ports.items():
         (folder / f"{name}.port").write_text(str(port))
     world.config.write_text(HUB.format(state=state or world.state, **ports) + hub)
-    (folder / "etc" / "defaults.toml").write_text(DEFAULTS.format(**ports))
+    (folder / "etc" / "defaults.toml").write_text(DEFAULTS.format(smtp_timeout=smtp_timeout, **ports))
     for ags, tenant in TOWNS.items():
         (world.drop / tenant).mkdir(parents=True)
         (folder / "etc" / "municipalities" / f"{ags}.toml").write_text(
