@@ -5,7 +5,7 @@ version numbers make installers take the builders of the oldest Grafana as the n
 wrong with dashboards in practice: a metric or label that does not exist, an expression that Prometheus does not
 understand. tests/integration/test_prometheus.py does, with a running hub.
 
-Grafana 9 and newer. Import the files, or provision the folder (docs/runbooks/README.md says how).
+Written for Grafana 9 and newer. Import the files, or provision the folder (docs/runbooks/README.md says how).
 """
 
 from __future__ import annotations
