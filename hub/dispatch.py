@@ -228,9 +228,9 @@ class Dispatcher:
             message = by_id[outcome.message_id]
             fields = {"message": message.id, "ags": message.ags, "service": message.service}
             if isinstance(outcome, Parked):
-                log.warning("the message is parked; an operator is needed", reason=outcome.reason, **fields)
+                log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
             else:
-                log.info("the message is routed", rule=outcome.rule, deliveries=len(outcome.deliveries), **fields)
+                log.info("the message is routed", **fields, rule=outcome.rule, deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
         tenant = configuration.tenant_of(message.ags)

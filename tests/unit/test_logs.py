@@ -32,6 +32,7 @@ def test_names_are_what_journald_takes() -> None:
 def test_an_entry_too_large_for_a_datagram_goes_as_a_sealed_file(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(tmp_path / "journal"))
+        journal.settimeout(10)
         handler = logs._Journal(str(tmp_path / "journal"))
         try:
             for text in ("small", "x" * 1_000_000):
