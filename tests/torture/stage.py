@@ -178,6 +178,10 @@ class Stage:
         """Wait until so many are acknowledged. Raises `NotInTime`."""
         wait(lambda: self.acknowledged() >= count, f"{count} answers")
 
+    def settles(self) -> None:
+        """Wait until nothing is open. Raises `NotInTime`."""
+        wait(self.hub.settled, "nothing is open any more")
+
     def hits(self) -> int:
         """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
         found = self.extra_hits
