@@ -11,7 +11,7 @@ import pytest
 
 from tests.torture import scenarios
 from tests.torture.planted import FAULTS
-from tests.torture.scoreboard import Row
+from tests.torture.scoreboard import PAGE, Row
 
 Run = Callable[..., dict[str, Any]]
 kills = partial(scenarios.short, kills=4)
@@ -48,6 +48,11 @@ CAUGHT: dict[str, tuple[str, Run]] = {
 def test_there_is_a_row_for_each_planted_fault() -> None:
     assert set(CAUGHT) == set(FAULTS)
     assert len(FAULTS) >= 15
+
+
+def test_the_page_has_the_table() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name, (verdict, _) in CAUGHT.items() if f"| {name} | {verdict} |" not in page] == []
 
 
 @pytest.mark.torture
