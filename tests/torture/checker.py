@@ -51,6 +51,7 @@ class Evidence:
     refused: int = 0
     copies: list[tuple[str, str, Found, bool]] = field(default_factory=list)
     """(town, recipient, what it is, whether it says that it may be a second one)"""
+    mail_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     litter: int = 0
     messages: list[dict[str, Any]] = field(default_factory=list)
     deliveries: list[dict[str, Any]] = field(default_factory=list)
@@ -74,7 +75,7 @@ def collect(world: World) -> Evidence:
             seen.refused += 1
     seen.copies += [copy for town in TOWNS.values() for copy in folders(world.drop / town, town)]
     seen.litter = sum(1 for town in TOWNS.values() for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
-    seen.copies += mails(world.mails)
+    seen.copies += mails(world.mails, seen.mail_ids)
     _read_store(world.state / "store.sqlite3", seen)
     if world.metrics.exists():
         seen.metrics = dict(metrics(world.metrics.read_text()))
@@ -93,8 +94,8 @@ def folders(place: Path, town: str) -> Iterator[tuple[str, str, Found, bool]]:
         yield town, "ablage", Found(found.name, found.whole and whole), False
 
 
-def mails(file: Path) -> Iterator[tuple[str, str, Found, bool]]:
-    """The copies in mailboxes."""
+def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Found, bool]]:
+    """The copies in mailboxes; `ids` is given the Message-IDs that each probe came under."""
     for line in file.read_text().splitlines() if file.exists() else ():
         row = json.loads(line)
         mail = message_from_bytes(b64decode(row["mail"]), policy=policy.default)
@@ -102,6 +103,7 @@ def mails(file: Path) -> Iterator[tuple[str, str, Found, bool]]:
         found = recognise(files[0] if files else b"", None)
         body = mail.get_body(("plain",))
         whole = len(files) == 1 and body is not None and body.get_content().strip() == f"Probe {found.name}"
+        ids[str(found.name)].add(str(mail["Message-ID"]))
         for address in row["to"]:
             town = address.partition("@")[2].removesuffix(".example")
             yield town, "postfach", Found(found.name, found.whole and whole), MARK in str(mail["Subject"])
@@ -159,6 +161,7 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
             verdicts["silent duplicate"].append(f"{name} {recipient} x{marks.count(False)}")
         if len(marks) > 1 and any(marks):
             verdicts["flagged duplicate"].append(f"{name} {recipient} x{len(marks)}")
+    verdicts["silent duplicate"] += [f"{name}: {len(ids)} Message-IDs" for name, ids in seen.mail_ids.items() if len(ids) > 1]
     for name, ids in seen.told.items():
         for hub_id in sorted(set(ids)):
             if hub_id not in rows:

@@ -241,6 +241,70 @@ def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int =
         return {**stage.check(), "faults": faults}
 
 
+def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), messages: int,
+            progress: Progress = print) -> Result:
+    """One message after the other, system calls counted: no 202 without a sync, no delivered folder without the syncs of its
+    files (2), of itself and of the folder above (2). A kill cannot show these: only a power cut would."""
+    with Stage(folder, seed, threads=1) as stage:
+        shim = Shim(folder / "shim")
+        stage.hub.launcher, stage.hub.environment = launcher, shim.environment
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, messages + 1):
+            shim.arm("sync", "slow", 1, ALL, error=20)
+            stage.budget(number)
+            stage.reach(number)
+            if not shim.counts["sync"]:
+                faults.append(f"probe {number}: acknowledged without a sync")
+            stage.settles()
+            if shim.counts["folder"] < 2:
+                faults.append(f"probe {number}: delivered with {shim.counts['folder']} syncs of folders")
+            if shim.counts["sync"] < 4 + WRITER_SYNCS:
+                faults.append(f"probe {number}: delivered with {shim.counts['sync']} syncs")
+            stage.extra_hits += shim.hits
+        shim.disarm()
+        stage.drain(60)
+        return {**stage.check(), "faults": faults}
+
+
+WRITER_SYNCS = 4
+"""At least: accept, record, and one for what became of each of the two deliveries."""
+
+
+def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), faults: Sequence[str] = (), kills: int = 0,
+          mail: tuple[str, str] | None = None, messages: int = 24, progress: Progress = print) -> Result:
+    """A life for each of `faults`, some random kills, and a last life that is left in peace: what a planted fault is shown by."""
+    with Stage(folder, seed) as stage:
+        stage.hub.launcher = launcher
+        if mail:
+            stage.mail_fault(*mail)
+        lives = len(faults) + kills
+        for number in range(1, lives + 1):
+            share = messages * number // (lives + 1)
+            before = stage.acknowledged()
+            stage.hub.environment = {"DREHSCHEIBE_FAULTS": faults[number - 1]} if number <= len(faults) else {}
+            stage.hub.start(ready=False)
+            stage.budget(share)
+            if number <= len(faults):
+                stage.goes_on(messages + 1, 30)
+            else:
+                wait(stage.hub.ready, "the hub is ready")
+                wait(partial(_answers, stage, before + 1), "answers")
+                time.sleep(stage.dice.uniform(0.0, 0.3))
+            stage.hub.kill()
+            stage.kills += 1
+            stage.extra_hits += 1
+        stage.hub.environment = {}
+        stage.hub.start()
+        stage.budget(messages)
+        stage.drain(15)
+        return stage.check()
+
+
+def _answers(stage: Stage, count: int) -> bool:
+    return stage.acknowledged() >= count
+
+
 COMMANDS = ("CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "BODY")
 KINDS_OF_NO = ("4xx", "5xx", "421", "cut", "hang")
 

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SYNC, WRITE, RENAME, SEND, KINDS };
+enum { SYNC, WRITE, RENAME, SEND, FOLDER, KINDS }; /* FOLDER: those of SYNC that are about a folder */
 enum { COUNT, KILL, FAIL, SLOW };
 
 struct control {
@@ -79,7 +79,13 @@ static int hurt_fd(int fd) {
     if (!real) \
         real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-int fsync(int fd) { REAL(fsync); return hurt(SYNC) ? -1 : real(fd); }
+static void count_folder(int fd) {
+    struct stat status;
+    if (control && control->armed && fstat(fd, &status) == 0 && S_ISDIR(status.st_mode))
+        __sync_add_and_fetch(&control->count[FOLDER], 1);
+}
+
+int fsync(int fd) { REAL(fsync); count_folder(fd); return hurt(SYNC) ? -1 : real(fd); }
 int fdatasync(int fd) { REAL(fdatasync); return hurt(SYNC) ? -1 : real(fd); }
 ssize_t write(int fd, const void *data, size_t size) { REAL(write); return hurt_fd(fd) ? -1 : real(fd, data, size); }
 ssize_t writev(int fd, const struct iovec *data, int count) { REAL(writev); return hurt_fd(fd) ? -1 : real(fd, data, count); }

@@ -17,7 +17,7 @@ Kind = Literal["sync", "write", "rename", "send"]
 KINDS: tuple[Kind, ...] = ("sync", "write", "rename", "send")
 ACTIONS = ("count", "kill", "fail", "slow")
 ALL = 1 << 62
-_LAYOUT = struct.Struct("=4i2q4qq")
+_LAYOUT = struct.Struct("=4i2q5qq")
 
 
 def available() -> bool:
@@ -59,15 +59,15 @@ class Shim:
         self._map[:4] = struct.pack("=i", 0)
 
     def _write(self, armed: int, kind: Kind, action: str, error: int, first: int, last: int) -> None:
-        row = (armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0)
+        row = (armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0, 0)
         self._map[:_LAYOUT.size] = _LAYOUT.pack(*row)
 
     @property
     def counts(self) -> dict[str, int]:
         """Calls since `arm`, by kind."""
-        return dict(zip(KINDS, _LAYOUT.unpack(self._map[:_LAYOUT.size])[6:10], strict=True))
+        return dict(zip((*KINDS, "folder"), _LAYOUT.unpack(self._map[:_LAYOUT.size])[6:11], strict=True))
 
     @property
     def hits(self) -> int:
         """How many calls were hurt since `arm`."""
-        return int(_LAYOUT.unpack(self._map[:_LAYOUT.size])[10])
+        return int(_LAYOUT.unpack(self._map[:_LAYOUT.size])[11])

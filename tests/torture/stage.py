@@ -141,19 +141,21 @@ class Stage:
         self.seed = seed
         self.dice = random.Random(seed)
         folder.mkdir(parents=True)
-        self._sink_log = (folder / "sink.log").open("wb")
         self.faults = folder / "sink-faults.json"
-        self.sink = subprocess.Popen([sys.executable, "-m", "tests.torture.sink", str(folder / "mails.jsonl"), str(self.faults)],
-                                     cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._sink_log)
+        self.sink = self._process("sink", str(folder / "mails.jsonl"), str(self.faults))
         assert self.sink.stdout is not None
         self.world = make(folder / "world", smtp=int(self.sink.stdout.readline()), **options)
         self.world.mails.symlink_to(folder / "mails.jsonl")
         self.hub = Hub(self.world)
         self.kills = 0
         self.extra_hits = 0
-        self.producer = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.producer", str(self.world.folder), f"s{seed}", str(threads)], cwd=ROOT,
-            stdin=subprocess.PIPE, stderr=(folder / "producer.log").open("wb"))
+        self.producer = self._process("producer", str(self.world.folder), f"s{seed}", str(threads))
+
+    def _process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """One of those that the injector never kills."""
+        with (self.folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT, stderr=log,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Self:
         return self
@@ -163,6 +165,9 @@ class Stage:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait(30)
+            for pipe in (process.stdin, process.stdout) if process is not None else ():
+                if pipe is not None:
+                    pipe.close()
 
     def budget(self, count: int) -> None:
         """Let the producer send up to `count` in all."""
@@ -177,6 +182,10 @@ class Stage:
     def reach(self, count: int) -> None:
         """Wait until so many are acknowledged. Raises `NotInTime`."""
         wait(lambda: self.acknowledged() >= count, f"{count} answers")
+
+    def settles(self) -> None:
+        """Wait until nothing is open. Raises `NotInTime`."""
+        wait(self.hub.settled, "nothing is open any more")
 
     def hits(self) -> int:
         """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
