@@ -309,9 +309,8 @@ def held_back(service: Service) -> str:
 
 def test_killed_it_comes_back_and_delivers_what_it_had_accepted(service: Service) -> None:
     message, before, restarts = held_back(service), service.pid, int(service.state("NRestarts"))
-    service.on.shell(f"kill -KILL {before}")
+    service.on.shell(f"kill -KILL {before}; chmod 0750 {DROP}")
     service.started_anew(before)
-    service.on.run("chmod", "0750", DROP)
     service.completed(message)
     assert len([name for name in service.delivered() if message in name and name.endswith(".xml")]) == 1
     assert service.state("NRestarts") == str(restarts + 1)
@@ -328,9 +327,8 @@ def test_stopped_in_its_tracks_it_is_aborted_by_the_watchdog_and_loses_nothing(s
     service.add(WatchdogSec="2s")
     service.restart()
     message, before, since = held_back(service), service.pid, service.now()
-    service.on.shell(f"kill -STOP {before}")
+    service.on.shell(f"kill -STOP {before}; chmod 0750 {DROP}")
     service.started_anew(before)
-    service.on.run("chmod", "0750", DROP)
     service.completed(message)
     said = [str(entry["MESSAGE"]) for entry in service.said(since)]
     assert any("Watchdog timeout" in line for line in said)
