@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__, config, control, logs
@@ -131,12 +132,17 @@ def run(context: Context, log_level: str) -> None:
 
 @_command(main, "check", "Check the configuration and every mapping; with --connect also try every destination.")
 @click.option("--connect", is_flag=True, help=_("Really connect to every destination (leaves nothing behind there)."))
+@click.option("--destination", metavar="TENANT/NAME", help=_("Try only this destination."))
+@click.option("--municipality", metavar="AGS", help=_("Try only this municipality's destinations."))
 @json_option
 @click.pass_obj
-def check(context: Context, connect: bool, as_json: bool) -> None:
+def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
     from hub.check import check_all
 
-    findings = list(check_all(context.load(), connect=connect))
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(_("destinations"), total=None)
+        findings = list(check_all(context.load(), connect=connect, destination=destination, municipality=municipality,
+                                  progress=lambda done, of: bar.update(task, completed=done, total=of)))
     if as_json:
         _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for where, finding in findings])
@@ -485,6 +491,92 @@ def _print_bill(found: Bill, prices: BillingFile) -> None:
         click.echo(_("sum:") + f" {billing.money(billing.total(contracts))} €\n")
     if not found.contracts:
         click.echo(_("nothing to charge"))
+
+
+@main.group(help=_("Municipalities: add one, look at them."))
+def municipality() -> None:
+    """Commands about municipalities."""
+
+
+@_command(municipality, "install-list", "Install the official list of municipalities or counties: genericode, also xz.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def municipality_install_list(context: Context, file: Path, as_json: bool) -> None:
+    from hub.onboarding import install_list
+
+    found = install_list(file, config.places(context.file, context.overrides).state)
+    if as_json:
+        _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
+    else:
+        click.echo(_("{name} {version}: {count} entries").format(name=found.name, version=found.version, count=len(found.names)))
+
+
+@_command(municipality, "add", "Add a municipality by its AGS: name from the official list, everything else inherited.")
+@click.argument("ags")
+@click.option("--mail", multiple=True, metavar="ADDRESS", help=_("Mailbox of the town hall; may be repeated."))
+@click.option("--drop", metavar="PATH", help=_("Folder for applications; default: [onboarding] drop in defaults.toml."))
+@click.option("--service", "services", multiple=True, help=_("A service it offers; may be repeated; default: all."))
+@click.option("--name", help=_("Its name; default: from the official list."))
+@click.option("--tenant", help=_("Its key in the store, for ever; default: from the name."))
+@click.option("--provider", help=_("Its provider (key in billing.toml)."))
+@click.option("--population", type=click.IntRange(0), help=_("Its population, for bills."))
+@json_option
+@click.pass_obj
+def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
+    from hub.onboarding import NewMunicipality, add
+
+    added = add(context.file, context.overrides, NewMunicipality(**said))
+    if as_json:
+        _print_json({"file": added.file, "name": added.name, "tenant": added.tenant, "services": added.services,
+                     "folders": added.folders})
+        return
+    click.echo(_("{name} is set up: {file}").format(name=added.name, file=added.file))
+    for folder in added.folders:
+        click.echo(_("folder made: {folder}").format(folder=folder))
+    click.echo(_("next:"))
+    for line in (f"drehscheibe check --municipality {added.file.stem}", "drehscheibe reload"):
+        click.echo(f"  {line}")
+
+
+@_command(municipality, "list", "All municipalities with their services and destinations.")
+@json_option
+@click.pass_obj
+def municipality_list(context: Context, as_json: bool) -> None:
+    from hub.onboarding import overview
+
+    rows = overview(context.load())
+    if as_json:
+        _print_json(rows)
+        return
+    _table(["AGS", "municipality", "tenant", "services", "destinations"],
+           [[row["ags"], row["name"], row["tenant"], len(row["services"]),
+             ", ".join(f"{name} ({connector})" for name, connector in row["destinations"].items())] for row in rows])
+
+
+@_command(municipality, "show", "One municipality with all that it inherits.")
+@click.argument("name", metavar="AGS")
+@json_option
+@click.pass_obj
+def municipality_show(context: Context, name: str, as_json: bool) -> None:
+    from hub.onboarding import resolved
+
+    found = resolved(context.load(), name)
+    if as_json:
+        _print_json(found)
+        return
+    for key in ("name", "ags", "tenant", "provider", "file"):
+        click.echo(f"{key:12} {found[key] or ''}")
+    inherited = _("inherited")
+    for each in found["destinations"]:
+        click.secho(f"{each['key']} ({each['connector']})", bold=True)
+        for key, value in each["values"].items():
+            click.echo(f"  {key:20} {value}" + (f"  ({inherited})" if key in each["inherited"] else ""))
+    for each in found["services"]:
+        click.secho(f"{each['service']}" + (f"  ({inherited})" if each["inherited"] else ""), bold=True)
+        for route in each["routes"]:
+            for recipient, send in route["recipients"].items():
+                click.echo(f"  → {recipient}: {', '.join(send)}")
 
 
 @main.group(help=_("RabbitMQ."))

@@ -183,6 +183,13 @@ class Kept:
     proof_days: int
 
 
+class OnboardingDefaults(_Model):
+    """What ``drehscheibe municipality add`` writes where the operator says nothing."""
+
+    drop: str = Field("../var/drop/{tenant}", description="folder of a new municipality; {tenant} and {ags} are replaced")
+    test_drop: str = Field("../var/drop/test", description="folder for tests")
+
+
 class DefaultsFile(_Model):
     """``defaults.toml``: what every municipality inherits."""
 
@@ -190,6 +197,7 @@ class DefaultsFile(_Model):
     connectors: Mapping[str, Mapping[str, Any]] = Field({}, description="default options by connector")
     route: tuple[RouteRow, ...] = Field((), description="routes for `services`; service '*' serves all without an own one")
     retention: RetentionDefaults = RetentionDefaults()
+    onboarding: OnboardingDefaults = OnboardingDefaults()
 
 
 PopulationCount = Annotated[int, Field(ge=0)]

@@ -80,6 +80,27 @@ GERMAN = {
     "Print CSV (semicolons, decimal commas).": "CSV ausgeben (Semikolons, Dezimalkommas).",
     "item": "Posten", "class": "Klasse", "category": "Kategorie", "messages": "Anträge", "from": "vom", "to": "bis",
     "reached": "erreichte Ziele", "amount": "Betrag", "sum:": "Summe:", "nothing to charge": "nichts zu berechnen",
+    "Try only this destination.": "Nur dieses Ziel ausprobieren.",
+    "Try only this municipality's destinations.": "Nur die Ziele dieser Kommune ausprobieren.",
+    "destinations": "Ziele", "services": "Dienste", "tenant": "Mandant", "inherited": "geerbt",
+    "Municipalities: add one, look at them.": "Kommunen: eine aufnehmen, sie ansehen.",
+    "Install the official list of municipalities or counties: genericode, also xz.":
+        "Die amtliche Liste der Gemeinden (AGS) oder Kreise (Kreis) einspielen: genericode, auch als xz.",
+    "{name} {version}: {count} entries": "{name} {version}: {count} Einträge",
+    "Add a municipality by its AGS: name from the official list, everything else inherited.":
+        "Eine Kommune mit ihrem AGS aufnehmen: Name aus der amtlichen Liste, alles andere geerbt.",
+    "Mailbox of the town hall; may be repeated.": "Postfach des Rathauses; mehrfach möglich.",
+    "Folder for applications; default: [onboarding] drop in defaults.toml.":
+        "Ordner für Anträge; sonst [onboarding] drop in defaults.toml.",
+    "A service it offers; may be repeated; default: all.": "Ein Dienst, den sie anbietet; mehrfach möglich; sonst alle.",
+    "Its name; default: from the official list.": "Ihr Name; sonst aus der amtlichen Liste.",
+    "Its key in the store, for ever; default: from the name.": "Ihr Schlüssel im Speicher, für immer; sonst aus dem Namen.",
+    "Its provider (key in billing.toml).": "Ihr Dienstleister (Schlüssel in billing.toml).",
+    "Its population, for bills.": "Ihre Einwohnerzahl, für Rechnungen.",
+    "{name} is set up: {file}": "{name} ist eingerichtet: {file}",
+    "folder made: {folder}": "Ordner angelegt: {folder}",
+    "All municipalities with their services and destinations.": "Alle Kommunen mit ihren Diensten und Zielen.",
+    "One municipality with all that it inherits.": "Eine Kommune mit allem, was sie erbt.",
     "Retention: what need not be kept any more.": "Aufbewahrung: was nicht länger aufgehoben werden muss.",
     "Delete now what need not be kept any more; the running hub does so by itself every day.":
         "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von selbst.",
