@@ -216,7 +216,7 @@ class Outlet(OutletBase[Options]):
         if not self.options.external_id:
             return None
         kind, column = repository.folder_type["queryName"], _column(repository.folder_type, self.options.external_id)
-        statement = f"SELECT * FROM {kind} WHERE {column} = '{delivery.id}'"  # noqa: S608 - names of the DMS and a UUID
+        statement = f"SELECT * FROM {kind} WHERE {column} = '{delivery.id}'"  # noqa: S608  # nosec B608 - the DMS's names, a UUID
         answer = self._line.ask(_with(repository.url, cmisselector="query", q=statement, succinct="true", maxItems="2"))
         results = _content(answer, "Zur Suche").get("results", [])
         if len(results) > 1:

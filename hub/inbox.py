@@ -232,7 +232,7 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
     for row, recording in written:
         for new in recording.deliveries:
             rows.append({
-                **new, "message_id": row.id, "tenant": _tenant(row, recording), "ags": row.ags, "service": row.service,
+                **new, "message_id": row.id, "tenant": row.tenant, "ags": row.ags, "service": row.service,
                 "test": int(row.test or recording.outcome.facts.test), "case": row.case, "order_key": row.order_key,
                 "state": DeliveryState.DUE.value, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now,
                 "config_digest": recording.config_digest, "mapping_digest": recording.outcome.mapping_digest})
@@ -240,12 +240,6 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
             tx.ledger.moved("delivery", row.service, new["destination"], None, DeliveryState.DUE.value)
             tx.ledger.event(tx.now, row.id, "created", delivery_id=new["id"], after=DeliveryState.DUE.value)
     _INSERT_DELIVERIES(tx.connection, rows)
-
-
-def _tenant(row: Row[Any], recording: Recording) -> str:
-    """Whose it is: a message that came before its municipality was set up gets its tenant when it is routed."""
-    tenants = [tenant for new in recording.deliveries for tenant, slash, _ in [new["destination"].partition("/")] if slash]
-    return str(tenants[0] if tenants else row.tenant)
 
 
 _INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest", "message_id", "tenant",
@@ -268,7 +262,7 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value, reason=reason,
                     detail=text or getattr(outcome, "rule", None))
-    return {"b_id": row.id, "tenant": _tenant(row, recording), "state": state.value, "reason": reason, "reason_text": text,
+    return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": json.dumps(outcome.trace, ensure_ascii=False) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
             "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED else None,
@@ -280,7 +274,7 @@ def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
             "mandant": facts.mandant, "canonical_digest": facts.canonical_digest, "test": int(row.test or facts.test)}
 
 
-_RECORDED = ("tenant", "state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
+_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
              "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
 _RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
