@@ -273,8 +273,8 @@ def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
             "mandant": facts.mandant, "canonical_digest": facts.canonical_digest, "test": int(row.test or facts.test)}
 
 
-_RECORDED = ("tenant", "state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
-             "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
+_RECORDED = ("tenant", "state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at",
+             "source", "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
 _RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
     lease_fencing=literal_column("0"), suspect=literal_column("0")), (*_RECORDED, "b_id"))
