@@ -6,6 +6,7 @@ socket; the store is opened here only when no hub runs.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 import time
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hub import __version__, config, control
+from hub import __version__, config, control, logs
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.texts import _
 
@@ -77,19 +78,24 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(problem, err=True)
+                _complain(problem)
             sys.exit(EX_CONFIG)
         except StoreUnavailable as error:
-            click.echo(str(error), err=True)
+            _complain(str(error))
             sys.exit(EX_TEMPORARY)
         except HubError as error:
-            click.echo(str(error), err=True)
+            _complain(str(error))
             sys.exit(EX_FINDINGS)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(EX_FINDINGS)
 
     return run
+
+
+def _complain(text: str) -> None:
+    """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
+    click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
 
 
 def _command(group: click.Group, name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -120,9 +126,9 @@ def main(context: click.Context, file: Path, overrides: tuple[str, ...]) -> None
 @click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
 @click.pass_obj
 def run(context: Context, log_level: str) -> None:
-    from hub import logs
     from hub.daemon import Daemon
 
+    faulthandler.enable()  # the watchdog aborts a hub that hangs: then the log says where each thread stood
     logs.setup(log_level)
     Daemon(context.file, context.overrides).run()
 
@@ -298,7 +304,7 @@ def reload(context: Context, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
     for problem in answer["problems"] if not as_json else ():
-        click.echo(problem, err=True)
+        _complain(problem)
     sys.exit(EX_CONFIG if answer["problems"] else 0)
 
 
@@ -329,6 +335,58 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
         raise HubError(f"no examples found{f' for {service!r}' if service else ''}: "
                        "add mappings/<service>/examples/<name>/ with message.xml and example.toml")
     sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "new", "Make the folder of a new service, complete with schema, rules and examples.")
+@click.argument("service")
+@click.option("--title", help=_("What people call it; default: the name."))
+@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
+@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
+                folder: Path | None) -> None:
+    from hub.mapping_new import new_service
+
+    mappings = folder or context.load().settings.hub.mappings
+    named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
+    results = new_service(mappings, service, title, named, category)
+    for result in results:
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write")
+    click.echo(done.format(folder=mappings / service, service=service))
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "schema", "Print the schema that fits a version's field table; --write puts it into its place.")
+@click.argument("service")
+@click.argument("version")
+@click.option("--write", is_flag=True, help=_("Replace the version's schema."))
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
+    from hub.mapping import load_fields
+    from hub.mapping_schema import schema_of
+
+    home = (folder or context.load().settings.hub.mappings) / service / version
+    text = schema_of(load_fields(home / "fields.toml"))
+    if write:
+        (home / "fields.xsd").write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)
+
+
+@_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
+    from hub.mapping_doc import write_pages
+
+    for file in write_pages(folder or context.load().settings.hub.mappings, out):
+        click.echo(file)
 
 
 @_command(mapping, "preview", "Show what a mapping makes of one example or file.")

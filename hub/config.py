@@ -392,6 +392,14 @@ def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
                      send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
 
 
+def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[BaseModel]:
+    """Of models that differ by their `connector`: the one that the data names."""
+    for model in models:
+        if (field := model.model_fields.get("connector")) and data.get("connector") in get_args(field.annotation):
+            return model
+    return models[0]
+
+
 def suggest(wrong: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?``, or what there is."""
     names = sorted(known)
@@ -536,7 +544,7 @@ class _Loader:
         if isinstance(value, list | tuple):
             return [self._resolve(kind, item) for item in value]
         if isinstance(value, Mapping):
-            return self._resolved(inner[0], value) if inner else dict(value)
+            return self._resolved(_named(inner, value), value) if inner else dict(value)
         if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
             return f"file:{self._place(value.removeprefix('file:'))}"
         return self._place(value) if Path in kinds and isinstance(value, str) else value
@@ -633,7 +641,7 @@ class _Loader:
             self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                  + suggest(policy.fallback, row.destinations))
         return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
-                           endpoint.outlet_class(connector).repeat)
+                           endpoint.repeat_of(connector, options))
 
     def _check_routes(self, file: Path, row: MunicipalityFile, service: str, routes: Sequence[RouteRow],
                       mappings: Mapping[str, MappingFile], destinations: Mapping[str, Destination]) -> None:

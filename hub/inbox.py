@@ -26,7 +26,7 @@ from hub.message import (
     StoredPart,
     new_message_id,
 )
-from hub.tables import Many, day, delivery, duplicate, message, moment, part, span
+from hub.tables import Many, blob, day, delivery, duplicate, message, moment, part, span
 from hub.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
@@ -159,6 +159,13 @@ def release(tx: Transaction, ids: Sequence[str]) -> None:
         tx.connection.execute(update(message).where(
             message.c.id.in_(some), message.c.state == RECEIVED, message.c.lease_fencing == tx.fencing,
         ).values(lease_owner=None, lease_until=0, lease_fencing=0))
+
+
+def adopt(tx: Transaction, message_id: str, tenant: str) -> None:
+    """A message that belonged to nobody belongs to a municipality now, with its bodies."""
+    for table, key in ((message, message.c.id), (blob, blob.c.message_id)):
+        tx.connection.execute(update(table).where(key == message_id).values(tenant=tenant))
+    tx.ledger.event(tx.now, message_id, "adopted", detail=tenant)
 
 
 def count_death(tx: Transaction, message_id: str) -> int:

@@ -16,7 +16,7 @@ Functions on one `Transaction`; `hub.store.Store` gives them their threads and b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
@@ -76,8 +76,8 @@ class Settlement:
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: there was no try (a closed delivery window)."""
-        return cls(delivery_id, "due", "later", due_at, error=error, text=text, counted=counted)
+        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the destination rests)."""
+        return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text, counted=counted)
 
     @classmethod
     def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:
@@ -264,7 +264,7 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
-    due, doubt = _recover_deliveries(tx, assume_begun)
+    due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"), message.c.suspect.in_([0, 1]),
@@ -276,13 +276,21 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
     return Recovered(due, doubt, len(rows) if unclean else 0, alone)
 
 
-def _recover_deliveries(tx: Transaction, assume_begun: Callable[[str], bool]) -> tuple[int, int]:
+def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
+    """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
+    ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
+    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
+          but: Collection[str] = ()) -> tuple[int, int]:
+    """How many became due, how many doubtful."""
     changes = []
-    for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None),
-                                                            delivery.c.lease_fencing < tx.fencing)):
+    for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None), which)):
+        if row.id in but:
+            continue
         doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
         state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"
-        why = "Der Prozess endete während der Zustellung"
         changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
         if row.state == DELIVERING:
             _moved(tx, row, state, "recovered", detail=why)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, insert, literal_column, select, text, update
+from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from hub import database, desk, inbox, ledger, outbox, shredder, tables
@@ -158,8 +158,10 @@ class Store:
         store._lock = database.lock(directory / "lock")
         try:
             store._begin_writing(writer)
-        except BaseException:
+        except BaseException as error:
             store._unlock()
+            if disk_failure(error) in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
+                raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
             raise
         return store
 
@@ -295,6 +297,10 @@ class Store:
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
         self._do(lambda tx: inbox.release(tx, ids))
+
+    def adopt(self, message_id: str, tenant: str) -> None:
+        """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
+        self._do(lambda tx: inbox.adopt(tx, message_id, tenant))
 
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
@@ -440,6 +446,10 @@ class Store:
         A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)`.
         """
         return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+
+    def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
+        """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
+        return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
     # ---------------------------------------------------------------- operator
 
@@ -612,6 +622,12 @@ class Store:
             at = connection.execute(_OLDEST_MESSAGE).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def oldest_received(self) -> datetime | None:
+        """When the oldest message that still waits for a worker was received, or None."""
+        with self._read() as connection:
+            at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
+        return None if at is None else moment(at)
+
     def check(self) -> list[str]:
         """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
@@ -622,6 +638,7 @@ _FENCING = select(tables.store.c.fencing)
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
+_OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
 _OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
                    .order_by(tables.message.c.received_at).limit(1))
 

@@ -182,8 +182,9 @@ class Writer:
             self._resolve(batch)
 
     def _leave(self, connection: Connection) -> None:
-        """After a commit that failed, SQLite may still be inside the transaction."""
+        """After a commit that failed, SQLite and SQLAlchemy may both still be inside the transaction."""
         try:
+            connection.rollback()
             connection.connection.rollback()
         except Exception as error:  # noqa: BLE001  whatever it is, this connection cannot be trusted
             self.break_down(f"the store is broken (rollback: {error}): nothing is accepted before a new start")
