@@ -49,12 +49,15 @@ class Context:
         try:
             return control.ask(places.socket, verb, arguments)
         except ConnectionError:
+            from hub import logs
             from hub.operate import Operator
             from hub.retention import Retention
             from hub.store import Store
 
             if not (places.state / "store.sqlite3").exists():
                 raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
+            if verb in Operator.CHANGING:
+                logs.setup("WARNING")  # standard output is the answer's alone
             store = Store.open(places.state, read_only=verb in Operator.READING)
             with closing(store):
                 retention = Retention(store, self.load) if verb in ("expire", "expiring") else None

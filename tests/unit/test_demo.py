@@ -25,7 +25,8 @@ def example_folder(mappings: Path, service: str, name: str, toml: str = "", *fil
 def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], inlets: tuple[str, ...]) -> demo.Place:
     """A place whose configuration knows no more than these tests need."""
     municipalities = {
-        ags: SimpleNamespace(row=SimpleNamespace(ags=ags, name=name, population=size), routes=dict.fromkeys(services, ()))
+        ags: SimpleNamespace(row=SimpleNamespace(ags=ags, name=name, counted=lambda _, size=size: size),
+                             routes=dict.fromkeys(services, ()))
         for ags, (name, size, services) in towns.items()}
     destinations = {
         "big/mailbox": SimpleNamespace(connector="smtp", options={"to": ["steuer@musterstadt.example"]}),
