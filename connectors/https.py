@@ -154,7 +154,7 @@ def load_trust(options: Options) -> Trust:
     try:
         context.load_cert_chain(options.certificate, secret_path(options.key), password=_no_password)
     except (OSError, ValueError) as error:
-        problems.append(f"{options.certificate}: certificate: cannot be used with its key ({_why(error)}): "
+        problems.append(f"{options.certificate}: certificate: cannot be used with its key, {options.key} ({_why(error)}): "
                         "give a PEM chain and the unencrypted PEM key that fits it")
     issuers: dict[Path | None, tuple[x509.Certificate, ...]] = {}
     for path in {*options.client_ca, *(sender.ca for sender in options.senders if sender.ca)}:
@@ -430,6 +430,10 @@ class Inlet(InletBase[Options]):
             finally:
                 self.bound = None
                 waiting.shutdown(wait=False)
+
+    def ready(self) -> bool:
+        """Whether it listens."""
+        return self.bound is not None
 
     def reload(self) -> None:
         """Read the files again. Raises `ConfigError` and keeps the old ones when the new ones are faulty."""

@@ -25,13 +25,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from hub import endpoint
+from hub.circuit import Circuit
+from hub.connections import IDLE, Connections
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Reason
 from hub.store import ClaimedDelivery, Settlement
@@ -46,34 +47,11 @@ log = structlog.get_logger("hub.deliver")
 PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
-MISCONFIGURED_REST = timedelta(minutes=15)
-"""How often a destination that needs a person is tried with a single delivery."""
-
 LOST_AFTER = timedelta(seconds=30)
 """A claimed delivery that is in no thread's hands for so long is freed."""
 
 CLOCK_STEP = timedelta(minutes=1)
 """A clock that goes back by more than this was wrong before."""
-
-IDLE_CLOSE = timedelta(seconds=60)
-"""Connections that nobody used for so long are closed."""
-
-
-@dataclass
-class Circuit:
-    """How one destination is doing. Changed under the deliverer's lock only."""
-
-    failures: int = 0
-    resting_until: datetime | None = None
-    why: str = ""
-    misconfigured: bool = False
-    window: int = 1
-    active: int = 0
-    idle: list[tuple[str, endpoint.OutletBase[Any], datetime]] = field(default_factory=list)
-
-    def open(self, now: datetime) -> bool:
-        """Whether the destination rests."""
-        return self.resting_until is not None and now < self.resting_until
 
 
 class Deliverer:
@@ -86,7 +64,7 @@ class Deliverer:
         self._configuration = configuration
         self._metrics = metrics
         self._now = now
-        self._build = build
+        self._connections = Connections(build)
         self._circuits: dict[str, Circuit] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -121,7 +99,7 @@ class Deliverer:
             log.info("waiting for deliveries under way", count=len(running))
         ended = all(_ends(future, patience) for future in running)
         self._pool.shutdown(wait=ended, cancel_futures=True)
-        self._close_idle(everything=True)
+        self._connections.close()
         return ended
 
     def circuits(self) -> dict[str, Circuit]:
@@ -134,7 +112,7 @@ class Deliverer:
         with self._lock:
             for key, circuit in self._circuits.items():
                 if destination in (None, key):
-                    circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
+                    circuit.reset()
         self.wake()
 
     # -- the scheduler ------------------------------------------------------------------------------------------------
@@ -154,7 +132,7 @@ class Deliverer:
                 log.error("the deliverer itself failed; please report this", **_where(error))
                 wait = 5.0
             self.last_progress = self._now()
-            self._close_idle()
+            self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
     def _hand_out(self) -> float:
@@ -291,20 +269,19 @@ class Deliverer:
     def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
         """What became of one delivery, and how to tell people once that is durable."""
         started = self._now()
-        fingerprint = destination.fingerprint()
         effect = _Effect(item, self._store, destination.repeat)
         outlet = None
         try:
-            outlet = self._take(circuit, destination, fingerprint)
+            outlet = self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
-                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
+                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins), destination.kind))
             self._succeeded(circuit, destination)
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
             settlement = self._judge(error, effect, item, destination, circuit)
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
         if outlet is not None:
-            self._give_back(circuit, fingerprint, outlet)
+            self._connections.give_back(destination, outlet, self._now())
         ended = self._now()
         return settlement, lambda: self._tell(item, destination, settlement, ended - started)
 
@@ -312,7 +289,7 @@ class Deliverer:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
         result = outlet.probe(item.delivery)
         if isinstance(result, endpoint.Done):
-            return Settlement.done(item.delivery.id, result.receipt)
+            return Settlement.done(item.delivery.id, result.receipt, destination.kind)
         if isinstance(result, endpoint.Absent):
             return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if outlet.repeat == "idempotent":
@@ -336,7 +313,7 @@ class Deliverer:
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         misconfigured = isinstance(error, Misconfigured | ConfigError)
         if misconfigured:
-            self._rests(circuit, destination, text, misconfigured=True)
+            self._misconfigured(circuit, destination, text)
         elif not isinstance(error, Permanent):
             self._failed(circuit, destination, text)
         if not certain:
@@ -368,63 +345,26 @@ class Deliverer:
         return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
                                  "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 
-    # -- circuits and connections -------------------------------------------------------------------------------------
+    # -- how the destination is doing ---------------------------------------------------------------------------------
 
     def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            rested = circuit.resting_until is not None
-            circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
-            circuit.window = min(circuit.window * 2, settings.batch)
-        if rested:
+            back = circuit.succeeded(self._configuration().settings.deliver)
+        if back:
             log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            circuit.failures += 1
-            circuit.window = 1
-            trips = circuit.failures >= settings.rest_after
-        if trips:
-            self._rests(circuit, destination, text, misconfigured=False)
+            news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
+        if news:  # one alarm per outage
+            log.warning("the destination rests; its deliveries wait", destination=destination.key, reason=text)
 
-    def _rests(self, circuit: Circuit, destination: Destination, text: str, *, misconfigured: bool) -> None:
-        settings = self._configuration().settings.deliver
+    def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
-            fresh = circuit.resting_until is None or (misconfigured and not circuit.misconfigured)
-            outages = max(0, circuit.failures - settings.rest_after)
-            rest = MISCONFIGURED_REST if misconfigured else min(settings.rest * 2 ** min(outages, 4), timedelta(minutes=15))
-            circuit.failures = max(circuit.failures, 1)
-            circuit.window = 1
-            circuit.resting_until = self._now() + rest
-            circuit.misconfigured = misconfigured
-            circuit.why = text
-        if fresh:  # one alarm per outage
-            log.warning("the destination must be mended before anything is delivered there" if misconfigured
-                        else "the destination rests; its deliveries wait", destination=destination.key, reason=text)
-
-    def _take(self, circuit: Circuit, destination: Destination, fingerprint: str) -> endpoint.OutletBase[Any]:
-        with self._lock:
-            while circuit.idle:
-                made_for, outlet, _ = circuit.idle.pop()
-                if made_for == fingerprint:
-                    return outlet
-                outlet.close()
-        return self._build(destination.connector, destination.options)
-
-    def _give_back(self, circuit: Circuit, fingerprint: str, outlet: endpoint.OutletBase[Any]) -> None:
-        with self._lock:
-            circuit.idle.append((fingerprint, outlet, self._now()))
-
-    def _close_idle(self, *, everything: bool = False) -> None:
-        limit = self._now() - IDLE_CLOSE
-        with self._lock:
-            stale = [(circuit, item) for circuit in self._circuits.values() for item in circuit.idle
-                     if everything or item[2] < limit]
-            for circuit, item in stale:
-                circuit.idle.remove(item)
-        for _, (_, outlet, _) in stale:
-            outlet.close()
+            news = circuit.misconfigure(self._now(), text)
+        if news:
+            log.warning("the destination must be mended before anything is delivered there", destination=destination.key,
+                        reason=text)
 
     # -- what operators see -------------------------------------------------------------------------------------------
 
@@ -432,14 +372,16 @@ class Deliverer:
         now = self._now()
         delivery = item.delivery
         outcome = settlement.event
-        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(took.total_seconds())
+        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
+            took.total_seconds(), {"message": delivery.message_id})
         fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
             log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
                         **fields)
         if settlement.state == "done":
-            self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
+            self._metrics.delivered_seconds.labels(destination.connector).observe(
+                (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
             log.info("delivered", **fields)
         elif outcome == "parked":
             log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)

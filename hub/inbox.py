@@ -292,7 +292,8 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     return [StoredMessage(
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test), MessageState(row.state),
         moment(row.received_at), day(row.accepted_day), row.case, row.reason, row.reason_text, row.form_id,
-        row.form_version, row.deaths, tuple(parts[row.id])) for row in rows]
+        row.form_version, row.deaths, tuple(parts[row.id]),
+        None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
 
 
 _PARTS = select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True))).order_by(part.c.message_id, part.c.no)

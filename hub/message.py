@@ -179,6 +179,7 @@ class StoredMessage:
     form_version: str | None = None
     deaths: int = 0
     parts: tuple[StoredPart, ...] = ()
+    payload_deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

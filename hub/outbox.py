@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_
 from hub.blobs import batches
 from hub.errors import HubError
 from hub.message import Delivery, DeliveryState, MessageState, Receipt
-from hub.tables import Many, delivery, message, micros, moment, span
+from hub.tables import Many, delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
@@ -67,16 +67,17 @@ class Settlement:
     repeat_marked: bool = False
     counted: bool = True
     destination: str | None = None
+    kind: str = ""
 
     @classmethod
-    def done(cls, delivery_id: str, receipt: Receipt) -> Settlement:
-        """The receiver has it; ``done_partly`` when the receipt says that some of its addresses refused."""
-        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done", receipt=receipt)
+    def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
+        """The receiver, a destination of this `kind`, has it; ``done_partly`` when some of its addresses refused."""
+        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done", receipt=receipt, kind=kind)
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: there was no try (a closed delivery window)."""
-        return cls(delivery_id, "due", "later", due_at, error=error, text=text, counted=counted)
+        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the destination rests)."""
+        return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text, counted=counted)
 
     @classmethod
     def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:
@@ -168,6 +169,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         changes.append(_change(tx, row, settlement))
         if settlement.state == DONE:
             finished.append(row.message_id)
+            if not row.test:
+                tx.ledger.used(tx.now, row.tenant, row.service, row.destination, settlement.kind)
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
         _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
                destination=settlement.destination)
@@ -204,10 +207,12 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     changes = []
     for some in batches(sorted(set(ids))):
         rows = tx.connection.execute(
-            select(message.c.id, message.c.service, message.c.state, func.sum(unfinished).label("open"),
-                   func.sum(done).label("done"))
+            select(message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test,
+                   func.sum(unfinished).label("open"), func.sum(done).label("done"),
+                   func.max(delivery.c.generation).label("generation"))
             .join(delivery, delivery.c.message_id == message.c.id)
-            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.service, message.c.state))
+            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.tenant, message.c.service, message.c.state,
+                                                      message.c.test))
         for row in rows:
             if row.open == 0 and row.state == MessageState.ROUTED:
                 after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
@@ -215,7 +220,15 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 tx.ledger.moved("message", row.service, "", row.state, after)
                 tx.ledger.happened("message", row.service, "", after)
                 tx.ledger.event(tx.now, row.id, after, before=row.state, after=after)
+                if row.done and not row.test and not (row.generation and _was_completed(tx, row.id)):
+                    tx.ledger.used(tx.now, row.tenant, row.service)
     _CLOSE(tx.connection, changes)
+
+
+def _was_completed(tx: Transaction, message_id: str) -> bool:
+    """Something of it was sent once more as new, and it is counted already."""
+    return tx.connection.execute(select(event.c.no).where(
+        event.c.message_id == message_id, event.c.name == MessageState.COMPLETED).limit(1)).scalar() is not None
 
 
 _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -45,9 +46,10 @@ class HubProcess:
         self.client: KeyPair = self.authority.client("amt24.example")
         for name in ("inbox", "inbox-done", "inbox-rejected"):
             (self.folder / "var" / name).mkdir()
-        (self.folder / "var" / "drop").mkdir()
-        for name in ("musterstadt", "musterstadt-gewerbe", "beispielberg", "probedorf", "test"):
-            (self.folder / "var" / "drop" / name).mkdir()
+        for file in (self.folder / "etc" / "municipalities").glob("*.toml"):
+            for options in tomllib.loads(file.read_text(encoding="utf-8")).get("destinations", {}).values():
+                if options["connector"] == "directory":
+                    (self.folder / "etc" / options["path"]).resolve().mkdir(parents=True, exist_ok=True)
         self.https, self.status = free_port(), free_port()
 
     @property
@@ -71,11 +73,15 @@ class HubProcess:
         return [sys.executable, "-m", "hub", "--config", str(self.folder / "etc" / "hub.toml"),
                 *(item for setting in settings for item in ("--set", setting)), *arguments]
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
-        """Start and wait until it takes messages."""
+    def launch(self, environment: dict[str, str] | None = None) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command("run"), cwd=ROOT, stderr=log, stdout=log, start_new_session=True,
                                             env={**os.environ, **(environment or {})})
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Start and wait until it takes messages."""
+        self.launch(environment)
         wait_until(self.ready, f"the hub takes messages ({self.log})", 60)
 
     def ready(self) -> bool:
