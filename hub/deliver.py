@@ -50,6 +50,9 @@ PROBE_AFTER = timedelta(seconds=2)
 LOST_AFTER = timedelta(seconds=30)
 """A claimed delivery that is in no thread's hands for so long is freed."""
 
+CLOCK_STEP = timedelta(minutes=1)
+"""A clock that goes back by more than this was wrong before."""
+
 
 class Deliverer:
     """Works off the outbox until it is stopped."""
@@ -68,6 +71,7 @@ class Deliverer:
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(configuration().settings.deliver.threads, thread_name_prefix="deliver")
         self._running: set[Future[None]] = set()
+        self._clock_ahead = self._now().timestamp() - time.monotonic()
         self._claiming = 0
         self._in_hand: set[str] = set()
         self._unsettled: list[Settlement] = []
@@ -117,6 +121,7 @@ class Deliverer:
         while not self._stop.is_set():
             self._wake.clear()
             try:
+                self._watch_clock()
                 self._settle_late()
                 self._find_lost()
                 wait = self._hand_out()
@@ -166,6 +171,13 @@ class Deliverer:
                 self._keep(late)
                 raise
             log.info("outcomes that could not be written before are written now", count=len(late))
+
+    def _watch_clock(self) -> None:
+        """Nothing may wait for a clock that was wrong and went back."""
+        ahead = self._now().timestamp() - time.monotonic()
+        if ahead < self._clock_ahead - CLOCK_STEP.total_seconds():
+            log.warning("the clock went back; what waited for its old time is due now", count=self._store.pull_in())
+        self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
         """Free what is leased and in nobody's hands: an unforeseen error must not hold a delivery until the next start."""

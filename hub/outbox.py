@@ -264,6 +264,7 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
+    pull_in(tx)
     due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
@@ -280,6 +281,19 @@ def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: dateti
     """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
     ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
     return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def pull_in(tx: Transaction) -> int:
+    """Make due what waits for longer than anything ever waits: it was put there by a clock that has gone back since. How many.
+
+    One that was not tried yet waits for minutes at most, a deferred one for a day (`RetryPolicy.delay`). Slow: looks at all.
+    """
+    too_far = (((delivery.c.fresh == 1) & (delivery.c.due_at > tx.now + span(FRESH_WAIT)))
+               | (delivery.c.due_at > tx.now + span(LONGEST_WAIT)))
+    return int(tx.connection.execute(update(delivery).where(too_far).values(due_at=tx.now)).rowcount)
+
+
+FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
 
 
 def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import mmap
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -18,11 +17,6 @@ KINDS: tuple[Kind, ...] = ("sync", "write", "rename", "send")
 ACTIONS = ("count", "kill", "fail", "slow")
 ALL = 1 << 62
 _LAYOUT = struct.Struct("=4i2q5qq")
-
-
-def available() -> bool:
-    """Whether it can be compiled here."""
-    return shutil.which("gcc") is not None
 
 
 class Shim:

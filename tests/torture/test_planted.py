@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.services import need
 from tests.torture import scenarios
 from tests.torture.planted import FAULTS
 from tests.torture.scoreboard import PAGE, Row
@@ -58,6 +59,7 @@ def test_the_page_has_the_table() -> None:
 @pytest.mark.torture
 @pytest.mark.parametrize("fault", CAUGHT)
 def test_a_planted_fault_is_caught(fault: str, tmp_path: Path) -> None:
+    need("gcc", "gcc")
     verdict, run = CAUGHT[fault]
     found = Row(fault, run(tmp_path / "stage", 1, launcher=("-m", "tests.torture.planted", fault))).faults
     assert any(verdict in line for line in found), found
@@ -65,6 +67,7 @@ def test_a_planted_fault_is_caught(fault: str, tmp_path: Path) -> None:
 
 @pytest.mark.torture
 def test_a_sound_hub_is_caught_by_none_of_them(tmp_path: Path) -> None:
+    need("gcc", "gcc")
     everything = struck("effect after kill 2", "deliver/smtp after kill 2", "deliver/directory after kill 2",
                         "accept after kill 2", "work before kill 1", messages=36)
     assert Row("sound", everything(tmp_path / "short", 1)).faults == []

@@ -373,3 +373,23 @@ def test_a_delivery_that_an_unforeseen_error_left_leased_is_found_and_asked_for(
     for _ in range(3):
         bench.later(seconds=40)
     assert bench.until(message, DeliveryState.DONE).attempts == 2
+
+
+def test_a_delivery_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
+    bench.deliverer.stop(timedelta(seconds=10))
+    bench.clock += timedelta(days=2)
+    message = bench.message()
+    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.clock -= timedelta(days=2)
+    bench.deliverer.start()
+    assert bench.until(message, DeliveryState.DONE).attempts == 1
+
+
+def test_a_start_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
+    bench.deliverer.stop(timedelta(seconds=10))
+    bench.clock += timedelta(days=2)
+    bench.message()
+    bench.clock -= timedelta(days=2)
+    assert bench.store.due_destinations(bench.clock) == []
+    bench.store.recover()
+    assert [name for name, _ in bench.store.due_destinations(bench.clock)] == ["musterstadt/eins"]
