@@ -6,17 +6,43 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from hub import endpoint, hardened
-from hub.config import Configuration
+from hub.config import Configuration, Destination, suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError
 
+AT_ONCE = 8
+"""Destinations tried at the same time: most of the time goes into waiting for those that do not answer."""
+WHOM = {
+    "smtp": "den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die Poststelle der Kommune",
+    "directory": "die eigene IT (Freigabe eingehängt? Rechte des Benutzers der Drehscheibe? Platz?)",
+    "sftp": "die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher Schlüssel, Ordner)",
+    "cmis": "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)",
+    "xdomea": "die DMS-Betreuung der Kommune (Übergabeordner, Rechte)",
+    "rest": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, Freischaltung der Firewall)",
+    "soap": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)",
+}
+"""Whom to ask when a destination fails, and what about."""
 
-def check_all(configuration: Configuration, *, connect: bool) -> Iterator[tuple[str, Finding]]:
-    """Findings with the place they are about; the configuration itself was checked when it was loaded."""
+
+def _silent(done: int, of: int) -> None:
+    """No progress to be shown."""
+
+
+def check_all(configuration: Configuration, *, connect: bool, destination: str | None = None, municipality: str | None = None,
+              progress: Callable[[int, int], None] = _silent) -> Iterator[tuple[str, Finding]]:
+    """Findings with the place they are about; the configuration itself was checked when it was loaded.
+
+    With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and nothing else, are
+    tried. Raises `HubError` when there is none. `progress` is told how many of how many destinations are done.
+    """
+    if destination or municipality:
+        yield from _destinations(chosen(configuration, destination, municipality), progress)
+        return
     hardened.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, {len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
@@ -28,7 +54,19 @@ def check_all(configuration: Configuration, *, connect: bool) -> Iterator[tuple[
         for finding in built.check():
             yield f"inlet {inlet.name}", finding
     if connect:
-        yield from _destinations(configuration)
+        yield from _destinations(list(configuration.all_destinations()), progress)
+
+
+def chosen(configuration: Configuration, destination: str | None, municipality: str | None) -> list[Destination]:
+    """The destinations that fit both. Raises `HubError` when none does."""
+    towns = configuration.municipalities
+    tenant = None if municipality is None else configuration.tenant_of(municipality) or municipality
+    if tenant is not None and tenant not in towns:
+        raise HubError(f"Keine Kommune {municipality!r}: {suggest(municipality or '', [*configuration.by_ags, *towns])}")
+    keys = {each.key: each for each in configuration.all_destinations() if tenant in (None, each.tenant)}
+    if destination is not None and destination not in keys:
+        raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys)}")
+    return list(keys.values()) if destination is None else [keys[destination]]
 
 
 def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
@@ -52,18 +90,37 @@ def _space(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
         yield str(configuration.state), Finding("warning", f"nur noch {free >> 20} MB frei", "Platz schaffen")
 
 
-def _destinations(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
-    for destination in configuration.all_destinations():
-        outlet: endpoint.OutletBase[Any] | None = None
-        try:
-            outlet = endpoint.build_outlet(destination.connector, destination.options)
-            for finding in outlet.check():
-                yield destination.key, finding
-        except HubError as error:
-            yield destination.key, Finding("error", str(error))
-        finally:
-            if outlet is not None:
-                outlet.close()
+def _destinations(wanted: Sequence[Destination], progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:
+    """All at once, `AT_ONCE` at a time; the findings in the order of `wanted`."""
+    progress(0, len(wanted))
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
+        tries = [pool.submit(_try, each) for each in wanted]
+        for done, _ in enumerate(as_completed(tries), 1):
+            progress(done, len(wanted))
+    for each, tried in zip(wanted, tries, strict=True):
+        for finding in tried.result():
+            yield each.key, finding
+
+
+def _try(destination: Destination) -> list[Finding]:
+    outlet: endpoint.OutletBase[Any] | None = None
+    try:
+        outlet = endpoint.build_outlet(destination.connector, destination.options)
+        findings = list(outlet.check())
+    except HubError as error:
+        findings = [Finding("error", str(error))]
+    except Exception as error:  # noqa: BLE001  one broken connector must not hide what the others found
+        findings = [Finding("error", f"Die Prüfung selbst ist gescheitert ({type(error).__name__})")]
+    finally:
+        if outlet is not None:
+            outlet.close()
+    return [_with_whom(finding, destination.connector) for finding in findings]
+
+
+def _with_whom(finding: Finding, connector: str) -> Finding:
+    if finding.severity != "error" or connector not in WHOM:
+        return finding
+    return Finding(finding.severity, finding.text, f"{finding.remedy} Zu fragen: {WHOM[connector]}.".strip())
 
 
 def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequence[Finding]:

@@ -14,16 +14,20 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__, config, control, logs
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.texts import _
+
+if TYPE_CHECKING:
+    from hub.billing import Bill, BillingFile
 
 EX_FINDINGS, EX_TEMPORARY, EX_CONFIG = 1, 75, 78
 
@@ -46,13 +50,15 @@ class Context:
             return control.ask(places.socket, verb, arguments)
         except ConnectionError:
             from hub.operate import Operator
+            from hub.retention import Retention
             from hub.store import Store
 
             if not (places.state / "store.sqlite3").exists():
                 raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
             store = Store.open(places.state, read_only=verb in Operator.READING)
             with closing(store):
-                return control.perform(Operator(store), verb, arguments, control.whoami())
+                retention = Retention(store, self.load) if verb in ("expire", "expiring") else None
+                return control.perform(Operator(store, retention=retention), verb, arguments, control.whoami())
 
 
 def _default_config() -> Path:
@@ -126,12 +132,17 @@ def run(context: Context, log_level: str) -> None:
 
 @_command(main, "check", "Check the configuration and every mapping; with --connect also try every destination.")
 @click.option("--connect", is_flag=True, help=_("Really connect to every destination (leaves nothing behind there)."))
+@click.option("--destination", metavar="TENANT/NAME", help=_("Try only this destination."))
+@click.option("--municipality", metavar="AGS", help=_("Try only this municipality's destinations."))
 @json_option
 @click.pass_obj
-def check(context: Context, connect: bool, as_json: bool) -> None:
+def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
     from hub.check import check_all
 
-    findings = list(check_all(context.load(), connect=connect))
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(_("destinations"), total=None)
+        findings = list(check_all(context.load(), connect=connect, destination=destination, municipality=municipality,
+                                  progress=lambda done, of: bar.update(task, completed=done, total=of)))
     if as_json:
         _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for where, finding in findings])
@@ -223,9 +234,12 @@ def show(context: Context, id: str, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
         return
-    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text"):
+    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text",
+                "payload_deleted_at"):
         if answer[key] not in (None, False):
             click.echo(f"{key:12} {answer[key]}")
+    if answer["payload_deleted_at"]:
+        click.echo(_("The content was deleted at the end of its retention; the proof stays."))
     if answer["deliveries"]:
         _table(["delivery", "destination", "state", "attempts", "where"],
                [[row["id"], row["destination"], row["state"], row["attempts"],
@@ -320,6 +334,58 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
     sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
 
 
+@_command(mapping, "new", "Make the folder of a new service, complete with schema, rules and examples.")
+@click.argument("service")
+@click.option("--title", help=_("What people call it; default: the name."))
+@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
+@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
+                folder: Path | None) -> None:
+    from hub.mapping_new import new_service
+
+    mappings = folder or context.load().settings.hub.mappings
+    named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
+    results = new_service(mappings, service, title, named, category)
+    for result in results:
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write")
+    click.echo(done.format(folder=mappings / service, service=service))
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "schema", "Print the schema that fits a version's field table; --write puts it into its place.")
+@click.argument("service")
+@click.argument("version")
+@click.option("--write", is_flag=True, help=_("Replace the version's schema."))
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
+    from hub.mapping import load_fields
+    from hub.mapping_schema import schema_of
+
+    home = (folder or context.load().settings.hub.mappings) / service / version
+    text = schema_of(load_fields(home / "fields.toml"))
+    if write:
+        (home / "fields.xsd").write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)
+
+
+@_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
+    from hub.mapping_doc import write_pages
+
+    for file in write_pages(folder or context.load().settings.hub.mappings, out):
+        click.echo(file)
+
+
 @_command(mapping, "preview", "Show what a mapping makes of one example or file.")
 @click.argument("service")
 @click.argument("example")
@@ -363,6 +429,154 @@ def schemas_install(context: Context, source: Path, name: str, version: str, as_
     for line in report.lines() if not as_json else ():
         click.echo(line)
     sys.exit(EX_FINDINGS if report.unresolved else 0)
+
+
+@main.group(help=_("Retention: what need not be kept any more."))
+def retention() -> None:
+    """Commands about retention."""
+
+
+@_command(retention, "run", "Delete now what need not be kept any more; the running hub does so by itself every day.")
+@click.option("--dry-run", is_flag=True, help=_("Only count it."))
+@json_option
+@click.pass_obj
+def retention_run(context: Context, dry_run: bool, as_json: bool) -> None:
+    answer = context.ask("expiring" if dry_run else "expire")
+    if as_json:
+        _print_json(answer)
+    elif answer["running"]:
+        click.echo(_("under way; its end stands in the hub's log"))
+    else:
+        due = _("due: the content of {messages} messages, {proofs} proofs")
+        deleted = _("deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} keys")
+        click.echo((due if dry_run else deleted).format(**answer))
+
+
+@_command(main, "bill", "The bills of a year: what was really used, at what price, with the evidence of each line.")
+@click.option("--year", required=True, type=click.IntRange(2000, 2999))
+@click.option("--provider", help=_("Only this provider's contracts (its key in billing.toml)."))
+@click.option("--prices", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help=_("The prices; default: billing.toml beside hub.toml."))
+@click.option("--csv", "as_csv", is_flag=True, help=_("Print CSV (semicolons, decimal commas)."))
+@json_option
+@click.pass_obj
+def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool, as_json: bool) -> None:
+    from hub import billing
+
+    prices = billing.load(file or context.file.parent / "billing.toml")
+    if provider is not None and provider not in prices.provider:
+        raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
+    facts = [billing.Fact.of(row) for row in context.ask("usages", first=f"{year}-01", last=f"{year}-12")]
+    found = billing.compute(prices, context.load(), facts, year).only(provider)
+    if as_json:
+        _print_json(billing.to_json(found, prices))
+    elif as_csv:
+        click.echo(billing.to_csv(found, prices), nl=False)
+    else:
+        _print_bill(found, prices)
+    for problem in found.problems if not as_json else ():
+        click.echo(f"! {problem}", err=True)
+    sys.exit(EX_FINDINGS if found.problems else 0)
+
+
+def _print_bill(found: Bill, prices: BillingFile) -> None:
+    from hub import billing
+
+    for key, contracts in found.providers().items():
+        click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
+        _table(["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
+               [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category or line.rule,
+                 line.messages or "", line.first or "", line.last or "", billing.reached_text(line), billing.money(line.amount)]
+                for contract in contracts for line in contract.lines])
+        click.echo(_("sum:") + f" {billing.money(billing.total(contracts))} €\n")
+    if not found.contracts:
+        click.echo(_("nothing to charge"))
+
+
+@main.group(help=_("Municipalities: add one, look at them."))
+def municipality() -> None:
+    """Commands about municipalities."""
+
+
+@_command(municipality, "install-list", "Install the official list of municipalities or counties: genericode, also xz.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def municipality_install_list(context: Context, file: Path, as_json: bool) -> None:
+    from hub.onboarding import install_list
+
+    found = install_list(file, config.places(context.file, context.overrides).state)
+    if as_json:
+        _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
+    else:
+        click.echo(_("{name} {version}: {count} entries").format(name=found.name, version=found.version, count=len(found.names)))
+
+
+@_command(municipality, "add", "Add a municipality by its AGS: name from the official list, everything else inherited.")
+@click.argument("ags")
+@click.option("--mail", multiple=True, metavar="ADDRESS", help=_("Mailbox of the town hall; may be repeated."))
+@click.option("--drop", metavar="PATH", help=_("Folder for applications; default: [onboarding] drop in defaults.toml."))
+@click.option("--service", "services", multiple=True, help=_("A service it offers; may be repeated; default: all."))
+@click.option("--name", help=_("Its name; default: from the official list."))
+@click.option("--tenant", help=_("Its key in the store, for ever; default: from the name."))
+@click.option("--provider", help=_("Its provider (key in billing.toml)."))
+@click.option("--population", type=click.IntRange(0), help=_("Its population, for bills."))
+@json_option
+@click.pass_obj
+def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
+    from hub.onboarding import NewMunicipality, add
+
+    added = add(context.file, context.overrides, NewMunicipality(**said))
+    if as_json:
+        _print_json({"file": added.file, "name": added.name, "tenant": added.tenant, "services": added.services,
+                     "folders": added.folders})
+        return
+    click.echo(_("{name} is set up: {file}").format(name=added.name, file=added.file))
+    for folder in added.folders:
+        click.echo(_("folder made: {folder}").format(folder=folder))
+    click.echo(_("next:"))
+    for line in (f"drehscheibe check --municipality {added.file.stem}", "drehscheibe reload"):
+        click.echo(f"  {line}")
+
+
+@_command(municipality, "list", "All municipalities with their services and destinations.")
+@json_option
+@click.pass_obj
+def municipality_list(context: Context, as_json: bool) -> None:
+    from hub.onboarding import overview
+
+    rows = overview(context.load())
+    if as_json:
+        _print_json(rows)
+        return
+    _table(["AGS", "municipality", "tenant", "services", "destinations"],
+           [[row["ags"], row["name"], row["tenant"], len(row["services"]),
+             ", ".join(f"{name} ({connector})" for name, connector in row["destinations"].items())] for row in rows])
+
+
+@_command(municipality, "show", "One municipality with all that it inherits.")
+@click.argument("name", metavar="AGS")
+@json_option
+@click.pass_obj
+def municipality_show(context: Context, name: str, as_json: bool) -> None:
+    from hub.onboarding import resolved
+
+    found = resolved(context.load(), name)
+    if as_json:
+        _print_json(found)
+        return
+    for key in ("name", "ags", "tenant", "provider", "file"):
+        click.echo(f"{key:12} {found[key] or ''}")
+    inherited = _("inherited")
+    for each in found["destinations"]:
+        click.secho(f"{each['key']} ({each['connector']})", bold=True)
+        for key, value in each["values"].items():
+            click.echo(f"  {key:20} {value}" + (f"  ({inherited})" if key in each["inherited"] else ""))
+    for each in found["services"]:
+        click.secho(f"{each['service']}" + (f"  ({inherited})" if each["inherited"] else ""), bold=True)
+        for route in each["routes"]:
+            for recipient, send in route["recipients"].items():
+                click.echo(f"  → {recipient}: {', '.join(send)}")
 
 
 @main.group(help=_("RabbitMQ."))

@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,21 +27,24 @@ from typing import Any
 
 import structlog
 import tenacity
-from cryptography import x509
 
-from hub import config, endpoint, hardened
+from hub import config, endpoint, faults, hardened
 from hub.control import ControlServer
 from hub.deliver import Deliverer
 from hub.dispatch import Dispatcher
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.receive import Receiver
+from hub.retention import Retention
 from hub.status import StatusServer
 from hub.store import Store
-from hub.workers import WorkerPool, WorkerSettings
+from hub.workers import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
+
+BROKEN_LOOK = 1.0
+"""Seconds after which a broken store is noticed: only a new start, which reads the disk, may go on then."""
 
 STALLED = timedelta(minutes=2)
 """A part of the hub that made no progress for so long is not alive; each looks up at least every ten seconds."""
@@ -61,6 +64,7 @@ class Daemon:
         self._wake_main = threading.Event()
         self._reloading = threading.Lock()
         hardened.check_versions()
+        faults.arm()
         self.configuration = config.load(file, overrides)
         state = self.configuration.state
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -88,14 +92,17 @@ class Daemon:
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload)
+        self.retention = Retention(self.store, lambda: self.configuration)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
-            self.store, lambda: self.configuration, self.deliverer, self._certificates,
+            self.store, lambda: self.configuration, self.deliverer.circuits,
+            lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped)))
+        self.metrics.begin((inlet.name for inlet in self.inlets), Why)
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -108,6 +115,7 @@ class Daemon:
         status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
         self.deliverer.start()
         self.dispatcher.start()
+        self.retention.start()
         for inlet in self.inlets:
             thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
             self._inlet_threads.append(thread)
@@ -118,6 +126,9 @@ class Daemon:
             self._await_inlets()
             notify("READY=1\nSTATUS=takes applications")
             self._supervise()
+        except StoreUnavailable as error:
+            log.critical("the store is broken: the hub ends, and a new start reads what is on the disk", error=str(error))
+            raise
         finally:
             with fed():
                 self._shut_down(control, status)
@@ -134,8 +145,10 @@ class Daemon:
     def _supervise(self) -> None:
         interval = watchdog_interval()
         while not self._stop.is_set():
-            self._wake_main.wait(interval)
+            self._wake_main.wait(min(interval, BROKEN_LOOK))
             self._wake_main.clear()
+            if self.store.broken:
+                raise StoreUnavailable(self.store.broken)
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -154,6 +167,7 @@ class Daemon:
         self._stop.set()
         for thread in self._inlet_threads:
             thread.join(patience.total_seconds())
+        self.retention.stop()
         clean = self.dispatcher.stop(patience)
         clean = self.deliverer.stop(patience) and clean
         self.pool.stop()
@@ -171,7 +185,7 @@ class Daemon:
             problems = self._reload()
         for problem in problems:
             log.error("the new configuration is faulty; the old one stays", problem=problem)
-        self.metrics.reloads.labels("refused" if problems else "ok").inc()
+        self.metrics.reloaded(ok=not problems)
         notify("STATUS=" + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
                             if problems else "takes applications"))
         return problems
@@ -227,12 +241,6 @@ class Daemon:
     def _wake_all(self) -> None:
         self.dispatcher.wake()
         self.deliverer.wake()
-
-    def _certificates(self) -> Iterable[tuple[str, datetime]]:
-        for inlet in self.configuration.inlets:
-            path = inlet.options.get("certificate")
-            if isinstance(path, Path) and path.is_file():
-                yield inlet.name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
     def _on_stop(self, _: int, __: FrameType | None) -> None:
         if self._stop.is_set():

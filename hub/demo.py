@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -144,6 +144,7 @@ def run_demo(root: Path, *, stay: bool) -> int:
         try:
             _prepare(place)
             _start_mail(place, stack)
+            _start_procedure(place, stack)
             _start_hub(place, stack)
             sent = _send_all(place)
             _wait(place, sent)
@@ -232,6 +233,8 @@ def _prepare_destination(place: Place, authority: Authority, connector: str, opt
         folder.mkdir(parents=True, exist_ok=True)
         if options["must_contain"]:
             (folder / options["must_contain"]).touch()
+    elif connector == "xdomea" and options["drop"]["connector"] == "directory":
+        _prepare_destination(place, authority, "directory", options["drop"])
     elif connector == "smtp":
         if options["ca_file"]:
             _trust(place, authority, Path(options["ca_file"]))
@@ -291,6 +294,24 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
+def _start_procedure(place: Place, stack: ExitStack) -> None:
+    """The stand-in for the Fachverfahren of `rest` destinations, where the configuration has any."""
+    urls = {httpx2.URL(destination.options["url"]) for destination in place.configuration.all_destinations()
+            if destination.connector == "rest"}
+    if not urls:
+        return
+    url = urls.pop()
+    arguments = [str(_port(url.port or 0)), str(place.var / "fachverfahren")]
+    child = _start(place, stack, "procedure", ["-m", "hub.procedure", *arguments], piped=True)
+    line = child.stdout.readline() if child.stdout else b""
+    if not line:
+        raise HubError(f"the Fachverfahren's stand-in did not start: {_tail(_log(place, 'procedure'))}")
+    for key in ("url", "check_url"):
+        wanted = place.configuration.defaults.connectors["rest"].get(key)
+        if wanted:
+            place.overrides.append(f'defaults.connectors.rest.{key}="{str(wanted).replace(f":{url.port}/", f":{int(line)}/")}"')
+
+
 def _start_mail(place: Place, stack: ExitStack) -> None:
     ports = {destination.options["port"] for destination in place.configuration.all_destinations()
              if destination.connector == "smtp"}
@@ -342,7 +363,7 @@ def _plan(place: Place) -> list[Sent]:
     found = examples(place.configuration.settings.hub.mappings)
     by_connector = {inlet.connector: inlet.name for inlet in place.configuration.inlets}
     plan, by_folder = [], set()
-    for town in sorted(place.configuration.municipalities.values(), key=lambda town: -(town.row.population or 0)):
+    for town in sorted(place.configuration.municipalities.values(), key=lambda town: -(town.row.counted(date.max) or 0)):
         for example in found:
             if example.service not in town.routes:
                 continue
@@ -459,8 +480,9 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
             lines.append(f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}".rstrip(": "))
         elif destination is not None and destination.connector == "smtp":
             lines += [place.short(place.var / "mail" / address) for address in destination.options["to"]]
-        elif destination is not None and destination.connector == "directory":
-            lines.append(place.short(Path(destination.options["path"]) / delivery["receipt"]["reference"]))
+        elif destination is not None and destination.connector in ("directory", "xdomea"):
+            folder = destination.options["path"] if destination.connector == "directory" else destination.options["drop"]["path"]
+            lines.append(place.short(Path(folder) / delivery["receipt"]["reference"]))
         else:
             lines.append(f"{delivery['destination']}: {delivery['receipt']['reference']}")
     return lines

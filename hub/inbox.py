@@ -26,7 +26,7 @@ from hub.message import (
     StoredPart,
     new_message_id,
 )
-from hub.tables import Many, day, delivery, duplicate, message, moment, part, span
+from hub.tables import Many, blob, day, delivery, duplicate, message, moment, part, span
 from hub.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
@@ -161,6 +161,13 @@ def release(tx: Transaction, ids: Sequence[str]) -> None:
         ).values(lease_owner=None, lease_until=0, lease_fencing=0))
 
 
+def adopt(tx: Transaction, message_id: str, tenant: str) -> None:
+    """A message that belonged to nobody belongs to a municipality now, with its bodies."""
+    for table, key in ((message, message.c.id), (blob, blob.c.message_id)):
+        tx.connection.execute(update(table).where(key == message_id).values(tenant=tenant))
+    tx.ledger.event(tx.now, message_id, "adopted", detail=tenant)
+
+
 def count_death(tx: Transaction, message_id: str) -> int:
     """One death more; its number. Raises `HubError` for an unknown message."""
     deaths = tx.connection.execute(update(message).where(message.c.id == message_id).values(deaths=message.c.deaths + 1)
@@ -225,7 +232,7 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
     for row, recording in written:
         for new in recording.deliveries:
             rows.append({
-                **new, "message_id": row.id, "tenant": row.tenant, "ags": row.ags, "service": row.service,
+                **new, "message_id": row.id, "tenant": _tenant(row, recording), "ags": row.ags, "service": row.service,
                 "test": int(row.test or recording.outcome.facts.test), "case": row.case, "order_key": row.order_key,
                 "state": DeliveryState.DUE.value, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now,
                 "config_digest": recording.config_digest, "mapping_digest": recording.outcome.mapping_digest})
@@ -233,6 +240,12 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
             tx.ledger.moved("delivery", row.service, new["destination"], None, DeliveryState.DUE.value)
             tx.ledger.event(tx.now, row.id, "created", delivery_id=new["id"], after=DeliveryState.DUE.value)
     _INSERT_DELIVERIES(tx.connection, rows)
+
+
+def _tenant(row: Row[Any], recording: Recording) -> str:
+    """Whose it is: a message that came before its municipality was set up gets its tenant when it is routed."""
+    tenants = [tenant for new in recording.deliveries for tenant, slash, _ in [new["destination"].partition("/")] if slash]
+    return str(tenants[0] if tenants else row.tenant)
 
 
 _INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest", "message_id", "tenant",
@@ -255,7 +268,7 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value, reason=reason,
                     detail=text or getattr(outcome, "rule", None))
-    return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
+    return {"b_id": row.id, "tenant": _tenant(row, recording), "state": state.value, "reason": reason, "reason_text": text,
             "trace": json.dumps(outcome.trace, ensure_ascii=False) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
             "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED else None,
@@ -267,7 +280,7 @@ def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
             "mandant": facts.mandant, "canonical_digest": facts.canonical_digest, "test": int(row.test or facts.test)}
 
 
-_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
+_RECORDED = ("tenant", "state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
              "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
 _RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
@@ -285,7 +298,8 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     return [StoredMessage(
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test), MessageState(row.state),
         moment(row.received_at), day(row.accepted_day), row.case, row.reason, row.reason_text, row.form_id,
-        row.form_version, row.deaths, tuple(parts[row.id])) for row in rows]
+        row.form_version, row.deaths, tuple(parts[row.id]),
+        None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
 
 
 _PARTS = select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True))).order_by(part.c.message_id, part.c.no)

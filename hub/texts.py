@@ -57,9 +57,62 @@ GERMAN = {
     "Write the expected outputs anew (then review the difference in version control).":
         "Die erwarteten Ausgaben neu schreiben (danach den Unterschied in der Versionsverwaltung prüfen).",
     "Show what a mapping makes of one example or file.": "Zeigen, was eine Abbildung aus einem Beispiel macht.",
+    "Make the folder of a new service, complete with schema, rules and examples.":
+        "Den Ordner eines neuen Dienstes anlegen, vollständig mit Schema, Regeln und Beispielen.",
+    "What people call it; default: the name.": "Wie er heißt; sonst der Name.",
+    "A group of the form; may be repeated.": "Eine Gruppe des Formulars; mehrfach möglich.",
+    "{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write":
+        "{folder} ist angelegt. Nächster Schritt: die Felder des Formulars in v1/fields.toml eintragen, "
+        "dann drehscheibe mapping schema {service} v1 --write",
+    "Print the schema that fits a version's field table; --write puts it into its place.":
+        "Das Schema ausgeben, das zur Feldtabelle einer Fassung passt; --write legt es an seinen Platz.",
+    "Replace the version's schema.": "Das Schema der Fassung ersetzen.",
+    "Write a page for every service: fields, values, rules, renderings, examples.":
+        "Zu jedem Dienst eine Seite schreiben: Felder, Werte, Regeln, Ausgaben, Beispiele.",
     "Schema sets (XÖV) that the operator installs.": "Schemasätze (XÖV), die der Betreiber einspielt.",
     "Install a schema set from a folder or ZIP, unpatched.": "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
     "RabbitMQ.": "RabbitMQ.",
+    "The bills of a year: what was really used, at what price, with the evidence of each line.":
+        "Die Rechnungen eines Jahres: was wirklich genutzt wurde, zu welchem Preis, mit dem Beleg jeder Zeile.",
+    "Only this provider's contracts (its key in billing.toml).":
+        "Nur die Verträge dieses Dienstleisters (Schlüssel in billing.toml).",
+    "The prices; default: billing.toml beside hub.toml.": "Die Preise; sonst billing.toml neben hub.toml.",
+    "Print CSV (semicolons, decimal commas).": "CSV ausgeben (Semikolons, Dezimalkommas).",
+    "item": "Posten", "class": "Klasse", "category": "Kategorie", "messages": "Anträge", "from": "vom", "to": "bis",
+    "reached": "erreichte Ziele", "amount": "Betrag", "sum:": "Summe:", "nothing to charge": "nichts zu berechnen",
+    "Try only this destination.": "Nur dieses Ziel ausprobieren.",
+    "Try only this municipality's destinations.": "Nur die Ziele dieser Kommune ausprobieren.",
+    "destinations": "Ziele", "services": "Dienste", "tenant": "Mandant", "inherited": "geerbt",
+    "Municipalities: add one, look at them.": "Kommunen: eine aufnehmen, sie ansehen.",
+    "Install the official list of municipalities or counties: genericode, also xz.":
+        "Die amtliche Liste der Gemeinden (AGS) oder Kreise (Kreis) einspielen: genericode, auch als xz.",
+    "{name} {version}: {count} entries": "{name} {version}: {count} Einträge",
+    "Add a municipality by its AGS: name from the official list, everything else inherited.":
+        "Eine Kommune mit ihrem AGS aufnehmen: Name aus der amtlichen Liste, alles andere geerbt.",
+    "Mailbox of the town hall; may be repeated.": "Postfach des Rathauses; mehrfach möglich.",
+    "Folder for applications; default: [onboarding] drop in defaults.toml.":
+        "Ordner für Anträge; sonst [onboarding] drop in defaults.toml.",
+    "A service it offers; may be repeated; default: all.": "Ein Dienst, den sie anbietet; mehrfach möglich; sonst alle.",
+    "Its name; default: from the official list.": "Ihr Name; sonst aus der amtlichen Liste.",
+    "Its key in the store, for ever; default: from the name.": "Ihr Schlüssel im Speicher, für immer; sonst aus dem Namen.",
+    "Its provider (key in billing.toml).": "Ihr Dienstleister (Schlüssel in billing.toml).",
+    "Its population, for bills.": "Ihre Einwohnerzahl, für Rechnungen.",
+    "{name} is set up: {file}": "{name} ist eingerichtet: {file}",
+    "folder made: {folder}": "Ordner angelegt: {folder}",
+    "All municipalities with their services and destinations.": "Alle Kommunen mit ihren Diensten und Zielen.",
+    "One municipality with all that it inherits.": "Eine Kommune mit allem, was sie erbt.",
+    "Retention: what need not be kept any more.": "Aufbewahrung: was nicht länger aufgehoben werden muss.",
+    "Delete now what need not be kept any more; the running hub does so by itself every day.":
+        "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von selbst.",
+    "Only count it.": "Nur zählen.",
+    "under way; its end stands in the hub's log": "läuft noch; das Ende steht im Protokoll der Drehscheibe",
+    "due: the content of {messages} messages, {proofs} proofs":
+        "fällig: der Inhalt von {messages} Nachrichten, {proofs} Nachweise",
+    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} keys":
+        "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} Nachweise, "
+        "{keys} abgelaufene Schlüssel",
+    "The content was deleted at the end of its retention; the proof stays.":
+        "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
     "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.":
         "Exchanges, Queues, Grenzen, Benutzer und Rechte des AMQP-Eingangs anlegen.",
     "Print the JSON schema of a configuration file, for editors.":

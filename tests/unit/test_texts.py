@@ -17,7 +17,7 @@ SOURCE = "\n".join(Path(str(module.__file__)).read_text(encoding="utf-8") for mo
 def english_texts() -> set[str]:
     """Every text of the command line that a person reads."""
     marked = re.findall(r'_\("((?:[^"\\]|\\.)*)"\)', SOURCE)
-    helps = re.findall(r'(?:@_command\([a-z]+, "[a-z]+", |_change\("[a-z]+", )"((?:[^"\\]|\\.)*)"', SOURCE)
+    helps = re.findall(r'(?:@_command\([a-z]+, "[a-z-]+", |_change\("[a-z]+", )"((?:[^"\\]|\\.)*)"', SOURCE)
     columns = [name for found in re.findall(r"_table\(\[(.*?)\]", SOURCE) for name in re.findall(r'"([^"]+)"', found)]
     return {*marked, *helps, *columns} - {"AGS"}
 

@@ -1,0 +1,190 @@
+"""Planted faults: the hub as it must never be, to show that the programme notices. Only tests start it so.
+
+``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own process and then is the hub.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def _acknowledge_before_commit() -> None:
+    from hub.writer import Writer
+
+    write, resolve = Writer._write, Writer._resolve
+
+    def early(self: Any, connection: Any, batch: Any) -> None:
+        self._commit = lambda commit: (resolve(batch), time.sleep(0.3), commit.commit())
+        write(self, connection, batch)
+
+    Writer._write = early  # type: ignore[method-assign]
+    Writer._resolve = staticmethod(lambda batch: None)  # type: ignore[method-assign,assignment]
+
+
+def _synchronous_off() -> None:
+    from hub import database
+
+    engine = database._engine
+    database._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
+        file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in pragmas))
+
+
+def _no_folder_sync() -> None:
+    from connectors.directory import Disk
+
+    Disk.sync_folder = lambda self, path: None  # type: ignore[method-assign]
+
+
+def _no_file_sync() -> None:
+    from connectors import directory
+
+    directory.sync = lambda descriptor: None
+
+
+def _done_before_send() -> None:
+    from hub.deliver import _Effect
+    from hub.message import Receipt
+    from hub.store import Settlement
+
+    begins = _Effect.begins
+
+    def done(self: Any) -> None:
+        begins(self)
+        self._store.settle([Settlement.done(self._item.delivery.id, Receipt("?"))])
+
+    _Effect.begins = done  # type: ignore[method-assign]
+
+
+def _new_message_id_per_try() -> None:
+    from connectors import smtp
+
+    build = smtp.build
+    smtp.build = lambda options, delivery: build(options, dataclasses.replace(delivery, id=os.urandom(8).hex()))
+
+
+def _repeat_without_mark() -> None:
+    from hub.store import Settlement
+
+    again = Settlement.again.__func__  # type: ignore[attr-defined]
+    Settlement.again = classmethod(  # type: ignore[method-assign,assignment]
+        lambda cls, name, due, *, repeat_marked: again(cls, name, due, repeat_marked=False))
+
+
+def _no_intent() -> None:
+    from hub.store import Store
+
+    Store.begin_effect = lambda self, name: None  # type: ignore[method-assign]
+
+
+def _key_without_municipality_and_number() -> None:
+    from hub.message import Incoming
+
+    Incoming.content_digest = lambda self: "0" * 64  # type: ignore[method-assign]
+    Incoming.duplicate_key = lambda self: self.key.rpartition("-")[2][-1:] if self.key else ""  # type: ignore[method-assign]
+
+
+def _no_duplicate_check() -> None:
+    from hub.message import Incoming
+
+    Incoming.duplicate_key = lambda self: os.urandom(16).hex()  # type: ignore[method-assign]
+
+
+def _write_under_the_final_name() -> None:
+    from connectors import _layout, directory
+
+    _layout.Plan.hidden = lambda self: self.final()  # type: ignore[method-assign]
+    write = directory.Disk.write
+    directory.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
+    directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]  # type: ignore[method-assign,func-returns-value]
+
+
+def _new_name_per_try() -> None:
+    from connectors import _layout
+
+    final = _layout.Plan.final
+    _layout.Plan.final = lambda self, count=1: f"{final(self, count)}_{os.urandom(4).hex()}"  # type: ignore[method-assign,assignment]
+
+
+def _recovery_forgets_deliveries() -> None:
+    from hub import outbox
+
+    outbox._free = lambda *arguments: (0, 0)
+
+
+def _ledger_forgets() -> None:
+    from hub.ledger import Ledger
+
+    moved, numbers = Ledger.moved, itertools.count()
+    Ledger.moved = lambda self, *rest: moved(self, *rest) if next(numbers) % 10 else None  # type: ignore[method-assign]
+
+
+def _metrics_count_by_themselves() -> None:
+    from hub.metrics import LedgerCollector
+
+    tallies = LedgerCollector._tallies
+
+    def since_start(self: Any) -> Any:
+        now = tallies(self)
+        self.begin = getattr(self, "begin", None) or now
+        return now - self.begin
+
+    LedgerCollector._tallies = since_start  # type: ignore[method-assign]
+
+
+def _neighbours_mailbox() -> None:
+    from hub.config import Configuration
+
+    find = Configuration.destination
+    Configuration.destination = lambda self, key: find(self, key.replace("musterstadt/", "probedorf/"))  # type: ignore[method-assign]
+
+
+def _truncated_attachment() -> None:
+    from connectors import smtp
+
+    lines = smtp.base64_lines
+    smtp.base64_lines = lambda chunk: lines(chunk[:-3])
+
+
+def _parked_without_a_word() -> None:
+    from hub.store import Settlement
+
+    Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))  # type: ignore[method-assign,assignment]
+
+
+def _deaths_counted_for_bystanders() -> None:
+    from hub.store import Store
+
+    recover = Store.recover
+
+    def blame(self: Any, assume_begun: Any) -> Any:
+        found = recover(self, assume_begun)
+        for name in self.suspects():
+            for _ in range(3):
+                self.count_death(name)
+        return found
+
+    Store.recover = blame  # type: ignore[method-assign]
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    name.removeprefix("_").replace("_", "-"): plant for name, plant in list(globals().items())
+    if name.startswith("_") and getattr(plant, "__module__", "") == __name__ and callable(plant)}
+"""By name."""
+
+
+def main() -> None:
+    """Be the hub, with one fault."""
+    FAULTS[sys.argv.pop(1)]()
+    from hub.cli import main as hub
+
+    hub()
+
+
+if __name__ == "__main__":
+    main()

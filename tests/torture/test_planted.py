@@ -1,0 +1,71 @@
+"""A test of the tests: each planted fault is caught, by the verdict that is there for it, and a sound hub by none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.torture import scenarios
+from tests.torture.planted import FAULTS
+from tests.torture.scoreboard import PAGE, Row
+
+Run = Callable[..., dict[str, Any]]
+kills = partial(scenarios.short, kills=4)
+
+
+def struck(*faults: str, **more: Any) -> Run:
+    """Lives that end at these fault points."""
+    return partial(scenarios.short, faults=faults, **more)
+
+
+CAUGHT: dict[str, tuple[str, Run]] = {
+    "acknowledge-before-commit": ("lost", kills),
+    "synchronous-off": ("syncs", partial(scenarios.durable, messages=2)),
+    "no-folder-sync": ("syncs of folders", partial(scenarios.durable, messages=2)),
+    "no-file-sync": ("syncs", partial(scenarios.durable, messages=2)),
+    "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
+    "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
+    "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
+    "no-intent": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
+    "key-without-municipality-and-number": ("lost", struck()),
+    "no-duplicate-check": ("unbalanced", struck("accept after kill 2", "accept after kill 2")),
+    "write-under-the-final-name": ("torn", kills),
+    "new-name-per-try": ("silent duplicate", struck("deliver/directory after kill 2", "deliver/directory after kill 2")),
+    "recovery-forgets-deliveries": ("unexplained", struck("deliver/smtp after kill 2")),
+    "ledger-forgets": ("unbalanced", struck()),
+    "metrics-count-by-themselves": ("unbalanced", kills),
+    "neighbours-mailbox": ("misrouted", struck()),
+    "truncated-attachment": ("torn", struck()),
+    "parked-without-a-word": ("unexplained", struck(mail=("RCPT", "5xx"))),
+    "deaths-counted-for-bystanders": ("parked for deaths", struck("work before kill 1", "work before kill 1")),
+}
+
+
+def test_there_is_a_row_for_each_planted_fault() -> None:
+    assert set(CAUGHT) == set(FAULTS)
+    assert len(FAULTS) >= 15
+
+
+def test_the_page_has_the_table() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name, (verdict, _) in CAUGHT.items() if f"| {name} | {verdict} |" not in page] == []
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("fault", CAUGHT)
+def test_a_planted_fault_is_caught(fault: str, tmp_path: Path) -> None:
+    verdict, run = CAUGHT[fault]
+    found = Row(fault, run(tmp_path / "stage", 1, launcher=("-m", "tests.torture.planted", fault))).faults
+    assert any(verdict in line for line in found), found
+
+
+@pytest.mark.torture
+def test_a_sound_hub_is_caught_by_none_of_them(tmp_path: Path) -> None:
+    everything = struck("effect after kill 2", "deliver/smtp after kill 2", "deliver/directory after kill 2",
+                        "accept after kill 2", "work before kill 1", messages=36)
+    assert Row("sound", everything(tmp_path / "short", 1)).faults == []
+    assert Row("sound", scenarios.durable(tmp_path / "durable", 1, messages=2)).faults == []
