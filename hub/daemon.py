@@ -18,8 +18,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -130,7 +130,8 @@ class Daemon:
             log.critical("the store is broken: the hub ends, and a new start reads what is on the disk", error=str(error))
             raise
         finally:
-            self._shut_down(control, status)
+            with fed():
+                self._shut_down(control, status)
 
     def _await_inlets(self) -> None:
         deadline = time.monotonic() + LISTEN_SECONDS
@@ -142,7 +143,7 @@ class Daemon:
                 return
 
     def _supervise(self) -> None:
-        interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3 or 10.0
+        interval = watchdog_interval()
         while not self._stop.is_set():
             self._wake_main.wait(min(interval, BROKEN_LOOK))
             self._wake_main.clear()
@@ -250,6 +251,29 @@ class Daemon:
     def _on_reload(self, _: int, __: FrameType | None) -> None:
         self._reload_asked.set()
         self._wake_main.set()
+
+
+def watchdog_interval() -> float:
+    """Seconds between two looks: a third of what systemd allows."""
+    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3 or 10.0
+
+
+@contextmanager
+def fed() -> Iterator[None]:
+    """Feed the watchdog meanwhile: systemd heeds it during a stop too, whose length only TimeoutStopSec shall bound."""
+    done = threading.Event()
+
+    def feed() -> None:
+        while not done.wait(watchdog_interval()):
+            notify("WATCHDOG=1")
+
+    thread = threading.Thread(target=feed, name="stop-feeds-watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def notify(state: str) -> None:
