@@ -15,14 +15,14 @@ from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool, QueuePool
 
-from hub.errors import ConfigError, HubError
+from hub.errors import Busy, ConfigError
 from hub.tables import REVISION
 
 OLDEST_SQLITE = (3, 51, 3)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-class StoreInUse(HubError):
+class StoreInUse(Busy):
     """Another process writes to this store: stop it, or ask it through its socket."""
 
 
@@ -66,7 +66,8 @@ def lock(file: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise StoreInUse(f"{file.parent}: another process writes to this store") from error
+        raise StoreInUse(f"{file.parent}: another hub runs on this store: "
+                         "ask it (drehscheibe queue), or stop it first") from error
     return descriptor
 
 
