@@ -9,12 +9,14 @@ COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint packages lock clean
+.PHONY: help run test check torture lint packages lock docs clean
 
 help:
 	@echo 'make run     start the hub with its example configuration, send the example applications, show where they went'
 	@echo 'make test    everything that has to hold: linters, types, architecture, the whole suite with real services'
 	@echo 'make check   the fast part of it (under a minute, no services)'
+	@echo 'make torture TIER=commit|nightly|release SEED=n    kill it, fill its disk, cut its lines, and count (docs/scoreboard.md)'
+	@echo 'make docs    write the pages in docs/ that come from the code and the mappings'
 	@echo 'make lock    write requirements.txt and requirements-dev.txt anew from pyproject.toml'
 	@echo 'make clean   remove the virtual environment and caches (var/, where the example keeps its data, stays)'
 
@@ -30,6 +32,10 @@ test: packages lint
 check: lint
 	$(PY) -m pytest -q -n $(JOBS) tests/unit tests/test_house.py tests/test_readme.py
 
+# INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted.
+torture: packages $(VENV)/dev
+	$(PY) -m tests.torture --tier $(or $(TIER),commit) $(if $(SEED),--seed $(SEED)) $(if $(INTO),--into $(INTO)) $(ARGS)
+
 lint: $(VENV)/dev
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -38,6 +44,9 @@ lint: $(VENV)/dev
 
 packages:
 	@.ci/packages
+
+docs: $(VENV)/run
+	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
 
 # The locks keep what they have and change only what pyproject.toml asks for; `make lock ARGS=--upgrade` takes the newest.
 lock: $(VENV)/dev

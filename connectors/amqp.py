@@ -130,6 +130,7 @@ class Inlet(InletBase[Options]):
     def __init__(self, options: Options, name: str, spool: Path, max_bytes: int) -> None:
         super().__init__(options, name, spool, max_bytes)
         self._spool = Spool(spool, name)
+        self._consumes = False
 
     def run(self, accept: Accept, stop: threading.Event) -> None:
         """Raises py-amqp's errors and `OSError`; see the module's text."""
@@ -139,7 +140,11 @@ class Inlet(InletBase[Options]):
             try:
                 with self._connected() as link:
                     failures = 0
-                    _Session(self, accept, stop, link).serve()
+                    self._consumes = True
+                    try:
+                        _Session(self, accept, stop, link).serve()
+                    finally:
+                        self._consumes = False
             except (IrrecoverableConnectionError, IrrecoverableChannelError):
                 raise
             except (AMQPError, OSError):
@@ -147,6 +152,10 @@ class Inlet(InletBase[Options]):
                 if failures > self.options.patience:
                     raise
                 stop.wait(min(30, self.options.reconnect_seconds * 2 ** (failures - 1)))
+
+    def ready(self) -> bool:
+        """Whether the broker is connected."""
+        return self._consumes
 
     def check(self) -> Sequence[Finding]:
         """Connect, and look at each sender's queue without touching a message."""

@@ -435,6 +435,10 @@ class Inlet(InletBase[Options]):
                 self.bound = None
                 waiting.shutdown(wait=False)
 
+    def ready(self) -> bool:
+        """Whether it listens."""
+        return self.bound is not None
+
     def reload(self) -> None:
         """Read the files again. Raises `ConfigError` and keeps the old ones when the new ones are faulty."""
         with self._lock:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from hub.errors import Permanent, StoreUnavailable
 from hub.message import new_message_id
@@ -318,11 +318,33 @@ class FileBlobs:
             connection.execute(delete(blob).where(blob.c.id.in_(some)))
         return [Staged(body.id, body.size, body.sha256, body.content) for body in bodies.values()]
 
+    def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[Staged]:
+        """Overwrite these messages' bodies where they lie; `abandon` the result after the commit.
+
+        The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows moves none; but
+        deleting a row can make it move the neighbours' cells to another page and leave a copy of them behind in unused
+        space, where no ``secure_delete`` finds it (measured). So rows are only deleted where no neighbour has content any
+        more: `hub.shredder.dead`.
+        """
+        bodies: list[Staged] = []
+        for some in batches(message_ids):
+            bodies += [Staged(row.id, row.size, row.sha256, None if row.file else b"") for row in connection.execute(
+                select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content.is_(None).label("file"))
+                .where(blob.c.message_id.in_(some)))]
+            connection.execute(update(blob).where(blob.c.message_id.in_(some), blob.c.content.is_not(None)).values(
+                content=func.zeroblob(func.length(blob.c.content))))
+        return bodies
+
     def orphans(self, connection: Connection) -> list[Path]:
         """Files without a row: leftovers of acceptances that never committed. Slow: lists every file."""
-        files = {file.name: file for file in self._folder.glob("[0-9a-f][0-9a-f]/*")}
+        files = self.files()
         known = self.fetch(connection, list(files))
         return [file for name, file in sorted(files.items()) if name not in known]
+
+
+    def files(self) -> dict[str, Path]:
+        """Every file there is, by its blob's id. Slow."""
+        return {file.name: file for file in self._folder.glob("[0-9a-f][0-9a-f]/*")}
 
 
 _INSERT = Many.insert(blob, ["id", "message_id", "tenant", "size", "sha256", "content"])

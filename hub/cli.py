@@ -6,6 +6,7 @@ socket; the store is opened here only when no hub runs.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 import time
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from hub import __version__, config, control
+from hub import __version__, config, control, logs
 from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
 from hub.texts import _
 
@@ -45,13 +46,15 @@ class Context:
             return control.ask(places.socket, verb, arguments)
         except ConnectionError:
             from hub.operate import Operator
+            from hub.retention import Retention
             from hub.store import Store
 
             if not (places.state / "store.sqlite3").exists():
                 raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
             store = Store.open(places.state, read_only=verb in Operator.READING)
             with closing(store):
-                return control.perform(Operator(store), verb, arguments, control.whoami())
+                retention = Retention(store, self.load) if verb in ("expire", "expiring") else None
+                return control.perform(Operator(store, retention=retention), verb, arguments, control.whoami())
 
 
 def _default_config() -> Path:
@@ -68,26 +71,30 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(problem, err=True)
+                _complain(problem)
             sys.exit(EX_CONFIG)
         except (StoreUnavailable, Busy) as error:
-            click.echo(str(error), err=True)
+            _complain(str(error))
             sys.exit(EX_TEMPORARY)
         except HubError as error:
-            click.echo(str(error), err=True)
+            _complain(str(error))
             sys.exit(EX_FINDINGS)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(EX_FINDINGS)
         except PermissionError as error:
-            click.echo(f"{error.filename or '(file)'}: {error.strerror}: " + _("run this as the hub's user, or mend the rights"),
-                       err=True)
+            _complain(f"{error.filename or '(file)'}: {error.strerror}: " + _("run this as the hub's user, or mend the rights"))
             sys.exit(EX_CONFIG)
         except OSError as error:
-            click.echo(f"{error.filename or '(system)'}: {error.strerror or error}", err=True)
+            _complain(f"{error.filename or '(system)'}: {error.strerror or error}")
             sys.exit(EX_TEMPORARY)
 
     return run
+
+
+def _complain(text: str) -> None:
+    """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
+    click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
 
 
 def _command(group: click.Group, name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -118,9 +125,9 @@ def main(context: click.Context, file: Path, overrides: tuple[str, ...]) -> None
 @click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
 @click.pass_obj
 def run(context: Context, log_level: str) -> None:
-    from hub import logs
     from hub.daemon import Daemon
 
+    faulthandler.enable()  # the watchdog aborts a hub that hangs: then the log says where each thread stood
     logs.setup(log_level)
     Daemon(context.file, context.overrides).run()
 
@@ -225,9 +232,12 @@ def show(context: Context, id: str, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
         return
-    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text"):
+    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text",
+                "payload_deleted_at"):
         if answer[key] not in (None, False):
             click.echo(f"{key:12} {answer[key]}")
+    if answer["payload_deleted_at"]:
+        click.echo(_("The content was deleted at the end of its retention; the proof stays."))
     if answer["deliveries"]:
         _table(["delivery", "destination", "state", "attempts", "where"],
                [[row["id"], row["destination"], row["state"], row["attempts"],
@@ -290,7 +300,7 @@ def reload(context: Context, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
     for problem in answer["problems"] if not as_json else ():
-        click.echo(problem, err=True)
+        _complain(problem)
     if not as_json:
         click.echo(_("The old configuration stays in force.") if answer["problems"] else _("The configuration was read again."),
                    err=bool(answer["problems"]))
@@ -324,6 +334,58 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
         raise HubError(f"no examples found{f' for {service!r}' if service else ''}: "
                        "add mappings/<service>/examples/<name>/ with message.xml and example.toml")
     sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "new", "Make the folder of a new service, complete with schema, rules and examples.")
+@click.argument("service")
+@click.option("--title", help=_("What people call it; default: the name."))
+@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
+@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
+                folder: Path | None) -> None:
+    from hub.mapping_new import new_service
+
+    mappings = folder or context.load().settings.hub.mappings
+    named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
+    results = new_service(mappings, service, title, named, category)
+    for result in results:
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write")
+    click.echo(done.format(folder=mappings / service, service=service))
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@_command(mapping, "schema", "Print the schema that fits a version's field table; --write puts it into its place.")
+@click.argument("service")
+@click.argument("version")
+@click.option("--write", is_flag=True, help=_("Replace the version's schema."))
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
+    from hub.mapping import load_fields
+    from hub.mapping_schema import schema_of
+
+    home = (folder or context.load().settings.hub.mappings) / service / version
+    text = schema_of(load_fields(home / "fields.toml"))
+    if write:
+        (home / "fields.xsd").write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)
+
+
+@_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
+    from hub.mapping_doc import write_pages
+
+    for file in write_pages(folder or context.load().settings.hub.mappings, out):
+        click.echo(file)
 
 
 @_command(mapping, "preview", "Show what a mapping makes of one example or file.")
@@ -369,6 +431,27 @@ def schemas_install(context: Context, source: Path, name: str, version: str, as_
     for line in report.lines() if not as_json else ():
         click.echo(line)
     sys.exit(EX_FINDINGS if report.unresolved else 0)
+
+
+@main.group(help=_("Retention: what need not be kept any more."))
+def retention() -> None:
+    """Commands about retention."""
+
+
+@_command(retention, "run", "Delete now what need not be kept any more; the running hub does so by itself every day.")
+@click.option("--dry-run", is_flag=True, help=_("Only count it."))
+@json_option
+@click.pass_obj
+def retention_run(context: Context, dry_run: bool, as_json: bool) -> None:
+    answer = context.ask("expiring" if dry_run else "expire")
+    if as_json:
+        _print_json(answer)
+    elif answer["running"]:
+        click.echo(_("under way; its end stands in the hub's log"))
+    else:
+        text = _("due: the content of {messages} messages, {proofs} proofs") if dry_run else _(
+            "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} expired keys")
+        click.echo(text.format(**answer))
 
 
 @main.group(help=_("RabbitMQ."))

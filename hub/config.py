@@ -14,7 +14,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -145,12 +145,43 @@ class Policy(_Model):
     parallel: int | None = Field(None, ge=1, le=32, description="deliveries at once; default: [deliver] per_destination")
 
 
+class RetentionRow(_Model):
+    """How long what is finished is kept; what is not said here is said further up."""
+
+    payload_days: int | None = Field(None, ge=0, le=365, description="days after its end that an application's content is kept")
+    proof_days: int | None = Field(None, ge=365, le=3650, description="days after its end that its proof is kept")
+
+
+class RetentionSection(RetentionRow):
+    """What a municipality says: for all its services, and for single ones."""
+
+    services: Mapping[Key, RetentionRow] = {}
+
+
+class RetentionDefaults(_Model):
+    """What holds where no municipality says otherwise."""
+
+    payload_days: int = Field(30, ge=0, le=365, description="days after its end that an application's content is kept")
+    proof_days: int = Field(730, ge=365, le=3650, description="days after its end that its proof is kept")
+    services: Mapping[Key, RetentionRow] = {}
+    at: time = Field(time(2, 30), description="when the running hub deletes each day (Europe/Berlin)")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long a finished application is kept: its content, and its proof."""
+
+    payload_days: int
+    proof_days: int
+
+
 class DefaultsFile(_Model):
     """``defaults.toml``: what every municipality inherits."""
 
     policy: Mapping[str, Any] = Field({}, description="defaults of retry, in_doubt, parallel for every destination")
     connectors: Mapping[str, Mapping[str, Any]] = Field({}, description="default options by connector")
     route: tuple[RouteRow, ...] = Field((), description="routes for `services`; service '*' serves all without an own one")
+    retention: RetentionDefaults = RetentionDefaults()
 
 
 class MunicipalityFile(_Model):
@@ -167,6 +198,7 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = {}
     route: tuple[RouteRow, ...] = ()
+    retention: RetentionSection = RetentionSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +255,7 @@ class Configuration:
     by_ags: Mapping[str, str]
     mappings: Mapping[str, MappingFile]
     snapshots: Mapping[str, Path] = field(default_factory=dict)
+    defaults: DefaultsFile = field(default_factory=DefaultsFile)
 
     @property
     def state(self) -> Path:
@@ -258,11 +291,20 @@ class Configuration:
         folders |= {f"town/{key}": town.folder for key, town in self.municipalities.items() if town.folder}
         snapshots = {name: snapshot(folder, into) for name, folder in folders.items()}
         return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets, self.municipalities,
-                             self.by_ags, self.mappings, snapshots)
+                             self.by_ags, self.mappings, snapshots, self.defaults)
 
     def rules(self, ags: str, service: str) -> tuple[Rule, ...]:
         """Every way a message to this AGS for this service might go: routes times mapping versions times test."""
         return _rules(self, ags, service)
+
+    def retention(self, tenant: str, service: str) -> Kept:
+        """How long a service's applications are kept: the municipality before the defaults, the service before the general."""
+        town, defaults = self.municipalities.get(tenant), self.defaults.retention
+        own = town.row.retention if town else RetentionSection()
+        rows = [own.services.get(service), own, defaults.services.get(service), defaults]
+        payload, proof = (next(days for row in rows if row is not None and (days := getattr(row, name)) is not None)
+                          for name in ("payload_days", "proof_days"))
+        return Kept(payload, proof)
 
     def __hash__(self) -> int:
         return hash((self.digest, len(self.snapshots)))
@@ -309,6 +351,14 @@ def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
     key = f"{town.row.tenant}/{row.destination}"
     return Recipient(name=row.name or row.destination, destination=key, connector=town.destinations[key].connector,
                      send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
+
+
+def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[BaseModel]:
+    """Of models that differ by their `connector`: the one that the data names."""
+    for model in models:
+        if (field := model.model_fields.get("connector")) and data.get("connector") in get_args(field.annotation):
+            return model
+    return models[0]
 
 
 def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
@@ -386,9 +436,13 @@ class _Loader:
                                          "an AGS routes to one municipality; remove it from one of the files")
                 by_ags[ags] = town.row.tenant
         self._check_senders(senders, by_ags, mappings)
+        self._check_retention(defaults_file, defaults.retention.services, mappings)
+        for town in towns.values():
+            self._check_retention(town.file, town.row.retention.services, mappings)
         if self.problems:
             raise ConfigError(self.problems)
-        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings)
+        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings,
+                             defaults=defaults)
 
     def _read(self, file: Path) -> dict[str, Any]:
         data = read_toml(file)
@@ -450,10 +504,12 @@ class _Loader:
     def _resolve(self, kind: Any, value: Any) -> Any:
         kinds = [kind, *get_args(kind)]
         inner = [item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)]
+        if isinstance(value, Mapping) and "connector" in value:  # one of several kinds of the same option
+            inner.sort(key=lambda item: value["connector"] not in get_args(item.model_fields["connector"].annotation))
         if isinstance(value, list | tuple):
             return [self._resolve(kind, item) for item in value]
         if isinstance(value, Mapping):
-            return self._resolved(inner[0], value) if inner else dict(value)
+            return self._resolved(_named(inner, value), value) if inner else dict(value)
         if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
             return f"file:{self._place(value.removeprefix('file:'))}"
         return self._place(value) if Path in kinds and isinstance(value, str) else value
@@ -550,7 +606,7 @@ class _Loader:
             self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                  + suggest(policy.fallback, row.destinations))
         return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
-                           endpoint.outlet_class(connector).repeat)
+                           endpoint.repeat_of(connector, options))
 
     def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
         before = len(self.problems)
@@ -611,6 +667,11 @@ class _Loader:
                     if value != "*" and value not in known:
                         self.problems.append(f"{self.file}: sender {sender.name}: {kind}: unknown {value!r}: "
                                              + suggest(value, known))
+
+    def _check_retention(self, file: Path, services: Iterable[str], mappings: Mapping[str, MappingFile]) -> None:
+        for service in services:
+            if service not in mappings:
+                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, mappings)}")
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:

@@ -3,6 +3,9 @@
 Start: configuration, store, workers, then deliveries, then the pipeline, and the door opens last. Stop: the reverse, with
 what is under way brought to its end first. SIGTERM and SIGINT stop, SIGHUP reloads: a faulty new configuration changes
 nothing and is reported.
+
+To systemd (sd_notify): READY when every inlet listens, WATCHDOG while the dispatcher and the deliverer make progress, RELOADING
+and READY around a reload, STOPPING, and one line of STATUS for ``systemctl status``.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -23,24 +27,30 @@ from typing import Any
 
 import structlog
 import tenacity
-from cryptography import x509
 
-from hub import config, endpoint, hardened
+from hub import config, endpoint, faults, hardened
 from hub.control import ControlServer
 from hub.deliver import Deliverer
 from hub.dispatch import Dispatcher
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.receive import Receiver
+from hub.retention import Retention
 from hub.status import StatusServer
 from hub.store import Store
-from hub.workers import WorkerPool, WorkerSettings
+from hub.workers import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 
+BROKEN_LOOK = 1.0
+"""Seconds after which a broken store is noticed: only a new start, which reads the disk, may go on then."""
+
 STALLED = timedelta(minutes=2)
 """A part of the hub that made no progress for so long is not alive; each looks up at least every ten seconds."""
+
+LISTEN_SECONDS = 15.0
+"""How long the start waits for inlets: one whose broker is away must not keep the others' service from being ready."""
 
 
 class Daemon:
@@ -52,7 +62,9 @@ class Daemon:
         self._stop = threading.Event()
         self._reload_asked = threading.Event()
         self._wake_main = threading.Event()
+        self._reloading = threading.Lock()
         hardened.check_versions()
+        faults.arm()
         self.configuration = config.load(file, overrides)
         state = self.configuration.state
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -80,14 +92,17 @@ class Daemon:
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload)
+        self.retention = Retention(self.store, lambda: self.configuration)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
-            self.store, lambda: self.configuration, self.deliverer, self._certificates,
+            self.store, lambda: self.configuration, self.deliverer.circuits,
+            lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped)))
+        self.metrics.begin((inlet.name for inlet in self.inlets), Why)
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -105,28 +120,44 @@ class Daemon:
         control = ControlServer(self.configuration.control, self.operator)
         self.deliverer.start()
         self.dispatcher.start()
+        self.retention.start()
         for inlet in self.inlets:
             thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
             self._inlet_threads.append(thread)
             thread.start()
         log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets], configuration=self.configuration.digest[:12],
                  status=f"http://{status.host}:{status.port}/status", workers_without_network=bool(self.pool.network_dropped))
-        notify("READY=1")
         try:
+            self._await_inlets()
+            notify("READY=1\nSTATUS=takes applications")
             self._supervise()
+        except StoreUnavailable as error:
+            log.critical("the store is broken: the hub ends, and a new start reads what is on the disk", error=str(error))
+            raise
         finally:
             self._shut_down(control, status)
+
+    def _await_inlets(self) -> None:
+        deadline = time.monotonic() + LISTEN_SECONDS
+        while waiting := [inlet.name for inlet in self.inlets if not inlet.ready()]:
+            if time.monotonic() > deadline:
+                log.error("inlets that do not listen yet; the hub goes on without them and keeps trying", inlets=waiting)
+                return
+            if self._stop.wait(0.05):
+                return
 
     def _supervise(self) -> None:
         interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3 or 10.0
         while not self._stop.is_set():
-            self._wake_main.wait(interval)
+            self._wake_main.wait(min(interval, BROKEN_LOOK))
             self._wake_main.clear()
+            if self.store.broken:
+                raise StoreUnavailable(self.store.broken)
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 self.reload()
-                notify("READY=1")
+                notify("READY=1")  # also after a faulty configuration: the old one is in use, and ready
             problems = self.alive()
             if problems:
                 log.error("a part of the hub makes no progress; the watchdog is not fed", parts=problems)
@@ -134,12 +165,13 @@ class Daemon:
                 notify("WATCHDOG=1")
 
     def _shut_down(self, control: ControlServer, status: StatusServer) -> None:
-        notify("STOPPING=1")
+        notify("STOPPING=1\nSTATUS=brings to its end what is under way")
         patience = self.configuration.settings.hub.shutdown
         log.info("the hub stops: the door closes, then what is under way comes to its end")
         self._stop.set()
         for thread in self._inlet_threads:
             thread.join(patience.total_seconds())
+        self.retention.stop()
         clean = self.dispatcher.stop(patience)
         clean = self.deliverer.stop(patience) and clean
         self.pool.stop()
@@ -153,20 +185,29 @@ class Daemon:
 
         Inlets keep their options until a restart; certificates and keys they name are read again.
         """
+        with self._reloading:
+            problems = self._reload()
+        for problem in problems:
+            log.error("the new configuration is faulty; the old one stays", problem=problem)
+        self.metrics.reloaded(ok=not problems)
+        notify("STATUS=" + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
+                            if problems else "takes applications"))
+        return problems
+
+    def _reload(self) -> list[str]:
         try:
             fresh = config.load(self._file, self._overrides).take_snapshots()
+            for inlet in self.inlets:
+                inlet.reload()
         except ConfigError as error:
-            self.metrics.reloads.labels("refused").inc()
-            log.error("the new configuration is faulty; the old one stays", problems=list(error.problems))
             return list(error.problems)
+        except OSError as error:  # no space for the snapshots, no right to read
+            return [f"{error.filename or self._file}: {error.strerror}"]
         if fresh.inlets != self.configuration.inlets or fresh.settings.workers != self.configuration.settings.workers:
             log.warning("inlets or workers were changed; that takes a restart")
         self.configuration = fresh
-        for inlet in self.inlets:
-            inlet.reload()
         self.deliverer.reset()
         self._wake_all()
-        self.metrics.reloads.labels("ok").inc()
         log.info("the configuration was read again", configuration=fresh.digest[:12])
         return []
 
@@ -205,12 +246,6 @@ class Daemon:
         self.dispatcher.wake()
         self.deliverer.wake()
 
-    def _certificates(self) -> Iterable[tuple[str, datetime]]:
-        for inlet in self.configuration.inlets:
-            path = inlet.options.get("certificate")
-            if isinstance(path, Path) and path.is_file():
-                yield inlet.name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-
     def _on_stop(self, _: int, __: FrameType | None) -> None:
         if self._stop.is_set():
             sys.exit(1)
@@ -227,5 +262,5 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):  # systemd itself may be starting anew
         channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

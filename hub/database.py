@@ -20,6 +20,8 @@ from hub.tables import REVISION
 
 OLDEST_SQLITE = (3, 51, 3)
 MIGRATIONS = Path(__file__).parent / "migrations"
+PATIENCE = 10_000
+"""Milliseconds that a connection waits for another one's lock."""
 
 
 class StoreInUse(Busy):
@@ -35,9 +37,9 @@ def check_sqlite(version: tuple[int, ...] = dbapi2.sqlite_version_info) -> None:
 
 def writing_engine(file: Path) -> Engine:
     """For the one writer: every transaction takes the write lock at its begin."""
-    return _engine(file, "rwc", "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
-                                                    "busy_timeout=10000", "cache_size=-65536", "wal_autocheckpoint=4000",
-                                                    "journal_size_limit=67108864"))
+    return _engine(file, "rwc", "BEGIN IMMEDIATE", (
+        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}", "cache_size=-65536",
+        "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
 
 
 def reading_engine(file: Path) -> Engine:
@@ -57,6 +59,20 @@ def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engi
     engine = create_engine("sqlite://", module=dbapi2, creator=connect, **pool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def truncate_log(connection: Any) -> bool:
+    """Bring all of the write-ahead log into the file and cut it to nothing; False when a reader still needs it.
+
+    On the writer's bare connection, outside of a transaction. It waits for readers only a moment: everybody's commits wait
+    for it.
+    """
+    connection.execute("PRAGMA busy_timeout=200").fetchall()
+    try:
+        [(busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={PATIENCE}").fetchall()
+    return not busy
 
 
 def lock(file: Path) -> int:

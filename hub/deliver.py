@@ -20,16 +20,19 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from hub import endpoint
+from hub.circuit import Circuit
+from hub.connections import IDLE, Connections
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Reason
 from hub.store import ClaimedDelivery, Settlement
@@ -44,28 +47,8 @@ log = structlog.get_logger("hub.deliver")
 PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
-MISCONFIGURED_REST = timedelta(minutes=15)
-"""How often a destination that needs a person is tried with a single delivery."""
-
-IDLE_CLOSE = timedelta(seconds=60)
-"""Connections that nobody used for so long are closed."""
-
-
-@dataclass
-class Circuit:
-    """How one destination is doing. Changed under the deliverer's lock only."""
-
-    failures: int = 0
-    resting_until: datetime | None = None
-    why: str = ""
-    misconfigured: bool = False
-    window: int = 1
-    active: int = 0
-    idle: list[tuple[str, endpoint.OutletBase[Any], datetime]] = field(default_factory=list)
-
-    def open(self, now: datetime) -> bool:
-        """Whether the destination rests."""
-        return self.resting_until is not None and now < self.resting_until
+LOST_AFTER = timedelta(seconds=30)
+"""A claimed delivery that is in no thread's hands for so long is freed."""
 
 
 class Deliverer:
@@ -78,13 +61,17 @@ class Deliverer:
         self._configuration = configuration
         self._metrics = metrics
         self._now = now
-        self._build = build
+        self._connections = Connections(build)
         self._circuits: dict[str, Circuit] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(configuration().settings.deliver.threads, thread_name_prefix="deliver")
         self._running: set[Future[None]] = set()
+        self._claiming = 0
+        self._in_hand: set[str] = set()
+        self._unsettled: list[Settlement] = []
+        self._looked_for_lost = self._now()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
         self.last_progress = self._now()
 
@@ -108,7 +95,7 @@ class Deliverer:
             log.info("waiting for deliveries under way", count=len(running))
         ended = all(_ends(future, patience) for future in running)
         self._pool.shutdown(wait=ended, cancel_futures=True)
-        self._close_idle(everything=True)
+        self._connections.close()
         return ended
 
     def circuits(self) -> dict[str, Circuit]:
@@ -121,7 +108,7 @@ class Deliverer:
         with self._lock:
             for key, circuit in self._circuits.items():
                 if destination in (None, key):
-                    circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
+                    circuit.reset()
         self.wake()
 
     # -- the scheduler ------------------------------------------------------------------------------------------------
@@ -130,12 +117,17 @@ class Deliverer:
         while not self._stop.is_set():
             self._wake.clear()
             try:
+                self._settle_late()
+                self._find_lost()
                 wait = self._hand_out()
             except StoreUnavailable as error:
                 log.error("the store cannot be read or written; deliveries wait", error=str(error))
                 wait = 5.0
+            except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
+                log.error("the deliverer itself failed; please report this", **_where(error))
+                wait = 5.0
             self.last_progress = self._now()
-            self._close_idle()
+            self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
     def _hand_out(self) -> float:
@@ -150,13 +142,48 @@ class Deliverer:
                     soonest = min(soonest, start)
                     continue
                 destination = self._configuration().destination(key)
-                limit = self._parallel(destination) if circuit.failures == 0 else 1
-                if circuit.active >= limit or len(self._running) >= self._threads() * 2:
-                    continue  # whoever is under way wakes the scheduler at its end
-                circuit.active += 1
-                size = circuit.window if circuit.failures == 0 else 1
-            self._submit(key, destination, circuit, size)
+                well = circuit.failures == 0
+                limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
+                # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                free = min(limit - circuit.active, self._threads() * 2 - len(self._running))
+                circuit.active += max(0, free)
+            for _ in range(free):
+                self._submit(key, destination, circuit, size)
         return max(0.01, (soonest - now).total_seconds())
+
+    def _keep(self, settlements: Sequence[Settlement]) -> None:
+        """Outcomes that are known but could not be written: they are written as soon as that is possible again."""
+        with self._lock:
+            self._unsettled += settlements
+
+    def _settle_late(self) -> None:
+        with self._lock:
+            late, self._unsettled = self._unsettled, []
+        if late:
+            try:
+                self._store.settle(late)
+            except StoreUnavailable:
+                self._keep(late)
+                raise
+            log.info("outcomes that could not be written before are written now", count=len(late))
+
+    def _find_lost(self) -> None:
+        """Free what is leased and in nobody's hands: an unforeseen error must not hold a delivery until the next start."""
+        if self._now() - self._looked_for_lost < LOST_AFTER:
+            return
+        with self._lock:
+            if self._claiming:
+                return  # what is being claimed is leased already and in nobody's hands yet
+            in_hand = self._in_hand | {settlement.delivery_id for settlement in self._unsettled}
+        settings = self._configuration().settings.deliver
+        self._looked_for_lost = self._now()
+        found = self._store.recover_lost(in_hand, self._now() + settings.lease - LOST_AFTER, self._assume_begun)
+        if found:
+            log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
+
+    def _assume_begun(self, key: str) -> bool:
+        destination = self._configuration().destination(key)
+        return destination is None or destination.repeat != "ask"
 
     def _threads(self) -> int:
         return self._configuration().settings.deliver.threads
@@ -197,26 +224,43 @@ class Deliverer:
 
     def _work(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> int:
         settings = self._configuration().settings.deliver
-        claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
-        if destination is None:
-            self._store.settle([self._unknown_destination(item, key) for item in claimed])
-            return len(claimed)
-        for index, item in enumerate(claimed):
-            if self._stop.is_set() or circuit.open(self._now()):
-                due = max(self._now(), circuit.resting_until or self._now())
-                self._store.settle([_untried(rest, due) for rest in claimed[index:]])
-                break
-            self._one(item, destination, circuit)
-            self.last_progress = self._now()
+        claimed: Sequence[ClaimedDelivery] = ()
+        with self._lock:
+            self._claiming += 1
+        try:
+            claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
+        finally:
+            ids = {item.delivery.id for item in claimed}
+            with self._lock:
+                self._in_hand |= ids
+                self._claiming -= 1
+        try:
+            self._work_off(claimed, key, destination, circuit)
+        finally:
+            with self._lock:
+                self._in_hand -= ids
         return len(claimed)
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> None:
+    def _work_off(self, claimed: Sequence[ClaimedDelivery], key: str, destination: Destination | None, circuit: Circuit) -> None:
+        if destination is None:
+            self._store.settle([self._unknown_destination(item, key) for item in claimed])
+            return
+        with _Outcomes(self._store, self._keep, at_once=destination.repeat == "ask") as outcomes:
+            for index, item in enumerate(claimed):
+                if self._stop.is_set() or circuit.open(self._now()):
+                    due = max(self._now(), circuit.resting_until or self._now())
+                    outcomes.return_untried([_untried(rest, due) for rest in claimed[index:]])
+                    break
+                outcomes.add(*self._one(item, destination, circuit))
+                self.last_progress = self._now()
+
+    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
+        """What became of one delivery, and how to tell people once that is durable."""
         started = self._now()
-        fingerprint = destination.fingerprint()
         effect = _Effect(item, self._store, destination.repeat)
         outlet = None
         try:
-            outlet = self._take(circuit, destination, fingerprint)
+            outlet = self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
                           else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
             self._succeeded(circuit, destination)
@@ -225,9 +269,9 @@ class Deliverer:
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
         if outlet is not None:
-            self._give_back(circuit, fingerprint, outlet)
-        self._store.settle([settlement])
-        self._tell(item, destination, settlement, started)
+            self._connections.give_back(destination, outlet, self._now())
+        ended = self._now()
+        return settlement, lambda: self._tell(item, destination, settlement, ended - started)
 
     def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
@@ -257,7 +301,7 @@ class Deliverer:
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         misconfigured = isinstance(error, Misconfigured | ConfigError)
         if misconfigured:
-            self._rests(circuit, destination, text, misconfigured=True)
+            self._misconfigured(circuit, destination, text)
         elif not isinstance(error, Permanent):
             self._failed(circuit, destination, text)
         if not certain:
@@ -289,78 +333,43 @@ class Deliverer:
         return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
                                  "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 
-    # -- circuits and connections -------------------------------------------------------------------------------------
+    # -- how the destination is doing ---------------------------------------------------------------------------------
 
     def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            rested = circuit.resting_until is not None
-            circuit.failures, circuit.resting_until, circuit.misconfigured, circuit.why = 0, None, False, ""
-            circuit.window = min(circuit.window * 2, settings.batch)
-        if rested:
+            back = circuit.succeeded(self._configuration().settings.deliver)
+        if back:
             log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
-        settings = self._configuration().settings.deliver
         with self._lock:
-            circuit.failures += 1
-            circuit.window = 1
-            trips = circuit.failures >= settings.rest_after
-        if trips:
-            self._rests(circuit, destination, text, misconfigured=False)
+            news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
+        if news:  # one alarm per outage
+            log.warning("the destination rests; its deliveries wait", destination=destination.key, reason=text)
 
-    def _rests(self, circuit: Circuit, destination: Destination, text: str, *, misconfigured: bool) -> None:
-        settings = self._configuration().settings.deliver
+    def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
-            fresh = circuit.resting_until is None or (misconfigured and not circuit.misconfigured)
-            outages = max(0, circuit.failures - settings.rest_after)
-            rest = MISCONFIGURED_REST if misconfigured else min(settings.rest * 2 ** min(outages, 4), timedelta(minutes=15))
-            circuit.failures = max(circuit.failures, 1)
-            circuit.window = 1
-            circuit.resting_until = self._now() + rest
-            circuit.misconfigured = misconfigured
-            circuit.why = text
-        if fresh:  # one alarm per outage
-            log.warning("the destination must be mended before anything is delivered there" if misconfigured
-                        else "the destination rests; its deliveries wait", destination=destination.key, reason=text)
-
-    def _take(self, circuit: Circuit, destination: Destination, fingerprint: str) -> endpoint.OutletBase[Any]:
-        with self._lock:
-            while circuit.idle:
-                made_for, outlet, _ = circuit.idle.pop()
-                if made_for == fingerprint:
-                    return outlet
-                outlet.close()
-        return self._build(destination.connector, destination.options)
-
-    def _give_back(self, circuit: Circuit, fingerprint: str, outlet: endpoint.OutletBase[Any]) -> None:
-        with self._lock:
-            circuit.idle.append((fingerprint, outlet, self._now()))
-
-    def _close_idle(self, *, everything: bool = False) -> None:
-        limit = self._now() - IDLE_CLOSE
-        with self._lock:
-            stale = [(circuit, item) for circuit in self._circuits.values() for item in circuit.idle
-                     if everything or item[2] < limit]
-            for circuit, item in stale:
-                circuit.idle.remove(item)
-        for _, (_, outlet, _) in stale:
-            outlet.close()
+            news = circuit.misconfigure(self._now(), text)
+        if news:
+            log.warning("the destination must be mended before anything is delivered there", destination=destination.key,
+                        reason=text)
 
     # -- what operators see -------------------------------------------------------------------------------------------
 
-    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, started: datetime) -> None:
+    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, took: timedelta) -> None:
         now = self._now()
         delivery = item.delivery
         outcome = settlement.event
-        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe((now - started).total_seconds())
+        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
+            took.total_seconds(), {"message": delivery.message_id})
         fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
             log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
                         **fields)
         if settlement.state == "done":
-            self._metrics.delivered_seconds.labels(destination.connector).observe((now - delivery.created_at).total_seconds())
+            self._metrics.delivered_seconds.labels(destination.connector).observe(
+                (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
             log.info("delivered", **fields)
         elif outcome == "parked":
             log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
@@ -369,6 +378,71 @@ class Deliverer:
         else:
             log.info("not delivered yet; it will be tried again", error=settlement.text,
                      due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
+
+
+class _Outcomes:
+    """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
+
+    Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never long; where
+    nobody could tell (`at_once`) each is handed to the writer as soon as it is known.
+    """
+
+    PATIENCE = timedelta(milliseconds=200)
+
+    def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None], *, at_once: bool) -> None:
+        self._store = store
+        self._keep = keep
+        self._at_once = at_once
+        self._handed: list[tuple[Settlement, Future[bool], Callable[[], None]]] = []
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
+        self._since = 0.0
+
+    def add(self, settlement: Settlement, tell: Callable[[], None]) -> None:
+        if self._at_once:
+            with self._kept([settlement]):
+                self._handed.append((settlement, self._store.settle_soon(settlement), tell))
+            return
+        self._since = self._since if self._waiting else time.monotonic()
+        self._waiting.append((settlement, tell))
+        if time.monotonic() - self._since > self.PATIENCE.total_seconds():
+            self._flush()
+
+    def return_untried(self, settlements: Sequence[Settlement]) -> None:
+        with self._kept(settlements):
+            self._store.settle(settlements)
+
+    @contextmanager
+    def _kept(self, settlements: Sequence[Settlement]) -> Iterator[None]:
+        """What cannot be written now is known all the same: the deliverer writes it later."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._keep(settlements)
+            raise
+
+    def _flush(self) -> None:
+        with ExitStack() as each:  # all of them, even when some cannot be written
+            handed, self._handed = self._handed, []
+            for settlement, future, tell in handed:
+                each.callback(self._hear, settlement, future, tell)
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                settlements = [settlement for settlement, _ in waiting]
+                with self._kept(settlements):
+                    self._store.settle(settlements)
+            for _, tell in waiting:
+                tell()
+
+    def _hear(self, settlement: Settlement, future: Future[bool], tell: Callable[[], None]) -> None:
+        with self._kept([settlement]):
+            future.result()
+        tell()
+
+    def __enter__(self) -> _Outcomes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
 
 
 class _Effect:

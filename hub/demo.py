@@ -144,6 +144,7 @@ def run_demo(root: Path, *, stay: bool) -> int:
         try:
             _prepare(place)
             _start_mail(place, stack)
+            _start_procedure(place, stack)
             hub = _start_hub(place, stack)
             sent = _send_all(place)
             _wait(place, sent)
@@ -232,6 +233,8 @@ def _prepare_destination(place: Place, authority: Authority, connector: str, opt
         folder.mkdir(parents=True, exist_ok=True)
         if options["must_contain"]:
             (folder / options["must_contain"]).touch()
+    elif connector == "xdomea" and options["drop"]["connector"] == "directory":
+        _prepare_destination(place, authority, "directory", options["drop"])
     elif connector == "smtp":
         if options["ca_file"]:
             _trust(place, authority, Path(options["ca_file"]))
@@ -289,6 +292,24 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     for pipe in (child.stdin, child.stdout):
         if pipe:
             pipe.close()
+
+
+def _start_procedure(place: Place, stack: ExitStack) -> None:
+    """The stand-in for the Fachverfahren of `rest` destinations, where the configuration has any."""
+    urls = {httpx2.URL(destination.options["url"]) for destination in place.configuration.all_destinations()
+            if destination.connector == "rest"}
+    if not urls:
+        return
+    url = urls.pop()
+    arguments = [str(_port(url.port or 0)), str(place.var / "fachverfahren")]
+    child = _start(place, stack, "procedure", ["-m", "hub.procedure", *arguments], piped=True)
+    line = child.stdout.readline() if child.stdout else b""
+    if not line:
+        raise HubError(f"the Fachverfahren's stand-in did not start: {_tail(_log(place, 'procedure'))}")
+    for key in ("url", "check_url"):
+        wanted = place.configuration.defaults.connectors["rest"].get(key)
+        if wanted:
+            place.overrides.append(f'defaults.connectors.rest.{key}="{str(wanted).replace(f":{url.port}/", f":{int(line)}/")}"')
 
 
 def _start_mail(place: Place, stack: ExitStack) -> None:
@@ -468,8 +489,9 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
             lines.append(f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}".rstrip(": "))
         elif destination is not None and destination.connector == "smtp":
             lines += [place.short(place.var / "mail" / address) for address in destination.options["to"]]
-        elif destination is not None and destination.connector == "directory":
-            lines.append(place.short(Path(destination.options["path"]) / delivery["receipt"]["reference"]))
+        elif destination is not None and destination.connector in ("directory", "xdomea"):
+            folder = destination.options["path"] if destination.connector == "directory" else destination.options["drop"]["path"]
+            lines.append(place.short(Path(folder) / delivery["receipt"]["reference"]))
         else:
             lines.append(f"{delivery['destination']}: {delivery['receipt']['reference']}")
     return lines

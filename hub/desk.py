@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
 from hub.errors import HubError
-from hub.message import MessageState, Reason, delivery_id
+from hub.message import BERLIN, MessageState, Reason, delivery_id
 from hub.outbox import DELIVERING, DISCARDED, DONE, DUE, IN_DOUBT, PARKED, close_messages
-from hub.tables import action, delivery, message
+from hub.tables import action, delivery, message, moment
 from hub.writer import Transaction
 
 
@@ -54,6 +54,7 @@ def find(connection: Connection, table: Table, name: str) -> Row[Any]:
 def replay(tx: Transaction, name: str, who: str) -> int:
     """A parked message is received again; of a routed one, what is parked or in doubt is due again. The number of them."""
     row = find(tx.connection, message, name)
+    _refuse_emptied(row)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.RECEIVED, "replayed", who, deaths=0, suspect=0, reason=None, reason_text=None)
         return 1
@@ -67,6 +68,7 @@ def replay(tx: Transaction, name: str, who: str) -> int:
 
 def replay_delivery(tx: Transaction, name: str, who: str) -> int:
     """A parked or doubtful delivery is due again: the same bytes."""
+    _refuse_emptied(_message_of(tx, name))
     row = _idle(tx, name, {PARKED, IN_DOUBT})
     _due_again(tx, row, who)
     return 1
@@ -115,6 +117,7 @@ def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
 def resend_as_new(tx: Transaction, name: str, who: str) -> str:
     """The same body under a new name, as if it had never been sent: the new delivery's id."""
     row = find(tx.connection, delivery, name)
+    _refuse_emptied(_message_of(tx, name))
     if row.state == DELIVERING:
         _refuse_busy(row)
     last = tx.connection.execute(select(func.max(delivery.c.generation)).where(
@@ -167,3 +170,16 @@ def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: s
     tx.ledger.moved("delivery", row.service, row.destination, row.state, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
     tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after, detail=detail, who=who)
+    if after == DONE and not row.test:
+        tx.ledger.used(tx.now, row.tenant, row.service, row.destination)
+
+
+def _message_of(tx: Transaction, delivery_name: str) -> Row[Any]:
+    return find(tx.connection, message, find(tx.connection, delivery, delivery_name).message_id)
+
+
+def _refuse_emptied(row: Row[Any]) -> None:
+    if row.payload_deleted_at is not None:
+        day = moment(row.payload_deleted_at).astimezone(BERLIN)
+        raise NotNow(f"Der Inhalt der Nachricht {row.id} wurde am {day:%d.%m.%Y} nach Ablauf der Aufbewahrungsfrist gelöscht: "
+                     "Sie lässt sich nicht noch einmal senden; ihr Nachweis bleibt.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ import structlog
 from hub.config import Configuration, suggest
 from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
-from hub.message import Reason, StoredMessage, StoredPart
+from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store import BadOutcome, Damaged, StoredBody
 from hub.workers import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
@@ -51,9 +52,18 @@ class Dispatcher:
         self._news = threading.Condition()
         self._pending = True
         self._suspects = list(store.suspects())
+        self._unreturned: list[str] = []
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
-        self.last_progress = self._now()
+        self._progress = dict.fromkeys((thread.name for thread in self._threads), self._now())
+
+    @property
+    def last_progress(self) -> datetime:
+        """When the slowest thread was last seen to get on: the others do not cover up for one that hangs."""
+        return min(self._progress.values())
+
+    def _progressed(self) -> None:
+        self._progress[threading.current_thread().name] = self._now()
 
     def start(self) -> None:
         """Begin; suspects of an unclean end first."""
@@ -78,14 +88,18 @@ class Dispatcher:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            self.last_progress = self._now()
+            self._progressed()
             try:
+                self._return()
                 busy = self._suspect() or self._batch()
             except StoreUnavailable as error:
                 log.error("the store cannot be written; messages wait", error=str(error))
                 busy = self._stop.wait(5.0)
             except WorkerUnavailable:
                 return  # only when stopping: what was in hand is looked into at the next start
+            except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
+                log.error("the dispatcher itself failed; please report this", **_where(error))
+                busy = self._stop.wait(5.0)
             if busy:
                 continue
             with self._news:
@@ -99,8 +113,14 @@ class Dispatcher:
             message_id = self._suspects.pop(0) if self._suspects else None
         if message_id is None:
             return False
-        for message in self._store.claim_messages(1, LEASE, only=[message_id]):
-            self._alone(self._configuration(), message)
+        try:
+            for message in self._store.claim_messages(1, LEASE, only=[message_id]):
+                self._alone(self._configuration(), message)
+        except StoreUnavailable:
+            with self._news:
+                self._unreturned.append(message_id)
+                self._suspects.insert(0, message_id)
+            raise
         return True
 
     def _batch(self) -> bool:
@@ -108,8 +128,25 @@ class Dispatcher:
         messages = self._store.claim_messages(configuration.settings.workers.batch, LEASE)
         if not messages:
             return False
-        self._together(configuration, messages)
+        try:
+            self._together(configuration, messages)
+        except StoreUnavailable:
+            with self._news:
+                self._unreturned += [message.id for message in messages]
+            raise
         return True
+
+    def _return(self) -> None:
+        """Give back what was in hand when the store could not be written: its leases would keep it for half an hour."""
+        with self._news:
+            ids, self._unreturned = self._unreturned, []
+        if ids:
+            try:
+                self._store.release_messages(ids)
+            except StoreUnavailable:
+                with self._news:
+                    self._unreturned += ids
+                raise
 
     def _together(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> None:
         left, _ = self._run(configuration, messages)
@@ -134,6 +171,16 @@ class Dispatcher:
                  "prüfen, dann erneut verarbeiten.")], -1)
 
     def _run(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+        """`_trip`, and what goes wrong on this side of it is treated as if the worker had ended."""
+        try:
+            return self._trip(configuration, messages)
+        except (StoreUnavailable, WorkerUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - it must cost the messages that cause it, not the others behind them
+            log.error("the dispatcher itself failed; please report this", messages=len(messages), **_where(error))
+            return list(messages), _WHY[Why.FAILED]
+
+    def _trip(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
         """One trip to a worker; the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
             jobs = [self._job(configuration, message, inputs) for message in messages if message.id not in inputs.damaged]
@@ -155,8 +202,9 @@ class Dispatcher:
         while True:
             try:
                 with self._metrics.worker_seconds.time():
-                    return self._pool.run(jobs, inputs, out_fd)
+                    return self._pool.run(jobs, inputs, out_fd, self._progressed)
             except WorkerUnavailable as error:  # never a message's fault: it waits
+                self._progressed()
                 log.error("no worker can be started; messages wait", error=str(error))
                 if self._stop.wait(5.0):
                     raise
@@ -172,7 +220,7 @@ class Dispatcher:
                                          for outcome in outcomes], out_fd)
             return
         self._delivered_to(destinations)
-        self.last_progress = self._now()
+        self._progressed()
         for outcome in outcomes:
             if isinstance(outcome, Parked):
                 log.warning("the message is parked; an operator is needed", message=outcome.message_id, reason=outcome.reason)
@@ -181,10 +229,13 @@ class Dispatcher:
                          deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
+        tenant = configuration.tenant_of(message.ags)
+        if tenant is not None and message.tenant == UNKNOWN_TENANT:
+            self._store.adopt(message.id, tenant)
         rules = configuration.rules(message.ags, message.service)
         reason, why = (None, None) if rules else _no_rules(configuration, message)
         return Job(
-            message_id=message.id, tenant=configuration.tenant_of(message.ags) or message.tenant, ags=message.ags,
+            message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
             service=message.service, test=message.test, received_at=message.received_at, accepted_day=message.accepted_day,
             case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
             limits=configuration.settings.limits,
@@ -247,6 +298,13 @@ class Inputs:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _where(error: BaseException) -> dict[str, str]:
+    """Class and place of an error, never its text: that might hold what a citizen wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
+    return {"error_class": type(error).__name__, "place": place}
 
 
 def _received(message: StoredMessage) -> Iterator[StoredPart]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -101,13 +101,19 @@ class OutletBase(ABC, Generic[OptionsT]):
     another `deliver`, which connects again.
 
     `repeat` says what a second try does at the receiver: ``idempotent`` (the same single copy), ``probe`` (`probe` knows),
-    ``ask`` (nobody can know).
+    ``ask`` (nobody can know). A connector sets it on its class, or overrides `repeat_for` where its options decide.
     """
 
-    repeat: ClassVar[Repeat]
+    repeat: Repeat
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
+        self.repeat = self.repeat_for(options)
+
+    @classmethod
+    def repeat_for(cls, options: OptionsT) -> Repeat:  # noqa: ARG003
+        """What a second try does at a destination with these options, without building the outlet."""
+        return cls.repeat
 
     @abstractmethod
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
@@ -213,6 +219,11 @@ def outlet_class(name: str) -> type[OutletBase[Any]]:
     options_model(name, "Outlet")
     outlet: type[OutletBase[Any]] = module(name).Outlet
     return outlet
+
+
+def repeat_of(name: str, options: Mapping[str, Any]) -> Repeat:
+    """What a second try does at a destination of the connector `name`. Raises like `build_outlet`."""
+    return outlet_class(name).repeat_for(options_model(name, "Outlet")(**options))
 
 
 def build_outlet(name: str, options: Mapping[str, Any]) -> OutletBase[Any]:

@@ -26,7 +26,7 @@ from hub.message import (
     StoredPart,
     new_message_id,
 )
-from hub.tables import Many, day, delivery, duplicate, message, moment, part, span
+from hub.tables import Many, blob, day, delivery, duplicate, message, moment, part, span
 from hub.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
@@ -161,6 +161,13 @@ def release(tx: Transaction, ids: Sequence[str]) -> None:
         ).values(lease_owner=None, lease_until=0, lease_fencing=0))
 
 
+def adopt(tx: Transaction, message_id: str, tenant: str) -> None:
+    """A message that belonged to nobody belongs to a municipality now, with its bodies."""
+    for table, key in ((message, message.c.id), (blob, blob.c.message_id)):
+        tx.connection.execute(update(table).where(key == message_id).values(tenant=tenant))
+    tx.ledger.event(tx.now, message_id, "adopted", detail=tenant)
+
+
 def count_death(tx: Transaction, message_id: str) -> int:
     """One death more; its number. Raises `HubError` for an unknown message."""
     deaths = tx.connection.execute(update(message).where(message.c.id == message_id).values(deaths=message.c.deaths + 1)
@@ -285,7 +292,8 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     return [StoredMessage(
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test), MessageState(row.state),
         moment(row.received_at), day(row.accepted_day), row.case, row.reason, row.reason_text, row.form_id,
-        row.form_version, row.deaths, tuple(parts[row.id])) for row in rows]
+        row.form_version, row.deaths, tuple(parts[row.id]),
+        None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
 
 
 _PARTS = select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True))).order_by(part.c.message_id, part.c.no)

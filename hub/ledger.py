@@ -7,6 +7,12 @@ Both are written in the transaction of the change itself, so the two balances ho
 
 Kinds of tallies: ``message`` and ``delivery`` count what is in a state now and go up and down; ``message_total`` and
 ``delivery_total`` count what happened and only go up (``accepted``, ``duplicate``, ``parked:invalid``, ``created``, ``done`` …).
+
+What is finished stays counted when its row is deleted at the end of the proof's retention; ``message_forgotten`` and
+``delivery_forgotten`` say how many of a state have no row any more, so that the books can still be checked against the rows.
+
+Beside them stands the usage (`Use`): which service of which municipality was used in which month, and by way of which
+destinations. It holds no message and outlives the proofs, because bills rest on it.
 """
 
 from __future__ import annotations
@@ -15,11 +21,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hub.message import DeliveryState, MessageState
-from hub.tables import Many, delivery, event, message, tally
+from hub.message import BERLIN, DeliveryState, MessageState
+from hub.tables import Many, delivery, event, message, moment, tally, usage
+
+FORGOTTEN = {"message_forgotten": "message", "delivery_forgotten": "delivery"}
 
 
 class TallyKey(NamedTuple):
@@ -29,6 +37,25 @@ class TallyKey(NamedTuple):
     service: str
     destination: str
     name: str
+
+
+class Use(NamedTuple):
+    """What was used: a service of a municipality in a month; with a destination, deliveries done there, else messages."""
+
+    tenant: str
+    service: str
+    month: str
+    destination: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """How often, and when for the first and the last time (microseconds)."""
+
+    count: int
+    first_at: int
+    last_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +77,7 @@ class Ledger:
 
     events: list[dict[str, Any]] = field(default_factory=list)
     tallies: Counter[TallyKey] = field(default_factory=Counter)
+    uses: dict[Use, Used] = field(default_factory=dict)
 
     def event(self, at: int, message_id: str, name: str, *, delivery_id: str | None = None, before: str | None = None,
               after: str | None = None, reason: str | None = None, detail: str | None = None,
@@ -69,11 +97,23 @@ class Ledger:
         if after is not None:
             self.tallies[TallyKey(kind, service, destination, after)] += 1
 
+    def used(self, at: int, tenant: str, service: str, destination: str = "", kind: str = "") -> None:
+        """One message completed, or with `destination` one delivery done there. Tests are never counted: do not call it."""
+        month = moment(at).astimezone(BERLIN).strftime("%Y-%m")
+        self._use(Use(tenant, service, month, destination, kind), Used(1, at, at))
+
+    def _use(self, key: Use, new: Used) -> None:
+        known = self.uses.get(key)
+        self.uses[key] = new if known is None else Used(known.count + new.count, min(known.first_at, new.first_at),
+                                                        max(known.last_at, new.last_at))
+
     def add(self, other: Ledger) -> None:
         """Take over what a finished part of the transaction wrote."""
         self.events += other.events
         for key, count in other.tallies.items():
             self.tallies[key] += count
+        for use, used in other.uses.items():
+            self._use(use, used)
 
     def write(self, connection: Connection) -> None:
         """Into the tables, before the commit."""
@@ -81,6 +121,9 @@ class Ledger:
         count_up = _COUNT_UP[connection.dialect.name]
         count_up(connection, [{"kind": key.kind, "service": key.service, "destination": key.destination, "name": key.name,
                                "count": count} for key, count in self.tallies.items() if count])
+        use_more = _USE[connection.dialect.name]
+        use_more(connection, [{**key._asdict(), "count": used.count, "first_at": used.first_at, "last_at": used.last_at}
+                              for key, used in self.uses.items()])
 
 
 def _upsert(new: Any) -> Any:
@@ -88,9 +131,27 @@ def _upsert(new: Any) -> Any:
                                      set_={"count": tally.c["count"] + new.excluded["count"]})
 
 
+def _upsert_use(new: Any) -> Any:
+    # CASE, because the smaller of two is min() here and LEAST() there
+    first, last = new.excluded["first_at"], new.excluded["last_at"]
+    return new.on_conflict_do_update(index_elements=list(usage.primary_key), set_={
+        "count": usage.c["count"] + new.excluded["count"],
+        "first_at": case((first < usage.c.first_at, first), else_=usage.c.first_at),
+        "last_at": case((last > usage.c.last_at, last), else_=usage.c.last_at)})
+
+
 _EVENTS = Many.insert(event, [column.name for column in event.c if column.name != "no"])
 _COUNT_UP = {dialect: Many(_upsert(new), [column.name for column in tally.c], inserts=True)
              for dialect, new in (("sqlite", sqlite.insert(tally)), ("postgresql", postgresql.insert(tally)))}
+_USE = {dialect: Many(_upsert_use(new), [column.name for column in usage.c], inserts=True)
+        for dialect, new in (("sqlite", sqlite.insert(usage)), ("postgresql", postgresql.insert(usage)))}
+
+
+def usages(connection: Connection, first_month: str, last_month: str) -> dict[Use, Used]:
+    """What was used from `first_month` to `last_month` (both ``YYYY-MM``, both included)."""
+    rows = connection.execute(select(usage).where(usage.c.month >= first_month, usage.c.month <= last_month).order_by(
+        usage.c.tenant, usage.c.service, usage.c.month, usage.c.destination, usage.c.kind))
+    return {Use(*row[:5]): Used(*row[5:]) for row in rows}
 
 
 def tallies(connection: Connection) -> dict[TallyKey, int]:
@@ -115,12 +176,15 @@ def _balance(counts: dict[TallyKey, int], kind: str, total: str, states: list[st
 
 
 def recount(connection: Connection) -> dict[TallyKey, int]:
-    """The slow truth: the tallies of states, counted from the rows themselves."""
-    counts: dict[TallyKey, int] = {}
+    """The slow truth: the tallies of states, counted from the rows themselves, and those whose rows are gone."""
+    counts: Counter[TallyKey] = Counter()
+    for gone, count in tallies(connection).items():
+        if gone.kind in FORGOTTEN:
+            counts[gone._replace(kind=FORGOTTEN[gone.kind])] += count
     messages = select(message.c.service, message.c.state, func.count()).group_by(message.c.service, message.c.state)
     for service, state, count in connection.execute(messages):
-        counts[TallyKey("message", service, "", state)] = count
+        counts[TallyKey("message", service, "", state)] += count
     key = (delivery.c.service, delivery.c.destination, delivery.c.state)
     for service, destination, state, count in connection.execute(select(*key, func.count()).group_by(*key)):
-        counts[TallyKey("delivery", service, destination, state)] = count
+        counts[TallyKey("delivery", service, destination, state)] += count
     return counts

@@ -1,18 +1,21 @@
 """Log lines: a sentence and its consequence, with ids as fields; never a name, an address, a subject or a body.
 
-Under systemd they go to journald's native socket, each field by itself, so that ``journalctl MESSAGE_ID_HUB=…`` works;
-elsewhere they are JSON lines on standard error, or plain text on a terminal.
+Under systemd they go to journald's native socket, each field by itself, so that ``journalctl MESSAGE_ID_HUB=…`` works, and
+once more behind the sentence, for people; elsewhere they are JSON lines on standard error, or plain text on a terminal.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import struct
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -25,7 +28,7 @@ def setup(level: str = "INFO") -> None:
     """Send all logging of the process, libraries' included, one way. Libraries speak from `warning` on."""
     shared: list[Any] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name,
                          structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")]
-    if os.environ.get("JOURNAL_STREAM") and os.path.exists(JOURNAL):  # noqa: PTH110 - a socket, not a file
+    if under_journald():
         renderer: Any = _journal_fields
         handler: logging.Handler = _Journal()
     else:
@@ -45,6 +48,17 @@ def setup(level: str = "INFO") -> None:
                         cache_logger_on_first_use=True)
 
 
+def under_journald() -> bool:
+    """Whether standard error is journald's stream. The variable alone says nothing: whatever a service or a desktop's
+    terminal starts inherits it (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        stream = os.fstat(2)
+    except OSError:
+        return False
+    return (os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
+            and os.path.exists(JOURNAL))  # noqa: PTH110 - a socket, not a file
+
+
 def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A library's traceback may quote what a citizen wrote: only the class of the error stays."""
     info = event.pop("exc_info", None)
@@ -58,28 +72,61 @@ def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    event = dict(event)
-    fields = {"MESSAGE": event.pop("event", ""), "PRIORITY": _PRIORITY.get(str(event.get("level")), 6),
-              "SYSLOG_IDENTIFIER": "drehscheibe"}
-    # MESSAGE_ID means something else to journald, so the hub's own is MESSAGE_ID_HUB
-    fields |= {("MESSAGE_ID_HUB" if key == "message" else key.upper().lstrip("_")): value for key, value in event.items()}
-    return json.dumps(fields, ensure_ascii=False, default=str)
+    """The fields of one entry as JSON, which is what a formatter may hand over. journald has time and level of its own."""
+    fields = {key: value for key, value in event.items() if value is not None and key not in ("event", "level", "at")}
+    shown = [f"{key}={value}" for key, value in fields.items() if key != "logger"]
+    named = {_field_name(key): value for key, value in fields.items()}
+    return json.dumps({
+        **named, "MESSAGE": " ".join([str(event.get("event", "")), *shown]),
+        "PRIORITY": _PRIORITY.get(str(event.get("level")), 6), "SYSLOG_IDENTIFIER": "drehscheibe",
+    }, ensure_ascii=False, default=str)
+
+
+def _field_name(key: str) -> str:
+    """What journald takes for a name; it drops a field with another one. Its own MESSAGE_ID means something else than ours."""
+    return "MESSAGE_ID_HUB" if key == "message" else re.sub(r"[^A-Z0-9_]", "_", key.upper()).lstrip("_0123456789")[:64]
+
+
+def datagram(fields: Mapping[str, Any]) -> bytes:
+    """journald's native protocol: ``KEY=value`` lines, or key, length and bytes where the value has a line's end.
+
+    A list is one field several times.
+    """
+    lines = bytearray()
+    for key, values in fields.items():
+        for value in values if isinstance(values, list) else [values]:
+            text = str(value).encode(errors="replace")
+            framed = b"\n" + struct.pack("<Q", len(text)) + text if b"\n" in text else b"=" + text
+            lines += key.encode() + framed + b"\n"
+    return bytes(lines)
 
 
 class _Journal(logging.Handler):
-    """journald's native protocol: ``KEY=value`` lines, or key, length and bytes where the value has a line's end."""
+    """Sends to journald's socket; what is too large for a datagram goes as a sealed memory file."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = JOURNAL) -> None:
         super().__init__()
+        self._place = place
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def emit(self, record: logging.LogRecord) -> None:
-        datagram = b""
-        for key, value in json.loads(self.format(record)).items():
-            text = str(value).encode()
-            framed = b"\n" + struct.pack("<Q", len(text)) + text if b"\n" in text else b"=" + text
-            datagram += key.encode() + framed + b"\n"
         try:
-            self._socket.sendto(datagram, JOURNAL)
+            self._send(datagram(json.loads(self.format(record))))
         except OSError:
             self.handleError(record)
+
+    def _send(self, entry: bytes) -> None:
+        try:
+            self._socket.sendto(entry, self._place)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            with os.fdopen(os.memfd_create("entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", buffering=0) as file:
+                file.write(entry)
+                fcntl.fcntl(file, fcntl.F_ADD_SEALS,
+                            fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+                socket.send_fds(self._socket, [b""], [file.fileno()], 0, self._place)
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()

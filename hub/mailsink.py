@@ -64,7 +64,10 @@ async def serve(port: int, certificate: Path, key: Path, folder: Path) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 1) else stop.set())
-    server: Any = await loop.create_server(session, "127.0.0.1", port)
+    try:
+        server: Any = await loop.create_server(session, "127.0.0.1", port)
+    except OSError:  # taken since the caller looked; the port is told below
+        server = await loop.create_server(session, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await stop.wait()
     server.close()

@@ -22,6 +22,9 @@ from zoneinfo import ZoneInfo
 BERLIN = ZoneInfo("Europe/Berlin")
 DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
 
+UNKNOWN_TENANT = "unknown"
+"""Whose messages are, for an AGS that no municipality has (yet)."""
+
 
 class MessageState(StrEnum):
     """Every accepted message is in exactly one of these; their counts add up to the messages accepted."""
@@ -176,6 +179,7 @@ class StoredMessage:
     form_version: str | None = None
     deaths: int = 0
     parts: tuple[StoredPart, ...] = ()
+    payload_deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,26 +10,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
-from hub.message import DeliveryState, MessageState, Reason, StoredMessage
+from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
 from hub.store import DeliveryRow, NotFound
+from hub.tables import moment
 
 if TYPE_CHECKING:
     from hub.deliver import Deliverer
+    from hub.retention import Retention
     from hub.store import Store
 
 
 class Operator:
     """Verbs for people, on an open store; beside a running hub it also wakes what must go on."""
 
-    READING = frozenset({"show", "why", "queue", "messages", "status"})
-    CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload"})
+    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring"})
+    CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload", "expire"})
 
     def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
-                 reload: Callable[[], list[str]] | None = None) -> None:
+                 reload: Callable[[], list[str]] | None = None, retention: Retention | None = None) -> None:
         self._store = store
         self._deliverer = deliverer
         self._wake = wake
         self._reload = reload
+        self._retention = retention
 
     def show(self, id: str) -> dict[str, Any]:
         """One message with its parts, deliveries and history."""
@@ -48,6 +51,9 @@ class Operator:
         lines, steps = [_MESSAGE_TEXT[message.state]], []
         if message.reason:
             lines.append(f"Grund: {message.reason}: {message.reason_text}")
+        if message.payload_deleted_at:
+            lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach Ablauf der "
+                         "Aufbewahrungsfrist gelöscht; der Nachweis bleibt.")
         if message.state is MessageState.PARKED:
             steps += [f"{_REMEDY.get(message.reason or '', 'Ursache beheben')}, dann: drehscheibe replay {message.id}"
                       if message.reason not in _SENT_AGAIN else
@@ -135,6 +141,24 @@ class Operator:
         problems = self._reload()
         return {"reloaded": not problems, "problems": problems}
 
+    def expiring(self) -> dict[str, Any]:
+        """How much the next run of the retention would delete."""
+        return self._kept().ask(dry_run=True)
+
+    def expire(self, who: str) -> dict[str, Any]:  # noqa: ARG002  that it was asked for, and by whom, is logged
+        """Delete now what need not be kept any more."""
+        return self._kept().ask()
+
+    def _kept(self) -> Retention:
+        if self._retention is None:
+            raise HubError("Ohne Konfiguration ist nicht bekannt, was wie lange aufzubewahren ist.")
+        return self._retention
+
+    def usages(self, first: str, last: str) -> list[dict[str, Any]]:
+        """What was used in the months from `first` to `last`: the facts that a bill rests on."""
+        return [{**use._asdict(), "count": used.count, "first_at": _time(moment(used.first_at)),
+                 "last_at": _time(moment(used.last_at))} for use, used in self._store.usages(first, last).items()]
+
     def _message(self, id: str) -> StoredMessage:
         found = self._find(id)
         return self._store.get_message(found.message_id) if isinstance(found, DeliveryRow) else found
@@ -189,7 +213,8 @@ def _time(moment: datetime | None) -> str | None:
 def _message(message: StoredMessage) -> dict[str, Any]:
     return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags, "service": message.service,
             "sender": message.sender, "inlet": message.inlet, "test": message.test, "received_at": _time(message.received_at),
-            "form": message.form_id, "case": message.case, "reason": message.reason, "reason_text": message.reason_text}
+            "form": message.form_id, "case": message.case, "reason": message.reason, "reason_text": message.reason_text,
+            "payload_deleted_at": _time(message.payload_deleted_at)}
 
 
 def _delivery(row: DeliveryRow) -> dict[str, Any]:

@@ -16,7 +16,7 @@ Functions on one `Transaction`; `hub.store.Store` gives them their threads and b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_
 from hub.blobs import batches
 from hub.errors import HubError
 from hub.message import Delivery, DeliveryState, MessageState, Receipt
-from hub.tables import Many, delivery, message, micros, moment, span
+from hub.tables import Many, delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
@@ -67,16 +67,17 @@ class Settlement:
     repeat_marked: bool = False
     counted: bool = True
     destination: str | None = None
+    kind: str = ""
 
     @classmethod
-    def done(cls, delivery_id: str, receipt: Receipt) -> Settlement:
-        """The receiver has it; ``done_partly`` when the receipt says that some of its addresses refused."""
-        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done", receipt=receipt)
+    def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
+        """The receiver, a destination of this `kind`, has it; ``done_partly`` when some of its addresses refused."""
+        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done", receipt=receipt, kind=kind)
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: there was no try (a closed delivery window)."""
-        return cls(delivery_id, "due", "later", due_at, error=error, text=text, counted=counted)
+        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the destination rests)."""
+        return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text, counted=counted)
 
     @classmethod
     def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:
@@ -168,6 +169,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         changes.append(_change(tx, row, settlement))
         if settlement.state == DONE:
             finished.append(row.message_id)
+            if not row.test:
+                tx.ledger.used(tx.now, row.tenant, row.service, row.destination, settlement.kind)
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
         _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
                destination=settlement.destination)
@@ -204,10 +207,12 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     changes = []
     for some in batches(sorted(set(ids))):
         rows = tx.connection.execute(
-            select(message.c.id, message.c.service, message.c.state, func.sum(unfinished).label("open"),
-                   func.sum(done).label("done"))
+            select(message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test,
+                   func.sum(unfinished).label("open"), func.sum(done).label("done"),
+                   func.max(delivery.c.generation).label("generation"))
             .join(delivery, delivery.c.message_id == message.c.id)
-            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.service, message.c.state))
+            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.tenant, message.c.service, message.c.state,
+                                                      message.c.test))
         for row in rows:
             if row.open == 0 and row.state == MessageState.ROUTED:
                 after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
@@ -215,7 +220,15 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 tx.ledger.moved("message", row.service, "", row.state, after)
                 tx.ledger.happened("message", row.service, "", after)
                 tx.ledger.event(tx.now, row.id, after, before=row.state, after=after)
+                if row.done and not row.test and not (row.generation and _was_completed(tx, row.id)):
+                    tx.ledger.used(tx.now, row.tenant, row.service)
     _CLOSE(tx.connection, changes)
+
+
+def _was_completed(tx: Transaction, message_id: str) -> bool:
+    """Something of it was sent once more as new, and it is counted already."""
+    return tx.connection.execute(select(event.c.no).where(
+        event.c.message_id == message_id, event.c.name == MessageState.COMPLETED).limit(1)).scalar() is not None
 
 
 _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
@@ -251,7 +264,7 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
-    due, doubt = _recover_deliveries(tx, assume_begun)
+    due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"), message.c.suspect.in_([0, 1]),
@@ -263,13 +276,21 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
     return Recovered(due, doubt, len(rows) if unclean else 0, alone)
 
 
-def _recover_deliveries(tx: Transaction, assume_begun: Callable[[str], bool]) -> tuple[int, int]:
+def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
+    """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
+    ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
+    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
+          but: Collection[str] = ()) -> tuple[int, int]:
+    """How many became due, how many doubtful."""
     changes = []
-    for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None),
-                                                            delivery.c.lease_fencing < tx.fencing)):
+    for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None), which)):
+        if row.id in but:
+            continue
         doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
         state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"
-        why = "Der Prozess endete während der Zustellung"
         changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
         if row.state == DELIVERING:
             _moved(tx, row, state, "recovered", detail=why)

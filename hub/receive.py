@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hub.errors import NotAllowed
-from hub.message import BERLIN, Accepted, Incoming
+from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.message import BERLIN, UNKNOWN_TENANT, Accepted, Incoming
 
 if TYPE_CHECKING:
     from hub.config import Configuration
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from hub.store import Store
 
 log = structlog.get_logger("hub.receive")
-
-UNKNOWN_TENANT = "unknown"
-"""The tenant of messages for an AGS that no municipality has (yet)."""
-
 
 class Receiver:
     """`accept` for all inlets, from any thread."""
@@ -48,10 +44,15 @@ class Receiver:
             raise NotAllowed(f"sender {incoming.sender!r} may not send {incoming.service!r} to {incoming.ags!r}")
         if sender.test and not incoming.test:
             incoming = dataclasses.replace(incoming, test=True)
-        with self._metrics.accept_seconds.labels(incoming.inlet).time():
-            accepted = self._store.accept(
-                incoming, tenant=configuration.tenant_of(incoming.ags) or UNKNOWN_TENANT,
-                day=self._now().astimezone(BERLIN).date(), config_digest=configuration.digest)
+        try:
+            with self._metrics.accept_seconds.labels(incoming.inlet).time():
+                accepted = self._store.accept(
+                    incoming, tenant=configuration.tenant_of(incoming.ags) or UNKNOWN_TENANT,
+                    day=self._now().astimezone(BERLIN).date(), config_digest=configuration.digest)
+        except (Conflict, StoreUnavailable) as error:
+            reason = "conflict" if isinstance(error, Conflict) else "unavailable"
+            self._metrics.refused.labels(incoming.inlet, reason).inc()
+            raise
         log.info("a duplicate was recognised; nothing new is stored" if accepted.duplicate
                  else "message accepted; it is on disk", message=accepted.id, inlet=incoming.inlet, ags=incoming.ags,
                  service=incoming.service, sender=incoming.sender, test=incoming.test)

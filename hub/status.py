@@ -31,6 +31,10 @@ class StatusServer:
         def page(_: Request) -> Response:
             return JSONResponse({**operator.status(), "queue": operator.queue()})
 
+        def scrape(request: Request) -> Response:
+            content, media_type = metrics.text(request.headers.get("accept", ""))
+            return Response(content, headers={"content-type": media_type})
+
         def message(request: Request) -> Response:
             try:
                 return JSONResponse(operator.show(request.path_params["id"]))
@@ -44,7 +48,7 @@ class StatusServer:
             return answer
 
         app = Starlette(routes=[
-            Route("/metrics", lambda _: Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")),
+            Route("/metrics", scrape),
             Route("/healthz", health(alive)), Route("/readyz", health(ready)),
             Route("/status", page), Route("/status/{id}", message)])
         try:

@@ -16,8 +16,9 @@ Raises everywhere: `StoreUnavailable` when nothing can be written, or the store 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,16 +26,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, insert, literal_column, select, text, update
+from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from hub import database, desk, inbox, ledger, outbox, tables
+from hub import database, desk, inbox, ledger, outbox, shredder, tables
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
 from hub.errors import Conflict, HubError, StoreUnavailable
 from hub.job import OutDelivery, OutPart, Parked, Translated
-from hub.ledger import Balance, TallyKey
+from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
     Accepted,
     Delivery,
@@ -50,11 +51,12 @@ from hub.message import (
     delivery_id,
 )
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
+from hub.shredder import Shredded
 from hub.tables import moment
 from hub.writer import StaleFencing, Transaction, Writer, disk_failure
 
 __all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "NotFound", "NotNow",
-           "QueueRow", "Recovered", "Settlement", "Store", "StoreInUse", "StoredBody", "TallyKey"]
+           "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody", "TallyKey", "Use", "Used"]
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
@@ -294,6 +296,10 @@ class Store:
         """Give messages back; nothing happened to them."""
         self._do(lambda tx: inbox.release(tx, ids))
 
+    def adopt(self, message_id: str, tenant: str) -> None:
+        """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
+        self._do(lambda tx: inbox.adopt(tx, message_id, tenant))
+
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
         return self._do(lambda tx: inbox.count_death(tx, message_id))
@@ -439,6 +445,10 @@ class Store:
         """
         return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
 
+    def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
+        """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
+        return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
+
     # ---------------------------------------------------------------- operator
 
     def get_message(self, name: str) -> StoredMessage:
@@ -520,7 +530,75 @@ class Store:
         result: ResultT = self._do(lambda tx: desk.once(tx, action, who, verb, target, act))
         return result
 
+    # ---------------------------------------------------------------- retention
+
+    def finished_services(self, *, shredded: bool) -> list[tuple[str, str]]:
+        """(tenant, service) with finished messages that have their content, or, `shredded`, whose content is gone."""
+        with self._read() as connection:
+            return shredder.services(connection, shredded=shredded)
+
+    def due_for_retention(self, tenant: str, service: str, before: datetime, limit: int, *, shredded: bool) -> list[str]:
+        """Messages that were finished not after `before`, oldest first."""
+        with self._read() as connection:
+            return shredder.due(connection, tenant, service, tables.micros(before), limit, shredded=shredded)
+
+    def count_due(self, tenant: str, service: str, before: datetime, *, shredded: bool) -> int:
+        """How many there are of these."""
+        with self._read() as connection:
+            return shredder.count(connection, tenant, service, tables.micros(before), shredded=shredded)
+
+    def still_due(self, ids: Sequence[str], *, shredded: bool) -> set[str]:
+        """Of these messages: those that `shred` (or `forget`) left as they were."""
+        with self._read() as connection:
+            rows = connection.execute(select(tables.message.c.id, tables.message.c.payload_deleted_at).where(
+                tables.message.c.id.in_(ids)))
+            return {row.id for row in rows if (row.payload_deleted_at is not None) == shredded}
+
+    def shred(self, ids: Sequence[str]) -> Shredded:
+        """Delete the content of finished messages; the others of `ids` stay as they are."""
+        done = self._do(lambda tx: shredder.shred(tx, self.blobs, ids))
+        self.blobs.abandon(done.files)
+        return done
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Delete the proofs of messages whose content is gone; the books keep counting them."""
+        return self._do(lambda tx: shredder.forget(tx, ids))
+
+    def expire_keys(self, limit: int) -> int:
+        """Forget duplicate keys and operators' actions that were kept long enough."""
+        return self._do(lambda tx: shredder.expire(tx, inbox.KEY_KEPT, limit))
+
+    def dead_rows(self) -> list[int]:
+        """Rows of overwritten bodies that may be deleted without moving anybody's content."""
+        with self._read() as connection:
+            return shredder.dead(connection)
+
+    def bury(self, numbers: Sequence[int]) -> int:
+        """Delete rows that `dead_rows` named; their space is used again."""
+        return self._do(lambda tx: shredder.bury(tx, numbers))
+
+    def remove_leftovers(self, older: timedelta = timedelta(days=1)) -> int:
+        """Remove files whose content should be gone (a crash came between), and files that no row ever named. Slow."""
+        files = self.blobs.files()
+        with self._read() as connection:
+            known = self.blobs.fetch(connection, list(files))
+            shredded = shredder.shredded_blobs(connection, list(files))
+        oldest = (self._now() - older).timestamp()
+        gone = [file for name, file in files.items() if name in shredded or (name not in known and _age(file) < oldest)]
+        for file in gone:
+            file.unlink(missing_ok=True)
+        return len(gone)
+
+    def truncate_log(self) -> bool:
+        """Write the log into the tables and cut it to nothing. False: a reader still needs it."""
+        return self._write().apart(database.truncate_log)
+
     # ---------------------------------------------------------------- figures
+
+    def usages(self, first_month: str, last_month: str) -> dict[Use, Used]:
+        """What was used from `first_month` to `last_month` (``YYYY-MM``), by service, destination and kind of destination."""
+        with self._read() as connection:
+            return ledger.usages(connection, first_month, last_month)
 
     def tallies(self) -> dict[TallyKey, int]:
         """All counters, as of one moment. See `hub.ledger`."""
@@ -542,6 +620,12 @@ class Store:
             at = connection.execute(_OLDEST_MESSAGE).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def oldest_received(self) -> datetime | None:
+        """When the oldest message that still waits for a worker was received, or None."""
+        with self._read() as connection:
+            at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
+        return None if at is None else moment(at)
+
     def check(self) -> list[str]:
         """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
@@ -552,8 +636,16 @@ _FENCING = select(tables.store.c.fencing)
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
+_OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
 _OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
                    .order_by(tables.message.c.received_at).limit(1))
+
+
+def _age(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:

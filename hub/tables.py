@@ -5,7 +5,7 @@
     store ─ one row: fencing number, clean or not         tally ─ how many, kept in the same transaction as the change
     message ─┬─ part ──► blob                              event ─ append-only: every change of state, with its reason
              ├─ delivery ──► blob (its manifest)           action ─ what a person asked for, once
-             └─ duplicate (kept 30 days)
+             └─ duplicate (kept 30 days)              usage ─ what was used when: what bills rest on
 
 Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by partial
 indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery has `due_at` exactly
@@ -39,7 +39,7 @@ from sqlalchemy import (
 
 from hub.message import DeliveryState, MessageState
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema this version of the hub writes."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
@@ -155,6 +155,7 @@ message = Table(
     Column("lease_owner", Text),
     Column("lease_until", Micros, nullable=False, server_default="0"),
     Column("lease_fencing", Number, nullable=False, server_default="0"),
+    Column("payload_deleted_at", Micros),
     CheckConstraint(_one_of(MessageState), name="message_state"),
     sqlite_strict=True,
 )
@@ -164,6 +165,12 @@ Index("message_waiting", message.c.suspect, message.c.lease_until, message.c.no,
       sqlite_where=MESSAGE_WAITS, postgresql_where=MESSAGE_WAITS)
 Index("message_open", message.c.received_at, sqlite_where=MESSAGE_OPEN, postgresql_where=MESSAGE_OPEN)
 Index("message_by_ags", message.c.ags, message.c.no)
+HAS_PAYLOAD = text("finished_at IS NOT NULL AND payload_deleted_at IS NULL")
+IS_PROOF = text("finished_at IS NOT NULL AND payload_deleted_at IS NOT NULL")
+Index("message_payload", message.c.tenant, message.c.service, message.c.finished_at,
+      sqlite_where=HAS_PAYLOAD, postgresql_where=HAS_PAYLOAD)
+Index("message_proof", message.c.tenant, message.c.service, message.c.finished_at,
+      sqlite_where=IS_PROOF, postgresql_where=IS_PROOF)
 
 duplicate = Table(
     "duplicate", metadata,
@@ -272,6 +279,19 @@ tally = Table(
     Column("destination", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("count", Number, nullable=False),
+    sqlite_strict=True, sqlite_with_rowid=False,
+)
+
+usage = Table(
+    "usage", metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("month", Text, primary_key=True),  # 2026-11, in Europe/Berlin
+    Column("destination", Text, primary_key=True),  # empty: messages completed; else deliveries done there
+    Column("kind", Text, primary_key=True),  # what the destination was then (mail, file, dms, fachverfahren …); empty: unknown
+    Column("count", Number, nullable=False),
+    Column("first_at", Micros, nullable=False),
+    Column("last_at", Micros, nullable=False),
     sqlite_strict=True, sqlite_with_rowid=False,
 )
 

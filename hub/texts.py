@@ -57,9 +57,33 @@ GERMAN = {
     "Write the expected outputs anew (then review the difference in version control).":
         "Die erwarteten Ausgaben neu schreiben (danach den Unterschied in der Versionsverwaltung prüfen).",
     "Show what a mapping makes of one example or file.": "Zeigen, was eine Abbildung aus einem Beispiel macht.",
+    "Make the folder of a new service, complete with schema, rules and examples.":
+        "Den Ordner eines neuen Dienstes anlegen, vollständig mit Schema, Regeln und Beispielen.",
+    "What people call it; default: the name.": "Wie er heißt; sonst der Name.",
+    "A group of the form; may be repeated.": "Eine Gruppe des Formulars; mehrfach möglich.",
+    "{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write":
+        "{folder} ist angelegt. Nächster Schritt: die Felder des Formulars in v1/fields.toml eintragen, "
+        "dann drehscheibe mapping schema {service} v1 --write",
+    "Print the schema that fits a version's field table; --write puts it into its place.":
+        "Das Schema ausgeben, das zur Feldtabelle einer Fassung passt; --write legt es an seinen Platz.",
+    "Replace the version's schema.": "Das Schema der Fassung ersetzen.",
+    "Write a page for every service: fields, values, rules, renderings, examples.":
+        "Zu jedem Dienst eine Seite schreiben: Felder, Werte, Regeln, Ausgaben, Beispiele.",
     "Schema sets (XÖV) that the operator installs.": "Schemasätze (XÖV), die der Betreiber einspielt.",
     "Install a schema set from a folder or ZIP, unpatched.": "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
     "RabbitMQ.": "RabbitMQ.",
+    "Retention: what need not be kept any more.": "Aufbewahrung: was nicht länger aufgehoben werden muss.",
+    "Delete now what need not be kept any more; the running hub does so by itself every day.":
+        "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von selbst.",
+    "Only count it.": "Nur zählen.",
+    "under way; its end stands in the hub's log": "läuft noch; das Ende steht im Protokoll der Drehscheibe",
+    "due: the content of {messages} messages, {proofs} proofs":
+        "fällig: der Inhalt von {messages} Nachrichten, {proofs} Nachweise",
+    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} expired keys":
+        "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} Nachweise, "
+        "{keys} abgelaufene Schlüssel",
+    "The content was deleted at the end of its retention; the proof stays.":
+        "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
     "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.":
         "Exchanges, Queues, Grenzen, Benutzer und Rechte des AMQP-Eingangs anlegen.",
     "Print the JSON schema of a configuration file, for editors.":

@@ -180,8 +180,10 @@ class WorkerPool:
         """One message alone, so that a death is its own."""
         return self.run([job], inputs, out_fd)
 
-    def run(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
+    def run(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
+            heard: Callable[[], None] = lambda: None) -> BatchResult:
         """A batch on the next free worker. `inputs` and `out_fd` stay the caller's; the output grows at its end.
+        `heard` is called after each answer: a batch may take long and get on all the same.
 
         Raises `WorkerUnavailable` when there is none, ValueError when there are too many inputs.
         """
@@ -192,7 +194,7 @@ class WorkerPool:
             worker = self._ready(slot)
             slot = None  # whatever is raised now, this worker does not come back
             try:
-                result, slot = self._run(worker, jobs, inputs, out_fd)
+                result, slot = self._run(worker, jobs, inputs, out_fd, heard)
             except BaseException:
                 self._retire(worker, kill=True)
                 raise
@@ -200,12 +202,12 @@ class WorkerPool:
             self._slots.put(slot)
         return result
 
-    def _run(self, worker: _Worker, jobs: Sequence[Job], inputs: Sequence[int],
-             out_fd: int) -> tuple[BatchResult, _Worker | None]:
+    def _run(self, worker: _Worker, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
+             heard: Callable[[], None]) -> tuple[BatchResult, _Worker | None]:
         outcomes: list[Outcome] = []
         failure: Failure | None = None
         try:
-            failure = worker.work(jobs, inputs, out_fd, outcomes)
+            failure = worker.work(jobs, inputs, out_fd, outcomes, heard)
         except _Overrun as overrun:
             self.deaths[overrun.why] += 1
             self._retire(worker, kill=True)
@@ -331,7 +333,8 @@ class _Worker:
         waiting.register(self._channel, select.POLLIN)
         return not self._received and not waiting.poll(0)
 
-    def work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int, outcomes: list[Outcome]) -> Failure | None:
+    def work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int, outcomes: list[Outcome],
+             heard: Callable[[], None]) -> Failure | None:
         """Fill `outcomes` one by one. Raises `_Overrun`."""
         frame = Batch(jobs=tuple(jobs)).model_dump_json().encode()
         if len(frame) > MAX_FRAME:
@@ -350,6 +353,7 @@ class _Worker:
                 raise _Overrun(Why.PROTOCOL, lie)
             outcomes.append(outcome)
             self.served += 1
+            heard()
         return None
 
     def resident(self) -> int:

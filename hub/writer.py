@@ -41,6 +41,9 @@ class Transaction:
     ledger: Ledger = field(default_factory=Ledger)
 
 
+ApartT = TypeVar("ApartT")
+
+
 @dataclass(slots=True)
 class _Job(Generic[ItemT, ResultT]):
     work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]]
@@ -109,6 +112,11 @@ class Writer:
             self._waiting.put(job)
         return job.future
 
+    def apart(self, work: Callable[[Any], ApartT]) -> ApartT:
+        """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside of any."""
+        future: Future[ApartT] = self.gather(_apart, work)
+        return future.result()
+
     def break_down(self, why: str) -> None:
         """Never write again in this process; what waits is refused."""
         with self._lock:
@@ -128,7 +136,18 @@ class Writer:
     def _run(self) -> None:
         with self._engine.connect() as connection:
             while (batch := self._take()) is not None:
-                self._write(connection, batch)
+                aside = [job for job in batch if job.work is _apart]
+                if ordinary := [job for job in batch if job.work is not _apart]:
+                    self._write(connection, ordinary)
+                for job in aside:
+                    self._run_apart(connection, job)
+
+    def _run_apart(self, connection: Connection, job: _Job[Any, Any]) -> None:
+        try:
+            self._refuse_if_broken()
+            job.future.set_result(job.item(connection.connection.dbapi_connection))
+        except Exception as error:  # noqa: BLE001  the caller waits: it must hear of it
+            job.future.set_exception(error)
 
     def _take(self) -> list[_Job[Any, Any]] | None:
         """All that waits, at least one; None at the end."""
@@ -163,8 +182,9 @@ class Writer:
             self._resolve(batch)
 
     def _leave(self, connection: Connection) -> None:
-        """After a commit that failed, SQLite may still be inside the transaction."""
+        """After a commit that failed, SQLite and SQLAlchemy may both still be inside the transaction."""
         try:
+            connection.rollback()
             connection.connection.rollback()
         except Exception as error:  # noqa: BLE001  whatever it is, this connection cannot be trusted
             self.break_down(f"the store is broken (rollback: {error}): nothing is accepted before a new start")
@@ -193,6 +213,11 @@ class Writer:
             refusal = StoreUnavailable(f"nothing can be written now: {name or error}")
             refusal.__cause__ = error
             job.future.set_exception(refusal)
+
+
+def _apart(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
+    """Names the work of `Writer.apart`; never called, because that work is in no transaction."""
+    raise AssertionError(transaction, items)
 
 
 def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], Any]]) -> Sequence[Any]:

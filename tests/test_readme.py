@@ -50,7 +50,8 @@ def test_a_municipality_is_one_file(copy: Path) -> None:
 
 
 def test_a_service_is_one_folder(copy: Path) -> None:
-    shell(without_hub(block("Add a service", "sh")), copy)
+    ours = f'drehscheibe() {{ PYTHONPATH="{ROOT}" "{sys.executable}" -P -m hub "$@"; }}\n'
+    shell(ours + block("Add a service", "sh"), copy)
     town = copy / "etc/municipalities/14999030.toml"
     text = town.read_text(encoding="utf-8").replace("services = [", 'services = ["zweitwohnungsteuer", ')
     town.write_text(text, encoding="utf-8")
@@ -70,7 +71,7 @@ def test_a_connector_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         sys.modules.pop("connectors.terminal", None)
 
 
-COMMANDS = sorted(set(re.findall(r"^drehscheibe ([a-z]+(?: (?:test|preview|setup|install))?)", README, re.MULTILINE)))
+COMMANDS = sorted(set(re.findall(r"^drehscheibe ([a-z]+(?: (?:test|preview|new|schema|doc|setup|install))?)", README, re.MULTILINE)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

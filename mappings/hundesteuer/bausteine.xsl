@@ -1,21 +1,12 @@
 <?xml version="1.0" encoding="UTF-8"?>
 <!-- What the stylesheets of all form versions share on the way to urn:datendrehscheibe:hundesteuer:1, the tax procedure's XML.
-     A field becomes an element named after it, with a capital; where the target's name is another one, a template says so.
-     Values of lists carry the technical value as @code and the label as text. Empty fields are left out. -->
+     Where the target's name for a field is another one, a template says so. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns="urn:datendrehscheibe:hundesteuer:1"
                 xmlns:e="urn:datendrehscheibe:envelope:1" exclude-result-prefixes="e">
-  <xsl:output method="xml" encoding="UTF-8" indent="yes"/>
+  <xsl:import href="common:fachverfahren.xsl"/>
 
-  <xsl:variable name="fields" select="/e:envelope/e:fields"/>
+  <xsl:variable name="namensraum" select="'urn:datendrehscheibe:hundesteuer:1'"/>
 
-  <xsl:template name="vorgang">
-    <xsl:variable name="message" select="/e:envelope/e:metadata/e:message"/>
-    <Vorgang id="{$message/@id}" ags="{$message/@ags}" eingang="{$message/@received}" test="{$message/@test}">
-      <xsl:call-template name="kassenzeichen"/>
-    </Vorgang>
-  </xsl:template>
-
-  <!-- For municipalities to override: the case's name in their tax procedure. -->
   <xsl:template name="kassenzeichen">
     <xsl:apply-templates select="$fields/*/instance/kassenzeichen"/>
   </xsl:template>
@@ -45,44 +36,6 @@
         </Lastschrift>
       </xsl:if>
     </Zahlung>
-  </xsl:template>
-
-  <xsl:template name="anlagen">
-    <xsl:if test="/e:envelope/e:attachments/e:attachment">
-      <Anlagen>
-        <xsl:apply-templates select="/e:envelope/e:attachments/e:attachment"/>
-      </Anlagen>
-    </xsl:if>
-  </xsl:template>
-
-  <xsl:template match="e:attachment">
-    <Anlage nummer="{@id}" art="{@role}" medientyp="{@mediaType}" groesse="{@size}" sha256="{@sha256}">
-      <xsl:if test="@field"><xsl:attribute name="feld"><xsl:value-of select="@field"/></xsl:attribute></xsl:if>
-      <xsl:if test="@filename"><xsl:attribute name="dateiname"><xsl:value-of select="@filename"/></xsl:attribute></xsl:if>
-      <xsl:value-of select="@name"/>
-    </Anlage>
-  </xsl:template>
-
-  <xsl:template match="instance/*" name="feld">
-    <xsl:param name="als" select="concat(translate(substring(local-name(), 1, 1), 'abcdefghijklmnopqrstuvwxyz',
-                                                   'ABCDEFGHIJKLMNOPQRSTUVWXYZ'), substring(local-name(), 2))"/>
-    <xsl:if test="normalize-space()">
-      <xsl:element name="{$als}">
-        <xsl:choose>
-          <xsl:when test="@e:type = 'choice'">
-            <xsl:attribute name="code"><xsl:value-of select="."/></xsl:attribute>
-            <xsl:value-of select="@e:text"/>
-          </xsl:when>
-          <xsl:otherwise><xsl:value-of select="."/></xsl:otherwise>
-        </xsl:choose>
-      </xsl:element>
-    </xsl:if>
-  </xsl:template>
-
-  <xsl:template match="instance/iban">
-    <xsl:if test="normalize-space()">
-      <Iban><xsl:value-of select="translate(., ' ', '')"/></Iban>
-    </xsl:if>
   </xsl:template>
 
   <xsl:template match="instance/rhythmus">

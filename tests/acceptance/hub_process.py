@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -45,9 +46,10 @@ class HubProcess:
         self.client: KeyPair = self.authority.client("amt24.example")
         for name in ("inbox", "inbox-done", "inbox-rejected"):
             (self.folder / "var" / name).mkdir()
-        (self.folder / "var" / "drop").mkdir()
-        for name in ("musterstadt", "musterstadt-gewerbe", "beispielberg", "probedorf", "test"):
-            (self.folder / "var" / "drop" / name).mkdir()
+        for file in (self.folder / "etc" / "municipalities").glob("*.toml"):
+            for options in tomllib.loads(file.read_text(encoding="utf-8")).get("destinations", {}).values():
+                if options["connector"] == "directory":
+                    (self.folder / "etc" / options["path"]).resolve().mkdir(parents=True, exist_ok=True)
         self.https, self.status = free_port(), free_port()
 
     @property

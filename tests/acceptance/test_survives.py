@@ -171,6 +171,21 @@ def test_an_unknown_service_goes_on_after_a_repair_and_a_replay(hub: HubProcess,
     assert [event["who"] for event in hub.show(message)["events"] if event["who"]], "who replayed stands in the history"
 
 
+def test_an_unknown_municipality_gets_its_messages_once_it_is_added(hub: HubProcess, sink: MailSink) -> None:
+    hub.start()
+    message = hub.send(document_of("v2-smallest"), ags="14999040")["id"]
+    parked = hub.settled([message])[0]
+    assert (parked["tenant"], parked["reason"]) == ("unknown", "unknown-municipality")
+    new = town_file(hub).read_text().replace('"14999010"', '"14999040"').replace('"musterstadt"', '"neudorf"').replace(
+        'formerly = ["14999011"]', "")
+    (hub.folder / "etc" / "municipalities" / "14999040.toml").write_text(new)
+    assert hub.cli("reload")["reloaded"]
+    hub.cli("replay", message)
+    done = hub.settled([message])[0]
+    assert (done["tenant"], done["state"]) == ("neudorf", "completed")
+    assert {row["destination"].partition("/")[0] for row in done["deliveries"]} == {"neudorf"}
+
+
 def test_an_endless_stylesheet_costs_its_own_message_only(hub: HubProcess, sink: MailSink) -> None:
     sheet = hub.folder / "mappings" / "hundesteuer" / "v1" / "fachverfahren.xsl"
     sheet.write_text("""<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">

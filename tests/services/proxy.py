@@ -15,6 +15,7 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # what is cut here is noticed there soon
         self.port = int(self.listener.getsockname()[1])
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub import config
+from hub.endpoint import build_outlet
 from hub.errors import ConfigError
 
 HUB = """
@@ -107,6 +108,23 @@ def test_defaults_are_inherited_and_paths_are_relative_to_the_configuration(etc:
     assert found.options["name"] == "{day}_{id}"
     assert found.policy.retry.give_up_after.days == 3
     assert found.in_doubt == "ask"
+
+
+@pytest.mark.parametrize(("drop", "key", "path"), [
+    ('connector = "directory"\npath = "drop"', "path", "drop"),
+    ('connector = "sftp"\nhost = "h"\nuser = "u"\nkey = "file:k"\npath = "eingang"\nhost_key = ["file:/x"]', "key", "file:k"),
+])
+def test_a_destination_within_a_destination(etc: Path, drop: str, key: str, path: str) -> None:
+    """Its paths are judged by the connector that it names, and the options survive being plain data."""
+    (etc / "municipalities" / "14999010.toml").write_text(
+        TOWN + f'[destinations.dms]\nconnector = "xdomea"\nreceiver = "Stadt Musterstadt"\n[destinations.dms.drop]\n{drop}\n')
+    found = load(etc).destination("musterstadt/dms")
+    assert found is not None
+    kind, _, name = path.rpartition(":")
+    assert str(found.options["drop"][key]) == (f"{kind}:" if kind else "") + str(etc / name)
+    assert build_outlet("xdomea", found.options).options.model_dump(by_alias=True) == found.options
+    if key == "key":
+        assert found.options["drop"]["path"] == "eingang"
 
 
 def test_every_way_is_a_rule_route_times_version_times_test(etc: Path) -> None:

@@ -1,0 +1,62 @@
+"""The PDF of an application, through the real command and its real workers: the applicant's where there is one, else printed."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+
+import pytest
+
+from hub.mapping_examples import _pages
+from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
+from tests.services import missing
+
+TOWN = f"""
+name = "Stadt Musterstadt"
+ags = "{MUSTERSTADT}"
+tenant = "musterstadt"
+[destinations.ablage]
+connector = "directory"
+path = "../var/drop/musterstadt"
+[destinations.test]
+connector = "directory"
+path = "../var/drop/test"
+test = true
+[[route]]
+service = "hundesteuer"
+recipients = [{{ destination = "ablage", send = ["pdf", "xml"] }}]
+test_recipients = [{{ destination = "test", send = ["pdf", "xml"] }}]
+"""
+
+
+@pytest.fixture
+def town(hub: HubProcess) -> HubProcess:
+    """A running hub whose town takes everything into one folder."""
+    (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(TOWN, encoding="utf-8")
+    hub.start()
+    return hub
+
+
+def filed(hub: HubProcess, *files: str) -> bytes:
+    """The PDF that lies in the folder after the smallest dog tax application was handed in."""
+    document = document_of("v1-smallest")
+    answer = hub.send(document, *(document.parent / name for name in files))
+    message, = hub.settled([answer["id"]])
+    assert message["state"] == "completed", message
+    folder, = (hub.drop / "musterstadt").iterdir()
+    content = (folder / "antrag.pdf").read_bytes()
+    shutil.rmtree(folder)
+    return content
+
+
+def test_an_application_without_a_pdf_is_printed_and_one_with_it_is_left_alone(town: HubProcess) -> None:
+    try:
+        ctypes.CDLL("libpango-1.0.so.0")
+        ctypes.CDLL("libpangoft2-1.0.so.0")
+    except OSError:
+        missing("libpango", "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0")
+    applicants = (document_of("v1-smallest").parent / "antrag.pdf").read_bytes()
+    assert filed(town, "antrag.pdf") == applicants
+    printed = filed(town)
+    assert printed.startswith(b"%PDF-") and _pages(printed) >= 1
+    assert printed != applicants and len(printed) > 4 * len(applicants)

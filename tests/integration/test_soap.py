@@ -1,0 +1,463 @@
+"""Fachverfahren by SOAP: the contract and every fault, against a server on loopback that is a stand-in and says so."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import xmlsec
+from lxml import etree
+from pydantic import ValidationError
+
+from connectors import _http, soap
+from connectors.soap import Options, Outlet
+from hub import endpoint
+from hub.endpoint import is_certain
+from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary, TooLarge
+from hub.message import Delivery
+from tests.integration.contract import Arrival, Effect, NetworkContract, make_delivery
+from tests.services import fachverfahren, wait_until
+from tests.services.fachverfahren import Fachverfahren, Fault, Taken, acts_and_hangs, says, soap_fault
+from tests.services.proxy import Proxy
+from tests.services.tls import Authority
+
+NS = "{urn:fach}"
+TYPES = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:f="urn:fach" targetNamespace="urn:fach"
+    elementFormDefault="qualified">
+  <xs:element name="einreichen"><xs:complexType><xs:sequence>
+    <xs:element name="kennung" type="xs:string"/>
+    <xs:element name="betreff" type="xs:string" minOccurs="0"/>
+    <xs:element name="test" type="xs:boolean" minOccurs="0"/>
+    <xs:element name="daten" minOccurs="0"><xs:complexType><xs:sequence>
+        <xs:any processContents="skip"/></xs:sequence></xs:complexType></xs:element>
+    <xs:element name="teil" minOccurs="0" maxOccurs="unbounded"><xs:complexType><xs:sequence>
+        <xs:element name="name" type="xs:string"/><xs:element name="inhalt" type="xs:base64Binary"/>
+    </xs:sequence></xs:complexType></xs:element>
+  </xs:sequence></xs:complexType></xs:element>
+  <xs:element name="einreichenAntwort"><xs:complexType><xs:sequence>
+    <xs:element name="rc" type="xs:string"/><xs:element name="nummer" type="xs:string" minOccurs="0"/>
+  </xs:sequence></xs:complexType></xs:element>
+</xs:schema>"""
+WSDL = """<wsdl:definitions xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:xs="http://www.w3.org/2001/XMLSchema"
+    xmlns:s11="http://schemas.xmlsoap.org/wsdl/soap/" xmlns:s12="http://schemas.xmlsoap.org/wsdl/soap12/"
+    xmlns:f="urn:fach" targetNamespace="urn:fach">
+  <wsdl:types><xs:schema><xs:import namespace="urn:fach" schemaLocation="{types}"/></xs:schema></wsdl:types>
+  <wsdl:message name="frage"><wsdl:part name="parameters" element="f:einreichen"/></wsdl:message>
+  <wsdl:message name="antwort"><wsdl:part name="parameters" element="f:einreichenAntwort"/></wsdl:message>
+  <wsdl:portType name="Fach"><wsdl:operation name="einreichen">
+    <wsdl:input message="f:frage"{wsa}/><wsdl:output message="f:antwort"/></wsdl:operation></wsdl:portType>
+  <wsdl:binding name="b11" type="f:Fach"><s11:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+    <wsdl:operation name="einreichen"><s11:operation soapAction="urn:fach/einreichen"/>
+      <wsdl:input><s11:body use="literal"/></wsdl:input><wsdl:output><s11:body use="literal"/></wsdl:output>
+    </wsdl:operation></wsdl:binding>
+  <wsdl:binding name="b12" type="f:Fach"><s12:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+    <wsdl:operation name="einreichen"><s12:operation soapAction="urn:fach/einreichen"/>
+      <wsdl:input><s12:body use="literal"/></wsdl:input><wsdl:output><s12:body use="literal"/></wsdl:output>
+    </wsdl:operation></wsdl:binding>
+  <wsdl:service name="Fach">
+    <wsdl:port name="p11" binding="f:b11"><s11:address location="https://anderswo.example/fach"/></wsdl:port>
+    <wsdl:port name="p12" binding="f:b12"><s12:address location="https://anderswo.example/fach"/></wsdl:port>
+  </wsdl:service>
+</wsdl:definitions>"""
+WSA = ' wsaw:Action="urn:fach/einreichen" xmlns:wsaw="http://www.w3.org/2006/05/addressing/wsdl"'
+PARAMETERS = {"kennung": "{id}", "betreff": "{subject}", "test": False,
+              "teil": [{"each": "*", "name": "{part:name}", "inhalt": "{part:base64}"}]}
+
+
+def write_wsdl(folder: Path, types: str = "typen/fach.xsd", wsa: str = "") -> Path:
+    (folder / "typen").mkdir(parents=True, exist_ok=True)
+    (folder / "typen/fach.xsd").write_text(TYPES)
+    (folder / "fach.wsdl").write_text(WSDL.format(types=types, wsa=wsa))
+    return folder / "fach.wsdl"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("fach"))
+
+
+@pytest.fixture(scope="session")
+def wsdl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wsdl(tmp_path_factory.mktemp("wsdl"))
+
+
+def parsed(body: bytes) -> Any:
+    return etree.fromstring(body, etree.XMLParser(huge_tree=True))
+
+
+def files(taken: Taken) -> dict[str, bytes]:
+    return {part.findtext(NS + "name"): base64.b64decode(part.findtext(NS + "inhalt"))
+            for part in parsed(taken.body).iter(NS + "teil")}
+
+
+class Office:
+    """The stand-in behind a proxy, and outlets for it."""
+
+    def __init__(self, authority: Authority, wsdl: Path, port: str, *, idempotent: bool) -> None:
+        self.authority, self.wsdl, self.port, self.idempotent = authority, wsdl, port, idempotent
+        self.server = Fachverfahren(authority.server(), dedupe=idempotent)
+        self.server.answer = fachverfahren.soap_answer
+        self.proxy = Proxy(self.server.port)
+        self.outlets: list[Outlet] = []
+
+    def outlet(self, **options: Any) -> Outlet:
+        values: dict[str, Any] = {
+            "url": f"https://localhost:{self.proxy.port}/fach", "wsdl": self.wsdl, "port": self.port, "operation": "einreichen",
+            "ca_file": self.authority.file, "idempotent": self.idempotent, "namespaces": {"f": "urn:fach"},
+            "code_path": "//f:rc", "code_success": ["+*"], "code_temporary": ["-7*"]}
+        if self.idempotent:  # else it numbers every call anew
+            values["reference_path"] = "//f:nummer"
+        if "body" not in options:
+            values["parameters"] = PARAMETERS
+        self.outlets.append(Outlet(Options(**(values | options))))
+        return self.outlets[-1]
+
+    def impatient(self) -> Outlet:
+        return self.outlet(timeout=2, connect_timeout=2)
+
+    def arrivals(self) -> list[Arrival]:
+        return [Arrival(taken.key, files(taken), taken.body) for taken in self.server.taken]
+
+    def inventory(self) -> object:
+        return list(self.server.taken)
+
+    def wait_for_arrivals(self, count: int) -> None:
+        wait_until(lambda: len(self.server.taken) >= count, f"{count} arrivals")
+
+    def drop_connections(self) -> None:
+        assert self.server.lines
+        self.server.drop_connections()
+        client: Any = self.outlets[-1]._line._client
+        pool = client._transport._transport._pool
+        wait_until(lambda: all(line.has_expired() for line in pool.connections), "the line's end")
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.proxy.close()
+
+    def close(self) -> None:
+        for outlet in self.outlets:
+            outlet.close()
+        self.stop()
+
+
+@pytest.fixture
+def fach(authority: Authority, wsdl: Path) -> Iterator[Office]:
+    made = Office(authority, wsdl, "p11", idempotent=True)
+    yield made
+    made.close()
+
+
+class TestSoap(NetworkContract):
+    """The contract, in both versions of SOAP, for receivers that promise to act once and for others."""
+
+    @pytest.fixture(params=[("p11", True), ("p12", False)], ids=["1.1-idempotent", "1.2-ask"])
+    def receiver(self, authority: Authority, wsdl: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
+        made = Office(authority, wsdl, request.param[0], idempotent=request.param[1])
+        yield made
+        made.close()
+
+    def test_the_repetition_follows_the_options(self, receiver: Office) -> None:
+        outlet = receiver.outlet()
+        expected = "idempotent" if receiver.idempotent else "ask"
+        assert outlet.repeat == endpoint.repeat_of("soap", outlet.options.model_dump(by_alias=True)) == expected
+
+
+ELEMENT = b"<f:einreichen xmlns:f='urn:fach'><f:kennung>01936d2e-7c00-7000-8000-000000000001</f:kennung></f:einreichen>"
+
+
+def sent(fach: Office, delivery: Delivery | None = None, **options: Any) -> Taken:
+    fach.outlet(**options).deliver(delivery or make_delivery(), Effect())
+    return fach.server.taken[-1]
+
+
+class TestCall:
+    """What goes out."""
+
+    def test_headers_of_both_versions(self, fach: Office) -> None:
+        old = sent(fach, headers={"X-AGS": "{ags}"}).headers
+        assert (old["SOAPAction"], old["Content-Type"]) == ('"urn:fach/einreichen"', "text/xml; charset=utf-8")
+        assert old["X-AGS"] == "14999010"
+        new = sent(fach, make_delivery(number=2), port="p12").headers
+        assert new["Content-Type"] == 'application/soap+xml; charset=utf-8; action="urn:fach/einreichen"'
+        other = sent(fach, make_delivery(number=3), soap_action="urn:anders").headers
+        assert other["SOAPAction"] == '"urn:anders"'
+
+    def test_values_never_become_structure(self, fach: Office) -> None:
+        subject = "</betreff><kennung>x</kennung>\x00\x0b\ud800&amp;<![CDATA[ Größe 😀"
+        body = parsed(sent(fach, make_delivery(subject=subject)).body)
+        assert body.findtext(f".//{NS}betreff") == "</betreff><kennung>x</kennung>   &amp;<![CDATA[ Größe 😀"
+        assert len(body.findall(f".//{NS}kennung")) == 1
+
+    def test_an_element_as_a_parameter(self, fach: Office) -> None:
+        body = parsed(sent(fach, parameters={"kennung": "{id}", "daten": {"_value_1": "{xml:xml}"}}).body)
+        assert body.findtext(f".//{NS}daten/hund/ort") == "Größna"
+
+    @pytest.mark.parametrize("port", ["p11", "p12"])
+    def test_a_part_as_the_body(self, fach: Office, port: str) -> None:
+        taken = sent(fach, make_delivery([("xml", "a.xml", "application/xml", ELEMENT)]), body="xml", port=port)
+        (element,) = parsed(taken.body)[-1]
+        assert etree.tostring(element, method="c14n", exclusive=True) == etree.tostring(
+            etree.fromstring(ELEMENT), method="c14n", exclusive=True)
+
+    @pytest.mark.parametrize("content", [
+        b"<f:anderes xmlns:f='urn:fach'/>", b"<einreichen/>", b"kein xml", b"",
+        b"<!DOCTYPE a [<!ENTITY e 'x'>]><f:einreichen xmlns:f='urn:fach'/>"])
+    def test_a_part_that_the_wsdl_does_not_want(self, fach: Office, content: bytes) -> None:
+        effect = Effect()
+        with pytest.raises(Permanent):
+            fach.outlet(body="xml").deliver(make_delivery([("xml", "a.xml", "application/xml", content)]), effect)
+        assert effect.begun == 0
+        assert fach.server.requests == []
+
+    @pytest.mark.parametrize("parameters", [
+        {"kennung": "{id}", "gibtesnicht": "{subject}"}, {"betreff": "{subject}"}, {"kennung": {"a": "{subject}"}}])
+    def test_parameters_that_do_not_fit(self, fach: Office, parameters: dict[str, Any]) -> None:
+        effect = Effect()
+        with pytest.raises(Misconfigured, match="passen nicht zur WSDL") as raised:
+            fach.outlet(parameters=parameters).deliver(make_delivery(subject="Erika Mustermann"), effect)
+        assert "Mustermann" not in str(raised.value)
+        assert effect.begun == 0
+
+    def test_addressing_where_the_wsdl_asks_for_it(self, fach: Office, tmp_path: Path) -> None:
+        body = parsed(sent(fach, wsdl=write_wsdl(tmp_path, wsa=WSA)).body)
+        wsa = "{http://www.w3.org/2005/08/addressing}"
+        assert body.findtext(f".//{wsa}MessageID") == f"urn:uuid:{make_delivery().id}"
+        assert body.findtext(f".//{wsa}To") == f"https://localhost:{fach.proxy.port}/fach"
+
+
+class TestWsdl:
+    """From disk, and from nowhere else."""
+
+    @pytest.mark.parametrize("types", [
+        "http://127.0.0.1:{port}/fach.xsd", "https://127.0.0.1:{port}/fach.xsd", "../fremd.xsd", "/etc/passwd",
+        "file:///etc/passwd", "fehlt.xsd"])
+    def test_nothing_from_elsewhere(self, fach: Office, tmp_path: Path, types: str) -> None:
+        (tmp_path / "fremd.xsd").write_text(TYPES)
+        connections, effect = fach.proxy.connections, Effect()
+        outlet = fach.outlet(wsdl=write_wsdl(tmp_path / "w", types.format(port=fach.proxy.port)))
+        with pytest.raises(Misconfigured, match="WSDL"):
+            outlet.deliver(make_delivery(), effect)
+        assert [finding.severity for finding in outlet.check()] == ["error"]
+        assert effect.begun == 0
+        assert fach.proxy.connections == connections
+
+    @pytest.mark.parametrize("change", [
+        lambda text: "<!DOCTYPE a [<!ENTITY e 'x'>]>" + text, lambda text: text[:200], lambda text: "", lambda text: "<a/>"])
+    def test_a_broken_one(self, fach: Office, tmp_path: Path, change: Callable[[str], str]) -> None:
+        place = write_wsdl(tmp_path)
+        place.write_text(change(place.read_text()))
+        with pytest.raises(Misconfigured, match="WSDL"):
+            fach.outlet(wsdl=place).deliver(make_delivery(), Effect())
+
+    @pytest.mark.parametrize("options", [{"operation": "loeschen"}, {"service": "x"}, {"port": "x"}, {"wsdl": Path("/nirgends")}])
+    def test_names_that_are_not_there(self, fach: Office, options: dict[str, Any]) -> None:
+        with pytest.raises(Misconfigured, match="WSDL"):
+            fach.outlet(**options).deliver(make_delivery(), Effect())
+
+    def test_check(self, fach: Office) -> None:
+        findings = fach.outlet().check()
+        assert [finding.severity for finding in findings] == ["ok", "ok", "ok"]
+        assert fach.server.requests[-1][0] == "OPTIONS"
+        fach.server.login = "x"
+        assert fach.outlet().check()[-1].severity == "error"
+
+
+WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
+WSU = f"{{{soap._WSU}}}"
+
+
+class TestSecurity:
+    """WS-Security."""
+
+    @pytest.fixture
+    def password(self, tmp_path: Path) -> str:
+        (tmp_path / "pw").write_text("geheim\n")
+        return f"file:{tmp_path / 'pw'}"
+
+    def test_a_password_as_text(self, fach: Office, password: str) -> None:
+        token = parsed(sent(fach, wsse_user="hub", wsse_password=password).body).find(f".//{WSSE}UsernameToken")
+        assert token.findtext(WSSE + "Username") == "hub"
+        assert token.findtext(WSSE + "Password") == "geheim"
+
+    def test_a_password_as_digest(self, fach: Office, password: str) -> None:
+        """UsernameToken Profile 1.1 §3.1: Base64(SHA-1(nonce + created + password))."""
+        outlet = fach.outlet(wsse_user="hub", wsse_password=password, wsse_kind="digest")
+        for number in (1, 2):
+            outlet.deliver(make_delivery(number=number), Effect())
+        nonces = set()
+        for taken in fach.server.taken:
+            token = parsed(taken.body).find(f".//{WSSE}UsernameToken")
+            nonces.add(token.findtext(WSSE + "Nonce"))
+            plain = base64.b64decode(token.findtext(WSSE + "Nonce")) + token.findtext(WSU + "Created").encode() + b"geheim"
+            assert token.findtext(WSSE + "Password") == base64.b64encode(hashlib.sha1(plain).digest()).decode()
+            assert b"geheim" not in taken.body
+        assert len(nonces) == 2
+
+    @pytest.mark.parametrize("tamper", [False, True])
+    def test_a_signature_holds_for_body_and_timestamp(self, fach: Office, tmp_path: Path, tamper: bool) -> None:
+        pair = rsa_pair(tmp_path)
+        taken = sent(fach, wsse_certificate=pair[0], wsse_key=f"file:{pair[1]}", wsse_timestamp=300)
+        body = taken.body.replace(b"Hundesteuer", b"Katzensteuer") if tamper else taken.body
+        root = parsed(body)
+        xmlsec.tree.add_ids(root, ["Id"])
+        for node in root.iter():
+            if wsu_id := node.get(WSU + "Id"):
+                assert wsu_id
+        signature = root.find(".//{http://www.w3.org/2000/09/xmldsig#}Signature")
+        context = xmlsec.SignatureContext()
+        context.key = xmlsec.Key.from_file(str(pair[0]), xmlsec.constants.KeyDataFormatCertPem)
+        for name in ("{http://schemas.xmlsoap.org/soap/envelope/}Body", WSU + "Timestamp"):
+            context.register_id(root.find(f".//{name}"), "Id", WSU[1:-1])
+        if tamper:
+            with pytest.raises(xmlsec.Error):
+                context.verify(signature)
+        else:
+            context.verify(signature)
+            assert b"rsa-sha256" in body
+            assert b"xmldsig#sha1" not in body
+            references = [node.get("URI")[1:] for node in signature.iter("{http://www.w3.org/2000/09/xmldsig#}Reference")]
+            assert references == [root.find(f".//{name}").get(WSU + "Id") for name in (
+                "{http://schemas.xmlsoap.org/soap/envelope/}Body", WSU + "Timestamp")]
+
+    def test_secrets_that_are_not_there(self, fach: Office, tmp_path: Path) -> None:
+        (tmp_path / "unfug").write_text("unfug")
+        effect = Effect()
+        for options in ({"wsse_user": "hub", "wsse_password": f"file:{tmp_path / 'keins'}"},
+                        {"wsse_certificate": tmp_path / "keins", "wsse_key": f"file:{tmp_path / 'keins'}"},
+                        {"wsse_certificate": tmp_path / "unfug", "wsse_key": f"file:{tmp_path / 'unfug'}"}):
+            with pytest.raises(Misconfigured):
+                fach.outlet(**options).deliver(make_delivery(), effect)
+        assert effect.begun == 0
+
+
+def rsa_pair(folder: Path) -> tuple[Path, Path]:
+    """A certificate and its RSA key."""
+    import trustme
+
+    leaf = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("hub.example", key_type=trustme.KeyType.RSA)
+    leaf.cert_chain_pems[0].write_to_path(folder / "sign.pem")
+    leaf.private_key_pem.write_to_path(folder / "sign.key")
+    return folder / "sign.pem", folder / "sign.key"
+
+
+def outcome(fach: Office, *faults: Fault, **options: Any) -> DeliveryError:
+    """The error of one delivery; the effect had begun."""
+    fach.server.misbehave(*faults)
+    effect = Effect()
+    with pytest.raises(DeliveryError) as raised:
+        fach.outlet(**options).deliver(make_delivery(), effect)
+    assert effect.begun == 1
+    assert "Mustermann" not in str(raised.value)
+    return raised.value
+
+
+FAULTS = {"fault_temporary": ["Wartung", "Voll"], "fault_permanent": ["Abgelehnt"], "fault_in_doubt": ["Unklar"]}
+
+
+def business(rc: str) -> Fault:
+    return says(200, fachverfahren.soap(f"<f:einreichenAntwort xmlns:f='urn:fach'><f:rc>{rc}</f:rc></f:einreichenAntwort>"))
+
+
+class TestAnswer:
+    """Faults by code, statuses, business codes."""
+
+    def test_the_number_goes_into_the_proof(self, fach: Office) -> None:
+        receipt = fach.outlet().deliver(make_delivery(), Effect())
+        assert receipt.reference == f"AZ-2026-0001 ({make_delivery().id})"
+        assert receipt.detail == {"status": "200", "code": "+0000", "number": "AZ-2026-0001"}
+
+    @pytest.mark.parametrize(("fault", "kind", "certain"), [
+        (soap_fault("s:Server"), InDoubt, False), (soap_fault("s:Client"), Permanent, True),
+        (soap_fault("Client.Authentication"), Permanent, True), (soap_fault("s:MustUnderstand"), Permanent, True),
+        (soap_fault("x:Wartung"), Temporary, True), (soap_fault("s:Server", "<Voll xmlns='urn:f'/>"), Temporary, True),
+        (soap_fault("s:Server", "<f:Abgelehnt xmlns:f='urn:f'/>"), Permanent, True),
+        (soap_fault("s:Client", "<Unklar/>"), InDoubt, False),
+        (soap_fault("wsse:FailedAuthentication"), Misconfigured, True), (soap_fault(""), InDoubt, False),
+        (soap_fault("Erika Mustermann"), InDoubt, False), (soap_fault("s:Server", status=200), InDoubt, False),
+        (soap_fault("s:Receiver", version="1.2"), InDoubt, False),
+        (soap_fault("s:Sender", version="1.2", status=400), Permanent, True),
+        (soap_fault("s:Receiver", version="1.2", subcode="f:Wartung"), Temporary, True),
+        (soap_fault("s:Sender", version="1.2", subcode="f:Unklar"), InDoubt, False),
+        (soap_fault("s:Sender", version="1.2", subcode="wsse:InvalidSecurity"), Misconfigured, True),
+        (says(502, b"<html>Bad Gateway</html>", "text/html"), Temporary, True), (says(503, b"x"), Temporary, True),
+        (says(504, b"<html/>"), InDoubt, False), (says(500, b"<html/>", "text/html"), InDoubt, False),
+        (says(200, b"<html/>", "text/html"), InDoubt, False), (says(200), InDoubt, False), (says(202), InDoubt, False),
+        (says(404), Misconfigured, True), (says(401), Misconfigured, True), (says(413), TooLarge, True),
+        (says(400), Permanent, True),
+        (says(302, Location="/fach2"), Misconfigured, False), (says(307, Location="/fach2"), Misconfigured, True),
+        (business("-1"), Permanent, True), (business("-7001"), Temporary, True), (business(""), InDoubt, False)])
+    def test_the_table(self, fach: Office, fault: Fault, kind: type[DeliveryError], certain: bool) -> None:
+        error = outcome(fach, fault, **FAULTS)
+        assert (type(error), is_certain(error)) == (kind, certain)
+        assert fach.server.taken == []
+        assert len(fach.server.requests) == 1
+
+    def test_retry_after(self, fach: Office) -> None:
+        fault = says(500, fachverfahren.soap("<s:Fault><faultcode>Wartung</faultcode></s:Fault>"), Retry_After="90")
+        error = outcome(fach, fault, **FAULTS)
+        assert isinstance(error, Temporary)
+        assert error.retry_after == 90
+
+    @pytest.mark.parametrize(("fault", "acted"), [
+        (fachverfahren.hangs, 0), (acts_and_hangs, 1), (fachverfahren.cuts, 0), (fachverfahren.half_an_answer, 1),
+        (fachverfahren.truncated_json, 1), (fachverfahren.endless(200), 1), (fachverfahren.endless(500), 1)])
+    def test_in_doubt(self, fach: Office, fault: Fault, acted: int) -> None:
+        error = outcome(fach, fault, timeout=2)
+        assert not is_certain(error)
+        assert len(fach.server.taken) == acted
+
+    def test_executed_then_timed_out_leaves_one_copy(self, fach: Office) -> None:
+        fach.server.misbehave(acts_and_hangs)
+        outlet = fach.outlet(timeout=2)
+        with pytest.raises(Temporary, match="Zeitüberschreitung"):
+            outlet.deliver(make_delivery(), Effect())
+        assert "AZ-2026-0001" in outlet.deliver(make_delivery(attempt=2), Effect()).reference
+        assert len(fach.server.taken) == 1
+
+    def test_the_suite_notices_a_new_id(self, fach: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        values = soap._template.values
+        monkeypatch.setattr(soap._template, "values", lambda delivery: values(delivery) | {
+            "id": delivery.id[:-1] + str(delivery.attempt)})
+        with pytest.raises(AssertionError):
+            self.test_executed_then_timed_out_leaves_one_copy(fach)
+        assert len(fach.server.taken) == 2
+
+    def test_the_suite_notices_a_followed_redirect(self, fach: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = _http._settings
+        monkeypatch.setattr(_http, "_settings", lambda options: settings(options) | {"follow_redirects": True})
+        with pytest.raises(BaseException) as raised:
+            self.test_the_table(fach, says(303, Location="/fach2"), Misconfigured, False)
+        assert isinstance(raised.value, AssertionError | pytest.fail.Exception)
+        assert len(fach.server.requests) > 1
+
+
+class TestOptions:
+    """What `check` says about a configuration before anything runs."""
+
+    GOOD: ClassVar[dict[str, Any]] = {"url": "https://verfahren.musterstadt.example/fach", "wsdl": "/etc/fach.wsdl",
+                                      "operation": "einreichen", "body": "xml"}
+
+    @pytest.mark.parametrize(("changes", "complaint"), [
+        ({"url": "http://verfahren.example/a"}, "in the clear"), ({"body": None}, "exactly one"),
+        ({"parameters": {"a": "b"}}, "exactly one"), ({"body": None, "parameters": {"a": "{json:x}"}}, "not possible"),
+        ({"wsse_user": "a"}, "belong together"), ({"wsse_key": "file:/x"}, "belong together"),
+        ({"wsse_password": "geheim"}, "never written"), ({"headers": {"Host": "x"}}, "connector itself"),
+        ({"code_path": "//x:rc", "code_success": ["+*"]}, "no XPath"), ({"code_success": ["+*"]}, "need code_path"),
+        ({"fault_temporary": ["A"], "fault_in_doubt": ["A"]}, "two meanings"),
+        ({"fault_temporary": ["A"], "fault_permanent": ["A"]}, "two meanings"), ({"urls": "x"}, "Extra")])
+    def test_refused(self, changes: dict[str, Any], complaint: str) -> None:
+        with pytest.raises(ValidationError, match=complaint):
+            Options(**(self.GOOD | changes))
+
+    def test_every_option_is_described(self) -> None:
+        assert [name for name, field in Options.model_fields.items() if not field.description] == []
+
+
+def test_xmlsec_and_lxml_share_their_libxml2() -> None:
+    """Two versions in one process would corrupt trees that both touch."""
+    assert xmlsec.get_libxml_version() == etree.LIBXML_VERSION

@@ -1,0 +1,13 @@
+"""The proof that nothing accepted is lost: `python -m tests.torture --tier commit --seed 1`, or `make torture`.
+
+Processes of their own, which the fault injector never kills, stand around the hub::
+
+    producer ──HTTPS──► hub ──┬─SMTP──► mail sink      (appends, syncs, answers)
+       │                 ▲    └─files─► drop folders
+       ▼                 │                  │
+    ledger of 202s   fault injector         ▼
+       └───────────────────────────────► checker ──► scoreboard
+
+`world` is the hub's configuration, `document` what is sent and how a copy of it is recognised, `producer` and `sink` and
+`checker` the processes, `hub_process` the victim, `scenarios` the injuries, `scoreboard` the result and its page.
+"""

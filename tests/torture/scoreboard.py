@@ -1,0 +1,95 @@
+"""What a run showed: is it valid, is it green, and its page in `docs/scoreboard.md`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.torture.checker import VERDICTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "scoreboard.md"
+ENOUGH = 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scenario's result. `unclear` says that flagged duplicates are right there; `parks` that parked ones are."""
+
+    scenario: str
+    report: Mapping[str, Any]
+    unclear: bool = True
+    parks: bool = False
+
+    @property
+    def faults(self) -> list[str]:
+        """What must not be, by name and number."""
+        verdicts = self.report["verdicts"]
+        found = [f"{name} {len(verdicts[name])}" for name in VERDICTS if verdicts[name]]
+        if verdicts["flagged duplicate"] and not self.unclear:
+            found.append(f"flagged duplicate {len(verdicts['flagged duplicate'])}")
+        parked = self.report["messages parked"] + self.report["deliveries parked"]
+        if parked and not self.parks:
+            found.append(f"parked {parked}")
+        if self.report["parked for deaths"]:
+            found.append(f"parked for deaths {self.report['parked for deaths']}")
+        return found + list(self.report.get("faults", ()))
+
+
+def invalid(rows: Sequence[Row]) -> list[str]:
+    """Why a run proves nothing, whatever its verdicts."""
+    acknowledged = sum(row.report["acknowledged"] for row in rows)
+    reasons = [] if acknowledged >= ENOUGH else [f"only {acknowledged} acknowledged messages, {ENOUGH} are needed"]
+    return reasons + [f"{row.scenario}: no hit" for row in rows if not row.report["hits"]]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """As Markdown."""
+    columns = ("acknowledged", "kills", "hits", *VERDICTS)
+    lines = ["| scenario | " + " | ".join((*columns, "flagged", "parked")) + " |", "| --- |" + " ---: |" * (len(columns) + 2)]
+    for row in rows:
+        cells = [row.report["acknowledged"], row.report["kills"], row.report["hits"],
+                 *(len(row.report["verdicts"][name]) for name in VERDICTS), len(row.report["verdicts"]["flagged duplicate"]),
+                 row.report["messages parked"] + row.report["deliveries parked"]]
+        lines.append(f"| {row.scenario} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """One word, and why."""
+    reasons = invalid(rows)
+    if reasons:
+        return "invalid: " + "; ".join(reasons)
+    faults = [f"{row.scenario}: {fault}" for row in rows for fault in row.faults]
+    return "red: " + "; ".join(faults) if faults else "green"
+
+
+def machine() -> str:
+    """What it ran on."""
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return (f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory} GiB, "
+            f"Linux {platform.release()}, Python {platform.python_version()}")
+
+
+def write(tier: str, section: str, page: Path = PAGE) -> None:
+    """Put one tier's section into the page, in place of its older one."""
+    begin, end = f"<!-- {tier} -->", f"<!-- end of {tier} -->"
+    text = page.read_text(encoding="utf-8")
+    block = f"{begin}\n{section.strip()}\n{end}"
+    if begin in text:
+        text = text[:text.index(begin)] + block + text[text.index(end) + len(end):]
+    else:
+        text = f"{text.rstrip()}\n\n{block}\n"
+    page.write_text(text, encoding="utf-8")
+
+
+def saved(file: Path) -> dict[str, Any]:
+    """The results so far of a run that was interrupted, by scenario."""
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found

@@ -1,0 +1,71 @@
+"""Commands `shim.c`: counts the calls of the hub's main process and hurts the n-th of a kind, or all from the n-th on.
+
+Workers do not load it: they start with a cleared environment.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["sync", "write", "rename", "send"]
+KINDS: tuple[Kind, ...] = ("sync", "write", "rename", "send")
+ACTIONS = ("count", "kill", "fail", "slow")
+ALL = 1 << 62
+_LAYOUT = struct.Struct("=4i2q4qq")
+
+
+def available() -> bool:
+    """Whether it can be compiled here."""
+    return shutil.which("gcc") is not None
+
+
+class Shim:
+    """One control file, for one process after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._library = folder / "shim.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(self._library),
+                        str(Path(__file__).with_name("shim.c")), "-ldl"], check=True)
+        self._file = folder / "shim.control"
+        self._file.write_bytes(bytes(mmap.PAGESIZE))
+        with self._file.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the process to be hurt."""
+        return {"LD_PRELOAD": str(self._library), "TORTURE_SHIM": str(self._file)}
+
+    def arm(self, kind: Kind, action: str = "kill", first: int = 1, last: int | None = None, *, error: int = errno.EIO) -> None:
+        """From now on count; hurt the calls `first` to `last` of the kind. `error`: errno, or milliseconds of ``slow``."""
+        self._write(0, kind, action, error, first, last or first)
+        self._map[:4] = struct.pack("=i", 1)
+
+    def clock(self, seconds: int) -> None:
+        """The process's wall clock is so many seconds ahead from now on."""
+        self._map[_LAYOUT.size:_LAYOUT.size + 8] = struct.pack("=q", seconds)
+
+    def disarm(self) -> None:
+        """Hurt nothing any more."""
+        self._map[:4] = struct.pack("=i", 0)
+
+    def _write(self, armed: int, kind: Kind, action: str, error: int, first: int, last: int) -> None:
+        row = (armed, KINDS.index(kind), ACTIONS.index(action), error, first, last, 0, 0, 0, 0, 0)
+        self._map[:_LAYOUT.size] = _LAYOUT.pack(*row)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Calls since `arm`, by kind."""
+        return dict(zip(KINDS, _LAYOUT.unpack(self._map[:_LAYOUT.size])[6:10], strict=True))
+
+    @property
+    def hits(self) -> int:
+        """How many calls were hurt since `arm`."""
+        return int(_LAYOUT.unpack(self._map[:_LAYOUT.size])[10])

@@ -1,0 +1,226 @@
+"""One run: the hub as the victim, and the processes around it, started, watched and ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from tests.services import free_port
+from tests.torture.world import World, make
+
+ROOT = Path(__file__).parents[2]
+OPEN = re.compile(r'^drehscheibe_(?:messages|deliveries)\{.*state="(?:received|deferred|due|delivering|in_doubt)"\} ([0-9.e+]+)$',
+                  re.MULTILINE)
+
+
+class NotInTime(Exception):
+    """Something did not come about; the text says what."""
+
+
+def wait(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    """Wait for a condition. Raises `NotInTime`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise NotInTime(f"waited {seconds:.0f} s in vain for: {what}")
+        time.sleep(0.01)
+
+
+@dataclass
+class Hub:
+    """The victim. `launcher` is what comes before the hub's own arguments."""
+
+    world: World
+    launcher: Sequence[str] = ("-m", "hub")
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    lives: int = 0
+
+    def start(self, *, ready: bool = True) -> None:
+        """One more life."""
+        self.lives += 1
+        with self.world.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *self.launcher, "--config", str(self.world.config), *self.options, "run"], cwd=ROOT, stdout=log,
+                stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **self.environment})
+        if ready:
+            wait(self.ready, "the hub is ready")
+
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def ready(self) -> bool:
+        """Whether it takes messages. Raises `NotInTime` when it has ended."""
+        if not self.alive():
+            raise NotInTime(f"the hub ended by itself; see {self.world.log}")
+        try:
+            self.http("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def http(self, path: str) -> str:
+        """A page of the status port. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.world.port('status')}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def signal(self, number: int) -> None:
+        """To its whole process group (workers die with their parent); SIGHUP to itself."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        assert self.process is not None
+        self.signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def run_to_end(self) -> int:
+        """Start, and wait until it ends by itself; the exit code. One that stays is ended: 0."""
+        self.start(ready=False)
+        assert self.process is not None
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return 0
+
+    def serves(self) -> bool:
+        """Whether it says that it takes messages."""
+        try:
+            self.http("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def settled(self) -> bool:
+        """Whether nothing is open any more."""
+        try:
+            counts = OPEN.findall(self.http("/metrics"))
+        except OSError:
+            return False
+        return not any(float(count) for count in counts)
+
+
+class Stage:
+    """A world with its processes. As a context it ends them all."""
+
+    def __init__(self, folder: Path, seed: int, *, threads: int = 4, **options: Any) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.dice = random.Random(seed)
+        folder.mkdir(parents=True)
+        self._sink_log = (folder / "sink.log").open("wb")
+        self.faults = folder / "sink-faults.json"
+        self.sink = subprocess.Popen([sys.executable, "-m", "tests.torture.sink", str(folder / "mails.jsonl"), str(self.faults)],
+                                     cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._sink_log)
+        assert self.sink.stdout is not None
+        self.world = make(folder / "world", smtp=int(self.sink.stdout.readline()), **options)
+        self.world.mails.symlink_to(folder / "mails.jsonl")
+        self.hub = Hub(self.world)
+        self.kills = 0
+        self.extra_hits = 0
+        self.producer = subprocess.Popen(
+            [sys.executable, "-m", "tests.torture.producer", str(self.world.folder), f"s{seed}", str(threads)], cwd=ROOT,
+            stdin=subprocess.PIPE, stderr=(folder / "producer.log").open("wb"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (self.producer, self.sink, self.hub.process):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait(30)
+
+    def budget(self, count: int) -> None:
+        """Let the producer send up to `count` in all."""
+        assert self.producer.stdin is not None
+        self.producer.stdin.write(f"{count}\n".encode())
+        self.producer.stdin.flush()
+
+    def acknowledged(self) -> int:
+        """How many answers 202 there were by now."""
+        return self.world.ledger.read_bytes().count(b'{"ok"') if self.world.ledger.exists() else 0
+
+    def reach(self, count: int) -> None:
+        """Wait until so many are acknowledged. Raises `NotInTime`."""
+        wait(lambda: self.acknowledged() >= count, f"{count} answers")
+
+    def hits(self) -> int:
+        """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
+        found = self.extra_hits
+        for line in self.world.log.read_text().splitlines():
+            if "did not end cleanly" in line:
+                row = json.loads(line)
+                found += any(row[name] for name in ("due", "in_doubt", "suspects"))
+        return found
+
+    def log_has(self, text: str) -> bool:
+        """Whether the hub said so."""
+        return text in self.world.log.read_text()
+
+    def second(self) -> Hub:
+        """Another instance on the same store, at other ports."""
+        return Hub(self.world, options=("--set", f"inlets.portal.port={free_port()}", "--set", "status.port=0"))
+
+    def goes_on(self, count: int, seconds: float) -> bool:
+        """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to it."""
+        try:
+            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "", seconds)
+        except NotInTime:
+            return False
+        return self.hub.alive()
+
+    def ends_or_goes_on(self, count: int) -> bool:
+        """Whether the hub ends by itself, or takes all messages and settles them."""
+        try:
+            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "", 60)
+        except NotInTime:
+            return False
+        return True
+
+    def mail_fault(self, command: str, kind: str, every: int = 1) -> None:
+        """From now on the mail sink hurts this command."""
+        fresh = self.faults.with_suffix(".new")
+        fresh.write_text(json.dumps({"command": command, "kind": kind, "every": every}))
+        fresh.replace(self.faults)
+
+    def drain(self, seconds: float = 300.0) -> None:
+        """All is sent and settled, then a clean end; what is still open then is the checker's to judge."""
+        assert self.producer.stdin is not None
+        self.producer.stdin.close()
+        try:
+            wait(lambda: self.producer.poll() is not None, "every probe is acknowledged", seconds)
+            wait(self.hub.settled, "nothing is open any more", seconds)
+        except NotInTime as error:
+            (self.folder / "drain.txt").write_text(str(error))
+        self.world.metrics.write_text(self.hub.http("/metrics"))
+        self.hub.stop()
+
+    def check(self) -> dict[str, Any]:
+        """The checker's report."""
+        done = subprocess.run([sys.executable, "-m", "tests.torture.checker", str(self.world.folder)], cwd=ROOT, check=True,
+                              stdout=subprocess.PIPE)
+        report: dict[str, Any] = json.loads(done.stdout)
+        return {"kills": self.kills, "hits": self.hits(), "lives": self.hub.lives, **report}

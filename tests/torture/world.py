@@ -1,0 +1,143 @@
+"""One run's folder: the hub's configuration, its state, the receivers, the ledgers of the processes around it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services import free_port
+from tests.services.tls import Authority
+from tests.torture.document import SERVICE, TOWNS
+
+HERE = Path(__file__).parent
+
+HUB = """
+[hub]
+name = "Zählprobe"
+state = "{state}"
+mappings = "../mappings"
+shutdown = "25s"
+[status]
+port = {status}
+[workers]
+count = 1
+seconds = 30
+[deliver]
+threads = 6
+rest_after = 3
+rest = "1s"
+[[sender]]
+name = "amt24"
+[inlets.portal]
+connector = "https"
+port = {https}
+certificate = "../tls/ca/server.pem"
+key = "file:../tls/ca/server.key"
+client_ca = ["../tls/ca/ca.pem"]
+senders = [{{ name = "amt24", subject = "CN=amt24.example" }}]
+"""
+
+DEFAULTS = """
+[policy.retry]
+first = "1s"
+longest = "2s"
+give_up_after = "1d"
+[connectors.smtp]
+host = "127.0.0.1"
+port = {smtp}
+security = "none"
+from = "hub@hub.example"
+timeout = {smtp_timeout}
+final_timeout = {smtp_timeout}
+"""
+
+TOWN = """
+name = "{tenant}"
+ags = "{ags}"
+tenant = "{tenant}"
+[destinations.ablage]
+connector = "directory"
+path = "{drop}/{tenant}"
+[destinations.postfach]
+connector = "smtp"
+to = ["antrag@{tenant}.example"]
+[[route]]
+service = "{service}"
+recipients = [
+    {{ destination = "ablage", send = ["xml", "original"] }},
+    {{ destination = "postfach", send = ["text", "original"] }},
+]
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything of one run lies. Made by `make`, read again by every process from its folder."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        """The store."""
+        return self.folder / "state"
+
+    @property
+    def drop(self) -> Path:
+        """The drop folders, one for each town."""
+        return self.folder / "drop"
+
+    @property
+    def ledger(self) -> Path:
+        """What the producer was told, one line each."""
+        return self.folder / "producer.jsonl"
+
+    @property
+    def mails(self) -> Path:
+        """What the mail sink took, one line each."""
+        return self.folder / "mails.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the hub said, all its lives."""
+        return self.folder / "hub.log"
+
+    @property
+    def metrics(self) -> Path:
+        """The hub's last own figures."""
+        return self.folder / "metrics.txt"
+
+    @property
+    def tls(self) -> Path:
+        """Certificates."""
+        return self.folder / "tls" / "ca"
+
+    @property
+    def config(self) -> Path:
+        """The hub's main file."""
+        return self.folder / "etc" / "hub.toml"
+
+    def port(self, name: str) -> int:
+        """A port chosen by `make`."""
+        return int((self.folder / f"{name}.port").read_text())
+
+
+def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", towns: str = TOWN,
+         smtp_timeout: int = 10) -> World:
+    """A new world in `folder`. `hub` is appended to hub.toml."""
+    world = World(folder)
+    (folder / "etc" / "municipalities").mkdir(parents=True)
+    shutil.copytree(HERE / "mapping", folder / "mappings" / SERVICE)
+    ports = {"https": free_port(), "status": free_port(), "smtp": smtp}
+    for name, port in ports.items():
+        (folder / f"{name}.port").write_text(str(port))
+    world.config.write_text(HUB.format(state=state or world.state, **ports) + hub)
+    (folder / "etc" / "defaults.toml").write_text(DEFAULTS.format(smtp_timeout=smtp_timeout, **ports))
+    for ags, tenant in TOWNS.items():
+        (world.drop / tenant).mkdir(parents=True)
+        (folder / "etc" / "municipalities" / f"{ags}.toml").write_text(
+            towns.format(ags=ags, tenant=tenant, drop=world.drop, service=SERVICE))
+    authority = Authority(folder / "tls", "ca")
+    authority.server("localhost", "127.0.0.1")
+    authority.client("amt24.example")
+    return world
