@@ -318,18 +318,19 @@ class FileBlobs:
             connection.execute(delete(blob).where(blob.c.id.in_(some)))
         return [Staged(body.id, body.size, body.sha256, body.content) for body in bodies.values()]
 
-    def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[Staged]:
-        """Overwrite these messages' bodies where they lie; `abandon` the result after the commit.
+    def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
+        """Overwrite these messages' bodies where they lie: (message, body); `abandon` the bodies after the commit.
 
         The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows moves none; but
         deleting a row can make it move the neighbours' cells to another page and leave a copy of them behind in unused
         space, where no ``secure_delete`` finds it (measured). So rows are only deleted where no neighbour has content any
         more: `hub.shredder.dead`.
         """
-        bodies: list[Staged] = []
+        bodies: list[tuple[str, Staged]] = []
         for some in batches(message_ids):
-            bodies += [Staged(row.id, row.size, row.sha256, None if row.file else b"") for row in connection.execute(
-                select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content.is_(None).label("file"))
+            bodies += [(row.message_id, Staged(row.id, row.size, row.sha256, None if row.file else b""))
+                       for row in connection.execute(
+                select(blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256, blob.c.content.is_(None).label("file"))
                 .where(blob.c.message_id.in_(some)))]
             connection.execute(update(blob).where(blob.c.message_id.in_(some), blob.c.content.is_not(None)).values(
                 content=func.zeroblob(func.length(blob.c.content))))

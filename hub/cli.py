@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import BaseModel
@@ -24,6 +24,9 @@ from rich.table import Table
 from hub import __version__, config, control, logs
 from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
 from hub.texts import _
+
+if TYPE_CHECKING:
+    from hub.billing import Bill, BillingFile
 
 EX_FINDINGS, EX_TEMPORARY, EX_CONFIG = 1, 75, 78
 
@@ -449,9 +452,50 @@ def retention_run(context: Context, dry_run: bool, as_json: bool) -> None:
     elif answer["running"]:
         click.echo(_("under way; its end stands in the hub's log"))
     else:
-        text = _("due: the content of {messages} messages, {proofs} proofs") if dry_run else _(
-            "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} expired keys")
-        click.echo(text.format(**answer))
+        due = _("due: the content of {messages} messages, {proofs} proofs")
+        deleted = _("deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} keys")
+        click.echo((due if dry_run else deleted).format(**answer))
+
+
+@_command(main, "bill", "The bills of a year: what was really used, at what price, with the evidence of each line.")
+@click.option("--year", required=True, type=click.IntRange(2000, 2999))
+@click.option("--provider", help=_("Only this provider's contracts (its key in billing.toml)."))
+@click.option("--prices", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help=_("The prices; default: billing.toml beside hub.toml."))
+@click.option("--csv", "as_csv", is_flag=True, help=_("Print CSV (semicolons, decimal commas)."))
+@json_option
+@click.pass_obj
+def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool, as_json: bool) -> None:
+    from hub import billing
+
+    prices = billing.load(file or context.file.parent / "billing.toml")
+    if provider is not None and provider not in prices.provider:
+        raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
+    facts = [billing.Fact.of(row) for row in context.ask("usages", first=f"{year}-01", last=f"{year}-12")]
+    found = billing.compute(prices, context.load(), facts, year).only(provider)
+    if as_json:
+        _print_json(billing.to_json(found, prices))
+    elif as_csv:
+        click.echo(billing.to_csv(found, prices), nl=False)
+    else:
+        _print_bill(found, prices)
+    for problem in found.problems if not as_json else ():
+        click.echo(f"! {problem}", err=True)
+    sys.exit(EX_FINDINGS if found.problems else 0)
+
+
+def _print_bill(found: Bill, prices: BillingFile) -> None:
+    from hub import billing
+
+    for key, contracts in found.providers().items():
+        click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
+        _table(["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
+               [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category or line.rule,
+                 line.messages or "", line.first or "", line.last or "", billing.reached_text(line), billing.money(line.amount)]
+                for contract in contracts for line in contract.lines])
+        click.echo(_("sum:") + f" {billing.money(billing.total(contracts))} €\n")
+    if not found.contracts:
+        click.echo(_("nothing to charge"))
 
 
 @main.group(help=_("RabbitMQ."))

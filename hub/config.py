@@ -32,6 +32,12 @@ Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Ags = Annotated[str, StringConstraints(pattern=r"^(\d{8}|\d{5})$")]
 Ars = Annotated[str, StringConstraints(pattern=r"^(\d{12}|\d{9}|\d{5})$")]
 InDoubtPolicy = Literal["repeat-marked", "ask"]
+Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
+KINDS: Mapping[str, Kind] = {
+    "smtp": "mail", "directory": "file", "sftp": "file", "smb": "file", "webdav": "file", "cmis": "dms", "xdomea": "dms",
+    "rest": "fachverfahren", "soap": "fachverfahren", "xta": "fachverfahren", "receipts": "account",
+}
+"""What a destination is, by its connector, where it does not say so itself."""
 
 
 class _Model(BaseModel):
@@ -142,6 +148,8 @@ class Policy(_Model):
     in_doubt: InDoubtPolicy | None = Field(None, description="default: mail repeats marked, everything else asks")
     fallback: str | None = Field(None, description="destination for what is too large for this one")
     test: bool = Field(False, description="for tests only; a production route may not name it")
+    kind: Kind | None = Field(None, description="what it is, for bills; default: by the connector. A folder that a "
+                              "Fachverfahren reads is a 'fachverfahren'")
     parallel: int | None = Field(None, ge=1, le=32, description="deliveries at once; default: [deliver] per_destination")
 
 
@@ -184,6 +192,16 @@ class DefaultsFile(_Model):
     retention: RetentionDefaults = RetentionDefaults()
 
 
+PopulationCount = Annotated[int, Field(ge=0)]
+
+
+class Contract(_Model):
+    """Each municipality has one contract, with its service provider (Dienstleister)."""
+
+    provider: Key | None = Field(None, description="key of a provider in billing.toml")
+    number: str | None = None
+
+
 class MunicipalityFile(_Model):
     """``municipalities/<AGS>.toml``"""
 
@@ -193,12 +211,20 @@ class MunicipalityFile(_Model):
     ars: Ars | None = None
     formerly: tuple[Ags, ...] = Field((), description="retired AGS that still route here")
     mandant: tuple[str, ...] = Field((), description="Amt24's mandant ids, the first part of form ids")
-    population: int | None = Field(None, ge=0, description="Einwohner, for billing")
+    population: PopulationCount | Mapping[date, PopulationCount] = Field({}, description="Einwohner, by the day of the count")
+    contract: Contract = Field(default_factory=Contract, description="with whom, for bills")
     parameters: Mapping[str, str] = Field({}, description="for stylesheets")
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = {}
     route: tuple[RouteRow, ...] = ()
     retention: RetentionSection = RetentionSection()
+
+    def counted(self, day: date) -> int | None:
+        """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
+        if isinstance(self.population, int):
+            return self.population
+        known = [each for each in self.population if each <= day]
+        return self.population[max(known)] if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +237,11 @@ class Destination:
     options: Mapping[str, Any]
     policy: Policy
     repeat: endpoint.Repeat
+
+    @property
+    def kind(self) -> Kind:
+        """What it is: a mailbox, a folder, a DMS, a Fachverfahren …"""
+        return self.policy.kind or KINDS.get(self.connector, "file")
 
     @property
     def in_doubt(self) -> InDoubtPolicy:
@@ -504,8 +535,6 @@ class _Loader:
     def _resolve(self, kind: Any, value: Any) -> Any:
         kinds = [kind, *get_args(kind)]
         inner = [item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)]
-        if isinstance(value, Mapping) and "connector" in value:  # one of several kinds of the same option
-            inner.sort(key=lambda item: value["connector"] not in get_args(item.model_fields["connector"].annotation))
         if isinstance(value, list | tuple):
             return [self._resolve(kind, item) for item in value]
         if isinstance(value, Mapping):

@@ -262,7 +262,7 @@ class Deliverer:
         try:
             outlet = self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
-                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins)))
+                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins), destination.kind))
             self._succeeded(circuit, destination)
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
             settlement = self._judge(error, effect, item, destination, circuit)
@@ -277,7 +277,7 @@ class Deliverer:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
         result = outlet.probe(item.delivery)
         if isinstance(result, endpoint.Done):
-            return Settlement.done(item.delivery.id, result.receipt)
+            return Settlement.done(item.delivery.id, result.receipt, destination.kind)
         if isinstance(result, endpoint.Absent):
             return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if outlet.repeat == "idempotent":

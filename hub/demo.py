@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -372,7 +372,7 @@ def _plan(place: Place) -> list[Sent]:
     found = examples(place.configuration.settings.hub.mappings)
     by_connector = {inlet.connector: inlet.name for inlet in place.configuration.inlets}
     plan, by_folder = [], set()
-    for town in sorted(place.configuration.municipalities.values(), key=lambda town: -(town.row.population or 0)):
+    for town in sorted(place.configuration.municipalities.values(), key=lambda town: -(town.row.counted(date.max) or 0)):
         for example in found:
             if example.service not in town.routes:
                 continue

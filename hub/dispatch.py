@@ -164,11 +164,12 @@ class Dispatcher:
             if not left:
                 return
             deaths = self._store.count_death(message.id)
-            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths, service=message.service)
+            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths, ags=message.ags,
+                        service=message.service)
         self._record(configuration, [Parked(
             message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
             text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das Stylesheet des Dienstes "
-                 "prüfen, dann erneut verarbeiten.")], -1)
+                 "prüfen, dann erneut verarbeiten.")], -1, [message])
 
     def _run(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
         """`_trip`, and what goes wrong on this side of it is treated as if the worker had ended."""
@@ -187,7 +188,7 @@ class Dispatcher:
             result = self._work(jobs, inputs.fds, out.fileno())
             damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
                        for name, text in inputs.damaged.items()]
-            self._record(configuration, [*result.outcomes, *damaged], out.fileno())
+            self._record(configuration, [*result.outcomes, *damaged], out.fileno(), messages)
         if result.why:
             log.warning("a worker did not come to the end of its batch; the rest is tried one by one", why=result.why,
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
@@ -209,7 +210,8 @@ class Dispatcher:
                 if self._stop.wait(5.0):
                     raise
 
-    def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int) -> None:
+    def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int,
+                messages: Sequence[StoredMessage]) -> None:
         if not outcomes:
             return
         try:
@@ -217,16 +219,18 @@ class Dispatcher:
         except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
             log.error("an outcome does not fit its message; please report this", message=error.message_id)
             self._record(configuration, [_misfit(outcome) if outcome.message_id == error.message_id else outcome
-                                         for outcome in outcomes], out_fd)
+                                         for outcome in outcomes], out_fd, messages)
             return
         self._delivered_to(destinations)
         self._progressed()
+        by_id = {message.id: message for message in messages}
         for outcome in outcomes:
+            message = by_id[outcome.message_id]
+            fields = {"message": message.id, "ags": message.ags, "service": message.service}
             if isinstance(outcome, Parked):
-                log.warning("the message is parked; an operator is needed", message=outcome.message_id, reason=outcome.reason)
+                log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
             else:
-                log.info("the message is routed", message=outcome.message_id, rule=outcome.rule,
-                         deliveries=len(outcome.deliveries))
+                log.info("the message is routed", **fields, rule=outcome.rule, deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
         tenant = configuration.tenant_of(message.ags)

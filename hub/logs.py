@@ -125,7 +125,8 @@ class _Journal(logging.Handler):
                 file.write(entry)
                 fcntl.fcntl(file, fcntl.F_ADD_SEALS,
                             fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
-                socket.send_fds(self._socket, [b""], [file.fileno()], 0, self._place)
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", file.fileno()))
+                self._socket.sendmsg([], [rights], 0, self._place)  # socket.send_fds() forgets the address
 
     def close(self) -> None:
         self._socket.close()

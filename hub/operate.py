@@ -66,7 +66,7 @@ class Operator:
             if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
                 lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
                 steps.append(f"{row.destination} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst "
-                             f"weiter, sofort mit: drehscheibe replay {message.id}")
+                             "weiter")
             if row.state is DeliveryState.PARKED:
                 steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
                           f"oder: drehscheibe confirm {row.id} --reason … (ist angekommen), "

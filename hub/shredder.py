@@ -75,18 +75,20 @@ def count(connection: Connection, tenant: str, service: str, before: int, *, shr
 
 def shred(tx: Transaction, blobs: FileBlobs, ids: Sequence[str]) -> Shredded:
     """Delete the content of those that are finished: bodies, names of uploads, where an answer was to go."""
-    done = Shredded()
-    files: list[Staged] = []
-    for name in _finished(tx.connection, ids, shredded=False):
-        bodies = blobs.erase(tx.connection, [name])
-        files += [body for body in bodies if body.content is None]
-        size = sum(body.size for body in bodies)
-        done += Shredded(1, len(bodies), size)
-        tx.ledger.event(tx.now, name, "payload_deleted", detail=f"{len(bodies)} Teile, {size} Bytes", who=WHO)
-        tx.connection.execute(update(part).where(part.c.message_id == name).values(
+    names = list(_finished(tx.connection, ids, shredded=False))
+    bodies = blobs.erase(tx.connection, names)
+    of_each: dict[str, list[Staged]] = {name: [] for name in names}
+    for owner, body in bodies:
+        of_each[owner].append(body)
+    for name, own in of_each.items():
+        size = sum(body.size for body in own)
+        tx.ledger.event(tx.now, name, "payload_deleted", detail=f"{len(own)} Teile, {size} Bytes", who=WHO)
+    for some in batches(names):
+        tx.connection.execute(update(part).where(part.c.message_id.in_(some)).values(
             name=part.c.role + literal_column("'-'") + cast(part.c.no, Text), filename=None))
-        tx.connection.execute(update(message).where(message.c.id == name).values(payload_deleted_at=tx.now, reply_to=None))
-    return Shredded(done.messages, done.bodies, done.bytes, tuple(files))
+        tx.connection.execute(update(message).where(message.c.id.in_(some)).values(payload_deleted_at=tx.now, reply_to=None))
+    return Shredded(len(names), len(bodies), sum(body.size for _, body in bodies),
+                    tuple(body for _, body in bodies if body.content is None))
 
 
 def _finished(connection: Connection, ids: Sequence[str], *, shredded: bool) -> Iterator[str]:

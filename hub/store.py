@@ -158,8 +158,10 @@ class Store:
         store._lock = database.lock(directory / "lock")
         try:
             store._begin_writing(writer)
-        except BaseException:
+        except BaseException as error:
             store._unlock()
+            if disk_failure(error) in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
+                raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
             raise
         return store
 

@@ -72,6 +72,14 @@ GERMAN = {
     "Schema sets (XÖV) that the operator installs.": "Schemasätze (XÖV), die der Betreiber einspielt.",
     "Install a schema set from a folder or ZIP, unpatched.": "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
     "RabbitMQ.": "RabbitMQ.",
+    "The bills of a year: what was really used, at what price, with the evidence of each line.":
+        "Die Rechnungen eines Jahres: was wirklich genutzt wurde, zu welchem Preis, mit dem Beleg jeder Zeile.",
+    "Only this provider's contracts (its key in billing.toml).":
+        "Nur die Verträge dieses Dienstleisters (Schlüssel in billing.toml).",
+    "The prices; default: billing.toml beside hub.toml.": "Die Preise; sonst billing.toml neben hub.toml.",
+    "Print CSV (semicolons, decimal commas).": "CSV ausgeben (Semikolons, Dezimalkommas).",
+    "item": "Posten", "class": "Klasse", "category": "Kategorie", "messages": "Anträge", "from": "vom", "to": "bis",
+    "reached": "erreichte Ziele", "amount": "Betrag", "sum:": "Summe:", "nothing to charge": "nichts zu berechnen",
     "Retention: what need not be kept any more.": "Aufbewahrung: was nicht länger aufgehoben werden muss.",
     "Delete now what need not be kept any more; the running hub does so by itself every day.":
         "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von selbst.",
@@ -79,7 +87,7 @@ GERMAN = {
     "under way; its end stands in the hub's log": "läuft noch; das Ende steht im Protokoll der Drehscheibe",
     "due: the content of {messages} messages, {proofs} proofs":
         "fällig: der Inhalt von {messages} Nachrichten, {proofs} Nachweise",
-    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} expired keys":
+    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} keys":
         "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} Nachweise, "
         "{keys} abgelaufene Schlüssel",
     "The content was deleted at the end of its retention; the proof stays.":

@@ -71,7 +71,8 @@ def test_a_connector_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         sys.modules.pop("connectors.terminal", None)
 
 
-COMMANDS = sorted(set(re.findall(r"^drehscheibe ([a-z]+(?: (?:test|preview|new|schema|doc|setup|install))?)", README, re.MULTILINE)))
+SECOND = "test|preview|new|schema|doc|setup|install"
+COMMANDS = sorted(set(re.findall(rf"^drehscheibe ([a-z]+(?: (?:{SECOND}))?)", README, re.MULTILINE)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -73,11 +73,15 @@ class HubProcess:
         return [sys.executable, "-m", "hub", "--config", str(self.folder / "etc" / "hub.toml"),
                 *(item for setting in settings for item in ("--set", setting)), *arguments]
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
-        """Start and wait until it takes messages."""
+    def launch(self, environment: dict[str, str] | None = None) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command("run"), cwd=ROOT, stderr=log, stdout=log, start_new_session=True,
                                             env={**os.environ, **(environment or {})})
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Start and wait until it takes messages."""
+        self.launch(environment)
         wait_until(self.ready, f"the hub takes messages ({self.log})", 60)
 
     def ready(self) -> bool:

@@ -24,8 +24,8 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 def test_the_same_key_is_the_same_case_kept_once(url: str, tmp_path: Path) -> None:
     with httpx2.Client(trust_env=False) as client:
-        numbers = [client.post(f"{url}/antraege/14999010/hundesteuer", content=b"<hund/>", headers={"Idempotency-Key": key}).json()
-                   for key in ("a", "a", "b")]
+        place = f"{url}/antraege/14999010/hundesteuer"
+        numbers = [client.post(place, content=b"<hund/>", headers={"Idempotency-Key": key}).json() for key in ("a", "a", "b")]
         assert client.get(f"{url}/status").status_code == 200
         assert client.post(f"{url}/anderswo", content=b"").status_code == 400
     assert [answer["vorgang"]["nummer"] for answer in numbers] == ["FV-00001", "FV-00001", "FV-00002"]

@@ -40,7 +40,8 @@ ENVIRONMENT = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 
 def manual(name: str) -> str:
     """The commands of one section of the manual, as its reader types them."""
-    found = re.search(rf"^#+ {re.escape(name)}\n.*?^```sh\n(.*?)^```$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^#+ {re.escape(name)}\n.*?^```sh\n(.*?)^```$", MANUAL.read_text(encoding="utf-8"),
+                      re.MULTILINE | re.DOTALL)
     assert found, f"docs/operate-systemd.md has no commands under {name!r}"
     return found[1]
 
@@ -123,9 +124,11 @@ def _forget_old() -> None:
 
 # --- the machine ----------------------------------------------------------------------------------------------------------
 
+# systemd-nspawn killed by force leaves its container alive: as the first process of a namespace of its own it does not
 BOOT = """
 for group in $GROUPS; do mkdir -p "$group"; echo $$ > "$group/cgroup.procs"; done
-exec setpriv --pdeathsig KILL unshare --mount sh -euc '
+exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -euc '
+    mount -t proc proc /proc
     mount -t tmpfs tmpfs /tmp
     mount -t tmpfs tmpfs /run
     exec "$@"' sh "$@"
@@ -137,7 +140,7 @@ class Machine:
 
     def __init__(self, base: Path) -> None:
         self._name = f"drehscheibe-{os.getpid()}"
-        self._console = tempfile.TemporaryFile()
+        self._console = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours = Path("/run/systemd/system").is_dir()
         roots = [Path("/sys/fs/cgroup", name) for name in ("systemd", "unified", ".")]
         self._groups = [] if ours else [root / self._name for root in roots if (root / "cgroup.procs").exists()]
@@ -190,11 +193,14 @@ class Machine:
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """Entries of the journal by fields (``UNIT=…``) or options (``-p err``)."""
         self.run("journalctl", "--sync")
-        return [json.loads(line) for line in self.run("journalctl", "--no-pager", "--output=json", "--all", *matches).splitlines()]
+        lines = self.run("journalctl", "--no-pager", "--output=json", "--all", *matches).splitlines()
+        return [json.loads(line) for line in lines]
 
     def close(self) -> None:
         """Power off, and remove what the container needed here."""
-        self._process.send_signal(signal.SIGTERM)
+        nspawn = _child(self._process.pid)
+        if nspawn and self._process.poll() is None:
+            os.kill(nspawn, signal.SIGTERM)
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
@@ -206,16 +212,24 @@ class Machine:
         self._console.close()
 
     def _leader(self) -> int:
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(children[0]) if children else -1
+        nspawn = _child(self._process.pid)
+        return _child(nspawn) if nspawn else 0
 
     def _up(self) -> bool:
         if self._process.poll() is not None:
             self._console.seek(0)
             missing("a container with a systemd of its own", f"systemd-nspawn ended: {self._console.read().decode()[-2000:]}")
-        if self._leader() < 0 or not Path(f"/proc/{self._leader()}/root/run/systemd/private").exists():
+        if not self._leader() or not Path(f"/proc/{self._leader()}/root/run/systemd/private").exists():
             return False
         return self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded")
+
+
+def _child(pid: int) -> int:
+    """The first child of a process, or 0."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    except (OSError, IndexError):
+        return 0
 
 
 def _removed(folder: Path) -> bool:

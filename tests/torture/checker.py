@@ -98,7 +98,7 @@ def mails(file: Path) -> Iterator[tuple[str, str, Found, bool]]:
     for line in file.read_text().splitlines() if file.exists() else ():
         row = json.loads(line)
         mail = message_from_bytes(b64decode(row["mail"]), policy=policy.default)
-        files = [bytes(part.get_payload(decode=True) or b"") for part in mail.walk() if part.get_filename()]  # type: ignore[arg-type]
+        files = [bytes(part.get_payload(decode=True) or b"") for part in mail.walk() if part.get_filename()]
         found = recognise(files[0] if files else b"", None)
         body = mail.get_body(("plain",))
         whole = len(files) == 1 and body is not None and body.get_content().strip() == f"Probe {found.name}"

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,10 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
                 stage.kills += 1
             else:
                 (stage.world.state / "lock").unlink()
-                second.start()
+                while not second.took_over():  # frozen in the middle of a transaction, the first one holds SQLite's lock
+                    stage.hub.signal(signal.SIGCONT)
+                    time.sleep(0.05)
+                    stage.hub.signal(signal.SIGSTOP)
                 stage.hub.signal(signal.SIGCONT)
                 wait(lambda: not stage.hub.alive() or not stage.hub.serves(), "the thawed one notices that it is too late")
                 if stage.hub.alive():
@@ -189,7 +193,7 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int, progres
             stage.budget(share)
             stage.reach(before + stage.dice.randint(0, (share - before) // 2))
             shim.arm("sync", "fail", stage.dice.randint(1, 6))
-            wait(lambda: bool(shim.hits) or stage.hub.settled(), "a sync that fails")
+            wait(partial(_hurt_or_done, stage, shim, share), "a sync that fails")
             stage.extra_hits += shim.hits
             if shim.hits and not stage.ends_or_goes_on(before):
                 faults.append("after a failed fsync the hub neither ended nor went on")
@@ -201,6 +205,10 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int, progres
         stage.budget(messages)
         stage.drain()
         return {**stage.check(), "faults": faults}
+
+
+def _hurt_or_done(stage: Stage, shim: Shim, count: int) -> bool:
+    return bool(shim.hits) or (stage.acknowledged() >= count and stage.hub.settled())
 
 
 POINTS = ("accept", "stage", "commit", "claim-messages", "work", "record", "due", "claim-deliveries", "intent", "effect",

@@ -29,6 +29,8 @@ class Shim:
     """One control file, for one process after the other."""
 
     def __init__(self, folder: Path) -> None:
+        if set(str(folder)) & set(" :"):
+            raise ValueError(f"{folder}: LD_PRELOAD takes no path with a space or a colon")
         folder.mkdir(parents=True, exist_ok=True)
         self._library = folder / "shim.so"
         subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(self._library),

@@ -47,6 +47,7 @@ class Hub:
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     lives: int = 0
+    status: int | None = None
 
     def start(self, *, ready: bool = True) -> None:
         """One more life."""
@@ -74,7 +75,7 @@ class Hub:
 
     def http(self, path: str) -> str:
         """A page of the status port. Raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.world.port('status')}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status or self.world.port('status')}{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
     def signal(self, number: int) -> None:
@@ -104,6 +105,16 @@ class Hub:
         except subprocess.TimeoutExpired:
             self.kill()
             return 0
+
+    def took_over(self) -> bool:
+        """Start; False when it is refused."""
+        self.start(ready=False)
+        try:
+            wait(lambda: not self.alive() or self.serves(), "a second instance starts or is refused")
+        finally:
+            if self.alive() and not self.serves():
+                self.kill()
+        return self.alive()
 
     def serves(self) -> bool:
         """Whether it says that it takes messages."""
@@ -182,7 +193,8 @@ class Stage:
 
     def second(self) -> Hub:
         """Another instance on the same store, at other ports."""
-        return Hub(self.world, options=("--set", f"inlets.portal.port={free_port()}", "--set", "status.port=0"))
+        https, status = free_port(), free_port()
+        return Hub(self.world, options=("--set", f"inlets.portal.port={https}", "--set", f"status.port={status}"), status=status)
 
     def goes_on(self, count: int, seconds: float) -> bool:
         """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to it."""

@@ -13,7 +13,7 @@ import pytest
 
 from hub import config, deliver
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
-from hub.errors import InDoubt, Misconfigured, Permanent, Temporary, TooLarge
+from hub.errors import InDoubt, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
 from hub.metrics import Metrics
@@ -333,3 +333,43 @@ def test_a_planted_resend_without_a_probe_would_be_seen(bench: Bench, monkeypatc
     bench.later(hours=1)
     bench.until(message, DeliveryState.DONE)
     assert len(bench.outlet.tries) == 2
+
+
+def test_an_outcome_that_could_not_be_written_is_written_later_and_nothing_is_sent_again(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused_once = bench.store.settle, threading.Event()
+
+    def full(settlements: Sequence[Any]) -> int:
+        if not refused_once.is_set():
+            refused_once.set()
+            raise StoreUnavailable("voll")
+        return real(settlements)
+
+    monkeypatch.setattr(bench.store, "settle", full)
+    message = bench.message()
+    bench.deliverer.wake()
+    assert refused_once.wait(10)
+    row = bench.until(message, DeliveryState.DONE)
+    assert (row.attempts, len(bench.outlet.tries)) == (1, 1)
+
+
+def test_a_delivery_that_an_unforeseen_error_left_leased_is_found_and_asked_for(bench: Bench,
+                                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    real, broke = bench.store.claim_deliveries, threading.Event()
+
+    def claim(*arguments: Any) -> Any:
+        found = real(*arguments)
+        if found and not broke.is_set():
+            broke.set()
+            raise RuntimeError("nobody could have foreseen this")
+        return found
+
+    monkeypatch.setattr(bench.store, "claim_deliveries", claim)
+    bench.outlet.probes = [Absent()]
+    message = bench.message()
+    bench.deliverer.wake()
+    assert broke.wait(10)
+    assert bench.delivery(message).state is DeliveryState.DELIVERING
+    for _ in range(3):
+        bench.later(seconds=40)
+    assert bench.until(message, DeliveryState.DONE).attempts == 2

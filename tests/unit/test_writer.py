@@ -248,3 +248,18 @@ def test_planted_a_promise_before_the_commit_is_noticed(engine: Engine) -> None:
             """Done already."""
 
     assert promised_but_lost(engine, Eager)
+
+
+def test_after_a_commit_that_failed_for_want_of_space_the_next_one_is_written(engine: Engine, writer: Ours,
+                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine.dialect.do_commit
+
+    def full(connection: Any) -> None:
+        monkeypatch.setattr(engine.dialect, "do_commit", real)
+        raise sqlite_error("SQLITE_FULL")  # inside of SQLAlchemy's own commit: it and SQLite stay in the transaction
+
+    monkeypatch.setattr(engine.dialect, "do_commit", full)
+    with pytest.raises(StoreUnavailable, match="SQLITE_FULL"):
+        writer.do(put(1))
+    assert writer.do(put(2)) == 2
+    assert there(engine) == [2]
