@@ -47,6 +47,7 @@ packages:
 
 docs: $(VENV)/run
 	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
+	@$(PY) -m hub.reference docs/reference
 
 # The locks keep what they have and change only what pyproject.toml asks for; `make lock ARGS=--upgrade` takes the newest.
 lock: $(VENV)/dev

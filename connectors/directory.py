@@ -105,7 +105,8 @@ class Outlet(OutletBase[Options]):
         except DeliveryError as error:
             return [Finding("error", str(error), f"Die Freigabe einhängen oder {options.path} prüfen.")]
         except OSError as error:
-            remedy = f"Ordner {options.path} anlegen und dem Benutzer der Drehscheibe geben."
+            remedy = ("Dort Platz schaffen." if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                      else f"Ordner {options.path} anlegen und dem Benutzer der Drehscheibe geben.")
             return [Finding("error", str(_meaning(error)), remedy)]
         findings = [Finding("ok", f"{options.path} ist beschreibbar.")]
         if free < 1000:

@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
+import os
 import socket
 import ssl
 import threading
@@ -154,8 +155,11 @@ def load_trust(options: Options) -> Trust:
     try:
         context.load_cert_chain(options.certificate, secret_path(options.key), password=_no_password)
     except (OSError, ValueError) as error:
-        problems.append(f"{options.certificate}: certificate: cannot be used with its key, {options.key} ({_why(error)}): "
-                        "give a PEM chain and the unencrypted PEM key that fits it")
+        unreadable = [path for path in (options.certificate, secret_path(options.key)) if not os.access(path, os.R_OK)]
+        problems += [f"{path}: cannot be read ({_why(error)}): create it, readable for the hub's user" for path in unreadable]
+        if not unreadable:
+            problems.append(f"{options.certificate}: certificate: cannot be used with its key, {options.key} "
+                            f"({_why(error)}): give a PEM chain and the unencrypted PEM key that fits it")
     issuers: dict[Path | None, tuple[x509.Certificate, ...]] = {}
     for path in {*options.client_ca, *(sender.ca for sender in options.senders if sender.ca)}:
         try:

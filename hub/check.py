@@ -4,7 +4,9 @@ destination for real.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -74,7 +76,8 @@ def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
                     for version in mapping.version for rendering in version.renderings.values())
     if needs_pdf:
         try:
-            importlib.import_module("weasyprint")
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                importlib.import_module("weasyprint")  # prints a banner where libpango is missing
             yield "pdf", Finding("ok", "WeasyPrint ist bereit")
         except (ImportError, OSError):
             yield "pdf", Finding("warning", "libpango fehlt: nur das PDF des Antragstellers geht, keines wird erzeugt",

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__, config, control, logs
-from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
 from hub.texts import _
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             for problem in error.problems:
                 _complain(problem)
             sys.exit(EX_CONFIG)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, Busy) as error:
             _complain(str(error))
             sys.exit(EX_TEMPORARY)
         except HubError as error:
@@ -89,6 +89,12 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(EX_FINDINGS)
+        except PermissionError as error:
+            _complain(f"{error.filename or '(file)'}: {error.strerror}: " + _("run this as the hub's user, or mend the rights"))
+            sys.exit(EX_CONFIG)
+        except OSError as error:
+            _complain(f"{error.filename or '(system)'}: {error.strerror or error}")
+            sys.exit(EX_TEMPORARY)
 
     return run
 
@@ -180,7 +186,8 @@ def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, 
     if as_json:
         _print_json(answer)
     else:
-        click.echo(f"{answer['status']} {answer.get('id') or answer.get('detail') or ''}".strip())
+        known = " " + _("(known already: nothing new was taken)") if answer.get("duplicate") else ""
+        click.echo(f"{answer['status']} {answer.get('id') or answer.get('detail') or ''}".strip() + known)
     status = answer["status"]
     sys.exit(0 if status == 202 else EX_TEMPORARY if status >= 500 else EX_FINDINGS)
 
@@ -248,8 +255,9 @@ def show(context: Context, id: str, as_json: bool) -> None:
                [[row["id"], row["destination"], row["state"], row["attempts"],
                  (row["receipt"] or {}).get("reference", row["text"] or "")] for row in answer["deliveries"]])
     click.echo(_("history"))
+    columns = ("at", "event", "delivery", "reason", "detail", "who")
     for event in answer["events"]:
-        click.echo("  " + "  ".join(str(event[key]) for key in ("at", "event", "delivery", "reason", "who") if event[key]))
+        click.echo("  " + "  ".join(str(event[key]) for key in columns if event[key]))
 
 
 @_command(main, "why", "Why a message is where it is, and what to do next.")
@@ -300,11 +308,14 @@ def reload(context: Context, as_json: bool) -> None:
     try:
         answer = control.ask(config.places(context.file, context.overrides).socket, "reload", {})
     except ConnectionError as error:
-        raise HubError(f"{error}: nothing to reload") from error
+        raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
     if as_json:
         _print_json(answer)
     for problem in answer["problems"] if not as_json else ():
         _complain(problem)
+    if not as_json:
+        click.echo(_("The old configuration stays in force.") if answer["problems"] else _("The configuration was read again."),
+                   err=bool(answer["problems"]))
     sys.exit(EX_CONFIG if answer["problems"] else 0)
 
 

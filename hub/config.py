@@ -400,13 +400,15 @@ def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[B
     return models[0]
 
 
-def suggest(wrong: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?``, or what there is."""
+def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
+    """``did you mean 'x'?``, or what there is; `german` for a parked message's reason."""
+    english = ("did you mean", "one of", "there is none yet")
+    mean, one_of, none = ("gemeint", "es gibt", "es gibt noch keinen") if german else english
     names = sorted(known)
     close = get_close_matches(wrong, names, 1)
     if close:
-        return f"did you mean {close[0]!r}?"
-    return f"one of {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else "there is none yet"
+        return f"{mean} {close[0]!r}?"
+    return f"{one_of} {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else none
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Configuration:
@@ -633,7 +635,7 @@ class _Loader:
         connector = str(own.pop("connector", ""))
         merged = {**defaults.connectors.get(connector, {}), **own}
         policy_data = {**defaults.policy, **{key: merged.pop(key) for key in list(merged) if key in policy_keys}}
-        policy = self._model(Policy, policy_data, Path(f"{file}: {key}"))
+        policy = self._policy(policy_data, file, key)
         options = self._options(connector, "Outlet", merged, file, key)
         if policy is None or options is None:
             return None
@@ -642,6 +644,12 @@ class _Loader:
                                  + suggest(policy.fallback, row.destinations))
         return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
                            endpoint.repeat_of(connector, options))
+
+    def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
+        before = len(self.problems)
+        policy: Policy | None = self._model(Policy, data, file)
+        self.problems[before:] = [line.replace(f"{file}: ", f"{file}: {key}.", 1) for line in self.problems[before:]]
+        return policy
 
     def _check_routes(self, file: Path, row: MunicipalityFile, service: str, routes: Sequence[RouteRow],
                       mappings: Mapping[str, MappingFile], destinations: Mapping[str, Destination]) -> None:

@@ -100,6 +100,8 @@ def ask(path: Path, verb: str, arguments: dict[str, Any]) -> Any:
                 answer = json.loads(file.readline() or b'{"error": "the daemon closed the connection"}')
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise ConnectionError(f"no daemon listens on {path}") from error
+    except PermissionError as error:
+        raise PermissionError(error.errno, error.strerror, str(path)) from error
     if "error" in answer:
         raise HubError(answer["error"])
     return answer["ok"]

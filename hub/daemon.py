@@ -110,9 +110,14 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
+        try:
+            # first, because its port may be taken: nothing else has begun then
+            status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
+        except BaseException:
+            self.store.close()
+            raise
         self.pool.start()
         control = ControlServer(self.configuration.control, self.operator)
-        status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
         self.deliverer.start()
         self.dispatcher.start()
         self.retention.start()

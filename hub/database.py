@@ -15,7 +15,7 @@ from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool, QueuePool
 
-from hub.errors import ConfigError, HubError
+from hub.errors import Busy, ConfigError
 from hub.tables import REVISION
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -24,7 +24,7 @@ PATIENCE = 10_000
 """Milliseconds that a connection waits for another one's lock."""
 
 
-class StoreInUse(HubError):
+class StoreInUse(Busy):
     """Another process writes to this store: stop it, or ask it through its socket."""
 
 
@@ -82,7 +82,8 @@ def lock(file: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise StoreInUse(f"{file.parent}: another process writes to this store") from error
+        raise StoreInUse(f"{file.parent}: another hub runs on this store: "
+                         "ask it (drehscheibe queue), or stop it first") from error
     return descriptor
 
 

@@ -145,7 +145,7 @@ def run_demo(root: Path, *, stay: bool) -> int:
             _prepare(place)
             _start_mail(place, stack)
             _start_procedure(place, stack)
-            _start_hub(place, stack)
+            hub = _start_hub(place, stack)
             sent = _send_all(place)
             _wait(place, sent)
             out.print(_table(place, sent))
@@ -153,7 +153,7 @@ def run_demo(root: Path, *, stay: bool) -> int:
             _say_where(place)
             if stay:
                 out.print(_("The hub stays up; Ctrl-C stops it."))
-                signal.pause()
+                return _stay(place, hub)
         except KeyboardInterrupt:
             out.print(_("Stopping …"))
             return 0
@@ -324,7 +324,7 @@ def _start_mail(place: Place, stack: ExitStack) -> None:
     place.overrides.append(f"defaults.connectors.smtp.port={place.mail_port}")
 
 
-def _start_hub(place: Place, stack: ExitStack) -> None:
+def _start_hub(place: Place, stack: ExitStack) -> subprocess.Popen[bytes]:
     place.configuration = config.load(place.configuration.file, place.overrides)
     settings = [argument for override in place.overrides for argument in ("--set", override)]
     child = _start(place, stack, "hub", ["-m", "hub", "--config", str(place.configuration.file), *settings, "run"], piped=False)
@@ -336,6 +336,15 @@ def _start_hub(place: Place, stack: ExitStack) -> None:
             if time.monotonic() > deadline:
                 raise HubError(f"the hub is not ready after {START_SECONDS:.0f} s: {_tail(_log(place, 'hub'))}")
             time.sleep(0.05)
+    return child
+
+
+def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
+    """Until Ctrl-C; a hub that ends by itself is told, and is no success."""
+    code = hub.wait()
+    text = _("The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run")
+    place.out.print(text.format(code=code, log=place.short(_log(place, "hub"))), soft_wrap=True)
+    return 1
 
 
 def _tail(file: Path) -> str:

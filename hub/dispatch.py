@@ -327,15 +327,16 @@ def _no_rules(configuration: Configuration, message: StoredMessage) -> tuple[str
     file = configuration.settings.hub.municipalities
     if tenant is None:
         return Reason.UNKNOWN_MUNICIPALITY, (
-            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags)}): "
+            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags, german=True)}): "
             f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann 'replay'.")
     town = configuration.municipalities[tenant]
     if message.service not in configuration.mappings:
         return Reason.UNKNOWN_SERVICE, (
-            f"Den Dienst {message.service[:60]!r} gibt es nicht ({suggest(message.service, configuration.mappings)}): "
+            f"Den Dienst {message.service[:60]!r} gibt es nicht "
+            f"({suggest(message.service, configuration.mappings, german=True)}): "
             "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
     return Reason.NO_ROUTE, (
-        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes)}): "
+        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes, german=True)}): "
         f"in {town.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
 
 

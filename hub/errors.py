@@ -5,6 +5,7 @@
     HubError
     ├── ConfigError           the configuration is wrong: file, key, what, what to do (exit code 78)
     ├── StoreUnavailable      nothing can be made durable now: the sender keeps the message and asks again
+    ├── Busy                  something outside is in the way (a port, another hub, no answer): again later (exit code 75)
     ├── NotAllowed            the sender may not hand this in (HTTPS 403)
     ├── Conflict              same duplicate key, other content (HTTPS 409)
     ├── Rejected              this message cannot be processed as it is: it is parked with a reason
@@ -50,6 +51,10 @@ class StoreUnavailable(HubError):
     def __init__(self, text: str, retry_after: float = 30.0) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+
+
+class Busy(HubError):
+    """Something outside of the hub is in the way now: a port, another process, a hub that does not answer."""
 
 
 class NotAllowed(HubError):

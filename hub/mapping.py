@@ -204,13 +204,31 @@ class MappingFile(_Model):
     version: tuple[MappingVersion, ...]
 
 
+_PLAIN = {
+    "extra_forbidden": ("unknown key", "remove it or correct its spelling"),
+    "missing": ("is missing", "add it"),
+    "string_type": ("is no text", 'write it in quotes, like "14999010"'),
+    "tuple_type": ("is no list", 'write it in brackets, like ["a", "b"]'),
+    "dict_type": ("is no table", "write it below a heading of its own, like [section]"),
+    "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
+    "int_type": ("is no whole number", "write a number without quotes, like 9464"),
+    "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
+    "int_from_float": ("is no whole number", "write it without a fraction"),
+    "float_type": ("is no number", "write a number without quotes, like 2.5"),
+    "float_parsing": ("is no number", "write a number without quotes, like 2.5"),
+    "bool_type": ("is neither true nor false", "write true or false, without quotes"),
+    "bool_parsing": ("is neither true nor false", "write true or false, without quotes"),
+    "date_type": ("is no date", "write it without quotes, like 2026-01-31"),
+}
+"""pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""
+
+
 def problems_of(file: Path | str, error: ValidationError) -> list[str]:
     """pydantic's complaints as lines ``file: key: what is wrong: what to do``."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         key = ".".join(str(step) for step in item["loc"]) or "(file)"
-        remedy = "remove it or correct its spelling" if item["type"] == "extra_forbidden" else "correct the value"
-        what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        what, remedy = _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
         lines.append(f"{file}: {key}: {what}: {remedy}")
     return lines
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
-from hub.message import BERLIN, DeliveryState, MessageState, StoredMessage
+from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
 from hub.store import DeliveryRow, NotFound
 from hub.tables import moment
 
@@ -55,7 +55,9 @@ class Operator:
             lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach Ablauf der "
                          "Aufbewahrungsfrist gelöscht; der Nachweis bleibt.")
         if message.state is MessageState.PARKED:
-            steps += [f"Ursache beheben, dann: drehscheibe replay {message.id}",
+            steps += [f"{_REMEDY.get(message.reason or '', 'Ursache beheben')}, dann: drehscheibe replay {message.id}"
+                      if message.reason not in _SENT_AGAIN else
+                      f"{_SENT_AGAIN[message.reason]} (hat sich die Prüfung geändert: drehscheibe replay {message.id})",
                       f"oder endgültig verwerfen: drehscheibe discard {message.id} --reason …"]
         for row in rows:
             lines.append(f"Zustellung an {row.destination} ({row.recipient}): {_DELIVERY_TEXT[row.state]}"
@@ -63,6 +65,8 @@ class Operator:
             circuit = self._deliverer.circuits().get(row.destination) if self._deliverer else None
             if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
                 lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
+                steps.append(f"{row.destination} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst "
+                             "weiter")
             if row.state is DeliveryState.PARKED:
                 steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
                           f"oder: drehscheibe confirm {row.id} --reason … (ist angekommen), "
@@ -183,6 +187,14 @@ _MESSAGE_TEXT = {
     MessageState.PARKED: "Geparkt: es geht erst weiter, wenn jemand eingreift.",
     MessageState.COMPLETED: "Fertig: alle Zustellungen sind erledigt.",
     MessageState.DISCARDED: "Verworfen.",
+}
+_SENT_AGAIN: dict[str, str] = dict.fromkeys(
+    (Reason.UNREADABLE, Reason.DOCTYPE, Reason.LIMIT, Reason.INVALID, Reason.CONFLICT),
+    "Den Inhalt ändert niemand hier: beim Absender neu anfordern, diese Nachricht verwerfen")
+"""Reasons that lie in what was sent: another try gives the same answer."""
+_REMEDY: dict[str, str] = {
+    Reason.CONFIGURATION: "Was oben genannt ist berichtigen, neu laden (drehscheibe reload)",
+    Reason.RUNAWAY: "Stylesheets und Schema dieses Dienstes prüfen (drehscheibe mapping test), neu laden (drehscheibe reload)",
 }
 _DELIVERY_TEXT = {
     DeliveryState.DUE: "wartet",

@@ -6,6 +6,7 @@ balances and the queue as JSON · ``/status/<id>`` one message.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from hub.errors import Busy
 from hub.metrics import Metrics
 from hub.operate import Operator
 from hub.store import NotFound
@@ -49,7 +51,11 @@ class StatusServer:
             Route("/metrics", scrape),
             Route("/healthz", health(alive)), Route("/readyz", health(ready)),
             Route("/status", page), Route("/status/{id}", message)])
-        self._socket = socket.create_server((host, port))
+        try:
+            self._socket = socket.create_server((host, port))
+        except OSError as error:
+            raise Busy(f"status.port: {host}:{port} cannot be used ({os.strerror(error.errno or 0)}): end the program that "
+                       "listens there, or choose another port: --set status.port=9465") from error
         self.port: int = self._socket.getsockname()[1]
         self.host = host
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off",

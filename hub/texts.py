@@ -121,6 +121,12 @@ GERMAN = {
         "Die Beispiele durch eine eigene Drehscheibe spielen: was `make run` tut.",
     "End after the table instead of staying up.": "Nach der Tabelle enden, statt weiterzulaufen.",
     "fine": "in Ordnung",
+    "run this as the hub's user, or mend the rights": "als Benutzer der Drehscheibe aufrufen oder die Rechte berichtigen",
+    "(known already: nothing new was taken)": "(schon bekannt: nichts Neues angenommen)",
+    "The old configuration stays in force.": "Die alte Konfiguration gilt weiter.",
+    "The configuration was read again.": "Die Konfiguration ist neu gelesen.",
+    "The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run":
+        "Die Drehscheibe hat geendet (Code {code}); was sie annahm, ist sicher. Ihr Protokoll: {log}. Neu starten: make run",
     "destination": "Ziel", "due": "wartet", "under way": "unterwegs", "in doubt": "unklar", "parked": "geparkt",
     "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand", "service": "Dienst",
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:", "nothing waits": "nichts wartet",

@@ -151,7 +151,7 @@ def test_hostile_content_is_stored_and_parked_while_others_go_on(hub: HubProcess
         name: ("parked", reason) for name, reason in expected.items()}
     assert "root:" not in hub.log.read_text()
     why = hub.cli("why", ids["service"])
-    assert "did you mean 'hundesteuer'?" in " ".join(why["lines"])
+    assert "gemeint 'hundesteuer'?" in " ".join(why["lines"])
     assert any("replay" in step for step in why["next"])
     trace = hub.cli("why", ids["unknown version"])["trace"]
     assert len(trace) >= 4

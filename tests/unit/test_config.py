@@ -146,7 +146,7 @@ def test_a_retired_ags_still_routes(etc: Path) -> None:
     ("hub.toml", '"14999010"', '"14999019"', "unknown '14999019': did you mean '1499901"),
     ("hub.toml", "[hub]", "[hub", "is no TOML"),
     ("hub.toml", 'mappings = "mappings"', 'mappings = "nowhere"', "hub.mappings: there is no folder"),
-    ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010', "ags: Input should be a valid string"),
+    ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010', "ags: is no text: write it in quotes"),
     ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = "14999012"', "in a file named 14999010"),
     ("municipalities/14999010.toml", '["hund"]', '["hunt"]', "unknown service 'hunt': did you mean 'hund'?"),
     ("municipalities/14999010.toml", '"directory"', '"directroy"', "unknown connector 'directroy': did you mean 'directory'?"),
