@@ -16,7 +16,6 @@ from typing import Any, get_args
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from hub import config, endpoint
 from hub.mapping import FieldTable, MappingFile
@@ -40,7 +39,8 @@ def pages() -> Mapping[str, str]:
 
 def _configuration() -> str:
     lines = ["# Configuration", "", _GENERATED, "",
-             "Every key of every file. Durations are written `90s`, `5m`, `4h` or `14d`; secrets are named, never written: `file:/path` or `credential:name`. `drehscheibe schema` prints the same for editors."]
+             "Every key of every file. Durations are written `90s`, `5m`, `4h` or `14d`; secrets are named, never written: "
+             "`file:/path` or `credential:name`. `drehscheibe schema` prints the same for editors."]
     seen: set[type[BaseModel]] = set()
     for file, about, models in _CONFIGURATION:
         lines += ["", f"## {file}", "", about]
@@ -51,7 +51,8 @@ def _configuration() -> str:
 
 def _connectors() -> str:
     lines = ["# Connectors", "", _GENERATED, "",
-             "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a municipality's file. `defaults.toml` may give defaults for a connector under `[connectors.<name>]`."]
+             "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a municipality's file. "
+             "`defaults.toml` may give defaults for a connector under `[connectors.<name>]`."]
     for name in endpoint.names():
         found = endpoint.module(name)
         lines += ["", f"## {name}", "", "```", _plain(found.__doc__ or ""), "```"]
@@ -110,7 +111,7 @@ def _type(kind: Any) -> str:
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "**required**"
-    value = info.get_default(call_default_factory=True, validated_data={}) if info.default is PydanticUndefined else info.default
+    value = info.get_default(call_default_factory=True, validated_data={})
     if value is None or value in ((), {}, "") or isinstance(value, BaseModel):
         return ""
     if hasattr(value, "total_seconds"):
@@ -155,6 +156,6 @@ def write(into: Path) -> None:
 
 if __name__ == "__main__":
     if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli is imported
-        os.execve(sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],  # noqa: S606
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],  # noqa: S606  # nosec B606 - itself
                   {**os.environ, "DREHSCHEIBE_LANG": "en"})
     write(Path(sys.argv[1]))
