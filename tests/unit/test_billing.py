@@ -192,7 +192,7 @@ def example(tmp_path: Path) -> list[str]:
     """A real store below the example configuration, with an application that went by mail and one by a folder's Fachverfahren."""
     clock = Clock()
     store = Store.open(tmp_path, now=clock)
-    for destinations in (["musterstadt/postfach"], ["musterstadt/postfach", "musterstadt/migewa"]):
+    for destinations in (["musterstadt/postfach"], ["musterstadt/postfach", "musterstadt/gewerberegister"]):
         routed(store, destinations, "".join(destinations).encode())
         for destination in destinations:
             claimed = claim_one(store, destination)
@@ -214,7 +214,7 @@ def test_the_command_prints_table_csv_and_json(tmp_path: Path, monkeypatch: pyte
     assert (line["service"], line["category"], line["messages"], line["first"], line["last"]) == (
         "hundesteuer", "mittel", 2, "2026-11-22", "2026-11-23")
     assert line["destinations"] == [
-        {"destination": "musterstadt/migewa", "kind": "fachverfahren", "deliveries": 1, "first": "2026-11-23",
+        {"destination": "musterstadt/gewerberegister", "kind": "fachverfahren", "deliveries": 1, "first": "2026-11-23",
          "last": "2026-11-23"},
         {"destination": "musterstadt/postfach", "kind": "mail", "deliveries": 2, "first": "2026-11-22", "last": "2026-11-23"}]
     table = CliRunner().invoke(cli.main, command)

@@ -157,8 +157,8 @@ def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path, mo
 
     monkeypatch.setattr(check.endpoint, "build_outlet", lambda connector, options: Outlet(connector))
     seen: list[tuple[int, int]] = []
-    keys = [each.key for each in check.chosen(configuration, None, "beispielberg")] + ["musterstadt/postfach"]
-    wanted = [each for each in configuration.all_destinations() if each.key in keys]
+    keys = [f"{tenant}/{name}" for tenant in ("musterstadt", "beispielberg") for name in ("postfach", "ablage")]
+    wanted = [destination for key in keys for destination in check.chosen(configuration, key, None)]
     results = list(check._destinations(wanted, lambda done, of: seen.append((done, of))))
     assert [key for key, _ in results] == [each.key for each in wanted]
     assert seen == [(done, 4) for done in range(5)]
