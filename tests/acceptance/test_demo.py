@@ -128,7 +128,7 @@ def test_it_stays_up_until_ctrl_c_and_leaves_nobody_behind(root: Path, staying: 
         if "Ctrl-C" in line:
             break
     started = children(staying.pid)
-    assert len(started) == 2
+    assert len(started) == 3  # mail server, procedure, hub
     refused = subprocess.run(command(root, "demo", "--exit"), cwd=root, env=environment(), capture_output=True, text=True,
                              timeout=60, check=False)
     assert refused.returncode == 1

@@ -160,7 +160,9 @@ def test_hostile_content_is_stored_and_parked_while_others_go_on(hub: HubProcess
 
 def test_an_unknown_service_goes_on_after_a_repair_and_a_replay(hub: HubProcess, sink: MailSink) -> None:
     good = town_file(hub).read_text()
-    town_file(hub).write_text(good.replace('services = ["hundesteuer", ', "services = ["))
+    without = re.sub(r'(services = \[\s*)"hundesteuer",', r"\1", good)
+    assert without != good
+    town_file(hub).write_text(without)
     hub.start()
     message = hub.send(document_of("v2-smallest"))["id"]
     assert hub.settled([message])[0]["reason"] == "no-route"
@@ -253,7 +255,7 @@ path = "{openssh.files}"
 def test_a_second_hub_on_the_same_store_is_refused(hub: HubProcess) -> None:
     hub.start()
     result = subprocess.run(hub.command("--set", "status.port=0", "run"), cwd=ROOT, capture_output=True, timeout=60, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 75
     assert b"Traceback" not in result.stderr
     assert hub.http("/readyz") == "ok\n"
 
