@@ -1,0 +1,121 @@
+"""docs/tutorial.md, typed block by block beside the example hub that `make run` starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.services import free_port, wait_until
+
+ROOT = Path(__file__).parents[2]
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
+END = "--- typed ---"
+PORTS = ("8443", "9464", "2525", "8480")
+ENVIRONMENT = {**os.environ, "DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+@dataclass
+class Desk:
+    """A newcomer's folder and second terminal."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.shell = subprocess.Popen(["sh", "-eu"], cwd=self.folder, env=ENVIRONMENT, text=True, encoding="utf-8",
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def type(self, block: str) -> str:
+        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the test."""
+        assert self.shell.stdin and self.shell.stdout
+        self.shell.stdin.write(f"{block}\necho '{END}'\n")
+        self.shell.stdin.flush()
+        printed = ""
+        for line in self.shell.stdout:
+            if line.rstrip() == END:
+                return printed
+            printed += line
+        raise AssertionError(f"this block of the tutorial failed:\n{block}\n{printed}")
+
+    def rests(self) -> bool:
+        """Whether every message has come to where it goes."""
+        listed = json.loads(self.type("drehscheibe messages --json"))
+        return all(message["state"] in ("completed", "parked", "discarded") for message in listed)
+
+    def close(self) -> None:
+        self.shell.kill()
+        self.shell.communicate()
+
+
+def free_ports(folder: Path) -> None:
+    """Free ports in the copied configuration, as if this machine had nothing else to do."""
+    named = {port: str(free_port()) for port in PORTS}
+    for file in (folder / "etc/hub.toml", folder / "etc/defaults.toml"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: named[found[1]], text), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The project as it is unpacked, with the examples of one service: the tour of all is test_demo's."""
+    for name in ("etc", "mappings"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for example in (tmp_path / "mappings").glob("*/examples/*"):
+        if example.parts[-3] != "hundesteuer":
+            shutil.rmtree(example)
+    launcher = tmp_path / ".venv/bin/drehscheibe"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m hub "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)
+    free_ports(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def desk(folder: Path) -> Iterator[Desk]:
+    """Beside the first terminal, in which `make run` has said that the hub stays up."""
+    log = folder / "run.log"
+    with log.open("wb") as out:
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
+    desk = Desk(folder)
+    try:
+        wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"), f"the examples ({log})", 120)
+        assert hub.poll() is None, log.read_text(encoding="utf-8")
+        yield desk
+    finally:
+        desk.close()
+        hub.terminate()
+        hub.wait(60)
+
+
+def test_every_block_works_as_it_stands(desk: Desk) -> None:
+    printed = []
+    for block in BLOCKS:
+        printed.append(desk.type(block))
+        if "drehscheibe send" in block:
+            wait_until(desk.rests, "every message has come to where it goes", 60)
+    assert len(BLOCKS) > 10
+    for expected in ("completed", "Familienkarte", "Karte: Die Art der Karte fehlt.", "waldbad.xml", "parked"):
+        assert expected in "\n".join(printed), expected
+    assert not (desk.folder / "etc/municipalities/14999050.toml").exists()
+
+
+def test_a_block_that_fails_is_noticed(folder: Path) -> None:
+    desk = Desk(folder)
+    try:
+        desk.type(BLOCKS[0].splitlines()[0])
+        with pytest.raises(AssertionError, match="this block"):
+            desk.type("drehscheibe mapping test waldbad")
+    finally:
+        desk.close()
