@@ -9,7 +9,7 @@ COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check torture lint packages lock docs clean
+.PHONY: help run test check torture lint packages lock docs man clean
 
 help:
 	@echo 'make run     start the hub with its example configuration, send the example applications, show where they went'
@@ -17,6 +17,7 @@ help:
 	@echo 'make check   the fast part of it (under a minute, no services)'
 	@echo 'make torture TIER=commit|nightly|release SEED=n    kill it, fill its disk, cut its lines, and count (docs/scoreboard.md)'
 	@echo 'make docs    write the pages in docs/ that come from the code and the mappings'
+	@echo 'make man     write a man page for every command into dist/man/'
 	@echo 'make lock    write requirements.txt and requirements-dev.txt anew from pyproject.toml'
 	@echo 'make clean   remove the virtual environment and caches (var/, where the example keeps its data, stays)'
 
@@ -48,6 +49,10 @@ packages:
 docs: $(VENV)/run
 	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
 	@$(PY) -m hub.reference docs/reference
+	@$(PY) docs/reference/generate_metrics.py
+
+man: $(VENV)/dev
+	@$(PY) docs/reference/generate_man.py dist/man
 
 # The locks keep what they have and change only what pyproject.toml asks for; `make lock ARGS=--upgrade` takes the newest.
 lock: $(VENV)/dev
