@@ -65,14 +65,14 @@ class HubSection(_Model):
 class StatusSection(_Model):
     """Metrics, health and status for operators, over HTTP; never reachable from outside without a reverse proxy."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(9464, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="address it listens on")
+    port: int = Field(9464, ge=0, le=65535, description="its port; 0: a free one")
 
 
 class WorkersSection(_Model):
     """The processes that read what citizens wrote."""
 
-    count: int = Field(2, ge=1, le=64)
+    count: int = Field(2, ge=1, le=64, description="how many of them")
     batch: int = Field(32, ge=1, le=500, description="messages per trip to a worker")
     memory_mb: int = Field(1024, ge=64, description="memory of one worker")
     seconds: float = Field(60.0, gt=0, description="wall and CPU time for one message")
@@ -93,7 +93,7 @@ class DeliverSection(_Model):
 class Sender(_Model):
     """Who may hand in what. How a sender is recognised stands with each inlet."""
 
-    name: Key
+    name: Key = Field(description="its name with the inlets, in logs and proofs")
     municipalities: tuple[str, ...] = Field(("*",), description="AGS, or '*'")
     services: tuple[str, ...] = Field(("*",), description="services, or '*'")
     test: bool = Field(False, description="everything from this sender is a test")
@@ -107,44 +107,44 @@ class Sender(_Model):
 class HubFile(_Model):
     """``hub.toml``"""
 
-    hub: HubSection = HubSection()
-    status: StatusSection = StatusSection()
-    workers: WorkersSection = WorkersSection()
-    deliver: DeliverSection = DeliverSection()
-    limits: Limits = Limits()
-    sender: tuple[Sender, ...] = ()
-    inlets: Mapping[Key, Mapping[str, Any]] = {}
+    hub: HubSection = Field(HubSection(), description="the hub itself: its folders and sizes")
+    status: StatusSection = Field(StatusSection(), description="the status port")
+    workers: WorkersSection = Field(WorkersSection(), description="the processes that read what citizens wrote")
+    deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
+    limits: Limits = Field(Limits(), description="what a message may hold at most")
+    sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
+    inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that connector's options")
 
 
 class RecipientRow(_Model):
     """Who gets what of a route: renderings by name, ``attachments``, ``original``."""
 
-    destination: str
+    destination: str = Field(description="a destination of the municipality, by name")
     name: Key | None = Field(None, description="default: the destination's name")
-    send: tuple[str, ...] = Field(min_length=1)
-    subject: str | None = None
-    path: str | None = None
-    headers: Mapping[str, str] = {}
-    properties: Mapping[str, str] = {}
+    send: tuple[str, ...] = Field(min_length=1, description="renderings by name, `attachments`, `original`")
+    subject: str | None = Field(None, description="subject, before the message's short id; default: the mapping version's")
+    path: str | None = Field(None, description="folder below the destination's own")
+    headers: Mapping[str, str] = Field({}, description="headers of the request, or of the mail (X-…, Keywords)")
+    properties: Mapping[str, str] = Field({}, description="for the connector: `{property:…}` in its templates")
 
 
 class RouteRow(_Model):
     """One way for one service. Several routes of a service must not overlap."""
 
-    service: str
-    name: Key | None = None
-    versions: VersionSpan = "*"
-    valid_from: date | None = None
-    valid_until: date | None = None
-    recipients: tuple[RecipientRow, ...] = Field(min_length=1)
-    test_recipients: tuple[RecipientRow, ...] = ()
+    service: str = Field(description="the service; in defaults.toml also '*'")
+    name: Key | None = Field(None, description="tells routes of the same service apart, in rules and logs")
+    versions: VersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0'; '*': every one, also none")
+    valid_from: date | None = Field(None, description="first day of acceptance it holds for (Europe/Berlin)")
+    valid_until: date | None = Field(None, description="first day it does not hold any more")
+    recipients: tuple[RecipientRow, ...] = Field(min_length=1, description="who gets it: one delivery each")
+    test_recipients: tuple[RecipientRow, ...] = Field((), description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the municipality's folder")
 
 
 class Policy(_Model):
     """What the hub does around a destination, whatever its connector."""
 
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = Field(RetryPolicy(), description="how often and how long it is tried again")
     in_doubt: InDoubtPolicy | None = Field(None, description="default: mail repeats marked, everything else asks")
     fallback: str | None = Field(None, description="destination for what is too large for this one")
     test: bool = Field(False, description="for tests only; a production route may not name it")
@@ -163,7 +163,7 @@ class RetentionRow(_Model):
 class RetentionSection(RetentionRow):
     """What a municipality says: for all its services, and for single ones."""
 
-    services: Mapping[Key, RetentionRow] = {}
+    services: Mapping[Key, RetentionRow] = Field({}, description="for single services, before the general")
 
 
 class RetentionDefaults(_Model):
@@ -171,7 +171,7 @@ class RetentionDefaults(_Model):
 
     payload_days: int = Field(30, ge=0, le=365, description="days after its end that an application's content is kept")
     proof_days: int = Field(730, ge=365, le=3650, description="days after its end that its proof is kept")
-    services: Mapping[Key, RetentionRow] = {}
+    services: Mapping[Key, RetentionRow] = Field({}, description="for single services, before the general")
     at: time = Field(time(2, 30), description="when the running hub deletes each day (Europe/Berlin)")
 
 
@@ -196,8 +196,8 @@ class DefaultsFile(_Model):
     policy: Mapping[str, Any] = Field({}, description="defaults of retry, in_doubt, parallel for every destination")
     connectors: Mapping[str, Mapping[str, Any]] = Field({}, description="default options by connector")
     route: tuple[RouteRow, ...] = Field((), description="routes for `services`; service '*' serves all without an own one")
-    retention: RetentionDefaults = RetentionDefaults()
-    onboarding: OnboardingDefaults = OnboardingDefaults()
+    retention: RetentionDefaults = Field(RetentionDefaults(), description="how long what is finished is kept")
+    onboarding: OnboardingDefaults = Field(OnboardingDefaults(), description="what `municipality add` writes")
 
 
 PopulationCount = Annotated[int, Field(ge=0)]
@@ -207,25 +207,25 @@ class Contract(_Model):
     """Each municipality has one contract, with its service provider (Dienstleister)."""
 
     provider: Key | None = Field(None, description="key of a provider in billing.toml")
-    number: str | None = None
+    number: str | None = Field(None, description="the contract's number, as bills name it")
 
 
 class MunicipalityFile(_Model):
     """``municipalities/<AGS>.toml``"""
 
-    name: str
-    ags: Ags
+    name: str = Field(description="as people call it; stylesheets get it")
+    ags: Ags = Field(description="Amtlicher Gemeindeschlüssel, 8 digits (a district's 5)")
     tenant: Key = Field(description="stable key in the store; never changes, even when the AGS does")
-    ars: Ars | None = None
+    ars: Ars | None = Field(None, description="Amtlicher Regionalschlüssel, 12 digits")
     formerly: tuple[Ags, ...] = Field((), description="retired AGS that still route here")
     mandant: tuple[str, ...] = Field((), description="Amt24's mandant ids, the first part of form ids")
     population: PopulationCount | Mapping[date, PopulationCount] = Field({}, description="Einwohner, by the day of the count")
     contract: Contract = Field(default_factory=Contract, description="with whom, for bills")
     parameters: Mapping[str, str] = Field({}, description="for stylesheets")
     services: tuple[str, ...] = Field((), description="services that take the default route")
-    destinations: Mapping[Key, Mapping[str, Any]] = {}
-    route: tuple[RouteRow, ...] = ()
-    retention: RetentionSection = RetentionSection()
+    destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
+    route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
+    retention: RetentionSection = Field(RetentionSection(), description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
         """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""

@@ -80,11 +80,11 @@ class Limits(_Model):
     """What an untrusted document may not exceed."""
 
     max_bytes: int = Field(150_000_000, description="bytes of one part")
-    max_depth: int = 64
-    max_elements: int = 200_000
-    max_attributes: int = 100
+    max_depth: int = Field(64, description="elements inside each other")
+    max_elements: int = Field(200_000, description="elements of one document")
+    max_attributes: int = Field(100, description="attributes of one element")
     max_text: int = Field(140_000_000, description="bytes of one text node (an attachment in base64)")
-    max_attachments: int = 200
+    max_attachments: int = Field(200, description="attachments of one message")
 
 
 class Job(_Model):

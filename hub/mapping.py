@@ -104,27 +104,27 @@ FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean"
 class FieldRow(_Model):
     """One field of the form: where it is, what type its text has, how a clerk reads it."""
 
-    group: str
-    id: str
-    type: FieldType = "text"
-    label: str
+    group: str = Field(description="id of its group")
+    id: str = Field(description="the form's own id")
+    type: FieldType = Field("text", description="what its text is, and so how it is checked and shown")
+    label: str = Field(description="how a clerk reads it")
     values: str | None = Field(None, description="name of the value list, for choice and choices")
 
 
 class GroupRow(_Model):
     """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur several times."""
 
-    id: str
-    title: str
-    instances: bool = False
+    id: str = Field(description="the form's own id")
+    title: str = Field(description="its heading, as a clerk reads it")
+    instances: bool = Field(False, description="whether it may occur several times")
 
 
 class FieldTable(_Model):
     """The form's fields, in reading order, and its value lists (technical value to label)."""
 
-    group: tuple[GroupRow, ...] = ()
-    field: tuple[FieldRow, ...] = ()
-    values: Mapping[str, Mapping[str, str]] = {}
+    group: tuple[GroupRow, ...] = Field((), description="the groups, in reading order")
+    field: tuple[FieldRow, ...] = Field((), description="the fields, in reading order")
+    values: Mapping[str, Mapping[str, str]] = Field({}, description="value lists: what the form sends, and how a clerk reads it")
 
     @model_validator(mode="after")
     def _consistent(self) -> FieldTable:
@@ -149,9 +149,9 @@ class FieldTable(_Model):
 class SchemaSet(_Model):
     """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
 
-    set: str
-    version: str
-    entry: str
+    set: str = Field(description="its name in the catalogue, like xmeld")
+    version: str = Field(description="its version")
+    entry: str = Field(description="the schema file to begin with")
 
 
 class Rendering(_Model):
@@ -161,12 +161,12 @@ class Rendering(_Model):
     makes HTML that WeasyPrint prints; with ``applicant_pdf`` the PDF of the envelope is taken where there is one.
     """
 
-    role: Literal["text", "html", "pdf", "xml", "csv", "json"]
-    stylesheet: str | None = None
+    role: Literal["text", "html", "pdf", "xml", "csv", "json"] = Field(description="what it is for the receiver")
+    stylesheet: str | None = Field(None, description="file beside the version, or `common:…`")
     file: str = Field(description="name of the file at the receiver")
-    media_type: str
-    encoding: str = "utf-8"
-    applicant_pdf: bool = False
+    media_type: str = Field(description="its media type, like application/xml")
+    encoding: str = Field("utf-8", description="encoding of its text")
+    applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; for role pdf")
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Rendering:
@@ -180,28 +180,28 @@ class Rendering(_Model):
 class MappingVersion(_Model):
     """One version of the form with its own schema, rules and stylesheets."""
 
-    name: str
-    forms: tuple[str, ...] = ()
-    versions: FormVersionSpan = "*"
-    valid_from: date | None = None
-    valid_until: date | None = None
-    subject: str
-    fields: str | None = None
-    schema_: str | None = Field(None, alias="schema")
-    schema_set: SchemaSet | None = None
-    rules: str | None = None
+    name: str = Field(description="its folder, and its name in logs and digests")
+    forms: tuple[str, ...] = Field((), description="names inside the form id; none: any")
+    versions: FormVersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0 or none' (none: not named)")
+    valid_from: date | None = Field(None, description="first day of acceptance it holds for (Europe/Berlin)")
+    valid_until: date | None = Field(None, description="first day it does not hold any more")
+    subject: str = Field(description="what a clerk reads as subject")
+    fields: str | None = Field(None, description="the table of fields, a file in the version's folder")
+    schema_: str | None = Field(None, alias="schema", description="the XSD of the fields, a file in the version's folder")
+    schema_set: SchemaSet | None = Field(None, description="the installed schemas of a XÖV payload")
+    rules: str | None = Field(None, description="the Schematron rules, a file in the version's folder")
     xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
-    renderings: Mapping[str, Rendering] = {}
+    renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the names that routes send")
 
 
 class MappingFile(_Model):
     """``mapping.toml``."""
 
-    service: str
-    title: str
-    category: Literal["einfach", "mittel", "komplex"]
+    service: str = Field(description="its key: the folder's name, and the last part of the path in")
+    title: str = Field(description="what people call it")
+    category: Literal["einfach", "mittel", "komplex"] = Field(description="how much work its assistant is, for bills")
     leistung: str | None = Field(None, description="Leistungsschlüssel (LeiKa), 14 digits")
-    version: tuple[MappingVersion, ...]
+    version: tuple[MappingVersion, ...] = Field(description="the versions of its form")
 
 
 _PLAIN = {

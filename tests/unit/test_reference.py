@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import endpoint, reference
+from hub import config, endpoint, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +35,23 @@ def test_every_connector_has_its_section(written: Path) -> None:
     assert [name for name in endpoint.names() if f"\n## {name}\n" not in text] == []
 
 
+def empty_cells(text: str) -> list[str]:
+    """The rows of a page's tables that leave the meaning out."""
+    return [line for line in text.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "connectors.md"])
+def test_every_key_says_what_it_means(written: Path, page: str) -> None:
+    text = (written / page).read_text(encoding="utf-8")
+    assert text.count("\n| `") > 50
+    assert empty_cells(text) == []
+
+
+def test_a_key_without_a_meaning_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config.StatusSection.model_fields["host"], "description", None)
+    assert len(empty_cells(reference.pages()["configuration.md"])) == 1
+
+
 def test_a_changed_option_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     before = reference.pages()["connectors.md"]
     field = endpoint.options_model("sftp", "Outlet").model_fields["host"]
@@ -53,3 +70,12 @@ def test_every_page_in_the_index_exists() -> None:
     names = [part for part in index.split("`")[1::2] if part.endswith((".md", "/")) and part != "README.md"]
     assert len(names) > 7
     assert [name for name in names if not (ROOT / "docs" / name).exists()] == []
+
+
+def test_the_glossary_is_in_order_and_every_place_in_it_exists() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs/glossary.md").read_text(encoding="utf-8").splitlines()[6:]]
+    words = [row[1].strip().lower().translate(str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss"})) for row in rows]
+    assert len(words) > 30
+    assert words == sorted(words)
+    places = [part for row in rows for part in row[3].split("`")[1::2] if part.startswith(("docs/", "etc/", "hub/", "mappings/"))]
+    assert [place for place in places if not (ROOT / place).exists()] == []
