@@ -295,7 +295,7 @@ def _change(name: str, help: str, *, reason: bool) -> None:
     _command(main, name, help)(reason_option(change) if reason else change)
 
 
-_change("replay", "Try again what is parked: a message or a delivery (the same bytes, the same names).", reason=False)
+_change("replay", "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).", reason=False)
 _change("resend", "Send a delivery once more as a new one (new names at the receiver).", reason=False)
 _change("discard", "Give up a parked message or delivery for good.", reason=True)
 _change("confirm", "Record that the receiver has a delivery that is in doubt or parked.", reason=True)

@@ -51,8 +51,12 @@ def find(connection: Connection, table: Table, name: str) -> Row[Any]:
     raise NotFound(f"Mehrere Einträge beginnen mit {name!r}" if rows else f"Kein Eintrag mit der Nummer {name!r}")
 
 
+REPEATABLE = {PARKED, IN_DOUBT, DUE}
+"""What a person may have tried now: also what only waits, for a receiver of whom the person knows that it is back."""
+
+
 def replay(tx: Transaction, name: str, who: str) -> int:
-    """A parked message is received again; of a routed one, what is parked or in doubt is due again. The number of them."""
+    """A parked message is received again; of a routed one, what did not arrive is due now. The number of them."""
     row = find(tx.connection, message, name)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
@@ -60,16 +64,17 @@ def replay(tx: Transaction, name: str, who: str) -> int:
         return 1
     if row.state != MessageState.ROUTED:
         raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich wiederholen")
-    rows = [each for each in _deliveries(tx, row.id) if each.state in {PARKED, IN_DOUBT} and each.lease_until is None]
+    rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
+            and (each.state != DUE or each.attempts)]
     for each in rows:
         _due_again(tx, each, who)
     return len(rows)
 
 
 def replay_delivery(tx: Transaction, name: str, who: str) -> int:
-    """A parked or doubtful delivery is due again: the same bytes."""
+    """A parked, doubtful or waiting delivery is due now: the same bytes."""
     _refuse_emptied(_message_of(tx, name))
-    row = _idle(tx, name, {PARKED, IN_DOUBT})
+    row = _idle(tx, name, REPEATABLE)
     _due_again(tx, row, who)
     return 1
 

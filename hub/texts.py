@@ -42,8 +42,8 @@ GERMAN = {
     "Only this state.": "Nur dieser Zustand.",
     "One message with its parts, deliveries and history.": "Eine Nachricht mit Teilen, Zustellungen und Verlauf.",
     "Why a message is where it is, and what to do next.": "Warum eine Nachricht dort ist, wo sie ist, und was zu tun ist.",
-    "Try again what is parked: a message or a delivery (the same bytes, the same names).":
-        "Geparktes noch einmal versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben Namen).",
+    "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).":
+        "Geparktes oder Wartendes jetzt versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben Namen).",
     "Give up a parked message or delivery for good.": "Eine geparkte Nachricht oder Zustellung endgültig verwerfen.",
     "Record that the receiver has a delivery that is in doubt or parked.":
         "Festhalten, dass der Empfänger eine unklare oder geparkte Zustellung hat.",

@@ -6,6 +6,7 @@ A missing service skips its tests at a newcomer's desk, with the reason, and fai
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import time
@@ -43,10 +44,20 @@ def standards() -> Path:
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that was free a moment ago.
+
+    Below the range from which the kernel takes the near end of connections: a server that is killed and started again must
+    not find that some other test's connection got its port meanwhile.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:

@@ -129,8 +129,8 @@ def _metrics_count_by_themselves() -> None:
 
     tallies = LedgerCollector._tallies
 
-    def since_start(self: Any) -> Any:
-        now = tallies(self)
+    def since_start(self: Any, configuration: Any) -> Any:
+        now = tallies(self, configuration)
         self.begin = getattr(self, "begin", None) or now
         return now - self.begin
 
