@@ -26,9 +26,11 @@ help:
 run: $(VENV)/run
 	@exec $(VENV)/bin/drehscheibe demo $(ARGS)
 
+# A file's tests run one after the other in one process: some share a machine, or the example's own ports. (Groups of tests,
+# xdist's finer way, are not kept together by the pytest that is locked here.)
 test: packages lint
 	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+	$(PY) -m pytest -n $(JOBS) --dist loadfile
 
 check: lint
 	$(PY) -m pytest -q -n $(JOBS) tests/unit tests/test_house.py tests/test_readme.py

@@ -41,9 +41,6 @@ def files(root: Path) -> dict[str, bytes]:
             for file in (root / place).rglob("*") if file.is_file()}
 
 
-pytestmark = pytest.mark.xdist_group("demo")  # one after the other, on the example's own ports
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("demo")

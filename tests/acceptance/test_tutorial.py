@@ -23,8 +23,6 @@ END = "--- typed ---"
 PORTS = ("8443", "9464", "2525", "8480")
 ENVIRONMENT = {**os.environ, "DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @dataclass
 class Desk:

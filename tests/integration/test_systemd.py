@@ -16,8 +16,6 @@ from tests.services import need, wait_until
 from tests.services.machine import PLACE, ROOT, Machine, machine, manual  # noqa: F401 - a fixture
 from tests.services.tls import Authority
 
-pytestmark = pytest.mark.xdist_group("machine")
-
 UNIT = ROOT / "systemd" / "drehscheibe.service"
 ETC = "/etc/drehscheibe"
 ADDITIONS = "/etc/systemd/system/drehscheibe.service.d"
