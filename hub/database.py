@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,28 @@ def truncate_log(connection: Any) -> bool:
     return not busy
 
 
+LOCK_SECONDS = 2.0
+"""Seconds for which a taken store is asked for again."""
+
+
 def lock(file: Path) -> int:
-    """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`."""
+    """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`.
+
+    Waits a moment: a hub that was killed while it started a worker leaves a copy of the descriptor in the half-born child.
+    """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StoreInUse(f"{file.parent}: another hub runs on this store: "
-                         "ask it (drehscheibe queue), or stop it first") from error
-    return descriptor
+    patience = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < patience:
+                time.sleep(0.05)
+                continue
+            os.close(descriptor)
+            raise StoreInUse(f"{file.parent}: another hub runs on this store: "
+                             "ask it (drehscheibe queue), or stop it first") from error
+        return descriptor
 
 
 def revision(connection: Connection) -> str | None:

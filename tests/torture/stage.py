@@ -47,6 +47,7 @@ class Hub:
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     lives: int = 0
+    refusals: int = 0
     status: int | None = None
 
     def start(self, *, ready: bool = True) -> None:
@@ -65,6 +66,10 @@ class Hub:
 
     def ready(self) -> bool:
         """Whether it takes messages. Raises `NotInTime` when it has ended."""
+        if self.process is not None and self.process.poll() == os.EX_TEMPFAIL and self.refusals < 5:
+            self.refusals += 1  # what the dead one held is not free yet: started again, as systemd would
+            self.start(ready=False)
+            return False
         if not self.alive():
             raise NotInTime(f"the hub ended by itself; see {self.world.log}")
         try:
