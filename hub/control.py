@@ -14,6 +14,8 @@ import socketserver
 import struct
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +30,16 @@ _LIMIT = 1 << 20
 _TIMEOUT = 10.0
 
 
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """The socket's address while the folder is held open: the kernel takes 107 bytes and no more, a path may be longer."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
 class ControlServer:
     """Answers on the socket until closed."""
 
@@ -35,7 +47,8 @@ class ControlServer:
         path.unlink(missing_ok=True)
         mask = os.umask(0o177)  # the socket is created with its rights, not given them later
         try:
-            self._server = _Server(str(path), _Handler)
+            with _address(path) as address:
+                self._server = _Server(address, _Handler)
         finally:
             os.umask(mask)
         self._server.operator = operator
@@ -92,9 +105,9 @@ def perform(operator: Operator, verb: str, arguments: dict[str, Any], who: str) 
 def ask(path: Path, verb: str, arguments: dict[str, Any]) -> Any:
     """Ask the running daemon. Raises ConnectionError when none listens, `HubError` with its answer when it refuses."""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
+        with socket.socket(socket.AF_UNIX) as connection, _address(path) as address:
             connection.settimeout(60)
-            connection.connect(str(path))
+            connection.connect(address)
             connection.sendall(json.dumps({"do": verb, "with": arguments}).encode() + b"\n")
             with connection.makefile("rb") as file:
                 answer = json.loads(file.readline() or b'{"error": "the daemon closed the connection"}')

@@ -72,6 +72,16 @@ def test_the_socket_is_for_its_owner_only(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_path_may_be_longer_than_the_kernel_takes_an_address(tmp_path: Path, desk: Desk) -> None:
+    folder = tmp_path / ("deep-" * 30)
+    folder.mkdir()
+    server = control.ControlServer(folder / "control.sock", desk)
+    try:
+        assert control.ask(folder / "control.sock", "queue", {}) == desk.queue()
+    finally:
+        server.close()
+
+
 def test_no_daemon_is_told_apart_from_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         control.ask(tmp_path / "nobody.sock", "queue", {})
