@@ -47,18 +47,19 @@ class Context:
         """Perform an operator's verb: through the running hub, or on the store itself."""
         places = config.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
         try:
-            return control.ask(places.socket, verb, arguments)
+            return control.ask(places.hub.socket, verb, arguments)
         except ConnectionError:
             from hub import logs
             from hub.operate import Operator
             from hub.retention import Retention
             from hub.store import Store
 
-            if not (places.state / "store.sqlite3").exists():
-                raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
+            state = places.hub.state
+            if places.store.url is None and not (state / "store.sqlite3").exists():
+                raise HubError(f"there is no store in {state} yet: start the hub first (drehscheibe run)") from None
             if verb in Operator.CHANGING:
                 logs.setup("WARNING")  # standard output is the answer's alone
-            store = Store.open(places.state, read_only=verb in Operator.READING)
+            store = Store.open(state, served=places.store, read_only=verb in Operator.READING)
             with closing(store):
                 retention = Retention(store, self.load) if verb in ("expire", "expiring") else None
                 return control.perform(Operator(store, retention=retention), verb, arguments, control.whoami())
@@ -306,7 +307,7 @@ _change("confirm", "Record that the receiver has a delivery that is in doubt or 
 @click.pass_obj
 def reload(context: Context, as_json: bool) -> None:
     try:
-        answer = control.ask(config.places(context.file, context.overrides).socket, "reload", {})
+        answer = control.ask(config.places(context.file, context.overrides).hub.socket, "reload", {})
     except ConnectionError as error:
         raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
     if as_json:
@@ -519,7 +520,7 @@ def municipality() -> None:
 def municipality_install_list(context: Context, file: Path, as_json: bool) -> None:
     from hub.onboarding import install_list
 
-    found = install_list(file, config.places(context.file, context.overrides).state)
+    found = install_list(file, config.places(context.file, context.overrides).hub.state)
     if as_json:
         _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
     else:

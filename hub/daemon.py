@@ -35,6 +35,7 @@ from hub.dispatch import Dispatcher
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
+from hub.peers import Peers
 from hub.receive import Receiver
 from hub.retention import Retention
 from hub.status import StatusServer
@@ -70,7 +71,7 @@ class Daemon:
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
         self.configuration = self.configuration.take_snapshots()
         self.metrics = Metrics()
-        self.store = Store.open(state)
+        self.store = Store.open(state, served=self.configuration.settings.store)
         try:
             self._build()
         except BaseException:
@@ -93,6 +94,7 @@ class Daemon:
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
         self.retention = Retention(self.store, lambda: self.configuration)
+        self.peers = Peers(self.store, self._assume_begun, self._wake_all, self.dispatcher.look_at_suspects)
         self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
@@ -116,6 +118,7 @@ class Daemon:
         except BaseException:
             self.store.close()
             raise
+        self.peers.start()
         self.pool.start()
         control = ControlServer(self.configuration.control, self.operator)
         self.deliverer.start()
@@ -178,6 +181,7 @@ class Daemon:
         self.pool.stop()
         control.close()
         status.close()
+        self.peers.stop()
         self.store.close()
         log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
 

@@ -469,6 +469,8 @@ class _Effect:
     def begins(self) -> None:
         if self._repeat == "ask":
             self._store.begin_effect(self._item.delivery.id)
+        else:
+            self._store.still_ours()
         self.begun = True
 
 

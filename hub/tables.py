@@ -6,6 +6,7 @@
     message ─┬─ part ──► blob                              event ─ append-only: every change of state, with its reason
              ├─ delivery ──► blob (its manifest)           action ─ what a person asked for, once
              └─ duplicate (kept 30 days)              usage ─ what was used when: what bills rest on
+    node ─ one row for each run of a hub on a shared database; chunk ─ the bytes of large bodies there
 
 Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by partial
 indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery has `due_at` exactly
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -39,7 +41,7 @@ from sqlalchemy import (
 
 from hub.message import DeliveryState, MessageState
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema this version of the hub writes."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
@@ -69,6 +71,15 @@ def day(stored: str) -> date:
     return date.fromisoformat(stored)
 
 
+class Lock(IntEnum):
+    """What PostgreSQL's advisory locks are for: the first of their two numbers. Nobody else may use these in the database."""
+
+    OPEN = 0x44520000  # "DR": while the schema is looked at
+    NODE = 0x44520001  # shared: this node writes; alone: it is being ended
+    NAME = 0x44520002  # keys and actions that must not be judged by two at once
+    JOB = 0x44520003
+
+
 class Many:
     """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of parameters.
 
@@ -92,7 +103,7 @@ class Many:
             return
         sql, order = self._compiled.get(connection.dialect.name) or self._compile(connection)
         connection.exec_driver_sql(sql, [tuple(row[name] for name in order) for row in rows] if order is not None else
-                                   [dict(row) for row in rows])
+                                   [{name: _without_nul(value) for name, value in row.items()} for row in rows])
 
     def _compile(self, connection: Connection) -> tuple[str, Sequence[str] | None]:
         compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
@@ -101,6 +112,11 @@ class Many:
             raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
         self._compiled[connection.dialect.name] = (str(compiled), order)
         return self._compiled[connection.dialect.name]
+
+
+def _without_nul(value: Any) -> Any:
+    """PostgreSQL's text cannot hold U+0000; what a citizen sent must be kept all the same."""
+    return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
 
 
 def _one_of(states: type[MessageState] | type[DeliveryState]) -> str:
@@ -193,6 +209,14 @@ blob = Table(
     sqlite_strict=True,
 )
 Index("blob_by_message", blob.c.message_id)
+
+chunk = Table(
+    "chunk", metadata,
+    Column("blob_id", Text, ForeignKey("blob.id", ondelete="CASCADE"), primary_key=True),
+    Column("no", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),  # the first one begins with format byte and key id
+    sqlite_strict=True, sqlite_with_rowid=False,
+)
 
 part = Table(
     "part", metadata,
@@ -305,3 +329,18 @@ action = Table(
     Column("result", Text, nullable=False),
     sqlite_strict=True,
 )
+
+node = Table(
+    "node", metadata,
+    Column("fencing", Number, primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False),  # of the machine and the folder: the same after a new start
+    Column("name", Text, nullable=False),
+    Column("started_at", Micros, nullable=False),
+    Column("beat", Number, nullable=False),  # counts up while the node can write
+    Column("beat_at", Micros, nullable=False),  # by the database's clock
+    Column("ended_at", Micros),
+    Column("ended", Text),  # stopped, or taken over
+    sqlite_strict=True,
+)
+NODE_LIVES = text("ended_at IS NULL")
+Index("node_alive", node.c.fencing, sqlite_where=NODE_LIVES, postgresql_where=NODE_LIVES)
