@@ -30,9 +30,9 @@ from typing import Any, BinaryIO, Protocol
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from hub import tables
 from hub.errors import Permanent, StoreUnavailable
 from hub.message import new_message_id
-from hub import tables
 from hub.tables import Many, blob
 
 HEADER = b"\x00\x00"  # format 0, key 0: plain

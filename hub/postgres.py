@@ -14,12 +14,14 @@ Whether a node lives is judged by what the judge itself saw: its beat did not ch
 went on. Clocks of machines are not compared, and when the database was away for all, nobody is dead because of that.
 
 Sessions end by themselves: one that waits in a transaction after 10 s (its node is frozen, and must not hold locks), one
-whose bytes nobody acknowledges after 8 s (the network swallows them), one statement after 60 s.
+whose bytes nobody acknowledges after 8 s (the network swallows them), a statement after 15 s; and when the server says nothing
+at all for 20 s it is not there, whatever acknowledges its bytes.
 """
 
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,6 +73,23 @@ class Node:
     ended: str | None
 
 
+class Session(psycopg.Connection[Any]):
+    """A session that does not wait for ever: the server itself gives up a statement sooner, and would say so."""
+
+    patience = 20.0
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """See `psycopg.Connection.wait`."""
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.Error as error:
+            if timeout is None and time.monotonic() - began >= self.patience:
+                self.close()  # an answer that comes late would be taken for that of the next statement
+                raise psycopg.OperationalError(f"the database said nothing for {self.patience:.0f} s") from error
+            raise
+
+
 class Served:
     """A PostgreSQL as the store's database. See `hub.database.Embedded` for the embedded one."""
 
@@ -86,13 +105,13 @@ class Served:
 
     # ---------------------------------------------------------------- sessions
 
-    def connect(self, **options: str) -> psycopg.Connection[Any]:
+    def connect(self, **options: str) -> Session:
         """A session. Raises `psycopg.Error`, and `ConfigError` when the password's file cannot be read."""
-        return psycopg.connect(**self._parameters(options))
+        return Session.connect(**self._parameters(options))
 
     def _parameters(self, options: dict[str, str]) -> dict[str, Any]:
         settings = self.settings
-        limits = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "10s",
+        limits = {"statement_timeout": "15s", "lock_timeout": "12s", "idle_in_transaction_session_timeout": "10s",
                   "synchronous_commit": "on", "default_transaction_isolation": "read committed", "timezone": "UTC", **options}
         found: dict[str, Any] = {
             "connect_timeout": "5", "tcp_user_timeout": "8000", "keepalives_idle": "5", "keepalives_interval": "2",
@@ -114,8 +133,11 @@ class Served:
 
     def reading_engine(self) -> Engine:
         """For readers: they see one committed state per transaction and can write nothing."""
-        def connect() -> psycopg.Connection[Any]:
-            return self.connect(default_transaction_isolation="repeatable read", default_transaction_read_only="on")
+        def connect() -> Session:
+            session = self.connect(default_transaction_isolation="repeatable read", default_transaction_read_only="on",
+                                   statement_timeout="120s")
+            session.patience = 130.0
+            return session
 
         return create_engine("postgresql+psycopg://", creator=connect, use_native_hstore=False,
                              poolclass=QueuePool, pool_size=4, max_overflow=28, pool_timeout=20)
