@@ -292,6 +292,7 @@ class _Session:
             self.hands.add(delivery)
             self.bytes += delivery.size
             if delivery.size > self.inlet.max_bytes:
+                self.inlet.turned_away("too-large")
                 self._settle_one(delivery, "refused")
             else:
                 self.waiting.append(delivery)
@@ -330,6 +331,7 @@ class _Session:
         except StoreUnavailable as error:
             outcome, pause = "later", error.retry_after
         except OSError:
+            self.inlet.turned_away("unavailable")
             outcome, pause = "later", 5.0
         except (NotAllowed, Conflict):
             outcome = "refused"

@@ -92,11 +92,13 @@ class Daemon:
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
         self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
-        self.retention = Retention(self.store, lambda: self.configuration)
+        self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
         self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
+        for inlet in self.inlets:
+            inlet.turned_away = self.metrics.turned_away(inlet.name)
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
             self.store, lambda: self.configuration, self.deliverer.circuits,

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import prometheus_client as prometheus
 from cryptography import x509
@@ -27,6 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from hub import __version__
+from hub.endpoint import TurnedAway
 from hub.ledger import FORGOTTEN, TallyKey
 from hub.message import MessageState, Reason
 
@@ -94,8 +95,10 @@ RESTING = Family("drehscheibe_destination_resting", "gauge",
 INLET_READY = Family("drehscheibe_inlet_ready", "gauge", "1 while the inlet takes messages: it listens, is connected, sees its "
                      "folder.", ("inlet",))
 REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
-                 "Transfers of recognised senders that were not taken: not-allowed (this sender may not send this there), "
-                 "conflict (same key, other content), unavailable (the store could not be written; the sender asks again).",
+                 "Transfers that were not taken. By the hub: not-allowed (this sender may not send this there), conflict (same "
+                 "key, other content). By either: unavailable (nothing could be written; the sender asks again). By the inlet: "
+                 "unknown-client (no certificate, or one of nobody), wrong-address, too-large, too-slow, unreadable, busy (too "
+                 "many connections).",
                  ("inlet", "reason"))
 ACCEPT = Family("drehscheibe_accept_seconds", "histogram", "Time until a message was durable.", ("inlet",), _FAST)
 WORKER = Family("drehscheibe_worker_seconds", "histogram", "Time of one trip of a batch to a worker process.", (), _FAST)
@@ -113,6 +116,11 @@ SIZE = Family("drehscheibe_disk_size_bytes", "gauge", "Size of the file system o
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
                      "When a certificate ends that an inlet or destination names, as Unix time: the first of a chain, the last "
                      "of a CA file. 0: the file cannot be read. used_by: the first that names it.", ("file", "used_by"))
+RETAINED = Family("drehscheibe_retention_last_run_timestamp_seconds", "gauge",
+                  "When the last run of the retention came to its end, as Unix time; 0: none has since the start.")
+OVERDUE = Family("drehscheibe_retention_overdue", "gauge",
+                 "What the last run of the retention should have deleted and did not: messages whose content is there still, "
+                 "proofs, and log (1: deleted content stands in the store's write-ahead log until the next run).", ("what",))
 RELOADS = Family("drehscheibe_reloads_total", "counter", "Reloads of the configuration; a refused one changed nothing.",
                  ("outcome",))
 RELOADED = Family("drehscheibe_config_last_reload_successful", "gauge",
@@ -122,13 +130,13 @@ INFO = Family("drehscheibe_info", "gauge", "Always 1; the version of the program
               ("version", "configuration"))
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST, DESTINATION_OLDEST, RESTING,
-            INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, DELIVERED, FREE, SIZE, CERTIFICATE, RELOADS,
-            RELOADED, INFO)
+            INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, DELIVERED, FREE, SIZE, CERTIFICATE, RETAINED,
+            OVERDUE, RELOADS, RELOADED, INFO)
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
 
-REFUSALS = ("not-allowed", "conflict", "unavailable")
+REFUSALS = ("not-allowed", "conflict", *get_args(TurnedAway))
 
 
 class Metrics:
@@ -149,6 +157,10 @@ class Metrics:
         self._reloaded.set(1)
         for outcome in ("ok", "refused"):
             self.reloads.labels(outcome)
+        self._retained = prometheus.Gauge(RETAINED.name, RETAINED.help, registry=self.registry)
+        self._overdue = prometheus.Gauge(OVERDUE.name, OVERDUE.help, OVERDUE.labels, registry=self.registry)
+        for what in ("content", "proofs", "log"):
+            self._overdue.labels(what)
 
     def _counter(self, family: Family) -> prometheus.Counter:
         return prometheus.Counter(family.name, family.help, family.labels, registry=self.registry)
@@ -169,6 +181,16 @@ class Metrics:
         """A reload was tried."""
         self.reloads.labels("ok" if ok else "refused").inc()
         self._reloaded.set(ok)
+
+    def turned_away(self, inlet: str) -> Callable[[TurnedAway], None]:
+        """What an inlet calls for each transfer that it does not take itself."""
+        return lambda reason: self.refused.labels(inlet, reason).inc()
+
+    def retained(self, moment: datetime, overdue: Mapping[str, int]) -> None:
+        """A run of the retention ended, and left what it should have deleted."""
+        self._retained.set(moment.timestamp())
+        for what, count in overdue.items():
+            self._overdue.labels(what).set(count)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """The exposition and its media type; OpenMetrics, with exemplars, for who accepts that."""
