@@ -164,7 +164,8 @@ class InletBase(ABC, Generic[OptionsT]):
     """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set and then leaves cleanly.
 
     Nothing but `Accepted` lets an inlet acknowledge. `spool` is an existing directory on the store's file system where
-    large bodies are written while they arrive; the store takes the file over by renaming it.
+    large bodies are written while they arrive; the store takes the file over by renaming it. The hub sets `admit`: called
+    with a body's size (at least 1; 0 only asks) before it is spooled, it raises `StoreUnavailable` when there is no room.
     """
 
     def __init__(self, options: OptionsT, name: str, spool: Path, max_bytes: int) -> None:
@@ -172,6 +173,7 @@ class InletBase(ABC, Generic[OptionsT]):
         self.name = name
         self.spool = spool
         self.max_bytes = max_bytes
+        self.admit: Callable[[int], None] = lambda size: None  # noqa: ARG005
 
     @abstractmethod
     def run(self, accept: Accept, stop: threading.Event) -> None:
