@@ -12,7 +12,6 @@ are there from the start, at 0, because Prometheus does not see an increase from
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +33,7 @@ from hub.message import MessageState, Reason
 if TYPE_CHECKING:
     from hub.circuit import Circuit
     from hub.config import Configuration
+    from hub.space import Space
     from hub.store import Store
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -111,6 +111,11 @@ ATTEMPT = Family("drehscheibe_attempt_seconds", "histogram", "Time of one try to
                  ("connector", "outcome"), _FAST)
 DELIVERED = Family("drehscheibe_delivered_seconds", "histogram",
                    "Time from the making of a delivery to its arrival, waits and retries included.", ("connector",), _LONG)
+ACCEPTING = Family("drehscheibe_accepting", "gauge",
+                   "1: there is room on the disk, and applications are accepted. 0: senders are told to come again; deliveries "
+                   "go on.")
+RESERVE = Family("drehscheibe_disk_reserve_bytes", "gauge",
+                 "Bytes laid by on the store's disk for the outcomes of deliveries; 0 while they are in use, or unset.")
 FREE = Family("drehscheibe_disk_free_bytes", "gauge", "Free space of the file system of the store (place: state).", ("place",))
 SIZE = Family("drehscheibe_disk_size_bytes", "gauge", "Size of the file system of the store (place: state).", ("place",))
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
@@ -130,8 +135,8 @@ INFO = Family("drehscheibe_info", "gauge", "Always 1; the version of the program
               ("version", "configuration"))
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST, DESTINATION_OLDEST, RESTING,
-            INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, DELIVERED, FREE, SIZE, CERTIFICATE, RETAINED,
-            OVERDUE, RELOADS, RELOADED, INFO)
+            INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE,
+            CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
@@ -202,7 +207,9 @@ class LedgerCollector:
     """Reads the store, the deliverer and the inlets at each scrape."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], circuits: Callable[[], Mapping[str, Circuit]],
-                 inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool]) -> None:
+                 inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool],
+                 space: Space) -> None:
+        self._space = space
         self._store = store
         self._configuration = configuration
         self._circuits_now = circuits
@@ -221,9 +228,10 @@ class LedgerCollector:
         yield self._resting(configuration)
         yield INLET_READY.of({(name,): ready for name, ready in self._inlets().items()})
         yield ISOLATED.of({(): self._network_dropped()})
-        status = os.statvfs(configuration.state)
-        yield FREE.of({("state",): status.f_bavail * status.f_frsize})
-        yield SIZE.of({("state",): status.f_blocks * status.f_frsize})
+        yield ACCEPTING.of({(): self._space.why is None})
+        yield FREE.of({("state",): self._space.room.free})
+        yield SIZE.of({("state",): self._space.room.size})
+        yield RESERVE.of({(): self._space.reserve})
         yield CERTIFICATE.of({(str(file), user): end for file, (user, end) in certificates(configuration).items()})
         yield INFO.of({(__version__, configuration.digest[:12]): 1})
 
