@@ -54,6 +54,9 @@ STALLED = timedelta(minutes=2)
 LISTEN_SECONDS = 15.0
 """How long the start waits for inlets: one whose broker is away must not keep the others' service from being ready."""
 
+LONGEST_PAUSE = 10.0
+"""Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting for minutes."""
+
 
 class Daemon:
     """One running hub."""
@@ -239,7 +242,7 @@ class Daemon:
     def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
         """Run an inlet and start it again with a back-off when it ends without being asked to."""
         for attempt in tenacity.Retrying(
-                wait=tenacity.wait_exponential_jitter(initial=1, max=60), sleep=tenacity.sleep_using_event(self._stop),
+                wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE), sleep=tenacity.sleep_using_event(self._stop),
                 stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
             with attempt:
                 try:
