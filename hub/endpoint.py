@@ -105,6 +105,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     """
 
     repeat: Repeat
+    keeps: bool = False
+    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
