@@ -25,7 +25,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from hub import endpoint
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
-from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
+from hub.mapping import (
+    MappingFile,
+    VersionSpan,
+    load_mapping,
+    problems_of,
+    read_toml,
+    snapshot,
+    stylesheet_problems,
+    tree_digest,
+    version_in,
+)
 from hub.retry import Duration, RetryPolicy
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -576,6 +586,7 @@ class _Loader:
             self.problems.append(f"{self.file}: hub.mappings: there is no folder {folder}: correct the path")
             return {}
         mappings = {}
+        self.problems += stylesheet_problems(folder / "_common")
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue
@@ -633,6 +644,7 @@ class _Loader:
         folder = file.with_suffix("")
         if folder.is_dir():
             self.digest.update(tree_digest(folder).encode())
+            self.problems += stylesheet_problems(folder)
         town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
         self._check_stylesheets(town)
         return town

@@ -77,7 +77,7 @@ class Broker:
 
     def out_of_disk(self) -> Callable[[], None]:
         """The disk alarm, which blocks publishers too."""
-        self.node.control("set_disk_free_limit", "100TB")
+        self.node.control("set_disk_free_limit", "100000GB")
         return lambda: self.node.control("set_disk_free_limit", "50MB")
 
     def closed(self) -> Callable[[], None]:
@@ -132,51 +132,72 @@ def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(
         broker.start()
         inlet = INLET.format(port=broker.line.port, secret=broker.secrets["drehscheibe"])
         with Stage(folder, seed, hub=inlet) as stage:
-            return _hurt(stage, broker, seed, injuries, messages, seconds, progress)
+            return _hurt(stage, broker, injuries, messages, seconds, progress)
     finally:
         broker.close()
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _hurt(stage: Stage, broker: Broker, seed: int, injuries: Collection[str], messages: int, seconds: float,
-          progress: Progress) -> Result:
-    world, faults, sent, waits = stage.world, [], 0, {}
-    writer = stage.process("publisher", str(world.folder), f"b{seed}", str(broker.line.port), "torture", "amt24", "amt24")
+class Publishers:
+    """One for the load, one for the canaries, and what of theirs the hub's store has by now."""
+
+    def __init__(self, stage: Stage, port: int) -> None:
+        self.stage = stage
+        self.sent = {run: 0 for run in (f"b{stage.seed}", f"c{stage.seed}")}
+        self.processes = {run: stage.process("publisher", str(stage.world.folder), run, str(port), "torture", "amt24", "amt24")
+                          for run in self.sent}
+        self.load, self.canary = self.sent
+
+    def publish(self, run: str, count: int) -> None:
+        """So many more."""
+        self.sent[run] += count
+        pipe = self.processes[run].stdin
+        assert pipe is not None
+        pipe.write(f"{self.sent[run]}\n".encode())
+        pipe.flush()
+
+    def there(self, run: str) -> int:
+        """How many of its messages the store has."""
+        file = self.stage.world.state / "store.sqlite3"
+        return int(rows(file, "SELECT count(*) FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")[0][0])
+
+    def through(self, run: str, what: str, seconds: float) -> None:
+        """Wait until all are there. Raises `NotInTime`."""
+        wait(lambda: self.there(run) >= self.sent[run], what, seconds)
+
+    def end(self) -> None:
+        """Everything was published and confirmed."""
+        for process in self.processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(60)
+
+
+def _hurt(stage: Stage, broker: Broker, injuries: Collection[str], messages: int, seconds: float, progress: Progress) -> Result:
+    faults, waits = [], {}
+    writers = Publishers(stage, broker.line.port)
     stage.hub.start()
-
-    def publish(count: int) -> None:
-        assert writer.stdin is not None
-        writer.stdin.write(f"{count}\n".encode())
-        writer.stdin.flush()
-
-    def there() -> int:
-        return int(rows(world.state / "store.sqlite3", "SELECT count(*) FROM message WHERE inlet = 'broker'")[0][0])
-
     for name in injuries:
-        before = sent
-        sent += messages
-        publish(sent)
-        wait(lambda: there() > before, f"{name}: load")  # noqa: B023 - called at once
+        before = writers.there(writers.load)
+        writers.publish(writers.load, messages)
+        wait(lambda: writers.there(writers.load) > before, f"{name}: load")  # noqa: B023 - called at once
         heal = INJURIES[name](broker)
         time.sleep(seconds)
-        hit = there() < sent
+        hit = writers.there(writers.load) < writers.sent[writers.load]
         stage.extra_hits += hit
         faults += [] if hit else [f"{name}: all had come through before"]
         heal()
         healed = time.monotonic()
-        sent += 1
-        publish(sent)  # the canary comes last: everything before it was confirmed
+        writers.publish(writers.canary, 1)
         try:
-            wait(lambda: there() >= sent, f"{name}: the canary", CANARY_SECONDS)  # noqa: B023 - called at once
+            writers.through(writers.canary, f"{name}: the canary", CANARY_SECONDS)
         except NotInTime as error:
             faults.append(str(error))
-            wait(lambda: there() >= sent, f"{name}: the canary at last", 120)  # noqa: B023 - called at once
         waits[name] = round(time.monotonic() - healed, 1)
-        progress(f"{name}: all there {waits[name]} s after it was healed")
-    assert writer.stdin is not None
-    writer.stdin.close()
-    writer.wait(60)
-    publisher.settle(world)
+        writers.through(writers.load, f"{name}: the load", 120)
+        progress(f"{name}: the canary came {waits[name]} s after it was healed")
+    writers.end()
+    publisher.settle(stage.world)
     dead = broker.node.count("torture", "drehscheibe.dead")
     faults += [f"{dead} dead letters"] if dead else []
     stage.drain()

@@ -70,6 +70,8 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
         for name, (plan, classes) in chosen.items():
             if "RSET" in name:
                 run.expect("nothing", run.send(), "delivered")  # keeps a connection, which the next probe asks with RSET
+            else:
+                line.drop()  # a new connection, from its first word on
             stage.mail_faults(plan)
             names = run.send()
             run.tried(names)
