@@ -305,9 +305,14 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def snapshot(folder: Path, into: Path) -> Path:
-    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only."""
+    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only.
+
+    It is not synced: a power cut may leave it empty under its name. So one that does not have its digest is made anew.
+    """
     digest = tree_digest(folder)
     target = into / digest
+    if target.is_dir() and tree_digest(target) != digest:
+        shutil.rmtree(target)
     if not target.is_dir():
         into.mkdir(parents=True, exist_ok=True)
         temporary = into / f".{digest}.{os.getpid()}"
