@@ -191,7 +191,7 @@ class Daemon:
         self.pool.stop()
         control.close()
         status.close()
-        self.store.close()
+        self.store.close(clean=clean)
         log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
 
     def reload(self) -> list[str]:
