@@ -203,7 +203,10 @@ def _boolean(text: str) -> str:
 
 
 def _german_date(text: str) -> str:
-    return date.fromisoformat(text).strftime("%d.%m.%Y") if _DATE.fullmatch(text) else text
+    if not _DATE.fullmatch(text):
+        return text
+    year, month, day = date.fromisoformat(text).isoformat().split("-")
+    return f"{day}.{month}.{year}"
 
 
 def _german_time(text: str) -> str:
