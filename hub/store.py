@@ -146,7 +146,8 @@ class Store:
              inline: int = 64 * 1024, writer: type[Writer] = Writer) -> Store:
         """Open the store in `directory`, making it where there is none.
 
-        Raises `StoreInUse`, and `ConfigError` when SQLite is too old or the store is newer than this program.
+        Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
+        `StoreUnavailable` when the disk does not let it.
         """
         database.check_sqlite()
         store = cls(directory, now, inline=inline)
@@ -162,6 +163,8 @@ class Store:
             store._unlock()
             if disk_failure(error) in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
+            if (why := disk_failure(error)) is not None:
+                raise StoreUnavailable(f"{directory}: the store cannot be opened now: {why}") from error
             raise
         return store
 

@@ -173,7 +173,11 @@ def overview() -> dict[str, Any]:
             graph("Reloads per hour", hourly("drehscheibe_reloads_total", "outcome"), bars=True)]),
         ("Facts", 7, [
             table("Certificates", "(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d"),
-            table("Version and configuration", "drehscheibe_info"),
+            table("Version and configuration", "drehscheibe_info")]),
+        ("Housekeeping", 4, [
+            number("Last run of the retention", "time() - min(drehscheibe_retention_last_run_timestamp_seconds)", unit="s",
+                   steps=(("green", None), ("red", 36 * 3600)), text="Content and proofs whose time is over are deleted daily."),
+            number("Left by the retention", "sum(drehscheibe_retention_overdue)"),
             number("Last reload taken up", "min(drehscheibe_config_last_reload_successful)",
                    steps=(("red", None), ("green", 1))),
             number("Workers without network", "min(drehscheibe_workers_without_network)",

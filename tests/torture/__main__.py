@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.torture import scoreboard
-from tests.torture.tiers import TIERS, Step
+from tests.torture.steps import Step
+from tests.torture.tiers import TIERS
 
 
 def main() -> int:

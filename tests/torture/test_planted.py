@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 
 from tests.services import need
-from tests.torture import scenarios
 from tests.torture.planted import FAULTS
+from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
 Run = Callable[..., dict[str, Any]]
-kills = partial(scenarios.short, kills=4)
+kills = partial(short, kills=4)
 
 
 def struck(*faults: str, **more: Any) -> Run:
     """Lives that end at these fault points."""
-    return partial(scenarios.short, faults=faults, **more)
+    return partial(short, faults=faults, **more)
 
 
 CAUGHT: dict[str, tuple[str, Run]] = {
     "acknowledge-before-commit": ("lost", kills),
-    "synchronous-off": ("syncs", partial(scenarios.durable, messages=2)),
-    "no-folder-sync": ("syncs of folders", partial(scenarios.durable, messages=2)),
-    "no-file-sync": ("syncs", partial(scenarios.durable, messages=2)),
+    "synchronous-off": ("syncs", partial(durable, messages=2)),
+    "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
+    "no-file-sync": ("syncs", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
     "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
@@ -71,4 +71,4 @@ def test_a_sound_hub_is_caught_by_none_of_them(tmp_path: Path) -> None:
     everything = struck("effect after kill 2", "deliver/smtp after kill 2", "deliver/directory after kill 2",
                         "accept after kill 2", "work before kill 1", messages=36)
     assert Row("sound", everything(tmp_path / "short", 1)).faults == []
-    assert Row("sound", scenarios.durable(tmp_path / "durable", 1, messages=2)).faults == []
+    assert Row("sound", durable(tmp_path / "durable", 1, messages=2)).faults == []
