@@ -146,6 +146,16 @@ class FieldTable(_Model):
         """By (group, field)."""
         return {(row.group, row.id): row for row in self.field}
 
+    @cached_property
+    def groups(self) -> Mapping[str, GroupRow]:
+        """By id, in reading order."""
+        return {row.id: row for row in self.group}
+
+    @cached_property
+    def order(self) -> Mapping[tuple[str, str], int]:
+        """The place of each field in reading order, by (group, field)."""
+        return {key: place for place, key in enumerate(self.rows)}
+
 
 class SchemaSet(_Model):
     """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
