@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from hub import tables
 from hub.errors import Permanent, StoreUnavailable
@@ -502,6 +502,12 @@ def _pieces(payload: Payload) -> Iterator[bytes]:
 
 
 _CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"), tables.chunk.c.no == bindparam("no"))
+INCOMPLETE = text("""
+    SELECT blob.id, blob.message_id, blob.size, coalesce(sum(octet_length(chunk.content)) - 2, 0) AS there
+    FROM blob LEFT JOIN chunk ON chunk.blob_id = blob.id WHERE blob.content IS NULL
+    GROUP BY blob.id, blob.message_id, blob.size
+    HAVING coalesce(sum(octet_length(chunk.content)) - 2, 0) <> blob.size""")
+"""Bodies of `RowBlobs` whose bytes are not all there."""
 _INSERT_CHUNK = Many.insert(tables.chunk, ["blob_id", "no", "content"])
 _INSERT = Many.insert(blob, ["id", "message_id", "tenant", "size", "sha256", "content"])
 _FETCH = select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content).where(blob.c.id.in_(bindparam("ids", expanding=True)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.pool import NullPool, QueuePool
 
 from hub.errors import Busy, ConfigError
-from hub.tables import REVISION, store
+from hub.tables import COPY, REVISION, store
 
 OLDEST_SQLITE = (3, 51, 3)
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -109,15 +109,18 @@ class Embedded:
         if descriptor is not None:
             os.close(descriptor)
 
-    def enter(self, connection: Connection, now: int) -> tuple[int, bool]:
-        """Raise the fencing number, from here on no earlier process writes; the number, and whether the last end was unclean."""
+    def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
+        """Raise the fencing number, from here on no earlier process writes.
+
+        The number, whether the last end was unclean, and for a copy that was never opened the moment it was made.
+        """
         migrate(connection, self.where)
         row = connection.execute(select(store)).one_or_none()
         if row is None:
             connection.execute(insert(store).values(id=1, fencing=1, clean=0, opened_at=now))
-            return 1, False
+            return 1, False, None
         connection.execute(update(store).values(fencing=row.fencing + 1, clean=0, opened_at=now))
-        return row.fencing + 1, not row.clean
+        return row.fencing + 1, not row.clean, row.opened_at if row.clean == COPY else None
 
     def owns(self, connection: Connection, fencing: int) -> bool:
         """Whether this process may still write."""
@@ -129,18 +132,14 @@ class Embedded:
     def tell(self, connection: Connection, fencing: int) -> None:
         """Nobody listens."""
 
-    def leave(self, connection: Connection) -> None:
-        """The end was clean."""
-        connection.execute(update(store).values(clean=1))
+    def leave(self, connection: Connection, *, clean: bool) -> None:
+        """The end: whether it was clean."""
+        connection.execute(update(store).values(clean=int(clean)))
 
     @contextmanager
     def alone(self, job: str) -> Iterator[bool]:  # noqa: ARG002
         """Nobody else is there."""
         yield True
-
-    def check(self, connection: Connection) -> list[str]:
-        """What SQLite says about the file. Slow: reads all of it."""
-        return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars() if line != "ok"]
 
 
 _FENCING = select(store.c.fencing)
@@ -200,3 +199,19 @@ def check_revision(connection: Connection, where: Path | str) -> None:
     if has != REVISION:
         raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",
                              "open it once with the program that writes it")
+
+
+def copy(connection: Any, file: Path, made_at: int, clean: int, progress: Callable[[int, int], None]) -> None:
+    """Copy the tables, as of the transaction that the bare `connection` is in, to a new file beside any writer.
+
+    The copy says of itself what it is: `clean` and `opened_at` (microseconds) of its row in the table `store`.
+    """
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    target = dbapi2.connect(file, isolation_level=None)
+    try:
+        connection.backup(target, pages=2000, progress=lambda _status, left, of: progress(of - left, of))
+        target.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file: whoever opens it for writing makes it WAL again
+        target.execute("PRAGMA synchronous=FULL").fetchall()
+        target.execute("UPDATE store SET clean = ?, opened_at = ?", (clean, made_at))
+    finally:
+        target.close()

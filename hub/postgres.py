@@ -53,7 +53,7 @@ from hub import database
 from hub.config import StoreSection
 from hub.endpoint import read_secret, secret_path
 from hub.errors import ConfigError, StoreUnavailable
-from hub.tables import Lock, node, store
+from hub.tables import COPY, Lock, node, store
 
 CHANNEL = "drehscheibe"
 OLDEST_SERVER = 150000
@@ -154,22 +154,26 @@ class Served:
         if lock is not None:
             os.close(lock)
 
-    def enter(self, connection: Connection, now: int) -> tuple[int, bool]:
-        """A new fencing number, and whether the run before this one ended uncleanly. Raises `ConfigError`."""
+    def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
+        """A new fencing number, whether the run before this one ended uncleanly, and the moment of a restored backup.
+
+        Raises `ConfigError`.
+        """
         version = connection.execute(text("SHOW server_version_num")).scalar_one()
         if int(version) < OLDEST_SERVER:
             raise ConfigError.at("hub.toml", "store.url", f"the server's version is {version}", "PostgreSQL 15 or newer serves")
         _lock_alone(connection, Lock.OPEN, 0)
         database.migrate(connection, self.where)
         connection.execute(insert(store).values(id=1, fencing=0, clean=1, opened_at=now).on_conflict_do_nothing())
-        fencing: int = connection.execute(update(store).values(fencing=store.c.fencing + 1, opened_at=now)
-                                          .returning(store.c.fencing)).scalar_one()
+        was = connection.execute(select(store).with_for_update()).one()
+        fencing: int = was.fencing + 1
+        connection.execute(update(store).values(fencing=fencing, clean=1, opened_at=now))
         identity = self._identity()
         before = connection.execute(select(node.c.fencing).where(node.c.identity == identity, node.c.ended_at.is_(None))).all()
         connection.execute(insert(node).values(fencing=fencing, identity=identity, name=self.name, started_at=now, beat=0,
                                                beat_at=_DATABASE_NOW))
         connection.execute(delete(node).where(node.c.ended_at < now - KEPT // timedelta(microseconds=1)))
-        return fencing, bool(before)
+        return fencing, bool(before), was.opened_at if was.clean == COPY else None
 
     def owns(self, connection: Connection, fencing: int) -> bool:
         """Whether this node may write; holds that until the transaction's end."""
@@ -243,10 +247,6 @@ class Served:
         except psycopg.Error as error:
             raise StoreUnavailable(f"the database is not there: {type(error).__name__}") from error
 
-    def check(self, connection: Connection) -> list[str]:
-        """Large bodies whose bytes are not all there. The files themselves are the database's to check (``pg_amcheck``)."""
-        return [f"blob {row.id}: {row.there} of {row.size} bytes" for row in connection.execute(_INCOMPLETE)]
-
 
 STOPPED, TAKEN_OVER, FOLLOWED = "stopped", "taken over", "started anew"
 _DATABASE_NOW: Any = literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger)
@@ -255,10 +255,6 @@ _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:kind, :number)")
 _ALIVE = select(node.c.fencing).where(node.c.fencing == bindparam("fencing"), node.c.ended_at.is_(None))
 _BEAT = update(node).where(node.c.fencing == bindparam("own")).values(beat=node.c.beat + 1, beat_at=_DATABASE_NOW)
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
-_INCOMPLETE = text("""
-    SELECT blob.id, blob.size, coalesce(sum(octet_length(chunk.content)) - 2, 0) AS there
-    FROM blob LEFT JOIN chunk ON chunk.blob_id = blob.id WHERE blob.content IS NULL
-    GROUP BY blob.id, blob.size HAVING coalesce(sum(octet_length(chunk.content)) - 2, 0) <> blob.size""")
 
 
 def _lock_alone(connection: Connection, kind: Lock, number: int) -> None:

@@ -27,22 +27,25 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, func, literal_column, select
+from sqlalchemy import Connection, Row, func, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hub import database, desk, inbox, ledger, outbox, shredder, tables
-from hub.blobs import Blobs, Damaged, FileBlobs, Payload, RowBlobs, Slice, Staged, StoredBody, SyncFailed
+from hub import database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
+from hub.blobs import INCOMPLETE, Blobs, Damaged, FileBlobs, Payload, RowBlobs, Slice, Staged, StoredBody, SyncFailed
 from hub.config import StoreSection
 from hub.database import Embedded, StoreInUse
 from hub.desk import NotFound, NotNow
 from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
+    RESTORED,
     Accepted,
     Delivery,
     DeliveryState,
@@ -60,30 +63,12 @@ from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
 from hub.postgres import FOLLOWED, STOPPED, TAKEN_OVER, Node, Served
 from hub.shredder import Shredded
 from hub.tables import moment
+from hub.turns import Predecessor
 from hub.writer import StaleFencing, Transaction, Writer, disk_failure
 
-__all__ = [
-    "BadOutcome",
-    "Balance",
-    "ClaimedDelivery",
-    "Damaged",
-    "DeliveryRow",
-    "Event",
-    "LostLease",
-    "Node",
-    "NotFound",
-    "NotNow",
-    "QueueRow",
-    "Recovered",
-    "Settlement",
-    "Shredded",
-    "Store",
-    "StoreInUse",
-    "StoredBody",
-    "TallyKey",
-    "Use",
-    "Used",
-]
+__all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "Node", "NotFound",
+           "NotNow", "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody",
+           "TallyKey", "Use", "Used"]
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
@@ -165,6 +150,7 @@ class Store:
                              else FileBlobs(directory / "blobs", inline=inline))
         self.fencing = 0
         self.unclean = False
+        self.revived: revive.Revived | None = None
         self._now = now
         self._writer: Writer | None = None
         self._readers = base.reading_engine()
@@ -183,7 +169,8 @@ class Store:
              inline: int = 64 * 1024, writer: type[Writer] = Writer, served: StoreSection | None = None) -> Store:
         """Open the store in `directory`, making it where there is none; with a `served.url` the tables are in that database.
 
-        Raises `StoreInUse`, and `ConfigError` when SQLite is too old or the store is newer than this program.
+        Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
+        `StoreUnavailable` when the disk does not let it.
         """
         base = Served(served, directory) if served is not None and served.url is not None else Embedded(directory)
         store = cls(directory, now, base, inline=inline)
@@ -195,8 +182,8 @@ class Store:
             failure = disk_failure(error)
             if failure in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
-            if failure is not None and base.shared:
-                raise StoreUnavailable(f"{base.where}: the database does not take us now: {failure}") from error
+            if failure is not None:
+                raise StoreUnavailable(f"{base.where}: the store cannot be opened now: {failure}") from error
             raise
         return store
 
@@ -214,7 +201,12 @@ class Store:
                 left.unlink()
         engine = self.base.writing_engine()
         with engine.begin() as connection:
-            self.fencing, self.unclean = self.base.enter(connection, tables.micros(self._now()))
+            now = tables.micros(self._now())
+            self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
+            if copied_at is not None:
+                tx = Transaction(connection, now, self.fencing)
+                self.revived = revive.revive(tx, copied_at)
+                tx.ledger.write(connection)
         self._writer = writer(engine, self._transaction, end=self._end)
 
     def _transaction(self, connection: Connection) -> Transaction:
@@ -232,22 +224,24 @@ class Store:
             if self._others and transaction.ledger.makes_work():
                 self.base.tell(transaction.connection, self.fencing)
 
-    def close(self) -> None:
-        """Finish what waits for the writer and leave cleanly. May be called twice."""
+    def close(self, *, clean: bool = True) -> None:
+        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still under way."""
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
-                writer.do(self._leave)
+                writer.do(partial(self._leave, clean=clean))
             except StoreUnavailable:
                 pass  # a broken store was not closed cleanly, and the next start shall know
             writer.close()
         self._readers.dispose()
         self.base.unlock()
 
-    def _leave(self, tx: Transaction) -> None:
+    def _leave(self, tx: Transaction, *, clean: bool) -> None:
         if isinstance(self.base, Embedded):
-            self.base.leave(tx.connection)
+            self.base.leave(tx.connection, clean=clean)
             return
+        if not clean:
+            return  # what is still under way is looked into at the next start, or by another node when this one is silent
         # whoever still holds something ends with this process; the other nodes go on at once
         outbox.recover(tx, self._assume_begun, unclean=False, gone=self.fencing)
         self.base.end(tx.connection, self.fencing, tx.now, STOPPED)
@@ -506,13 +500,19 @@ class Store:
             found = outbox.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
-    def claim_deliveries(self, destination: str, limit: int, lease: timedelta) -> list[ClaimedDelivery]:
+    def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
+        """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
+        with self._read() as connection:
+            return [(name, moment(at)) for name, at in outbox.due_at(connection, destinations)]
+
+    def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
+                         deferred_first: bool = False) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
         One whose manifest is damaged is parked here and not handed out.
         """
         with self._claim() as owner:
-            rows = self._do(lambda tx: outbox.claim(self._give_back(tx), destination, limit, lease, owner))
+            rows = self._do(lambda tx: outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first))
             return self._claimed(rows) if rows else []
 
     def _claimed(self, rows: Sequence[Row[Any]]) -> list[ClaimedDelivery]:
@@ -582,6 +582,22 @@ class Store:
     def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
+
+    def free_missed(self) -> int:
+        """Let those go that wait for their turn within a case although it has come; how many."""
+        with self._read() as connection:
+            numbers = turns.missed(connection)
+        return self._do(lambda tx: turns.free_all(tx, numbers)) if numbers else 0
+
+    def waiting_turns(self) -> dict[str, int]:
+        """By destination: how many wait for an earlier message of their case."""
+        with self._read() as connection:
+            return turns.waiting(connection)
+
+    def predecessor(self, delivery_id: str) -> Predecessor | None:
+        """What a delivery waits for because of the order within its case."""
+        with self._read() as connection:
+            return turns.predecessor(connection, delivery_id)
 
     def pull_in(self) -> int:
         """The clock went back: make due what would otherwise wait until it has caught up. How many."""
@@ -766,10 +782,47 @@ class Store:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
+        """Look at all of it (`hub.examine`), beside a writer too. `alone`: nobody accepts anything meanwhile. Slow."""
+        return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
+
+    def plan_repair(self, report: Report) -> mend.Plan:
+        """What `repair` would do about a report."""
+        with self._read() as connection:
+            return mend.plan(connection, self.blobs, report)
+
+    def repair(self, todo: mend.Plan, who: str) -> dict[str, Any]:
+        """Mend what can be mended safely (`hub.mend`); how much of each kind. Only while nobody else uses the store."""
+        done: dict[str, Any] = self._do(lambda tx: mend.carry_out(tx, todo, who))
+        folder = self.directory / mend.QUARANTINE / self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return {**done, "quarantine": mend.quarantine(self.blobs, todo.orphans, folder), "folder": str(folder)}
+
+    def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
+        """The tables as of one moment, which is returned, in a new file that knows that it is a copy (`hub.revive`)."""
+        if self.base.shared:
+            raise HubError("a PostgreSQL is saved by its own tools: docs/operate-two-nodes.md")
+        made_at = self._now()
+        with self._read() as connection:
+            connection.execute(select(tables.store.c.fencing)).scalar_one()  # from here on the transaction sees this moment
+            database.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), revive.COPY, progress)
+        return made_at
+
+    def keeps(self, blob_id: str) -> bool:
+        """Whether a body's row is there and its content is not deleted."""
+        with self._read() as connection:
+            return bool(self.blobs.fetch(connection, [blob_id])) and not shredder.shredded_blobs(connection, [blob_id])
+
+    def raise_fencing(self, above: int) -> None:
+        """For a restored store: higher than any number that the store it replaces has given."""
+        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing, above))))
+        self.fencing = max(self.fencing, above)
+
     def check(self) -> list[str]:
         """What is wrong with the file, or with what lies in the database; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
-            return self.base.check(connection)
+            if self.base.shared:
+                return [f"blob {row.id}: {row.there} of {row.size} bytes" for row in connection.execute(INCOMPLETE)]
+            return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars() if line != "ok"]
 
 
 def lost_messages(connection: Connection, owners: Sequence[str]) -> list[str]:
@@ -824,7 +877,7 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
     return ClaimedDelivery(Delivery(
         row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
         moment(row.created_at), manifest, open_blob, bool(row.repeat_marked), row.case),
-        moment(row.first_due_at), attempts, probe)
+        moment(row.first_due_at), attempts, probe, row.error == RESTORED)
 
 
 def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:

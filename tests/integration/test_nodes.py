@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -376,9 +377,9 @@ def test_a_job_is_done_by_one_at_a_time(a: Store, b: Store) -> None:
 
 @contextmanager
 def through_proxy(tmp_path: Path, server: PostgreSQL, **options: Any) -> Iterator[tuple[Store, Proxy]]:
-    with Proxy(server.port) as proxy:
-        with node(tmp_path / "far", server.section(server.add_database(server.template), proxy.port), **options) as store:
-            yield store, proxy
+    with Proxy(server.port) as proxy, node(tmp_path / "far", server.section(server.add_database(server.template), proxy.port),
+                                           **options) as store:
+        yield store, proxy
 
 
 def refused(act: Callable[[], Any]) -> bool:
@@ -412,7 +413,7 @@ def test_a_killed_and_a_stopped_database_come_back(tmp_path: Path, postgresql: P
             end()
             try:
                 assert refused(lambda: accept(store, incoming(b"away")))
-                assert refused(lambda: store.get_message(before))
+                assert refused(partial(store.get_message, before))
                 assert refused(store.beat)
             finally:
                 postgresql.start()
@@ -442,7 +443,8 @@ def test_reset_sessions_cost_one_refusal_at_most(tmp_path: Path, postgresql: Pos
         comes_back(store)
 
 
-def test_a_database_that_says_nothing_is_given_up(tmp_path: Path, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_says_nothing_is_given_up(tmp_path: Path, postgresql: PostgreSQL,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.postgres.Session.patience", 1.0)
     with through_proxy(tmp_path, postgresql) as (store, proxy):
         accept(store, incoming())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.torture.scenarios import calls, clock, disk, kills, mail
+from tests.torture import drives
+from tests.torture.scenarios import calls, clock, disk, kills, mail, power
 from tests.torture.steps import Step, step
 
 TIERS: dict[str, list[Step]] = {
@@ -22,6 +23,7 @@ TIERS: dict[str, list[Step]] = {
         step("fault points", calls.fault_points),
         step("disk full", disk.full_disk, rounds=20, messages=1000, unclear=False),
         step("EIO on fsync", disk.failing_sync, rounds=20, messages=800),
+        step("power cut", power.power_cuts, cuts=50, messages=2500, lacks=drives.unavailable),
         step("mail server: every command", mail.bad_mail_server, messages=9, parks=True),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
     ],
