@@ -523,7 +523,7 @@ def test_a_reader_writes_nothing(a: Store) -> None:
 
 
 def test_an_unreachable_database_is_no_broken_configuration(tmp_path: Path, postgresql: PostgreSQL) -> None:
-    with Proxy(1) as proxy, pytest.raises(StoreUnavailable, match="does not take us now"):
+    with Proxy(1) as proxy, pytest.raises(StoreUnavailable, match="no connection to the database"):
         Store.open(tmp_path, served=postgresql.section("hub", proxy.port))
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(postgresql.url("hub"), password="wrong", connect_timeout=5)

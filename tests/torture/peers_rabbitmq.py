@@ -16,7 +16,7 @@ from tests.services.proxy import Proxy
 from tests.services.rabbitmq import RabbitMQ
 from tests.torture import publisher
 from tests.torture.peers import rows
-from tests.torture.scenarios import Progress, Result
+from tests.torture.steps import Progress, Result
 from tests.torture.stage import NotInTime, Stage, wait
 
 CANARY_SECONDS = 30.0

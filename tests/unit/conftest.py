@@ -32,10 +32,3 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             server.drop_database(name)
     else:
         yield request.param
-
-
-@pytest.fixture()
-def only_sqlite(backend: str) -> None:
-    """A promise about SQLite's own files."""
-    if backend != "sqlite":
-        pytest.skip("SQLite only")

@@ -40,7 +40,7 @@ from tests.unit.store_kit import (
 )
 
 pytestmark = pytest.mark.usefixtures("backend")
-only_sqlite = pytest.mark.usefixtures("only_sqlite")
+only_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 @pytest.fixture()
