@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import queue
-import ssl
 import socket
+import ssl
 import sys
 import threading
 import time

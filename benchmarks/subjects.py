@@ -22,16 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import application
+from benchmarks.figures import ROOT
+from benchmarks.load import Publisher
 from connectors import amqp as inlet
 from tests.services import accepts, free_port, need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.tls import Authority
 from tests.torture.stage import OPEN
-
-from benchmarks import application
-from benchmarks.figures import ROOT
-from benchmarks.load import Publisher
 
 HUB = "hub"
 PREFETCH_BYTES = 64_000_000

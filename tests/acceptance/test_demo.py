@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import need
+
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3})\s", re.MULTILINE)
 
@@ -115,8 +117,8 @@ def staying(root: Path, first: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def children(pid: int) -> list[int]:
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(line) for line in listing.split()]
+    listing = subprocess.run([need("ps", "procps"), "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in listing.stdout.split()]
 
 
 def test_it_stays_up_until_ctrl_c_and_leaves_nobody_behind(root: Path, staying: subprocess.Popen[str]) -> None:

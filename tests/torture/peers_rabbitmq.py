@@ -4,7 +4,6 @@ after each recovery a canary gets through."""
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection
@@ -143,7 +142,7 @@ class Publishers:
 
     def __init__(self, stage: Stage, port: int) -> None:
         self.stage = stage
-        self.sent = {run: 0 for run in (f"b{stage.seed}", f"c{stage.seed}")}
+        self.sent = dict.fromkeys((f"b{stage.seed}", f"c{stage.seed}"), 0)
         self.processes = {run: stage.process("publisher", str(stage.world.folder), run, str(port), "torture", "amt24", "amt24")
                           for run in self.sent}
         self.load, self.canary = self.sent

@@ -74,7 +74,7 @@ class Server:
                 while True:
                     file.write(bytes(4096))
             except OSError as error:
-                assert error.errno == errno.ENOSPC  # noqa: PT017 - no test of an exception
+                assert error.errno == errno.ENOSPC
         self._until_mended("full", "retried", filler.unlink)
 
     def forbidden(self) -> None:

@@ -115,7 +115,7 @@ class Bench:
     def until(self, message: str, state: DeliveryState, *, tries: int | None = None) -> DeliveryRow:
         """Wait until the delivery is in a state (after so many tries)."""
         self.deliverer.wake()
-        wait_until(lambda: self.delivery(message).state is state and (tries is None or len(self.outlet.tries) == tries),
+        wait_until(lambda: (tries is None or len(self.outlet.tries) == tries) and self.delivery(message).state is state,
                    f"{state} instead of {self.delivery(message)}", 10)
         return self.delivery(message)
 
