@@ -523,6 +523,10 @@ class Inlet(InletBase[Options]):
         sender = self.trust.recognise(request.scope["state"]["certificate"])
         if sender is None:
             raise RefusedError(UNKNOWN_CLIENT)
+        try:
+            self.admit(int(request.headers.get("content-length", "1")) or 1)
+        except StoreUnavailable as error:  # before the body: on a full disk it must not even be spooled
+            raise RefusedError(_unavailable(error.retry_after)) from error
         parts = await self._receive(request)
         try:
             incoming = self._incoming(request, target, sender, parts)

@@ -241,7 +241,9 @@ class Inlet(InletBase[Options]):
         parts: list[IncomingPart] = []
         place = self._place(entry)
         try:
-            for file in self._files(entry):
+            files = self._files(entry)
+            self.admit(sum(file.stat().st_size for file in files) or 1)
+            for file in files:
                 parts.append(self._part(file, sum(part.size for part in parts)))
             accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts), place.test))
         except _SpoolError as error:

@@ -10,7 +10,7 @@ import faulthandler
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
@@ -217,7 +217,15 @@ def queue(context: Context, as_json: bool) -> None:
         return
     _table(["destination", "due", "under way", "in doubt", "parked", "oldest", "rests until"],
            [[row["destination"], row["due"], row["delivering"], row["in_doubt"], row["parked"], _age(row["oldest_seconds"]),
-             f"{row['resting_until']} ({row['why']})" if row["resting_until"] else ""] for row in rows])
+             _rest(row)] for row in rows])
+
+
+def _rest(row: Mapping[str, Any]) -> str:
+    """Why a destination's deliveries wait, in a cell."""
+    why = [f"{row['resting_until']} ({row['why']})"] if row["resting_until"] else []
+    why += [f"{row['closed_until']} (window)"] if row["closed_until"] else []
+    why += [_("{count} wait for their turn").format(count=row["waiting_for_turn"])] if row["waiting_for_turn"] else []
+    return "; ".join(why)
 
 
 @_command(main, "messages", "The newest messages.")
