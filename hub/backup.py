@@ -9,8 +9,9 @@
 
 or the same as an uncompressed tar file. Everything in it is for its owner alone (0600): it holds applications of citizens.
 
-The tables come first, then the files they name. What the retention deletes in between is missing from the backup on purpose and
-named in the manifest; whoever restores it deletes it there, too. A body that is damaged or missing at its source is told.
+The tables come first, then the files they name. The running hub deletes nothing meanwhile (`Retention.paused`). Where another
+process does, what it deleted is named in the manifest, and a restore deletes it, too. A body that is damaged or missing at its
+source is told.
 
 A restore checks the whole backup before it writes anything, builds the store beside the old one, opens it there once (so that
 nothing in it is plainly due any more: `hub.revive`), and only then moves it into place. What was there before is moved aside.

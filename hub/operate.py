@@ -6,6 +6,7 @@ Every change names the person and, where it is final, a reason; it stands in the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -191,7 +192,8 @@ class Operator:
 
     def backup(self, progress: Progress, target: str) -> dict[str, Any]:
         """Copy the store to a new folder or tar file, beside the running hub."""
-        return backup.take(self._store, Path(target), progress)
+        with self._retention.paused() if self._retention else nullcontext():
+            return backup.take(self._store, Path(target), progress)
 
     def usages(self, first: str, last: str) -> list[dict[str, Any]]:
         """What was used in the months from `first` to `last`: the facts that a bill rests on."""

@@ -1,4 +1,4 @@
-"""The store looked through and mended: each kind of damage is found, what is parked says why, and nothing is deleted or made up."""
+"""The store looked through and mended: each kind of damage is found, what is parked says why, nothing is deleted or made up."""
 
 from __future__ import annotations
 
