@@ -85,8 +85,8 @@ class Options(OptionsModel):
     prefetch: int = Field(200, gt=0, le=10000, description="unacknowledged messages per queue")
     in_flight_bytes: int = Field(256_000_000, gt=0, description="no more is read while so many bytes are in hand")
     threads: int = Field(32, gt=0, description="messages that wait for a commit at once")
-    heartbeat: int = Field(30, gt=0, description="seconds; a broker silent for twice as long is gone")
-    reconnect_seconds: float = Field(1, gt=0, description="first pause before connecting again; doubles up to 30 s")
+    heartbeat: int = Field(10, gt=0, description="seconds; a broker silent for twice as long is gone")
+    reconnect_seconds: float = Field(1, gt=0, description="first pause before connecting again; doubles up to 10 s")
     patience: int = Field(6, gt=0, description="failed connections in a row until the hub is told")
     hold_seconds: float = Field(900, gt=0, description="how long messages are held while the store is unavailable")
     delivery_limit: int = Field(1000, gt=0, description="deliveries until a message goes to the dead-letter queue")
@@ -154,7 +154,7 @@ class Inlet(InletBase[Options]):
                 failures += 1
                 if failures > self.options.patience:
                     raise
-                stop.wait(min(30, self.options.reconnect_seconds * 2 ** (failures - 1)))
+                stop.wait(min(10, self.options.reconnect_seconds * 2 ** (failures - 1)))
 
     def _admitted(self) -> bool:
         """Whether there is room at all: on a full disk nothing is fetched, so nothing counts against the delivery limit."""
@@ -303,6 +303,7 @@ class _Session:
             self.hands.add(delivery)
             self.bytes += delivery.size
             if delivery.size > self.inlet.max_bytes:
+                self.inlet.turned_away("too-large")
                 self._settle_one(delivery, "refused")
             else:
                 self.waiting.append(delivery)
@@ -342,6 +343,7 @@ class _Session:
         except StoreUnavailable as error:
             outcome, pause = "later", error.retry_after
         except OSError:
+            self.inlet.turned_away("unavailable")
             outcome, pause = "later", 5.0
         except (NotAllowed, Conflict):
             outcome = "refused"

@@ -54,6 +54,9 @@ STALLED = timedelta(minutes=2)
 LISTEN_SECONDS = 15.0
 """How long the start waits for inlets: one whose broker is away must not keep the others' service from being ready."""
 
+LONGEST_PAUSE = 10.0
+"""Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting for minutes."""
+
 
 class Daemon:
     """One running hub."""
@@ -98,12 +101,13 @@ class Daemon:
                                      room=self.space.may_translate)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake,
                                  admit=self.space.admit)
-        self.retention = Retention(self.store, lambda: self.configuration)
+        self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
         self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention, self.space)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
         for inlet in self.inlets:
+            inlet.turned_away = self.metrics.turned_away(inlet.name)
             inlet.admit = partial(self.receiver.admit, inlet.name)
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
@@ -187,7 +191,7 @@ class Daemon:
         self.pool.stop()
         control.close()
         status.close()
-        self.store.close()
+        self.store.close(clean=clean)
         log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
 
     def reload(self) -> list[str]:
@@ -238,7 +242,7 @@ class Daemon:
     def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
         """Run an inlet and start it again with a back-off when it ends without being asked to."""
         for attempt in tenacity.Retrying(
-                wait=tenacity.wait_exponential_jitter(initial=1, max=60), sleep=tenacity.sleep_using_event(self._stop),
+                wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE), sleep=tenacity.sleep_using_event(self._stop),
                 stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
             with attempt:
                 try:

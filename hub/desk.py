@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
+from hub import turns
 from hub.errors import HubError
 from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
 from hub.outbox import DELIVERING, DISCARDED, DONE, DUE, IN_DOUBT, PARKED, close_messages
@@ -101,6 +102,7 @@ def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
     row = find(tx.connection, message, name)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.DISCARDED, "discarded", who, detail=reason, finished_at=tx.now)
+        turns.free(tx, [(row.tenant, row.case)])
         return 1
     if row.state != MessageState.ROUTED:
         raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich verwerfen")
@@ -109,6 +111,7 @@ def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
         _refuse_busy(each)
         _move_delivery(tx, each, DISCARDED, "discarded", who, detail=reason, due_at=None, finished_at=tx.now)
     close_messages(tx, [row.id])
+    turns.free(tx, [(each.tenant, each.order_key) for each in rows])
     return len(rows)
 
 
@@ -117,6 +120,7 @@ def discard_delivery(tx: Transaction, name: str, who: str, reason: str) -> int:
     row = _idle(tx, name, {DUE, IN_DOUBT, PARKED})
     _move_delivery(tx, row, DISCARDED, "discarded", who, detail=reason, due_at=None, finished_at=tx.now)
     close_messages(tx, [row.message_id])
+    turns.free(tx, [(row.tenant, row.order_key)])
     return 1
 
 
@@ -126,6 +130,7 @@ def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
     receipt = json.dumps({"reference": f"bestätigt von {who}", "detail": {"reason": reason}}, ensure_ascii=False)
     _move_delivery(tx, row, DONE, "confirmed", who, detail=reason, due_at=None, finished_at=tx.now, receipt=receipt)
     close_messages(tx, [row.message_id])
+    turns.free(tx, [(row.tenant, row.order_key)])
     return 1
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, literal_column, null, select, update
 
+from hub import turns
 from hub.blobs import Blobs, Staged, batches
 from hub.errors import Conflict, HubError
 from hub.job import Facts, Parked, Translated
@@ -205,6 +206,7 @@ def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] |
         _write_bodies(tx, written)
         _write_deliveries(tx, written)
         _RECORD(tx.connection, [_finish(tx, row, recording) for row, recording in written])
+        turns.free(tx, [(row.tenant, row.case) for row, _ in written])
     return answers
 
 
@@ -235,7 +237,8 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
         for new in recording.deliveries:
             rows.append({
                 **new, "message_id": row.id, "tenant": row.tenant, "ags": row.ags, "service": row.service,
-                "test": int(row.test or recording.outcome.facts.test), "case": row.case, "order_key": row.order_key,
+                "test": int(row.test or recording.outcome.facts.test), "case": row.case,
+                "order_key": row.case if getattr(recording.outcome, "order", None) == "case" else row.order_key,
                 "state": state, "error": error, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now,
                 "config_digest": recording.config_digest, "mapping_digest": recording.outcome.mapping_digest})
             tx.ledger.happened("delivery", row.service, new["destination"], "created")

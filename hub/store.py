@@ -29,7 +29,7 @@ from typing import Any, BinaryIO, TypeVar
 from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from hub import database, desk, inbox, ledger, mend, outbox, revive, shredder, tables
+from hub import database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
@@ -55,10 +55,12 @@ from hub.message import (
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
 from hub.shredder import Shredded
 from hub.tables import moment
+from hub.turns import Predecessor
 from hub.writer import StaleFencing, Transaction, Writer, disk_failure
 
 __all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "NotFound", "NotNow",
-           "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody", "TallyKey", "Use", "Used"]
+           "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody", "TallyKey",
+           "Use", "Used"]
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
@@ -207,12 +209,12 @@ class Store:
             raise StaleFencing("another process has opened this store since")
         return Transaction(connection, tables.micros(self._now()), self.fencing)
 
-    def close(self) -> None:
-        """Finish what waits for the writer and leave cleanly. May be called twice."""
+    def close(self, *, clean: bool = True) -> None:
+        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still under way."""
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
-                writer.do(lambda tx: tx.connection.execute(update(tables.store).values(clean=1)))
+                writer.do(lambda tx: tx.connection.execute(update(tables.store).values(clean=int(clean))))
             except StoreUnavailable:
                 pass  # a broken store was not closed cleanly, and the next start shall know
             writer.close()
@@ -402,12 +404,18 @@ class Store:
             found = outbox.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
-    def claim_deliveries(self, destination: str, limit: int, lease: timedelta) -> list[ClaimedDelivery]:
+    def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
+        """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
+        with self._read() as connection:
+            return [(name, moment(at)) for name, at in outbox.due_at(connection, destinations)]
+
+    def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
+                         deferred_first: bool = False) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
         One whose manifest is damaged is parked here and not handed out.
         """
-        rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner))
+        rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner, deferred_first))
         if not rows:
             return []
         manifests = self.bodies([row.manifest for row in rows])
@@ -463,6 +471,22 @@ class Store:
     def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
+
+    def free_missed(self) -> int:
+        """Let those go that wait for their turn within a case although it has come; how many."""
+        with self._read() as connection:
+            numbers = turns.missed(connection)
+        return self._do(lambda tx: turns.free_all(tx, numbers)) if numbers else 0
+
+    def waiting_turns(self) -> dict[str, int]:
+        """By destination: how many wait for an earlier message of their case."""
+        with self._read() as connection:
+            return turns.waiting(connection)
+
+    def predecessor(self, delivery_id: str) -> Predecessor | None:
+        """What a delivery waits for because of the order within its case."""
+        with self._read() as connection:
+            return turns.predecessor(connection, delivery_id)
 
     def pull_in(self) -> int:
         """The clock went back: make due what would otherwise wait until it has caught up. How many."""
