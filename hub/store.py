@@ -33,7 +33,7 @@ from hub import database, desk, inbox, ledger, mend, outbox, revive, shredder, t
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
-from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
@@ -162,6 +162,9 @@ class Store:
             return store
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         store._lock = database.lock(directory / "lock")
+        if (directory / database.INTERRUPTED).exists():
+            store._unlock()
+            raise ConfigError.at(directory, "store", "a restore was interrupted here", "run the same 'drehscheibe restore' again")
         try:
             store._begin_writing(writer)
         except BaseException as error:
