@@ -451,9 +451,9 @@ class Store:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
-    def pull_in(self) -> int:
-        """The clock went back: make due what would otherwise wait until it has caught up. How many."""
-        return self._do(outbox.pull_in)
+    def set_back(self, step: timedelta) -> int:
+        """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
+        return self._do(lambda tx: outbox.set_back(tx, step))
 
     # ---------------------------------------------------------------- operator
 

@@ -74,7 +74,7 @@ class Server:
                 while True:
                     file.write(bytes(4096))
             except OSError as error:
-                assert error.errno == errno.ENOSPC  # noqa: PT017 - no test of an exception
+                assert error.errno == errno.ENOSPC
         self._until_mended("full", "retried", filler.unlink)
 
     def forbidden(self) -> None:
@@ -115,7 +115,8 @@ class Server:
 
 
 INJURIES: dict[str, Callable[[Server], None]] = {
-    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden, "another key": Server.another_key, "slow": Server.slow}
+    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden, "another key": Server.another_key,
+    "slow": Server.slow}
 SHORT = ("forbidden", "another key", "full")
 
 
@@ -144,8 +145,8 @@ def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tupl
 @contextmanager
 def _small_disk(drop: Path) -> Iterator[bool]:
     """The drop folders are on a disk of their own, where that is allowed."""
-    small = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)], check=False, stderr=subprocess.DEVNULL).returncode == 0
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)]
+    small = os.geteuid() == 0 and subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
     for town in TOWNS.values():
         (drop / town).mkdir(exist_ok=True)
     try:
