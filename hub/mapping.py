@@ -146,6 +146,16 @@ class FieldTable(_Model):
         """By (group, field)."""
         return {(row.group, row.id): row for row in self.field}
 
+    @cached_property
+    def groups(self) -> Mapping[str, GroupRow]:
+        """By id, in reading order."""
+        return {row.id: row for row in self.group}
+
+    @cached_property
+    def order(self) -> Mapping[tuple[str, str], int]:
+        """The place of each field in reading order, by (group, field)."""
+        return {key: place for place, key in enumerate(self.rows)}
+
 
 class SchemaSet(_Model):
     """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
@@ -305,9 +315,14 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def snapshot(folder: Path, into: Path) -> Path:
-    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only."""
+    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only.
+
+    It is not synced: a power cut may leave it empty under its name. So one that does not have its digest is made anew.
+    """
     digest = tree_digest(folder)
     target = into / digest
+    if target.is_dir() and tree_digest(target) != digest:
+        shutil.rmtree(target)
     if not target.is_dir():
         into.mkdir(parents=True, exist_ok=True)
         temporary = into / f".{digest}.{os.getpid()}"

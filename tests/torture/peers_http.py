@@ -31,8 +31,9 @@ EARLY = tuple({"retried", late} for late in DOUBT)
 
 CELLS: dict[str, tuple[str | Collection[str], ...]] = {
     "reset-at-once": EARLY, "reset-in-request": EARLY, "reset-after-request": DOUBT, "kept-reset": DOUBT,
-    "reset-in-answer": DOUBT, "hang": DOUBT, "kept-hang": DOUBT, "429": ("retried",), "503": ("retried",), "401": ("held",), "307": ("held",), "302": DOUBT,
-    "500": DOUBT, "kept-500": DOUBT, "truncated": ("delivered",), "huge": ("delivered",)}
+    "reset-in-answer": DOUBT, "hang": DOUBT, "kept-hang": DOUBT, "429": ("retried",), "503": ("retried",),
+    "401": ("held",), "307": ("held",), "302": DOUBT, "500": DOUBT, "kept-500": DOUBT, "truncated": ("delivered",),
+    "huge": ("delivered",)}
 SHORT = ("kept-reset", "reset-after-request", "429", "307", "302", "huge")
 MOST_MEMORY = 64 << 10
 """KiB that the hub may grow by an answer of 1 GB."""

@@ -2,8 +2,8 @@
 
 ``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>``. Standard input says ``<count>``: publish
 up to so many in all; its end means stop after those. A probe is published again, with the same message id, until the broker
-confirms it. The ledger has a line ``{"sent": name}`` before the first byte and ``{"confirmed": name}`` after each confirm; which id the hub
-gave it, `settle` adds at the end.
+confirms it. The ledger has a line ``{"sent": name}`` before the first byte and ``{"confirmed": name}`` after each confirm; which
+id the hub gave it, `settle` adds at the end.
 """
 
 from __future__ import annotations
