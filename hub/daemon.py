@@ -20,12 +20,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-<<<<<<< HEAD
 from datetime import timedelta
-=======
-from datetime import UTC, datetime, timedelta
 from functools import partial
->>>>>>> main
 from pathlib import Path
 from types import FrameType
 from typing import Any

@@ -247,6 +247,7 @@ class Deliverer:
         step = timedelta(seconds=self._clock_ahead - ahead)
         if step > CLOCK_STEP:
             self._looked_for_lost -= step
+            self._next_look = 0.0
             with self._lock:
                 for circuit in self._circuits.values():
                     circuit.set_back(step)
@@ -344,12 +345,7 @@ class Deliverer:
                     errand.outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
                                                     for rest in errand.claimed[index:]])
                     break
-<<<<<<< HEAD
-                outcomes.add(*self._one(item, destination, circuit))
                 self.last_progress = time.monotonic()
-=======
-                self.last_progress = self._now()
->>>>>>> main
 
     def _why_not(self, circuit: Circuit, destination: Destination) -> str:
         """Why nothing more of what was claimed may be tried now, or nothing."""

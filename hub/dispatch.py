@@ -42,13 +42,8 @@ class Dispatcher:
     """Moves messages from `received` to `routed` or `parked` until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool, metrics: Metrics,
-<<<<<<< HEAD
-                 delivered_to: Callable[[Sequence[str]], None]) -> None:
-=======
-                 delivered_to: Callable[[Sequence[str]], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
-                 room: Callable[[], bool] = lambda: True) -> None:
+                 delivered_to: Callable[[Sequence[str]], None], room: Callable[[], bool] = lambda: True) -> None:
         self._room = room
->>>>>>> main
         self._store = store
         self._configuration = configuration
         self._pool = pool

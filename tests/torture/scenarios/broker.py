@@ -15,8 +15,8 @@ from tests.services.proxy import Proxy
 from tests.services.rabbitmq import RabbitMQ
 from tests.torture import publisher
 from tests.torture.peers import rows
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import NotInTime, Stage, wait
+from tests.torture.steps import Progress, Result
 
 CANARY_SECONDS = 30.0
 """How soon after a recovery a message must have come through."""

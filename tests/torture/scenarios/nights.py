@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.services import missing
 from tests.torture.peers import rows
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import NotInTime, Stage, wait
+from tests.torture.steps import Progress, Result
 
-NIGHTS = {"2026-03-29": datetime(2026, 3, 29, 0, 59, 50, tzinfo=UTC), "2026-10-25": datetime(2026, 10, 25, 0, 59, 50, tzinfo=UTC)}
+NIGHTS = {"2026-03-29": datetime(2026, 3, 29, 0, 59, 50, tzinfo=UTC),
+          "2026-10-25": datetime(2026, 10, 25, 0, 59, 50, tzinfo=UTC)}
 """Ten seconds before 2:00 becomes 3:00, and 3:00 becomes 2:00, in Germany."""
 
 HOUR, DAY = 3600, 86_400
@@ -54,11 +56,12 @@ class Clock:
         self.set(round(moment.timestamp() - time.time()))
 
 
-def clock(folder: Path, seed: int, *, nights: int = len(NIGHTS), rounds: int, messages: int, progress: Progress = print) -> Result:
+def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), steps: Sequence[int] = JUMPS, rounds: int,
+                     messages: int, launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
     """First the nights, then `rounds` times each jump. `messages`: for each night and each jump."""
     with Stage(folder, seed) as stage:
         false = Clock(folder / "clock")
-        stage.hub.environment = false.environment
+        stage.hub.environment, stage.hub.launcher = false.environment, launcher
         defaults = stage.world.config.parent / "defaults.toml"
         defaults.write_text(defaults.read_text().replace('give_up_after = "1d"', 'give_up_after = "14d"'))
         faults: list[str] = []
@@ -70,7 +73,7 @@ def clock(folder: Path, seed: int, *, nights: int = len(NIGHTS), rounds: int, me
             progress(f"night of {day}: {stage.acknowledged()} acknowledged")
         false.set(0)
         stage.hub.start()
-        jumps = [jump for _ in range(rounds) for jump in stage.dice.sample(JUMPS, len(JUMPS))]
+        jumps = [jump for _ in range(rounds) for jump in stage.dice.sample(steps, len(steps))]
         for jump in jumps:
             faults += _jump(stage, false, jump, messages)
         progress(f"{len(jumps)} jumps, {stage.acknowledged()} acknowledged")

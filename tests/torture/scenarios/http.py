@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import signal
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from tests.torture.document import TOWNS
 from tests.torture.peers import Cells
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import Stage
+from tests.torture.steps import Progress, Result
 from tests.torture.web import RETRY_AFTER
 
 REST = """connector = "rest"
@@ -40,14 +40,14 @@ MOST_MEMORY = 64 << 10
 
 
 def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CELLS), progress: Progress = print,
-                   launcher: Collection[str] = ()) -> Result:
+                   launcher: Sequence[str] = ("-m", "hub")) -> Result:
     """Every cell once for each promise."""
     with Stage(folder, seed) as stage:
         faults = folder / "web-faults.json"
         web = stage.process("web", str(stage.world.drop), str(faults))
         assert web.stdout is not None
         _towns(stage, int(web.stdout.readline()))
-        stage.hub.launcher = tuple(launcher) or stage.hub.launcher
+        stage.hub.launcher = launcher
         stage.hub.start()
         run = Cells(stage, "ablage", f"s{seed}")
         run.expect("nothing", run.send(), "delivered")
