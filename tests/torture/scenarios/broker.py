@@ -1,5 +1,5 @@
-"""A broker that is killed, stopped, full, closed, forbidden, cut and swallowed: nothing confirmed is lost or doubled, and soon
-after each recovery a canary gets through."""
+"""A broker that is killed, stopped, full, closed, forbidden, cut, stalled and swallowed: nothing confirmed is lost or
+doubled, and soon after each recovery a canary gets through."""
 
 from __future__ import annotations
 
@@ -107,8 +107,13 @@ class Broker:
         return self.line.behave
 
     def swallowed(self) -> Callable[[], None]:
-        """The line takes everything and delivers nothing; no connection ends."""
+        """The line takes everything and delivers nothing, for longer than both ends bear a silence."""
         self.line.hang()
+        return self.line.behave
+
+    def stalled(self) -> Callable[[], None]:
+        """The line holds everything back, and then delivers all of it, as TCP does when packets were dropped for a while."""
+        self.line.stall()
         return self.line.behave
 
     def _throw_out(self) -> None:
@@ -118,7 +123,9 @@ class Broker:
 INJURIES: dict[str, Callable[[Broker], Callable[[], None]]] = {
     "killed": Broker.killed, "stopped": Broker.stopped, "out of memory": Broker.out_of_memory, "out of disk": Broker.out_of_disk,
     "closed": Broker.closed, "forbidden": Broker.forbidden, "wrong password": Broker.wrong_password, "reset": Broker.reset,
-    "swallowed": Broker.swallowed}
+    "stalled": Broker.stalled, "swallowed": Broker.swallowed}
+LONG = {"swallowed": 30.0}
+"""Seconds: longer than twice the heartbeat."""
 
 
 def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), messages: int = 200,
@@ -181,9 +188,9 @@ def _hurt(stage: Stage, broker: Broker, injuries: Collection[str], messages: int
         writers.publish(writers.load, messages)
         wait(lambda: writers.there(writers.load) > before, f"{name}: load")  # noqa: B023 - called at once
         heal = INJURIES[name](broker)
-        time.sleep(seconds / 2)
+        time.sleep(LONG.get(name, seconds) / 2)
         halfway = writers.there(writers.load)
-        time.sleep(seconds / 2)
+        time.sleep(LONG.get(name, seconds) / 2)
         hit = writers.there(writers.load) == halfway < writers.sent[writers.load]
         stage.extra_hits += hit
         faults += [] if hit or name == "reset" else [f"{name}: messages came through all the same"]

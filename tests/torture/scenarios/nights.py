@@ -79,7 +79,7 @@ def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), step
         progress(f"{len(jumps)} jumps, {stage.acknowledged()} acknowledged")
         most = rows(stage.world.state / "store.sqlite3", "SELECT max(attempts) FROM delivery")[0][0]
         faults += [f"a delivery was tried {most} times"] if most > MOST_TRIES else []
-        stage.drain()
+        stage.drain(15 if faults else 300)
         return {**stage.check(), "faults": faults + _complaints(stage), "most tries": most}
 
 
