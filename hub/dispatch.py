@@ -216,7 +216,7 @@ class Dispatcher:
         if not outcomes:
             return
         try:
-            destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest)
+            destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest, messages=messages)
         except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
             log.error("an outcome does not fit its message; please report this", message=error.message_id)
             self._record(configuration, [_misfit(outcome) if outcome.message_id == error.message_id else outcome

@@ -239,17 +239,9 @@ _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values
 
 def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     """Finish the routed messages whose deliveries are all final: completed if one is done, else discarded."""
-    unfinished: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
-    done: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
     changes = []
     for some in batches(sorted(set(ids))):
-        rows = tx.connection.execute(
-            select(message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test,
-                   func.sum(unfinished).label("open"), func.sum(done).label("done"),
-                   func.max(delivery.c.generation).label("generation"))
-            .join(delivery, delivery.c.message_id == message.c.id)
-            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.tenant, message.c.service, message.c.state,
-                                                      message.c.test))
+        rows = tx.connection.execute(_CLOSING, {"ids": some})
         for row in rows:
             if row.open == 0 and row.state == MessageState.ROUTED:
                 after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
@@ -260,6 +252,15 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 if row.done and not row.test and not (row.generation and _was_completed(tx, row.id)):
                     tx.ledger.used(tx.now, row.tenant, row.service)
     _CLOSE(tx.connection, changes)
+
+
+_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
+_DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
+_OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
+_CLOSING = (select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
+                   func.max(delivery.c.generation).label("generation"))
+            .join(delivery, delivery.c.message_id == message.c.id)
+            .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
 
 
 def _was_completed(tx: Transaction, message_id: str) -> bool:

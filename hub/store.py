@@ -332,13 +332,16 @@ class Store:
         """One body. Raises `Damaged` (a `Permanent`)."""
         return _there(blob_id, self.bodies([blob_id])).open()
 
-    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str) -> list[str]:
+    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str,
+               messages: Sequence[StoredMessage] | None = None) -> list[str]:
         """Write the outcomes of claimed messages in one transaction; the destinations that got work.
 
-        Bodies are slices of `out_fd`. Outcomes of messages which are not in hand any more are ignored. Raises `BadOutcome`
-        when one does not fit; nothing at all is recorded then.
+        Bodies are slices of `out_fd`; `messages` are those claimed, where they are still at hand. Outcomes of messages which
+        are not in hand any more are ignored. Raises `BadOutcome` when one does not fit; nothing at all is recorded then.
         """
-        received = self._received_parts([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        if messages is None:
+            messages = self._messages([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        received = {message.id: tuple(part for part in message.parts if part.role == "received") for message in messages}
         staged: list[Staged] = []
         try:
             recordings = []
@@ -353,9 +356,6 @@ class Store:
             if answer is None:
                 self._abandon(recording.staged)
         return sorted({destination for answer in answers if answer for destination in answer})
-
-    def _received_parts(self, ids: Sequence[str]) -> dict[str, tuple[StoredPart, ...]]:
-        return {message.id: tuple(part for part in message.parts if part.role == "received") for message in self._messages(ids)}
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
                  received: Sequence[StoredPart]) -> inbox.Recording:
