@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, literal_column, null, select, text, update
 
 from hub import turns
 from hub.blobs import batches
@@ -302,6 +302,9 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
+    last = tx.connection.execute(select(event.c.at).order_by(event.c.no.desc()).limit(1)).scalar()
+    if last is not None and last > tx.now:
+        set_back(tx, timedelta(microseconds=last - tx.now))
     pull_in(tx)
     due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
@@ -319,6 +322,16 @@ def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: dateti
     """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
     ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
     return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def set_back(tx: Transaction, step: timedelta) -> int:
+    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than new. How many.
+
+    What was put there after the step is due at once, which costs one early try. Slow: looks at all.
+    """
+    due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
+    return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
+        due_at=case((due > tx.now, due), else_=tx.now), first_due_at=case((began > tx.now, tx.now), else_=began))).rowcount)
 
 
 def pull_in(tx: Transaction) -> int:

@@ -472,6 +472,10 @@ class Store:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
+    def set_back(self, step: timedelta) -> int:
+        """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
+        return self._do(lambda tx: outbox.set_back(tx, step))
+
     def free_missed(self) -> int:
         """Let those go that wait for their turn within a case although it has come; how many."""
         with self._read() as connection:
@@ -487,10 +491,6 @@ class Store:
         """What a delivery waits for because of the order within its case."""
         with self._read() as connection:
             return turns.predecessor(connection, delivery_id)
-
-    def pull_in(self) -> int:
-        """The clock went back: make due what would otherwise wait until it has caught up. How many."""
-        return self._do(outbox.pull_in)
 
     # ---------------------------------------------------------------- operator
 
