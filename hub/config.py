@@ -25,8 +25,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from hub import endpoint
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
-from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
+from hub.mapping import (
+    MappingFile,
+    VersionSpan,
+    load_mapping,
+    problems_of,
+    read_toml,
+    snapshot,
+    stylesheet_problems,
+    tree_digest,
+    version_in,
+)
 from hub.retry import Duration, RetryPolicy
+from hub.window import Rate, Window
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Ags = Annotated[str, StringConstraints(pattern=r"^(\d{8}|\d{5})$")]
@@ -85,9 +96,18 @@ class DeliverSection(_Model):
     threads: int = Field(8, ge=1, le=256, description="deliveries under way at once")
     per_destination: int = Field(2, ge=1, description="of these for one destination")
     batch: int = Field(20, ge=1, le=500, description="deliveries claimed at once for one destination")
-    lease: Duration = Field(timedelta(minutes=15), description="longest time one try may take")
+    lease: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="longest time one try may take")
     rest_after: int = Field(3, ge=1, description="temporary failures in a row after which a destination rests")
     rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
+
+
+class DiskSection(_Model):
+    """When the state's disk counts as full: then nothing is accepted, and deliveries go on."""
+
+    min_free_mb: int = Field(512, ge=0, description="below so many free MiB nothing is accepted")
+    min_free_percent: float = Field(1.0, ge=0, le=50, description="nor below so much of the file system's size")
+    min_free_inodes: int = Field(1000, ge=0, description="nor when fewer files than that can be made")
+    reserve_mb: int = Field(64, ge=0, le=10_000, description="MiB laid by for the outcomes of deliveries on a full disk")
 
 
 class Sender(_Model):
@@ -111,6 +131,7 @@ class HubFile(_Model):
     status: StatusSection = Field(StatusSection(), description="the status port")
     workers: WorkersSection = Field(WorkersSection(), description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
+    disk: DiskSection = Field(DiskSection(), description="the room that is kept on the state's disk")
     limits: Limits = Field(Limits(), description="what a message may hold at most")
     sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
     inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that connector's options")
@@ -139,6 +160,8 @@ class RouteRow(_Model):
     recipients: tuple[RecipientRow, ...] = Field(min_length=1, description="who gets it: one delivery each")
     test_recipients: tuple[RecipientRow, ...] = Field((), description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the municipality's folder")
+    order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one case (Vorgang) in "
+                                          "the order they were accepted in, each after the one before has arrived")
 
 
 class Policy(_Model):
@@ -151,6 +174,10 @@ class Policy(_Model):
     kind: Kind | None = Field(None, description="what it is, for bills; default: by the connector. A folder that a "
                               "Fachverfahren reads is a 'fachverfahren'")
     parallel: int | None = Field(None, ge=1, le=32, description="deliveries at once; default: [deliver] per_destination")
+    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' (Europe/Berlin); "
+                                       "none: always")
+    rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an outage too")
+    total: Duration | None = Field(None, gt=timedelta(0), description="longest time one try may take; default: [deliver] lease")
 
 
 class RetentionRow(_Model):
@@ -382,6 +409,7 @@ def _rules(configuration: Configuration, ags: str, service: str) -> tuple[Rule, 
                     recipients=tuple(_recipient(town, row) for row in rows),
                     municipality={**town.row.parameters, "name": town.row.name, "ags": town.row.ags,
                                   "hub": configuration.settings.hub.name},
+                    order=route.order,
                 ))
     return tuple(rules)
 
@@ -566,6 +594,7 @@ class _Loader:
             self.problems.append(f"{self.file}: hub.mappings: there is no folder {folder}: correct the path")
             return {}
         mappings = {}
+        self.problems += stylesheet_problems(folder / "_common")
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue
@@ -623,6 +652,7 @@ class _Loader:
         folder = file.with_suffix("")
         if folder.is_dir():
             self.digest.update(tree_digest(folder).encode())
+            self.problems += stylesheet_problems(folder)
         town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
         self._check_stylesheets(town)
         return town

@@ -37,6 +37,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from xml.parsers import expat
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -144,6 +145,16 @@ class FieldTable(_Model):
     def rows(self) -> Mapping[tuple[str, str], FieldRow]:
         """By (group, field)."""
         return {(row.group, row.id): row for row in self.field}
+
+    @cached_property
+    def groups(self) -> Mapping[str, GroupRow]:
+        """By id, in reading order."""
+        return {row.id: row for row in self.group}
+
+    @cached_property
+    def order(self) -> Mapping[tuple[str, str], int]:
+        """The place of each field in reading order, by (group, field)."""
+        return {key: place for place, key in enumerate(self.rows)}
 
 
 class SchemaSet(_Model):
@@ -258,9 +269,26 @@ def load_mapping(folder: Path) -> MappingFile:
         for name in named:
             if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
                 problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
+    problems += stylesheet_problems(folder)
     if problems:
         raise ConfigError(problems)
     return mapping
+
+
+def stylesheet_problems(folder: Path) -> list[str]:
+    """Stylesheets below a folder that are no whole XML, as after a copy that broke off: no message must meet them.
+
+    Whether they can be compiled, the workers find out: nothing is compiled in the main process.
+    """
+    problems = []
+    for file in sorted(folder.rglob("*.xsl")):
+        try:
+            expat.ParserCreate().Parse(file.read_bytes(), True)
+        except expat.ExpatError as error:
+            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend the stylesheet")
+        except OSError as error:
+            problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
+    return problems
 
 
 def load_fields(file: Path) -> FieldTable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,10 @@ DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
 
 UNKNOWN_TENANT = "unknown"
 """Whose messages are, for an AGS that no municipality has (yet)."""
+
+
+RESTORED = "restored"
+"""Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.revive`)."""
 
 
 class MessageState(StrEnum):
@@ -269,6 +274,7 @@ class Receipt:
 
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS"})
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
 
 
@@ -278,7 +284,7 @@ def safe_name(text: str, limit: int = 80) -> str:
     The extension survives the cut to `limit` characters.
     """
     text = text.replace("\\", "/").rsplit("/", 1)[-1].translate(_UMLAUTS)
-    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).strip("._- ")
+    clean = _UNSAFE.sub("_", text).strip("._- ")
     stem, dot, extension = clean.rpartition(".")
     if not dot or len(extension) > 10:
         stem, extension = clean, ""

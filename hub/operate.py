@@ -17,6 +17,7 @@ from hub.tables import moment
 if TYPE_CHECKING:
     from hub.deliver import Deliverer
     from hub.retention import Retention
+    from hub.space import Space
     from hub.store import Store
 
 
@@ -27,7 +28,9 @@ class Operator:
     CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload", "expire"})
 
     def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
-                 reload: Callable[[], list[str]] | None = None, retention: Retention | None = None) -> None:
+                 reload: Callable[[], list[str]] | None = None, retention: Retention | None = None,
+                 space: Space | None = None) -> None:
+        self._space = space
         self._store = store
         self._deliverer = deliverer
         self._wake = wake
@@ -49,6 +52,10 @@ class Operator:
         message = self._message(id)
         rows = self._store.deliveries_of(message.id)
         lines, steps = [_MESSAGE_TEXT[message.state]], []
+        if self._space is not None and self._space.why and message.state is MessageState.RECEIVED:
+            lines.append(f"Der Datenträger ist fast voll ({self._space.room.free >> 20} MiB frei): Es wird nichts angenommen"
+                         + ("." if self._space.may_translate() else ", und Angenommenes wartet auf die Verarbeitung."))
+            steps.append("Platz schaffen (df -h); es geht von selbst weiter")
         if message.reason:
             lines.append(f"Grund: {message.reason}: {message.reason_text}")
         if message.payload_deleted_at:
@@ -63,6 +70,7 @@ class Operator:
             lines.append(f"Zustellung an {row.destination} ({row.recipient}): {_DELIVERY_TEXT[row.state]}"
                          + (f", Versuch {row.attempts}" if row.attempts else "") + (f": {row.text}" if row.text else ""))
             circuit = self._deliverer.circuits().get(row.destination) if self._deliverer else None
+            lines += self._held(row)
             if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
                 lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
                 steps.append(f"{row.destination} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst "
@@ -74,19 +82,34 @@ class Operator:
         return {"id": message.id, "state": message.state, "lines": lines, "trace": list(self._store.trace_of(message.id)),
                 "next": steps}
 
+    def _held(self, row: DeliveryRow) -> list[str]:
+        """Why a waiting delivery waits though nothing is wrong with its destination."""
+        if row.state is not DeliveryState.DUE:
+            return []
+        opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
+        lines = [f"  Das Ziel {row.destination} nimmt erst ab {_time(opens)} wieder etwas an (window)."] if opens else []
+        before = self._store.predecessor(row.id) if row.due_at is None else None
+        if before:
+            lines.append(f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs zugestellt oder verworfen "
+                         f"sein ({before.state}): drehscheibe why {before.message_id}")
+        return lines
+
     def queue(self) -> list[dict[str, Any]]:
         """What waits, by destination: counts by state, age of the oldest, whether it rests."""
         now = datetime.now(UTC)
         circuits = self._deliverer.circuits() if self._deliverer else {}
+        turns = self._store.waiting_turns()
         result = []
         for row in self._store.queue():
             circuit = circuits.get(row.destination)
             rests = circuit is not None and circuit.open(now)
+            opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
             waiting = {str(state): row.states.get(state, 0) for state in _WAITING}
             result.append({"destination": row.destination, **waiting,
                            "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
                            "resting_until": _time(circuit.resting_until) if circuit and rests else None,
-                           "why": circuit.why if circuit and rests else None})
+                           "why": circuit.why if circuit and rests else None,
+                           "closed_until": _time(opens), "waiting_for_turn": turns.get(row.destination, 0)})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
@@ -101,7 +124,15 @@ class Operator:
         messages, deliveries = self._store.balances()
         return {"messages": {"accepted": messages.total, **messages.states, "balanced": messages.holds},
                 "deliveries": {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
-                "oldest_undelivered": _time(self._store.oldest_undelivered())}
+                "oldest_undelivered": _time(self._store.oldest_undelivered()), **self._room()}
+
+    def _room(self) -> dict[str, Any]:
+        """Whether there is room on the disk; nothing without a running hub."""
+        if self._space is None:
+            return {}
+        why = self._space.why
+        return {"accepting": {"now": why is None, "why": why, "disk_free_bytes": self._space.room.free,
+                              "reserve_bytes": self._space.reserve}}
 
     def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
         """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""
@@ -120,12 +151,16 @@ class Operator:
     def discard(self, id: str, who: str, reason: str) -> dict[str, Any]:
         """Give up for good, with a person and a reason."""
         found = self._find(id)
-        return {"id": found.id, "changed": self._store.discard(found.id, who, reason)}
+        changed = self._store.discard(found.id, who, reason)
+        self._wake()  # it may have been what later messages of its case wait for
+        return {"id": found.id, "changed": changed}
 
     def confirm(self, id: str, who: str, reason: str) -> dict[str, Any]:
         """A person saw that the receiver has it."""
         found = self._delivery(id)
-        return {"id": found.id, "changed": self._store.confirm(found.id, who, reason)}
+        changed = self._store.confirm(found.id, who, reason)
+        self._wake()
+        return {"id": found.id, "changed": changed}
 
     def resend(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
         """Send a delivery once more as a new one (new generation, new names at the receiver)."""

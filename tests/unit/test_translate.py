@@ -70,7 +70,7 @@ class Desk:
         file = self.package / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-        xslt._compiled.cache_clear()  # a snapshot never changes; this package does
+        xslt.compiled.cache_clear()  # a snapshot never changes; this package does
 
     def sheet(self, body: str, version: str = "1.0", name: str = "v1/x.xsl") -> None:
         self.write(name, f'<?xml version="1.0"?>\n<xsl:stylesheet {XSL} {WRITERS} version="{version}">\n'
