@@ -20,7 +20,7 @@ to send, and those that were delivered `delivery_limit` times in vain.
 When the store is unavailable: the messages in hand are kept and offered again with a growing pause; the broker sends
 no more than `prefetch` meanwhile. They are not given back each time, because every return counts against the delivery
 limit. After `hold_seconds` the connection is closed, well before the broker's own deadline for acknowledgements (30
-minutes).
+minutes). While the hub has no room on its disk, none is opened: the messages wait at the broker.
 
 `run` mends a lost connection itself, with a growing pause; after `patience` failures in a row, and at once when the
 broker refuses user or queue, it raises, so that the hub reports it and starts it again.
@@ -85,8 +85,8 @@ class Options(OptionsModel):
     prefetch: int = Field(200, gt=0, le=10000, description="unacknowledged messages per queue")
     in_flight_bytes: int = Field(256_000_000, gt=0, description="no more is read while so many bytes are in hand")
     threads: int = Field(32, gt=0, description="messages that wait for a commit at once")
-    heartbeat: int = Field(30, gt=0, description="seconds; a broker silent for twice as long is gone")
-    reconnect_seconds: float = Field(1, gt=0, description="first pause before connecting again; doubles up to 30 s")
+    heartbeat: int = Field(10, gt=0, description="seconds; a broker silent for twice as long is gone")
+    reconnect_seconds: float = Field(1, gt=0, description="first pause before connecting again; doubles up to 10 s")
     patience: int = Field(6, gt=0, description="failed connections in a row until the hub is told")
     hold_seconds: float = Field(900, gt=0, description="how long messages are held while the store is unavailable")
     delivery_limit: int = Field(1000, gt=0, description="deliveries until a message goes to the dead-letter queue")
@@ -137,6 +137,9 @@ class Inlet(InletBase[Options]):
         self._spool.sweep()
         failures = 0
         while not stop.is_set():
+            if not self._admitted():
+                stop.wait(1)
+                continue
             try:
                 with self._connected() as link:
                     failures = 0
@@ -151,7 +154,15 @@ class Inlet(InletBase[Options]):
                 failures += 1
                 if failures > self.options.patience:
                     raise
-                stop.wait(min(30, self.options.reconnect_seconds * 2 ** (failures - 1)))
+                stop.wait(min(10, self.options.reconnect_seconds * 2 ** (failures - 1)))
+
+    def _admitted(self) -> bool:
+        """Whether there is room at all: on a full disk nothing is fetched, so nothing counts against the delivery limit."""
+        try:
+            self.admit(0)
+        except StoreUnavailable:
+            return False
+        return True
 
     def ready(self) -> bool:
         """Whether the broker is connected."""
@@ -292,6 +303,7 @@ class _Session:
             self.hands.add(delivery)
             self.bytes += delivery.size
             if delivery.size > self.inlet.max_bytes:
+                self.inlet.turned_away("too-large")
                 self._settle_one(delivery, "refused")
             else:
                 self.waiting.append(delivery)
@@ -324,12 +336,14 @@ class _Session:
         pause = 0.0
         try:
             if delivery.incoming is None:
+                self.inlet.admit(delivery.size or 1)
                 delivery.incoming = self.inlet.read(delivery)
                 delivery.body = b""
             self.accept(delivery.incoming)
         except StoreUnavailable as error:
             outcome, pause = "later", error.retry_after
         except OSError:
+            self.inlet.turned_away("unavailable")
             outcome, pause = "later", 5.0
         except (NotAllowed, Conflict):
             outcome = "refused"

@@ -48,7 +48,7 @@ from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
-from hub.endpoint import Accept, Finding, InletBase, OptionsModel, SecretRef, secret_path
+from hub.endpoint import Accept, Finding, InletBase, OptionsModel, SecretRef, TurnedAway, secret_path
 from hub.errors import ConfigError, Conflict, NotAllowed, StoreUnavailable
 from hub.message import Accepted, Incoming, IncomingPart
 
@@ -183,7 +183,7 @@ def _why(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An answer other than 202."""
+    """An answer other than 202. `turned_away`: as what it is counted, where the inlet itself gives it."""
 
     status: int
     slug: str
@@ -195,6 +195,7 @@ class Problem:
     remedy_en: str
     retry_after: float | None = None
     allow: str | None = None
+    turned_away: TurnedAway | None = None
 
     def response(self) -> Response:
         """As RFC 9457 has it: German, with the same in English under ``en``."""
@@ -219,16 +220,17 @@ class RefusedError(Exception):
 NOT_FOUND = Problem(
     404, "not-found", "Kein Eingang", "Unter diesem Pfad wird nichts angenommen.",
     "An /in/<AGS>/<Leistung> senden.",
-    "No inlet", "Nothing is accepted at this path.", "Send to /in/<AGS>/<service>.")
+    "No inlet", "Nothing is accepted at this path.", "Send to /in/<AGS>/<service>.", turned_away="wrong-address")
 METHOD = Problem(
     405, "method", "Falsche Methode", "Der Eingang nimmt nur POST an.", "Mit POST senden.",
-    "Wrong method", "The inlet takes POST only.", "Use POST.", allow="POST")
+    "Wrong method", "The inlet takes POST only.", "Use POST.", allow="POST", turned_away="wrong-address")
 UNKNOWN_CLIENT = Problem(
     401, "unknown-client", "Absender nicht erkannt",
     "Es wurde kein Client-Zertifikat vorgelegt, oder es gehört zu keinem eingerichteten Absender.",
     "Client-Zertifikat prüfen (ausstellende CA, Subject, SAN) oder es vom Betrieb der Drehscheibe einrichten lassen.",
     "Sender not recognised", "There was no client certificate, or it belongs to no configured sender.",
-    "Check the client certificate (issuing CA, subject, SAN), or ask the hub's operators to configure it.")
+    "Check the client certificate (issuing CA, subject, SAN), or ask the hub's operators to configure it.",
+    turned_away="unknown-client")
 NOT_ALLOWED = Problem(
     403, "not-allowed", "Nicht erlaubt",
     "Dieser Absender darf diese Leistung nicht an diese Kommune senden.",
@@ -239,7 +241,7 @@ TOO_SLOW = Problem(
     408, "too-slow", "Zu langsam", "Die Nachricht kam nicht in der vorgesehenen Zeit an; nichts wurde angenommen.",
     "Erneut senden, mit demselben Idempotency-Key.",
     "Too slow", "The message did not arrive in time; nothing was accepted.",
-    "Send again with the same Idempotency-Key.")
+    "Send again with the same Idempotency-Key.", turned_away="too-slow")
 
 
 def _too_large(limit: str, limit_en: str) -> Problem:
@@ -247,7 +249,7 @@ def _too_large(limit: str, limit_en: str) -> Problem:
         413, "too-large", "Zu groß", f"Die Nachricht überschreitet die Grenze von {limit}; nichts wurde angenommen.",
         "Anlagen verkleinern oder den Betrieb der Drehscheibe nach einer höheren Grenze fragen.",
         "Too large", f"The message is over the limit of {limit_en}; nothing was accepted.",
-        "Make attachments smaller or ask the hub's operators for a higher limit.")
+        "Make attachments smaller or ask the hub's operators for a higher limit.", turned_away="too-large")
 
 
 def _unreadable(why: str) -> Problem:
@@ -256,7 +258,8 @@ def _unreadable(why: str) -> Problem:
         f"Die Übertragung lässt sich nicht in ihre Teile zerlegen ({why}); nichts wurde angenommen.",
         "Content-Type mit boundary, abschließende Trennzeile und Content-Encoding (nur identity) prüfen.",
         "Framing unreadable", f"The transfer cannot be taken apart ({why}); nothing was accepted.",
-        "Check the content type's boundary, the closing boundary, and Content-Encoding (identity only).")
+        "Check the content type's boundary, the closing boundary, and Content-Encoding (identity only).",
+        turned_away="unreadable")
 
 
 def _conflict(message_id: str) -> Problem:
@@ -268,13 +271,13 @@ def _conflict(message_id: str) -> Problem:
         "Use a new Idempotency-Key for a new application.")
 
 
-def _unavailable(retry_after: float) -> Problem:
+def _unavailable(retry_after: float, turned_away: TurnedAway | None = None) -> Problem:
     return Problem(
         503, "unavailable", "Vorübergehend nicht möglich",
         "Die Drehscheibe kann zurzeit nichts dauerhaft speichern; nichts wurde angenommen.",
         "Nach der Zeit in Retry-After erneut senden, mit demselben Idempotency-Key.",
         "Temporarily unavailable", "The hub cannot store anything durably now; nothing was accepted.",
-        "Send again after Retry-After with the same Idempotency-Key.", retry_after=retry_after)
+        "Send again after Retry-After with the same Idempotency-Key.", retry_after=retry_after, turned_away=turned_away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +389,7 @@ class _Server(uvicorn.Server):
                 await asyncio.sleep(0.5)
                 continue
             if len(self._handshakes) + len(self.server_state.connections) >= self.inlet.options.max_connections:
+                self.inlet.turned_away("busy")
                 connection.close()
                 continue
             task = loop.create_task(self._shake_hands(connection))
@@ -398,7 +402,9 @@ class _Server(uvicorn.Server):
             await loop.connect_accepted_socket(
                 lambda: _Protocol(self), connection, ssl=self.inlet.trust.context,
                 ssl_handshake_timeout=self.inlet.options.handshake_seconds, ssl_shutdown_timeout=5)
-        except OSError:  # ssl.SSLError and time-outs included: nobody there to be answered
+        except OSError as error:  # ssl.SSLError and time-outs included: nobody there to be answered
+            if isinstance(error, ssl.SSLCertVerificationError):  # ended, or of a foreign CA; not a probe of the port
+                self.inlet.turned_away("unknown-client")
             connection.close()
 
 
@@ -499,6 +505,8 @@ class Inlet(InletBase[Options]):
             try:
                 response = self._answer(await self._take(request, accept, waiting))
             except RefusedError as refused:
+                if refused.problem.turned_away:
+                    self.turned_away(refused.problem.turned_away)
                 response = refused.problem.response()
             except ClientDisconnect:
                 return
@@ -515,6 +523,10 @@ class Inlet(InletBase[Options]):
         sender = self.trust.recognise(request.scope["state"]["certificate"])
         if sender is None:
             raise RefusedError(UNKNOWN_CLIENT)
+        try:
+            self.admit(int(request.headers.get("content-length", "1")) or 1)
+        except StoreUnavailable as error:  # before the body: on a full disk it must not even be spooled
+            raise RefusedError(_unavailable(error.retry_after)) from error
         parts = await self._receive(request)
         try:
             incoming = self._incoming(request, target, sender, parts)
@@ -569,7 +581,7 @@ class Inlet(InletBase[Options]):
             raise RefusedError(_too_large(f"{most} Teilen", f"{most} parts")) from error
         except OSError as error:
             sink.discard()
-            raise RefusedError(_unavailable(30)) from error
+            raise RefusedError(_unavailable(30, "unavailable")) from error
         except BaseException:
             sink.discard()
             raise

@@ -95,6 +95,10 @@ class _TooLargeError(Exception):
     """An application over the size limit."""
 
 
+class _SpoolError(StoreUnavailable):
+    """The spool cannot be written."""
+
+
 class _Wake(FileSystemEventHandler):
     """Events only wake the scan; an exception here would end the observer, so nothing else is done."""
 
@@ -237,13 +241,22 @@ class Inlet(InletBase[Options]):
         parts: list[IncomingPart] = []
         place = self._place(entry)
         try:
-            for file in self._files(entry):
+            files = self._files(entry)
+            self.admit(sum(file.stat().st_size for file in files) or 1)
+            for file in files:
                 parts.append(self._part(file, sum(part.size for part in parts)))
             accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts), place.test))
+        except _SpoolError as error:
+            self.turned_away("unavailable")
+            self._not_before = time.monotonic() + error.retry_after
+            return
         except StoreUnavailable as error:
             self._not_before = time.monotonic() + min(error.retry_after, 300)
             return
-        except (NotAllowed, Conflict, _TooLargeError):
+        except _TooLargeError:
+            self.turned_away("too-large")
+            self._move(entry, self.options.rejected)
+        except (NotAllowed, Conflict):
             self._move(entry, self.options.rejected)
         else:
             self._move(entry, self.options.done)
@@ -281,7 +294,7 @@ class Inlet(InletBase[Options]):
         try:
             body.write(chunk)
         except OSError as error:
-            raise StoreUnavailable("the spool cannot be written") from error
+            raise _SpoolError("the spool cannot be written") from error
 
     def _move(self, entry: Path, target: Path) -> None:
         """Below `target` at the same relative place. On `OSError` it stays, and the hub will know the duplicate."""

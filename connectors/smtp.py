@@ -361,8 +361,7 @@ class Outlet(OutletBase[Options]):
         outcomes = self._envelope(server, mail)
         verdict = outcomes.verdict(delivery.attempt, self.options.wait_for_all)
         if verdict is not None:
-            server.rset()
-            raise verdict
+            raise verdict  # QUIT takes the envelope back: RSET before it could fail, and its error would hide the verdict
         _require(server.docmd("DATA"), (354,), "DATA")
         for chunk in gathered(mail.lines(delivery)):
             server.send(dots_doubled(chunk) if chunk.startswith(b".") or b"\n." in chunk else chunk)

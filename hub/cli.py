@@ -146,12 +146,16 @@ def run(context: Context, log_level: str) -> None:
 @json_option
 @click.pass_obj
 def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
+    from hub import billing
     from hub.check import check_all
 
+    configuration = context.load()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(_("destinations"), total=None)
-        findings = list(check_all(context.load(), connect=connect, destination=destination, municipality=municipality,
+        findings = list(check_all(configuration, connect=connect, destination=destination, municipality=municipality,
                                   progress=lambda done, of: bar.update(task, completed=done, total=of)))
+    if not (destination or municipality):
+        findings += billing.check(configuration)
     if as_json:
         _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for where, finding in findings])
@@ -624,11 +628,12 @@ def broker_setup(context: Context, management: str, user: str, password_file: st
 
 
 @_command(main, "schema", "Print the JSON schema of a configuration file, for editors.")
-@click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "mapping", "fields"]))
+@click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "billing", "mapping", "fields"]))
 def schema(kind: str) -> None:
+    from hub.billing import BillingFile
     from hub.mapping import FieldTable, MappingFile
 
-    models: dict[str, type[BaseModel]] = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **config.FILES}
     _print_json(models[kind].model_json_schema())
 
 

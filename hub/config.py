@@ -25,7 +25,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from hub import endpoint
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
-from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
+from hub.mapping import (
+    MappingFile,
+    VersionSpan,
+    load_mapping,
+    problems_of,
+    read_toml,
+    snapshot,
+    stylesheet_problems,
+    tree_digest,
+    version_in,
+)
 from hub.retry import Duration, RetryPolicy
 from hub.window import Rate, Window
 
@@ -91,6 +101,15 @@ class DeliverSection(_Model):
     rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
 
 
+class DiskSection(_Model):
+    """When the state's disk counts as full: then nothing is accepted, and deliveries go on."""
+
+    min_free_mb: int = Field(512, ge=0, description="below so many free MiB nothing is accepted")
+    min_free_percent: float = Field(1.0, ge=0, le=50, description="nor below so much of the file system's size")
+    min_free_inodes: int = Field(1000, ge=0, description="nor when fewer files than that can be made")
+    reserve_mb: int = Field(64, ge=0, le=10_000, description="MiB laid by for the outcomes of deliveries on a full disk")
+
+
 class Sender(_Model):
     """Who may hand in what. How a sender is recognised stands with each inlet."""
 
@@ -112,6 +131,7 @@ class HubFile(_Model):
     status: StatusSection = Field(StatusSection(), description="the status port")
     workers: WorkersSection = Field(WorkersSection(), description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
+    disk: DiskSection = Field(DiskSection(), description="the room that is kept on the state's disk")
     limits: Limits = Field(Limits(), description="what a message may hold at most")
     sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
     inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that connector's options")
@@ -574,6 +594,7 @@ class _Loader:
             self.problems.append(f"{self.file}: hub.mappings: there is no folder {folder}: correct the path")
             return {}
         mappings = {}
+        self.problems += stylesheet_problems(folder / "_common")
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue
@@ -631,6 +652,7 @@ class _Loader:
         folder = file.with_suffix("")
         if folder.is_dir():
             self.digest.update(tree_digest(folder).encode())
+            self.problems += stylesheet_problems(folder)
         town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
         self._check_stylesheets(town)
         return town

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,8 +31,7 @@ class Connections:
                 if made_for == wanted:
                     return outlet
                 stale.append(outlet)
-        for outlet in stale:
-            outlet.close()
+        _close(stale)
         return self._build(destination.connector, destination.options)
 
     def give_back(self, destination: Destination, outlet: OutletBase[Any], now: datetime) -> None:
@@ -41,11 +40,18 @@ class Connections:
             self._idle.setdefault(destination.key, []).append((destination.fingerprint(), outlet, now))
 
     def close(self, before: datetime | None = None) -> None:
-        """Close those unused since `before`, or all."""
+        """Close those unused since `before`, or all; the former without waiting: a peer may hang at the goodbye."""
         stale = []
         with self._lock:
             for key, kept in list(self._idle.items()):
                 stale += [outlet for _, outlet, since in kept if before is None or since < before]
                 self._idle[key] = [item for item in kept if before is not None and item[2] >= before]
-        for outlet in stale:
-            outlet.close()
+        if before is not None and stale:
+            threading.Thread(target=_close, args=(stale,), name="say-goodbye", daemon=True).start()
+        else:
+            _close(stale)
+
+
+def _close(outlets: Iterable[OutletBase[Any]]) -> None:
+    for outlet in outlets:
+        outlet.close()

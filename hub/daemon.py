@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,6 +38,7 @@ from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.receive import Receiver
 from hub.retention import Retention
+from hub.space import Space
 from hub.status import StatusServer
 from hub.store import Store
 from hub.workers import Why, WorkerPool, WorkerSettings
@@ -51,6 +53,9 @@ STALLED = timedelta(minutes=2)
 
 LISTEN_SECONDS = 15.0
 """How long the start waits for inlets: one whose broker is away must not keep the others' service from being ready."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting for minutes."""
 
 
 class Daemon:
@@ -68,6 +73,8 @@ class Daemon:
         self.configuration = config.load(file, overrides)
         state = self.configuration.state
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self.space = Space(state, lambda: self.configuration.settings.disk)
+        self.space.look()  # before anything is written: on a full disk the start needs the reserve
         self.configuration = self.configuration.take_snapshots()
         self.metrics = Metrics()
         self.store = Store.open(state)
@@ -90,18 +97,23 @@ class Daemon:
             recycle_bytes=settings.workers.memory_mb << 19, cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
             wall_seconds=settings.workers.seconds * 2))
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
-        self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake)
-        self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake)
-        self.retention = Retention(self.store, lambda: self.configuration)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention)
+        self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake,
+                                     room=self.space.may_translate)
+        self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake,
+                                 admit=self.space.admit)
+        self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention, self.space)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
+        for inlet in self.inlets:
+            inlet.turned_away = self.metrics.turned_away(inlet.name)
+            inlet.admit = partial(self.receiver.admit, inlet.name)
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
             self.store, lambda: self.configuration, self.deliverer.circuits,
             lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
-            lambda: bool(self.pool.network_dropped)))
+            lambda: bool(self.pool.network_dropped), self.space))
         self.metrics.begin((inlet.name for inlet in self.inlets), Why)
 
     def run(self) -> None:
@@ -154,6 +166,7 @@ class Daemon:
             self._wake_main.clear()
             if self.store.broken:
                 raise StoreUnavailable(self.store.broken)
+            self.space.look()
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -221,7 +234,7 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + [problem for problem in (self.store.broken,) if problem]
+        problems = self.alive() + [problem for problem in (self.store.broken, self.space.why) if problem]
         problems += [f"{thread.name}: does not run" for thread in self._inlet_threads if not thread.is_alive()]
         problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
         return problems + (["stopping"] if self._stop.is_set() else [])
@@ -229,7 +242,7 @@ class Daemon:
     def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
         """Run an inlet and start it again with a back-off when it ends without being asked to."""
         for attempt in tenacity.Retrying(
-                wait=tenacity.wait_exponential_jitter(initial=1, max=60), sleep=tenacity.sleep_using_event(self._stop),
+                wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE), sleep=tenacity.sleep_using_event(self._stop),
                 stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
             with attempt:
                 try:

@@ -423,6 +423,8 @@ class Deliverer:
         result = outlet.probe(item.delivery)
         if isinstance(result, endpoint.Done):
             return Settlement.done(item.delivery.id, result.receipt, destination.kind)
+        if isinstance(result, endpoint.Absent) and item.restored and not outlet.keeps:
+            result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden sein")
         if isinstance(result, endpoint.Absent):
             return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if outlet.repeat == "idempotent":

@@ -41,7 +41,9 @@ class Dispatcher:
     """Moves messages from `received` to `routed` or `parked` until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool, metrics: Metrics,
-                 delivered_to: Callable[[Sequence[str]], None], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+                 delivered_to: Callable[[Sequence[str]], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 room: Callable[[], bool] = lambda: True) -> None:
+        self._room = room
         self._store = store
         self._configuration = configuration
         self._pool = pool
@@ -91,7 +93,7 @@ class Dispatcher:
             self._progressed()
             try:
                 self._return()
-                busy = self._suspect() or self._batch()
+                busy = self._room() and (self._suspect() or self._batch())
             except StoreUnavailable as error:
                 log.error("the store cannot be written; messages wait", error=str(error))
                 busy = self._stop.wait(5.0)

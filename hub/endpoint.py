@@ -105,6 +105,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     """
 
     repeat: Repeat
+    keeps: bool = False
+    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -160,11 +162,21 @@ class Accept(Protocol):
     def __call__(self, incoming: Incoming) -> Accepted: ...
 
 
+TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
+"""Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""
+
+
+def _uncounted(_: TurnedAway) -> None:
+    """Nobody counts."""
+
+
 class InletBase(ABC, Generic[OptionsT]):
     """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set and then leaves cleanly.
 
     Nothing but `Accepted` lets an inlet acknowledge. `spool` is an existing directory on the store's file system where
-    large bodies are written while they arrive; the store takes the file over by renaming it.
+    large bodies are written while they arrive; the store takes the file over by renaming it. It calls `turned_away` once for
+    each transfer that it does not take itself; what `Accept` refuses is counted there. The hub sets `admit`: called with a
+    body's size (at least 1; 0 only asks) before it is spooled, it raises `StoreUnavailable` when there is no room.
     """
 
     def __init__(self, options: OptionsT, name: str, spool: Path, max_bytes: int) -> None:
@@ -172,6 +184,8 @@ class InletBase(ABC, Generic[OptionsT]):
         self.name = name
         self.spool = spool
         self.max_bytes = max_bytes
+        self.turned_away: Callable[[TurnedAway], None] = _uncounted
+        self.admit: Callable[[int], None] = lambda size: None  # noqa: ARG005
 
     @abstractmethod
     def run(self, accept: Accept, stop: threading.Event) -> None:

@@ -26,6 +26,10 @@ UNKNOWN_TENANT = "unknown"
 """Whose messages are, for an AGS that no municipality has (yet)."""
 
 
+RESTORED = "restored"
+"""Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.revive`)."""
+
+
 class MessageState(StrEnum):
     """Every accepted message is in exactly one of these; their counts add up to the messages accepted."""
 

@@ -12,13 +12,12 @@ are there from the start, at 0, because Prometheus does not see an increase from
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import prometheus_client as prometheus
 from cryptography import x509
@@ -27,12 +26,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from hub import __version__, window
+from hub.endpoint import TurnedAway
 from hub.ledger import FORGOTTEN, TallyKey
 from hub.message import DeliveryState, MessageState, Reason
 
 if TYPE_CHECKING:
     from hub.circuit import Circuit
     from hub.config import Configuration
+    from hub.space import Space
     from hub.store import Store
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -98,8 +99,10 @@ HELD = Family("drehscheibe_deliveries_held", "gauge",
 INLET_READY = Family("drehscheibe_inlet_ready", "gauge", "1 while the inlet takes messages: it listens, is connected, sees its "
                      "folder.", ("inlet",))
 REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
-                 "Transfers of recognised senders that were not taken: not-allowed (this sender may not send this there), "
-                 "conflict (same key, other content), unavailable (the store could not be written; the sender asks again).",
+                 "Transfers that were not taken. By the hub: not-allowed (this sender may not send this there), conflict (same "
+                 "key, other content). By either: unavailable (nothing could be written; the sender asks again). By the inlet: "
+                 "unknown-client (no certificate, or one of nobody), wrong-address, too-large, too-slow, unreadable, busy (too "
+                 "many connections).",
                  ("inlet", "reason"))
 ACCEPT = Family("drehscheibe_accept_seconds", "histogram", "Time until a message was durable.", ("inlet",), _FAST)
 WORKER = Family("drehscheibe_worker_seconds", "histogram", "Time of one trip of a batch to a worker process.", (), _FAST)
@@ -114,11 +117,21 @@ GIVEN_UP = Family("drehscheibe_attempts_given_up_total", "counter", "Tries that 
                   "a connector ignored its own time-outs. Each leaves a thread behind until it lets go.", ("connector",))
 DELIVERED = Family("drehscheibe_delivered_seconds", "histogram",
                    "Time from the making of a delivery to its arrival, waits and retries included.", ("connector",), _LONG)
+ACCEPTING = Family("drehscheibe_accepting", "gauge",
+                   "1: there is room on the disk, and applications are accepted. 0: senders are told to come again; deliveries "
+                   "go on.")
+RESERVE = Family("drehscheibe_disk_reserve_bytes", "gauge",
+                 "Bytes laid by on the store's disk for the outcomes of deliveries; 0 while they are in use, or unset.")
 FREE = Family("drehscheibe_disk_free_bytes", "gauge", "Free space of the file system of the store (place: state).", ("place",))
 SIZE = Family("drehscheibe_disk_size_bytes", "gauge", "Size of the file system of the store (place: state).", ("place",))
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
                      "When a certificate ends that an inlet or destination names, as Unix time: the first of a chain, the last "
                      "of a CA file. 0: the file cannot be read. used_by: the first that names it.", ("file", "used_by"))
+RETAINED = Family("drehscheibe_retention_last_run_timestamp_seconds", "gauge",
+                  "When the last run of the retention came to its end, as Unix time; 0: none has since the start.")
+OVERDUE = Family("drehscheibe_retention_overdue", "gauge",
+                 "What the last run of the retention should have deleted and did not: messages whose content is there still, "
+                 "proofs, and log (1: deleted content stands in the store's write-ahead log until the next run).", ("what",))
 RELOADS = Family("drehscheibe_reloads_total", "counter", "Reloads of the configuration; a refused one changed nothing.",
                  ("outcome",))
 RELOADED = Family("drehscheibe_config_last_reload_successful", "gauge",
@@ -128,13 +141,13 @@ INFO = Family("drehscheibe_info", "gauge", "Always 1; the version of the program
               ("version", "configuration"))
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST, DESTINATION_OLDEST, RESTING,
-            HELD, INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, FREE, SIZE,
-            CERTIFICATE, RELOADS, RELOADED, INFO)
+            HELD, INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE,
+            SIZE, RESERVE, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
 
-REFUSALS = ("not-allowed", "conflict", "unavailable")
+REFUSALS = ("not-allowed", "conflict", *get_args(TurnedAway))
 
 
 class Metrics:
@@ -156,6 +169,10 @@ class Metrics:
         self._reloaded.set(1)
         for outcome in ("ok", "refused"):
             self.reloads.labels(outcome)
+        self._retained = prometheus.Gauge(RETAINED.name, RETAINED.help, registry=self.registry)
+        self._overdue = prometheus.Gauge(OVERDUE.name, OVERDUE.help, OVERDUE.labels, registry=self.registry)
+        for what in ("content", "proofs", "log"):
+            self._overdue.labels(what)
 
     def _counter(self, family: Family) -> prometheus.Counter:
         return prometheus.Counter(family.name, family.help, family.labels, registry=self.registry)
@@ -177,6 +194,16 @@ class Metrics:
         self.reloads.labels("ok" if ok else "refused").inc()
         self._reloaded.set(ok)
 
+    def turned_away(self, inlet: str) -> Callable[[TurnedAway], None]:
+        """What an inlet calls for each transfer that it does not take itself."""
+        return lambda reason: self.refused.labels(inlet, reason).inc()
+
+    def retained(self, moment: datetime, overdue: Mapping[str, int]) -> None:
+        """A run of the retention ended, and left what it should have deleted."""
+        self._retained.set(moment.timestamp())
+        for what, count in overdue.items():
+            self._overdue.labels(what).set(count)
+
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """The exposition and its media type; OpenMetrics, with exemplars, for who accepts that."""
         encode, media_type = choose_encoder(accept)
@@ -187,7 +214,9 @@ class LedgerCollector:
     """Reads the store, the deliverer and the inlets at each scrape."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], circuits: Callable[[], Mapping[str, Circuit]],
-                 inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool]) -> None:
+                 inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool],
+                 space: Space) -> None:
+        self._space = space
         self._store = store
         self._configuration = configuration
         self._circuits_now = circuits
@@ -206,9 +235,10 @@ class LedgerCollector:
         yield self._resting(configuration)
         yield INLET_READY.of({(name,): ready for name, ready in self._inlets().items()})
         yield ISOLATED.of({(): self._network_dropped()})
-        status = os.statvfs(configuration.state)
-        yield FREE.of({("state",): status.f_bavail * status.f_frsize})
-        yield SIZE.of({("state",): status.f_blocks * status.f_frsize})
+        yield ACCEPTING.of({(): self._space.why is None})
+        yield FREE.of({("state",): self._space.room.free})
+        yield SIZE.of({("state",): self._space.room.size})
+        yield RESERVE.of({(): self._space.reserve})
         yield CERTIFICATE.of({(str(file), user): end for file, (user, end) in certificates(configuration).items()})
         yield INFO.of({(__version__, configuration.digest[:12]): 1})
 

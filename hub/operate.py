@@ -17,6 +17,7 @@ from hub.tables import moment
 if TYPE_CHECKING:
     from hub.deliver import Deliverer
     from hub.retention import Retention
+    from hub.space import Space
     from hub.store import Store
 
 
@@ -27,7 +28,9 @@ class Operator:
     CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload", "expire"})
 
     def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
-                 reload: Callable[[], list[str]] | None = None, retention: Retention | None = None) -> None:
+                 reload: Callable[[], list[str]] | None = None, retention: Retention | None = None,
+                 space: Space | None = None) -> None:
+        self._space = space
         self._store = store
         self._deliverer = deliverer
         self._wake = wake
@@ -49,6 +52,10 @@ class Operator:
         message = self._message(id)
         rows = self._store.deliveries_of(message.id)
         lines, steps = [_MESSAGE_TEXT[message.state]], []
+        if self._space is not None and self._space.why and message.state is MessageState.RECEIVED:
+            lines.append(f"Der Datenträger ist fast voll ({self._space.room.free >> 20} MiB frei): Es wird nichts angenommen"
+                         + ("." if self._space.may_translate() else ", und Angenommenes wartet auf die Verarbeitung."))
+            steps.append("Platz schaffen (df -h); es geht von selbst weiter")
         if message.reason:
             lines.append(f"Grund: {message.reason}: {message.reason_text}")
         if message.payload_deleted_at:
@@ -117,7 +124,15 @@ class Operator:
         messages, deliveries = self._store.balances()
         return {"messages": {"accepted": messages.total, **messages.states, "balanced": messages.holds},
                 "deliveries": {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
-                "oldest_undelivered": _time(self._store.oldest_undelivered())}
+                "oldest_undelivered": _time(self._store.oldest_undelivered()), **self._room()}
+
+    def _room(self) -> dict[str, Any]:
+        """Whether there is room on the disk; nothing without a running hub."""
+        if self._space is None:
+            return {}
+        why = self._space.why
+        return {"accepting": {"now": why is None, "why": why, "disk_free_bytes": self._space.room.free,
+                              "reserve_bytes": self._space.reserve}}
 
     def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
         """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""

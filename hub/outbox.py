@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_
 from hub import turns
 from hub.blobs import batches
 from hub.errors import HubError
-from hub.message import Delivery, DeliveryState, MessageState, Receipt
+from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt
 from hub.tables import Many, delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
@@ -42,7 +42,7 @@ class LostLease(HubError):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else.
+    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else. `restored`: out of a backup.
 
     `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this one too.
     """
@@ -51,6 +51,7 @@ class ClaimedDelivery:
     first_due_at: datetime
     attempts: int
     probe: bool
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +217,12 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
     attempts = row.attempts - (not settlement.counted and row.state == DELIVERING)
     receipt = settlement.receipt
+    restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
     return {
         "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None else micros(settlement.due_at),
         "destination": settlement.destination or row.destination,
-        "attempts": attempts, "fresh": int(attempts == 0), "error": settlement.error, "reason": settlement.reason,
+        "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored else settlement.error,
+        "reason": settlement.reason,
         "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
         "receipt": None if receipt is None else json.dumps({"reference": receipt.reference, "detail": dict(receipt.detail)},
                                                            ensure_ascii=False),

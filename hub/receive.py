@@ -26,15 +26,27 @@ class Receiver:
     """`accept` for all inlets, from any thread."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
-                 wake: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+                 wake: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 admit: Callable[[int], None] = lambda size: None) -> None:  # noqa: ARG005
+        self._admit = admit
         self._store = store
         self._configuration = configuration
         self._metrics = metrics
         self._wake = wake
         self._now = now
 
+    def admit(self, inlet: str, size: int) -> None:
+        """Is there room for a body of so many bytes? 0 only asks. Raises `StoreUnavailable`."""
+        try:
+            self._admit(size)
+        except StoreUnavailable:
+            if size:
+                self._metrics.refused.labels(inlet, "unavailable").inc()
+            raise
+
     def accept(self, incoming: Incoming) -> Accepted:
         """See `hub.endpoint.Accept`."""
+        self.admit(incoming.inlet, 1)  # not every inlet asks before it takes a body in
         configuration = self._configuration()
         sender = configuration.senders.get(incoming.sender)
         if sender is None or not sender.may_send(incoming.ags, incoming.service):

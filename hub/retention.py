@@ -13,7 +13,7 @@ run`` asks for one now, and without a running hub does it itself. What a run did
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -55,18 +55,24 @@ class Report:
         return asdict(self)
 
 
+def _unheard(_: datetime, __: Mapping[str, int]) -> None:
+    """Nobody wants to know."""
+
+
 class Retention:
-    """Runs now and then; `stop` ends a run between two batches."""
+    """Runs now and then; `stop` ends a run between two batches. `told` hears of each run that came to its end: when, and how
+    much of content, proofs and log it left though it was due."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration],
+                 told: Callable[[datetime, Mapping[str, int]], None] = _unheard, *,
                  now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._store = store
         self._configuration = configuration
+        self._told = told
         self._now = now
         self._stop = threading.Event()
         self._one_at_a_time = threading.Lock()
         self._thread = threading.Thread(target=self._daily, name="retention", daemon=True)
-        self.last_run: datetime | None = None
 
     def start(self) -> None:
         """One run now, then one a day."""
@@ -86,7 +92,9 @@ class Retention:
             shredded, proofs = self._shred(), self._forget()
             report = Report(shredded.messages, shredded.bodies, shredded.bytes, proofs, self._expire(), self._bury(),
                             self._store.remove_leftovers(), dry_run=False, log_truncated=self._truncate())
-            self.last_run = self._now()
+            if not self._stop.is_set():
+                left = self._count()
+                self._told(self._now(), {"content": left.messages, "proofs": left.proofs, "log": int(not report.log_truncated)})
         log.info("what need not be kept any more is deleted", **report.to_json())
         return report
 

@@ -29,14 +29,16 @@ from typing import Any, BinaryIO, TypeVar
 from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from hub import database, desk, inbox, ledger, outbox, shredder, tables, turns
+from hub import database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
 from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
+    RESTORED,
     Accepted,
     Delivery,
     DeliveryState,
@@ -134,6 +136,7 @@ class Store:
         self.blobs = FileBlobs(directory / "blobs", inline=inline)
         self.fencing = 0
         self.unclean = False
+        self.revived: revive.Revived | None = None
         self._now = now
         self._file = directory / "store.sqlite3"
         self._lock: int | None = None
@@ -148,7 +151,8 @@ class Store:
              inline: int = 64 * 1024, writer: type[Writer] = Writer) -> Store:
         """Open the store in `directory`, making it where there is none.
 
-        Raises `StoreInUse`, and `ConfigError` when SQLite is too old or the store is newer than this program.
+        Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
+        `StoreUnavailable` when the disk does not let it.
         """
         database.check_sqlite()
         store = cls(directory, now, inline=inline)
@@ -164,6 +168,8 @@ class Store:
             store._unlock()
             if disk_failure(error) in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
+            if (why := disk_failure(error)) is not None:
+                raise StoreUnavailable(f"{directory}: the store cannot be opened now: {why}") from error
             raise
         return store
 
@@ -188,6 +194,10 @@ class Store:
             connection.execute(insert(tables.store).values(id=1, fencing=1, clean=0, opened_at=opened_at))
             return
         self.fencing, self.unclean = row.fencing + 1, not row.clean
+        if row.clean == revive.COPY:
+            tx = Transaction(connection, opened_at, self.fencing)
+            self.revived = revive.revive(tx, row.opened_at)
+            tx.ledger.write(connection)
         connection.execute(update(tables.store).values(fencing=self.fencing, clean=0, opened_at=opened_at))
 
     def _transaction(self, connection: Connection) -> Transaction:
@@ -656,6 +666,39 @@ class Store:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
+        """Look at all of it (`hub.examine`), beside a writer too. `alone`: nobody accepts anything meanwhile. Slow."""
+        return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
+
+    def plan_repair(self, report: Report) -> mend.Plan:
+        """What `repair` would do about a report."""
+        with self._read() as connection:
+            return mend.plan(connection, self.blobs, report)
+
+    def repair(self, todo: mend.Plan, who: str) -> dict[str, Any]:
+        """Mend what can be mended safely (`hub.mend`); how much of each kind. Only while nobody else uses the store."""
+        done: dict[str, Any] = self._do(lambda tx: mend.carry_out(tx, todo, who))
+        folder = self.directory / mend.QUARANTINE / self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return {**done, "quarantine": mend.quarantine(self.blobs, todo.orphans, folder), "folder": str(folder)}
+
+    def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
+        """The tables as of one moment, which is returned, in a new file that knows that it is a copy (`hub.revive`)."""
+        made_at = self._now()
+        with self._read() as connection:
+            connection.execute(_FENCING).scalar_one()  # from here on the transaction sees this moment
+            database.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), revive.COPY, progress)
+        return made_at
+
+    def keeps(self, blob_id: str) -> bool:
+        """Whether a body's row is there and its content is not deleted."""
+        with self._read() as connection:
+            return bool(self.blobs.fetch(connection, [blob_id])) and not shredder.shredded_blobs(connection, [blob_id])
+
+    def raise_fencing(self, above: int) -> None:
+        """For a restored store: higher than any number that the store it replaces has given."""
+        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing, above))))
+        self.fencing = max(self.fencing, above)
+
     def check(self) -> list[str]:
         """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
@@ -692,7 +735,7 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
     return ClaimedDelivery(Delivery(
         row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
         moment(row.created_at), manifest, open_blob, bool(row.repeat_marked), row.case),
-        moment(row.first_due_at), attempts, probe)
+        moment(row.first_due_at), attempts, probe, row.error == RESTORED)
 
 
 def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:

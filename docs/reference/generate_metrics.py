@@ -22,8 +22,8 @@ Made from `hub/metrics.py` by `generate_metrics.py`; do not edit. The hub serves
 * Labels are bounded. `service`: a configured service, or `other` for all that nobody configured. `destination`:
   `<tenant>/<name>`. A municipality is the part before the slash: `destination=~"musterstadt/.*"`.
 * A histogram `x_seconds` has the series `x_seconds_bucket`, `x_seconds_sum` and `x_seconds_count`.
-* What an inlet itself turns away (no or an unknown client certificate, over the size limit, too slow) is not counted here:
-  the hub never sees it. The sender gets the reason.
+* Of what an inlet itself turns away the hub keeps nothing but the number in `drehscheibe_transfers_refused_total`; the sender
+  gets the reason.
 * Size: 400 municipalities with seven services and two destinations each make 54,000 lines (4.4 MB, 0.6 s of one processor for
   a scrape): scrape such a hub once a minute. The example configuration makes 500.
 * Beside these: `process_*` (memory, CPU, open files of the main process) and `python_info`.

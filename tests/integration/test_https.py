@@ -378,6 +378,29 @@ def test_a_full_spool_is_503(hub: Hub, portal: KeyPair) -> None:
     problem(hub.post(portal, content=b"x" * 100_000), 503, "unavailable")
 
 
+def test_what_the_inlet_turns_away_is_told_once(hub: Hub, portal: KeyPair, other: Authority) -> None:
+    told: list[str] = []
+    hub.inlet.turned_away = told.append
+    hub.post(None)
+    with pytest.raises(httpx2.TransportError):
+        hub.post(other.client("portal-test"))
+    for path in ("/", "/inn/14999010/hundesteuer"):
+        hub.post(portal, path)
+    hub.post(portal, content=(b"x" * 60_000 for _ in range(20)))
+    hub.post(portal, headers=XML | {"content-encoding": "gzip"})
+    with socket.create_connection(hub.address, timeout=20):
+        pass  # a probe whether the port is open is nobody who wants to hand in
+    for error in (NotAllowed("no"), Conflict("0190-id"), StoreUnavailable("disk")):
+        hub.door.refuse = error  # the hub's own refusals are counted at its door
+        hub.post(portal)
+    hub.door.refuse = None
+    assert hub.post(portal).status_code == 202
+    hub.spool.rmdir()
+    hub.post(portal, content=b"x" * 100_000)
+    assert told == ["unknown-client", "unknown-client", "wrong-address", "wrong-address", "too-large", "unreadable",
+                    "unavailable"]
+
+
 # --- slow and many ----------------------------------------------------------------------------------------------------
 
 
@@ -392,7 +415,9 @@ def closed(sock: socket.socket) -> bool:
 
 
 def test_slow_senders_are_cut_off(tmp_path: Path, authority: Authority, portal: KeyPair) -> None:
+    told: list[str] = []
     with Hub(tmp_path, authority, handshake_seconds=0.3, header_seconds=0.3, grace_seconds=0.3) as hub:
+        hub.inlet.turned_away = told.append
         with socket.create_connection(hub.address, timeout=20) as never_shakes:
             assert closed(never_shakes)
         with hub.raw(portal) as half_header:
@@ -407,6 +432,7 @@ def test_slow_senders_are_cut_off(tmp_path: Path, authority: Authority, portal: 
             assert half_body.recv(100).startswith(b"HTTP/1.1 408 ")
             assert closed(half_body)
         assert (hub.door.asked, hub.spooled()) == (1, [])
+    assert told == ["too-slow"], "who sends no request at all is nobody to be counted"
 
 
 def test_without_the_header_deadline_the_connection_would_stay(tmp_path: Path, authority: Authority, portal: KeyPair,
@@ -421,7 +447,9 @@ def test_without_the_header_deadline_the_connection_would_stay(tmp_path: Path, a
 
 
 def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Authority, portal: KeyPair) -> None:
+    told: list[str] = []
     with Hub(tmp_path, authority, max_connections=2) as hub:
+        hub.inlet.turned_away = told.append
         with hub.raw(portal) as one, socket.create_connection(hub.address, timeout=20) as shaking:
             with pytest.raises((OSError, ssl.SSLError)):
                 hub.raw(portal)
@@ -429,6 +457,7 @@ def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Aut
             assert one.recv(100).startswith(b"HTTP/1.1 202 ")
             assert shaking.fileno() > 0
         wait_until(lambda: _answers(hub, portal), "a free place")
+    assert set(told) == {"busy"}
 
 
 def _answers(hub: Hub, pair: KeyPair) -> bool:

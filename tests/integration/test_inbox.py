@@ -244,6 +244,8 @@ def test_an_inlet_that_moves_too_early_is_noticed(tmp_path: Path) -> None:
 
 
 def test_refused_and_too_large_files_are_put_aside(hub: Hub) -> None:
+    told: list[str] = []
+    hub.inlet.turned_away = told.append
     hub.door.refuse = NotAllowed("no")
     hub.put("a.xml")
     hub.look()
@@ -254,6 +256,7 @@ def test_refused_and_too_large_files_are_put_aside(hub: Hub) -> None:
     hub.look()
     assert hub.door.taken == []
     assert tree(hub.rejected) == {f"{PLACE}/{name}" for name in ("a.xml", "large.xml", "fall/0", "fall/1", "fall/2")}
+    assert told == ["too-large", "too-large"], "the hub's own refusals are counted at its door"
 
 
 def test_after_a_death_between_accept_and_move_it_is_moved_without_a_second_message(hub: Hub) -> None:

@@ -1,10 +1,11 @@
-"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle."""
+"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle, dawdle."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+import time
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -32,6 +33,7 @@ class Proxy:
         self.lose_answers = False
         self.answers_to_spare = 0
         self.client_bytes_left: int | None = None
+        self.bytes_per_second: int | None = None
 
     def hang(self) -> None:
         """Take connections and bytes, and answer nothing."""
@@ -57,6 +59,10 @@ class Proxy:
     def cut_after(self, count: int) -> None:
         """Reset after so many more bytes from the client."""
         self.client_bytes_left = count
+
+    def throttle(self, bytes_per_second: int) -> None:
+        """Each connection's bytes from the client go on at this rate."""
+        self.bytes_per_second = bytes_per_second
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
@@ -84,9 +90,11 @@ class Proxy:
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         try:
-            while data := client.recv(65536):
+            while data := client.recv(65536 if self.bytes_per_second is None else max(1, self.bytes_per_second // 10)):
                 if self.hanging:
                     continue
+                if self.bytes_per_second is not None:
+                    time.sleep(len(data) / self.bytes_per_second)
                 if self.client_bytes_left is not None:
                     if len(data) >= self.client_bytes_left:
                         server.sendall(data[: self.client_bytes_left])

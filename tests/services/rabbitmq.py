@@ -66,6 +66,11 @@ class RabbitMQ:
         self._processes.clear()
         wait_until(lambda: not accepts(self.port), "the port to be free")
 
+    def control(self, *command: str) -> None:
+        """rabbitmqctl."""
+        subprocess.run([str(SERVER.with_name("rabbitmqctl")), "-q", *command], env=self._environment(), check=True,
+                       stdout=subprocess.DEVNULL, timeout=120)
+
     def call(self, method: str, path: str, json: Any = None) -> Any:
         """Ask the management API below /api."""
         answer = httpx2.request(method, f"{self.api}/api/{path}", json=json, auth=self.admin, timeout=30)

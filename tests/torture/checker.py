@@ -71,7 +71,7 @@ def collect(world: World) -> Evidence:
             seen.told[row["ok"]].append(row["id"])
         elif "cut" in row:
             seen.cut += 1
-        else:
+        elif "refused" in row:
             seen.refused += 1
     seen.copies += [copy for town in TOWNS.values() for copy in folders(world.drop / town, town)]
     seen.litter = sum(1 for town in TOWNS.values() for entry in (world.drop / town).iterdir() if entry.name.startswith("."))

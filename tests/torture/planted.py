@@ -35,6 +35,20 @@ def _synchronous_off() -> None:
         file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in pragmas))
 
 
+def _synchronous_normal() -> None:
+    from hub import database
+
+    engine = database._engine
+    database._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
+        file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
+
+
+def _bodies_not_synced() -> None:
+    from hub import blobs
+
+    blobs._fsync = lambda fd: None
+
+
 def _no_folder_sync() -> None:
     from connectors.directory import Disk
 

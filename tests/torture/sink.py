@@ -1,10 +1,11 @@
 """The mail sink: appends each mail to one file, syncs it, and only then answers 250.
 
-``python -m tests.torture.sink <file> <faults>``; it prints its port. The file ``<faults>`` may hold one line of JSON such as
-``{"command": "RCPT", "kind": "4xx", "every": 3}``: from then on every third RCPT is answered so. Kinds: ``4xx``, ``5xx``,
-``421`` (said, then closed), ``cut`` (closed without a word), ``hang`` (no answer, the line stays open). Commands: CONNECT
-EHLO MAIL RCPT DATA BODY RSET. After BODY the mail is thrown away, except with ``kept-cut`` and ``kept-hang``: those keep
-it and say nothing, which is the case that a sender can never know.
+``python -m tests.torture.sink <file> <faults> [<certificate> <key>]``; it prints its port. The file ``<faults>`` may hold one
+line of JSON such as ``{"command": "RCPT", "kind": "4xx", "every": 3}``: from then on every third RCPT is answered so; a list of
+them holds for several commands. Kinds: ``4xx``, ``5xx``, ``421`` (said, then closed), ``cut`` (closed without a word), ``hang``
+(no answer, the line stays open). Commands: CONNECT EHLO STARTTLS MAIL RCPT DATA BODY RSET QUIT, and CONTENT: cut or hang in the
+middle of the mail. After BODY the mail is thrown away, except with ``kept-cut`` and ``kept-hang``: those keep it and say nothing,
+which is the case that a sender can never know.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import asyncio
 import base64
 import json
 import os
+import ssl
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,8 @@ class Faults:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._seen: int | None = None
-        self._plan: dict[str, Any] = {}
-        self._count = 0
+        self._plans: dict[str, dict[str, Any]] = {}
+        self._count: Counter[str] = Counter()
 
     def __call__(self, command: str) -> str | None:
         """What happens at this command: None for nothing special."""
@@ -36,20 +39,22 @@ class Faults:
         except FileNotFoundError:
             return None
         if changed != self._seen:
-            self._seen, self._count = changed, 0
-            self._plan = json.loads(self._file.read_text() or "{}")
-        if self._plan.get("command") != command:
+            self._seen = changed
+            self._count.clear()
+            plans = json.loads(self._file.read_text() or "[]")
+            self._plans = {plan["command"]: plan for plan in (plans if isinstance(plans, list) else [plans])}
+        plan = self._plans.get(command)
+        if plan is None:
             return None
-        self._count += 1
-        if self._count % int(self._plan.get("every", 1)):
-            return None
-        return str(self._plan["kind"])
+        self._count[command] += 1
+        return None if self._count[command] % int(plan.get("every", 1)) else str(plan["kind"])
 
 
 class Sink:
     """One server."""
 
-    def __init__(self, file: Path, faults: Faults) -> None:
+    def __init__(self, file: Path, faults: Faults, certificate: tuple[str, str] | None = None) -> None:
+        self._certificate = certificate
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._faults = faults
 
@@ -57,7 +62,7 @@ class Sink:
         """One connection."""
         try:
             await self._talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the hub was killed, or hung up: what it had not ended is not there
         finally:
             writer.close()
@@ -69,18 +74,30 @@ class Sink:
         while line := (await reader.readuntil(b"\r\n")).decode("ascii", "replace").strip():
             verb = line.split(" ")[0].upper()
             if verb == "QUIT":
-                writer.write(b"221 bye\r\n")
-                await writer.drain()
+                await self._answer(writer, "QUIT", "221 bye")
                 return
+            if verb == "STARTTLS" and self._certificate:
+                said = await self._answer(writer, "STARTTLS", "220 go on")
+                if said is False:
+                    return
+                if said:
+                    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                    context.load_cert_chain(*self._certificate)
+                    await writer.start_tls(context)
+                continue
             if verb == "DATA":
                 if await self._answer(writer, "DATA", "354 go on") is None:
                     continue
                 content = await self._content(reader)
+                if content is None:
+                    return
                 if not await self._body(writer, recipients, content):
                     return
                 recipients = []
                 continue
-            answer = {"EHLO": "250-sink.example\r\n250 SIZE 100000000", "MAIL": "250 ok", "RCPT": "250 ok",
+            verb = "EHLO" if verb == "HELO" else verb
+            more = "250-STARTTLS\r\n" if self._certificate else ""
+            answer = {"EHLO": f"250-sink.example\r\n{more}250 SIZE 100000000", "MAIL": "250 ok", "RCPT": "250 ok",
                       "RSET": "250 ok", "NOOP": "250 ok"}.get(verb, "500 what?")
             if verb in ("MAIL", "RSET"):
                 recipients = []
@@ -108,8 +125,13 @@ class Sink:
         await writer.drain()
         return False if kind == "421" else None
 
-    async def _content(self, reader: asyncio.StreamReader) -> bytes:
-        lines = []
+    async def _content(self, reader: asyncio.StreamReader) -> bytes | None:
+        """None: the session is over."""
+        kind, lines = self._faults("CONTENT"), []
+        if kind is not None:
+            await reader.readuntil(b"\r\n")
+            await asyncio.sleep(HANG_SECONDS if kind == "hang" else 0)
+            return None
         while (line := await reader.readuntil(b"\r\n")) != b".\r\n":
             lines.append(line[1:] if line.startswith(b"..") else line)
         return b"".join(lines)
@@ -128,9 +150,9 @@ class Sink:
         return True
 
 
-async def serve(file: Path, faults: Path) -> None:
+async def serve(file: Path, faults: Path, *certificate: str) -> None:
     """Until standard input ends."""
-    sink = Sink(file, Faults(faults))
+    sink = Sink(file, Faults(faults), (certificate[0], certificate[1]) if certificate else None)
     server = await asyncio.start_server(sink.session, "127.0.0.1", 0, limit=1 << 26)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -138,4 +160,4 @@ async def serve(file: Path, faults: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(serve(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))

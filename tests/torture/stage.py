@@ -146,27 +146,31 @@ class Stage:
         self.seed = seed
         self.dice = random.Random(seed)
         folder.mkdir(parents=True)
+        self.processes: list[subprocess.Popen[bytes]] = []
         self.faults = folder / "sink-faults.json"
-        self.sink = self._process("sink", str(folder / "mails.jsonl"), str(self.faults))
+        tls = folder / "world" / "tls" / "ca"
+        self.sink = self.process("sink", str(folder / "mails.jsonl"), str(self.faults), str(tls / "server.pem"),
+                                  str(tls / "server.key"))
         assert self.sink.stdout is not None
         self.world = make(folder / "world", smtp=int(self.sink.stdout.readline()), **options)
         self.world.mails.symlink_to(folder / "mails.jsonl")
         self.hub = Hub(self.world)
         self.kills = 0
         self.extra_hits = 0
-        self.producer = self._process("producer", str(self.world.folder), f"s{seed}", str(threads))
+        self.producer = self.process("producer", str(self.world.folder), f"s{seed}", str(threads))
 
-    def _process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """One of those that the injector never kills."""
         with (self.folder / f"{name}.log").open("wb") as log:
-            return subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT, stderr=log,
-                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT, stderr=log,
+                                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return self.processes[-1]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (self.producer, self.sink, self.hub.process):
+        for process in (*self.processes, self.hub.process):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait(30)
@@ -228,8 +232,12 @@ class Stage:
 
     def mail_fault(self, command: str, kind: str, every: int = 1) -> None:
         """From now on the mail sink hurts this command."""
+        self.mail_faults([{"command": command, "kind": kind, "every": every}])
+
+    def mail_faults(self, plans: Sequence[Mapping[str, Any]]) -> None:
+        """From now on the mail sink hurts these commands and no others."""
         fresh = self.faults.with_suffix(".new")
-        fresh.write_text(json.dumps({"command": command, "kind": kind, "every": every}))
+        fresh.write_text(json.dumps(plans))
         fresh.replace(self.faults)
 
     def drain(self, seconds: float = 300.0) -> None:

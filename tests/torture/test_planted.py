@@ -9,25 +9,27 @@ from typing import Any
 
 import pytest
 
-from tests.services import need
-from tests.torture import scenarios
+from tests.services import missing, need
+from tests.torture import drives
 from tests.torture.planted import FAULTS
+from tests.torture.scenarios import power
+from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
 Run = Callable[..., dict[str, Any]]
-kills = partial(scenarios.short, kills=4)
+kills = partial(short, kills=4)
 
 
 def struck(*faults: str, **more: Any) -> Run:
     """Lives that end at these fault points."""
-    return partial(scenarios.short, faults=faults, **more)
+    return partial(short, faults=faults, **more)
 
 
 CAUGHT: dict[str, tuple[str, Run]] = {
     "acknowledge-before-commit": ("lost", kills),
-    "synchronous-off": ("syncs", partial(scenarios.durable, messages=2)),
-    "no-folder-sync": ("syncs of folders", partial(scenarios.durable, messages=2)),
-    "no-file-sync": ("syncs", partial(scenarios.durable, messages=2)),
+    "synchronous-off": ("syncs", partial(durable, messages=2)),
+    "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
+    "no-file-sync": ("syncs", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
     "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
@@ -46,14 +48,24 @@ CAUGHT: dict[str, tuple[str, Run]] = {
 }
 
 
+POWER: dict[str, str] = {
+    "synchronous-normal": "was acknowledged",
+    "no-folder-sync": "said to be delivered",
+    "no-file-sync": "torn copy",
+    "bodies-not-synced": "is not whole",
+}
+"""What a cut of the power shows, and as what."""
+
+
 def test_there_is_a_row_for_each_planted_fault() -> None:
-    assert set(CAUGHT) == set(FAULTS)
+    assert {*CAUGHT, *POWER} == set(FAULTS)
     assert len(FAULTS) >= 15
 
 
 def test_the_page_has_the_table() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert [name for name, (verdict, _) in CAUGHT.items() if f"| {name} | {verdict} |" not in page] == []
+    table = {name: verdict for name, (verdict, _) in CAUGHT.items()}
+    assert [name for name, verdict in (*table.items(), *POWER.items()) if f"| {name} | {verdict} |" not in page] == []
 
 
 @pytest.mark.torture
@@ -71,4 +83,15 @@ def test_a_sound_hub_is_caught_by_none_of_them(tmp_path: Path) -> None:
     everything = struck("effect after kill 2", "deliver/smtp after kill 2", "deliver/directory after kill 2",
                         "accept after kill 2", "work before kill 1", messages=36)
     assert Row("sound", everything(tmp_path / "short", 1)).faults == []
-    assert Row("sound", scenarios.durable(tmp_path / "durable", 1, messages=2)).faults == []
+    assert Row("sound", durable(tmp_path / "durable", 1, messages=2)).faults == []
+    if not drives.unavailable():
+        assert Row("sound", power.at_rest(tmp_path / "power", 1)).faults == []
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("fault", POWER)
+def test_a_cut_of_the_power_catches_it(fault: str, tmp_path: Path) -> None:
+    if lacking := drives.unavailable():
+        missing("a drive whose power can be cut", lacking)
+    found = Row(fault, power.at_rest(tmp_path, 1, launcher=("-m", "tests.torture.planted", fault))).faults
+    assert any(POWER[fault] in line for line in found), found

@@ -224,6 +224,16 @@ def test_values_can_be_set_for_one_run(etc: Path) -> None:
         load(etc, "status.port")
 
 
+def test_a_snapshot_that_a_power_cut_emptied_is_made_anew(etc: Path) -> None:
+    package = Path(load(etc).take_snapshots().rules("14999010", "hund")[0].package)
+    files = {file: file.read_bytes() for file in package.rglob("*") if file.is_file()}
+    for file in files:
+        file.write_bytes(b"")
+    again = Path(load(etc).take_snapshots().rules("14999010", "hund")[0].package)
+    assert again == package
+    assert files == {file: file.read_bytes() for file in package.rglob("*") if file.is_file()} != {}
+
+
 def test_a_snapshot_keeps_what_an_edit_changes(etc: Path) -> None:
     before = load(etc).take_snapshots().rules("14999010", "hund")[0]
     (etc / "mappings" / "hund" / "v1" / "a.xsl").write_text("<edited/>")

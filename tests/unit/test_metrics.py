@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 import time_machine
 
 from hub import config
 from hub.certificates import Authority
+from hub.endpoint import TurnedAway
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.message import Incoming
 from hub.metrics import DELIVERY_EVENTS, FAMILIES, Metrics, _first_series, _place, certificates
@@ -121,6 +122,22 @@ def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None
     assert {name: value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
             for name in ("not-allowed", "conflict", "unavailable")} == {
         name: float(name == reason) for name in ("not-allowed", "conflict", "unavailable")}
+
+
+@pytest.mark.parametrize("reason", get_args(TurnedAway))
+def test_what_an_inlet_turns_away_is_counted_with_its_reason(metrics: Metrics, reason: TurnedAway) -> None:
+    metrics.turned_away("portal")(reason)
+    assert [value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
+            for name in get_args(TurnedAway)] == [float(name == reason) for name in get_args(TurnedAway)]
+
+
+def test_what_a_run_of_the_retention_left_is_seen_until_the_next(metrics: Metrics) -> None:
+    left = []
+    for content in (0, 7, 0):
+        metrics.retained(datetime(2026, 11, 22, 2, 30, tzinfo=UTC), {"content": content, "proofs": 0, "log": 0})
+        left.append(value(metrics, 'drehscheibe_retention_overdue{what="content"}'))
+    assert left == [0, 7, 0]
+    assert value(metrics, "drehscheibe_retention_last_run_timestamp_seconds") == 1795314600
 
 
 def test_a_refused_reload_stays_visible_until_a_good_one(metrics: Metrics) -> None:

@@ -18,9 +18,11 @@ from hub import database, shredder
 from hub.blobs import FileBlobs, Payload, Staged
 from hub.config import Kept
 from hub.desk import NotNow
+from hub.errors import StoreUnavailable
 from hub.message import BERLIN, MessageState
 from hub.operate import Operator
 from hub.retention import Report, Retention
+from hub.shredder import Shredded
 from hub.store import Settlement, Store, Use
 from hub.writer import Transaction
 from tests.unit.store_kit import (
@@ -65,7 +67,7 @@ class Periods:
 
 
 def retention(store: Store, clock: Clock, kept: Callable[[str, str], Kept] | None = None) -> Retention:
-    return Retention(store, lambda: Periods(kept) if kept else Periods(), clock)  # type: ignore[arg-type, return-value]
+    return Retention(store, lambda: Periods(kept) if kept else Periods(), now=clock)  # type: ignore[arg-type, return-value]
 
 
 def secret(number: int) -> bytes:
@@ -371,12 +373,35 @@ def test_the_days_are_the_services_and_the_towns(tmp_path: Path) -> None:
 
 def test_it_runs_again_the_next_night() -> None:
     clock = Clock()
-    runner = Retention(None, Periods, clock)  # type: ignore[arg-type, return-value]
+    runner = Retention(None, Periods, now=clock)  # type: ignore[arg-type, return-value]
     for at, expected in ((datetime(2026, 11, 22, 1, 0, tzinfo=BERLIN), 22), (datetime(2026, 11, 22, 2, 30, tzinfo=BERLIN), 23),
                          (datetime(2026, 11, 22, 23, 0, tzinfo=BERLIN), 23), (datetime(2026, 3, 29, 0, 30, tzinfo=BERLIN), 29)):
         clock.now = at.astimezone(UTC)
         moment = runner._next().astimezone(BERLIN)
         assert (moment.day, moment > at) == (expected, True)
+
+
+def test_a_run_says_when_it_ended_and_what_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told = Clock(), []
+    with opened(tmp_path / "s", now=clock) as store:
+        for number in range(3):
+            application(store, number)
+        clock.now += 31 * DAY
+        runner = Retention(store, Periods, lambda *run: told.append(run), now=clock)  # type: ignore[arg-type, return-value]
+        monkeypatch.setattr(store, "shred", lambda ids: Shredded())
+        monkeypatch.setattr(store, "truncate_log", lambda: False)
+        runner._stop.wait = lambda _: False  # type: ignore[method-assign]
+        runner.run()
+        monkeypatch.undo()
+        runner.run()
+        monkeypatch.setattr(store, "due_for_retention", _broken)
+        with pytest.raises(StoreUnavailable):
+            runner.run()
+    assert told == [(clock.now, {"content": 3, "proofs": 0, "log": 1}), (clock.now, {"content": 0, "proofs": 0, "log": 0})]
+
+
+def _broken(*_: object, **__: object) -> list[str]:
+    raise StoreUnavailable("disk")
 
 
 def test_usage_outlives_the_proof_and_counts_each_once(tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""A real file system that runs full below a real hub: it stops accepting in time, goes on delivering, comes back by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.hub_process import PROBEDORF, HubProcess, document_of
+from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.services import missing, wait_until
+
+MIB = 1 << 20
+
+
+@contextmanager
+def mounted(folder: Path, size: int) -> Iterator[Path]:
+    """A file system of its own, of `size` MiB."""
+    if os.geteuid() != 0:
+        missing("root", "run the tests as root: mounting a small file system takes it")
+    folder.mkdir()
+    result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(folder)], check=False,
+                            capture_output=True, text=True)
+    if result.returncode != 0:
+        missing("the right to mount", result.stderr.strip())
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small(hub: HubProcess, tmp_path: Path) -> Iterator[Path]:
+    """The hub's state on a file system of 64 MiB; it wants 16 of them free and keeps 4 in reserve."""
+    with mounted(tmp_path / "small", 64) as folder:
+        town_file(hub).write_text(FOLDER_ONLY)
+        hub.overrides += [f'hub.state="{folder}"', "disk.min_free_mb=16", "disk.reserve_mb=4", "disk.min_free_inodes=0",
+                          'defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
+        yield folder
+        hub.close()
+
+
+def free(folder: Path) -> int:
+    """Bytes."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def fill(folder: Path, leave: int = 0) -> Path:
+    """Another program's file, that leaves so many bytes free."""
+    file = folder / "somebody-elses"
+    with file.open("ab", buffering=0) as taken:
+        while (room := free(folder) - leave) > 0:
+            try:
+                taken.write(bytes(min(room, MIB)))
+            except OSError:
+                break
+    return file
+
+
+def waiting(hub: HubProcess) -> str:
+    """A message whose delivery waits, because the town's folder is gone."""
+    shutil.rmtree(hub.drop / "musterstadt")
+    message = hub.send(document_of("v2-smallest"), idempotency_key="waits")["id"]
+    wait_until(lambda: any(row["attempts"] for row in hub.show(message)["deliveries"]), "a try that fails")
+    return str(message)
+
+
+def come_back(hub: HubProcess, message: str) -> None:
+    """The folder is there again, and somebody says so."""
+    (hub.drop / "musterstadt").mkdir()
+    hub.cli("replay", message)
+
+
+def accepting(hub: HubProcess) -> float:
+    return hub.metric("drehscheibe_accepting")[""]
+
+
+def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubProcess, small: Path) -> None:
+    hub.start()
+    assert accepting(hub) == 1
+    assert hub.metric("drehscheibe_disk_reserve_bytes") == {"": 4 * MIB}
+    message = waiting(hub)
+    filler = fill(small, leave=10 * MIB)
+    wait_until(lambda: accepting(hub) == 0, "the hub to notice")
+    with pytest.raises(OSError, match="503"):
+        hub.http("/readyz")
+    answer = hub.send(document_of("v2-smallest"), idempotency_key="refused")
+    assert (answer["status"], answer["type"]) == (503, "urn:datendrehscheibe:problem:unavailable")
+    inbox = hub.folder / "var" / "inbox" / PROBEDORF / "hundesteuer"
+    inbox.mkdir(parents=True)
+    shutil.copy(document_of("v2-smallest"), inbox / "antrag.xml.part")
+    (inbox / "antrag.xml.part").rename(inbox / "antrag.xml")
+
+    fill(small)  # and now to the last byte
+    wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 0}, "the reserve to be given back")
+    come_back(hub, message)
+    assert hub.settled([message])[0]["state"] == "completed"
+    assert len([file for file in (hub.drop / "musterstadt").iterdir() if not file.name.startswith(".")]) == 1
+    assert (inbox / "antrag.xml").exists(), "a folder keeps what cannot be taken"
+    assert [row["id"] for row in hub.cli("messages")] == [message]
+
+    filler.unlink()
+    wait_until(hub.ready, "the hub to accept again")
+    assert hub.send(document_of("v2-smallest"), idempotency_key="refused")["status"] == 202
+    wait_until(lambda: not (inbox / "antrag.xml").exists(), "the folder's application to be taken", 90)
+    wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 4 * MIB}, "the reserve to be laid by")
+    log = hub.log.read_text()
+    assert log.count("nothing is accepted any more") == log.count("there is room again") == 1, "one line each, no flutter"
+    assert hub.stop() == 0
+
+
+def test_a_start_on_a_full_disk_uses_the_reserve(hub: HubProcess, small: Path) -> None:
+    hub.start()
+    message = waiting(hub)
+    assert hub.stop() == 0
+    (hub.drop / "musterstadt").mkdir()
+    fill(small)
+    hub.launch()
+    wait_until(lambda: "the reserve is given back" in hub.log.read_text(), "the reserve to be given back")
+    wait_until(lambda: "the hub runs" in hub.log.read_text().rpartition("the reserve is given back")[2], "the hub to run")
+    assert hub.settled([message])[0]["state"] == "completed"
+
+
+
+
+def test_planted_without_mark_and_reserve_outcomes_cannot_be_written(hub: HubProcess, small: Path) -> None:
+    hub.overrides += ["disk.min_free_mb=0", "disk.min_free_percent=0", "disk.reserve_mb=0"]
+    hub.start()
+    message = waiting(hub)
+    assert hub.stop() == 0
+    (hub.drop / "musterstadt").mkdir()
+    fill(small)
+    hub.launch()
+    assert hub.process is not None
+    wait_until(lambda: re.search("cannot be opened now: SQLITE_FULL|cannot be written", hub.log.read_text()) is not None,
+               "a write that fails")
+    hub.close()
+    assert hub.cli("show", message)["state"] == "routed", "nobody has written that it arrived"

@@ -1,0 +1,204 @@
+"""A broker that is killed, stopped, full, closed, forbidden, cut and swallowed: nothing confirmed is lost or doubled, and soon
+after each recovery a canary gets through."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from connectors import amqp
+from tests.services import need
+from tests.services.proxy import Proxy
+from tests.services.rabbitmq import RabbitMQ
+from tests.torture import publisher
+from tests.torture.peers import rows
+from tests.torture.scenarios import Progress, Result
+from tests.torture.stage import NotInTime, Stage, wait
+
+CANARY_SECONDS = 30.0
+"""How soon after a recovery a message must have come through."""
+
+INLET = """
+[inlets.broker]
+connector = "amqp"
+port = {port}
+vhost = "torture"
+user = "drehscheibe"
+password = "file:{secret}"
+senders = [{{ name = "amt24", user = "amt24" }}]
+"""
+
+
+class Broker:
+    """RabbitMQ, its injuries and how each is healed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.node = RabbitMQ(folder)
+        self.line: Proxy
+        self.secrets = {name: folder / f"{name}.secret" for name in ("drehscheibe", "amt24", "admin-test")}
+        for name, file in self.secrets.items():
+            file.write_text(name)
+
+    def start(self) -> None:
+        """Start it, with everything the hub needs, behind a line that can be hurt."""
+        self.node.start()
+        self.line = Proxy(self.node.port)
+        self.node.add_vhost("torture")
+        options = amqp.Options(vhost="torture", password=f"file:{self.secrets['drehscheibe']}", senders=(
+            amqp.Sender(name="amt24", user="amt24", password=f"file:{self.secrets['amt24']}"),))
+        admin = amqp.Admin(url=self.node.api, user=self.node.admin[0], password=f"file:{self.secrets['admin-test']}")
+        wrong = [finding.text for finding in amqp.setup(options, admin) if finding.severity == "error"]
+        assert not wrong, wrong
+
+    def close(self) -> None:
+        """End it."""
+        self.node.stop()
+        if hasattr(self, "line"):
+            self.line.close()
+
+    def killed(self) -> Callable[[], None]:
+        """SIGKILL; started again with the same data."""
+        self.node.stop()
+        return self.node.start
+
+    def stopped(self) -> Callable[[], None]:
+        """An orderly stop of the broker, and a start."""
+        self.node.control("stop_app")
+        return lambda: self.node.control("start_app")
+
+    def out_of_memory(self) -> Callable[[], None]:
+        """The memory alarm: publishers are told ``connection.blocked`` and wait."""
+        self.node.control("set_vm_memory_high_watermark", "absolute", "1MB")
+        return lambda: self.node.control("set_vm_memory_high_watermark", "absolute", "1GB")
+
+    def out_of_disk(self) -> Callable[[], None]:
+        """The disk alarm, which blocks publishers too."""
+        self.node.control("set_disk_free_limit", "100000GB")
+        return lambda: self.node.control("set_disk_free_limit", "50MB")
+
+    def closed(self) -> Callable[[], None]:
+        """The port refuses, and whoever was in is thrown out."""
+        self.node.control("suspend_listeners")
+        self._throw_out()
+        return lambda: self.node.control("resume_listeners")
+
+    def forbidden(self) -> Callable[[], None]:
+        """The hub's user may not read any more."""
+        right = {"configure": "^$", "write": "^$", "read": "^$"}
+        self.node.call("PUT", "permissions/torture/drehscheibe", right)
+        self._throw_out()
+        return lambda: self.node.call("PUT", "permissions/torture/drehscheibe", right | {"read": "^drehscheibe[.]in[.].+$"})
+
+    def wrong_password(self) -> Callable[[], None]:
+        """The hub's password is another one for a while."""
+        self.node.call("PUT", "users/drehscheibe", {"password": "another", "tags": ""})
+        self._throw_out()
+        return lambda: self.node.call("PUT", "users/drehscheibe", {"password": "drehscheibe", "tags": ""})
+
+    def reset(self) -> Callable[[], None]:
+        """Every connection is reset, again and again, some in the middle of a frame."""
+        for count in (0, 100, 1500, 4000):
+            self.line.cut_after(count)
+            time.sleep(0.5)
+            self.line.drop()
+        return self.line.behave
+
+    def swallowed(self) -> Callable[[], None]:
+        """The line takes everything and delivers nothing; no connection ends."""
+        self.line.hang()
+        return self.line.behave
+
+    def _throw_out(self) -> None:
+        self.node.control("close_all_connections", "torture")
+
+
+INJURIES: dict[str, Callable[[Broker], Callable[[], None]]] = {
+    "killed": Broker.killed, "stopped": Broker.stopped, "out of memory": Broker.out_of_memory, "out of disk": Broker.out_of_disk,
+    "closed": Broker.closed, "forbidden": Broker.forbidden, "wrong password": Broker.wrong_password, "reset": Broker.reset,
+    "swallowed": Broker.swallowed}
+
+
+def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), messages: int = 200, seconds: float = 12,
+                  progress: Progress = print) -> Result:
+    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each injury."""
+    need("rabbitmq-server", "rabbitmq-server")
+    place = Path(tempfile.mkdtemp(prefix="torture-broker-"))  # short: the node's paths go into Unix limits
+    broker = Broker(place)
+    try:
+        broker.start()
+        inlet = INLET.format(port=broker.line.port, secret=broker.secrets["drehscheibe"])
+        with Stage(folder, seed, hub=inlet) as stage:
+            return _hurt(stage, broker, injuries, messages, seconds, progress)
+    finally:
+        broker.close()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class Publishers:
+    """One for the load, one for the canaries, and what of theirs the hub's store has by now."""
+
+    def __init__(self, stage: Stage, port: int) -> None:
+        self.stage = stage
+        self.sent = {run: 0 for run in (f"b{stage.seed}", f"c{stage.seed}")}
+        self.processes = {run: stage.process("publisher", str(stage.world.folder), run, str(port), "torture", "amt24", "amt24")
+                          for run in self.sent}
+        self.load, self.canary = self.sent
+
+    def publish(self, run: str, count: int) -> None:
+        """So many more."""
+        self.sent[run] += count
+        pipe = self.processes[run].stdin
+        assert pipe is not None
+        pipe.write(f"{self.sent[run]}\n".encode())
+        pipe.flush()
+
+    def there(self, run: str) -> int:
+        """How many of its messages the store has."""
+        file = self.stage.world.state / "store.sqlite3"
+        return int(rows(file, "SELECT count(*) FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")[0][0])
+
+    def through(self, run: str, what: str, seconds: float) -> None:
+        """Wait until all are there. Raises `NotInTime`."""
+        wait(lambda: self.there(run) >= self.sent[run], what, seconds)
+
+    def end(self) -> None:
+        """Everything was published and confirmed."""
+        for process in self.processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(60)
+
+
+def _hurt(stage: Stage, broker: Broker, injuries: Collection[str], messages: int, seconds: float, progress: Progress) -> Result:
+    faults, waits = [], {}
+    writers = Publishers(stage, broker.line.port)
+    stage.hub.start()
+    for name in injuries:
+        before = writers.there(writers.load)
+        writers.publish(writers.load, messages)
+        wait(lambda: writers.there(writers.load) > before, f"{name}: load")  # noqa: B023 - called at once
+        heal = INJURIES[name](broker)
+        time.sleep(seconds)
+        hit = writers.there(writers.load) < writers.sent[writers.load]
+        stage.extra_hits += hit
+        faults += [] if hit else [f"{name}: all had come through before"]
+        heal()
+        healed = time.monotonic()
+        writers.publish(writers.canary, 1)
+        try:
+            writers.through(writers.canary, f"{name}: the canary", CANARY_SECONDS)
+        except NotInTime as error:
+            faults.append(str(error))
+        waits[name] = round(time.monotonic() - healed, 1)
+        writers.through(writers.load, f"{name}: the load", 120)
+        progress(f"{name}: the canary came {waits[name]} s after it was healed")
+    writers.end()
+    publisher.settle(stage.world)
+    dead = broker.node.count("torture", "drehscheibe.dead")
+    faults += [f"{dead} dead letters"] if dead else []
+    stage.drain()
+    return {**stage.check(), "faults": faults, "canary after seconds": waits}

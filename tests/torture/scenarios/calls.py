@@ -1,0 +1,142 @@
+"""Lives that end at a place: at the n-th system call, at a fault point; and calls counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tests.torture.shim import ALL, KINDS, Kind, Shim
+from tests.torture.stage import Stage, wait
+from tests.torture.steps import Progress, Result
+
+
+def every_call(folder: Path, seed: int, *, kinds: Sequence[Kind] = KINDS, stride: int = 1, progress: Progress = print) -> Result:
+    """SIGKILL at the n-th sync, write, rename and send of a life that takes one message with two recipients and recovers the
+    one before it, for every n (every `stride`-th one) until a life outlives its n."""
+    with Stage(folder, seed, threads=1) as stage:
+        shim = Shim(folder / "shim")
+        stage.hub.environment = shim.environment
+        sent = 0
+        for kind in kinds:
+            number, survived = 1, False
+            while not survived:
+                stage.hub.start()
+                shim.arm(kind, "kill", number)
+                sent += 1
+                stage.budget(sent)
+                survived = _outlives(stage, sent)
+                stage.kills += not survived
+                stage.extra_hits += shim.hits
+                shim.disarm()
+                if survived:
+                    stage.hub.kill()
+                number += stride
+            progress(f"{kind}: killed at each {stride}. of {number - stride}")
+        stage.hub.start()
+        stage.drain()
+        return stage.check()
+
+
+def _outlives(stage: Stage, sent: int) -> bool:
+    """Whether the hub settles `sent` messages before it dies."""
+    def decided() -> bool:
+        return not stage.hub.alive() or (stage.acknowledged() >= sent and stage.hub.settled())
+
+    wait(decided, "the life ends one way or the other")
+    return stage.hub.alive()
+
+
+POINTS = ("accept", "stage", "commit", "claim-messages", "work", "record", "due", "claim-deliveries", "intent", "effect",
+          "settle", "deliver/smtp", "deliver/directory", "probe", "recover")
+
+
+def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int = 8, progress: Progress = print) -> Result:
+    """Each named fault point times before and after, times kill, exception and hang: a life with that fault, ended by it or by
+    SIGKILL, and another one without."""
+    every = [(point, when, what) for point in POINTS for when in ("before", "after") for what in ("kill", "raise", "hang")]
+    with Stage(folder, seed) as stage:
+        chosen = stage.dice.sample(every, round(len(every) * share))
+        sent, faults = 0, []
+        for point, when, what in chosen:
+            stage.hub.environment = {"DREHSCHEIBE_FAULTS": f"{point} {when} {what} {stage.dice.randint(1, 3)}"}
+            stage.hub.start(ready=False)
+            sent += messages
+            stage.budget(sent)
+            went_on = stage.goes_on(sent, 12 if what == "raise" else 4)
+            stage.extra_hits += 1
+            if what == "raise" and not went_on and point != "recover":
+                faults.append(f"{point} {when} {what}: the hub did not go on by itself")
+            if stage.hub.alive():
+                stage.hub.kill()
+            stage.kills += 1
+            stage.hub.environment = {}
+        progress(f"{len(chosen)} faults, {stage.acknowledged()} acknowledged")
+        stage.hub.start()
+        stage.drain()
+        return {**stage.check(), "faults": faults}
+
+
+def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), messages: int,
+            progress: Progress = print) -> Result:
+    """One message after the other, system calls counted: no 202 without a sync, no delivered folder without the syncs of its
+    files (2), of itself and of the folder above (2). A kill cannot show these: only a power cut would."""
+    with Stage(folder, seed, threads=1) as stage:
+        shim = Shim(folder / "shim")
+        stage.hub.launcher, stage.hub.environment = launcher, shim.environment
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, messages + 1):
+            shim.arm("sync", "slow", 1, ALL, error=20)
+            stage.budget(number)
+            stage.reach(number)
+            if not shim.counts["sync"]:
+                faults.append(f"probe {number}: acknowledged without a sync")
+            stage.settles()
+            if shim.counts["folder"] < 2:
+                faults.append(f"probe {number}: delivered with {shim.counts['folder']} syncs of folders")
+            if shim.counts["sync"] < 4 + WRITER_SYNCS:
+                faults.append(f"probe {number}: delivered with {shim.counts['sync']} syncs")
+            stage.extra_hits += shim.hits
+        shim.disarm()
+        stage.drain(60)
+        return {**stage.check(), "faults": faults}
+
+
+WRITER_SYNCS = 4
+"""At least: accept, record, and one for what became of each of the two deliveries."""
+
+
+def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), faults: Sequence[str] = (), kills: int = 0,
+          mail: tuple[str, str] | None = None, messages: int = 24, progress: Progress = print) -> Result:
+    """A life for each of `faults`, some random kills, and a last life that is left in peace: what a planted fault is shown by."""
+    with Stage(folder, seed) as stage:
+        stage.hub.launcher = launcher
+        if mail:
+            stage.mail_fault(*mail)
+        lives = len(faults) + kills
+        for number in range(1, lives + 1):
+            share = messages * number // (lives + 1)
+            before = stage.acknowledged()
+            stage.hub.environment = {"DREHSCHEIBE_FAULTS": faults[number - 1]} if number <= len(faults) else {}
+            stage.hub.start(ready=False)
+            stage.budget(share)
+            if number <= len(faults):
+                stage.goes_on(messages + 1, 30)
+            else:
+                wait(stage.hub.ready, "the hub is ready")
+                wait(partial(_answers, stage, before + 1), "answers")
+                time.sleep(stage.dice.uniform(0.0, 0.3))
+            stage.hub.kill()
+            stage.kills += 1
+            stage.extra_hits += 1
+        stage.hub.environment = {}
+        stage.hub.start()
+        stage.budget(messages)
+        stage.drain(15)
+        return stage.check()
+
+
+def _answers(stage: Stage, count: int) -> bool:
+    return stage.acknowledged() >= count
