@@ -15,11 +15,13 @@ from prometheus_client import CollectorRegistry
 
 from hub import deliver, outbox, turns
 from hub.circuit import Pace
+from hub.config import DiskSection
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import StoreUnavailable, Temporary
 from hub.message import Delivery, DeliveryState, MessageState, Receipt
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
+from hub.space import Space
 from hub.store import LostLease, Settlement
 from tests.services import wait_until
 from tests.unit.test_deliver import Bench, Outlet
@@ -51,7 +53,8 @@ def quiet(bench: Bench) -> None:
 def scraped(bench: Bench) -> dict[tuple[str, ...], float]:
     """The metrics that ask the store, by name and labels."""
     registry = CollectorRegistry()
-    registry.register(LedgerCollector(bench.store, lambda: bench.configuration, bench.deliverer.circuits, dict, lambda: False))
+    registry.register(LedgerCollector(bench.store, lambda: bench.configuration, bench.deliverer.circuits, dict, lambda: False,
+                                      Space(bench.folder / "state", DiskSection)))
     return {(sample.name, *sample.labels.values()): sample.value for metric in registry.collect() for sample in metric.samples}
 
 
@@ -203,9 +206,10 @@ def test_an_earlier_one_that_goes_elsewhere_holds_nobody_up(benches: Benches) ->
     bench.route(second, order="case")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    bench.outlet.begin, bench.outlet.script = False, [Temporary("weg")]
+    bench.deliverer._circuits["musterstadt/zwei"] = deliver.Circuit(failures=9, resting_until=bench.clock + timedelta(hours=1))
     bench.route(first, "zwei", order="case")
     bench.until(second, DeliveryState.DONE)
+    assert bench.delivery(first).state is DeliveryState.DUE
 
 
 @pytest.mark.parametrize("way", ["discard", "confirm", "replay"])
