@@ -17,8 +17,8 @@ from hub import deliver, outbox, turns
 from hub.circuit import Pace
 from hub.config import DiskSection
 from hub.endpoint import Absent, Done, Unknown
-from hub.errors import StoreUnavailable, Temporary
-from hub.message import Delivery, DeliveryState, MessageState, Receipt
+from hub.errors import Permanent, StoreUnavailable, Temporary, TooLarge
+from hub.message import NOTE, Delivery, DeliveryState, MessageState, Receipt
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.space import Space
@@ -553,6 +553,74 @@ def test_outcomes_that_wait_are_written_at_the_stop(benches: Benches, monkeypatc
     monkeypatch.setattr(bench.store, "settle", real)
     assert bench.deliverer.stop(timedelta(seconds=10))
     assert bench.delivery(second).state is DeliveryState.DONE
+
+
+# -------------------------------------------------------------------- a mail that is too large
+
+
+class Towns(Outlet):
+    """A mail server that takes nothing with files, and a folder."""
+
+    repeat = "ask"
+
+    def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
+        self.tries.append(delivery)
+        if delivery.destination == EINS and delivery.manifest.parts:
+            raise TooLarge("Die Mail hat 30 Byte, erlaubt sind 20.")
+        step = self.script.pop(0) if self.script else None
+        if isinstance(step, Exception):
+            raise step
+        return Receipt(f"ordner-{delivery.recipient}" if delivery.destination != EINS else "250")
+
+
+def test_a_mail_that_is_too_large_goes_without_its_files_and_says_where_they_lie(benches: Benches) -> None:
+    bench = benches(connector="smtp")
+    bench.outlet = Towns([], [])
+    message = bench.message()
+    wait_until(lambda: bench.store.get_message(message).state is MessageState.COMPLETED or bench.later(seconds=10), "both arrive", 20)
+    mail, files = bench.store.deliveries_of(message)
+    assert (mail.destination, mail.state, files.destination, files.recipient) == (EINS, "done", "musterstadt/zwei", "eins-dateien")
+    sent = [delivery for delivery in bench.outlet.tries if delivery.id == mail.id][-1]
+    assert sent.manifest.parts == ()
+    note = sent.manifest.properties[NOTE]
+    assert "musterstadt/zwei: ordner-eins-dateien" in note
+    assert "hund.xml" in note
+    assert "erlaubt sind 20" in note
+    order = [delivery.destination for delivery in bench.outlet.tries]
+    assert order == [EINS, "musterstadt/zwei", EINS], "the mail waits for its files"
+    assert [len(delivery.manifest.parts) for delivery in bench.outlet.tries] == [1, 1, 0]
+    assert bench.store.tallies() == bench.store.tallies() | bench.store.recount()
+    assert all(balance.holds for balance in bench.store.balances())
+
+
+def test_files_that_the_route_brings_there_anyway_are_not_brought_twice(benches: Benches) -> None:
+    bench = benches(connector="smtp")
+    bench.outlet = Towns([Temporary("weg")], [])
+    message = bench.accept()
+    bench.route(message, "eins", also="zwei")
+    wait_until(lambda: len(bench.outlet.tries) >= 2, "one try each", 10)
+    quiet(bench)
+    assert len(bench.store.deliveries_of(message)) == 2
+    operator = Operator(bench.store, bench.deliverer)
+    assert any("bis ihre Dateien" in line for line in operator.why(message)["lines"])
+    bench.later(hours=2)
+    wait_until(lambda: bench.store.get_message(message).state is MessageState.COMPLETED or bench.later(seconds=10), "both arrive", 20)
+    [mail, folder] = bench.store.deliveries_of(message)
+    assert (mail.attempts, folder.recipient) == (2, "zwei")
+    assert "musterstadt/zwei: ordner-zwei" in bench.outlet.tries[-1].manifest.properties[NOTE]
+    assert [delivery.destination for delivery in bench.outlet.tries].count("musterstadt/zwei") == 2
+
+
+def test_files_that_were_discarded_are_told_too(benches: Benches) -> None:
+    bench = benches(connector="smtp")
+    bench.outlet = Towns([Permanent("nein")], [])
+    message = bench.message()
+    bench.deliverer.wake()
+    wait_until(lambda: len(bench.store.deliveries_of(message)) == 2 and bench.store.deliveries_of(message)[1].state == "parked",
+               "the files are parked", 10)
+    bench.store.discard(bench.store.deliveries_of(message)[1].id, "erika", "braucht niemand")
+    wait_until(lambda: bench.store.deliveries_of(message)[0].state == "done" or bench.later(minutes=1), "the mail is sent", 10)
+    assert "verworfen" in bench.outlet.tries[-1].manifest.properties[NOTE]
 
 
 # -------------------------------------------------------------------- one alarm, one probe
