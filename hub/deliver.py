@@ -39,7 +39,7 @@ from hub.circuit import Circuit
 from hub.connections import IDLE, Connections
 from hub.crew import Crew
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
-from hub.message import Delivery, DeliveryState, Reason
+from hub.message import Delivery, DeliveryState, Manifest, Reason
 from hub.store import ClaimedDelivery, LostLease, Settlement
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ LOOK = timedelta(seconds=10)
 UNWRITTEN = timedelta(seconds=5)
 """How long a delivery waits whose intent could not be written."""
 
-FILES_LOOK, PARKED_LOOK = timedelta(seconds=30), timedelta(minutes=10)
+FILES_LOOK, PARKED_LOOK = timedelta(seconds=5), timedelta(minutes=10)
 """How long a mail waits at least between two looks for its files; longer when a person must act first."""
 
 CLOCK_STEP = timedelta(minutes=1)
@@ -450,7 +450,7 @@ class Deliverer:
             log.error("a connector raised an error that it should have translated; please report this",
                       destination=destination.key, delivery=item.delivery.id, **_where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
-        if certain and isinstance(error, TooLarge) and destination.policy.fallback and not apart.files_of(item.delivery.manifest):
+        if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(item.delivery.manifest):
             return self._too_large(item.delivery, destination, text)
         if certain and isinstance(error, Permanent):
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
@@ -464,6 +464,10 @@ class Deliverer:
         asked = error.retry_after if isinstance(error, Temporary) else None
         return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary", text, asked)
 
+    def _may_shrink(self, manifest: Manifest) -> bool:
+        """Whether it is whole, or has files left that it can go without."""
+        return not apart.files_of(manifest) or bool(apart.files(manifest))
+
     def _too_large(self, delivery: Delivery, destination: Destination, text: str) -> Settlement:
         """To the fallback; of a mail only the files, and the mail says where they lie."""
         fallback = f"{destination.tenant}/{destination.policy.fallback}"
@@ -473,15 +477,16 @@ class Deliverer:
 
     def _with_note(self, item: ClaimedDelivery) -> ClaimedDelivery | Settlement:
         """A mail without its files says where they lie; until that is known it waits."""
-        files_of = apart.files_of(item.delivery.manifest)
-        if files_of is None or item.probe:
+        rows = [] if item.probe else [self._store.get_delivery(each) for each in apart.files_of(item.delivery.manifest)]
+        for row in rows:
+            if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
+                due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
+                return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
+        if not rows:
             return item
-        row = self._store.get_delivery(files_of)
-        if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
-            due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
-            return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
-        place = f"{row.destination}: {(row.receipt or {}).get('reference', '')}" if row.state is DeliveryState.DONE else None
-        return replace(item, delivery=replace(item.delivery, manifest=apart.noted(item.delivery.manifest, place)))
+        places = [f"{row.destination}: {(row.receipt or {}).get('reference', '')}" if row.state is DeliveryState.DONE else None
+                  for row in rows]
+        return replace(item, delivery=replace(item.delivery, manifest=apart.noted(item.delivery.manifest, places)))
 
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:

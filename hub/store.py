@@ -449,14 +449,18 @@ class Store:
             raise LostLease(f"delivery {delivery_id} is not in hand any more")
 
     def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
-        """Let a delivery go without its files, which go to `files_to` if none there has them already."""
-        wanted = apart.files(item.manifest)
-        there = next((row.id for row in self.deliveries_of(item.message_id) if row.destination == files_to and row.id != item.id
-                      and row.state is not DeliveryState.DISCARDED and apart.has_all(self._manifest_of(row.id), wanted)), None)
-        files_id = there or str(uuid.uuid5(DELIVERY_NAMESPACE, f"{item.id}{outbox.FILES}"))
-        content = json.dumps(apart.slim(item.manifest, files_id, why).to_json(), ensure_ascii=False).encode()
+        """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
+        of them, which a new one brings there."""
+        gone, files_id, new = apart.files(item.manifest), str(uuid.uuid5(DELIVERY_NAMESPACE, f"{item.id}{outbox.FILES}")), True
+        for row in self.deliveries_of(item.message_id):
+            if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
+                shared = apart.shared(item.manifest, self._manifest_of(row.id))
+                if shared:
+                    gone, files_id, new = shared, row.id, False
+                    break
+        content = json.dumps(apart.slim(item.manifest, gone, files_id, why).to_json(), ensure_ascii=False).encode()
         [staged] = self._stage([Payload.of(content)])
-        return Settlement.split(item.id, due_at, why, Slim(self.blobs, staged, files_id, None if there else files_to))
+        return Settlement.split(item.id, due_at, why, Slim(self.blobs, staged, files_id, files_to if new else None))
 
     def _manifest_of(self, delivery_id: str) -> Manifest:
         with self._read() as connection:

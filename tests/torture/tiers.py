@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.torture import drives
-from tests.torture.scenarios import calls, clock, disk, kills, mail, power
+from tests.torture.scenarios import backlog, calls, clock, disk, kills, mail, power
 from tests.torture.steps import Step, step
 
 TIERS: dict[str, list[Step]] = {
@@ -14,6 +14,7 @@ TIERS: dict[str, list[Step]] = {
         step("SIGKILL at every 2nd sync and rename", calls.every_call, kinds=("sync", "rename"), stride=2),
         step("disk full", disk.full_disk, rounds=3, messages=150, unclear=False),
         step("EIO on fsync", disk.failing_sync, rounds=3, messages=120),
+        step("backlog of one town", backlog.backlog, pending=150, rate=30, unclear=False),
     ],
     "nightly": [
         step("random kills", kills.random_kills, kills=200, messages=6000),
@@ -25,6 +26,8 @@ TIERS: dict[str, list[Step]] = {
         step("EIO on fsync", disk.failing_sync, rounds=20, messages=800),
         step("power cut", power.power_cuts, cuts=50, messages=2500, lacks=drives.unavailable),
         step("mail server: every command", mail.bad_mail_server, messages=9, parks=True),
+        step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
+        step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
     ],
     "release": [
@@ -32,3 +35,5 @@ TIERS: dict[str, list[Step]] = {
     ],
 }
 TIERS["release"] += TIERS["nightly"][1:]
+TIERS["release"] = [step("backlog of one town", backlog.backlog, pending=50_000, rate=60, unclear=False)
+                    if each.name == "backlog of one town" else each for each in TIERS["release"]]

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from hub import deliver, outbox, turns
+from hub import apart, deliver, outbox, turns
 from hub.circuit import Pace
 from hub.config import DiskSection
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Permanent, StoreUnavailable, Temporary, TooLarge
-from hub.message import NOTE, Delivery, DeliveryState, MessageState, Receipt
+from hub.message import NOTE, Delivery, DeliveryState, Manifest, ManifestPart, MessageState, Receipt
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
 from hub.space import Space
@@ -598,6 +598,7 @@ def test_files_that_the_route_brings_there_anyway_are_not_brought_twice(benches:
     bench.outlet = Towns([Temporary("weg")], [])
     message = bench.accept()
     bench.route(message, "eins", also="zwei")
+    bench.deliverer.wake()
     wait_until(lambda: len(bench.outlet.tries) >= 2, "one try each", 10)
     quiet(bench)
     assert len(bench.store.deliveries_of(message)) == 2
@@ -609,6 +610,20 @@ def test_files_that_the_route_brings_there_anyway_are_not_brought_twice(benches:
     assert (mail.attempts, folder.recipient) == (2, "zwei")
     assert "musterstadt/zwei: ordner-zwei" in bench.outlet.tries[-1].manifest.properties[NOTE]
     assert [delivery.destination for delivery in bench.outlet.tries].count("musterstadt/zwei") == 2
+
+
+def test_what_the_route_brings_there_is_left_to_it_and_the_rest_stays_in_the_mail_while_it_fits() -> None:
+    pdf, plan, text = (ManifestPart(role, name, "x/y", 1, name, name) for role, name in (
+        ("pdf", "antrag.pdf"), ("attachment", "plan.pdf"), ("text", "t.txt")))
+    mail, folder = Manifest("Hund", parts=(text, pdf, plan)), Manifest("Hund", parts=(plan,))
+    once = apart.slim(mail, apart.shared(mail, folder), "id-1", "zu groß")
+    assert (once.parts, apart.files_of(once)) == ((text, pdf), ["id-1"])
+    twice = apart.slim(once, apart.files(once), "id-2", "immer noch")
+    assert (twice.parts, apart.files_of(twice)) == ((text,), ["id-1", "id-2"])
+    note = apart.noted(twice, ["ablage: ordner", None]).properties[NOTE]
+    assert "plan.pdf, antrag.pdf" in note
+    assert "ablage: ordner" in note
+    assert "verworfen" in note
 
 
 def test_files_that_were_discarded_are_told_too(benches: Benches) -> None:
