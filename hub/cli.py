@@ -344,12 +344,11 @@ def _change(name: str, help: str, *, reason: bool) -> None:
     """A command that changes one message or delivery."""
 
     @click.argument("id")
+    @click.option("--action", default=control.new_action, help=_("An id for this action: whoever repeats it acts once."))
     @json_option
     @click.pass_obj
-    def change(context: Context, /, id: str, as_json: bool, **arguments: Any) -> None:
-        if name in ("replay", "resend"):
-            arguments["action"] = control.new_action()
-        answer = context.ask(name, id=id, **arguments)
+    def change(context: Context, /, id: str, action: str, as_json: bool, **arguments: Any) -> None:
+        answer = context.ask(name, id=id, action=action, **arguments)
         if as_json:
             _print_json(answer)
         else:
