@@ -18,9 +18,10 @@ Payload (the content of `blob`) and proof (everything else) live apart, with the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -94,7 +95,7 @@ class Many:
         self._statement = statement
         self._names = tuple(names)
         self._columns = self._names if inserts else None
-        self._compiled: dict[str, tuple[str, Sequence[str] | None]] = {}
+        self._compiled: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
     @classmethod
     def insert(cls, table: Table, names: Sequence[str]) -> Many:
@@ -105,22 +106,24 @@ class Many:
         """Execute for each row; nothing for none."""
         if not rows:
             return
-        sql, order = self._compiled.get(connection.dialect.name) or self._compile(connection)
-        connection.exec_driver_sql(sql, [tuple(row[name] for name in order) for row in rows] if order is not None else
-                                   [{name: _without_nul(value) for name, value in row.items()} for row in rows])
+        sql, parameters = self._compiled.get(connection.dialect.name) or self._compile(connection)
+        connection.exec_driver_sql(sql, list(map(parameters, rows)))
 
-    def _compile(self, connection: Connection) -> tuple[str, Sequence[str] | None]:
+    def _compile(self, connection: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
         compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
-        order = tuple(compiled.positiontup) if compiled.positional else None
-        if order is not None and set(order) != set(self._names):
-            raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
-        self._compiled[connection.dialect.name] = (str(compiled), order)
+        parameters: Callable[[Mapping[str, Any]], Any] = _without_nul
+        if compiled.positional:
+            order = tuple(compiled.positiontup)
+            if set(order) != set(self._names):
+                raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
+            parameters = itemgetter(*order)
+        self._compiled[connection.dialect.name] = (str(compiled), parameters)
         return self._compiled[connection.dialect.name]
 
 
-def _without_nul(value: Any) -> Any:
+def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
     """PostgreSQL's text cannot hold U+0000; what a citizen sent must be kept all the same."""
-    return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
+    return {name: value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value for name, value in row.items()}
 
 
 def _one_of(states: type[MessageState] | type[DeliveryState]) -> str:

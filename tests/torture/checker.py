@@ -30,7 +30,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
-from tests.torture.document import TOWNS, Found, recognise, town_of
+from tests.torture.document import ALL_TOWNS, Found, recognise, town_of
 from tests.torture.records import records
 from tests.torture.world import World
 
@@ -72,8 +72,9 @@ def collect(world: World) -> Evidence:
             seen.cut += 1
         elif "refused" in row:
             seen.refused += 1
-    seen.copies += [copy for town in TOWNS.values() for copy in folders(world.drop / town, town)]
-    seen.litter = sum(1 for town in TOWNS.values() for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
+    towns = [town for town in ALL_TOWNS.values() if (world.drop / town).is_dir()]
+    seen.copies += [copy for town in towns for copy in folders(world.drop / town, town)]
+    seen.litter = sum(1 for town in towns for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
     seen.copies += mails(world.mails, seen.mail_ids)
     _read_store(world, seen)
     if world.metrics.exists():
@@ -146,7 +147,7 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
             continue
         if found.name not in seen.sent:
             verdicts["phantom"].append(f"{town}/{recipient}: {found.name}")
-        elif TOWNS[town_of(found.name)] != town:
+        elif ALL_TOWNS[town_of(found.name)] != town:
             verdicts["misrouted"].append(f"{town}/{recipient}: {found.name}")
         elif found.whole:
             copies[found.name, recipient].append(marked)

@@ -16,8 +16,8 @@ from tests.services import free_port, need
 from tests.services.postgresql import PASSWORD, PostgreSQL, need_postgresql
 from tests.services.proxy import Proxy
 from tests.torture import publisher
-from tests.torture.peers_rabbitmq import INLET, Broker
 from tests.torture.records import records
+from tests.torture.scenarios.broker import INLET, Broker
 from tests.torture.stage import Hub, NotInTime, Stage, wait
 from tests.torture.steps import Progress, Result
 
@@ -118,8 +118,8 @@ class Pair:
 
 def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, launcher: Sequence[str] = ("-m", "hub"),
               drain: float = 300.0, progress: Progress = print) -> Result:
-    """Load by HTTPS, to whichever node answers, and by AMQP; one node after the other is killed, frozen or stopped, sometimes both
-    at once. `messages` in all, one in five of them by AMQP."""
+    """Load by HTTPS, to whichever node answers, and by AMQP; one node after the other is killed, frozen or stopped, sometimes
+    both at once. `messages` in all, one in five of them by AMQP."""
     with database() as server, broker() as rabbit:
         name = server.add_database()
         hub = INLET.format(port=rabbit.line.port, secret=rabbit.secrets["drehscheibe"]) + STORE.format(
@@ -127,7 +127,8 @@ def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, launcher: S
         with Stage(folder, seed, hub=hub) as stage:
             on_database(stage, server, name)
             pair = Pair(stage, launcher)
-            load = stage.process("publisher", str(stage.world.folder), f"b{seed}", str(rabbit.node.port), "torture", "amt24", "amt24")
+            load = stage.process("publisher", str(stage.world.folder), f"b{seed}", str(rabbit.node.port), "torture", "amt24",
+                                 "amt24")
             try:
                 pair.start()
                 faults = _again_and_again(stage, pair, load, kills, messages, progress)
@@ -163,12 +164,14 @@ def _again_and_again(stage: Stage, pair: Pair, load: object, kills: int, message
         elif kind < 0.2:
             for hub in pair.hubs:
                 pair.kill(hub, wait_for_takeover=False)
-        elif kind < 0.25 and (code := victim.stop()) != 0:
-            faults.append(f"exit code {code} after SIGTERM")
+        elif kind < 0.25:
+            code = victim.stop()
+            faults += [f"exit code {code} after SIGTERM"] if code else []
         else:
             pair.kill(victim, wait_for_takeover=kind > 0.6)
         if number % 10 == 0:
-            progress(f"{number} injuries, {stage.kills} kills, {pair.taken_over()} takeovers, {stage.acknowledged()} acknowledged")
+            progress(f"{number} injuries, {stage.kills} kills, {pair.taken_over()} takeovers, "
+                     f"{stage.acknowledged()} acknowledged")
     while stage.kills < kills:  # some were frozen or stopped instead
         pair.start()
         pair.kill(stage.dice.choice(pair.hubs), wait_for_takeover=False)
