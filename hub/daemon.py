@@ -238,7 +238,7 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + [problem for problem in (self.store.broken, self.space.why) if problem]
+        problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why) if problem]
         problems += [f"{thread.name}: does not run" for thread in self._inlet_threads if not thread.is_alive()]
         problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
         return problems + (["stopping"] if self._stop.is_set() else [])

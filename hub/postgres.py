@@ -51,12 +51,14 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from hub import database
 from hub.config import StoreSection
-from hub.endpoint import read_secret, secret_path
+from hub.endpoint import Finding, read_secret, secret_path
 from hub.errors import ConfigError, StoreUnavailable
 from hub.tables import COPY, Lock, node, store
 
 CHANNEL = "drehscheibe"
 OLDEST_SERVER = 150000
+MOST_SKEW = 2.0
+"""Seconds that clocks may differ: a delivery is due by the clock of the node that settled it."""
 KEPT = timedelta(days=30)
 """How long the row of a node that ended is kept."""
 
@@ -216,6 +218,31 @@ class Served:
             file.write_text(f"{own}\n", encoding="ascii")
         return f"{os.uname().nodename} {own}"
 
+    def findings(self) -> Iterator[Finding]:
+        """What ``drehscheibe check`` says about the database. Raises `StoreUnavailable`."""
+        try:
+            with self.connect(default_transaction_read_only="on") as session:
+                facts = {name: str((session.execute(f"SHOW {name}").fetchone() or ("",))[0])
+                         for name in ("server_version", "server_version_num", "fsync", "full_page_writes", "max_connections",
+                                      "synchronous_standby_names", "ssl")}
+                encrypted = session.pgconn.ssl_in_use
+                skew = (session.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone() or (0,))[0]
+                revision = session.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
+        except psycopg.Error as error:
+            raise StoreUnavailable(_first_line(error)) from error
+        yield Finding("ok", f"PostgreSQL {facts['server_version']}, {'verschlüsselt' if encrypted else 'unverschlüsselt'}, "
+                            + ("die Tabellen sind da" if revision and revision[0] else "noch leer")
+                            + (f", Standby: {facts['synchronous_standby_names']}" if facts["synchronous_standby_names"] else ""))
+        if int(facts["server_version_num"]) < OLDEST_SERVER:
+            yield Finding("error", "PostgreSQL 15 oder neuer ist nötig", "Die Datenbank erneuern")
+        for name in ("fsync", "full_page_writes"):
+            if facts[name] != "on":
+                yield Finding("error", f"{name} ist ausgeschaltet: ein Stromausfall kann angenommene Anträge kosten",
+                              f"ALTER SYSTEM SET {name} = on, dann neu laden")
+        if abs(time.time() - float(skew)) > MOST_SKEW:
+            yield Finding("warning", f"Die Uhren von Drehscheibe und Datenbank gehen {abs(time.time() - float(skew)):.0f} s "
+                                     "auseinander", "NTP auf beiden Rechnern einrichten")
+
     # ---------------------------------------------------------------- between nodes
 
     def tell(self, connection: Connection, fencing: int) -> None:
@@ -259,6 +286,10 @@ _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 def _lock_alone(connection: Connection, kind: Lock, number: int) -> None:
     connection.execute(_LOCK_ALONE, {"kind": kind, "number": number})
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _number(name: str) -> int:

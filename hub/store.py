@@ -77,6 +77,8 @@ SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
 AHEAD = 8 * 1024 * 1024  # but not more than this, together
 BEAT = timedelta(seconds=2)
 """How often a node says that it can write."""
+AWAY = 3 * BEAT.total_seconds() + 2
+"""Seconds without a beat after which a node says that it takes no messages: a load balancer sends them elsewhere."""
 SURE = 0.6
 """Share of `takeover` after which a silent node does not believe in its own leases any more: sooner than the others."""
 
@@ -258,6 +260,13 @@ class Store:
     def shared(self) -> bool:
         """Whether several hubs may use this store at the same time."""
         return self.base.shared
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing can be written at the moment: the database was not reached for some time. None: it is there."""
+        if self._writer is None or not self.base.shared or _uptime() - self._beaten_for_sure < AWAY:
+            return None
+        return f"the database was not reached for {_uptime() - self._beaten_for_sure:.0f} s"
 
     def nodes(self) -> list[Node]:
         """Every hub on this store, also those that ended within the last days; none for a store that is not shared."""

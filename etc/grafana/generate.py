@@ -183,6 +183,12 @@ def overview() -> dict[str, Any]:
                    steps=(("red", None), ("green", 1))),
             number("Workers without network", "min(drehscheibe_workers_without_network)",
                    steps=(("orange", None), ("green", 1)))]),
+        ("Store", 4, [
+            number("Store", "min(drehscheibe_store_ready)", steps=(("red", None), ("green", 1)),
+                   text="0: the database is away; senders are told to come again."),
+            number("Living hubs", "max(drehscheibe_nodes)", steps=(("red", None), ("green", 1)), text="On one store."),
+            number("Most silent hub", "max(drehscheibe_nodes_silent_seconds)", unit="s",
+                   steps=(("green", None), ("orange", 6), ("red", 15)), text="After 15 s another one takes over.")]),
     ])
 
 
