@@ -223,10 +223,11 @@ def check(context: Context, connect: bool, destination: str | None, municipality
 @click.argument("attachments", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--ags", required=True)
 @click.option("--service", required=True)
-@click.option("--url", help="https://host:port; default: the HTTPS inlet of the configuration")
-@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help="client certificate (PEM)")
-@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help="its key (PEM)")
-@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True, help="CA of the hub's certificate (PEM)")
+@click.option("--url", help=_("The hub's address, https://host:port; default: the HTTPS inlet of the configuration."))
+@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help=_("The client certificate (PEM)."))
+@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help=_("Its key (PEM)."))
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True,
+              help=_("The CA of the hub's certificate (PEM)."))
 @click.option("--idempotency-key")
 @click.option("--test", is_flag=True)
 @json_option
@@ -466,7 +467,7 @@ def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
 @click.argument("service")
 @click.argument("example")
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder to write the renderings to")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help=_("The folder to write the renderings to."))
 @json_option
 @click.pass_obj
 def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None, as_json: bool) -> None:
@@ -795,10 +796,11 @@ def broker() -> None:
 
 
 @_command(broker, "setup", "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.")
-@click.option("--management", required=True, help="http://host:15672 of RabbitMQ's management API")
+@click.option("--management", required=True, help=_("RabbitMQ's management API, http://host:15672."))
 @click.option("--user", required=True)
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True), required=True)
-@click.option("--ca", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="CA of the API's certificate (PEM)")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+              help=_("The CA of the API's certificate (PEM)."))
 @json_option
 @click.pass_obj
 def broker_setup(context: Context, management: str, user: str, password_file: str, ca: str | None, as_json: bool) -> None:

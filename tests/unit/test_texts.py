@@ -28,6 +28,11 @@ def test_every_text_has_its_german() -> None:
     assert found - set(texts.GERMAN) == set()
 
 
+def test_no_help_bypasses_the_table() -> None:
+    """What stands as `help=` is looked up, or given to `_command`, which looks it up."""
+    assert re.findall(r'help="[^"]*"', SOURCE) == []
+
+
 def test_no_german_is_left_over() -> None:
     spoken = english_texts() | {"done", "nothing to do", "unknown", *MessageState}
     assert set(texts.GERMAN) - spoken == set()
