@@ -417,14 +417,18 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
 @click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
 @click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
 @click.pass_obj
 def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
-                folder: Path | None) -> None:
+                folder: Path | None, as_json: bool) -> None:
     from hub.mapping_new import new_service
 
     mappings = folder or context.load().settings.hub.mappings
     named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
     results = new_service(mappings, service, title, named, category)
+    if as_json:
+        _print_json({"folder": mappings / service, "examples": {result.name: result.ok for result in results}})
+        sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
     for result in results:
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
         if not result.ok:
@@ -455,11 +459,15 @@ def mapping_schema(context: Context, service: str, version: str, write: bool, fo
 @_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
 @click.pass_obj
-def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
+def mapping_doc(context: Context, out: Path, folder: Path | None, as_json: bool) -> None:
     from hub.mapping_doc import write_pages
 
-    for file in write_pages(folder or context.load().settings.hub.mappings, out):
+    files = list(write_pages(folder or context.load().settings.hub.mappings, out))
+    if as_json:
+        _print_json(files)
+    for file in files if not as_json else ():
         click.echo(file)
 
 
