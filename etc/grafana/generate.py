@@ -141,7 +141,9 @@ def overview() -> dict[str, Any]:
             number("Shortest certificate", "min(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d",
                    steps=(("red", None), ("orange", 7), ("green", 30))),
             number("Free disk", "min(drehscheibe_disk_free_bytes / drehscheibe_disk_size_bytes)", unit="percentunit",
-                   steps=(("red", None), ("orange", 0.1), ("green", 0.2)))]),
+                   steps=(("red", None), ("orange", 0.1), ("green", 0.2))),
+            number("Accepting", "min(drehscheibe_accepting)", steps=(("red", None), ("green", 1)),
+                   text="1: there is room on the disk. 0: senders are told to come again.")]),
         ("Flow", 8, [
             graph("Accepted per hour", hourly("drehscheibe_messages_accepted_total", "service"), bars=True),
             graph("Outcomes of tries per hour", hourly("drehscheibe_delivery_events_total", "event", TRIES), bars=True,
