@@ -307,7 +307,7 @@ def test_without_room_nothing_is_fetched_and_nothing_rejected(idle: Hub) -> None
     idle.publish(*(f"{no}".encode() for no in range(20)))
     with idle:
         assert not idle.inlet.ready()
-        assert (idle.left(), idle.dead(), _consumers(idle)) == (20, 0, 0)
+        assert (idle.left(), idle.dead(), _consumers(idle)) == (20, 0, [])
         room.set()
         idle.taken(20)
     assert (idle.left(), idle.dead()) == (0, 0)
