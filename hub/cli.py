@@ -24,7 +24,8 @@ from rich.table import Table
 
 from hub import __version__, config, control, logs
 from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
-from hub.texts import _
+from hub.faults_german import german
+from hub.texts import _, language
 
 if TYPE_CHECKING:
     from hub.billing import Bill, BillingFile
@@ -144,8 +145,14 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _said(text: str) -> str:
+    """A fault in the caller's language."""
+    return german(text) if language() == "de" else text
+
+
 def _complain(text: str) -> None:
     """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
+    text = _said(text)
     click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
 
 
@@ -206,7 +213,7 @@ def check(context: Context, connect: bool, destination: str | None, municipality
                      for where, finding in findings])
     for where, finding in findings if not as_json else ():
         mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
-        click.echo(f"{mark} {where}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else ""))
+        click.echo(_said(f"{mark} {where}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else "")))
     if not findings and not as_json:
         click.echo(_("fine"))
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
@@ -338,12 +345,11 @@ def _change(name: str, help: str, *, reason: bool) -> None:
     """A command that changes one message or delivery."""
 
     @click.argument("id")
+    @click.option("--action", default=control.new_action, help=_("An id for this action: whoever repeats it acts once."))
     @json_option
     @click.pass_obj
-    def change(context: Context, /, id: str, as_json: bool, **arguments: Any) -> None:
-        if name in ("replay", "resend"):
-            arguments["action"] = control.new_action()
-        answer = context.ask(name, id=id, **arguments)
+    def change(context: Context, /, id: str, action: str, as_json: bool, **arguments: Any) -> None:
+        answer = context.ask(name, id=id, action=action, **arguments)
         if as_json:
             _print_json(answer)
         else:

@@ -155,17 +155,17 @@ class Operator:
         self._wake()
         return {"id": found.id, "changed": changed}
 
-    def discard(self, id: str, who: str, reason: str) -> dict[str, Any]:
+    def discard(self, id: str, who: str, reason: str, action: str | None = None) -> dict[str, Any]:
         """Give up for good, with a person and a reason."""
         found = self._find(id)
-        changed = self._store.discard(found.id, who, reason)
+        changed = self._store.discard(found.id, who, reason, action=action)
         self._wake()  # it may have been what later messages of its case wait for
         return {"id": found.id, "changed": changed}
 
-    def confirm(self, id: str, who: str, reason: str) -> dict[str, Any]:
+    def confirm(self, id: str, who: str, reason: str, action: str | None = None) -> dict[str, Any]:
         """A person saw that the receiver has it."""
         found = self._delivery(id)
-        changed = self._store.confirm(found.id, who, reason)
+        changed = self._store.confirm(found.id, who, reason, action=action)
         self._wake()
         return {"id": found.id, "changed": changed}
 

@@ -182,6 +182,7 @@ GERMAN = {
     "The configuration was read again.": "Die Konfiguration ist neu gelesen.",
     "The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run":
         "Die Drehscheibe hat geendet (Code {code}); was sie annahm, ist sicher. Ihr Protokoll: {log}. Neu starten: make run",
+    "An id for this action: whoever repeats it acts once.": "Eine Kennung für diese Handlung: wiederholt wirkt sie nur einmal.",
     "{count} wait for their turn": "{count} warten, bis sie an der Reihe sind (order)",
     "destination": "Ziel", "due": "wartet", "under way": "unterwegs", "in doubt": "unklar", "parked": "geparkt",
     "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand", "service": "Dienst",
