@@ -141,9 +141,7 @@ def overview() -> dict[str, Any]:
             number("Shortest certificate", "min(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d",
                    steps=(("red", None), ("orange", 7), ("green", 30))),
             number("Free disk", "min(drehscheibe_disk_free_bytes / drehscheibe_disk_size_bytes)", unit="percentunit",
-                   steps=(("red", None), ("orange", 0.1), ("green", 0.2))),
-            number("Accepting", "min(drehscheibe_accepting)", steps=(("red", None), ("green", 1)),
-                   text="1: there is room on the disk. 0: senders are told to come again.")]),
+                   steps=(("red", None), ("orange", 0.1), ("green", 0.2)))]),
         ("Flow", 8, [
             graph("Accepted per hour", hourly("drehscheibe_messages_accepted_total", "service"), bars=True),
             graph("Outcomes of tries per hour", hourly("drehscheibe_delivery_events_total", "event", TRIES), bars=True,
@@ -178,6 +176,10 @@ def overview() -> dict[str, Any]:
             table("Certificates", "(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d"),
             table("Version and configuration", "drehscheibe_info")]),
         ("Housekeeping", 4, [
+            number("Accepting", "min(drehscheibe_accepting)", steps=(("red", None), ("green", 1)),
+                   text="1: there is room on the disk. 0: senders are told to come again."),
+            number("Disk reserve", "min(drehscheibe_disk_reserve_bytes)", unit="bytes", steps=(("orange", None), ("green", 1)),
+                   text="0: it is in use for the outcomes of deliveries, or unset."),
             number("Last run of the retention", "time() - min(drehscheibe_retention_last_run_timestamp_seconds)", unit="s",
                    steps=(("green", None), ("red", 36 * 3600)), text="Content and proofs whose time is over are deleted daily."),
             number("Left by the retention", "sum(drehscheibe_retention_overdue)"),
