@@ -22,10 +22,10 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, literal_column, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, insert, literal_column, null, select, text, update
 
 from hub import turns
-from hub.blobs import batches
+from hub.blobs import Blobs, Staged, batches
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt
 from hub.tables import Many, delivery, event, message, micros, moment, span
@@ -55,6 +55,16 @@ class ClaimedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Slim:
+    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None: nobody need)."""
+
+    blobs: Blobs
+    manifest: Staged
+    files_id: str
+    files_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """How a claimed delivery came out. Made by the class methods."""
 
@@ -70,6 +80,7 @@ class Settlement:
     counted: bool = True
     destination: str | None = None
     kind: str = ""
+    slim: Slim | None = None
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
@@ -95,6 +106,11 @@ class Settlement:
     def again(cls, delivery_id: str, due_at: datetime, *, repeat_marked: bool) -> Settlement:
         """It was in doubt, and a repetition is right; `repeat_marked` says so to the receiver from now on."""
         return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
+
+    @classmethod
+    def split(cls, delivery_id: str, due_at: datetime, text: str, slim: Slim) -> Settlement:
+        """It goes without its files, which another delivery has (`hub.apart`)."""
+        return cls(delivery_id, "due", "split", due_at, text=text, slim=slim)
 
     @classmethod
     def rerouted(cls, delivery_id: str, due_at: datetime, destination: str, text: str) -> Settlement:
@@ -198,6 +214,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         if row is None:
             continue
         changes.append(_change(tx, row, settlement))
+        if settlement.slim is not None:
+            _split(tx, row, settlement.slim)
         if settlement.state == DONE:
             finished.append(row.message_id)
             over.append((row.tenant, row.order_key))
@@ -212,6 +230,26 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     close_messages(tx, finished)
     turns.free(tx, over)
     return answers
+
+
+def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
+    """Exchange the manifest, and let a new delivery take the old one."""
+    slim.blobs.insert(tx.connection, [(slim.manifest, row.message_id, row.tenant)])
+    tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(manifest=slim.manifest.id))
+    if slim.files_to is None:
+        return
+    kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest", "config_digest",
+            "mapping_digest")
+    tx.connection.execute(insert(delivery), [{
+        **{column: row._mapping[column] for column in kept}, "id": slim.files_id, "recipient": f"{row.recipient}{FILES}",
+        "destination": slim.files_to, "state": DUE, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
+    tx.ledger.happened("delivery", row.service, slim.files_to, "created")
+    tx.ledger.moved("delivery", row.service, slim.files_to, None, DUE)
+    tx.ledger.event(tx.now, row.message_id, "created", delivery_id=slim.files_id, after=DUE, detail=f"Dateien von {row.id}")
+
+
+FILES = "-dateien"
+"""Ends the name of the recipient who gets the files of a mail that was too large."""
 
 
 def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -58,7 +59,8 @@ def _no_folder_sync() -> None:
 def _no_file_sync() -> None:
     from connectors import directory
 
-    directory.sync = lambda descriptor: None
+    sync = directory.sync
+    directory.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
 
 
 def _done_before_send() -> None:

@@ -205,6 +205,12 @@ class Stage:
                 found += any(row[name] for name in ("due", "in_doubt", "suspects"))
         return found
 
+    def complaints(self) -> int:
+        """How often the hub warned or refused by now, or cut a connection."""
+        ledger, log = (file.read_bytes() if file.exists() else b"" for file in (self.world.ledger, self.world.log))
+        return (ledger.count(b'{"refused"') + ledger.count(b'{"cut"') + log.count(b'"level": "warning"')
+                + log.count(b'"level": "error"') + log.count(b'"level": "critical"'))
+
     def log_has(self, text: str) -> bool:
         """Whether the hub said so."""
         return text in self.world.log.read_text()

@@ -29,7 +29,6 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "acknowledge-before-commit": ("lost", kills),
     "synchronous-off": ("syncs", partial(durable, messages=2)),
     "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
-    "no-file-sync": ("syncs", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
     "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
