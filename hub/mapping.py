@@ -288,7 +288,8 @@ def stylesheet_problems(folder: Path) -> list[str]:
         try:
             expat.ParserCreate().Parse(file.read_bytes(), True)
         except expat.ExpatError as error:
-            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend it")
+            why = expat.ErrorString(error.code)
+            problems.append(f"{file}: line {error.lineno}: is no whole XML ({why}): mend the stylesheet")
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
     return problems

@@ -175,7 +175,7 @@ def test_a_fault_names_file_key_and_remedy(etc: Path, file: str, old: str, new: 
 def test_a_stylesheet_that_was_copied_by_half_is_refused_before_a_message_meets_it(etc: Path, place: str) -> None:
     (etc / place).parent.mkdir(exist_ok=True)
     (etc / place).write_text("<x>\n")
-    assert f"{place}: line 2: is no whole XML (no element found): mend it" in problems(etc)
+    assert f"{place}: line 2: is no whole XML (no element found): mend the stylesheet" in problems(etc)
 
 
 def test_all_faults_of_all_files_are_told_at_once(etc: Path) -> None:
