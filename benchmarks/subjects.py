@@ -22,16 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import application
+from benchmarks.figures import ROOT
+from benchmarks.load import Publisher
 from connectors import amqp as inlet
 from tests.services import accepts, free_port, need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.tls import Authority
 from tests.torture.stage import OPEN
-
-from benchmarks import application
-from benchmarks.figures import ROOT
-from benchmarks.load import Publisher
 
 HUB = "hub"
 PREFETCH_BYTES = 64_000_000
@@ -233,10 +232,12 @@ class Bare(Subject):
                  name: str = "bare", environment: Mapping[str, str] | None = None) -> None:
         super().__init__(name, place, way_in, way_out, environment)
         self._size = len(application.document("x", *application.SIZES[size]))
+        self.prefetch = max(8, min(1000, PREFETCH_BYTES // self._size))
         self._count = processes if way_in == "amqp" else 1
         self._threads = threads
 
     def start(self) -> None:
+        self.log.unlink(missing_ok=True)
         for number in range(self._count):
             file = self.folder / f"bare-{number}.json"
             file.write_text(json.dumps({"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
@@ -257,7 +258,7 @@ class Bare(Subject):
             return {"kind": "https", "port": self.https, "certificate": str(tls / "server.pem"), "key": str(tls / "server.key"),
                     "ca": str(tls / "ca.pem")}
         return {"kind": "amqp", "port": self.amqp["port"], "vhost": self.vhost, "user": self.amqp["user"], "password": "reader",
-                "queue_name": f"drehscheibe.in.{self.user}", "prefetch": max(8, min(1000, PREFETCH_BYTES // self._size))}
+                "queue_name": f"drehscheibe.in.{self.user}", "prefetch": self.prefetch}
 
     def _out(self) -> dict[str, Any]:
         if self.way_out == "smtp":

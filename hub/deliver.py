@@ -12,7 +12,7 @@ what was raised      before the effect began, or the receiver itself     after i
 ===================  ==================================================  ============================
 Temporary            later, by the retry policy                          in doubt
 Permanent            parked                                              in doubt
-TooLarge             to the fallback, else parked                        in doubt
+TooLarge             to the fallback, of a mail its files; else parked   in doubt
 Misconfigured        later; the destination rests                        in doubt; it rests
 InDoubt, others      later, by the retry policy                          in doubt
 ===================  ==================================================  ============================
@@ -27,19 +27,19 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from hub import endpoint, window
+from hub import apart, endpoint, window
 from hub.circuit import Circuit
 from hub.connections import IDLE, Connections
 from hub.crew import Crew
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
-from hub.message import Reason
+from hub.message import Delivery, DeliveryState, Manifest, Reason
 from hub.store import ClaimedDelivery, LostLease, Settlement
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ LOOK = timedelta(seconds=10)
 
 UNWRITTEN = timedelta(seconds=5)
 """How long a delivery waits whose intent could not be written."""
+
+FILES_LOOK, PARKED_LOOK = timedelta(seconds=5), timedelta(minutes=10)
+"""How long a mail waits at least between two looks for its files; longer when a person must act first."""
 
 CLOCK_STEP = timedelta(minutes=1)
 """A clock that goes back by more than this was wrong before."""
@@ -92,7 +95,7 @@ class Deliverer:
         self._unsettled: list[Settlement] = []
         self._looked_for_lost = self._now()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
-        self.last_progress = self._now()
+        self.last_progress = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
@@ -162,7 +165,7 @@ class Deliverer:
             except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
                 log.error("the deliverer itself failed; please report this", **_where(error))
                 wait = 5.0
-            self.last_progress = self._now()
+            self.last_progress = time.monotonic()
             self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
@@ -244,8 +247,15 @@ class Deliverer:
     def _watch_clock(self) -> None:
         """Nothing may wait for a clock that was wrong and went back."""
         ahead = self._now().timestamp() - time.monotonic()
-        if ahead < self._clock_ahead - CLOCK_STEP.total_seconds():
-            log.warning("the clock went back; what waited for its old time is due now", count=self._store.pull_in())
+        step = timedelta(seconds=self._clock_ahead - ahead)
+        if step > CLOCK_STEP:
+            self._looked_for_lost -= step
+            self._next_look = 0.0
+            with self._lock:
+                for circuit in self._circuits.values():
+                    circuit.set_back(step)
+            log.warning("the clock went back; what waits goes by the new time", seconds=round(step.total_seconds()),
+                        count=self._store.set_back(step))
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
@@ -332,13 +342,18 @@ class Deliverer:
                     due = max(self._now(), errand.circuit.resting_until or self._now())
                     errand.outcomes.return_untried([_untried(rest, due, why) for rest in errand.claimed[index:]])
                     break
+                ready = self._with_note(item)
+                if isinstance(ready, Settlement):
+                    errand.outcomes.return_untried([ready])
+                    errand.tried += 1
+                    continue
                 try:
-                    errand.outcomes.add(*self._one(item, destination, errand))
+                    errand.outcomes.add(*self._one(ready, destination, errand))
                 except _Unwritten as error:
                     errand.outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
                                                     for rest in errand.claimed[index:]])
                     break
-                self.last_progress = self._now()
+                self.last_progress = time.monotonic()
 
     def _why_not(self, circuit: Circuit, destination: Destination) -> str:
         """Why nothing more of what was claimed may be tried now, or nothing."""
@@ -371,7 +386,7 @@ class Deliverer:
             self._succeeded(errand.circuit, destination)
         else:
             settlement = self._judge(wrong, effect, item, destination, errand.circuit)
-        errand.elsewhere |= settlement.destination is not None
+        errand.elsewhere |= settlement.destination is not None or settlement.slim is not None
         ended = self._now()
         return settlement, lambda: self._tell(item, destination, settlement, ended - started)
 
@@ -442,8 +457,8 @@ class Deliverer:
             log.error("a connector raised an error that it should have translated; please report this",
                       destination=destination.key, delivery=item.delivery.id, **_where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
-        if certain and isinstance(error, TooLarge) and destination.policy.fallback:
-            return Settlement.rerouted(item.delivery.id, self._now(), f"{destination.tenant}/{destination.policy.fallback}", text)
+        if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(item.delivery.manifest):
+            return self._too_large(item.delivery, destination, text)
         if certain and isinstance(error, Permanent):
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         misconfigured = isinstance(error, Misconfigured | ConfigError)
@@ -455,6 +470,30 @@ class Deliverer:
             return self._doubt(item, destination, text)
         asked = error.retry_after if isinstance(error, Temporary) else None
         return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary", text, asked)
+
+    def _may_shrink(self, manifest: Manifest) -> bool:
+        """Whether it is whole, or has files left that it can go without."""
+        return not apart.files_of(manifest) or bool(apart.files(manifest))
+
+    def _too_large(self, delivery: Delivery, destination: Destination, text: str) -> Settlement:
+        """To the fallback; of a mail only the files, and the mail says where they lie."""
+        fallback = f"{destination.tenant}/{destination.policy.fallback}"
+        if endpoint.outlet_class(destination.connector).notes and apart.files(delivery.manifest):
+            return self._store.split(delivery, self._now(), fallback, text)
+        return Settlement.rerouted(delivery.id, self._now(), fallback, text)
+
+    def _with_note(self, item: ClaimedDelivery) -> ClaimedDelivery | Settlement:
+        """A mail without its files says where they lie; until that is known it waits."""
+        rows = [] if item.probe else [self._store.get_delivery(each) for each in apart.files_of(item.delivery.manifest)]
+        for row in rows:
+            if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
+                due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
+                return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
+        if not rows:
+            return item
+        places = [f"{row.destination}: {(row.receipt or {}).get('reference', '')}" if row.state is DeliveryState.DONE else None
+                  for row in rows]
+        return replace(item, delivery=replace(item.delivery, manifest=apart.noted(item.delivery.manifest, places)))
 
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:

@@ -84,10 +84,9 @@ def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
         for instance in group.iterchildren("instance"):
             for field in instance:
                 _annotate_field(field, table.rows.get((name, field.tag)), table, names)
-            _arrange(instance, lambda field, name=name: table.order.get((name, field.tag), len(table.order)))
+            _arrange(instance, table.ranks.get(name, {}))
     if groups:
-        ranks = {name: rank for rank, name in enumerate(table.groups)}
-        _arrange(_parent(groups[0]), lambda group: ranks.get(group.tag, len(ranks)))
+        _arrange(_parent(groups[0]), table.ranks[""])
     return envelope
 
 
@@ -146,11 +145,14 @@ def _annotate_field(field: etree._Element, row: FieldRow | None, table: FieldTab
     field.set(_TEXT, ", ".join(filter(None, texts)))
 
 
-def _arrange(parent: etree._Element, rank: Callable[[etree._Element], int]) -> None:
-    """Bring the children into order; most are."""
-    ranks = [rank(child) for child in parent]
-    if ranks != sorted(ranks):
-        parent[:] = sorted(parent, key=rank)
+def _arrange(parent: etree._Element, ranks: Mapping[str, int]) -> None:
+    """Bring the children into order, unknown ones last; most are."""
+    found = [ranks.get(str(child.tag), _LAST) for child in parent]
+    if found != sorted(found):
+        parent[:] = sorted(parent, key=lambda child: ranks.get(str(child.tag), _LAST))
+
+
+_LAST = 1 << 30
 
 
 def _date(text: str) -> str:

@@ -152,9 +152,12 @@ class FieldTable(_Model):
         return {row.id: row for row in self.group}
 
     @cached_property
-    def order(self) -> Mapping[tuple[str, str], int]:
-        """The place of each field in reading order, by (group, field)."""
-        return {key: place for place, key in enumerate(self.rows)}
+    def ranks(self) -> Mapping[str, Mapping[str, int]]:
+        """By group: the places of its fields in reading order; by ``""``: those of the groups."""
+        ranks = {"": {name: place for place, name in enumerate(self.groups)}}
+        for place, (group, name) in enumerate(self.rows):
+            ranks.setdefault(group, {})[name] = place
+        return ranks
 
 
 class SchemaSet(_Model):
@@ -285,7 +288,7 @@ def stylesheet_problems(folder: Path) -> list[str]:
         try:
             expat.ParserCreate().Parse(file.read_bytes(), True)
         except expat.ExpatError as error:
-            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend the stylesheet")
+            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend it")
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
     return problems

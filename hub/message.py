@@ -31,6 +31,10 @@ RESTORED = "restored"
 """Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.revive`)."""
 
 
+NOTE = "hub:note"
+"""A manifest's property: words of the hub for the clerk, which a connector with `notes` puts before the body's."""
+
+
 class MessageState(StrEnum):
     """Every accepted message is in exactly one of these; their counts add up to the messages accepted."""
 

@@ -22,10 +22,10 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, insert, literal_column, null, select, text, update
 
 from hub import turns
-from hub.blobs import batches
+from hub.blobs import Blobs, Staged, batches
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt
 from hub.tables import Many, delivery, event, message, micros, moment, span
@@ -55,6 +55,16 @@ class ClaimedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Slim:
+    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None: nobody need)."""
+
+    blobs: Blobs
+    manifest: Staged
+    files_id: str
+    files_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """How a claimed delivery came out. Made by the class methods."""
 
@@ -70,6 +80,7 @@ class Settlement:
     counted: bool = True
     destination: str | None = None
     kind: str = ""
+    slim: Slim | None = None
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
@@ -95,6 +106,11 @@ class Settlement:
     def again(cls, delivery_id: str, due_at: datetime, *, repeat_marked: bool) -> Settlement:
         """It was in doubt, and a repetition is right; `repeat_marked` says so to the receiver from now on."""
         return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
+
+    @classmethod
+    def split(cls, delivery_id: str, due_at: datetime, text: str, slim: Slim) -> Settlement:
+        """It goes without its files, which another delivery has (`hub.apart`)."""
+        return cls(delivery_id, "due", "split", due_at, text=text, slim=slim)
 
     @classmethod
     def rerouted(cls, delivery_id: str, due_at: datetime, destination: str, text: str) -> Settlement:
@@ -198,6 +214,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         if row is None:
             continue
         changes.append(_change(tx, row, settlement))
+        if settlement.slim is not None:
+            _split(tx, row, settlement.slim)
         if settlement.state == DONE:
             finished.append(row.message_id)
             over.append((row.tenant, row.order_key))
@@ -212,6 +230,26 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     close_messages(tx, finished)
     turns.free(tx, over)
     return answers
+
+
+def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
+    """Exchange the manifest, and let a new delivery take the old one."""
+    slim.blobs.insert(tx.connection, [(slim.manifest, row.message_id, row.tenant)])
+    tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(manifest=slim.manifest.id))
+    if slim.files_to is None:
+        return
+    kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest", "config_digest",
+            "mapping_digest")
+    tx.connection.execute(insert(delivery), [{
+        **{column: row._mapping[column] for column in kept}, "id": slim.files_id, "recipient": f"{row.recipient}{FILES}",
+        "destination": slim.files_to, "state": DUE, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
+    tx.ledger.happened("delivery", row.service, slim.files_to, "created")
+    tx.ledger.moved("delivery", row.service, slim.files_to, None, DUE)
+    tx.ledger.event(tx.now, row.message_id, "created", delivery_id=slim.files_id, after=DUE, detail=f"Dateien von {row.id}")
+
+
+FILES = "-dateien"
+"""Ends the name of the recipient who gets the files of a mail that was too large."""
 
 
 def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
@@ -239,17 +277,9 @@ _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values
 
 def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     """Finish the routed messages whose deliveries are all final: completed if one is done, else discarded."""
-    unfinished: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
-    done: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
     changes = []
     for some in batches(sorted(set(ids))):
-        rows = tx.connection.execute(
-            select(message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test,
-                   func.sum(unfinished).label("open"), func.sum(done).label("done"),
-                   func.max(delivery.c.generation).label("generation"))
-            .join(delivery, delivery.c.message_id == message.c.id)
-            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.tenant, message.c.service, message.c.state,
-                                                      message.c.test))
+        rows = tx.connection.execute(_CLOSING, {"ids": some})
         for row in rows:
             if row.open == 0 and row.state == MessageState.ROUTED:
                 after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
@@ -260,6 +290,15 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 if row.done and not row.test and not (row.generation and _was_completed(tx, row.id)):
                     tx.ledger.used(tx.now, row.tenant, row.service)
     _CLOSE(tx.connection, changes)
+
+
+_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
+_DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
+_OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
+_CLOSING = (select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
+                   func.max(delivery.c.generation).label("generation"))
+            .join(delivery, delivery.c.message_id == message.c.id)
+            .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
 
 
 def _was_completed(tx: Transaction, message_id: str) -> bool:
@@ -301,6 +340,9 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
+    last = tx.connection.execute(select(event.c.at).order_by(event.c.no.desc()).limit(1)).scalar()
+    if last is not None and last > tx.now:
+        set_back(tx, timedelta(microseconds=last - tx.now))
     pull_in(tx)
     due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
@@ -318,6 +360,16 @@ def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: dateti
     """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
     ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
     return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def set_back(tx: Transaction, step: timedelta) -> int:
+    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than new. How many.
+
+    What was put there after the step is due at once, which costs one early try. Slow: looks at all.
+    """
+    due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
+    return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
+        due_at=case((due > tx.now, due), else_=tx.now), first_due_at=case((began > tx.now, tx.now), else_=began))).rowcount)
 
 
 def pull_in(tx: Transaction) -> int:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -29,15 +30,16 @@ from typing import Any, BinaryIO, TypeVar
 from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from hub import database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
+from hub import apart, database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
-from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
+    DELIVERY_NAMESPACE,
     RESTORED,
     Accepted,
     Delivery,
@@ -52,7 +54,7 @@ from hub.message import (
     StoredPart,
     delivery_id,
 )
-from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
+from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.shredder import Shredded
 from hub.tables import moment
 from hub.turns import Predecessor
@@ -162,6 +164,9 @@ class Store:
             return store
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         store._lock = database.lock(directory / "lock")
+        if (directory / database.INTERRUPTED).exists():
+            store._unlock()
+            raise ConfigError.at(directory, "store", "a restore was interrupted here", "run the same 'drehscheibe restore' again")
         try:
             store._begin_writing(writer)
         except BaseException as error:
@@ -332,13 +337,16 @@ class Store:
         """One body. Raises `Damaged` (a `Permanent`)."""
         return _there(blob_id, self.bodies([blob_id])).open()
 
-    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str) -> list[str]:
+    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str,
+               messages: Sequence[StoredMessage] | None = None) -> list[str]:
         """Write the outcomes of claimed messages in one transaction; the destinations that got work.
 
-        Bodies are slices of `out_fd`. Outcomes of messages which are not in hand any more are ignored. Raises `BadOutcome`
-        when one does not fit; nothing at all is recorded then.
+        Bodies are slices of `out_fd`; `messages` are those claimed, where they are still at hand. Outcomes of messages which
+        are not in hand any more are ignored. Raises `BadOutcome` when one does not fit; nothing at all is recorded then.
         """
-        received = self._received_parts([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        if messages is None:
+            messages = self._messages([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        received = {message.id: tuple(part for part in message.parts if part.role == "received") for message in messages}
         staged: list[Staged] = []
         try:
             recordings = []
@@ -353,9 +361,6 @@ class Store:
             if answer is None:
                 self._abandon(recording.staged)
         return sorted({destination for answer in answers if answer for destination in answer})
-
-    def _received_parts(self, ids: Sequence[str]) -> dict[str, tuple[StoredPart, ...]]:
-        return {message.id: tuple(part for part in message.parts if part.role == "received") for message in self._messages(ids)}
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
                  received: Sequence[StoredPart]) -> inbox.Recording:
@@ -446,6 +451,25 @@ class Store:
         if not self._write().gather(outbox.begin, delivery_id).result():
             raise LostLease(f"delivery {delivery_id} is not in hand any more")
 
+    def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
+        """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
+        of them, which a new one brings there."""
+        gone, files_id, new = apart.files(item.manifest), str(uuid.uuid5(DELIVERY_NAMESPACE, f"{item.id}{outbox.FILES}")), True
+        for row in self.deliveries_of(item.message_id):
+            if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
+                shared = apart.shared(item.manifest, self._manifest_of(row.id))
+                if shared:
+                    gone, files_id, new = shared, row.id, False
+                    break
+        content = json.dumps(apart.slim(item.manifest, gone, files_id, why).to_json(), ensure_ascii=False).encode()
+        [staged] = self._stage([Payload.of(content)])
+        return Settlement.split(item.id, due_at, why, Slim(self.blobs, staged, files_id, files_to if new else None))
+
+    def _manifest_of(self, delivery_id: str) -> Manifest:
+        with self._read() as connection:
+            blob_id = desk.find(connection, tables.delivery, delivery_id).manifest
+        return Manifest.from_json(json.loads(_there(blob_id, self.bodies([blob_id])).read()))
+
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
         return sum(self._do(lambda tx: outbox.settle(tx, settlements)))
@@ -469,6 +493,10 @@ class Store:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
+    def set_back(self, step: timedelta) -> int:
+        """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
+        return self._do(lambda tx: outbox.set_back(tx, step))
+
     def free_missed(self) -> int:
         """Let those go that wait for their turn within a case although it has come; how many."""
         with self._read() as connection:
@@ -484,10 +512,6 @@ class Store:
         """What a delivery waits for because of the order within its case."""
         with self._read() as connection:
             return turns.predecessor(connection, delivery_id)
-
-    def pull_in(self) -> int:
-        """The clock went back: make due what would otherwise wait until it has caught up. How many."""
-        return self._do(outbox.pull_in)
 
     # ---------------------------------------------------------------- operator
 

@@ -188,6 +188,60 @@ def _deaths_counted_for_bystanders() -> None:
     Store.recover = blame  # type: ignore[method-assign]
 
 
+def _lost_answer_taken_for_a_no() -> None:
+    import smtplib
+
+    from connectors import smtp
+    from hub.endpoint import refused
+    from hub.errors import Temporary
+
+    finish = smtp.Outlet._finish
+
+    def sure(self: Any, server: Any, effect_begins: Any) -> Any:
+        try:
+            return finish(self, server, effect_begins)
+        except (smtplib.SMTPServerDisconnected, OSError) as error:
+            raise refused(Temporary("no answer, so it will not have arrived")) from error
+
+    smtp.Outlet._finish = sure  # type: ignore[method-assign]
+
+
+def _redirects_are_followed() -> None:
+    from connectors import _http
+
+    settings = _http._settings
+    _http._settings = lambda options: {**settings(options), "follow_redirects": True}
+
+
+def _half_a_reload() -> None:
+    from hub.daemon import Daemon
+
+    reload = Daemon._reload
+
+    def half(self: Any) -> Any:
+        old = self.configuration
+        problems = reload(self)
+        self.configuration = dataclasses.replace(self.configuration, snapshots=old.snapshots)
+        return problems
+
+    Daemon._reload = half  # type: ignore[method-assign]
+
+
+def _waits_for_the_old_clock() -> None:
+    from hub.deliver import Deliverer
+
+    Deliverer._watch_clock = lambda self: None  # type: ignore[method-assign]
+
+
+def _torn_over_sftp() -> None:
+    from connectors import _layout
+
+    _layout.Plan.hidden = lambda self: self.final()  # type: ignore[method-assign]
+    from connectors.sftp import Session
+
+    Session.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     name.removeprefix("_").replace("_", "-"): plant for name, plant in list(globals().items())
     if name.startswith("_") and getattr(plant, "__module__", "") == __name__ and callable(plant)}

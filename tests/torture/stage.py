@@ -170,8 +170,8 @@ class Stage:
     def process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """One of those that the injector never kills."""
         with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT, stderr=log,
-                                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT,
+                                                   stderr=log, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         return self.processes[-1]
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ import pytest
 from tests.services import missing, need
 from tests.torture import drives
 from tests.torture.planted import FAULTS
-from tests.torture.scenarios import power
+from tests.torture.scenarios import http, nights, power, reloads, sftp, smtp
 from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
@@ -44,6 +44,12 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "truncated-attachment": ("torn", struck()),
     "parked-without-a-word": ("unexplained", struck(mail=("RCPT", "5xx"))),
     "deaths-counted-for-bystanders": ("parked for deaths", struck("work before kill 1", "work before kill 1")),
+    "lost-answer-taken-for-a-no": ("silent duplicate", partial(smtp.mail_matrix, only=["BODY kept-cut"], smtp_sink=False)),
+    "redirects-are-followed": ("redirect was followed", partial(http.bad_web_server, only=["302"])),
+    "half-a-reload": ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
+    "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
+                                                   messages=30)),
+    "torn-over-sftp": ("torn", partial(sftp.bad_file_server, injuries=["killed"])),
 }
 
 
