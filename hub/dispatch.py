@@ -193,6 +193,8 @@ class Dispatcher:
             damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
                        for name, text in inputs.damaged.items()]
             self._record(configuration, [*result.outcomes, *damaged], out.fileno(), messages)
+            if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
+                os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
             log.warning("a worker did not come to the end of its batch; the rest is tried one by one", why=result.why,
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
@@ -253,6 +255,9 @@ class Dispatcher:
 
 SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS, errno.EIO})
 """Errors that are never a message's fault: it waits."""
+
+ROOM = 1 << 20
+"""Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
 
 _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", Why.MEMORY: "Speicher überschritten",
         Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort", Why.FAILED: "Fehler der Drehscheibe, bitte melden"}

@@ -185,7 +185,7 @@ def _take(descriptor: int) -> None:
     for size in (64 << 20, 1 << 20, 16 << 10):
         with suppress(OSError):
             return os.posix_fallocate(descriptor, 0, size)
-    os.posix_fallocate(descriptor, 0, BLOCK)
+    return os.posix_fallocate(descriptor, 0, BLOCK)
 
 
 SMALL = "[disk]\nmin_free_mb = 16\nmin_free_percent = 0\nreserve_mb = 8\n"
