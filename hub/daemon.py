@@ -89,6 +89,9 @@ class Daemon:
         recovered = self.store.recover(assume_begun=self._assume_begun)
         if recovered.alone:
             self.store.count_death(recovered.alone)
+        if self.store.lost_pages:
+            log.critical("the store's log is damaged: what was committed last is lost; receivers are asked before anything is "
+                         "sent, and senders should be asked what they sent since", pages=self.store.lost_pages)
         if self.store.unclean:
             log.warning("the last run did not end cleanly; what was under way is looked into first",
                         **dataclasses.asdict(recovered))

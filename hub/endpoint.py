@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +215,7 @@ def names() -> list[str]:
 
 def module(name: str) -> Any:
     """A connector's module. Raises `ConfigError` with what there is."""
-    if name not in names():
+    if f"connectors.{name}" not in sys.modules and name not in names():  # names() finds none while descriptors are short
         close = get_close_matches(name, names(), 1)
         raise ConfigError(f"connector: unknown connector {name!r}: "
                           + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names())}"))

@@ -139,6 +139,7 @@ class Store:
         self.fencing = 0
         self.unclean = False
         self.revived: revive.Revived | None = None
+        self.lost_pages = 0
         self._now = now
         self._file = directory / "store.sqlite3"
         self._lock: int | None = None
@@ -184,7 +185,9 @@ class Store:
         for left in self.spool.iterdir():
             if left.is_file():
                 left.unlink()
+        pages = database.log_pages(self._file)
         engine = database.writing_engine(self._file)
+        self.lost_pages = database.lost_pages(engine, pages)
         with engine.begin() as connection:
             database.migrate(connection, self._file)
             self._take_over(connection)
@@ -199,9 +202,10 @@ class Store:
             connection.execute(insert(tables.store).values(id=1, fencing=1, clean=0, opened_at=opened_at))
             return
         self.fencing, self.unclean = row.fencing + 1, not row.clean
-        if row.clean == revive.COPY:
+        if row.clean == revive.COPY or self.lost_pages:
             tx = Transaction(connection, opened_at, self.fencing)
-            self.revived = revive.revive(tx, row.opened_at)
+            self.revived = (revive.revive(tx, row.opened_at) if not self.lost_pages else
+                            revive.revive(tx, opened_at, "Beschädigtes Protokoll des Speichers am"))
             tx.ledger.write(connection)
         connection.execute(update(tables.store).values(fencing=self.fencing, clean=0, opened_at=opened_at))
 

@@ -348,6 +348,23 @@ def test_a_misconfigured_destination_parks_nothing(bench: Bench) -> None:
         bench.until(message, DeliveryState.DONE)
 
 
+def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_mended(bench: Bench) -> None:
+    for number in range(5):
+        bench.until(bench.message(number), DeliveryState.DONE)  # so that several are claimed at once
+    bench.outlet.begin = False
+    bench.outlet.script = [Misconfigured("nur lesbar")]
+    messages = [bench.message(number) for number in range(5, 15)]
+    bench.deliverer.wake()
+    wait_until(lambda: bench.deliverer.circuits()["musterstadt/eins"].misconfigured, "the alarm", 10)
+    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages), "all wait", 10)
+    untried = [message for message in messages if not bench.delivery(message).attempts]
+    assert untried
+    bench.deliverer.reset("musterstadt/eins")
+    bench.later(minutes=2)
+    for message in untried:
+        bench.until(message, DeliveryState.DONE)
+
+
 def test_a_person_who_knows_that_the_receiver_is_back_need_not_wait(bench: Bench) -> None:
     bench.outlet.begin, bench.outlet.script = False, [Temporary("weg")]
     message = bench.message()
