@@ -41,7 +41,9 @@ def clean(text: str | None, limit: int = MAX_TEXT) -> str | None:
     """A sender's text without control characters and cut to `limit`; None when nothing is left."""
     if text is None:
         return None
-    return "".join(c for c in text if c.isprintable())[:limit].strip() or None
+    if not text.isprintable():
+        text = "".join(filter(str.isprintable, text))
+    return text[:limit].strip() or None
 
 
 def flag(text: object) -> bool:

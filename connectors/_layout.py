@@ -22,9 +22,10 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from string import Formatter
 from typing import BinaryIO, Literal, Protocol
@@ -117,14 +118,20 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def name_parts(delivery: Delivery) -> dict[str, str]:
-    """The safe values of all placeholders; what the delivery does not have reads ``ohne``."""
+def name_parts(delivery: Delivery, wanted: Iterable[str] = NAME_PARTS) -> dict[str, str]:
+    """The safe values of the wanted placeholders; what the delivery does not have reads ``ohne``."""
     created = delivery.created_at.astimezone(BERLIN)
     values = dict.fromkeys(NAME_PARTS, "ohne") | {
-        "day": f"{created:%Y-%m-%d}", "time": f"{created:%H%M%S}", "service": delivery.service, "ags": delivery.ags,
+        "day": created.date().isoformat(), "time": f"{created:%H%M%S}", "service": delivery.service, "ags": delivery.ags,
         "tenant": delivery.tenant, "case": delivery.case or "ohne", "recipient": delivery.recipient,
         "message": delivery.message_id, **delivery.manifest.name_parts, "id": delivery.id}
-    return {key: safe_name(values[key].replace("/", "_").replace("\\", "_"), _PART_LIMIT) for key in NAME_PARTS}
+    return {key: safe_name(values[key].replace("/", "_").replace("\\", "_"), _PART_LIMIT) for key in wanted}
+
+
+@lru_cache(maxsize=256)
+def placeholders(pattern: str) -> tuple[str, ...]:
+    """The names in a pattern."""
+    return tuple(key for _, key, _, _ in Formatter().parse(pattern) if key is not None)
 
 
 def plan(options: DropOptions, delivery: Delivery) -> Plan:
@@ -132,7 +139,7 @@ def plan(options: DropOptions, delivery: Delivery) -> Plan:
     manifest = delivery.manifest
     steps = [step for step in PurePosixPath(manifest.path or "").parts if step not in ("/", ".", "..")]
     folder = "/".join(safe_name(step) for step in steps)
-    name = options.name.format(**name_parts(delivery))
+    name = options.name.format(**name_parts(delivery, placeholders(options.name)))
     if options.layout == "folder":
         files = zip(unique_names([part.name for part in manifest.parts]), manifest.parts, strict=True)
         return Plan(folder, name, True, tuple(files))

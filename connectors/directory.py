@@ -21,7 +21,9 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -135,31 +137,32 @@ class Disk:
         folder.chmod(self.folder_mode)
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
-        descriptor = os.open(self.root / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb", buffering=0) as target:  # noqa: PTH123
+        descriptor = os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
             for piece in _layout.chunks(source):
                 write_all(descriptor, piece)
             if os.fstat(descriptor).st_size != size:
                 raise OSError(errno.EIO, "wrong size")
             os.fchmod(descriptor, self.mode)
-            sync(target.fileno())
-
-    def sync_folder(self, path: str) -> None:
-        descriptor = os.open(self.root / path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
             sync(descriptor)
         finally:
             os.close(descriptor)
 
+    def sync_folder(self, path: str) -> None:
+        _folders.sync(self._at(path))
+
     def publish(self, hidden: str, final: str) -> None:
-        rename_new(self.root / hidden, self.root / final)
+        rename_new(self._at(hidden), self._at(final))
+
+    def _at(self, path: str) -> str:
+        return f"{self.root}/{path}"
 
     def names(self, path: str) -> Sequence[str]:
         return [entry.name for entry in (self.root / path).iterdir()]
 
     def size(self, path: str) -> int | None:
         try:
-            status = os.lstat(self.root / path)
+            status = os.lstat(self._at(path))
         except FileNotFoundError:
             return None
         return -1 if stat.S_ISDIR(status.st_mode) else status.st_size
@@ -173,6 +176,60 @@ class Disk:
             shutil.rmtree(self.root / path)
         else:
             (self.root / path).unlink(missing_ok=True)
+
+
+class FolderSyncs:
+    """One fsync of a folder serves all threads that asked for it before it began, as a group commit does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[str, _Asked] = {}
+
+    def sync(self, folder: str) -> None:
+        """What was done in the folder so far is on disk when this returns. Raises `OSError`, to all whom the fsync was for."""
+        with self._lock:
+            asked = self._asked.setdefault(folder, _Asked())
+            asked.users += 1
+            asked.newest += 1
+            mine = asked.newest
+        try:
+            with asked.turn:
+                if asked.covered < mine:
+                    asked.covered, asked.error = asked.newest, None
+                    asked.error = _failure_of_sync(folder)
+                if asked.error is not None:  # the kernel tells of it only once: nobody may ask again and hear that all is well
+                    raise OSError(*asked.error.args)
+        finally:
+            with self._lock:
+                asked.users -= 1
+                if not asked.users:
+                    del self._asked[folder]
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A folder that somebody wants on disk: the numbers of the newest wish and of the newest one that was seen to."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    newest: int = 0
+    covered: int = 0
+    error: OSError | None = None
+
+
+def _failure_of_sync(folder: str) -> OSError | None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error
+    return None
+
+
+_folders = FolderSyncs()
 
 
 def write_all(descriptor: int, piece: bytes) -> None:
@@ -189,20 +246,20 @@ def sync(descriptor: int) -> None:
 
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
 
 
-def rename_new(source: Path, target: Path) -> None:
+def rename_new(source: str, target: str) -> None:
     """Rename; raises FileExistsError where `target` exists. rename(2) alone would overwrite it.
 
     File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the delivery's id, so
     nobody else wants it in between.
     """
-    if _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
         return
     code = ctypes.get_errno()
     if code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code))
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    source.rename(target)
+    os.rename(source, target)  # noqa: PTH104

@@ -71,6 +71,11 @@ class Circuit:
         self.failures, self.resting_until, self.misconfigured, self.why = 0, None, False, ""
         return rested
 
+    def set_back(self, step: timedelta) -> None:
+        """The clock went back by so much; the rest keeps its length."""
+        if self.resting_until is not None:
+            self.resting_until -= step
+
     def succeeded(self, settings: DeliverSection) -> bool:
         """A delivery arrived; whether that ended an outage."""
         self.window = min(self.window * 2, settings.batch)

@@ -26,6 +26,10 @@ PATIENCE = 10_000
 """Milliseconds that a connection waits for another one's lock."""
 
 
+RESTORING, INTERRUPTED = "restoring", "restoring.unfinished"
+"""Where a restore builds the store, and the mark that stands while it moves it into its place."""
+
+
 class StoreInUse(Busy):
     """Another process writes to this store: stop it, or ask it through its socket."""
 

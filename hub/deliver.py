@@ -95,7 +95,7 @@ class Deliverer:
         self._unsettled: list[Settlement] = []
         self._looked_for_lost = self._now()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
-        self.last_progress = self._now()
+        self.last_progress = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
@@ -165,7 +165,7 @@ class Deliverer:
             except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
                 log.error("the deliverer itself failed; please report this", **_where(error))
                 wait = 5.0
-            self.last_progress = self._now()
+            self.last_progress = time.monotonic()
             self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
@@ -247,8 +247,15 @@ class Deliverer:
     def _watch_clock(self) -> None:
         """Nothing may wait for a clock that was wrong and went back."""
         ahead = self._now().timestamp() - time.monotonic()
-        if ahead < self._clock_ahead - CLOCK_STEP.total_seconds():
-            log.warning("the clock went back; what waited for its old time is due now", count=self._store.pull_in())
+        step = timedelta(seconds=self._clock_ahead - ahead)
+        if step > CLOCK_STEP:
+            self._looked_for_lost -= step
+            self._next_look = 0.0
+            with self._lock:
+                for circuit in self._circuits.values():
+                    circuit.set_back(step)
+            log.warning("the clock went back; what waits goes by the new time", seconds=round(step.total_seconds()),
+                        count=self._store.set_back(step))
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
@@ -346,7 +353,7 @@ class Deliverer:
                     errand.outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
                                                     for rest in errand.claimed[index:]])
                     break
-                self.last_progress = self._now()
+                self.last_progress = time.monotonic()
 
     def _why_not(self, circuit: Circuit, destination: Destination) -> str:
         """Why nothing more of what was claimed may be tried now, or nothing."""

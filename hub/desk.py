@@ -89,7 +89,7 @@ def _was_restored(tx: Transaction, message_id: str) -> bool:
 
 def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
     if row.error == RESTORED and row.state == PARKED:  # somebody may have done so after the backup: its receiver is asked first
-        _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None, effect_at=tx.now)
+        _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)
         return
     # what was in doubt may be there already: whoever gets it again shall be able to see that
     marked = int(row.repeat_marked or row.state == IN_DOUBT or row.reason == Reason.IN_DOUBT)

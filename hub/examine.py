@@ -31,6 +31,7 @@ from sqlalchemy.exc import DatabaseError
 
 from hub import ledger
 from hub.blobs import HEADER, Damaged, FileBlobs, StoredBody, batches
+from hub.errors import StoreUnavailable
 from hub.ledger import TallyKey
 from hub.tables import blob, delivery, event, message, part
 
@@ -105,8 +106,8 @@ class Examination:
                 counts = connection.execute(_COUNTS).one()
             files = self._files()
             bytes_read = self._bodies(counts.bodies) if deep else 0
-        except DatabaseError as error:
-            self.faults.append(Fault("database", "store.sqlite3", f"cannot be read: {error.orig}"))
+        except (DatabaseError, StoreUnavailable) as error:
+            self.faults.append(Fault("database", "store.sqlite3", f"cannot be read: {getattr(error, 'orig', error)}"))
             return Report(deep, 0, 0, 0, 0, tuple(self.faults))
         return Report(deep, counts.messages, counts.bodies, files, bytes_read, self._known(), wrong)
 

@@ -33,6 +33,7 @@ from hub.message import BERLIN
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
 E = f"{{{NAMESPACE}}}"
+_TITLE, _LABEL, _TYPE, _TEXT = (f"{E}{name}" for name in ("title", "label", "type", "text"))
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?")
@@ -43,24 +44,26 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 def type_values(envelope: etree._Element, table: FieldTable) -> etree._Element:
     """A copy of the canonical envelope whose values are written as the table's types say. Never raises for a value."""
     typed = deepcopy(envelope)
-    _leave_out_display(typed, table)
-    for field, row in _fields(typed, table):
-        if row is not None and row.type in _TYPED:
-            for carrier in _carriers(field):
-                if carrier.text and len(carrier) == 0:
-                    carrier.text = typed_text(carrier.text, row.type)
+    for group in _groups(typed):
+        name, filled = str(group.tag), False
+        for instance in group.iterchildren("instance"):
+            for field in list(instance):
+                row = table.rows.get((name, field.tag))
+                if row is None and not len(field) and not (field.text or "").strip():
+                    instance.remove(field)  # a heading or a text of the form
+                    continue
+                filled = True
+                if row is not None and row.type in _TYPED:
+                    _type(field, row.type)
+        if not filled and name not in table.groups:
+            _parent(group).remove(group)
     return typed
 
 
-def _leave_out_display(envelope: etree._Element, table: FieldTable) -> None:
-    known = {row.id for row in table.group}
-    for field, row in _fields(envelope, table):
-        parent = field.getparent()
-        if parent is not None and row is None and not len(field) and not (field.text or "").strip():
-            parent.remove(field)
-    for fields in envelope.iterfind(f"{E}fields"):
-        for group in [group for group in fields if group.tag not in known and group.find("instance/*") is None]:
-            fields.remove(group)
+def _type(field: etree._Element, type_: str) -> None:
+    for carrier in _carriers(field):
+        if carrier.text and not len(carrier):
+            carrier.text = typed_text(carrier.text, type_)
 
 
 def typed_text(text: str, type_: str) -> str:
@@ -72,13 +75,19 @@ def typed_text(text: str, type_: str) -> str:
 
 
 def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
-    """A copy of the typed envelope with titles, labels, types and readable texts, in the table's order."""
-    annotated = deepcopy(envelope)
-    names = {item.get("id", ""): item.get("name", "") for item in annotated.iterfind(f"{E}attachments/{E}attachment")}
-    for field, row in _fields(annotated, table):
-        _annotate_field(field, row, table, names)
-    _arrange(annotated, table)
-    return annotated
+    """The typed envelope itself, now with titles, labels, types and readable texts, in the table's order."""
+    names = {item.get("id", ""): item.get("name", "") for item in envelope.iterfind(f"{E}attachments/{E}attachment")}
+    groups = _groups(envelope)
+    for group in groups:
+        name = str(group.tag)
+        group.set(_TITLE, table.groups[name].title if name in table.groups else name)
+        for instance in group.iterchildren("instance"):
+            for field in instance:
+                _annotate_field(field, table.rows.get((name, field.tag)), table, names)
+            _arrange(instance, table.ranks.get(name, {}))
+    if groups:
+        _arrange(_parent(groups[0]), table.ranks[""])
+    return envelope
 
 
 def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
@@ -95,7 +104,7 @@ def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
 
 def label_of(table: FieldTable, group: str, field: str | None = None, n: int | None = None) -> str:
     """Where something is, in a clerk's words: ``Angaben zum Hund (2.) › Rufname``; ids where the table has none."""
-    row = next((row for row in table.group if row.id == group), None)
+    row = table.groups.get(group)
     title = row.title if row else group
     if n is not None and (n > 0 or (row is not None and row.instances)):
         title = f"{title} ({n + 1}.)"
@@ -105,49 +114,45 @@ def label_of(table: FieldTable, group: str, field: str | None = None, n: int | N
     return f"{title} › {known.label if known else field}"
 
 
-def _fields(envelope: etree._Element, table: FieldTable) -> list[tuple[etree._Element, FieldRow | None]]:
-    found = []
-    for group in envelope.iterfind(f"{E}fields/*"):
-        for field in group.iterfind("instance/*"):
-            found.append((field, table.rows.get((str(group.tag), str(field.tag)))))
-    return found
+def _groups(envelope: etree._Element) -> list[etree._Element]:
+    return [group for fields in envelope.iterchildren(f"{E}fields") for group in fields]
+
+
+def _parent(element: etree._Element) -> etree._Element:
+    parent = element.getparent()
+    assert parent is not None  # noqa: S101  # for the type
+    return parent
 
 
 def _carriers(field: etree._Element) -> Sequence[etree._Element]:
     """The elements that carry text: the ``value`` children of a list, else the field itself."""
-    return field.findall("value") or [field]
+    return (list(field.iterchildren("value")) if len(field) else None) or (field,)
 
 
 def _annotate_field(field: etree._Element, row: FieldRow | None, table: FieldTable, names: Mapping[str, str]) -> None:
-    references = field.findall("attachment")
+    references = list(field.iterchildren("attachment")) if len(field) else []
     texts = []
     if references:
-        texts = [names.get(reference.get("ref", ""), "") for reference in references]
-        for reference, name in zip(references, texts, strict=True):
-            reference.set(f"{E}text", name)
+        for reference in references:
+            texts.append(names.get(reference.get("ref", ""), ""))
+            reference.set(_TEXT, texts[-1])
     else:
         for carrier in _carriers(field):
-            text = readable(carrier.text or "", row, table)
-            texts.append(text)
-            carrier.set(f"{E}text", text)
-    field.set(f"{E}label", row.label if row else str(field.tag))
-    field.set(f"{E}type", row.type if row else "text")
-    field.set(f"{E}text", ", ".join(text for text in texts if text))
+            texts.append(readable(carrier.text or "", row, table))
+            carrier.set(_TEXT, texts[-1])
+    field.set(_LABEL, row.label if row else str(field.tag))
+    field.set(_TYPE, row.type if row else "text")
+    field.set(_TEXT, ", ".join(filter(None, texts)))
 
 
-def _arrange(envelope: etree._Element, table: FieldTable) -> None:
-    fields = envelope.find(f"{E}fields")
-    if fields is None:
-        return
-    groups = {row.id: (number, row) for number, row in enumerate(table.group)}
-    order = {key: number for number, key in enumerate(table.rows)}
-    for group in fields:
-        known = groups.get(str(group.tag))
-        group.set(f"{E}title", known[1].title if known else str(group.tag))
-        for instance in group.iterfind("instance"):
-            name = str(group.tag)
-            instance[:] = sorted(instance, key=lambda field: order.get((name, str(field.tag)), len(order)))
-    fields[:] = sorted(fields, key=lambda group: groups[str(group.tag)][0] if group.tag in groups else len(groups))
+def _arrange(parent: etree._Element, ranks: Mapping[str, int]) -> None:
+    """Bring the children into order, unknown ones last; most are."""
+    found = [ranks.get(str(child.tag), _LAST) for child in parent]
+    if found != sorted(found):
+        parent[:] = sorted(parent, key=lambda child: ranks.get(str(child.tag), _LAST))
+
+
+_LAST = 1 << 30
 
 
 def _date(text: str) -> str:
@@ -200,7 +205,10 @@ def _boolean(text: str) -> str:
 
 
 def _german_date(text: str) -> str:
-    return date.fromisoformat(text).strftime("%d.%m.%Y") if _DATE.fullmatch(text) else text
+    if not _DATE.fullmatch(text):
+        return text
+    year, month, day = date.fromisoformat(text).isoformat().split("-")
+    return f"{day}.{month}.{year}"
 
 
 def _german_time(text: str) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
@@ -99,8 +100,7 @@ class Ledger:
 
     def used(self, at: int, tenant: str, service: str, destination: str = "", kind: str = "") -> None:
         """One message completed, or with `destination` one delivery done there. Tests are never counted: do not call it."""
-        month = moment(at).astimezone(BERLIN).strftime("%Y-%m")
-        self._use(Use(tenant, service, month, destination, kind), Used(1, at, at))
+        self._use(Use(tenant, service, _month(at), destination, kind), Used(1, at, at))
 
     def _use(self, key: Use, new: Used) -> None:
         known = self.uses.get(key)
@@ -124,6 +124,12 @@ class Ledger:
         use_more = _USE[connection.dialect.name]
         use_more(connection, [{**key._asdict(), "count": used.count, "first_at": used.first_at, "last_at": used.last_at}
                               for key, used in self.uses.items()])
+
+
+@lru_cache(maxsize=16)
+def _month(at: int) -> str:
+    """Of a transaction's one moment."""
+    return moment(at).astimezone(BERLIN).strftime("%Y-%m")
 
 
 def _upsert(new: Any) -> Any:

@@ -15,7 +15,8 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -25,27 +26,55 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 def setup(level: str = "INFO") -> None:
-    """Send all logging of the process, libraries' included, one way. Libraries speak from `warning` on."""
-    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name,
+    """Send all logging of the process, libraries' included, one way. Libraries speak from `warning` on.
+
+    The hub's own lines do not pass through `logging`, which costs more than all the rest of a line: every message has several.
+    """
+    shared: list[Any] = [structlog.processors.add_log_level, _add_name,
                          structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")]
+    renderer: Any
+    write: Callable[[str], None]
     if under_journald():
-        renderer: Any = _journal_fields
-        handler: logging.Handler = _Journal()
+        renderer, journal = _journal_fields, _Journal()
+        handler: logging.Handler = journal
+        write = journal.write
     else:
-        renderer = (structlog.dev.ConsoleRenderer() if sys.stderr.isatty()
-                    else structlog.processors.JSONRenderer(ensure_ascii=False))
-        handler = logging.StreamHandler()
+        renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else _json
+        handler, write = logging.StreamHandler(), _to_stderr
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, _without_tracebacks],
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, shared[-1], _without_tracebacks],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("hub").setLevel(level)
-    wrap = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
-    structlog.configure(processors=[structlog.stdlib.filter_by_level, *shared, wrap],
-                        logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger,
+    structlog.configure(processors=[*shared, renderer], logger_factory=lambda name="hub": _Lines(name, write),
+                        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
                         cache_logger_on_first_use=True)
+
+
+class _Lines:
+    """Where structlog hands over what is rendered: the same place for every level."""
+
+    def __init__(self, name: str, write: Callable[[str], None]) -> None:
+        self.name = name
+        self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+def _to_stderr(line: str) -> None:
+    with suppress(OSError, ValueError):  # a full disk, or nobody reads any more: nothing may fail over its log
+        sys.stderr.write(f"{line}\n")  # at once: standard error keeps no line back
+
+
+def _add_name(logger: _Lines, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["logger"] = logger.name
+    return event
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    return _ENCODE(event)
 
 
 def under_journald() -> bool:
@@ -110,10 +139,12 @@ class _Journal(logging.Handler):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._send(datagram(json.loads(self.format(record))))
-        except OSError:
-            self.handleError(record)
+        self.write(self.format(record))
+
+    def write(self, fields: str) -> None:
+        """Send one entry, its fields as JSON. What journald does not take now is lost: nothing may fail over its log."""
+        with suppress(OSError):
+            self._send(datagram(json.loads(fields)))
 
     def _send(self, entry: bytes) -> None:
         try:

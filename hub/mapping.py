@@ -146,6 +146,19 @@ class FieldTable(_Model):
         """By (group, field)."""
         return {(row.group, row.id): row for row in self.field}
 
+    @cached_property
+    def groups(self) -> Mapping[str, GroupRow]:
+        """By id, in reading order."""
+        return {row.id: row for row in self.group}
+
+    @cached_property
+    def ranks(self) -> Mapping[str, Mapping[str, int]]:
+        """By group: the places of its fields in reading order; by ``""``: those of the groups."""
+        ranks = {"": {name: place for place, name in enumerate(self.groups)}}
+        for place, (group, name) in enumerate(self.rows):
+            ranks.setdefault(group, {})[name] = place
+        return ranks
+
 
 class SchemaSet(_Model):
     """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
@@ -275,7 +288,7 @@ def stylesheet_problems(folder: Path) -> list[str]:
         try:
             expat.ParserCreate().Parse(file.read_bytes(), True)
         except expat.ExpatError as error:
-            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend the stylesheet")
+            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend it")
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
     return problems

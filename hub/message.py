@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -277,6 +278,7 @@ class Receipt:
 
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS"})
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
 
 
@@ -286,7 +288,7 @@ def safe_name(text: str, limit: int = 80) -> str:
     The extension survives the cut to `limit` characters.
     """
     text = text.replace("\\", "/").rsplit("/", 1)[-1].translate(_UMLAUTS)
-    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).strip("._- ")
+    clean = _UNSAFE.sub("_", text).strip("._- ")
     stem, dot, extension = clean.rpartition(".")
     if not dot or len(extension) > 10:
         stem, extension = clean, ""

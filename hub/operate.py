@@ -6,10 +6,15 @@ Every change names the person and, where it is final, a reason; it stands in the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hub import backup
 from hub.errors import HubError
+from hub.longwork import LongWork, Progress
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
 from hub.store import DeliveryRow, NotFound
 from hub.tables import moment
@@ -24,13 +29,15 @@ if TYPE_CHECKING:
 class Operator:
     """Verbs for people, on an open store; beside a running hub it also wakes what must go on."""
 
-    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring"})
+    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring", "begin", "progress"})
+    LONG = frozenset({"check_store", "backup"})
     CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload", "expire"})
 
     def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
                  reload: Callable[[], list[str]] | None = None, retention: Retention | None = None,
                  space: Space | None = None) -> None:
         self._space = space
+        self._long = LongWork()
         self._store = store
         self._deliverer = deliverer
         self._wake = wake
@@ -188,6 +195,25 @@ class Operator:
         if self._retention is None:
             raise HubError("Ohne Konfiguration ist nicht bekannt, was wie lange aufzubewahren ist.")
         return self._retention
+
+    def begin(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Start one of the long verbs; `progress` tells how far it is."""
+        if verb not in self.LONG:
+            raise HubError(f"unknown verb {verb!r}")
+        return {"id": self._long.begin(verb, partial(getattr(self, verb), **arguments))}
+
+    def progress(self, id: str) -> dict[str, Any]:
+        """How far the long work is, and at its end its result."""
+        return self._long.look(id)
+
+    def check_store(self, progress: Progress, deep: bool = False) -> dict[str, Any]:
+        """Is the store sound? Beside the running hub, too."""
+        return self._store.examine(deep=deep, progress=progress).to_json()
+
+    def backup(self, progress: Progress, target: str) -> dict[str, Any]:
+        """Copy the store to a new folder or tar file, beside the running hub."""
+        with self._retention.paused() if self._retention else nullcontext():
+            return backup.take(self._store, Path(target), progress)
 
     def usages(self, first: str, last: str) -> list[dict[str, Any]]:
         """What was used in the months from `first` to `last`: the facts that a bill rests on."""

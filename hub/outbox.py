@@ -22,7 +22,20 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, literal_column, null, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    text,
+    update,
+)
 
 from hub import turns
 from hub.blobs import Blobs, Staged, batches
@@ -277,17 +290,9 @@ _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values
 
 def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     """Finish the routed messages whose deliveries are all final: completed if one is done, else discarded."""
-    unfinished: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
-    done: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
     changes = []
     for some in batches(sorted(set(ids))):
-        rows = tx.connection.execute(
-            select(message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test,
-                   func.sum(unfinished).label("open"), func.sum(done).label("done"),
-                   func.max(delivery.c.generation).label("generation"))
-            .join(delivery, delivery.c.message_id == message.c.id)
-            .where(message.c.id.in_(some)).group_by(message.c.id, message.c.tenant, message.c.service, message.c.state,
-                                                      message.c.test))
+        rows = tx.connection.execute(_CLOSING, {"ids": some})
         for row in rows:
             if row.open == 0 and row.state == MessageState.ROUTED:
                 after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
@@ -298,6 +303,15 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 if row.done and not row.test and not (row.generation and _was_completed(tx, row.id)):
                     tx.ledger.used(tx.now, row.tenant, row.service)
     _CLOSE(tx.connection, changes)
+
+
+_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
+_DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
+_OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
+_CLOSING = (select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
+                   func.max(delivery.c.generation).label("generation"))
+            .join(delivery, delivery.c.message_id == message.c.id)
+            .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
 
 
 def _was_completed(tx: Transaction, message_id: str) -> bool:
@@ -339,6 +353,9 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
+    last = tx.connection.execute(select(event.c.at).order_by(event.c.no.desc()).limit(1)).scalar()
+    if last is not None and last > tx.now:
+        set_back(tx, timedelta(microseconds=last - tx.now))
     pull_in(tx)
     due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
@@ -356,6 +373,16 @@ def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: dateti
     """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
     ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
     return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def set_back(tx: Transaction, step: timedelta) -> int:
+    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than new. How many.
+
+    What was put there after the step is due at once, which costs one early try. Slow: looks at all.
+    """
+    due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
+    return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
+        due_at=case((due > tx.now, due), else_=tx.now), first_due_at=case((began > tx.now, tx.now), else_=began))).rowcount)
 
 
 def pull_in(tx: Transaction) -> int:

@@ -47,7 +47,7 @@ def revive(tx: Transaction, made_at: int) -> Revived:
     day = f"{moment(made_at).astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
     why = f"Aus der Sicherung vom {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
     told: set[str] = set()
-    in_doubt = _deliveries(tx, made_at, why, told)
+    in_doubt = _deliveries(tx, why, told)
     waiting = _messages(tx, why, told)
     parked = _parked(tx, why, told)
     for message_id in sorted(told):
@@ -58,7 +58,7 @@ def revive(tx: Transaction, made_at: int) -> Revived:
     return revived
 
 
-def _deliveries(tx: Transaction, made_at: int, why: str, told: set[str]) -> int:
+def _deliveries(tx: Transaction, why: str, told: set[str]) -> int:
     rows = tx.connection.execute(select(delivery.c.id, delivery.c.message_id, delivery.c.service, delivery.c.destination,
                                         delivery.c.state).where(DELIVERY_OPEN).order_by(delivery.c.no)).all()
     for row in rows:
@@ -69,8 +69,7 @@ def _deliveries(tx: Transaction, made_at: int, why: str, told: set[str]) -> int:
                         after=DeliveryState.IN_DOUBT.value, detail=why, who=WHO)
     tx.connection.execute(update(delivery).where(DELIVERY_OPEN).values(
         state=DeliveryState.IN_DOUBT.value, due_at=tx.now, first_due_at=tx.now, fresh=0,
-        effect_at=func.coalesce(delivery.c.effect_at, made_at), error=RESTORED, reason=None, reason_text=why,
-        lease_owner=None, lease_until=None, lease_fencing=0))
+        error=RESTORED, reason=None, reason_text=why, lease_owner=None, lease_until=None, lease_fencing=0))
     return len(rows)
 
 

@@ -34,7 +34,7 @@ from hub import apart, database, desk, inbox, ledger, mend, outbox, revive, shre
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
-from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
@@ -164,6 +164,9 @@ class Store:
             return store
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         store._lock = database.lock(directory / "lock")
+        if (directory / database.INTERRUPTED).exists():
+            store._unlock()
+            raise ConfigError.at(directory, "store", "a restore was interrupted here", "run the same 'drehscheibe restore' again")
         try:
             store._begin_writing(writer)
         except BaseException as error:
@@ -334,13 +337,16 @@ class Store:
         """One body. Raises `Damaged` (a `Permanent`)."""
         return _there(blob_id, self.bodies([blob_id])).open()
 
-    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str) -> list[str]:
+    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str,
+               messages: Sequence[StoredMessage] | None = None) -> list[str]:
         """Write the outcomes of claimed messages in one transaction; the destinations that got work.
 
-        Bodies are slices of `out_fd`. Outcomes of messages which are not in hand any more are ignored. Raises `BadOutcome`
-        when one does not fit; nothing at all is recorded then.
+        Bodies are slices of `out_fd`; `messages` are those claimed, where they are still at hand. Outcomes of messages which
+        are not in hand any more are ignored. Raises `BadOutcome` when one does not fit; nothing at all is recorded then.
         """
-        received = self._received_parts([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        if messages is None:
+            messages = self._messages([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
+        received = {message.id: tuple(part for part in message.parts if part.role == "received") for message in messages}
         staged: list[Staged] = []
         try:
             recordings = []
@@ -355,9 +361,6 @@ class Store:
             if answer is None:
                 self._abandon(recording.staged)
         return sorted({destination for answer in answers if answer for destination in answer})
-
-    def _received_parts(self, ids: Sequence[str]) -> dict[str, tuple[StoredPart, ...]]:
-        return {message.id: tuple(part for part in message.parts if part.role == "received") for message in self._messages(ids)}
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
                  received: Sequence[StoredPart]) -> inbox.Recording:
@@ -490,6 +493,10 @@ class Store:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
+    def set_back(self, step: timedelta) -> int:
+        """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
+        return self._do(lambda tx: outbox.set_back(tx, step))
+
     def free_missed(self) -> int:
         """Let those go that wait for their turn within a case although it has come; how many."""
         with self._read() as connection:
@@ -505,10 +512,6 @@ class Store:
         """What a delivery waits for because of the order within its case."""
         with self._read() as connection:
             return turns.predecessor(connection, delivery_id)
-
-    def pull_in(self) -> int:
-        """The clock went back: make due what would otherwise wait until it has caught up. How many."""
-        return self._do(outbox.pull_in)
 
     # ---------------------------------------------------------------- operator
 

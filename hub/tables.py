@@ -17,8 +17,9 @@ Payload (the content of `blob`) and proof (everything else) live apart, with the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -80,7 +81,7 @@ class Many:
         self._statement = statement
         self._names = tuple(names)
         self._columns = self._names if inserts else None
-        self._compiled: dict[str, tuple[str, Sequence[str] | None]] = {}
+        self._compiled: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
     @classmethod
     def insert(cls, table: Table, names: Sequence[str]) -> Many:
@@ -91,16 +92,18 @@ class Many:
         """Execute for each row; nothing for none."""
         if not rows:
             return
-        sql, order = self._compiled.get(connection.dialect.name) or self._compile(connection)
-        connection.exec_driver_sql(sql, [tuple(row[name] for name in order) for row in rows] if order is not None else
-                                   [dict(row) for row in rows])
+        sql, parameters = self._compiled.get(connection.dialect.name) or self._compile(connection)
+        connection.exec_driver_sql(sql, list(map(parameters, rows)))
 
-    def _compile(self, connection: Connection) -> tuple[str, Sequence[str] | None]:
+    def _compile(self, connection: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
         compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
-        order = tuple(compiled.positiontup) if compiled.positional else None
-        if order is not None and set(order) != set(self._names):
-            raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
-        self._compiled[connection.dialect.name] = (str(compiled), order)
+        parameters: Callable[[Mapping[str, Any]], Any] = dict
+        if compiled.positional:
+            order = tuple(compiled.positiontup)
+            if set(order) != set(self._names):
+                raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
+            parameters = itemgetter(*order)
+        self._compiled[connection.dialect.name] = (str(compiled), parameters)
         return self._compiled[connection.dialect.name]
 
 

@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -164,7 +165,8 @@ def _write(out: Output, content: bytes) -> Body:
 
 def _content(desk: _Desk, rendering: Rendering, href: str) -> bytes:
     """The bytes of a rendering: text with LF, CSV with CRLF, everything in the rendering's encoding."""
-    layers = _layers(desk.rule, desk.version.name)
+    rule = desk.rule
+    layers = _layers(rule.package, desk.version.name, rule.common, rule.town)
     if rendering.role in ("text", "csv", "json"):
         return _plain(_run(desk, layers, href, "utf-8").decode(), rendering, href)
     if rendering.role == "pdf":
@@ -204,6 +206,6 @@ def _is_utf8(encoding: str) -> bool:
     return encoding.lower().replace("_", "-") in ("utf-8", "utf8")
 
 
-def _layers(rule: Rule, version: str) -> xslt.Layers:
-    return xslt.Layers(Path(rule.package), version, Path(rule.common) if rule.common else None,
-                       Path(rule.town) if rule.town else None)
+@lru_cache(maxsize=256)
+def _layers(package: str, version: str, common: str | None, town: str | None) -> xslt.Layers:
+    return xslt.Layers(Path(package), version, Path(common) if common else None, Path(town) if town else None)

@@ -13,6 +13,7 @@ thread).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -46,22 +47,22 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
     ``Reason.INVALID`` names up to ten places; ``Reason.CONFIGURATION`` says which file of the mapping or which schema
     set must be mended. `day` is the day of acceptance, because a schema set can be valid for a time.
     """
-    folder = Path(rule.package) / version.name
+    folder = f"{rule.package}/{version.name}"
+    words = f"{folder}/{version.fields}" if version.fields else None
     try:
-        table = field_table(folder / version.fields) if version.fields else FieldTable()
         if version.schema_set is not None:
             _validate_payload(payload, version, Path(rule.schemas) if rule.schemas else None, day)
         if version.schema_ is not None:
-            _validate_fields(envelope, folder / version.schema_, table)
+            _validate_fields(envelope, f"{folder}/{version.schema_}", words)
         if version.rules is not None:
-            _validate_rules(envelope, folder / version.rules, table)
+            _validate_rules(envelope, f"{folder}/{version.rules}", words)
     except ConfigError as error:
         raise Rejected(Reason.CONFIGURATION, f"Die Prüfung ist nicht eingerichtet: {error}", error.problems) from error
 
 
-def field_table(file: Path) -> FieldTable:
+def field_table(file: str | None) -> FieldTable:
     """The field table of a mapping's version, kept until its file changes. Raises `ConfigError`."""
-    return _field_table(file, _state(file))
+    return _field_table(file, _state(file)) if file else FieldTable()
 
 
 def _validate_payload(payload: etree._ElementTree | None, version: MappingVersion, schemas: Path | None,
@@ -75,7 +76,7 @@ def _validate_payload(payload: etree._ElementTree | None, version: MappingVersio
         raise Rejected(Reason.INVALID, f"Die Nachricht enthält kein {wanted.set}-Dokument.")
     catalogue = Catalogue(schemas)
     file = catalogue.entry(wanted, day)
-    schema, mapper = _xoev_schema(file, schemas.resolve(), _state(file))
+    schema, mapper = _xoev_schema(file, schemas.resolve(), _state(str(file)))
     if _fits(schema, payload, file):
         return
     faults = explain(file, payload.getroot(), entries(schema), mapper)
@@ -83,8 +84,8 @@ def _validate_payload(payload: etree._ElementTree | None, version: MappingVersio
             [f"{fault.path}: {fault.reason}" for fault in faults])
 
 
-def _validate_fields(envelope: etree._Element, file: Path, table: FieldTable) -> None:
-    schema = _own_schema(file, file.parent.resolve(), _state(file))
+def _validate_fields(envelope: etree._Element, name: str, words: str | None) -> None:
+    schema, file = _own_schema(name, _state(name)), Path(name)
     fields = envelope.find(f"{E}fields")
     if fields is None:
         raise Rejected(Reason.INVALID, "Die Nachricht enthält keine Formularfelder.")
@@ -94,6 +95,7 @@ def _validate_fields(envelope: etree._Element, file: Path, table: FieldTable) ->
     alone.tail = None
     schema.validate(alone)
     faults = explain(file, alone, entries(schema), str)
+    table = field_table(words)
     _reject("Die Angaben entsprechen nicht dem Schema", [_line(fault, table) for fault in faults])
 
 
@@ -106,16 +108,17 @@ def _fits(schema: etree.XMLSchema, document: etree._Element | etree._ElementTree
                        "seiner Muster. Das Muster im Schema vereinfachen, dann erneut verarbeiten.") from error
 
 
-def _validate_rules(envelope: etree._Element, file: Path, table: FieldTable) -> None:
+def _validate_rules(envelope: etree._Element, file: str, words: str | None) -> None:
     rules = _rules(file, _state(file))
     try:
         report = rules(envelope)
     except etree.XSLTApplyError as error:
-        raise ConfigError.at(file, "(rules)", f"cannot be applied ({error})", "mend the rules") from error
+        raise ConfigError.at(Path(file), "(rules)", f"cannot be applied ({error})", "mend the rules") from error
     found = report.getroot().iter(f"{SVRL}failed-assert", f"{SVRL}successful-report")
     failed = [item for item in found if item.get("role", "").lower() not in _HARMLESS]
     if failed:
         texts = [" ".join(str(item.xpath("string(*[local-name()='text'])")).split()) for item in failed]
+        table = field_table(words)
         places = [_rule_place(item, envelope, table) for item in failed]
         _reject("Die Angaben verletzen Regeln des Antrags", list(dict.fromkeys(texts)),
                 [f"{text} [{place}]" for text, place in zip(texts, places, strict=True)])
@@ -157,23 +160,24 @@ def _place(element: etree._Element | None, table: FieldTable) -> str | None:
     return f"{label_of(table, group, field, number)} ({':'.join(filter(None, (group, n[:6], field)))})"
 
 
-def _state(file: Path) -> tuple[int, int]:
-    """Changes when the file does, so that a kept compilation is never stale."""
+def _state(file: str) -> tuple[int, int]:
+    """Changes when the file does, so that a kept compilation is never stale. Asked several times per message: no `Path`."""
     try:
-        status = file.stat()
+        status = os.stat(file)  # noqa: PTH116
     except OSError as error:
-        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "restore it") from error
+        raise ConfigError.at(Path(file), "(file)", f"cannot be read ({error.strerror})", "restore it") from error
     return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=256)
-def _field_table(file: Path, _at: tuple[int, int]) -> FieldTable:
-    return load_fields(file)
+def _field_table(file: str, _at: tuple[int, int]) -> FieldTable:
+    return load_fields(Path(file))
 
 
 @lru_cache(maxsize=256)
-def _own_schema(file: Path, folder: Path, _at: tuple[int, int]) -> etree.XMLSchema:
-    return compile_schema(file, Catalogue(folder).parser(file))
+def _own_schema(name: str, _at: tuple[int, int]) -> etree.XMLSchema:
+    file = Path(name)
+    return compile_schema(file, Catalogue(file.parent.resolve()).parser(file))
 
 
 @lru_cache(maxsize=16)
@@ -188,14 +192,20 @@ def _xoev_schema(file: Path, schemas: Path, _at: tuple[int, int]) -> tuple[etree
 
 
 @lru_cache(maxsize=256)
-def _rules(file: Path, _at: tuple[int, int]) -> etree.XSLT:
-    """Schematron as a transformation that may neither read nor write. Raises `ConfigError`."""
+def _rules(name: str, _at: tuple[int, int]) -> etree.XSLT:
+    """Schematron as a transformation that may neither read nor write. Raises `ConfigError`.
+
+    It visits elements only and says nothing about rules that hold: an envelope has neither comments nor processing
+    instructions (`hub.hardened`), and nobody reads the rest.
+    """
+    file = Path(name)
     parser = etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False, remove_comments=True)
     try:
         tree = etree.parse(str(file), parser)
         _check_rules(file, tree.getroot())
         expanded = iso_abstract_expand(tree)
-        return etree.XSLT(iso_svrl_for_xslt1(expanded), access_control=xslt.DENIED)
+        transformation = iso_svrl_for_xslt1(expanded, **{"only-child-elements": "'true'", "generate-fired-rule": "'false'"})
+        return etree.XSLT(transformation, access_control=xslt.DENIED)
     except etree.XMLSyntaxError as error:
         raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})", "mend that line") from error
     except (etree.XSLTError, OSError) as error:

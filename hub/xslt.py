@@ -83,6 +83,7 @@ class Stylesheet(Protocol):
         """The result, serialised as xsl:output says. Raises `Rejected`."""
 
 
+@lru_cache(maxsize=256)
 def compiled(layers: Layers, href: str, encoding: str | None = None) -> Stylesheet:
     """The stylesheet that `href` names, ready to run and kept. `encoding` overrules xsl:output.
 
@@ -94,7 +95,6 @@ def compiled(layers: Layers, href: str, encoding: str | None = None) -> Styleshe
         raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist nicht brauchbar: {error}", error.problems) from error
 
 
-@lru_cache(maxsize=256)
 def _compiled(layers: Layers, name: str, encoding: str | None) -> Stylesheet:
     root = etree.fromstring(layers.read(name).encode(), _parser())
     version = root.get("version") or root.get(f"{XSL}version") or ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from connectors.directory import Options, Outlet
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Misconfigured, Permanent, Temporary
 from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
+from tests.services import wait_until
 
 NAME = f"2026-11-22_hundesteuer_{make_delivery().id}"
 
@@ -233,8 +236,8 @@ class Ledger:
             self.calls.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
             real_sync(descriptor)
 
-        def rename(source: Path, target: Path) -> None:
-            self.calls.append(f"rename {source.name} {target.name}")
+        def rename(source: str, target: str) -> None:
+            self.calls.append(f"rename {Path(source).name} {Path(target).name}")
             real_rename(source, target)
 
         monkeypatch.setattr(directory, "sync", sync)
@@ -281,6 +284,60 @@ class TestDurability:
         receiver.outlet().deliver(make_delivery(), Effect())
         with pytest.raises(AssertionError, match=complaint):
             everything_is_durable_before_it_is_visible(ledger.calls, receiver.root, list(self.FILES))
+
+
+class TestTogether:
+    """Threads that want the same folder on disk share an fsync, but never one that began before they asked."""
+
+    @pytest.fixture
+    def slow(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
+        slow = SlowSync()
+        monkeypatch.setattr(directory, "sync", slow)
+        yield slow
+        slow.go.set()
+
+    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync, tmp_path: Path) -> None:
+        syncs = directory.FolderSyncs()
+        with ThreadPoolExecutor(9) as pool:
+            first = pool.submit(syncs.sync, str(tmp_path))
+            assert slow.began.acquire(timeout=10)
+            others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(8)]
+            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 9, "all to have asked")
+            slow.go.set()
+            for future in (first, *others):
+                future.result(10)
+        assert slow.count == 2, "one for the first, one for all others"
+        assert syncs._asked == {}
+
+    def test_a_failure_is_everybodys(self, slow: SlowSync, tmp_path: Path) -> None:
+        syncs = directory.FolderSyncs()
+        slow.fails = [False, True]
+        with ThreadPoolExecutor(4) as pool:
+            first = pool.submit(syncs.sync, str(tmp_path))
+            assert slow.began.acquire(timeout=10)
+            others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(3)]
+            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 4, "all to have asked")
+            slow.go.set()
+            assert first.exception(10) is None
+            assert [type(other.exception(10)) for other in others] == [OSError] * 3
+        assert slow.count == 2
+
+
+class SlowSync:
+    """An fsync that waits for `go`, and fails where `fails` says so."""
+
+    def __init__(self) -> None:
+        self.began = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.count = 0
+        self.fails: list[bool] = []
+
+    def __call__(self, descriptor: int) -> None:
+        self.count += 1
+        self.began.release()
+        assert self.go.wait(10)
+        if self.fails and self.fails[self.count - 1]:
+            raise OSError(errno.EIO, "Input/output error")
 
 
 class TestOptions:

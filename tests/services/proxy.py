@@ -23,12 +23,14 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.connections = 0
+        self.passing = threading.Event()
         self.behave()
         self._spawn(self._accept)
 
     def behave(self) -> None:
         """Forward everything, from now on."""
         self.hanging = False
+        self.passing.set()
         self.cut_answers = False
         self.lose_answers = False
         self.answers_to_spare = 0
@@ -38,6 +40,10 @@ class Proxy:
     def hang(self) -> None:
         """Take connections and bytes, and answer nothing."""
         self.hanging = True
+
+    def stall(self) -> None:
+        """Hold every byte back; none is lost, and no connection ends by itself."""
+        self.passing.clear()
 
     def lose(self, spare: int = 0) -> None:
         """What the client says still arrives; no answer does, after so many more."""
@@ -93,6 +99,7 @@ class Proxy:
             while data := client.recv(65536 if self.bytes_per_second is None else max(1, self.bytes_per_second // 10)):
                 if self.hanging:
                     continue
+                self.passing.wait()
                 if self.bytes_per_second is not None:
                     time.sleep(len(data) / self.bytes_per_second)
                 if self.client_bytes_left is not None:
@@ -112,6 +119,7 @@ class Proxy:
             while data := server.recv(65536):
                 if self.hanging:
                     continue
+                self.passing.wait()
                 if (self.lose_answers or self.cut_answers) and self.answers_to_spare > 0:
                     self.answers_to_spare -= 1
                 elif self.lose_answers:
@@ -148,6 +156,7 @@ class Proxy:
         except OSError:
             pass
         self.listener.close()
+        self.passing.set()
         with self._lock:
             for side in self._open:
                 try:

@@ -11,13 +11,18 @@ Takes root, loop devices, and Debian's e2fsprogs and xfsprogs: `unavailable` say
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
+
+from tests.torture.document import TOWNS
+from tests.torture.world import World
 
 FICLONE = 0x40049409
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -44,11 +49,11 @@ def release(folder: Path) -> None:
         _run("umount", "--lazy", place)
 
 
-def _run(*command: str) -> str:
-    """What it printed. Raises OSError with it when it fails."""
+def _run(*command: str, fine: int = 0) -> str:
+    """What it printed. Raises OSError with it when it fails: ends with more than `fine`."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
                           env={**os.environ, "PATH": SBIN})
-    if done.returncode:
+    if done.returncode > fine:
         raise OSError(f"{' '.join(command)}: {done.returncode}: {done.stdout.strip()}")
     return done.stdout.strip()
 
@@ -114,7 +119,7 @@ class Drive:
         self.image = image
         self.place = place
 
-    def plug_in(self, options: str = "commit=60,noauto_da_alloc") -> None:
+    def plug_in(self, options: str = "commit=60,noauto_da_alloc,errors=remount-ro") -> None:
         """Mount it; what its journal holds is replayed."""
         self.place.mkdir(parents=True, exist_ok=True)
         _mount(self.image, self.place, options)
@@ -134,6 +139,34 @@ class Drive:
             fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
         return copy
 
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Somebody else takes every inode that is left, and gives them back."""
+        taken = self.place / "somebody-else"
+        taken.mkdir()
+        try:
+            with suppress(OSError):
+                for number in itertools.count():
+                    (taken / str(number)).touch()
+            yield
+        finally:
+            shutil.rmtree(taken)
+
+    def break_down(self) -> None:
+        """The file system finds itself damaged and is read-only from now on, whoever has files open on it."""
+        device = _run("findmnt", "--noheadings", "--output", "SOURCE", str(self.place))
+        (Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error").write_text("planted")
+
+    def repair(self) -> None:
+        """Unplug it, let e2fsck repair it, plug it in."""
+        self.unplug()
+        _run("e2fsck", "-fy", str(self.image), fine=1)
+        self.plug_in()
+
+    def remount(self, options: str) -> None:
+        """With other options. Raises OSError when files are open for writing and it shall be read-only."""
+        _run("mount", "-o", f"remount,{options}", str(self.place))
+
     def goes_on_from(self, image: Path) -> list[str]:
         """Unplug it, throw away what was not in the clone by then, plug it in again; what e2fsck has to say of it."""
         self.unplug()
@@ -143,6 +176,15 @@ class Drive:
         found = check(self.image)
         self.plug_in()
         return found
+
+
+def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[Drive, Drive]:
+    """Two new drives, one under the store and one under the receivers' folders of a world whose hub never ran."""
+    state, drop = (shelf.drive(place.name, place, inodes=inodes) for place in (world.state, world.drop))
+    for town in TOWNS.values():
+        (world.drop / town).mkdir()
+    drop.sync()
+    return state, drop
 
 
 def check(image: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from tests.services import missing, need
 from tests.torture import drives
 from tests.torture.planted import FAULTS
-from tests.torture.scenarios import backlog, power
+from tests.torture.scenarios import backlog, http, nights, power, reloads, sftp, smtp
 from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
@@ -29,7 +29,6 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "acknowledge-before-commit": ("lost", kills),
     "synchronous-off": ("syncs", partial(durable, messages=2)),
     "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
-    "no-file-sync": ("syncs", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
     "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
@@ -47,6 +46,12 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "no-rate": ("deliveries within", partial(backlog.backlog, pending=120, rate=4)),
     "no-share": ("p99 grew", partial(backlog.hanging, rounds=1, seconds=10)),
     "deaths-counted-for-bystanders": ("parked for deaths", struck("work before kill 1", "work before kill 1")),
+    "lost-answer-taken-for-a-no": ("silent duplicate", partial(smtp.mail_matrix, only=["BODY kept-cut"], smtp_sink=False)),
+    "redirects-are-followed": ("redirect was followed", partial(http.bad_web_server, only=["302"])),
+    "half-a-reload": ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
+    "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
+                                                   messages=30)),
+    "torn-over-sftp": ("torn", partial(sftp.bad_file_server, injuries=["killed"])),
 }
 
 

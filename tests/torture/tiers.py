@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.torture import drives
-from tests.torture.scenarios import backlog, calls, clock, disk, kills, mail, power
+from tests.torture.scenarios import backlog, broker, calls, clock, disk, http, kills, mail, nights, power, reloads, sftp, smtp
 from tests.torture.steps import Step, step
 
 TIERS: dict[str, list[Step]] = {
@@ -15,6 +15,8 @@ TIERS: dict[str, list[Step]] = {
         step("disk full", disk.full_disk, rounds=3, messages=150, unclear=False),
         step("EIO on fsync", disk.failing_sync, rounds=3, messages=120),
         step("backlog of one town", backlog.backlog, pending=150, rate=30, unclear=False),
+        step("mail server: each command and fault", smtp.mail_matrix, only=smtp.SHORT, smtp_sink=False, parks=True),
+        step("reloads", reloads.reload_again_and_again, count=9, messages=90, unclear=False),
     ],
     "nightly": [
         step("random kills", kills.random_kills, kills=200, messages=6000),
@@ -28,7 +30,13 @@ TIERS: dict[str, list[Step]] = {
         step("mail server: every command", mail.bad_mail_server, messages=9, parks=True),
         step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
         step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
+        step("mail server: each command and fault", smtp.mail_matrix, parks=True),
+        step("Fachverfahren: each fault", http.bad_web_server, parks=True),
+        step("SFTP server: each fault", sftp.bad_file_server, unclear=False),
+        step("broker: each fault", broker.broken_broker, unclear=False),
+        step("reloads", reloads.reload_again_and_again, count=100, messages=1000, unclear=False),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
+        step("clock jumps and nights", nights.jumps_and_nights, rounds=1, messages=200, unclear=False),
     ],
     "release": [
         step("random kills", kills.random_kills, kills=1000, messages=20_000),

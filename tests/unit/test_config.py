@@ -171,6 +171,13 @@ def test_a_fault_names_file_key_and_remedy(etc: Path, file: str, old: str, new: 
     assert Path(file).name in found or "route hund" in found  # a default route is judged where it is used
 
 
+@pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl", "municipalities/14999010/own.xsl"])
+def test_a_stylesheet_that_was_copied_by_half_is_refused_before_a_message_meets_it(etc: Path, place: str) -> None:
+    (etc / place).parent.mkdir(exist_ok=True)
+    (etc / place).write_text("<x>\n")
+    assert f"{place}: line 2: is no whole XML (no element found): mend it" in problems(etc)
+
+
 def test_all_faults_of_all_files_are_told_at_once(etc: Path) -> None:
     change(etc / "hub.toml", "14999010", "14999019")
     change(etc / "municipalities/14999010.toml", '"directory"\npath = "drop"', '"directroy"')

@@ -122,7 +122,7 @@ class Bench:
     def until(self, message: str, state: DeliveryState, *, tries: int | None = None) -> DeliveryRow:
         """Wait until the delivery is in a state (after so many tries)."""
         self.deliverer.wake()
-        wait_until(lambda: self.delivery(message).state is state and (tries is None or len(self.outlet.tries) == tries),
+        wait_until(lambda: (tries is None or len(self.outlet.tries) == tries) and self.delivery(message).state is state,
                    f"{state} instead of {self.delivery(message)}", 10)
         return self.delivery(message)
 
@@ -405,6 +405,32 @@ def test_a_delivery_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> No
     assert bench.until(message, DeliveryState.DONE).attempts == 1
 
 
+def test_a_wait_and_a_rest_keep_their_length_when_the_clock_goes_back(bench: Bench) -> None:
+    bench.outlet.script, bench.outlet.begin = [Temporary("besetzt")] * 3, False
+    messages = [bench.message(number) for number in range(3)]
+    for message in messages:
+        bench.deliverer.wake()
+        wait_until(lambda: bench.delivery(message).error == "temporary", "a first try")  # noqa: B023 - called at once
+    bench.clock -= timedelta(days=1)
+    bench.deliverer.wake()
+    wait_until(lambda: all(bench.delivery(message).due_at < bench.clock + timedelta(hours=2) for message in messages),
+               "the new time is noticed")
+    bench.later(hours=1.5)
+    for message in messages:
+        bench.until(message, DeliveryState.DONE)
+
+
+def test_a_start_keeps_the_length_of_a_wait_when_the_clock_went_back_meanwhile(bench: Bench) -> None:
+    bench.outlet.script, bench.outlet.begin = [Temporary("besetzt")], False
+    message = bench.message()
+    bench.deliverer.wake()
+    wait_until(lambda: bench.delivery(message).error == "temporary", "a first try")
+    bench.deliverer.stop(timedelta(seconds=10))
+    bench.clock -= timedelta(days=1)
+    bench.store.recover()
+    assert bench.clock < bench.delivery(message).due_at < bench.clock + timedelta(hours=2)
+
+
 def test_a_start_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
     bench.deliverer.stop(timedelta(seconds=10))
     bench.clock += timedelta(days=2)
@@ -413,3 +439,18 @@ def test_a_start_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
     assert bench.store.due_destinations(bench.clock) == []
     bench.store.recover()
     assert [name for name, _ in bench.store.due_destinations(bench.clock)] == ["musterstadt/eins"]
+
+
+def test_a_goodbye_that_hangs_holds_nobody_up(bench: Bench) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        hangs.set()
+        assert goes_on.wait(30)
+
+    bench.outlet.close = close  # type: ignore[method-assign]
+    bench.until(bench.message(), DeliveryState.DONE)
+    bench.later(minutes=5)
+    assert hangs.wait(15), "the idle connection is closed"
+    bench.until(bench.message(1), DeliveryState.DONE)
+    goes_on.set()

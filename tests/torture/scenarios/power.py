@@ -9,14 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pysqlite3 import dbapi2
 
 from tests.torture.checker import folders
 from tests.torture.document import TOWNS
-from tests.torture.drives import Drive, Shelf
+from tests.torture.drives import Drive, Shelf, beneath
 from tests.torture.stage import Stage
 from tests.torture.steps import Progress, Result
 
@@ -28,7 +26,8 @@ def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int 
     Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes when all is
     delivered and the disks rest: then nothing that is synced for somebody else takes along what was forgotten.
     """
-    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage, Drives(shelf, stage) as drives:
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
+        drives = Drives(shelf, stage)
         faults: list[str] = []
         for number in range(1, cuts + 1):
             share = messages * number // (cuts + 1)
@@ -55,7 +54,8 @@ def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int 
 def at_rest(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), rounds: int = 2, messages: int = 24,
             progress: Progress = print) -> Result:
     """Only a look at the drives, each time all is delivered: what a planted fault is shown by."""
-    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage, Drives(shelf, stage) as drives:
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
+        drives = Drives(shelf, stage)
         stage.hub.launcher = launcher
         stage.hub.start()
         faults: list[str] = []
@@ -80,12 +80,7 @@ class Drives:
     drop: Drive = field(init=False)
 
     def __post_init__(self) -> None:
-        world = self.stage.world
-        self.state = self.shelf.drive("state", world.state)
-        self.drop = self.shelf.drive("drop", world.drop)
-        for town in TOWNS.values():
-            (world.drop / town).mkdir()
-        self.drop.sync()
+        self.state, self.drop = beneath(self.stage.world, self.shelf)
 
     def cut(self) -> list[str]:
         """The power fails, and comes back; what e2fsck finds."""
@@ -115,13 +110,6 @@ class Drives:
         finally:
             for drive in places:
                 drive.unplug()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.stage.hub.alive():
-            self.stage.hub.kill()
 
 
 def acknowledged(ledger: Path) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
 
-Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's stylesheet (the file in
-the folder). A message's two copies must show the number of the very configuration whose digest the store recorded for it, and a
-broken configuration's number must show nowhere.
+Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's stylesheet (the file
+in the folder). A message's two copies must show the number of the very configuration whose digest the store recorded for it, and
+a broken configuration's number must show nowhere.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import re
 import signal
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from email import message_from_bytes, policy
 from pathlib import Path
 
 from tests.torture.checker import recognise
 from tests.torture.document import SERVICE, TOWNS
 from tests.torture.peers import rows
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import Stage, wait
+from tests.torture.steps import Progress, Result
 
 TAKEN, REFUSED = "the configuration was read again", "the old one stays"
 BREAKS = ("no TOML", "unknown key", "broken stylesheet", "half a stylesheet", "unknown destination")
@@ -56,13 +56,13 @@ class Numbered:
             file.write_text(text)
 
 
-def reloads(folder: Path, seed: int, *, count: int, messages: int, launcher: Collection[str] = (),
+def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int, launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
     """`count` reloads, at random moments of the load."""
     with Stage(folder, seed) as stage:
         numbered = Numbered(stage)
         numbered.write(0)
-        stage.hub.launcher = tuple(launcher) or stage.hub.launcher
+        stage.hub.launcher = launcher
         stage.hub.start()
         digests = {_said(stage, "the hub runs")[-1]: 0}
         faults, sent = [], 0

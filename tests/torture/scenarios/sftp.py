@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
 from tests.torture.document import LARGE_EVERY, TOWNS
 from tests.torture.peers import Cells
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import Stage, wait
+from tests.torture.steps import Progress, Result
 
 SFTP = """connector = "sftp"
 host = "127.0.0.1"
@@ -74,7 +74,7 @@ class Server:
                 while True:
                     file.write(bytes(4096))
             except OSError as error:
-                assert error.errno == errno.ENOSPC  # noqa: PT017 - no test of an exception
+                assert error.errno == errno.ENOSPC
         self._until_mended("full", "retried", filler.unlink)
 
     def forbidden(self) -> None:
@@ -115,18 +115,19 @@ class Server:
 
 
 INJURIES: dict[str, Callable[[Server], None]] = {
-    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden, "another key": Server.another_key, "slow": Server.slow}
+    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden, "another key": Server.another_key,
+    "slow": Server.slow}
 SHORT = ("forbidden", "another key", "full")
 
 
 def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), progress: Progress = print,
-                    launcher: Collection[str] = ()) -> Result:
+                    launcher: Sequence[str] = ("-m", "hub")) -> Result:
     """One after the other. Only root can give the server a small disk: without it "full" is left out and said so."""
     with Stage(folder, seed) as stage, _small_disk(stage.world.drop) as small:
         server = Server(folder / "ssh", stage)
         try:
             _towns(stage, server)
-            stage.hub.launcher = tuple(launcher) or stage.hub.launcher
+            stage.hub.launcher = launcher
             stage.hub.start()
             server.run.expect("nothing", server.run.send(), "delivered")
             for name in injuries:
@@ -144,8 +145,8 @@ def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tupl
 @contextmanager
 def _small_disk(drop: Path) -> Iterator[bool]:
     """The drop folders are on a disk of their own, where that is allowed."""
-    small = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)], check=False, stderr=subprocess.DEVNULL).returncode == 0
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)]
+    small = os.geteuid() == 0 and subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
     for town in TOWNS.values():
         (drop / town).mkdir(exist_ok=True)
     try:
