@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 ENVELOPE = "urn:datendrehscheibe:envelope:1"
@@ -56,7 +57,7 @@ def _nummer(number: str, n: int) -> str:
 
 
 def _values(dice: random.Random) -> str:
-    make = {
+    make: dict[str, Callable[[], str]] = {
         "text": lambda: " ".join(dice.choices(_WORDS, k=14)), "date": lambda: f"{dice.randrange(1950, 2026)}-0{dice.randrange(1, 10)}-17",
         "choice": lambda: dice.choice(CODES), "boolean": lambda: dice.choice(("true", "false")),
         "money": lambda: f"{dice.randrange(100, 9000)}.{dice.randrange(10, 99)}", "plz": lambda: f"{dice.randrange(10_000):05}"}

@@ -238,20 +238,30 @@ class Pipeline:
         left = [Item(key, self._body(key, body), None)
                 for key, body in connection.execute("SELECT key, body FROM message WHERE done = 0").fetchall()]
         self._distribute(left)
+        again: dict[str, list[Item]] = {item.key: [] for item in left}  # under way, with what came a second time meanwhile
         while True:
             batch = take(self._inbox)
             items = [each for each in batch if isinstance(each, Item)]
-            done = [(each,) for each in batch if isinstance(each, str)]
-            self._store_large(items)
+            done = [each for each in batch if isinstance(each, str)]
+            keys = json.dumps([item.key for item in items])
+            known = {key for (key,) in connection.execute(
+                "SELECT key FROM message WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall()}
+            new = [item for item in items if item.key not in known]
+            self._store_large(new)
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT OR IGNORE INTO message VALUES (?, ?, 0)",
-                                   [(item.key, None if len(item.body) >= LARGE else item.body) for item in items])
-            connection.executemany("UPDATE message SET done = 1 WHERE key = ?", done)
+            connection.executemany("INSERT INTO message VALUES (?, ?, 0)",
+                                   [(item.key, None if len(item.body) >= LARGE else item.body) for item in new])
+            connection.executemany("UPDATE message SET done = 1 WHERE key = ?", [(key,) for key in done])
             connection.execute("COMMIT")
-            for (key,) in done:
-                self._place(key).unlink(missing_ok=True)
             self._accepted(items)
-            self._distribute(items)
+            self._distribute(new)
+            again |= {item.key: [] for item in new}
+            for item in items:
+                if item.key in known:
+                    again[item.key].append(item) if item.key in again else self._finished([item])
+            for key in done:
+                self._finished(again.pop(key))
+                self._place(key).unlink(missing_ok=True)
 
     def _store_large(self, items: Sequence[Item]) -> None:
         large = [item for item in items if len(item.body) >= LARGE]
@@ -348,7 +358,7 @@ class Amqp:
         while last + 1 in self._gaps:
             last += 1
             self._gaps.discard(last)
-        if last > self._acknowledged:
+        if last > self._acknowledged:  # a frame for all
             self._acknowledged = last
             self._channel.basic_ack(last, multiple=True)
 
@@ -357,7 +367,7 @@ class Https:
     """Takes POSTs over TLS with client certificates; answers 202 after the commit."""
 
     def __init__(self, port: int, certificate: str, key: str, ca: str) -> None:
-        self._settings = {"port": port, "ssl_certfile": certificate, "ssl_keyfile": key, "ssl_ca_certs": ca}
+        self._settings: dict[str, Any] = {"port": port, "ssl_certfile": certificate, "ssl_keyfile": key, "ssl_ca_certs": ca}
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._last = 0
         self.pipeline: Pipeline
@@ -397,7 +407,7 @@ class Https:
             self._loop = asyncio.get_running_loop()
             print("ready", flush=True)
             await uvicorn.Server(uvicorn.Config(
-                self._app, host="127.0.0.1", http="h11", lifespan="off", access_log=False, log_level="error",
+                self._app, host="127.0.0.1", http="h11", interface="asgi3", lifespan="off", access_log=False, log_level="error",
                 ssl_cert_reqs=ssl.CERT_REQUIRED, **self._settings)).serve()
 
         asyncio.run(run())

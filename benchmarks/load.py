@@ -133,7 +133,7 @@ def exchange(line: ssl.SSLSocket, data: bytes) -> int:
     length = next((int(row.partition(b":")[2]) for row in head.split(b"\r\n") if row.lower().startswith(b"content-length")), 0)
     while len(body) < length:
         body += _more(line)
-    return int(head.split(b" ", 2)[1])
+    return int(head[9:12])
 
 
 def _more(line: ssl.SSLSocket) -> bytes:
@@ -151,7 +151,7 @@ def main() -> int:
     port, folder, prefix, first, count, size, connections = sys.argv[1:8]
     rate = float(sys.argv[8]) if len(sys.argv) > 8 else 0.0
     names = numbers(prefix, int(first), int(count))
-    waiting: queue.SimpleQueue[tuple[int, str, bytes] | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[int, str, bytes]] = queue.SimpleQueue()
     for index, name in enumerate(names):
         waiting.put((index, name, request(name, application.document(name, *application.SIZES[size]))))
     lines = [connect(int(port), Path(folder)) for _ in range(int(connections))]
@@ -166,13 +166,15 @@ def main() -> int:
                 taken = waiting.get_nowait()
             except queue.Empty:
                 return
-            if taken is None:
-                return
             index, name, data = taken
             if rate and (left := began + index / rate - time.monotonic()) > 0:
                 time.sleep(left)
             result["sent"][name] = time.monotonic()
-            status = exchange(line, data)
+            try:
+                status = exchange(line, data)
+            except (OSError, ValueError) as error:
+                result["refused"][name] = type(error).__name__
+                return
             result["answered" if status == 202 else "refused"][name] = time.monotonic() if status == 202 else status
 
     crew = [threading.Thread(target=work, args=(line,)) for line in lines]

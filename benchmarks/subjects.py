@@ -232,10 +232,12 @@ class Bare(Subject):
                  name: str = "bare", environment: Mapping[str, str] | None = None) -> None:
         super().__init__(name, place, way_in, way_out, environment)
         self._size = len(application.document("x", *application.SIZES[size]))
+        self.prefetch = max(8, min(1000, PREFETCH_BYTES // self._size))
         self._count = processes if way_in == "amqp" else 1
         self._threads = threads
 
     def start(self) -> None:
+        self.log.unlink(missing_ok=True)
         for number in range(self._count):
             file = self.folder / f"bare-{number}.json"
             file.write_text(json.dumps({"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
@@ -256,7 +258,7 @@ class Bare(Subject):
             return {"kind": "https", "port": self.https, "certificate": str(tls / "server.pem"), "key": str(tls / "server.key"),
                     "ca": str(tls / "ca.pem")}
         return {"kind": "amqp", "port": self.amqp["port"], "vhost": self.vhost, "user": self.amqp["user"], "password": "reader",
-                "queue_name": f"drehscheibe.in.{self.user}", "prefetch": max(8, min(1000, PREFETCH_BYTES // self._size))}
+                "queue_name": f"drehscheibe.in.{self.user}", "prefetch": self.prefetch}
 
     def _out(self) -> dict[str, Any]:
         if self.way_out == "smtp":

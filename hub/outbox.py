@@ -22,20 +22,7 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    bindparam,
-    case,
-    func,
-    insert,
-    literal_column,
-    null,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, insert, literal_column, null, select, text, update
 
 from hub import turns
 from hub.blobs import Blobs, Staged, batches
