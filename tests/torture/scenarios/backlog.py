@@ -17,7 +17,8 @@ from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
 
 PENDING = "SELECT count(*) FROM delivery WHERE destination = ? AND state IN ('due', 'delivering', 'in_doubt')"
-DONE = "SELECT destination, created_at / 1e6, finished_at / 1e6 FROM delivery WHERE state = 'done' AND destination LIKE '%/postfach'"
+DONE = ("SELECT destination, created_at / 1e6, finished_at / 1e6 FROM delivery "
+        "WHERE state = 'done' AND destination LIKE '%/postfach'")
 SPAN = 5.0
 """Seconds over which a rate is looked at; what was claimed together is written down together."""
 
@@ -68,8 +69,8 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
     fastest = max((sum(1 for at in own if start <= at < start + SPAN) for start in own), default=0)
     waited = own[:pending]
     took = waited[-1] - waited[0] if waited else 0.0
-    progress(f"{len(waited)} drained in {took:.0f} s ({len(waited) / max(took, 1e-9):.0f}/s, allowed {rate}/s); most in {SPAN:.0f} s: "
-             f"{fastest}; the others' p99 {before * 1000:.0f} ms before, {after * 1000:.0f} ms meanwhile")
+    progress(f"{len(waited)} drained in {took:.0f} s ({len(waited) / max(took, 1e-9):.0f}/s, allowed {rate}/s); "
+             f"most in {SPAN:.0f} s: {fastest}; the others' p99 {before * 1000:.0f} ms before, {after * 1000:.0f} ms meanwhile")
     faults = [f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"] if fastest > rate * SPAN + SLACK else []
     faults += [f"not drained {drained - back:.0f} s after it came back"] if drained >= limit else []
     return {**report, "faults": faults, "drained per second": round(len(waited) / max(took, 1e-9), 1),
@@ -141,7 +142,8 @@ def _behind(stage: Stage, ags: str, port: int, policy: str) -> None:
 
 
 def _rows(stage: Stage, query: str, *values: str) -> Sequence[tuple[object, ...]]:
-    with closing(sqlite3.connect(f"{(stage.world.state / 'store.sqlite3').as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+    file = (stage.world.state / "store.sqlite3").as_uri()
+    with closing(sqlite3.connect(f"{file}?mode=ro", uri=True, timeout=30)) as connection:
         return connection.execute(query, values).fetchall()
 
 
