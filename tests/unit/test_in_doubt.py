@@ -152,7 +152,8 @@ def test_the_command_line_names_the_action(monkeypatch: pytest.MonkeyPatch, verb
     from hub import cli
 
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(cli.Context, "ask", lambda self, name, **given: asked.append(given) or {"id": "x", "changed": 1, "new": 1})
+    answer = {"id": "x", "changed": 1, "new": 1}
+    monkeypatch.setattr(cli.Context, "ask", lambda self, name, **given: asked.append(given) or answer)
     reason = ["--reason", "erledigt"] if verb in ("discard", "confirm") else []
     for more in (["--action", "mein-klick"], ["--action", "mein-klick"], [], []):
         assert CliRunner().invoke(cli.main, [verb, "x", *reason, *more]).exit_code == 0
