@@ -117,7 +117,8 @@ class Daemon:
             self.store, lambda: self.configuration, self.deliverer.circuits,
             lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped), self.space))
-        self.metrics.begin((inlet.name for inlet in self.inlets), Why)
+        self.metrics.begin((inlet.name for inlet in self.inlets), Why,
+                           {destination.connector for destination in self.configuration.all_destinations()})
 
     def run(self) -> None:
         """Serve until a signal says stop."""

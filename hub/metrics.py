@@ -180,8 +180,11 @@ class Metrics:
     def _histogram(self, family: Family) -> prometheus.Histogram:
         return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets, registry=self.registry)
 
-    def begin(self, inlets: Iterable[str], deaths: Iterable[str]) -> None:
-        """Set up the series that are known beforehand: of each inlet, and of each reason why a worker may end."""
+    def begin(self, inlets: Iterable[str], deaths: Iterable[str], connectors: Iterable[str] = ()) -> None:
+        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end, and of each connector
+        that delivers."""
+        for connector in connectors:
+            self.given_up.labels(connector)
         for inlet in inlets:
             self.accept_seconds.labels(inlet)
             for reason in REFUSALS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,6 +160,12 @@ def test_a_retired_ags_still_routes(etc: Path) -> None:
     ("defaults.toml", '"test", send', '"ablage", send', "is no test destination: set test = true there"),
     ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"', "is for tests only"),
     ("defaults.toml", '"3d"', '"3 weeks"', "is no duration: write '90s'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nwindow = ["Mon-Fri 6-20"]',
+     "destinations.ablage.window.0: 'Mon-Fri 6-20' is no window: write 'Mo-Fr 06:00-20:00'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nrate = "viel"',
+     "destinations.ablage.rate: 'viel' is no rate: write '10/s'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\ntotal = "0s"', "destinations.ablage.total: "),
+    ("defaults.toml", 'service = "*"', 'service = "*"\norder = "time"', "order: "),
     ("defaults.toml", 'service = "*"', 'service = "andere"', "has no route for 'hund'"),
     ("mappings/hund/mapping.toml", "a.xsl", "b.xsl", "b.xsl is missing: add the file"),
     ("mappings/hund/mapping.toml", '">=2.0"', '"=>2.0"', "is no comparison of versions"),
@@ -169,6 +175,17 @@ def test_a_fault_names_file_key_and_remedy(etc: Path, file: str, old: str, new: 
     found = problems(etc)
     assert words in found
     assert Path(file).name in found or "route hund" in found  # a default route is judged where it is used
+
+
+def test_windows_rates_and_order(etc: Path) -> None:
+    change(etc / "municipalities" / "14999010.toml", 'path = "drop"',
+           'path = "drop"\nwindow = ["Mo-Fr 06:00-20:00", "Sa 08:00-12:00"]\nrate = "600/m"\ntotal = "2h"')
+    change(etc / "defaults.toml", 'service = "*"', 'service = "*"\norder = "case"')
+    configuration = load(etc)
+    policy = next(each for each in configuration.all_destinations() if each.key.endswith("/ablage")).policy
+    assert ([span.text for span in policy.window], policy.rate, policy.total) == (
+        ["Mo-Fr 06:00-20:00", "Sa 08:00-12:00"], 10.0, timedelta(hours=2))
+    assert {rule.order for rule in configuration.rules("14999010", "hund")} == {"case"}
 
 
 @pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl", "municipalities/14999010/own.xsl"])

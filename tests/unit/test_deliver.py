@@ -102,14 +102,15 @@ class Bench:
         """Store a message and put its one delivery into the outbox; with a case, its order is kept."""
         return self.route(self.accept(number, case), destination, "case" if case else None)
 
-    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None, also: str | None = None) -> str:
+    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None,
+              also: str | None = None) -> str:
         """Put the delivery of a message into the outbox, and one of the same body to `also`."""
         assert self.store.claim_messages(1, timedelta(minutes=1), only=[message])
         digest = hashlib.sha256(BODY).hexdigest()
         part = OutPart(role="xml", name="hund.xml", media_type="application/xml", size=len(BODY), sha256=digest,
                        body=Body(length=len(BODY)))
-        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={}, parts=(part,))
-                           for name in (destination, also) if name)
+        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={},
+                                       parts=(part,)) for name in (destination, also) if name)
         file = self.folder / "out"
         file.write_bytes(BODY)
         with file.open("rb") as out:
