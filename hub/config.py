@@ -14,6 +14,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from difflib import get_close_matches
@@ -656,9 +657,12 @@ class _Loader:
         folder = settings.hub.municipalities
         towns: dict[str, Municipality] = {}
         base = self.digest.digest()  # of hub.toml, defaults.toml, overrides and mappings
-        for file in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+        with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+            kinds = {entry.name: entry.is_dir() for entry in entries}
+        for name in sorted(name for name in kinds if name.endswith(".toml")):
+            file = folder / name
             try:
-                town = self._town(file, base, defaults, mappings)
+                town = self._town(file, base, defaults, mappings, has_folder=kinds.get(name.removesuffix(".toml"), False))
             except ConfigError as error:
                 self.problems += error.problems
                 continue
@@ -673,11 +677,12 @@ class _Loader:
             self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
         return towns
 
-    def _town(self, file: Path, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile]) -> Municipality | None:
+    def _town(self, file: Path, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile], *,
+              has_folder: bool) -> Municipality | None:
         """One municipality, taken over as it is when it would become the same again; None: its file is faulty."""
         content = read_file(file)
-        folder = file.with_suffix("")
-        own = tree_digest(folder) if folder.is_dir() else None
+        folder = file.with_suffix("") if has_folder else None
+        own = tree_digest(folder) if folder else None
         fingerprint = hashlib.sha256(base + content + (own or "").encode()).hexdigest()
         self.digest.update(f"{file.name}\0".encode() + content + b"\0" + (own or "").encode())
         before = self.known.get(file)
@@ -688,7 +693,7 @@ class _Loader:
             return None
         if row.ags != file.stem:
             self.problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
-        return self._municipality(file, row, defaults, mappings, folder if own is not None else None, fingerprint)
+        return self._municipality(file, row, defaults, mappings, folder, fingerprint)
 
     def _municipality(self, file: Path, row: MunicipalityFile, defaults: DefaultsFile,
                       mappings: Mapping[str, MappingFile], folder: Path | None, fingerprint: str) -> Municipality:
