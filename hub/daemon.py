@@ -214,7 +214,7 @@ class Daemon:
 
     def _reload(self) -> list[str]:
         try:
-            fresh = config.load(self._file, self._overrides).take_snapshots()
+            fresh = config.load(self._file, self._overrides, self.configuration).take_snapshots()
             for inlet in self.inlets:
                 inlet.reload()
         except ConfigError as error:
