@@ -85,6 +85,7 @@ class Outlet(OutletBase[Options]):
     """Folders and documents, by looking before creating."""
 
     repeat = "probe"
+    keeps = True
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

@@ -249,6 +249,8 @@ def _form_header(boundary: str, name: str, media_type: str, file: str | None = N
 class Outlet(OutletBase[Options]):
     """Requests over one connection that is kept between deliveries."""
 
+    keeps = True
+
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._line = _http.Line(options)

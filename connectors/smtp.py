@@ -38,6 +38,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, getaddresses
+from html import escape
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,7 +47,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hub.endpoint import Finding, OptionsModel, OutletBase, SecretRef, is_certain, read_secret, refused
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
-from hub.message import BERLIN, Delivery, ManifestPart, Receipt, unique_names
+from hub.message import BERLIN, NOTE, Delivery, ManifestPart, Receipt, unique_names
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
@@ -218,14 +219,27 @@ def _header(options: Options, delivery: Delivery, message_id: str) -> bytes:
 
 
 def _bodies(delivery: Delivery, parts: Sequence[ManifestPart], boundary: str) -> bytes:
-    texts = [_text(part.role, delivery.read(part)) for part in parts]
+    note = delivery.manifest.properties.get(NOTE)
+    texts = [_text(part.role, _noted(part.role, delivery.read(part), note)) for part in parts]
     if not texts:
-        texts = [_text("text", b"Der Antrag liegt dieser Mail als Datei bei.\n")]
+        texts = [_text("text", note.encode() if note else b"Der Antrag liegt dieser Mail als Datei bei.\n")]
     if len(texts) == 1:
         return texts[0]
     inner = b"".join(f"--{boundary}\r\n".encode() + text + b"\r\n" for text in texts)
     return (f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode() + inner
             + f"--{boundary}--\r\n".encode())
+
+
+def _noted(role: str, content: bytes, note: str | None) -> bytes:
+    """With the hub's words for the clerk in front."""
+    if note is None:
+        return content
+    if role == "text":
+        return f"{note}\n\n".encode() + content
+    words = f"<p>{escape(note)}</p>".replace("\n", "<br>").encode()
+    body = re.search(rb"<body[^>]*>", content, re.IGNORECASE)
+    place = body.end() if body else 0
+    return content[:place] + words + content[place:]
 
 
 def _text(role: str, content: bytes) -> bytes:
@@ -306,6 +320,7 @@ class Outlet(OutletBase[Options]):
     """Mail over one connection that is kept between deliveries."""
 
     repeat = "ask"
+    notes = True
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hub.config import Ags, Configuration, Key, Kind, Municipality, suggest
+from hub.endpoint import Finding
 from hub.errors import ConfigError
 from hub.mapping import problems_of
 from hub.message import BERLIN
@@ -47,12 +48,13 @@ class _Model(BaseModel):
 class PriceClass(_Model):
     """One row of the price table: net, per assistant and year."""
 
-    name: str
-    who: Who = "municipality"
+    name: str = Field(description="as bills name the class")
+    who: Who = Field("municipality", description="whose class it is: municipalities by population, cities that are a county of "
+                     "their own, or what only those and counties use")
     up_to: int | None = Field(None, gt=0, description="largest population of the class; none: all above")
-    einfach: Amount
-    mittel: Amount
-    komplex: Amount
+    einfach: Amount = Field(description="price of an assistant of category einfach, Euro")
+    mittel: Amount = Field(description="of category mittel")
+    komplex: Amount = Field(description="of category komplex")
 
     def price(self, category: Category) -> Decimal:
         """Exact."""
@@ -62,8 +64,8 @@ class PriceClass(_Model):
 class PriceTable(_Model):
     """The prices from a day on."""
 
-    valid_from: date
-    classes: tuple[PriceClass, ...] = Field(alias="class")
+    valid_from: date = Field(description="a year takes the prices that hold on its first of January")
+    classes: tuple[PriceClass, ...] = Field(alias="class", description="the rows, those of municipalities rising by `up_to`")
 
     @model_validator(mode="after")
     def _complete(self) -> PriceTable:
@@ -87,41 +89,41 @@ class PriceTable(_Model):
 class Provider(_Model):
     """A Dienstleister: who gets the bill."""
 
-    name: str
-    address: str = ""
+    name: str = Field(description="as the bill names it")
+    address: str = Field("", description="in one line")
 
 
 class CategoryRow(_Model):
     """An agreed category, from a day on, whatever the destinations say."""
 
-    municipality: Ags | Everyone = "*"
-    service: str
-    category: Category
-    valid_from: date
-    valid_until: date | None = None
-    reason: str
+    municipality: Ags | Everyone = Field("*", description="AGS; '*': all")
+    service: str = Field(description="the assistant")
+    category: Category = Field(description="what was agreed")
+    valid_from: date = Field(description="first day it holds")
+    valid_until: date | None = Field(None, description="first day it does not hold any more")
+    reason: str = Field(description="who agreed, when: stands in the line's evidence")
 
 
 class SetupRow(_Model):
     """Something charged once."""
 
-    municipality: Ags
-    day: date = Field(alias="date")
-    amount: Amount
-    text: str
+    municipality: Ags = Field(description="AGS")
+    day: date = Field(alias="date", description="it is charged in the year of this day")
+    amount: Amount = Field(description="Euro")
+    text: str = Field(description="as the bill names it")
 
 
 class AdjustmentRow(_Model):
     """A subsidy or another change of what is charged: a percentage of lines, or an amount per municipality."""
 
-    text: str
-    municipality: Ags | Everyone = "*"
-    service: str = "*"
-    on: Literal["yearly", "setup", "all"] = "yearly"
-    percent: Amount | None = None
-    amount: Amount | None = None
-    valid_from: date
-    valid_until: date | None = None
+    text: str = Field(description="as the bill names it")
+    municipality: Ags | Everyone = Field("*", description="AGS; '*': all")
+    service: str = Field("*", description="the assistant; '*': all")
+    on: Literal["yearly", "setup", "all"] = Field("yearly", description="which lines a percentage is of")
+    percent: Amount | None = Field(None, description="of the lines; -100 takes all away; either this or amount")
+    amount: Amount | None = Field(None, description="Euro for each municipality; either this or percent")
+    valid_from: date = Field(description="it counts in each year of which it holds on any day")
+    valid_until: date | None = Field(None, description="first day it does not hold any more")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> AdjustmentRow:
@@ -133,12 +135,12 @@ class AdjustmentRow(_Model):
 class BillingFile(_Model):
     """``billing.toml``"""
 
-    prices: tuple[PriceTable, ...] = Field(min_length=1)
-    provider: Mapping[Key, Provider] = {}
+    prices: tuple[PriceTable, ...] = Field(min_length=1, description="the price tables, each from a day on")
+    provider: Mapping[Key, Provider] = Field({}, description="who gets bills, by the key that municipalities name")
     county_services: tuple[str, ...] = Field((), description="assistants only for counties and cities that are one")
-    category: tuple[CategoryRow, ...] = ()
-    setup: tuple[SetupRow, ...] = ()
-    adjustment: tuple[AdjustmentRow, ...] = ()
+    category: tuple[CategoryRow, ...] = Field((), description="agreed categories")
+    setup: tuple[SetupRow, ...] = Field((), description="what is charged once")
+    adjustment: tuple[AdjustmentRow, ...] = Field((), description="subsidies and other changes")
 
     def table(self, year: int) -> PriceTable | None:
         """The prices that hold when the year begins."""
@@ -156,6 +158,24 @@ def load(file: Path) -> BillingFile:
         raise ConfigError.at(file, "TOML", str(error), "correct the line") from error
     except ValidationError as error:
         raise ConfigError(problems_of(file, error)) from error
+
+
+def check(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """What ``drehscheibe check`` says about ``billing.toml`` beside ``hub.toml``: nothing where there is none."""
+    file = configuration.file.parent / "billing.toml"
+    if not file.is_file():
+        return
+    try:
+        prices = load(file)
+    except ConfigError as error:
+        yield from (("billing", Finding("error", problem)) for problem in error.problems)
+        return
+    yield "billing", Finding("ok", f"{len(prices.prices)} Preistafel(n), {len(prices.provider)} Dienstleister")
+    for town in configuration.municipalities.values():
+        provider = town.row.contract.provider
+        if provider is not None and provider not in prices.provider:
+            yield str(town.file), Finding("error", f"contract.provider: {provider!r} steht nicht in billing.toml",
+                                          suggest(provider, prices.provider, german=True))
 
 
 @dataclass(frozen=True, slots=True)

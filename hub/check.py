@@ -64,10 +64,11 @@ def chosen(configuration: Configuration, destination: str | None, municipality: 
     towns = configuration.municipalities
     tenant = None if municipality is None else configuration.tenant_of(municipality) or municipality
     if tenant is not None and tenant not in towns:
-        raise HubError(f"Keine Kommune {municipality!r}: {suggest(municipality or '', [*configuration.by_ags, *towns])}")
+        known = suggest(municipality or "", [*configuration.by_ags, *towns], german=True)
+        raise HubError(f"Keine Kommune {municipality!r}: {known}")
     keys = {each.key: each for each in configuration.all_destinations() if tenant in (None, each.tenant)}
     if destination is not None and destination not in keys:
-        raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys)}")
+        raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys, german=True)}")
     return list(keys.values()) if destination is None else [keys[destination]]
 
 

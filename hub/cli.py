@@ -10,8 +10,8 @@ import faulthandler
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from rich.table import Table
 
 from hub import __version__, config, control, logs
 from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
-from hub.texts import _
+from hub.faults_german import german
+from hub.texts import _, language
 
 if TYPE_CHECKING:
     from hub.billing import Bill, BillingFile
@@ -64,6 +65,50 @@ class Context:
                 return control.perform(Operator(store, retention=retention), verb, arguments, control.whoami())
 
 
+    def work(self, verb: str, **arguments: Any) -> Any:
+        """Perform a long verb with its progress: in the running hub, or on the store itself."""
+        places = config.places(self.file, self.overrides)
+        with _progress() as show:
+            try:
+                begun = control.ask(places.socket, "begin", {"verb": verb, **arguments})
+            except ConnectionError:
+                return getattr(self._reading(places.state), verb)(show, **arguments)
+            try:
+                while (state := control.ask(places.socket, "progress", {"id": begun["id"]}))["running"]:
+                    show(state["step"], state["done"], state["of"])
+                    time.sleep(0.2)
+            except ConnectionError as error:
+                raise Busy("the hub ended meanwhile: ask again") from error
+        if state["error"] is not None:
+            raise HubError(state["error"])
+        return state["result"]
+
+    @staticmethod
+    def _reading(state: Path) -> Any:
+        from hub.operate import Operator
+        from hub.store import Store
+
+        if not (state / "store.sqlite3").exists():
+            raise HubError(f"there is no store in {state} yet: start the hub first (drehscheibe run)")
+        return Operator(Store.open(state, read_only=True))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error, where somebody looks on."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(step: str, done: int, of: int) -> None:
+            bar.update(task, description=_(step) if step else "", completed=done, total=of or None)
+
+        yield show
+
+
+STEPS = ("tables", "files", "digests", "database", "references", "tallies", "bodies")
+"""What long work may be at: `hub.examine` and `hub.backup` name them."""
+
+
 def _default_config() -> Path:
     local = Path("etc/hub.toml")
     return local if local.is_file() else Path("/etc/drehscheibe/hub.toml")
@@ -99,8 +144,14 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _said(text: str) -> str:
+    """A fault in the caller's language."""
+    return german(text) if language() == "de" else text
+
+
 def _complain(text: str) -> None:
     """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
+    text = _said(text)
     click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
 
 
@@ -146,18 +197,22 @@ def run(context: Context, log_level: str) -> None:
 @json_option
 @click.pass_obj
 def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
+    from hub import billing
     from hub.check import check_all
 
+    configuration = context.load()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(_("destinations"), total=None)
-        findings = list(check_all(context.load(), connect=connect, destination=destination, municipality=municipality,
+        findings = list(check_all(configuration, connect=connect, destination=destination, municipality=municipality,
                                   progress=lambda done, of: bar.update(task, completed=done, total=of)))
+    if not (destination or municipality):
+        findings += billing.check(configuration)
     if as_json:
         _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for where, finding in findings])
     for where, finding in findings if not as_json else ():
         mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
-        click.echo(f"{mark} {where}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else ""))
+        click.echo(_said(f"{mark} {where}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else "")))
     if not findings and not as_json:
         click.echo(_("fine"))
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
@@ -213,7 +268,15 @@ def queue(context: Context, as_json: bool) -> None:
         return
     _table(["destination", "due", "under way", "in doubt", "parked", "oldest", "rests until"],
            [[row["destination"], row["due"], row["delivering"], row["in_doubt"], row["parked"], _age(row["oldest_seconds"]),
-             f"{row['resting_until']} ({row['why']})" if row["resting_until"] else ""] for row in rows])
+             _rest(row)] for row in rows])
+
+
+def _rest(row: Mapping[str, Any]) -> str:
+    """Why a destination's deliveries wait, in a cell."""
+    why = [f"{row['resting_until']} ({row['why']})"] if row["resting_until"] else []
+    why += [f"{row['closed_until']} (window)"] if row["closed_until"] else []
+    why += [_("{count} wait for their turn").format(count=row["waiting_for_turn"])] if row["waiting_for_turn"] else []
+    return "; ".join(why)
 
 
 @_command(main, "messages", "The newest messages.")
@@ -281,12 +344,11 @@ def _change(name: str, help: str, *, reason: bool) -> None:
     """A command that changes one message or delivery."""
 
     @click.argument("id")
+    @click.option("--action", default=control.new_action, help=_("An id for this action: whoever repeats it acts once."))
     @json_option
     @click.pass_obj
-    def change(context: Context, /, id: str, as_json: bool, **arguments: Any) -> None:
-        if name in ("replay", "resend"):
-            arguments["action"] = control.new_action()
-        answer = context.ask(name, id=id, **arguments)
+    def change(context: Context, /, id: str, action: str, as_json: bool, **arguments: Any) -> None:
+        answer = context.ask(name, id=id, action=action, **arguments)
         if as_json:
             _print_json(answer)
         else:
@@ -466,6 +528,140 @@ def retention_run(context: Context, dry_run: bool, as_json: bool) -> None:
         click.echo((due if dry_run else deleted).format(**answer))
 
 
+@main.group(help=_("The store: is it sound, and what can be mended."))
+def store() -> None:
+    """Commands about the store."""
+
+
+@_command(store, "check", "Look at the whole store and change nothing; beside a running hub, too.")
+@click.option("--deep", is_flag=True, help=_("Read every body and compare its digest (slow)."))
+@json_option
+@click.pass_obj
+def store_check(context: Context, deep: bool, as_json: bool) -> None:
+    report = context.work("check_store", deep=deep)
+    if as_json:
+        _print_json(report)
+    else:
+        _print_faults(report)
+    sys.exit(0 if report["sound"] else EX_FINDINGS)
+
+
+def _print_faults(report: dict[str, Any]) -> None:
+    for fault in report["faults"][:200]:
+        known = " " + _("(stands in its history)") if fault["known"] else ""
+        click.echo(f"{'!' if fault['known'] or fault['kind'] == 'leftover' else '✗'} {_(FAULTS[fault['kind']])}: {fault['id']}"
+                   + (f" ({_('message')} {fault['message']})" if fault["message"] else "") + f": {fault['text']}" + known)
+    if len(report["faults"]) > 200:
+        click.echo(_("… and {count} more (--json shows all)").format(count=len(report["faults"]) - 200))
+    looked = _("{messages} messages, {bodies} bodies, {files} files") + (", " + _("{bytes} bytes read") if report["deep"] else "")
+    click.echo(f"{looked.format(**report)}: " + (_("fine") if report["sound"] else _("not sound")))
+    if not report["sound"]:
+        hopeless = {"database", "reference"} & set(report["counts"])
+        step = (_("stop the hub, keep a copy of its state, then drehscheibe restore the last backup") if hopeless
+                else _("stop the hub, then drehscheibe store repair"))
+        click.echo(_("next:") + f"\n  {step}")
+
+
+FAULTS = {"database": "the database is damaged", "reference": "a row refers to nothing", "tally": "the books are wrong",
+          "orphan": "a file that nothing names", "leftover": "a file that retention will delete",
+          "missing": "a body is missing", "damaged": "a body is damaged"}
+
+
+@_command(store, "repair", "Mend what can be mended safely, the hub being stopped; without --yes only say what would be done.")
+@click.option("--deep", is_flag=True, help=_("Read every body and compare its digest (slow)."))
+@click.option("--yes", is_flag=True, help=_("Do it."))
+@json_option
+@click.pass_obj
+def store_repair(context: Context, deep: bool, yes: bool, as_json: bool) -> None:
+    from hub.store import Store
+
+    places = config.places(context.file, context.overrides)
+    if not (places.state / "store.sqlite3").exists():
+        raise HubError(f"there is no store in {places.state} yet: nothing to mend")
+    logs.setup("WARNING")  # standard output is the answer's alone
+    with closing(Store.open(places.state)) as opened, _progress() as show:
+        todo = opened.plan_repair(opened.examine(deep=deep, alone=True, progress=show))
+        done = opened.repair(todo, control.whoami()) if yes and not todo.empty else None
+    if as_json:
+        _print_json({"plan": todo.to_json(), "done": done})
+    else:
+        _print_repair(todo.to_json(), done)
+    sys.exit(EX_FINDINGS if todo.hopeless or (done is None and not todo.empty) else 0)
+
+
+def _print_repair(todo: dict[str, Any], done: dict[str, Any] | None) -> None:
+    for key, text in REPAIRS.items():
+        for name in todo[key]:
+            click.echo(f"{_(text)}: {name}" + (f" ({todo[key][name]:+d})" if key == "tallies" else ""))
+    if not any(todo.values()):
+        click.echo(_("nothing to do"))
+    elif done is not None:
+        click.echo(_("done") + (f": {done['folder']}" if done["quarantine"] else ""))
+    elif any(count for key, count in todo.items() if key != "not_mended"):
+        click.echo(_("Nothing was changed. Do it with --yes."))
+
+
+REPAIRS = {"park_messages": "park this message", "park_deliveries": "park this delivery",
+           "note": "note the loss in this message's history", "quarantine": "move this file to the quarantine",
+           "tallies": "correct the books", "not_mended": "cannot be mended here"}
+
+
+@_command(main, "backup", "Copy the store to a new folder, or to a new .tar file, beside the running hub.")
+@click.argument("target", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def backup(context: Context, target: Path, as_json: bool) -> None:
+    answer = context.work("backup", target=str(target.absolute()))
+    if as_json:
+        _print_json(answer)
+    else:
+        click.echo(_("{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}").format(**answer))
+        if answer["deleted_meanwhile"]:
+            click.echo(_("The content of {count} messages was deleted meanwhile, at the end of its retention.").format(
+                count=len(answer["deleted_meanwhile"])))
+    for name in (*answer["damaged"], *answer["missing"]):
+        _complain(_("body {name} is damaged or missing in the store itself: drehscheibe store check --deep").format(name=name))
+    sys.exit(EX_FINDINGS if answer["damaged"] or answer["missing"] else 0)
+
+
+@_command(main, "restore", "Put a backup in the place of the store, the hub being stopped; all of it is verified first.")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--verify", "only_verify", is_flag=True, help=_("Only verify the backup; restore nothing."))
+@click.option("--replace", is_flag=True, help=_("Move a store that is there aside (it is never deleted)."))
+@click.option("--not-run-since", is_flag=True, help=_("No hub has run on this store since: leave what is due as it is."))
+@json_option
+@click.pass_obj
+def restore(context: Context, source: Path, only_verify: bool, replace: bool, not_run_since: bool, as_json: bool) -> None:
+    from hub import backup as backups
+
+    logs.setup("ERROR")  # standard output is the answer's alone
+    with _progress() as show:
+        if only_verify:
+            answer = backups.verify(source, show).to_json()
+        else:
+            state = config.places(context.file, context.overrides).state
+            answer = backups.restore(source, state, replace=replace, not_run_since=not_run_since, progress=show)
+    if as_json:
+        _print_json(answer)
+    elif only_verify:
+        click.echo(_("sound: {messages} messages, {files} files, as of {made_at}; nothing was restored").format(**answer))
+    else:
+        _print_restored(answer)
+
+
+def _print_restored(answer: dict[str, Any]) -> None:
+    click.echo(_("restored to {state}: {messages} messages, {files} files, as of {made_at}").format(**answer))
+    if answer["moved_aside"]:
+        click.echo(_("what was there lies in {moved_aside}").format(**answer))
+    told = _("  {in_doubt} deliveries are in doubt: the receivers are asked before anything is sent again")
+    click.echo(told.format(**answer))
+    click.echo(_("  {waiting} messages were not translated yet: their deliveries will be in doubt, too").format(**answer))
+    click.echo(_("  {parked} messages and deliveries are parked as before").format(**answer))
+    click.echo(_("Not in this backup: what was accepted after {made_at}. Ask the senders.").format(**answer))
+    click.echo(_("What they send again is taken as new: its duplicate keys are not in the backup, either."))
+    click.echo(_("next:") + "\n  drehscheibe store check --deep\n  drehscheibe run")
+
+
 @_command(main, "bill", "The bills of a year: what was really used, at what price, with the evidence of each line.")
 @click.option("--year", required=True, type=click.IntRange(2000, 2999))
 @click.option("--provider", help=_("Only this provider's contracts (its key in billing.toml)."))
@@ -617,11 +813,12 @@ def broker_setup(context: Context, management: str, user: str, password_file: st
 
 
 @_command(main, "schema", "Print the JSON schema of a configuration file, for editors.")
-@click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "mapping", "fields"]))
+@click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "billing", "mapping", "fields"]))
 def schema(kind: str) -> None:
+    from hub.billing import BillingFile
     from hub.mapping import FieldTable, MappingFile
 
-    models: dict[str, type[BaseModel]] = {"mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **config.FILES}
     _print_json(models[kind].model_json_schema())
 
 

@@ -25,8 +25,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from hub import endpoint
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
-from hub.mapping import MappingFile, VersionSpan, load_mapping, problems_of, read_toml, snapshot, tree_digest, version_in
+from hub.mapping import (
+    MappingFile,
+    VersionSpan,
+    load_mapping,
+    problems_of,
+    read_toml,
+    snapshot,
+    stylesheet_problems,
+    tree_digest,
+    version_in,
+)
 from hub.retry import Duration, RetryPolicy
+from hub.window import Rate, Window
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Ags = Annotated[str, StringConstraints(pattern=r"^(\d{8}|\d{5})$")]
@@ -85,7 +96,7 @@ class DeliverSection(_Model):
     threads: int = Field(8, ge=1, le=256, description="deliveries under way at once")
     per_destination: int = Field(2, ge=1, description="of these for one destination")
     batch: int = Field(20, ge=1, le=500, description="deliveries claimed at once for one destination")
-    lease: Duration = Field(timedelta(minutes=15), description="longest time one try may take")
+    lease: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="longest time one try may take")
     rest_after: int = Field(3, ge=1, description="temporary failures in a row after which a destination rests")
     rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
 
@@ -149,6 +160,8 @@ class RouteRow(_Model):
     recipients: tuple[RecipientRow, ...] = Field(min_length=1, description="who gets it: one delivery each")
     test_recipients: tuple[RecipientRow, ...] = Field((), description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the municipality's folder")
+    order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one case (Vorgang) in "
+                                          "the order they were accepted in, each after the one before has arrived")
 
 
 class Policy(_Model):
@@ -161,6 +174,10 @@ class Policy(_Model):
     kind: Kind | None = Field(None, description="what it is, for bills; default: by the connector. A folder that a "
                               "Fachverfahren reads is a 'fachverfahren'")
     parallel: int | None = Field(None, ge=1, le=32, description="deliveries at once; default: [deliver] per_destination")
+    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' (Europe/Berlin); "
+                                       "none: always")
+    rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an outage too")
+    total: Duration | None = Field(None, gt=timedelta(0), description="longest time one try may take; default: [deliver] lease")
 
 
 class RetentionRow(_Model):
@@ -392,6 +409,7 @@ def _rules(configuration: Configuration, ags: str, service: str) -> tuple[Rule, 
                     recipients=tuple(_recipient(town, row) for row in rows),
                     municipality={**town.row.parameters, "name": town.row.name, "ags": town.row.ags,
                                   "hub": configuration.settings.hub.name},
+                    order=route.order,
                 ))
     return tuple(rules)
 
@@ -576,6 +594,7 @@ class _Loader:
             self.problems.append(f"{self.file}: hub.mappings: there is no folder {folder}: correct the path")
             return {}
         mappings = {}
+        self.problems += stylesheet_problems(folder / "_common")
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue
@@ -633,6 +652,7 @@ class _Loader:
         folder = file.with_suffix("")
         if folder.is_dir():
             self.digest.update(tree_digest(folder).encode())
+            self.problems += stylesheet_problems(folder)
         town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
         self._check_stylesheets(town)
         return town

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -194,7 +194,7 @@ class Daemon:
         self.pool.stop()
         control.close()
         status.close()
-        self.store.close()
+        self.store.close(clean=clean)
         log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
 
     def reload(self) -> list[str]:
@@ -230,10 +230,10 @@ class Daemon:
 
     def alive(self) -> list[str]:
         """Parts that make no progress."""
-        now = datetime.now(UTC)
-        longest = STALLED + timedelta(seconds=self.configuration.settings.workers.seconds * 3)
+        now = time.monotonic()  # a clock that was set says nothing about progress
+        longest = STALLED.total_seconds() + self.configuration.settings.workers.seconds * 3
         parts = {"dispatcher": self.dispatcher.last_progress, "deliverer": self.deliverer.last_progress}
-        return [f"{name}: no progress since {seen.isoformat()}" for name, seen in parts.items() if now - seen > longest]
+        return [f"{name}: no progress for {now - seen:.0f} s" for name, seen in parts.items() if now - seen > longest]
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""

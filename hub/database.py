@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ OLDEST_SQLITE = (3, 51, 3)
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE = 10_000
 """Milliseconds that a connection waits for another one's lock."""
+
+
+RESTORING, INTERRUPTED = "restoring", "restoring.unfinished"
+"""Where a restore builds the store, and the mark that stands while it moves it into its place."""
 
 
 class StoreInUse(Busy):
@@ -132,3 +137,19 @@ def check_revision(connection: Connection, where: Path) -> None:
     if has != REVISION:
         raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",
                              "open it once with the program that writes it")
+
+
+def copy(connection: Any, file: Path, made_at: int, clean: int, progress: Callable[[int, int], None]) -> None:
+    """Copy the tables, as of the transaction that the bare `connection` is in, to a new file beside any writer.
+
+    The copy says of itself what it is: `clean` and `opened_at` (microseconds) of its row in the table `store`.
+    """
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    target = dbapi2.connect(file, isolation_level=None)
+    try:
+        connection.backup(target, pages=2000, progress=lambda _status, left, of: progress(of - left, of))
+        target.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file: whoever opens it for writing makes it WAL again
+        target.execute("PRAGMA synchronous=FULL").fetchall()
+        target.execute("UPDATE store SET clean = ?, opened_at = ?", (clean, made_at))
+    finally:
+        target.close()

@@ -2,7 +2,9 @@
 
 Around every connector, written once: threads, attempts, retry, in-doubt, circuit, logs. A destination that fails several
 times in a row rests as a whole; afterwards one delivery tries alone, and the number under way doubles with each success.
-One destination never holds more than its own share of the threads.
+One destination never holds more than its own share of the threads, and whoever was served longest ago is served first.
+Outside of its window a destination is left alone; one with a rate gets no more than that. A try that takes longer than its
+total is given up, with its thread: what it had in hand is judged as if the line had been lost.
 
 ===================  ==================================================  ============================
 what was raised      before the effect began, or the receiver itself     after it, or while probing
@@ -10,7 +12,7 @@ what was raised      before the effect began, or the receiver itself     after i
 ===================  ==================================================  ============================
 Temporary            later, by the retry policy                          in doubt
 Permanent            parked                                              in doubt
-TooLarge             to the fallback, else parked                        in doubt
+TooLarge             to the fallback, of a mail its files; else parked   in doubt
 Misconfigured        later; the destination rests                        in doubt; it rests
 InDoubt, others      later, by the retry policy                          in doubt
 ===================  ==================================================  ============================
@@ -23,19 +25,22 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from hub import endpoint
+from hub import apart, endpoint, window
 from hub.circuit import Circuit
 from hub.connections import IDLE, Connections
+from hub.crew import Crew
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
-from hub.message import Reason
-from hub.store import ClaimedDelivery, Settlement
+from hub.message import Delivery, DeliveryState, Manifest, Reason
+from hub.store import ClaimedDelivery, LostLease, Settlement
 
 if TYPE_CHECKING:
     from hub.config import Configuration, Destination
@@ -49,6 +54,15 @@ PROBE_AFTER = timedelta(seconds=2)
 
 LOST_AFTER = timedelta(seconds=30)
 """A claimed delivery that is in no thread's hands for so long is freed."""
+
+LOOK = timedelta(seconds=10)
+"""The scheduler looks at everything at least this often."""
+
+UNWRITTEN = timedelta(seconds=5)
+"""How long a delivery waits whose intent could not be written."""
+
+FILES_LOOK, PARKED_LOOK = timedelta(seconds=5), timedelta(minutes=10)
+"""How long a mail waits at least between two looks for its files; longer when a person must act first."""
 
 CLOCK_STEP = timedelta(minutes=1)
 """A clock that goes back by more than this was wrong before."""
@@ -69,22 +83,31 @@ class Deliverer:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(configuration().settings.deliver.threads, thread_name_prefix="deliver")
-        self._running: set[Future[None]] = set()
+        self._crew = Crew(configuration().settings.deliver.threads, "deliver")
+        self._running: set[_Errand] = set()
+        self._turns = 0
+        self._news: set[str] | None = None
+        self._next_look = 0.0
+        self._crowded = False
         self._clock_ahead = self._now().timestamp() - time.monotonic()
         self._claiming = 0
         self._in_hand: set[str] = set()
         self._unsettled: list[Settlement] = []
         self._looked_for_lost = self._now()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
-        self.last_progress = self._now()
+        self.last_progress = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
-    def wake(self, destinations: Iterable[str] = ()) -> None:  # noqa: ARG002
-        """There may be new work."""
+    def wake(self, destinations: Iterable[str] | None = None) -> None:
+        """There is new work for these destinations; None: there may be some for any."""
+        with self._lock:
+            if destinations is None or self._news is None:
+                self._news = None
+            else:
+                self._news |= set(destinations)
         self._wake.set()
 
     def stop(self, patience: timedelta) -> bool:
@@ -97,15 +120,26 @@ class Deliverer:
             running = list(self._running)
         if running:
             log.info("waiting for deliveries under way", count=len(running))
-        ended = all(_ends(future, patience) for future in running)
-        self._pool.shutdown(wait=ended, cancel_futures=True)
+        deadline = time.monotonic() + patience.total_seconds()
+        ended = all(errand.over.wait(max(0.0, deadline - time.monotonic())) for errand in running)
+        self._crew.dismiss()
         self._connections.close()
+        try:
+            self._settle_late()
+        except StoreUnavailable:
+            return False
         return ended
 
     def circuits(self) -> dict[str, Circuit]:
         """A view for metrics and operators."""
         with self._lock:
             return dict(self._circuits)
+
+    def closed_until(self, key: str) -> datetime | None:
+        """When the window of a destination that takes nothing now opens; None: it is open, has none, or is unknown."""
+        destination, now = self._configuration().destination(key), self._now()
+        opens = window.opens(destination.policy.window, now) if destination else now
+        return opens if opens > now else None
 
     def reset(self, destination: str | None = None) -> None:
         """Let a destination (or all) be tried at once, e.g. after its configuration was mended."""
@@ -124,37 +158,75 @@ class Deliverer:
                 self._watch_clock()
                 self._settle_late()
                 self._find_lost()
-                wait = self._hand_out()
+                wait = min(self._give_up_stuck(), self._look())
             except StoreUnavailable as error:
                 log.error("the store cannot be read or written; deliveries wait", error=str(error))
                 wait = 5.0
             except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
                 log.error("the deliverer itself failed; please report this", **_where(error))
                 wait = 5.0
-            self.last_progress = self._now()
+            self.last_progress = time.monotonic()
             self._connections.close(before=self._now() - IDLE)
             self._wake.wait(wait)
 
-    def _hand_out(self) -> float:
+    def _look(self) -> float:
+        """Look at the destinations that have news, and at all of them when that is due; seconds until the next look at all."""
+        with self._lock:
+            news, self._news = self._news, set()
+        if news is None or self._crowded or time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + self._hand_out(self._store.due_destinations())
+        elif news:
+            self._next_look = min(self._next_look, time.monotonic() + self._hand_out(self._store.due_at(news)))
+        return max(0.01, self._next_look - time.monotonic())
+
+    def _hand_out(self, waiting: Iterable[tuple[str, datetime]]) -> float:
         """Start work for every destination that has some and may; seconds until the next look."""
         now = self._now()
-        soonest = now + timedelta(seconds=10)
-        for key, due in self._store.due_destinations():
+        soonest = now + LOOK
+        self._crowded = False
+        for key, due in self._longest_unserved_first(waiting):
+            destination = self._configuration().destination(key)
             with self._lock:
                 circuit = self._circuits.setdefault(key, Circuit())
-                start = max(due, circuit.resting_until or due)
+                start = max(due, circuit.resting_until or due, self._allowed(destination, circuit, now))
                 if start > now:
                     soonest = min(soonest, start)
                     continue
-                destination = self._configuration().destination(key)
                 well = circuit.failures == 0
                 limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
+                room = self._threads() * 2 - len(self._running)
+                self._crowded |= room <= 0
                 # whoever is under way wakes the scheduler at its end, so nothing is waited for here
-                free = min(limit - circuit.active, self._threads() * 2 - len(self._running))
-                circuit.active += max(0, free)
-            for _ in range(free):
-                self._submit(key, destination, circuit, size)
+                errands = [self._errand(key, destination, circuit, size) for _ in range(min(limit - circuit.active, room))]
+            for errand in errands:
+                if errand.size:
+                    self._crew.submit(partial(self._run, errand))
         return max(0.01, (soonest - now).total_seconds())
+
+    def _longest_unserved_first(self, waiting: Iterable[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
+        """Where threads are short, nobody is passed over because of its name."""
+        with self._lock:
+            turns = {key: circuit.turn for key, circuit in self._circuits.items()}
+        return sorted(waiting, key=lambda item: turns.get(item[0], 0))
+
+    def _allowed(self, destination: Destination | None, circuit: Circuit, now: datetime) -> datetime:
+        """From when on its window and its rate allow a try."""
+        if destination is None:
+            return now
+        opens = window.opens(destination.policy.window, now)
+        rate = destination.policy.rate
+        return opens if rate is None or opens > now else circuit.pace.ready(rate, now)
+
+    def _errand(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> _Errand:
+        """Asked with the lock held. One of size 0 has nothing to do: the rate does not allow more now."""
+        if destination is not None and destination.policy.rate is not None:
+            size = circuit.pace.take(size)
+        errand = _Errand(key, destination, circuit, size, circuit.deferred_first)
+        if size:
+            self._turns += 1
+            circuit.turn, circuit.active, circuit.deferred_first = self._turns, circuit.active + 1, not circuit.deferred_first
+            self._running.add(errand)
+        return errand
 
     def _keep(self, settlements: Sequence[Settlement]) -> None:
         """Outcomes that are known but could not be written: they are written as soon as that is possible again."""
@@ -175,8 +247,15 @@ class Deliverer:
     def _watch_clock(self) -> None:
         """Nothing may wait for a clock that was wrong and went back."""
         ahead = self._now().timestamp() - time.monotonic()
-        if ahead < self._clock_ahead - CLOCK_STEP.total_seconds():
-            log.warning("the clock went back; what waited for its old time is due now", count=self._store.pull_in())
+        step = timedelta(seconds=self._clock_ahead - ahead)
+        if step > CLOCK_STEP:
+            self._looked_for_lost -= step
+            self._next_look = 0.0
+            with self._lock:
+                for circuit in self._circuits.values():
+                    circuit.set_back(step)
+            log.warning("the clock went back; what waits goes by the new time", seconds=round(step.total_seconds()),
+                        count=self._store.set_back(step))
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
@@ -192,6 +271,9 @@ class Deliverer:
         found = self._store.recover_lost(in_hand, self._now() + settings.lease - LOST_AFTER, self._assume_begun)
         if found:
             log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
+        missed = self._store.free_missed()
+        if missed:
+            log.info("deliveries whose turn had come within their case go on", count=missed)
 
     def _assume_begun(self, key: str) -> bool:
         destination = self._configuration().destination(key)
@@ -204,92 +286,160 @@ class Deliverer:
         settings = self._configuration().settings.deliver
         return (destination and destination.policy.parallel) or settings.per_destination
 
-    def _submit(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> None:
-        def work() -> None:
-            claimed = 0
-            try:
-                claimed = self._work(key, destination, circuit, size)
-            except StoreUnavailable as error:
-                log.error("the store cannot be written; the outcome will be probed", destination=key, error=str(error))
-            except Exception as error:  # noqa: BLE001 - a thread of the pool must tell, not vanish
-                log.error("the deliverer itself failed; please report this", destination=key, **_where(error))
-            finally:
-                with self._lock:
-                    circuit.active -= 1
-                    self._running.discard(future)
-                if claimed:
-                    self._wake.set()
+    def _run(self, errand: _Errand) -> None:
+        """All of one thread's work for one destination, in that thread. Never raises."""
+        errand.thread = threading.current_thread()
+        try:
+            self._work(errand)
+        except _GivenUp:
+            log.warning("a try that had been given up came to its end after all; its outcome is not used", destination=errand.key)
+        except StoreUnavailable as error:
+            log.error("the store cannot be written; the outcome will be probed", destination=errand.key, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
+            log.error("the deliverer itself failed; please report this", destination=errand.key, **_where(error))
+        finally:
+            self._end(errand)
 
-        future: Future[None] = Future()
+    def _end(self, errand: _Errand) -> None:
+        """Once for each errand: by its thread, or by who gave it up."""
         with self._lock:
-            self._running.add(future)
-
-        def run() -> None:
-            try:
-                work()
-            finally:
-                future.set_result(None)
-
-        self._pool.submit(run)
+            if errand not in self._running:
+                return
+            self._running.discard(errand)
+            errand.circuit.active -= 1
+            self._in_hand -= {item.delivery.id for item in errand.claimed}
+            if errand.destination is not None and errand.destination.policy.rate is not None:
+                errand.circuit.pace.give_back(errand.size - errand.tried)
+        errand.over.set()
+        if errand.claimed:
+            self.wake(None if errand.elsewhere else [errand.key])
 
     # -- one destination ----------------------------------------------------------------------------------------------
 
-    def _work(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> int:
+    def _work(self, errand: _Errand) -> None:
         settings = self._configuration().settings.deliver
-        claimed: Sequence[ClaimedDelivery] = ()
         with self._lock:
             self._claiming += 1
         try:
-            claimed = self._store.claim_deliveries(key, min(size, settings.batch), settings.lease)
+            errand.claimed = self._store.claim_deliveries(errand.key, min(errand.size, settings.batch),
+                                                          max(settings.lease, self._total(errand.destination)),
+                                                          errand.deferred_first)
         finally:
-            ids = {item.delivery.id for item in claimed}
             with self._lock:
-                self._in_hand |= ids
+                self._in_hand |= {item.delivery.id for item in errand.claimed}
                 self._claiming -= 1
-        try:
-            self._work_off(claimed, key, destination, circuit)
-        finally:
-            with self._lock:
-                self._in_hand -= ids
-        return len(claimed)
+        self._work_off(errand)
 
-    def _work_off(self, claimed: Sequence[ClaimedDelivery], key: str, destination: Destination | None, circuit: Circuit) -> None:
+    def _work_off(self, errand: _Errand) -> None:
+        destination = errand.destination
         if destination is None:
-            self._store.settle([self._unknown_destination(item, key) for item in claimed])
+            self._store.settle([self._unknown_destination(item, errand.key) for item in errand.claimed])
             return
-        with _Outcomes(self._store, self._keep, at_once=destination.repeat == "ask") as outcomes:
-            for index, item in enumerate(claimed):
-                if self._stop.is_set() or circuit.open(self._now()):
-                    due = max(self._now(), circuit.resting_until or self._now())
-                    outcomes.return_untried([_untried(rest, due) for rest in claimed[index:]])
+        with _Outcomes(self._store, self._keep, at_once=destination.repeat == "ask") as errand.outcomes:
+            for index, item in enumerate(errand.claimed):
+                why = self._why_not(errand.circuit, destination)
+                if why:
+                    due = max(self._now(), errand.circuit.resting_until or self._now())
+                    errand.outcomes.return_untried([_untried(rest, due, why) for rest in errand.claimed[index:]])
                     break
-                outcomes.add(*self._one(item, destination, circuit))
-                self.last_progress = self._now()
+                ready = self._with_note(item)
+                if isinstance(ready, Settlement):
+                    errand.outcomes.return_untried([ready])
+                    errand.tried += 1
+                    continue
+                try:
+                    errand.outcomes.add(*self._one(ready, destination, errand))
+                except _Unwritten as error:
+                    errand.outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
+                                                    for rest in errand.claimed[index:]])
+                    break
+                self.last_progress = time.monotonic()
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit) -> tuple[Settlement, Callable[[], None]]:
-        """What became of one delivery, and how to tell people once that is durable."""
+    def _why_not(self, circuit: Circuit, destination: Destination) -> str:
+        """Why nothing more of what was claimed may be tried now, or nothing."""
+        if not window.is_open(destination.policy.window, self._now()):
+            return "Das Ziel nimmt jetzt nichts an (window)."
+        return "Das Ziel ruht." if self._stop.is_set() or circuit.open(self._now()) else ""
+
+    def _one(self, item: ClaimedDelivery, destination: Destination, errand: _Errand) -> tuple[Settlement, Callable[[], None]]:
+        """What became of one delivery, and how to tell people once that is durable.
+
+        Raises `_GivenUp` when that took too long, `_Unwritten` when the store could not take the intent.
+        """
         started = self._now()
-        effect = _Effect(item, self._store, destination.repeat)
-        outlet = None
+        effect = errand.begins(item, _Effect(item, self._store, destination.repeat))
+        outlet, wrong = None, None
         try:
             outlet = self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
                           else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins), destination.kind))
-            self._succeeded(circuit, destination)
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
-            settlement = self._judge(error, effect, item, destination, circuit)
+            wrong = error
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
         if outlet is not None:
             self._connections.give_back(destination, outlet, self._now())
+        errand.ends()
+        if effect.unwritten is not None:  # neither the receiver's fault nor a try: nothing has left
+            raise _Unwritten(str(effect.unwritten)) from wrong
+        if wrong is None:
+            self._succeeded(errand.circuit, destination)
+        else:
+            settlement = self._judge(wrong, effect, item, destination, errand.circuit)
+        errand.elsewhere |= settlement.destination is not None or settlement.slim is not None
         ended = self._now()
         return settlement, lambda: self._tell(item, destination, settlement, ended - started)
+
+    # -- tries that do not end ----------------------------------------------------------------------------------------
+
+    def _total(self, destination: Destination | None) -> timedelta:
+        return (destination and destination.policy.total) or self._configuration().settings.deliver.lease
+
+    def _give_up_stuck(self) -> float:
+        """Give up the tries that take longer than their total; seconds until the next one may."""
+        soonest = LOOK.total_seconds()
+        with self._lock:
+            running = list(self._running)
+        for errand in running:
+            left = errand.left(self._total(errand.destination))
+            if left is None:
+                continue
+            if left > 0 or not errand.give_up(self._total(errand.destination)):
+                soonest = min(soonest, max(0.01, left))
+                continue
+            self._give_up(errand)
+        return soonest
+
+    def _give_up(self, errand: _Errand) -> None:
+        """What the hanging thread had in hand is judged here, and another thread takes its place."""
+        item, effect, destination = errand.item, errand.effect, errand.destination
+        assert item is not None and effect is not None and destination is not None and errand.outcomes is not None  # noqa: S101
+        if errand.thread is not None:
+            self._crew.write_off(errand.thread)
+        self._metrics.given_up.labels(destination.connector).inc()
+        total = self._total(destination)
+        log.error("a try took longer than its total and was given up; its thread is replaced", destination=errand.key,
+                  delivery=item.delivery.id, seconds=total.total_seconds())
+        error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde aufgegeben.")
+        settlements = [self._judge(error, effect, item, destination, errand.circuit)]
+        settlements += [_untried(rest, self._now(), "Der Versuch davor hing.") for rest in errand.rest()]
+        try:
+            errand.outcomes.close()
+            self._store.settle(settlements)
+        except StoreUnavailable:
+            self._keep(settlements)
+            raise
+        finally:
+            self._end(errand)
+        self._tell(item, destination, settlements[0], total)
 
     def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
         result = outlet.probe(item.delivery)
         if isinstance(result, endpoint.Done):
             return Settlement.done(item.delivery.id, result.receipt, destination.kind)
+        if isinstance(result, endpoint.Absent) and item.restored and not outlet.keeps:
+            result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden sein")
         if isinstance(result, endpoint.Absent):
             return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if outlet.repeat == "idempotent":
@@ -307,8 +457,8 @@ class Deliverer:
             log.error("a connector raised an error that it should have translated; please report this",
                       destination=destination.key, delivery=item.delivery.id, **_where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
-        if certain and isinstance(error, TooLarge) and destination.policy.fallback:
-            return Settlement.rerouted(item.delivery.id, self._now(), f"{destination.tenant}/{destination.policy.fallback}", text)
+        if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(item.delivery.manifest):
+            return self._too_large(item.delivery, destination, text)
         if certain and isinstance(error, Permanent):
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
         misconfigured = isinstance(error, Misconfigured | ConfigError)
@@ -320,6 +470,30 @@ class Deliverer:
             return self._doubt(item, destination, text)
         asked = error.retry_after if isinstance(error, Temporary) else None
         return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary", text, asked)
+
+    def _may_shrink(self, manifest: Manifest) -> bool:
+        """Whether it is whole, or has files left that it can go without."""
+        return not apart.files_of(manifest) or bool(apart.files(manifest))
+
+    def _too_large(self, delivery: Delivery, destination: Destination, text: str) -> Settlement:
+        """To the fallback; of a mail only the files, and the mail says where they lie."""
+        fallback = f"{destination.tenant}/{destination.policy.fallback}"
+        if endpoint.outlet_class(destination.connector).notes and apart.files(delivery.manifest):
+            return self._store.split(delivery, self._now(), fallback, text)
+        return Settlement.rerouted(delivery.id, self._now(), fallback, text)
+
+    def _with_note(self, item: ClaimedDelivery) -> ClaimedDelivery | Settlement:
+        """A mail without its files says where they lie; until that is known it waits."""
+        rows = [] if item.probe else [self._store.get_delivery(each) for each in apart.files_of(item.delivery.manifest)]
+        for row in rows:
+            if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
+                due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
+                return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
+        if not rows:
+            return item
+        places = [f"{row.destination}: {(row.receipt or {}).get('reference', '')}" if row.state is DeliveryState.DONE else None
+                  for row in rows]
+        return replace(item, delivery=replace(item.delivery, manifest=apart.noted(item.delivery.manifest, places)))
 
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:
@@ -453,38 +627,117 @@ class _Outcomes:
     def __enter__(self) -> _Outcomes:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        if not isinstance(error, _GivenUp):  # who gave it up has closed this already
+            self.close()
+
+    def close(self) -> None:
+        """Write what waits, and tell."""
         self._flush()
 
 
 class _Effect:
-    """Notes that the receiver may act from now on; durably where nobody could tell after a crash."""
+    """Notes that the receiver may act from now on; durably where nobody could tell after a crash.
+
+    `unwritten` is why the intent could not be written: then nothing was sent, whatever the connector makes of it. Nothing
+    begins after the try was given up (`forbid`).
+    """
 
     def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
         self._item = item
         self._store = store
         self._repeat = repeat
+        self._lock = threading.Lock()
+        self._forbidden = False
         self.begun = False
+        self.unwritten: HubError | None = None
 
     def begins(self) -> None:
         if self._repeat == "ask":
-            self._store.begin_effect(self._item.delivery.id)
-        self.begun = True
+            try:
+                self._store.begin_effect(self._item.delivery.id)
+            except (StoreUnavailable, LostLease) as error:
+                self.unwritten = error
+                raise
+        with self._lock:
+            if self._forbidden:
+                raise _GivenUp
+            self.begun = True
+
+    def forbid(self) -> None:
+        """Nothing may begin from now on."""
+        with self._lock:
+            self._forbidden = True
 
 
-def _untried(item: ClaimedDelivery, due: datetime) -> Settlement:
-    """Back into the queue without a try: the destination rests, or the hub stops."""
+class _GivenUp(Exception):
+    """The try took longer than its total, and somebody else has judged it already."""
+
+
+class _Unwritten(Exception):
+    """The intent could not be written: there was no try."""
+
+
+@dataclass(eq=False)
+class _Errand:
+    """One thread's work for one destination: what it has in hand, and since when it is at the present one."""
+
+    key: str
+    destination: Destination | None
+    circuit: Circuit
+    size: int
+    deferred_first: bool
+    claimed: Sequence[ClaimedDelivery] = ()
+    tried: int = 0
+    elsewhere: bool = False
+    item: ClaimedDelivery | None = None
+    effect: _Effect | None = None
+    outcomes: _Outcomes | None = None
+    thread: threading.Thread | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+    _since: float | None = None
+    _given_up: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begins(self, item: ClaimedDelivery, effect: _Effect) -> _Effect:
+        """The next one is tried."""
+        with self._lock:
+            self.item, self.effect, self._since = item, effect, time.monotonic()
+            self.tried += 1
+        return effect
+
+    def ends(self) -> None:
+        """The try came to its end. Raises `_GivenUp` when nobody waits for that any more."""
+        with self._lock:
+            if self._given_up:
+                raise _GivenUp
+            self._since = None
+
+    def left(self, total: timedelta) -> float | None:
+        """Seconds that the present try has left; None: there is none."""
+        with self._lock:
+            return None if self._since is None else self._since + total.total_seconds() - time.monotonic()
+
+    def give_up(self, total: timedelta) -> bool:
+        """From now on its outcome does not count, and its effect cannot begin; False when it ended meanwhile."""
+        with self._lock:
+            if self._since is None or time.monotonic() - self._since < total.total_seconds():
+                return False
+            self._given_up, self._since = True, None
+            assert self.effect is not None  # noqa: S101
+            self.effect.forbid()
+            return True
+
+    def rest(self) -> Sequence[ClaimedDelivery]:
+        """What was not tried yet."""
+        return self.claimed[self.tried:]
+
+
+def _untried(item: ClaimedDelivery, due: datetime, why: str) -> Settlement:
+    """Back into the queue without a try: the destination rests or is closed, or the hub stops."""
     if item.probe:
         return Settlement.in_doubt(item.delivery.id, "noch nicht gefragt", due)
-    return Settlement.later(item.delivery.id, due, "held", "Das Ziel ruht.", counted=False)
-
-
-def _ends(future: Future[None], patience: timedelta) -> bool:
-    try:
-        future.result(patience.total_seconds())
-    except TimeoutError:
-        return False
-    return True
+    return Settlement.later(item.delivery.id, due, "held", why, counted=False)
 
 
 def _place(error: BaseException) -> str:

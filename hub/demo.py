@@ -43,6 +43,7 @@ from hub.texts import _
 START_SECONDS = 60.0
 WAIT_SECONDS = 180.0
 STOP_SECONDS = 40.0
+PROCEDURES = ("rest", "soap")
 FINAL = ("completed", "parked", "discarded")
 PANGO = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
@@ -295,21 +296,21 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _start_procedure(place: Place, stack: ExitStack) -> None:
-    """The stand-in for the Fachverfahren of `rest` destinations, where the configuration has any."""
-    urls = {httpx2.URL(destination.options["url"]) for destination in place.configuration.all_destinations()
-            if destination.connector == "rest"}
-    if not urls:
+    """The stand-in for the Fachverfahren of `rest` and `soap` destinations, where the configuration has any: all on one port."""
+    ports = {httpx2.URL(destination.options["url"]).port for destination in place.configuration.all_destinations()
+             if destination.connector in PROCEDURES}
+    if not ports:
         return
-    url = urls.pop()
-    arguments = [str(_port(url.port or 0)), str(place.var / "fachverfahren")]
+    wanted = ports.pop()
+    arguments = [str(_port(wanted or 0)), str(place.var / "fachverfahren")]
     child = _start(place, stack, "procedure", ["-m", "hub.procedure", *arguments], piped=True)
     line = child.stdout.readline() if child.stdout else b""
     if not line:
         raise HubError(f"the Fachverfahren's stand-in did not start: {_tail(_log(place, 'procedure'))}")
-    for key in ("url", "check_url"):
-        wanted = place.configuration.defaults.connectors["rest"].get(key)
-        if wanted:
-            place.overrides.append(f'defaults.connectors.rest.{key}="{str(wanted).replace(f":{url.port}/", f":{int(line)}/")}"')
+    for connector in PROCEDURES:
+        for key, url in place.configuration.defaults.connectors.get(connector, {}).items():
+            if key in ("url", "check_url"):
+                place.overrides.append(f'defaults.connectors.{connector}.{key}="{url.replace(f":{wanted}/", f":{int(line)}/")}"')
 
 
 def _start_mail(place: Place, stack: ExitStack) -> None:

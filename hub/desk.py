@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
+from hub import turns
 from hub.errors import HubError
-from hub.message import BERLIN, MessageState, Reason, delivery_id
+from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
 from hub.outbox import DELIVERING, DISCARDED, DONE, DUE, IN_DOUBT, PARKED, close_messages
-from hub.tables import action, delivery, message, moment
+from hub.tables import action, delivery, event, message, moment
 from hub.writer import Transaction
 
 
@@ -60,7 +61,8 @@ def replay(tx: Transaction, name: str, who: str) -> int:
     row = find(tx.connection, message, name)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
-        _move_message(tx, row, MessageState.RECEIVED, "replayed", who, deaths=0, suspect=0, reason=None, reason_text=None)
+        _move_message(tx, row, MessageState.RECEIVED, "replayed", who, deaths=0, suspect=0, reason_text=None,
+                      reason=RESTORED if _was_restored(tx, row.id) else None)
         return 1
     if row.state != MessageState.ROUTED:
         raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich wiederholen")
@@ -79,7 +81,16 @@ def replay_delivery(tx: Transaction, name: str, who: str) -> int:
     return 1
 
 
+def _was_restored(tx: Transaction, message_id: str) -> bool:
+    """Whether it was parked in a backup: then somebody may have replayed it after the backup already."""
+    return tx.connection.execute(select(event.c.no).where(event.c.message_id == message_id, event.c.name == RESTORED)
+                                 .limit(1)).scalar() is not None
+
+
 def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
+    if row.error == RESTORED and row.state == PARKED:  # somebody may have done so after the backup: its receiver is asked first
+        _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)
+        return
     # what was in doubt may be there already: whoever gets it again shall be able to see that
     marked = int(row.repeat_marked or row.state == IN_DOUBT or row.reason == Reason.IN_DOUBT)
     _move_delivery(tx, row, DUE, "replayed", who, due_at=tx.now, first_due_at=tx.now, repeat_marked=marked, error=None,
@@ -91,6 +102,7 @@ def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
     row = find(tx.connection, message, name)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.DISCARDED, "discarded", who, detail=reason, finished_at=tx.now)
+        turns.free(tx, [(row.tenant, row.case)])
         return 1
     if row.state != MessageState.ROUTED:
         raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich verwerfen")
@@ -99,6 +111,7 @@ def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
         _refuse_busy(each)
         _move_delivery(tx, each, DISCARDED, "discarded", who, detail=reason, due_at=None, finished_at=tx.now)
     close_messages(tx, [row.id])
+    turns.free(tx, [(each.tenant, each.order_key) for each in rows])
     return len(rows)
 
 
@@ -107,6 +120,7 @@ def discard_delivery(tx: Transaction, name: str, who: str, reason: str) -> int:
     row = _idle(tx, name, {DUE, IN_DOUBT, PARKED})
     _move_delivery(tx, row, DISCARDED, "discarded", who, detail=reason, due_at=None, finished_at=tx.now)
     close_messages(tx, [row.message_id])
+    turns.free(tx, [(row.tenant, row.order_key)])
     return 1
 
 
@@ -116,6 +130,7 @@ def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
     receipt = json.dumps({"reference": f"bestätigt von {who}", "detail": {"reason": reason}}, ensure_ascii=False)
     _move_delivery(tx, row, DONE, "confirmed", who, detail=reason, due_at=None, finished_at=tx.now, receipt=receipt)
     close_messages(tx, [row.message_id])
+    turns.free(tx, [(row.tenant, row.order_key)])
     return 1
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +42,13 @@ class Dispatcher:
     """Moves messages from `received` to `routed` or `parked` until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool, metrics: Metrics,
-                 delivered_to: Callable[[Sequence[str]], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
-                 room: Callable[[], bool] = lambda: True) -> None:
+                 delivered_to: Callable[[Sequence[str]], None], room: Callable[[], bool] = lambda: True) -> None:
         self._room = room
         self._store = store
         self._configuration = configuration
         self._pool = pool
         self._metrics = metrics
         self._delivered_to = delivered_to
-        self._now = now
         self._stop = threading.Event()
         self._news = threading.Condition()
         self._pending = True
@@ -57,15 +56,15 @@ class Dispatcher:
         self._unreturned: list[str] = []
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
-        self._progress = dict.fromkeys((thread.name for thread in self._threads), self._now())
+        self._progress = dict.fromkeys((thread.name for thread in self._threads), time.monotonic())
 
     @property
-    def last_progress(self) -> datetime:
-        """When the slowest thread was last seen to get on: the others do not cover up for one that hangs."""
+    def last_progress(self) -> float:
+        """When (`time.monotonic`) the slowest thread was last seen to get on: the others do not cover up for one that hangs."""
         return min(self._progress.values())
 
     def _progressed(self) -> None:
-        self._progress[threading.current_thread().name] = self._now()
+        self._progress[threading.current_thread().name] = time.monotonic()
 
     def start(self) -> None:
         """Begin; suspects of an unclean end first."""

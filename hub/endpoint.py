@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -105,6 +105,10 @@ class OutletBase(ABC, Generic[OptionsT]):
     """
 
     repeat: Repeat
+    notes: ClassVar[bool] = False
+    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split (`hub.apart`)."""
+    keeps: bool = False
+    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

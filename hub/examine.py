@@ -26,11 +26,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import DatabaseError
 
 from hub import ledger
-from hub.blobs import HEADER, Damaged, FileBlobs, batches
+from hub.blobs import HEADER, Damaged, FileBlobs, StoredBody, batches
+from hub.errors import StoreUnavailable
 from hub.ledger import TallyKey
 from hub.tables import blob, delivery, event, message, part
 
@@ -105,8 +106,8 @@ class Examination:
                 counts = connection.execute(_COUNTS).one()
             files = self._files()
             bytes_read = self._bodies(counts.bodies) if deep else 0
-        except DatabaseError as error:
-            self.faults.append(Fault("database", "store.sqlite3", f"cannot be read: {error.orig}"))
+        except (DatabaseError, StoreUnavailable) as error:
+            self.faults.append(Fault("database", "store.sqlite3", f"cannot be read: {getattr(error, 'orig', error)}"))
             return Report(deep, 0, 0, 0, 0, tuple(self.faults))
         return Report(deep, counts.messages, counts.bodies, files, bytes_read, self._known(), wrong)
 
@@ -193,25 +194,19 @@ class Examination:
             for row in rows:
                 if (body := bodies.get(row.id)) is not None:
                     bytes_read += body.size
-                    self._digest(row.id, row.message_id)
+                    if (why := _damage(body)) is not None and self._damaged_still(row.id):
+                        self.faults.append(Fault("damaged", row.id, why, row.message_id))
             done += len(rows)
             self.progress("bodies", done, max(count, done))
         return bytes_read
 
-    def _digest(self, name: str, message_id: str) -> None:
-        for last in (False, True):  # the content may be deleted just now: then the second look does not find it any more
-            with self.read() as connection:
-                row = connection.execute(_ONE, {"id": name}).one_or_none()
-                if row is None or row.payload_deleted_at is not None:
-                    return
-                body = self.blobs.fetch(connection, [name])[name]
-            try:
-                body.open().close()
-            except Damaged as error:
-                if last:
-                    self.faults.append(Fault("damaged", name, str(error).partition(": ")[2], message_id))
-            else:
-                return
+    def _damaged_still(self, name: str) -> bool:
+        """Whether it is so at a second look: content may be deleted just while it is read."""
+        with self.read() as connection:
+            row = connection.execute(_ONE, {"id": name}).one_or_none()
+            if row is None or row.payload_deleted_at is not None:
+                return False
+            return _damage(self.blobs.fetch(connection, [name])[name]) is not None
 
     # -- both -------------------------------------------------------------------------------------------------------------
 
@@ -238,14 +233,24 @@ class Examination:
                      for fault in self.faults)
 
 
+def _damage(body: StoredBody) -> str | None:
+    """What is wrong with a body, or None."""
+    try:
+        body.open().close()
+    except Damaged as error:
+        return str(error).partition(": ")[2]
+    return None
+
+
 _COUNTS = text("SELECT (SELECT count(*) FROM message) AS messages, (SELECT count(*) FROM blob) AS bodies")
-_BODIES = text("SELECT blob.id, blob.message_id, message.payload_deleted_at FROM blob JOIN message ON message.id = "
-               "blob.message_id WHERE blob.id > :last ORDER BY blob.id LIMIT :limit")
-_FILES = text("SELECT blob.id, blob.size, blob.message_id, message.payload_deleted_at FROM blob JOIN message ON message.id = "
-              "blob.message_id WHERE blob.content IS NULL AND blob.id > :last ORDER BY blob.id LIMIT :limit")
-_ONE = text("SELECT blob.id, message.payload_deleted_at FROM blob JOIN message ON message.id = blob.message_id WHERE blob.id = :id")
+_ROWS = (select(blob.c.id, blob.c.size, blob.c.message_id, message.c.payload_deleted_at)
+         .join(message, message.c.id == blob.c.message_id))
+_ONE = _ROWS.where(blob.c.id == bindparam("id"))
+_BODIES = _ROWS.where(blob.c.id > bindparam("last")).order_by(blob.c.id).limit(bindparam("limit"))
+_FILES = _BODIES.where(blob.c.content.is_(None))
 _LIVE = (message.c.payload_deleted_at.is_(None), blob.c.id.is_(None))
 _PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message, message.c.id == part.c.message_id)
           .outerjoin(blob, blob.c.id == part.c.blob).where(*_LIVE))
-_MANIFESTS = (select(delivery.c.message_id, delivery.c.manifest.label("body")).join(message, message.c.id == delivery.c.message_id)
+_MANIFESTS = (select(delivery.c.message_id, delivery.c.manifest.label("body"))
+              .join(message, message.c.id == delivery.c.message_id)
               .outerjoin(blob, blob.c.id == delivery.c.manifest).where(*_LIVE))

@@ -272,6 +272,8 @@ def _signed(number: int) -> int:
 
 
 # A string runs to its closing quote or to the end, so that the search never starts a second time inside it (quadratic).
+# Hazard: before Python 3.11.5 (Debian 12 has 3.11.2) a possessive group may match what it must not when it has something to
+# go back to inside; these have not.
 _TOKEN = re.compile(rb'"data"\s*+:\s*+\[(?P<bytes>[\s\d,-]++)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
                     re.DOTALL)
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, literal_column, null, select, update
 
+from hub import turns
 from hub.blobs import Blobs, Staged, batches
 from hub.errors import Conflict, HubError
 from hub.job import Facts, Parked, Translated
 from hub.message import (
+    RESTORED,
     Accepted,
     DeliveryState,
     Incoming,
@@ -204,6 +206,7 @@ def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] |
         _write_bodies(tx, written)
         _write_deliveries(tx, written)
         _RECORD(tx.connection, [_finish(tx, row, recording) for row, recording in written])
+        turns.free(tx, [(row.tenant, row.case) for row, _ in written])
     return answers
 
 
@@ -215,7 +218,7 @@ def _owned(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
 
 
 _OWNED = select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test, message.c.case,
-                message.c.order_key).where(
+                message.c.order_key, message.c.reason).where(
     message.c.id.in_(bindparam("ids", expanding=True)), message.c.state == RECEIVED,
     message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > 0)
 
@@ -230,21 +233,23 @@ def _write_bodies(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]
 def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]) -> None:
     rows = []
     for row, recording in written:
+        state, error = (DeliveryState.IN_DOUBT.value, RESTORED) if row.reason == RESTORED else (DeliveryState.DUE.value, None)
         for new in recording.deliveries:
             rows.append({
                 **new, "message_id": row.id, "tenant": row.tenant, "ags": row.ags, "service": row.service,
-                "test": int(row.test or recording.outcome.facts.test), "case": row.case, "order_key": row.order_key,
-                "state": DeliveryState.DUE.value, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now,
+                "test": int(row.test or recording.outcome.facts.test), "case": row.case,
+                "order_key": row.case if getattr(recording.outcome, "order", None) == "case" else row.order_key,
+                "state": state, "error": error, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now,
                 "config_digest": recording.config_digest, "mapping_digest": recording.outcome.mapping_digest})
             tx.ledger.happened("delivery", row.service, new["destination"], "created")
-            tx.ledger.moved("delivery", row.service, new["destination"], None, DeliveryState.DUE.value)
-            tx.ledger.event(tx.now, row.id, "created", delivery_id=new["id"], after=DeliveryState.DUE.value)
+            tx.ledger.moved("delivery", row.service, new["destination"], None, state)
+            tx.ledger.event(tx.now, row.id, "created", delivery_id=new["id"], after=state)
     _INSERT_DELIVERIES(tx.connection, rows)
 
 
 _INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest", "message_id", "tenant",
-                                            "ags", "service", "test", "case", "order_key", "state", "created_at",
-                                            "first_due_at", "due_at", "config_digest", "mapping_digest"])
+                                            "ags", "service", "test", "case", "order_key", "state", "error",
+                                            "created_at", "first_due_at", "due_at", "config_digest", "mapping_digest"])
 
 
 def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, Any]:

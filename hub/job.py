@@ -74,6 +74,7 @@ class Rule(_Model):
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")
+    order: Literal["case"] | None = None
 
 
 class Limits(_Model):
@@ -167,6 +168,7 @@ class Translated(_Model):
     trace: tuple[Line, ...] = ()
     attachments: tuple[OutAttachment, ...] = ()
     deliveries: tuple[OutDelivery, ...]
+    order: Literal["case"] | None = None
 
 
 class Parked(_Model):

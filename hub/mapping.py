@@ -37,6 +37,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from xml.parsers import expat
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -271,9 +272,26 @@ def load_mapping(folder: Path) -> MappingFile:
         for name in named:
             if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
                 problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
+    problems += stylesheet_problems(folder)
     if problems:
         raise ConfigError(problems)
     return mapping
+
+
+def stylesheet_problems(folder: Path) -> list[str]:
+    """Stylesheets below a folder that are no whole XML, as after a copy that broke off: no message must meet them.
+
+    Whether they can be compiled, the workers find out: nothing is compiled in the main process.
+    """
+    problems = []
+    for file in sorted(folder.rglob("*.xsl")):
+        try:
+            expat.ParserCreate().Parse(file.read_bytes(), True)
+        except expat.ExpatError as error:
+            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend it")
+        except OSError as error:
+            problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
+    return problems
 
 
 def load_fields(file: Path) -> FieldTable:
@@ -300,9 +318,14 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def snapshot(folder: Path, into: Path) -> Path:
-    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only."""
+    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only.
+
+    It is not synced: a power cut may leave it empty under its name. So one that does not have its digest is made anew.
+    """
     digest = tree_digest(folder)
     target = into / digest
+    if target.is_dir() and tree_digest(target) != digest:
+        shutil.rmtree(target)
     if not target.is_dir():
         into.mkdir(parents=True, exist_ok=True)
         temporary = into / f".{digest}.{os.getpid()}"

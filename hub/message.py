@@ -27,6 +27,14 @@ UNKNOWN_TENANT = "unknown"
 """Whose messages are, for an AGS that no municipality has (yet)."""
 
 
+RESTORED = "restored"
+"""Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.revive`)."""
+
+
+NOTE = "hub:note"
+"""A manifest's property: words of the hub for the clerk, which a connector with `notes` puts before the body's."""
+
+
 class MessageState(StrEnum):
     """Every accepted message is in exactly one of these; their counts add up to the messages accepted."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -25,10 +25,10 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from hub import __version__
+from hub import __version__, window
 from hub.endpoint import TurnedAway
 from hub.ledger import FORGOTTEN, TallyKey
-from hub.message import MessageState, Reason
+from hub.message import DeliveryState, MessageState, Reason
 
 if TYPE_CHECKING:
     from hub.circuit import Circuit
@@ -92,6 +92,10 @@ DESTINATION_OLDEST = Family("drehscheibe_destination_oldest_seconds", "gauge",
 RESTING = Family("drehscheibe_destination_resting", "gauge",
                  "1 from the moment a destination rests until a delivery to it succeeds; why: down (it failed several times in "
                  "a row) or misconfigured (somebody must mend it).", ("destination", "why"))
+HELD = Family("drehscheibe_deliveries_held", "gauge",
+              "Deliveries that wait though their destination may be well; why: window (it takes none at this hour) or order (an "
+              "earlier message of the same case is not delivered yet). The ages above do not count them, nor the closed hours.",
+              ("destination", "why"))
 INLET_READY = Family("drehscheibe_inlet_ready", "gauge", "1 while the inlet takes messages: it listens, is connected, sees its "
                      "folder.", ("inlet",))
 REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
@@ -109,6 +113,8 @@ ISOLATED = Family("drehscheibe_workers_without_network", "gauge",
                   "no worker has started yet.")
 ATTEMPT = Family("drehscheibe_attempt_seconds", "histogram", "Time of one try to deliver, by how it came out.",
                  ("connector", "outcome"), _FAST)
+GIVEN_UP = Family("drehscheibe_attempts_given_up_total", "counter", "Tries that took longer than their total and were given up: "
+                  "a connector ignored its own time-outs. Each leaves a thread behind until it lets go.", ("connector",))
 DELIVERED = Family("drehscheibe_delivered_seconds", "histogram",
                    "Time from the making of a delivery to its arrival, waits and retries included.", ("connector",), _LONG)
 ACCEPTING = Family("drehscheibe_accepting", "gauge",
@@ -135,8 +141,8 @@ INFO = Family("drehscheibe_info", "gauge", "Always 1; the version of the program
               ("version", "configuration"))
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST, DESTINATION_OLDEST, RESTING,
-            INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE,
-            CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
+            HELD, INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE,
+            SIZE, RESERVE, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
@@ -156,6 +162,7 @@ class Metrics:
         self.worker_seconds = self._histogram(WORKER)
         self.worker_deaths = self._counter(WORKER_DEATHS)
         self.attempt_seconds = self._histogram(ATTEMPT)
+        self.given_up = self._counter(GIVEN_UP)
         self.delivered_seconds = self._histogram(DELIVERED)
         self.reloads = self._counter(RELOADS)
         self._reloaded = prometheus.Gauge(RELOADED.name, RELOADED.help, registry=self.registry)
@@ -224,7 +231,7 @@ class LedgerCollector:
         """One reading."""
         configuration = self._configuration()
         yield from self._ledger(configuration)
-        yield from self._oldest(configuration)
+        yield from self._waiting(configuration)
         yield self._resting(configuration)
         yield INLET_READY.of({(name,): ready for name, ready in self._inlets().items()})
         yield ISOLATED.of({(): self._network_dropped()})
@@ -252,11 +259,24 @@ class LedgerCollector:
             sums[key if key.service in configuration.mappings else key._replace(service="other")] += count
         return sums
 
-    def _oldest(self, configuration: Configuration) -> Iterable[Metric]:
+    def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in configuration.all_destinations()}
-        ages |= {(row.destination,): _age(row.oldest) for row in self._store.queue()}
+        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in configuration.all_destinations()
+                                              if destination.policy.window}
+        turns = self._store.waiting_turns()
+        held |= {(key, "order"): count for key, count in turns.items()}
+        now = datetime.now(UTC)
+        for row in self._store.queue():
+            destination = configuration.destination(row.destination)
+            spans = destination.policy.window if destination else ()
+            if not window.is_open(spans, now):
+                ages[row.destination,] = 0.0
+                held[row.destination, "window"] = row.states[DeliveryState.DUE] - turns.get(row.destination, 0)
+            else:
+                ages[row.destination,] = _age(max(filter(None, (row.oldest, window.opened(spans, now)))) if row.oldest else None)
         yield OLDEST.of({(): max([_age(self._store.oldest_received()), *ages.values()])})
         yield DESTINATION_OLDEST.of(ages)
+        yield HELD.of(held)
 
     def _resting(self, configuration: Configuration) -> Metric:
         circuits = self._circuits_now()

@@ -65,7 +65,7 @@ _FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w .-]{1,150}):v(?P<
 _INSTANCE = re.compile(r"instance_(\d{1,6})", re.ASCII)
 _COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
 _FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
-_ESCAPED = re.compile(r"(?:[^&<>\"']|&(?:amp|lt|gt|quot|apos);)*+")
+_ESCAPED = re.compile(r"[^&<>\"']*(?:&(?:amp|lt|gt|quot|apos);[^&<>\"']*)*")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos);")
 _CHARACTER = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _LOST_UPLOAD = re.compile(r"(?:[\w$]+\.)*BinaryContent(?:V1)?(?:@[0-9a-f]+|[\[({].*)", re.DOTALL)
@@ -73,7 +73,7 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _ANHANG = re.compile(r".*_anhang_(?P<key>.+?)(?:\.[^.]*)?", re.DOTALL)
 _APPLICANT_PDF = re.compile(r"pdf|antrag", re.IGNORECASE)
-_BASE64_LINES = re.compile(r"\s*+(?:[A-Za-z0-9+/=]++(?:[ \t]*+[\r\n]++[ \t]*+)?+)++\s*+")
+_BASE64_LINE = re.compile(r"[ \t]*[A-Za-z0-9+/=]+[ \t]*")
 _BODY_NAMES = frozenset({"inhalt", "base64", "base64data", "binaerdaten", "binaryobject", "datei", "dokumentinhalt",
                          "embeddeddocumentbinaryobject"})
 _FILENAME_NAMES = frozenset({"dateiname", "dateinameoriginal", "filename"})
@@ -475,7 +475,8 @@ def _may_be_body(element: etree._Element) -> bool:
         return False
     if len(text) <= LARGE_BODY and (_local(element).lower() not in _BODY_NAMES or not any(_described(element))):
         return False
-    return _BASE64_LINES.fullmatch(text) is not None
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(lines) and all(_BASE64_LINE.fullmatch(line) for line in lines)
 
 
 def _described(element: etree._Element) -> tuple[str, str]:

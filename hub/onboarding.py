@@ -252,7 +252,7 @@ def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
     tenant = configuration.tenant_of(name) or (name if name in configuration.municipalities else None)
     if tenant is None:
         known = [*configuration.by_ags, *configuration.municipalities]
-        raise HubError(f"Keine Kommune {name!r}: {config.suggest(name, known)}")
+        raise HubError(f"Keine Kommune {name!r}: {config.suggest(name, known, german=True)}")
     town = configuration.municipalities[tenant]
     raw = read_toml(town.file)
     return {"file": str(town.file), "name": town.row.name, "ags": town.row.ags, "formerly": list(town.row.formerly),

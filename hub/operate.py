@@ -6,10 +6,15 @@ Every change names the person and, where it is final, a reason; it stands in the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hub import backup
 from hub.errors import HubError
+from hub.longwork import LongWork, Progress
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
 from hub.store import DeliveryRow, NotFound
 from hub.tables import moment
@@ -24,13 +29,15 @@ if TYPE_CHECKING:
 class Operator:
     """Verbs for people, on an open store; beside a running hub it also wakes what must go on."""
 
-    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring"})
+    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring", "begin", "progress"})
+    LONG = frozenset({"check_store", "backup"})
     CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload", "expire"})
 
     def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
                  reload: Callable[[], list[str]] | None = None, retention: Retention | None = None,
                  space: Space | None = None) -> None:
         self._space = space
+        self._long = LongWork()
         self._store = store
         self._deliverer = deliverer
         self._wake = wake
@@ -70,6 +77,7 @@ class Operator:
             lines.append(f"Zustellung an {row.destination} ({row.recipient}): {_DELIVERY_TEXT[row.state]}"
                          + (f", Versuch {row.attempts}" if row.attempts else "") + (f": {row.text}" if row.text else ""))
             circuit = self._deliverer.circuits().get(row.destination) if self._deliverer else None
+            lines += self._held(row)
             if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
                 lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
                 steps.append(f"{row.destination} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst "
@@ -81,19 +89,34 @@ class Operator:
         return {"id": message.id, "state": message.state, "lines": lines, "trace": list(self._store.trace_of(message.id)),
                 "next": steps}
 
+    def _held(self, row: DeliveryRow) -> list[str]:
+        """Why a waiting delivery waits though nothing is wrong with its destination."""
+        if row.state is not DeliveryState.DUE:
+            return []
+        opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
+        lines = [f"  Das Ziel {row.destination} nimmt erst ab {_time(opens)} wieder etwas an (window)."] if opens else []
+        before = self._store.predecessor(row.id) if row.due_at is None else None
+        if before:
+            lines.append(f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs zugestellt oder verworfen "
+                         f"sein ({before.state}): drehscheibe why {before.message_id}")
+        return lines
+
     def queue(self) -> list[dict[str, Any]]:
         """What waits, by destination: counts by state, age of the oldest, whether it rests."""
         now = datetime.now(UTC)
         circuits = self._deliverer.circuits() if self._deliverer else {}
+        turns = self._store.waiting_turns()
         result = []
         for row in self._store.queue():
             circuit = circuits.get(row.destination)
             rests = circuit is not None and circuit.open(now)
+            opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
             waiting = {str(state): row.states.get(state, 0) for state in _WAITING}
             result.append({"destination": row.destination, **waiting,
                            "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
                            "resting_until": _time(circuit.resting_until) if circuit and rests else None,
-                           "why": circuit.why if circuit and rests else None})
+                           "why": circuit.why if circuit and rests else None,
+                           "closed_until": _time(opens), "waiting_for_turn": turns.get(row.destination, 0)})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
@@ -132,15 +155,19 @@ class Operator:
         self._wake()
         return {"id": found.id, "changed": changed}
 
-    def discard(self, id: str, who: str, reason: str) -> dict[str, Any]:
+    def discard(self, id: str, who: str, reason: str, action: str | None = None) -> dict[str, Any]:
         """Give up for good, with a person and a reason."""
         found = self._find(id)
-        return {"id": found.id, "changed": self._store.discard(found.id, who, reason)}
+        changed = self._store.discard(found.id, who, reason, action=action)
+        self._wake()  # it may have been what later messages of its case wait for
+        return {"id": found.id, "changed": changed}
 
-    def confirm(self, id: str, who: str, reason: str) -> dict[str, Any]:
+    def confirm(self, id: str, who: str, reason: str, action: str | None = None) -> dict[str, Any]:
         """A person saw that the receiver has it."""
         found = self._delivery(id)
-        return {"id": found.id, "changed": self._store.confirm(found.id, who, reason)}
+        changed = self._store.confirm(found.id, who, reason, action=action)
+        self._wake()
+        return {"id": found.id, "changed": changed}
 
     def resend(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
         """Send a delivery once more as a new one (new generation, new names at the receiver)."""
@@ -168,6 +195,25 @@ class Operator:
         if self._retention is None:
             raise HubError("Ohne Konfiguration ist nicht bekannt, was wie lange aufzubewahren ist.")
         return self._retention
+
+    def begin(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Start one of the long verbs; `progress` tells how far it is."""
+        if verb not in self.LONG:
+            raise HubError(f"unknown verb {verb!r}")
+        return {"id": self._long.begin(verb, partial(getattr(self, verb), **arguments))}
+
+    def progress(self, id: str) -> dict[str, Any]:
+        """How far the long work is, and at its end its result."""
+        return self._long.look(id)
+
+    def check_store(self, progress: Progress, deep: bool = False) -> dict[str, Any]:
+        """Is the store sound? Beside the running hub, too."""
+        return self._store.examine(deep=deep, progress=progress).to_json()
+
+    def backup(self, progress: Progress, target: str) -> dict[str, Any]:
+        """Copy the store to a new folder or tar file, beside the running hub."""
+        with self._retention.paused() if self._retention else nullcontext():
+            return backup.take(self._store, Path(target), progress)
 
     def usages(self, first: str, last: str) -> list[dict[str, Any]]:
         """What was used in the months from `first` to `last`: the facts that a bill rests on."""

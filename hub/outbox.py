@@ -22,11 +22,12 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, insert, literal_column, null, select, text, update
 
-from hub.blobs import batches
+from hub import turns
+from hub.blobs import Blobs, Staged, batches
 from hub.errors import HubError
-from hub.message import Delivery, DeliveryState, MessageState, Receipt
+from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt
 from hub.tables import Many, delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
@@ -41,7 +42,7 @@ class LostLease(HubError):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else.
+    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else. `restored`: out of a backup.
 
     `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this one too.
     """
@@ -50,6 +51,17 @@ class ClaimedDelivery:
     first_due_at: datetime
     attempts: int
     probe: bool
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slim:
+    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None: nobody need)."""
+
+    blobs: Blobs
+    manifest: Staged
+    files_id: str
+    files_to: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class Settlement:
     counted: bool = True
     destination: str | None = None
     kind: str = ""
+    slim: Slim | None = None
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
@@ -95,17 +108,30 @@ class Settlement:
         return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
 
     @classmethod
+    def split(cls, delivery_id: str, due_at: datetime, text: str, slim: Slim) -> Settlement:
+        """It goes without its files, which another delivery has (`hub.apart`)."""
+        return cls(delivery_id, "due", "split", due_at, text=text, slim=slim)
+
+    @classmethod
     def rerouted(cls, delivery_id: str, due_at: datetime, destination: str, text: str) -> Settlement:
         """It does not fit through its destination: another one takes the same body from now on."""
         return cls(delivery_id, "due", "rerouted", due_at, text=text, destination=destination)
 
 
-def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner: str) -> list[Row[Any]]:
-    """Take up to `limit` that are due in hand: fresh and deferred ones alternate, each in order of time."""
-    ways = [list(tx.connection.execute(_DUE, {"d": destination, "fresh": fresh, "now": tx.now, "limit": limit}).scalars())
-            for fresh in (1, 0)]
-    chosen = [no for no in chain.from_iterable(zip_longest(*ways)) if no is not None][:limit]
-    rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some})}
+def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner: str,
+          deferred_first: bool = False) -> list[Row[Any]]:
+    """Take up to `limit` that are due in hand: fresh and deferred ones alternate, each in order of time.
+
+    One by one would always mean a fresh one: `deferred_first` lets the others begin. Those whose turn it is not are put
+    aside (`hub.turns`).
+    """
+    rows: dict[int, Row[Any]] = {}
+    for _ in range(ROUNDS):
+        rows = _choose(tx, destination, limit, (0, 1) if deferred_first else (1, 0))
+        early = turns.blocked(tx, rows.values())
+        _hold(tx, [rows.pop(no) for no in early])
+        if rows or not early:
+            break
     _CLAIM(tx.connection, [{
         "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
         "attempts": row.attempts + (row.state == DUE), "owner": owner, "until": tx.now + span(lease),
@@ -113,7 +139,28 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
     for row in rows.values():
         if row.state == DUE:
             _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
-    return [rows[no] for no in chosen]
+    return list(rows.values())
+
+
+ROUNDS = 20
+"""How often a claim looks again when all that it found must wait for their turn."""
+
+
+def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) -> dict[int, Row[Any]]:
+    """By number, in the order in which they shall be tried."""
+    found = [list(tx.connection.execute(_DUE, {"d": destination, "fresh": fresh, "now": tx.now, "limit": limit}).scalars())
+             for fresh in ways]
+    chosen = [no for no in chain.from_iterable(zip_longest(*found)) if no is not None][:limit]
+    rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some})}
+    return {no: rows[no] for no in chosen}
+
+
+def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
+    """Back until it is their turn, in the books only for the first time."""
+    turns.hold(tx, [row.no for row in rows])
+    for row in rows:
+        if row.reason != "order":
+            _moved(tx, row, row.state, "held", reason="order", detail=turns.TEXT)
 
 
 _DUE = (select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
@@ -160,32 +207,60 @@ _BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     """Write the outcomes; False: it was not in hand any more, nothing was written."""
     rows = _in_hand(tx, [settlement.delivery_id for settlement in settlements])
-    changes, finished, answers = [], [], []
+    changes, finished, answers, over = [], [], [], []
     for settlement in settlements:
         row = rows.pop(settlement.delivery_id, None)
         answers.append(row is not None)
         if row is None:
             continue
         changes.append(_change(tx, row, settlement))
+        if settlement.slim is not None:
+            _split(tx, row, settlement.slim)
         if settlement.state == DONE:
             finished.append(row.message_id)
+            over.append((row.tenant, row.order_key))
             if not row.test:
                 tx.ledger.used(tx.now, row.tenant, row.service, row.destination, settlement.kind)
+        elif settlement.destination:
+            over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
         _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
                destination=settlement.destination)
     _SETTLE(tx.connection, changes)
     close_messages(tx, finished)
+    turns.free(tx, over)
     return answers
+
+
+def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
+    """Exchange the manifest, and let a new delivery take the old one."""
+    slim.blobs.insert(tx.connection, [(slim.manifest, row.message_id, row.tenant)])
+    tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(manifest=slim.manifest.id))
+    if slim.files_to is None:
+        return
+    kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest", "config_digest",
+            "mapping_digest")
+    tx.connection.execute(insert(delivery), [{
+        **{column: row._mapping[column] for column in kept}, "id": slim.files_id, "recipient": f"{row.recipient}{FILES}",
+        "destination": slim.files_to, "state": DUE, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
+    tx.ledger.happened("delivery", row.service, slim.files_to, "created")
+    tx.ledger.moved("delivery", row.service, slim.files_to, None, DUE)
+    tx.ledger.event(tx.now, row.message_id, "created", delivery_id=slim.files_id, after=DUE, detail=f"Dateien von {row.id}")
+
+
+FILES = "-dateien"
+"""Ends the name of the recipient who gets the files of a mail that was too large."""
 
 
 def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
     attempts = row.attempts - (not settlement.counted and row.state == DELIVERING)
     receipt = settlement.receipt
+    restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
     return {
         "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None else micros(settlement.due_at),
         "destination": settlement.destination or row.destination,
-        "attempts": attempts, "fresh": int(attempts == 0), "error": settlement.error, "reason": settlement.reason,
+        "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored else settlement.error,
+        "reason": settlement.reason,
         "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
         "receipt": None if receipt is None else json.dumps({"reference": receipt.reference, "detail": dict(receipt.detail)},
                                                            ensure_ascii=False),
@@ -265,6 +340,9 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
     """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
+    last = tx.connection.execute(select(event.c.at).order_by(event.c.no.desc()).limit(1)).scalar()
+    if last is not None and last > tx.now:
+        set_back(tx, timedelta(microseconds=last - tx.now))
     pull_in(tx)
     due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
@@ -282,6 +360,16 @@ def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: dateti
     """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
     ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
     return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+
+
+def set_back(tx: Transaction, step: timedelta) -> int:
+    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than new. How many.
+
+    What was put there after the step is due at once, which costs one early try. Slow: looks at all.
+    """
+    due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
+    return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
+        due_at=case((due > tx.now, due), else_=tx.now), first_due_at=case((began > tx.now, tx.now), else_=began))).rowcount)
 
 
 def pull_in(tx: Transaction) -> int:
@@ -327,6 +415,18 @@ _NEXT_DESTINATION = text("""
     FROM place WHERE name IS NOT NULL""")
 
 
+def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[str, int]]:
+    """`due_destinations`, of these only."""
+    found = ((name, [connection.execute(_FIRST_DUE, {"d": name, "fresh": fresh}).scalar() for fresh in (1, 0)])
+             for name in destinations)
+    return [(name, min(at for at in ways if at is not None)) for name, ways in found if any(at is not None for at in ways)]
+
+
+_FIRST_DUE = (select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
+                                              delivery.c.due_at.is_not(None))
+              .order_by(delivery.c.due_at).limit(1))
+
+
 def due_destinations(connection: Connection) -> list[tuple[str, int]]:
     """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per destination)."""
     return [(name, min(at for at in ways if at is not None)) for name, *ways in connection.execute(_NEXT_DESTINATION)]
@@ -340,10 +440,10 @@ _OLDEST = text("""
                 ORDER BY destination LIMIT 1)
         FROM place WHERE place.name IS NOT NULL)
     SELECT name, (SELECT created_at FROM delivery WHERE destination = name AND state IN ('due', 'delivering', 'in_doubt')
-                  ORDER BY created_at LIMIT 1)
+                  AND (state <> 'due' OR due_at IS NOT NULL) ORDER BY created_at LIMIT 1)
     FROM place WHERE name IS NOT NULL""")
 
 
 def oldest_open(connection: Connection) -> dict[str, int]:
-    """By destination: when its oldest undelivered delivery was made."""
+    """By destination: when its oldest undelivered delivery was made, without those that wait for their turn (`hub.turns`)."""
     return {row[0]: row[1] for row in connection.execute(_OLDEST)}

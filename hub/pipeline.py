@@ -46,7 +46,7 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest)
     return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest, trace=trace,
-                      attachments=attachments, deliveries=deliveries)
+                      attachments=attachments, deliveries=deliveries, order=rule.order)
 
 
 def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None) -> Parked:

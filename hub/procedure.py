@@ -2,7 +2,8 @@
 
 No real one can be had for an example, so this does what the documented ones have in common: ``POST /antraege/<AGS>/<service>``
 stores the body, gives it a number and answers with a business code beside the HTTP status; the same Idempotency-Key gets the
-same number and is kept once; ``GET /status`` says that it is there. Started as ``python -m hub.procedure <port> <folder>``;
+same number and is kept once; ``POST /meldungen`` does so by SOAP 1.1 (``etc/fachverfahren/melderegister.wsdl``), where the key is
+the ``kennung``; ``GET /status`` says that it is there. Started as ``python -m hub.procedure <port> <folder>``;
 it prints the port it listens on and ends on SIGTERM, or when its standard input ends.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -20,6 +22,12 @@ from typing import cast
 from hub.message import safe_name
 
 MAX_BYTES = 50_000_000
+KENNUNG = re.compile(rb"<(?:\w+:)?kennung>([\w-]{1,64})</")
+SOAP = """<?xml version="1.0" encoding="utf-8"?>
+<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{content}</s:Body></s:Envelope>"""
+ACCEPTED = '<m:einreichenAntwort xmlns:m="urn:example:melderegister:1"><m:rc>+0000</m:rc><m:nummer>{number}</m:nummer>' \
+    "</m:einreichenAntwort>"
+FAULT = "<s:Fault><faultcode>s:Client</faultcode><faultstring>Die Kennung fehlt.</faultstring></s:Fault>"
 
 
 class Procedure(ThreadingHTTPServer):
@@ -49,22 +57,41 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._answer(200 if self.path == "/status" else 404, "+0000", "bereit")
+        self._say(200 if self.path == "/status" else 404, "+0000", "bereit")
+
+    def do_OPTIONS(self) -> None:
+        self._say(200, "+0000", "bereit")
 
     def do_POST(self) -> None:
         steps = self.path.strip("/").split("/")
         length = self.headers.get("Content-Length", "")
-        if len(steps) != 3 or steps[0] != "antraege" or not length.isdigit() or int(length) > MAX_BYTES:
-            self._answer(400, "-4000", "so nicht")
+        known = steps == ["meldungen"] or (len(steps) == 3 and steps[0] == "antraege")
+        if not known or not length.isdigit() or int(length) > MAX_BYTES:
+            self._say(400, "-4000", "so nicht")
             return
         body = self.rfile.read(int(length))
+        if len(steps) == 1:
+            self._take_message(body)
+            return
         number = cast("Procedure", self.server).keep(self.headers.get("Idempotency-Key", "ohne"), steps[2], body)
-        self._answer(200, "+0000", "angenommen", number)
+        self._say(200, "+0000", "angenommen", number)
 
-    def _answer(self, status: int, code: str, text: str, number: str | None = None) -> None:
-        body = json.dumps({"ergebnis": {"rc": code, "ergebnistext": text}, "vorgang": {"nummer": number}}).encode()
+    def _take_message(self, envelope: bytes) -> None:
+        found = KENNUNG.search(envelope)
+        if found is None:
+            self._send(500, "text/xml", SOAP.format(content=FAULT))
+            return
+        number = cast("Procedure", self.server).keep(found[1].decode(), "meldung", envelope)
+        self._send(200, "text/xml", SOAP.format(content=ACCEPTED.format(number=number)))
+
+    def _say(self, status: int, code: str, text: str, number: str | None = None) -> None:
+        answer = {"ergebnis": {"rc": code, "ergebnistext": text}, "vorgang": {"nummer": number}}
+        self._send(status, "application/json", json.dumps(answer))
+
+    def _send(self, status: int, kind: str, text: str) -> None:
+        body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

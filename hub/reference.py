@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hub import config, endpoint
+from hub.billing import BillingFile
 from hub.mapping import FieldTable, MappingFile
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
@@ -27,6 +28,7 @@ _CONFIGURATION = (
      (config.DefaultsFile, config.Policy)),
     ("municipalities/&lt;AGS&gt;.toml", "One municipality. A destination takes `connector`, that connector's options "
      "(connectors.md), and the policy keys above.", (config.MunicipalityFile,)),
+    ("billing.toml", "Prices, providers and agreements for `drehscheibe bill`; it lies beside hub.toml.", (BillingFile,)),
     ("mappings/&lt;service&gt;/mapping.toml", "One service.", (MappingFile,)),
     ("mappings/&lt;service&gt;/&lt;version&gt;/fields.toml", "The fields of one version of a form.", (FieldTable,)),
 )

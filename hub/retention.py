@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,12 @@ class Retention:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(30)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is deleted meanwhile, once the run at hand has ended: a backup wants the files that its rows name."""
+        with self._one_at_a_time:
+            yield
 
     def run(self, *, dry_run: bool = False) -> Report:
         """Delete what is old enough; with `dry_run` only count it."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -29,14 +30,17 @@ from typing import Any, BinaryIO, TypeVar
 from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from hub import database, desk, inbox, ledger, outbox, shredder, tables
+from hub import apart, database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
 from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
 from hub.database import StoreInUse
 from hub.desk import NotFound, NotNow
-from hub.errors import Conflict, HubError, StoreUnavailable
+from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
+from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
+    DELIVERY_NAMESPACE,
+    RESTORED,
     Accepted,
     Delivery,
     DeliveryState,
@@ -50,13 +54,15 @@ from hub.message import (
     StoredPart,
     delivery_id,
 )
-from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement
+from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.shredder import Shredded
 from hub.tables import moment
+from hub.turns import Predecessor
 from hub.writer import StaleFencing, Transaction, Writer, disk_failure
 
 __all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "NotFound", "NotNow",
-           "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody", "TallyKey", "Use", "Used"]
+           "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody", "TallyKey",
+           "Use", "Used"]
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
@@ -132,6 +138,7 @@ class Store:
         self.blobs = FileBlobs(directory / "blobs", inline=inline)
         self.fencing = 0
         self.unclean = False
+        self.revived: revive.Revived | None = None
         self._now = now
         self._file = directory / "store.sqlite3"
         self._lock: int | None = None
@@ -157,6 +164,9 @@ class Store:
             return store
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         store._lock = database.lock(directory / "lock")
+        if (directory / database.INTERRUPTED).exists():
+            store._unlock()
+            raise ConfigError.at(directory, "store", "a restore was interrupted here", "run the same 'drehscheibe restore' again")
         try:
             store._begin_writing(writer)
         except BaseException as error:
@@ -189,6 +199,10 @@ class Store:
             connection.execute(insert(tables.store).values(id=1, fencing=1, clean=0, opened_at=opened_at))
             return
         self.fencing, self.unclean = row.fencing + 1, not row.clean
+        if row.clean == revive.COPY:
+            tx = Transaction(connection, opened_at, self.fencing)
+            self.revived = revive.revive(tx, row.opened_at)
+            tx.ledger.write(connection)
         connection.execute(update(tables.store).values(fencing=self.fencing, clean=0, opened_at=opened_at))
 
     def _transaction(self, connection: Connection) -> Transaction:
@@ -197,12 +211,12 @@ class Store:
             raise StaleFencing("another process has opened this store since")
         return Transaction(connection, tables.micros(self._now()), self.fencing)
 
-    def close(self) -> None:
-        """Finish what waits for the writer and leave cleanly. May be called twice."""
+    def close(self, *, clean: bool = True) -> None:
+        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still under way."""
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
-                writer.do(lambda tx: tx.connection.execute(update(tables.store).values(clean=1)))
+                writer.do(lambda tx: tx.connection.execute(update(tables.store).values(clean=int(clean))))
             except StoreUnavailable:
                 pass  # a broken store was not closed cleanly, and the next start shall know
             writer.close()
@@ -392,12 +406,18 @@ class Store:
             found = outbox.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
-    def claim_deliveries(self, destination: str, limit: int, lease: timedelta) -> list[ClaimedDelivery]:
+    def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
+        """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
+        with self._read() as connection:
+            return [(name, moment(at)) for name, at in outbox.due_at(connection, destinations)]
+
+    def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
+                         deferred_first: bool = False) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
         One whose manifest is damaged is parked here and not handed out.
         """
-        rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner))
+        rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner, deferred_first))
         if not rows:
             return []
         manifests = self.bodies([row.manifest for row in rows])
@@ -431,6 +451,25 @@ class Store:
         if not self._write().gather(outbox.begin, delivery_id).result():
             raise LostLease(f"delivery {delivery_id} is not in hand any more")
 
+    def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
+        """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
+        of them, which a new one brings there."""
+        gone, files_id, new = apart.files(item.manifest), str(uuid.uuid5(DELIVERY_NAMESPACE, f"{item.id}{outbox.FILES}")), True
+        for row in self.deliveries_of(item.message_id):
+            if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
+                shared = apart.shared(item.manifest, self._manifest_of(row.id))
+                if shared:
+                    gone, files_id, new = shared, row.id, False
+                    break
+        content = json.dumps(apart.slim(item.manifest, gone, files_id, why).to_json(), ensure_ascii=False).encode()
+        [staged] = self._stage([Payload.of(content)])
+        return Settlement.split(item.id, due_at, why, Slim(self.blobs, staged, files_id, files_to if new else None))
+
+    def _manifest_of(self, delivery_id: str) -> Manifest:
+        with self._read() as connection:
+            blob_id = desk.find(connection, tables.delivery, delivery_id).manifest
+        return Manifest.from_json(json.loads(_there(blob_id, self.bodies([blob_id])).read()))
+
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
         return sum(self._do(lambda tx: outbox.settle(tx, settlements)))
@@ -454,9 +493,25 @@ class Store:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
         return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
 
-    def pull_in(self) -> int:
-        """The clock went back: make due what would otherwise wait until it has caught up. How many."""
-        return self._do(outbox.pull_in)
+    def set_back(self, step: timedelta) -> int:
+        """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
+        return self._do(lambda tx: outbox.set_back(tx, step))
+
+    def free_missed(self) -> int:
+        """Let those go that wait for their turn within a case although it has come; how many."""
+        with self._read() as connection:
+            numbers = turns.missed(connection)
+        return self._do(lambda tx: turns.free_all(tx, numbers)) if numbers else 0
+
+    def waiting_turns(self) -> dict[str, int]:
+        """By destination: how many wait for an earlier message of their case."""
+        with self._read() as connection:
+            return turns.waiting(connection)
+
+    def predecessor(self, delivery_id: str) -> Predecessor | None:
+        """What a delivery waits for because of the order within its case."""
+        with self._read() as connection:
+            return turns.predecessor(connection, delivery_id)
 
     # ---------------------------------------------------------------- operator
 
@@ -635,6 +690,39 @@ class Store:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
+        """Look at all of it (`hub.examine`), beside a writer too. `alone`: nobody accepts anything meanwhile. Slow."""
+        return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
+
+    def plan_repair(self, report: Report) -> mend.Plan:
+        """What `repair` would do about a report."""
+        with self._read() as connection:
+            return mend.plan(connection, self.blobs, report)
+
+    def repair(self, todo: mend.Plan, who: str) -> dict[str, Any]:
+        """Mend what can be mended safely (`hub.mend`); how much of each kind. Only while nobody else uses the store."""
+        done: dict[str, Any] = self._do(lambda tx: mend.carry_out(tx, todo, who))
+        folder = self.directory / mend.QUARANTINE / self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return {**done, "quarantine": mend.quarantine(self.blobs, todo.orphans, folder), "folder": str(folder)}
+
+    def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
+        """The tables as of one moment, which is returned, in a new file that knows that it is a copy (`hub.revive`)."""
+        made_at = self._now()
+        with self._read() as connection:
+            connection.execute(_FENCING).scalar_one()  # from here on the transaction sees this moment
+            database.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), revive.COPY, progress)
+        return made_at
+
+    def keeps(self, blob_id: str) -> bool:
+        """Whether a body's row is there and its content is not deleted."""
+        with self._read() as connection:
+            return bool(self.blobs.fetch(connection, [blob_id])) and not shredder.shredded_blobs(connection, [blob_id])
+
+    def raise_fencing(self, above: int) -> None:
+        """For a restored store: higher than any number that the store it replaces has given."""
+        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing, above))))
+        self.fencing = max(self.fencing, above)
+
     def check(self) -> list[str]:
         """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
@@ -671,7 +759,7 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
     return ClaimedDelivery(Delivery(
         row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
         moment(row.created_at), manifest, open_blob, bool(row.repeat_marked), row.case),
-        moment(row.first_due_at), attempts, probe)
+        moment(row.first_due_at), attempts, probe, row.error == RESTORED)
 
 
 def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:

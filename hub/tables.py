@@ -9,7 +9,8 @@
 
 Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by partial
 indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery has `due_at` exactly
-while the hub shall act on it by itself, and `lease_until` exactly while somebody has it in hand.
+while the hub shall act on it by itself, and `lease_until` exactly while somebody has it in hand. One that is due without
+`due_at` waits until it is its turn within its case (`hub.turns`).
 
 Payload (the content of `blob`) and proof (everything else) live apart, with their own retention.
 """
@@ -40,7 +41,7 @@ from sqlalchemy import (
 
 from hub.message import DeliveryState, MessageState
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema this version of the hub writes."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
@@ -168,6 +169,9 @@ Index("message_waiting", message.c.suspect, message.c.lease_until, message.c.no,
       sqlite_where=MESSAGE_WAITS, postgresql_where=MESSAGE_WAITS)
 Index("message_open", message.c.received_at, sqlite_where=MESSAGE_OPEN, postgresql_where=MESSAGE_OPEN)
 Index("message_by_ags", message.c.ags, message.c.no)
+MESSAGE_UNROUTED = text("\"case\" IS NOT NULL AND state IN ('received', 'deferred', 'parked')")
+Index("message_unrouted", message.c.tenant, message.c.case,
+      sqlite_where=MESSAGE_UNROUTED, postgresql_where=MESSAGE_UNROUTED)
 HAS_PAYLOAD = text("finished_at IS NOT NULL AND payload_deleted_at IS NULL")
 IS_PROOF = text("finished_at IS NOT NULL AND payload_deleted_at IS NOT NULL")
 Index("message_payload", message.c.tenant, message.c.service, message.c.finished_at,
@@ -258,6 +262,9 @@ Index("delivery_leased", delivery.c.lease_until, sqlite_where=DELIVERY_LEASED, p
 Index("delivery_open", delivery.c.destination, delivery.c.created_at,
       sqlite_where=DELIVERY_OPEN, postgresql_where=DELIVERY_OPEN)
 Index("delivery_by_message", delivery.c.message_id)
+DELIVERY_ORDERED = text("order_key IS NOT NULL AND state IN ('due', 'delivering', 'in_doubt', 'parked')")
+Index("delivery_ordered", delivery.c.order_key, delivery.c.destination,
+      sqlite_where=DELIVERY_ORDERED, postgresql_where=DELIVERY_ORDERED)
 
 event = Table(
     "event", metadata,

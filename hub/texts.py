@@ -113,6 +113,61 @@ GERMAN = {
         "{keys} abgelaufene Schlüssel",
     "The content was deleted at the end of its retention; the proof stays.":
         "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
+    "The store: is it sound, and what can be mended.": "Der Speicher: ob er heil ist, und was sich heilen lässt.",
+    "Look at the whole store and change nothing; beside a running hub, too.":
+        "Den ganzen Speicher ansehen und nichts ändern; auch neben einer laufenden Drehscheibe.",
+    "Read every body and compare its digest (slow).": "Jeden Inhalt lesen und seine Prüfsumme vergleichen (dauert).",
+    "(stands in its history)": "(steht in ihrem Verlauf)",
+    "… and {count} more (--json shows all)": "… und {count} weitere (--json zeigt alle)",
+    "{messages} messages, {bodies} bodies, {files} files": "{messages} Nachrichten, {bodies} Inhalte, {files} Dateien",
+    "{bytes} bytes read": "{bytes} Bytes gelesen", "not sound": "nicht heil",
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup":
+        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore",
+    "stop the hub, then drehscheibe store repair": "Drehscheibe anhalten, dann drehscheibe store repair",
+    "the database is damaged": "die Datenbank ist beschädigt", "a row refers to nothing": "eine Zeile verweist ins Leere",
+    "the books are wrong": "die Bücher stimmen nicht", "a file that nothing names": "eine Datei, die nirgends vorkommt",
+    "a file that retention will delete": "eine Datei, die die Aufbewahrung löschen wird",
+    "a body is missing": "ein Inhalt fehlt", "a body is damaged": "ein Inhalt ist beschädigt",
+    "Mend what can be mended safely, the hub being stopped; without --yes only say what would be done.":
+        "Heilen, was sich sicher heilen lässt, bei angehaltener Drehscheibe; ohne --yes nur sagen, was geschähe.",
+    "Do it.": "Es tun.",
+    "park this message": "diese Nachricht parken", "park this delivery": "diese Zustellung parken",
+    "note the loss in this message's history": "den Verlust im Verlauf dieser Nachricht vermerken",
+    "move this file to the quarantine": "diese Datei in die Quarantäne verschieben",
+    "correct the books": "die Bücher berichtigen", "cannot be mended here": "lässt sich hier nicht heilen",
+    "Nothing was changed. Do it with --yes.": "Nichts wurde geändert. Mit --yes geschieht es.",
+    "Copy the store to a new folder, or to a new .tar file, beside the running hub.":
+        "Den Speicher in einen neuen Ordner oder eine neue .tar-Datei sichern, neben der laufenden Drehscheibe.",
+    "{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}":
+        "{target}: {messages} Nachrichten, {files} Dateien, {bytes} Bytes, Stand {made_at}",
+    "The content of {count} messages was deleted meanwhile, at the end of its retention.":
+        "Der Inhalt von {count} Nachrichten wurde währenddessen gelöscht, am Ende seiner Aufbewahrung.",
+    "body {name} is damaged or missing in the store itself: drehscheibe store check --deep":
+        "Inhalt {name} ist im Speicher selbst beschädigt oder fehlt dort: drehscheibe store check --deep",
+    "Put a backup in the place of the store, the hub being stopped; all of it is verified first.":
+        "Eine Sicherung an die Stelle des Speichers setzen, bei angehaltener Drehscheibe; zuerst wird sie ganz geprüft.",
+    "Only verify the backup; restore nothing.": "Die Sicherung nur prüfen; nichts einspielen.",
+    "Move a store that is there aside (it is never deleted).":
+        "Einen Speicher, der schon da ist, beiseite legen (er wird nie gelöscht).",
+    "No hub has run on this store since: leave what is due as it is.":
+        "Seit der Sicherung lief keine Drehscheibe auf diesem Speicher: Fälliges bleibt, wie es ist.",
+    "sound: {messages} messages, {files} files, as of {made_at}; nothing was restored":
+        "heil: {messages} Nachrichten, {files} Dateien, Stand {made_at}; nichts wurde eingespielt",
+    "restored to {state}: {messages} messages, {files} files, as of {made_at}":
+        "eingespielt nach {state}: {messages} Nachrichten, {files} Dateien, Stand {made_at}",
+    "what was there lies in {moved_aside}": "was dort war, liegt in {moved_aside}",
+    "  {in_doubt} deliveries are in doubt: the receivers are asked before anything is sent again":
+        "  {in_doubt} Zustellungen sind unklar: ihre Empfänger werden gefragt, bevor noch einmal gesendet wird",
+    "  {waiting} messages were not translated yet: their deliveries will be in doubt, too":
+        "  {waiting} Nachrichten waren noch nicht übersetzt: auch ihre Zustellungen werden unklar sein",
+    "  {parked} messages and deliveries are parked as before":
+        "  {parked} Nachrichten und Zustellungen sind geparkt wie zuvor",
+    "Not in this backup: what was accepted after {made_at}. Ask the senders.":
+        "Nicht in dieser Sicherung: was nach {made_at} angenommen wurde. Die Absender fragen.",
+    "What they send again is taken as new: its duplicate keys are not in the backup, either.":
+        "Was sie noch einmal senden, gilt als neu: auch seine Doppelschlüssel fehlen in der Sicherung.",
+    "tables": "Tabellen", "files": "Dateien", "digests": "Prüfsummen", "database": "Datenbank", "references": "Verweise",
+    "tallies": "Bücher", "bodies": "Inhalte",
     "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.":
         "Exchanges, Queues, Grenzen, Benutzer und Rechte des AMQP-Eingangs anlegen.",
     "Print the JSON schema of a configuration file, for editors.":
@@ -127,6 +182,8 @@ GERMAN = {
     "The configuration was read again.": "Die Konfiguration ist neu gelesen.",
     "The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run":
         "Die Drehscheibe hat geendet (Code {code}); was sie annahm, ist sicher. Ihr Protokoll: {log}. Neu starten: make run",
+    "An id for this action: whoever repeats it acts once.": "Eine Kennung für diese Handlung: wiederholt wirkt sie nur einmal.",
+    "{count} wait for their turn": "{count} warten, bis sie an der Reihe sind (order)",
     "destination": "Ziel", "due": "wartet", "under way": "unterwegs", "in doubt": "unklar", "parked": "geparkt",
     "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand", "service": "Dienst",
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:", "nothing waits": "nichts wartet",

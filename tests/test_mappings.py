@@ -26,7 +26,7 @@ from hub.mapping_examples import preview, run_examples
 from hub.message import BERLIN
 from hub.normalize import Normalized, normalize
 from hub.pipeline import process
-from tests.services import standards
+from tests.services import need_pango, standards
 
 ROOT = Path(__file__).parents[1]
 MAPPINGS = ROOT / "mappings"
@@ -693,6 +693,7 @@ def documented(into: Path) -> Path:
 
 
 def test_the_documented_service_runs_as_it_stands(tmp_path: Path) -> None:
+    need_pango()
     folder = documented(tmp_path)
     version, = load_mapping(folder).version
     test_schema_and_table_have_the_same_groups_fields_types_and_values(folder, version)

@@ -134,8 +134,9 @@ def overview() -> dict[str, Any]:
                    steps=(("green", None), ("orange", 3600), ("red", 4 * 3600))),
             number("Parked applications", 'sum(drehscheibe_messages{state="parked"})',
                    text="drehscheibe messages --state parked"),
-            number("Parked deliveries", 'sum(drehscheibe_deliveries{state="parked"})', text="drehscheibe queue"),
-            number("In doubt", 'sum(drehscheibe_deliveries{state="in_doubt"})', steps=(("green", None), ("orange", 1))),
+            number("Parked deliveries", 'sum(drehscheibe_deliveries{state="parked"}) or vector(0)', text="drehscheibe queue"),
+            number("In doubt", 'sum(drehscheibe_deliveries{state="in_doubt"}) or vector(0)',
+                   steps=(("green", None), ("orange", 1))),
             number("Resting destinations", "sum(drehscheibe_destination_resting)", text="drehscheibe queue"),
             number("Shortest certificate", "min(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d",
                    steps=(("red", None), ("orange", 7), ("green", 30))),
@@ -192,9 +193,11 @@ def municipality() -> dict[str, Any]:
         ("Now", 4, [
             number("Oldest undelivered", f"max(drehscheibe_destination_oldest_seconds{{{own}}})", unit="s",
                    steps=(("green", None), ("orange", 3600), ("red", 4 * 3600))),
-            number("Waiting", f'sum(drehscheibe_deliveries{{{own}, state=~"due|delivering"}})', steps=(("green", None),)),
-            number("Parked", f'sum(drehscheibe_deliveries{{{own}, state="parked"}})'),
-            number("In doubt", f'sum(drehscheibe_deliveries{{{own}, state="in_doubt"}})', steps=(("green", None), ("orange", 1))),
+            number("Waiting", f'sum(drehscheibe_deliveries{{{own}, state=~"due|delivering"}}) or vector(0)',
+                   steps=(("green", None),)),
+            number("Parked", f'sum(drehscheibe_deliveries{{{own}, state="parked"}}) or vector(0)'),
+            number("In doubt", f'sum(drehscheibe_deliveries{{{own}, state="in_doubt"}}) or vector(0)',
+                   steps=(("green", None), ("orange", 1))),
             number("Resting destinations", f"sum(drehscheibe_destination_resting{{{own}}})"),
             number("Delivered in the period", f"sum(increase(drehscheibe_delivery_events_total{{{own}, {ARRIVED}}}[$__range]))",
                    steps=(("green", None),))]),
@@ -223,7 +226,8 @@ def destination() -> dict[str, Any]:
         ("Now", 4, [
             number("Oldest undelivered", f"max(drehscheibe_destination_oldest_seconds{{{own}}})", unit="s",
                    steps=(("green", None), ("orange", 3600), ("red", 4 * 3600))),
-            *(number(title, f'sum(drehscheibe_deliveries{{{own}, state="{state}"}})', steps=steps) for title, state, steps in (
+            *(number(title, f'sum(drehscheibe_deliveries{{{own}, state="{state}"}}) or vector(0)', steps=steps)
+              for title, state, steps in (
                 ("Due", "due", (("green", None),)), ("Under way", "delivering", (("green", None),)),
                 ("In doubt", "in_doubt", (("green", None), ("orange", 1))), ("Parked", "parked", GREEN_TO_RED)))]),
         ("Tries", 8, [

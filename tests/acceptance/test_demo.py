@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mailbox
 import os
 import re
@@ -10,11 +11,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+
+from hub.message import BERLIN
+from tests.services import need
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3})\s", re.MULTILINE)
@@ -83,6 +88,36 @@ def test_three_towns_got_mail_and_files(root: Path, first: str) -> None:
             assert parsed["Message-ID"]
 
 
+def rows(printed: str, service: str, town: str) -> list[str]:
+    """What the table says about a service's applications for a town: a row with the lines below it."""
+    found: list[str] = []
+    for line in printed.splitlines():
+        if ROW.match(line):
+            found.append(line)
+        elif line.startswith("   ") and found:
+            found[-1] += "\n" + line
+    return [row for row in found if re.search(rf"\s{service} \(", row) and town in row and "parked:" not in row]
+
+
+@pytest.mark.parametrize(("service", "category", "places"), [
+    ("brauchtumsfeuer", "einfach", ("var/mail/ordnungsamt@", "var/drop/musterstadt/")),
+    ("wohnungsgeberbestaetigung", "mittel",
+     ("var/mail/buergerservice@", "var/drop/musterstadt/", "musterstadt/melderegister: FV-")),
+    ("gewerbemeldung", "komplex", ("var/mail/gewerbeamt@", "var/drop/musterstadt-dms/", "musterstadt/gewerberegister: FV-")),
+])
+def test_the_three_categories_are_played_whole(root: Path, first: str, service: str, category: str,
+                                               places: tuple[str, ...]) -> None:
+    found = rows(first, service, "Stadt Musterstadt")
+    assert len(found) >= 3
+    for row in found:
+        assert all(place in row for place in places), row
+    bill = subprocess.run(command(root, "bill", "--year", str(datetime.now(BERLIN).year), "--json"), cwd=root, env=environment(),
+                          capture_output=True, text=True, timeout=60, check=True).stdout
+    lines = [line for provider in json.loads(bill)["providers"] for contract in provider["contracts"]
+             if contract["ags"] == "14999010" for line in contract["lines"]]
+    assert [line["category"] for line in lines if line["service"] == service] == [category]
+
+
 def test_no_secret_can_be_read_by_others(root: Path, first: str) -> None:
     keys = [*(root / "var/tls").glob("*.key")]
     assert len(keys) >= 3
@@ -115,8 +150,8 @@ def staying(root: Path, first: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def children(pid: int) -> list[int]:
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(line) for line in listing.split()]
+    listing = subprocess.run([need("ps", "procps"), "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in listing.stdout.split()]
 
 
 def test_it_stays_up_until_ctrl_c_and_leaves_nobody_behind(root: Path, staying: subprocess.Popen[str]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 
 import pytest
 
 from hub.mapping_examples import _pages
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
-from tests.services import missing
+from tests.services import need_pango
 
 TOWN = f"""
 name = "Stadt Musterstadt"
@@ -50,11 +49,7 @@ def filed(hub: HubProcess, *files: str) -> bytes:
 
 
 def test_an_application_without_a_pdf_is_printed_and_one_with_it_is_left_alone(town: HubProcess) -> None:
-    try:
-        ctypes.CDLL("libpango-1.0.so.0")
-        ctypes.CDLL("libpangoft2-1.0.so.0")
-    except OSError:
-        missing("libpango", "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0")
+    need_pango()
     applicants = (document_of("v1-smallest").parent / "antrag.pdf").read_bytes()
     assert filed(town, "antrag.pdf") == applicants
     printed = filed(town)

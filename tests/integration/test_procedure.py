@@ -10,6 +10,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from hub import config, endpoint
+from tests.integration.contract import make_delivery
+
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
@@ -31,3 +36,20 @@ def test_the_same_key_is_the_same_case_kept_once(url: str, tmp_path: Path) -> No
     assert [answer["vorgang"]["nummer"] for answer in numbers] == ["FV-00001", "FV-00001", "FV-00002"]
     assert {answer["ergebnis"]["rc"] for answer in numbers} == {"+0000"}
     assert [file.read_bytes() for file in (tmp_path / "cases").iterdir()] == [b"<hund/>", b"<hund/>"]
+
+
+def test_by_soap_the_same_kennung_is_the_same_case(url: str, tmp_path: Path) -> None:
+    """Called as the example configuration calls it."""
+    town = config.load(ROOT / "etc/hub.toml").municipalities["musterstadt"].destinations["musterstadt/melderegister"]
+    outlet = endpoint.build_outlet("soap", {**town.options, "url": f"{url}/meldungen"})
+    delivery = make_delivery([("xml", "antrag.xml", "application/xml", "<meldung><ort>Größna</ort></meldung>".encode())])
+    receipts = [outlet.deliver(delivery, lambda: None).reference for _ in range(2)]
+    assert [finding.severity for finding in outlet.check()] == ["ok", "ok"]
+    outlet.close()
+    assert receipts[0] == receipts[1]
+    assert receipts[0].startswith("FV-00001 ")
+    [case] = (tmp_path / "cases").iterdir()
+    assert "<ort>Größna</ort>" in case.read_text(encoding="utf-8")
+    with httpx2.Client(trust_env=False) as client:
+        answer = client.post(f"{url}/meldungen", content=b"<nothing/>")
+    assert (answer.status_code, b"Client" in answer.content) == (500, True)

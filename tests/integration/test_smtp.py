@@ -18,7 +18,7 @@ from connectors import smtp
 from connectors.smtp import Options, Outlet
 from hub.endpoint import is_certain
 from hub.errors import Misconfigured, Permanent, Temporary, TooLarge
-from hub.message import Delivery
+from hub.message import NOTE, Delivery
 from tests.integration.contract import (
     APPLICATION,
     MESSAGE,
@@ -247,6 +247,19 @@ class TestTheMail:
         delivery = make_delivery([part for part in APPLICATION if part[0] in roles])
         sink.outlet().deliver(delivery, Effect())
         MailContract().same_bytes(sink.arrivals()[0], delivery)
+
+    @pytest.mark.parametrize("roles", [("text", "html"), ("html",), ()])
+    def test_words_of_the_hub_stand_before_the_body(self, sink: Mailbox, roles: tuple[str, ...]) -> None:
+        note = "Diese Dateien zum Antrag sind nicht in der Mail: plan.pdf\nSie liegen hier: a/<b>"
+        parts = [part for part in APPLICATION if part[0] in roles]
+        sink.outlet().deliver(make_delivery(parts, manifest={"properties": {NOTE: note}}), Effect())
+        bodies = {part.get_content_subtype(): str(part.get_content()).replace("\r\n", "\n")
+                  for part in parsed(sink.mails()[0]).walk() if not part.is_multipart()}
+        assert set(bodies) == (set(roles) & {"html"} | ({"plain"} if roles != ("html",) else set()))
+        if "plain" in bodies:
+            assert bodies["plain"].startswith(note)
+        if "html" in bodies:
+            assert "Sie liegen hier: a/&lt;b&gt;</p>" in bodies["html"]
 
     def test_marks_in_the_subject(self, sink: Mailbox) -> None:
         sink.outlet().deliver(make_delivery(test=True, repeat_marked=True), Effect())

@@ -5,6 +5,7 @@ A missing service skips its tests at a newcomer's desk, with the reason, and fai
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import shutil
@@ -33,6 +34,15 @@ def need(binary: str, package: str) -> str:
     if path is None:
         missing(binary, f"apt-get install {package}")
     return path
+
+
+def need_pango() -> None:
+    """What prints PDFs is there, or the test is skipped (failed in CI)."""
+    try:
+        ctypes.CDLL("libpango-1.0.so.0")
+        ctypes.CDLL("libpangoft2-1.0.so.0")
+    except OSError:
+        missing("libpango", "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0")
 
 
 def standards() -> Path:

@@ -1,10 +1,11 @@
-"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle."""
+"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle, dawdle."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+import time
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -22,20 +23,27 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.connections = 0
+        self.passing = threading.Event()
         self.behave()
         self._spawn(self._accept)
 
     def behave(self) -> None:
         """Forward everything, from now on."""
         self.hanging = False
+        self.passing.set()
         self.cut_answers = False
         self.lose_answers = False
         self.answers_to_spare = 0
         self.client_bytes_left: int | None = None
+        self.bytes_per_second: int | None = None
 
     def hang(self) -> None:
         """Take connections and bytes, and answer nothing."""
         self.hanging = True
+
+    def stall(self) -> None:
+        """Hold every byte back; none is lost, and no connection ends by itself."""
+        self.passing.clear()
 
     def lose(self, spare: int = 0) -> None:
         """What the client says still arrives; no answer does, after so many more."""
@@ -57,6 +65,10 @@ class Proxy:
     def cut_after(self, count: int) -> None:
         """Reset after so many more bytes from the client."""
         self.client_bytes_left = count
+
+    def throttle(self, bytes_per_second: int) -> None:
+        """Each connection's bytes from the client go on at this rate."""
+        self.bytes_per_second = bytes_per_second
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
@@ -84,9 +96,12 @@ class Proxy:
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         try:
-            while data := client.recv(65536):
+            while data := client.recv(65536 if self.bytes_per_second is None else max(1, self.bytes_per_second // 10)):
                 if self.hanging:
                     continue
+                self.passing.wait()
+                if self.bytes_per_second is not None:
+                    time.sleep(len(data) / self.bytes_per_second)
                 if self.client_bytes_left is not None:
                     if len(data) >= self.client_bytes_left:
                         server.sendall(data[: self.client_bytes_left])
@@ -104,6 +119,7 @@ class Proxy:
             while data := server.recv(65536):
                 if self.hanging:
                     continue
+                self.passing.wait()
                 if (self.lose_answers or self.cut_answers) and self.answers_to_spare > 0:
                     self.answers_to_spare -= 1
                 elif self.lose_answers:
@@ -140,6 +156,7 @@ class Proxy:
         except OSError:
             pass
         self.listener.close()
+        self.passing.set()
         with self._lock:
             for side in self._open:
                 try:

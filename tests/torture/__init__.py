@@ -9,6 +9,6 @@ Processes of their own, which the fault injector never kills, stand around the h
        └───────────────────────────────► checker ──► scoreboard
 
 `world` is the hub's configuration, `document` what is sent and how a copy of it is recognised, `producer` and `sink` and
-`checker` the processes, `stage` the victim and what stands around it, `scenarios` the injuries, `tiers` what of them is run
-when, `scoreboard` the result and its page.
+`checker` the processes, `stage` keeps them, `scenarios` the injuries (by `shim` to system calls, by `drives` to disks),
+`tiers` what of them is run when, `scoreboard` the result and its page.
 """

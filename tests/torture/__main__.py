@@ -16,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.torture import scoreboard
+from tests.torture import drives, scoreboard
 from tests.torture.steps import Step
 from tests.torture.tiers import TIERS
 
@@ -45,12 +45,16 @@ def main() -> int:
 
 
 def run(step: Step, folder: Path, seed: int) -> scoreboard.Row:
-    """One scenario, or its result of an earlier attempt."""
+    """One scenario, or its result of an earlier attempt; or why it cannot be run here."""
     results = folder / f"results-{seed}.json"
     done = scoreboard.saved(results)
     if step.name not in done:
         print(f"-- {step.name}", flush=True)
+        if lacking := step.lacks():
+            print(f"   left out: {lacking}", flush=True)
+            return scoreboard.Row(step.name, {"left out": lacking})
         place = folder / step.name.replace(" ", "-")
+        drives.release(place)
         shutil.rmtree(place, ignore_errors=True)
         began = time.monotonic()
         report = step.run(place, seed, lambda text: print(f"   {text}", flush=True))

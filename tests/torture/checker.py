@@ -32,7 +32,7 @@ from typing import Any
 
 from pysqlite3 import dbapi2
 
-from tests.torture.document import TOWNS, Found, recognise, town_of
+from tests.torture.document import ALL_TOWNS, Found, recognise, town_of
 from tests.torture.world import World
 
 VERDICTS = ("lost", "torn", "silent duplicate", "phantom", "misrouted", "invisible", "unexplained", "unbalanced")
@@ -71,10 +71,11 @@ def collect(world: World) -> Evidence:
             seen.told[row["ok"]].append(row["id"])
         elif "cut" in row:
             seen.cut += 1
-        else:
+        elif "refused" in row:
             seen.refused += 1
-    seen.copies += [copy for town in TOWNS.values() for copy in folders(world.drop / town, town)]
-    seen.litter = sum(1 for town in TOWNS.values() for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
+    towns = [town for town in ALL_TOWNS.values() if (world.drop / town).is_dir()]
+    seen.copies += [copy for town in towns for copy in folders(world.drop / town, town)]
+    seen.litter = sum(1 for town in towns for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
     seen.copies += mails(world.mails, seen.mail_ids)
     _read_store(world.state / "store.sqlite3", seen)
     if world.metrics.exists():
@@ -152,7 +153,7 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
             continue
         if found.name not in seen.sent:
             verdicts["phantom"].append(f"{town}/{recipient}: {found.name}")
-        elif TOWNS[town_of(found.name)] != town:
+        elif ALL_TOWNS[town_of(found.name)] != town:
             verdicts["misrouted"].append(f"{town}/{recipient}: {found.name}")
         elif found.whole:
             copies[found.name, recipient].append(marked)

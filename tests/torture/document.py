@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from lxml import etree
 
 TOWNS = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
+WIDE = {f"149991{number:02}": f"stadt{number:02}" for number in range(25)}
+"""For scenarios that need many destinations: each town has two."""
+
+ALL_TOWNS = TOWNS | WIDE
 SERVICE = "zaehlprobe"
 LARGE_EVERY, LARGE_BYTES = 23, 90_000
 _NUMBER = re.compile(r"[0-9a-z]{1,12}-(\d{1,8})")
@@ -24,9 +28,10 @@ def number(run: str, index: int) -> str:
 
 
 def town_of(name: str) -> str:
-    """The AGS a probe goes to."""
+    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many."""
     index = int(name.rpartition("-")[2])
-    return list(TOWNS)[index % len(TOWNS)]
+    towns = list(WIDE) if name.startswith("w") else list(TOWNS)[:1] if name.startswith("m") else list(TOWNS)
+    return towns[index % len(towns)]
 
 
 def filling(name: str) -> str:

@@ -73,12 +73,12 @@ def rows(file: Path, question: str, *values: Any) -> list[Any]:
 
 def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Story]:
     """By probe; those that have no delivery yet are missing."""
-    told = {}
+    told, file = {}, world.state / "store.sqlite3"
     for name in names:
-        found = rows(world.state / "store.sqlite3", "SELECT d.id, d.message_id, d.state, d.reason, d.repeat_marked FROM delivery d"
+        found = rows(file, "SELECT d.id, d.message_id, d.state, d.reason, d.repeat_marked FROM delivery d"
                      " JOIN message m ON m.id = d.message_id WHERE m.key = ? AND d.recipient = ?", name, recipient)
         for identity, message, state, reason, marked in found:
-            events = rows(world.state / "store.sqlite3", "SELECT name, reason FROM event WHERE message_id = ? AND delivery_id = ?"
+            events = rows(file, "SELECT name, reason FROM event WHERE message_id = ? AND delivery_id = ?"
                           " AND name != 'claimed' ORDER BY no", message, identity)
             told[name] = Story(state, reason, bool(marked), tuple(events))
     return told
@@ -114,9 +114,9 @@ class Cells:
         self.faults: list[str] = []
         assert recipient in RECIPIENTS
 
-    def send(self) -> list[str]:
-        """One probe for each town; their names."""
-        names = [f"{self.run}-{self.sent + number}" for number in range(len(TOWNS))]
+    def send(self, count: int = len(TOWNS)) -> list[str]:
+        """One probe for each town, or so many; their names."""
+        names = [f"{self.run}-{self.sent + number}" for number in range(count)]
         self.sent += len(names)
         self.stage.budget(self.sent)
         self.stage.reach(self.sent)

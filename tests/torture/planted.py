@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +36,20 @@ def _synchronous_off() -> None:
         file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in pragmas))
 
 
+def _synchronous_normal() -> None:
+    from hub import database
+
+    engine = database._engine
+    database._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
+        file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
+
+
+def _bodies_not_synced() -> None:
+    from hub import blobs
+
+    blobs._fsync = lambda fd: None
+
+
 def _no_folder_sync() -> None:
     from connectors.directory import Disk
 
@@ -44,7 +59,8 @@ def _no_folder_sync() -> None:
 def _no_file_sync() -> None:
     from connectors import directory
 
-    directory.sync = lambda descriptor: None
+    sync = directory.sync
+    directory.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
 
 
 def _done_before_send() -> None:
@@ -170,6 +186,60 @@ def _deaths_counted_for_bystanders() -> None:
         return found
 
     Store.recover = blame  # type: ignore[method-assign]
+
+
+def _lost_answer_taken_for_a_no() -> None:
+    import smtplib
+
+    from connectors import smtp
+    from hub.endpoint import refused
+    from hub.errors import Temporary
+
+    finish = smtp.Outlet._finish
+
+    def sure(self: Any, server: Any, effect_begins: Any) -> Any:
+        try:
+            return finish(self, server, effect_begins)
+        except (smtplib.SMTPServerDisconnected, OSError) as error:
+            raise refused(Temporary("no answer, so it will not have arrived")) from error
+
+    smtp.Outlet._finish = sure  # type: ignore[method-assign]
+
+
+def _redirects_are_followed() -> None:
+    from connectors import _http
+
+    settings = _http._settings
+    _http._settings = lambda options: {**settings(options), "follow_redirects": True}
+
+
+def _half_a_reload() -> None:
+    from hub.daemon import Daemon
+
+    reload = Daemon._reload
+
+    def half(self: Any) -> Any:
+        old = self.configuration
+        problems = reload(self)
+        self.configuration = dataclasses.replace(self.configuration, snapshots=old.snapshots)
+        return problems
+
+    Daemon._reload = half  # type: ignore[method-assign]
+
+
+def _waits_for_the_old_clock() -> None:
+    from hub.deliver import Deliverer
+
+    Deliverer._watch_clock = lambda self: None  # type: ignore[method-assign]
+
+
+def _torn_over_sftp() -> None:
+    from connectors import _layout
+
+    _layout.Plan.hidden = lambda self: self.final()  # type: ignore[method-assign]
+    from connectors.sftp import Session
+
+    Session.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -1,9 +1,9 @@
 """The producer at the broker: publishes probes with confirms and writes down which were confirmed.
 
-``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>``. Standard input says ``<count>``: publish up
-to so many in all; its end means stop after those. A probe is published again, with the same message id, until the broker confirms
-it. The ledger has a line ``{"sent": name}`` before the first byte and ``{"confirmed": name}`` after each confirm; which id the hub
-gave it, `settle` adds at the end.
+``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>``. Standard input says ``<count>``: publish
+up to so many in all; its end means stop after those. A probe is published again, with the same message id, until the broker
+confirms it. The ledger has a line ``{"sent": name}`` before the first byte and ``{"confirmed": name}`` after each confirm; which
+id the hub gave it, `settle` adds at the end.
 """
 
 from __future__ import annotations

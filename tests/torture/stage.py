@@ -162,8 +162,8 @@ class Stage:
     def process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """One of those that the injector never kills."""
         with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT, stderr=log,
-                                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT,
+                                                   stderr=log, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         return self.processes[-1]
 
     def __enter__(self) -> Self:
@@ -204,6 +204,12 @@ class Stage:
                 row = json.loads(line)
                 found += any(row[name] for name in ("due", "in_doubt", "suspects"))
         return found
+
+    def complaints(self) -> int:
+        """How often the hub warned or refused by now, or cut a connection."""
+        ledger, log = (file.read_bytes() if file.exists() else b"" for file in (self.world.ledger, self.world.log))
+        return (ledger.count(b'{"refused"') + ledger.count(b'{"cut"') + log.count(b'"level": "warning"')
+                + log.count(b'"level": "error"') + log.count(b'"level": "critical"'))
 
     def log_has(self, text: str) -> bool:
         """Whether the hub said so."""

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.services import need
+from tests.services import missing, need
+from tests.torture import drives
 from tests.torture.planted import FAULTS
+from tests.torture.scenarios import http, nights, power, reloads, sftp, smtp
 from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
@@ -27,7 +29,6 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "acknowledge-before-commit": ("lost", kills),
     "synchronous-off": ("syncs", partial(durable, messages=2)),
     "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
-    "no-file-sync": ("syncs", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
     "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
@@ -43,17 +44,33 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "truncated-attachment": ("torn", struck()),
     "parked-without-a-word": ("unexplained", struck(mail=("RCPT", "5xx"))),
     "deaths-counted-for-bystanders": ("parked for deaths", struck("work before kill 1", "work before kill 1")),
+    "lost-answer-taken-for-a-no": ("silent duplicate", partial(smtp.mail_matrix, only=["BODY kept-cut"], smtp_sink=False)),
+    "redirects-are-followed": ("redirect was followed", partial(http.bad_web_server, only=["302"])),
+    "half-a-reload": ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
+    "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
+                                                   messages=30)),
+    "torn-over-sftp": ("torn", partial(sftp.bad_file_server, injuries=["killed"])),
 }
 
 
+POWER: dict[str, str] = {
+    "synchronous-normal": "was acknowledged",
+    "no-folder-sync": "said to be delivered",
+    "no-file-sync": "torn copy",
+    "bodies-not-synced": "is not whole",
+}
+"""What a cut of the power shows, and as what."""
+
+
 def test_there_is_a_row_for_each_planted_fault() -> None:
-    assert set(CAUGHT) == set(FAULTS)
+    assert {*CAUGHT, *POWER} == set(FAULTS)
     assert len(FAULTS) >= 15
 
 
 def test_the_page_has_the_table() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert [name for name, (verdict, _) in CAUGHT.items() if f"| {name} | {verdict} |" not in page] == []
+    table = {name: verdict for name, (verdict, _) in CAUGHT.items()}
+    assert [name for name, verdict in (*table.items(), *POWER.items()) if f"| {name} | {verdict} |" not in page] == []
 
 
 @pytest.mark.torture
@@ -72,3 +89,14 @@ def test_a_sound_hub_is_caught_by_none_of_them(tmp_path: Path) -> None:
                         "accept after kill 2", "work before kill 1", messages=36)
     assert Row("sound", everything(tmp_path / "short", 1)).faults == []
     assert Row("sound", durable(tmp_path / "durable", 1, messages=2)).faults == []
+    if not drives.unavailable():
+        assert Row("sound", power.at_rest(tmp_path / "power", 1)).faults == []
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("fault", POWER)
+def test_a_cut_of_the_power_catches_it(fault: str, tmp_path: Path) -> None:
+    if lacking := drives.unavailable():
+        missing("a drive whose power can be cut", lacking)
+    found = Row(fault, power.at_rest(tmp_path, 1, launcher=("-m", "tests.torture.planted", fault))).faults
+    assert any(POWER[fault] in line for line in found), found

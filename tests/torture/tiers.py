@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.torture.scenarios import calls, clock, disk, kills, mail
+from tests.torture import drives
+from tests.torture.scenarios import backlog, broker, calls, clock, disk, http, kills, mail, nights, power, reloads, sftp, smtp
 from tests.torture.steps import Step, step
 
 TIERS: dict[str, list[Step]] = {
@@ -13,6 +14,9 @@ TIERS: dict[str, list[Step]] = {
         step("SIGKILL at every 2nd sync and rename", calls.every_call, kinds=("sync", "rename"), stride=2),
         step("disk full", disk.full_disk, rounds=3, messages=150, unclear=False),
         step("EIO on fsync", disk.failing_sync, rounds=3, messages=120),
+        step("mail server: each command and fault", smtp.mail_matrix, only=smtp.SHORT, smtp_sink=False, parks=True),
+        step("reloads", reloads.reload_again_and_again, count=9, messages=90, unclear=False),
+        step("backlog of one town", backlog.backlog, pending=150, rate=30, unclear=False),
     ],
     "nightly": [
         step("random kills", kills.random_kills, kills=200, messages=6000),
@@ -22,11 +26,22 @@ TIERS: dict[str, list[Step]] = {
         step("fault points", calls.fault_points),
         step("disk full", disk.full_disk, rounds=20, messages=1000, unclear=False),
         step("EIO on fsync", disk.failing_sync, rounds=20, messages=800),
+        step("power cut", power.power_cuts, cuts=50, messages=2500, lacks=drives.unavailable),
         step("mail server: every command", mail.bad_mail_server, messages=9, parks=True),
+        step("mail server: each command and fault", smtp.mail_matrix, parks=True),
+        step("Fachverfahren: each fault", http.bad_web_server, parks=True),
+        step("SFTP server: each fault", sftp.bad_file_server, unclear=False),
+        step("broker: each fault", broker.broken_broker, unclear=False),
+        step("reloads", reloads.reload_again_and_again, count=100, messages=1000, unclear=False),
+        step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
+        step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
+        step("clock jumps and nights", nights.jumps_and_nights, rounds=1, messages=200, unclear=False),
     ],
     "release": [
         step("random kills", kills.random_kills, kills=1000, messages=20_000),
     ],
 }
 TIERS["release"] += TIERS["nightly"][1:]
+TIERS["release"] = [step("backlog of one town", backlog.backlog, pending=50_000, rate=60, unclear=False)
+                    if each.name == "backlog of one town" else each for each in TIERS["release"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +124,8 @@ class World:
 
 
 def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", towns: str = TOWN,
-         smtp_timeout: int = 10) -> World:
-    """A new world in `folder`. `hub` is appended to hub.toml."""
+         smtp_timeout: int = 10, names: Mapping[str, str] = TOWNS) -> World:
+    """A new world in `folder`, with the towns `names`. `hub` is appended to hub.toml."""
     world = World(folder)
     (folder / "etc" / "municipalities").mkdir(parents=True)
     shutil.copytree(HERE / "mapping", folder / "mappings" / SERVICE)
@@ -133,7 +134,7 @@ def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", t
         (folder / f"{name}.port").write_text(str(port))
     world.config.write_text(HUB.format(state=state or world.state, **ports) + hub)
     (folder / "etc" / "defaults.toml").write_text(DEFAULTS.format(smtp_timeout=smtp_timeout, **ports))
-    for ags, tenant in TOWNS.items():
+    for ags, tenant in names.items():
         (world.drop / tenant).mkdir(parents=True)
         (folder / "etc" / "municipalities" / f"{ags}.toml").write_text(
             towns.format(ags=ags, tenant=tenant, drop=world.drop, service=SERVICE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -224,3 +225,21 @@ def test_the_command_prints_table_csv_and_json(tmp_path: Path, monkeypatch: pyte
     assert (row["Betrag"], row["Betrag genau"], row["Vertrag"], row["Anträge"]) == ("337,50", "337,5", "M-0010", "2")
     assert CliRunner().invoke(cli.main, [*command, "--provider", "beispiel-itt"]).exit_code == 1
     assert "did you mean 'beispiel-it'?" in CliRunner().invoke(cli.main, [*command, "--provider", "beispiel-itt"]).output
+
+
+def test_the_check_looks_at_the_prices_too(tmp_path: Path) -> None:
+    for name in ("etc", "mappings"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    found = list(billing.check(config.load(tmp_path / "etc/hub.toml")))
+    assert [(where, finding.severity) for where, finding in found] == [("billing", "ok")]
+    file = tmp_path / "etc/billing.toml"
+    text = file.read_text(encoding="utf-8").replace("[provider.beispiel-it]", "[provider.beispiel-it2]")
+    file.write_text(text, encoding="utf-8")
+    _, *wrong = billing.check(config.load(tmp_path / "etc/hub.toml"))
+    assert [Path(where).name for where, _ in wrong] == ["14999010.toml", "14999020.toml", "14999030.toml"]
+    assert {(finding.severity, finding.remedy) for _, finding in wrong} == {("error", "gemeint 'beispiel-it2'?")}
+    file.write_text("prices = 3", encoding="utf-8")
+    result = CliRunner().invoke(cli.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
+    assert (result.exit_code, "billing.toml: prices: " in result.output) == (1, True)
+    file.unlink()
+    assert list(billing.check(config.load(tmp_path / "etc/hub.toml"))) == []

@@ -171,6 +171,13 @@ def test_a_fault_names_file_key_and_remedy(etc: Path, file: str, old: str, new: 
     assert Path(file).name in found or "route hund" in found  # a default route is judged where it is used
 
 
+@pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl", "municipalities/14999010/own.xsl"])
+def test_a_stylesheet_that_was_copied_by_half_is_refused_before_a_message_meets_it(etc: Path, place: str) -> None:
+    (etc / place).parent.mkdir(exist_ok=True)
+    (etc / place).write_text("<x>\n")
+    assert f"{place}: line 2: is no whole XML (no element found): mend it" in problems(etc)
+
+
 def test_all_faults_of_all_files_are_told_at_once(etc: Path) -> None:
     change(etc / "hub.toml", "14999010", "14999019")
     change(etc / "municipalities/14999010.toml", '"directory"\npath = "drop"', '"directroy"')
@@ -222,6 +229,16 @@ def test_values_can_be_set_for_one_run(etc: Path) -> None:
     assert found.digest != load(etc).digest
     with pytest.raises(ConfigError, match=r"is no 'section.key=value'"):
         load(etc, "status.port")
+
+
+def test_a_snapshot_that_a_power_cut_emptied_is_made_anew(etc: Path) -> None:
+    package = Path(load(etc).take_snapshots().rules("14999010", "hund")[0].package)
+    files = {file: file.read_bytes() for file in package.rglob("*") if file.is_file()}
+    for file in files:
+        file.write_bytes(b"")
+    again = Path(load(etc).take_snapshots().rules("14999010", "hund")[0].package)
+    assert again == package
+    assert files == {file: file.read_bytes() for file in package.rglob("*") if file.is_file()} != {}
 
 
 def test_a_snapshot_keeps_what_an_edit_changes(etc: Path) -> None:

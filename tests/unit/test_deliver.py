@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -72,12 +72,13 @@ class Outlet(OutletBase[OptionsModel]):
 class Bench:
     """A store with one message, and a deliverer whose one outlet is scripted."""
 
-    def __init__(self, folder: Path, connector: str = "directory") -> None:
+    def __init__(self, folder: Path, connector: str = "directory", policy: str = "", hub: str = "") -> None:
         (folder / "mappings").mkdir(parents=True)
         (folder / "municipalities").mkdir()
-        (folder / "hub.toml").write_text(HUB)
+        (folder / "hub.toml").write_text(HUB + hub)
         options = SMTP if connector == "smtp" else 'path = "/nowhere"'
-        (folder / "municipalities" / "14999010.toml").write_text(TOWN.format(connector=connector, options=options))
+        (folder / "municipalities" / "14999010.toml").write_text(TOWN.format(
+            connector=connector, options=f"{options}\n{policy}"))
         self.configuration = config.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
         self.store = Store.open(folder / "state", now=lambda: self.clock)
@@ -91,23 +92,29 @@ class Bench:
         self.built += 1
         return self.outlet
 
-    def message(self, number: int = 0, destination: str = "eins") -> str:
-        """Store a message and put its one delivery into the outbox."""
-        body = BODY + str(number).encode()
-        incoming = Incoming("test", "amt24", "14999010", "hund", (IncomingPart.of(body),))
-        accepted = self.store.accept(incoming, tenant="musterstadt", day=date(2026, 5, 4), config_digest="c")
-        assert self.store.claim_messages(1, timedelta(minutes=1), only=None)
+    def accept(self, number: int = 0, case: str | None = None) -> str:
+        """Store a message."""
+        incoming = Incoming("test", "amt24", "14999010", "hund", (IncomingPart.of(BODY + str(number).encode()),), case=case)
+        return self.store.accept(incoming, tenant="musterstadt", day=date(2026, 5, 4), config_digest="c").id
+
+    def message(self, number: int = 0, destination: str = "eins", case: str | None = None) -> str:
+        """Store a message and put its one delivery into the outbox; with a case, its order is kept."""
+        return self.route(self.accept(number, case), destination, "case" if case else None)
+
+    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None, also: str | None = None) -> str:
+        """Put the delivery of a message into the outbox, and one of the same body to `also`."""
+        assert self.store.claim_messages(1, timedelta(minutes=1), only=[message])
         digest = hashlib.sha256(BODY).hexdigest()
         part = OutPart(role="xml", name="hund.xml", media_type="application/xml", size=len(BODY), sha256=digest,
                        body=Body(length=len(BODY)))
-        delivery = OutDelivery(recipient=destination, destination=f"musterstadt/{destination}", subject="Hund", name_parts={},
-                               parts=(part,))
+        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={}, parts=(part,))
+                           for name in (destination, also) if name)
         file = self.folder / "out"
         file.write_bytes(BODY)
         with file.open("rb") as out:
-            self.store.record([Translated(message_id=accepted.id, facts=Facts(), rule="r", mapping_digest="m",
-                                          deliveries=(delivery,))], out.fileno(), config_digest="c")
-        return accepted.id
+            self.store.record([Translated(message_id=message, facts=Facts(), rule="r", mapping_digest="m",
+                                          deliveries=deliveries, order=order)], out.fileno(), config_digest="c")
+        return message
 
     def delivery(self, message: str) -> DeliveryRow:
         return self.store.deliveries_of(message)[0]
@@ -115,7 +122,7 @@ class Bench:
     def until(self, message: str, state: DeliveryState, *, tries: int | None = None) -> DeliveryRow:
         """Wait until the delivery is in a state (after so many tries)."""
         self.deliverer.wake()
-        wait_until(lambda: self.delivery(message).state is state and (tries is None or len(self.outlet.tries) == tries),
+        wait_until(lambda: (tries is None or len(self.outlet.tries) == tries) and self.delivery(message).state is state,
                    f"{state} instead of {self.delivery(message)}", 10)
         return self.delivery(message)
 
@@ -398,6 +405,32 @@ def test_a_delivery_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> No
     assert bench.until(message, DeliveryState.DONE).attempts == 1
 
 
+def test_a_wait_and_a_rest_keep_their_length_when_the_clock_goes_back(bench: Bench) -> None:
+    bench.outlet.script, bench.outlet.begin = [Temporary("besetzt")] * 3, False
+    messages = [bench.message(number) for number in range(3)]
+    for message in messages:
+        bench.deliverer.wake()
+        wait_until(lambda: bench.delivery(message).error == "temporary", "a first try")  # noqa: B023 - called at once
+    bench.clock -= timedelta(days=1)
+    bench.deliverer.wake()
+    wait_until(lambda: all(bench.delivery(message).due_at < bench.clock + timedelta(hours=2) for message in messages),
+               "the new time is noticed")
+    bench.later(hours=1.5)
+    for message in messages:
+        bench.until(message, DeliveryState.DONE)
+
+
+def test_a_start_keeps_the_length_of_a_wait_when_the_clock_went_back_meanwhile(bench: Bench) -> None:
+    bench.outlet.script, bench.outlet.begin = [Temporary("besetzt")], False
+    message = bench.message()
+    bench.deliverer.wake()
+    wait_until(lambda: bench.delivery(message).error == "temporary", "a first try")
+    bench.deliverer.stop(timedelta(seconds=10))
+    bench.clock -= timedelta(days=1)
+    bench.store.recover()
+    assert bench.clock < bench.delivery(message).due_at < bench.clock + timedelta(hours=2)
+
+
 def test_a_start_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
     bench.deliverer.stop(timedelta(seconds=10))
     bench.clock += timedelta(days=2)
@@ -406,3 +439,18 @@ def test_a_start_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
     assert bench.store.due_destinations(bench.clock) == []
     bench.store.recover()
     assert [name for name, _ in bench.store.due_destinations(bench.clock)] == ["musterstadt/eins"]
+
+
+def test_a_goodbye_that_hangs_holds_nobody_up(bench: Bench) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        hangs.set()
+        assert goes_on.wait(30)
+
+    bench.outlet.close = close  # type: ignore[method-assign]
+    bench.until(bench.message(), DeliveryState.DONE)
+    bench.later(minutes=5)
+    assert hangs.wait(15), "the idle connection is closed"
+    bench.until(bench.message(1), DeliveryState.DONE)
+    goes_on.set()

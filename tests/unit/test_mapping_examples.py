@@ -7,6 +7,7 @@ import pytest
 
 from hub.errors import ConfigError
 from hub.mapping_examples import preview, run_examples
+from tests.services import need_pango
 
 MAPPINGS = Path(__file__).parents[2] / "mappings"
 MAPPING = """
@@ -35,6 +36,7 @@ MESSAGE = "<serviceportal-fields><halter><instance_0><{0}>Erika</{0}></instance_
 
 @pytest.fixture
 def mappings(tmp_path: Path) -> Path:
+    need_pango()
     shutil.copytree(MAPPINGS / "_common", tmp_path / "_common")
     service = tmp_path / "probe"
     for name, field, settings in (("gut", "name", ""), ("schlecht", "vorname", 'parked = "invalid"\n')):

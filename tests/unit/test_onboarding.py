@@ -75,7 +75,7 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
     assert {"host", "port", "retry", "kind"} <= set(mailbox["inherited"])
     assert not {"to", "fallback"} & set(mailbox["inherited"])
     assert {(row["inherited"], row["payload_days"], row["proof_days"]) for row in shown["services"]} == {(True, 30, 730)}
-    assert "did you mean '14999040'" in run(place, "municipality", "show", "1499904", code=1).output
+    assert "gemeint '14999040'?" in run(place, "municipality", "show", "1499904", code=1).output
 
 
 def test_without_a_mailbox_the_routes_are_its_own(place: Path) -> None:
@@ -186,7 +186,7 @@ def test_filters_name_what_there_is(place: Path) -> None:
     configuration = config.load(place)
     assert [each.key for each in check.chosen(configuration, "probedorf/ablage", None)] == ["probedorf/ablage"]
     assert {each.tenant for each in check.chosen(configuration, None, "14999011")} == {"musterstadt"}, "a retired AGS too"
-    with pytest.raises(HubError, match="did you mean 'probedorf/ablage'"):
+    with pytest.raises(HubError, match="gemeint 'probedorf/ablage'"):
         check.chosen(configuration, "probedorf/ablag", None)
     with pytest.raises(HubError, match="Keine Kommune"):
         check.chosen(configuration, None, "14999")

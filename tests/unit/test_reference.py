@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from hub import config, endpoint, reference
+from hub.cli import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +60,14 @@ def test_a_changed_option_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> N
     field = endpoint.options_model("sftp", "Outlet").model_fields["host"]
     monkeypatch.setattr(field, "description", "planted")
     assert reference.pages()["connectors.md"] != before
+
+
+def test_every_file_of_the_reference_has_its_schema_for_editors() -> None:
+    command = main.commands["schema"]
+    for kind, model in zip(command.params[0].type.choices,  # type: ignore[attr-defined]
+                           [models[0] for _, _, models in reference._CONFIGURATION], strict=True):
+        result = CliRunner().invoke(main, ["schema", kind])
+        assert json.loads(result.stdout)["title"] == model.__name__
 
 
 def test_completion_prints_its_script() -> None:

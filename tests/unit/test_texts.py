@@ -19,7 +19,7 @@ def english_texts() -> set[str]:
     marked = re.findall(r'_\(\s*"((?:[^"\\]|\\.)*)"\)', SOURCE)
     helps = re.findall(r'(?:@_command\([a-z]+, "[a-z-]+", |_change\("[a-z]+", )"((?:[^"\\]|\\.)*)"', SOURCE)
     columns = [name for found in re.findall(r"_table\(\[(.*?)\]", SOURCE) for name in re.findall(r'"([^"]+)"', found)]
-    return {*marked, *helps, *columns} - {"AGS"}
+    return {*marked, *helps, *columns, *cli.FAULTS.values(), *cli.REPAIRS.values(), *cli.STEPS} - {"AGS"}
 
 
 def test_every_text_has_its_german() -> None:

@@ -19,6 +19,7 @@ from hub.fields import annotate, type_values
 from hub.job import Body, Job, JobPart, OutAttachment, Recipient, Rule
 from hub.mapping import FieldTable, MappingVersion
 from hub.translate import render, short_id
+from tests.services import need_pango
 
 COMMON = Path(__file__).parents[2] / "mappings" / "_common"
 ID = "01936f00-0000-7000-8000-00000000abcd"
@@ -174,6 +175,7 @@ def test_csv_is_tall_with_crlf_and_no_formulas(desk: Desk) -> None:
 
 
 def test_a_pdf_is_accessible_and_the_same_every_time(desk: Desk) -> None:
+    need_pango()
     desk.renderings = {"p": common("pdf", "pdf.xsl", "antrag.pdf")}
     first = desk.render()
     second = desk.render()
@@ -187,6 +189,7 @@ def test_a_pdf_is_accessible_and_the_same_every_time(desk: Desk) -> None:
 
 
 def test_the_applicants_own_pdf_goes_first_and_a_printed_one_stands_in(desk: Desk) -> None:
+    need_pango()
     desk.renderings = {"p": {**common("pdf", "pdf.xsl", "antrag.pdf"), "applicant_pdf": True}}
     (delivery,), out = desk.render()
     assert (delivery.parts[0].attachment, delivery.parts[0].body, out) == (0, None, b"")
@@ -398,12 +401,14 @@ def test_the_tests_notice_when_saxon_is_open(tmp_path: Path, secret: Path) -> No
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "http://192.0.2.1/x.png", "ftp://192.0.2.1/x"])
 def test_a_pdf_fetches_nothing(url: str) -> None:
+    need_pango()
     with pytest.raises(Rejected) as caught:
         pdf.print_pdf(f'<html lang="de"><body><img alt="x" src="{url}"></body></html>', "t")
     assert caught.value.reason == "configuration"
 
 
 def test_a_pdf_may_hold_data_and_gets_language_and_title() -> None:
+    need_pango()
     gif = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
     content = inflated(pdf.print_pdf(f'<html><body><img alt="x" src="{gif}">Text</body></html>', "Ersatztitel"))
     assert b"/Image" in content and b"/Lang" in content

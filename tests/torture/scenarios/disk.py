@@ -1,12 +1,16 @@
-"""A disk that is full or fails, under a hub at work."""
+"""A disk that is full, slow, read-only or fails, and descriptors that run out, under a hub at work."""
 
 from __future__ import annotations
 
 import errno
+import resource
+import signal
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from tests.torture.drives import Drive, Shelf, beneath
 from tests.torture.shim import ALL, Shim
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
@@ -68,3 +72,121 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int, progres
 
 def _hurt_or_done(stage: Stage, shim: Shim, count: int) -> bool:
     return bool(shim.hits) or (stage.acknowledged() >= count and stage.hub.settled())
+
+
+def slow_sync(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
+    """Every sync takes long for a while: slower, and nothing else."""
+    with Stage(folder, seed) as stage:
+        shim = Shim(folder / "shim")
+        stage.hub.environment = shim.environment
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, rounds + 1):
+            share = begin_round(stage, number, rounds, messages)
+            shim.arm("sync", "slow", 1, ALL, error=stage.dice.choice((20, 100, 500)))
+            time.sleep(stage.dice.uniform(0.5, 2.0))
+            stage.extra_hits += shim.hits
+            shim.disarm()
+            faults += goes_on(stage, share)
+        progress(f"{rounds} times slow, {stage.acknowledged()} acknowledged")
+        stage.drain()
+        return {**stage.check(), "faults": faults}
+
+
+def no_inodes(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
+    """There is space, but no inode left for a new file: below the store, below the receivers' folders, or both."""
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
+        drives = beneath(stage.world, shelf, inodes=20_000)
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, rounds + 1):
+            share = begin_round(stage, number, rounds, messages)
+            before = stage.complaints()
+            with ExitStack() as hurt:
+                for drive in (drives[:1], drives[1:], drives)[number % 3]:
+                    hurt.enter_context(drive.full())
+                time.sleep(stage.dice.uniform(0.5, 2.0))
+            stage.extra_hits += stage.complaints() - before
+            faults += goes_on(stage, share)
+        progress(f"{rounds} times without inodes, {stage.acknowledged()} acknowledged")
+        stage.drain()
+        return {**stage.check(), "faults": faults}
+
+
+def read_only(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
+    """A file system becomes read-only: by turns the receivers', mended and reloaded, and the store's, which ext4 does by itself
+    when it finds damage; the hub may end then, and is started again when the disk is repaired."""
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
+        state, drop = beneath(stage.world, shelf)
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, rounds + 1):
+            share = begin_round(stage, number, rounds, messages)
+            before = stage.complaints()
+            if number % 2:
+                wait(partial(_remounts, drop), "the receivers' folders are read-only")
+                time.sleep(stage.dice.uniform(0.5, 2.0))
+                drop.remount("rw")
+                stage.hub.signal(signal.SIGHUP)
+            else:
+                state.break_down()
+                time.sleep(stage.dice.uniform(0.5, 2.0))
+                if stage.hub.alive():
+                    stage.hub.kill()
+                state.repair()
+                stage.hub.start()
+            stage.extra_hits += stage.complaints() - before
+            faults += goes_on(stage, share)
+        progress(f"{rounds} times read-only, {stage.acknowledged()} acknowledged")
+        stage.drain()
+        return {**stage.check(), "faults": faults}
+
+
+def _remounts(drive: Drive) -> bool:
+    try:
+        drive.remount("ro")
+    except OSError:  # a file is being written
+        return False
+    return True
+
+
+def no_descriptors(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
+    """The hub's main process may open hardly a file more for a while: no connection, no body, no worker's paper."""
+    with Stage(folder, seed) as stage:
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, rounds + 1):
+            share = begin_round(stage, number, rounds, messages)
+            before = stage.complaints()
+            assert stage.hub.process is not None
+            pid = stage.hub.process.pid
+            usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            few = len(list(Path(f"/proc/{pid}/fd").iterdir())) + stage.dice.choice((-10, 0, 1, 2, 4))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, usual[1]))
+            time.sleep(stage.dice.uniform(0.5, 2.0))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+            stage.extra_hits += stage.complaints() - before
+            faults += goes_on(stage, share)
+        progress(f"{rounds} times without descriptors, {stage.acknowledged()} acknowledged")
+        stage.drain()
+        return {**stage.check(), "faults": faults}
+
+
+def begin_round(stage: Stage, number: int, rounds: int, messages: int) -> int:
+    """Load for one round, of which a random part is acknowledged; up to where the load goes."""
+    share = messages * number // rounds - 1
+    before = stage.acknowledged()
+    stage.budget(share)
+    stage.reach(before + stage.dice.randint(0, (share - before) // 2))
+    return share
+
+
+def goes_on(stage: Stage, share: int, seconds: float = 30.0) -> list[str]:
+    """What was hurt is well again: the round's load and a canary are through soon, without a new start."""
+    stage.budget(share + 1)
+    if stage.goes_on(share + 1, seconds):
+        return []
+    if stage.hub.alive():
+        return [f"no canary came through {seconds:.0f} s after it was well again ({share + 1} sent)"]
+    stage.hub.start()
+    return [f"the hub ended by itself ({share + 1} sent)"]

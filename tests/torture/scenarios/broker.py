@@ -1,10 +1,9 @@
-"""A broker that is killed, stopped, full, closed, forbidden, cut and swallowed: nothing confirmed is lost or doubled, and soon
-after each recovery a canary gets through."""
+"""A broker that is killed, stopped, full, closed, forbidden, cut, stalled and swallowed: nothing confirmed is lost or
+doubled, and soon after each recovery a canary gets through."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection
@@ -16,8 +15,8 @@ from tests.services.proxy import Proxy
 from tests.services.rabbitmq import RabbitMQ
 from tests.torture import publisher
 from tests.torture.peers import rows
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import NotInTime, Stage, wait
+from tests.torture.steps import Progress, Result
 
 CANARY_SECONDS = 30.0
 """How soon after a recovery a message must have come through."""
@@ -77,7 +76,7 @@ class Broker:
 
     def out_of_disk(self) -> Callable[[], None]:
         """The disk alarm, which blocks publishers too."""
-        self.node.control("set_disk_free_limit", "100TB")
+        self.node.control("set_disk_free_limit", "100000GB")
         return lambda: self.node.control("set_disk_free_limit", "50MB")
 
     def closed(self) -> Callable[[], None]:
@@ -100,7 +99,7 @@ class Broker:
         return lambda: self.node.call("PUT", "users/drehscheibe", {"password": "drehscheibe", "tags": ""})
 
     def reset(self) -> Callable[[], None]:
-        """Every connection is reset, again and again, some in the middle of a frame."""
+        """Every connection is reset, again and again, some in the middle of a frame; in between they may be made again."""
         for count in (0, 100, 1500, 4000):
             self.line.cut_after(count)
             time.sleep(0.5)
@@ -108,22 +107,29 @@ class Broker:
         return self.line.behave
 
     def swallowed(self) -> Callable[[], None]:
-        """The line takes everything and delivers nothing; no connection ends."""
+        """The line takes everything and delivers nothing, for longer than both ends bear a silence."""
         self.line.hang()
         return self.line.behave
 
+    def stalled(self) -> Callable[[], None]:
+        """The line holds everything back, and then delivers all of it, as TCP does when packets were dropped for a while."""
+        self.line.stall()
+        return self.line.behave
+
     def _throw_out(self) -> None:
-        self.node.control("close_all_connections", "torture")
+        self.node.control("close_all_connections", "--global", "torture")
 
 
 INJURIES: dict[str, Callable[[Broker], Callable[[], None]]] = {
     "killed": Broker.killed, "stopped": Broker.stopped, "out of memory": Broker.out_of_memory, "out of disk": Broker.out_of_disk,
     "closed": Broker.closed, "forbidden": Broker.forbidden, "wrong password": Broker.wrong_password, "reset": Broker.reset,
-    "swallowed": Broker.swallowed}
+    "stalled": Broker.stalled, "swallowed": Broker.swallowed}
+LONG = {"swallowed": 30.0}
+"""Seconds: longer than twice the heartbeat."""
 
 
-def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), messages: int = 200, seconds: float = 12,
-                  progress: Progress = print) -> Result:
+def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), messages: int = 200,
+                  seconds: float = 12, progress: Progress = print) -> Result:
     """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each injury."""
     need("rabbitmq-server", "rabbitmq-server")
     place = Path(tempfile.mkdtemp(prefix="torture-broker-"))  # short: the node's paths go into Unix limits
@@ -132,51 +138,74 @@ def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(
         broker.start()
         inlet = INLET.format(port=broker.line.port, secret=broker.secrets["drehscheibe"])
         with Stage(folder, seed, hub=inlet) as stage:
-            return _hurt(stage, broker, seed, injuries, messages, seconds, progress)
+            return _hurt(stage, broker, injuries, messages, seconds, progress)
     finally:
         broker.close()
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _hurt(stage: Stage, broker: Broker, seed: int, injuries: Collection[str], messages: int, seconds: float,
-          progress: Progress) -> Result:
-    world, faults, sent, waits = stage.world, [], 0, {}
-    writer = stage.process("publisher", str(world.folder), f"b{seed}", str(broker.line.port), "torture", "amt24", "amt24")
+class Publishers:
+    """One for the load, one for the canaries, and what of theirs the hub's store has by now."""
+
+    def __init__(self, stage: Stage, port: int) -> None:
+        self.stage = stage
+        self.sent = dict.fromkeys((f"b{stage.seed}", f"c{stage.seed}"), 0)
+        self.processes = {run: stage.process("publisher", str(stage.world.folder), run, str(port), "torture", "amt24", "amt24")
+                          for run in self.sent}
+        self.load, self.canary = self.sent
+
+    def publish(self, run: str, count: int) -> None:
+        """So many more."""
+        self.sent[run] += count
+        pipe = self.processes[run].stdin
+        assert pipe is not None
+        pipe.write(f"{self.sent[run]}\n".encode())
+        pipe.flush()
+
+    def there(self, run: str) -> int:
+        """How many of its messages the store has."""
+        file = self.stage.world.state / "store.sqlite3"
+        return int(rows(file, "SELECT count(*) FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")[0][0])
+
+    def through(self, run: str, what: str, seconds: float) -> None:
+        """Wait until all are there. Raises `NotInTime`."""
+        wait(lambda: self.there(run) >= self.sent[run], what, seconds)
+
+    def end(self) -> None:
+        """Everything was published and confirmed."""
+        for process in self.processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(60)
+
+
+def _hurt(stage: Stage, broker: Broker, injuries: Collection[str], messages: int, seconds: float, progress: Progress) -> Result:
+    faults, waits = [], {}
+    writers = Publishers(stage, broker.line.port)
     stage.hub.start()
-
-    def publish(count: int) -> None:
-        assert writer.stdin is not None
-        writer.stdin.write(f"{count}\n".encode())
-        writer.stdin.flush()
-
-    def there() -> int:
-        return int(rows(world.state / "store.sqlite3", "SELECT count(*) FROM message WHERE inlet = 'broker'")[0][0])
-
     for name in injuries:
-        before = sent
-        sent += messages
-        publish(sent)
-        wait(lambda: there() > before, f"{name}: load")  # noqa: B023 - called at once
+        before = writers.there(writers.load)
+        writers.publish(writers.load, messages)
+        wait(lambda: writers.there(writers.load) > before, f"{name}: load")  # noqa: B023 - called at once
         heal = INJURIES[name](broker)
-        time.sleep(seconds)
-        hit = there() < sent
+        time.sleep(LONG.get(name, seconds) / 2)
+        halfway = writers.there(writers.load)
+        time.sleep(LONG.get(name, seconds) / 2)
+        hit = writers.there(writers.load) == halfway < writers.sent[writers.load]
         stage.extra_hits += hit
-        faults += [] if hit else [f"{name}: all had come through before"]
+        faults += [] if hit or name == "reset" else [f"{name}: messages came through all the same"]
         heal()
         healed = time.monotonic()
-        sent += 1
-        publish(sent)  # the canary comes last: everything before it was confirmed
+        writers.publish(writers.canary, 1)
         try:
-            wait(lambda: there() >= sent, f"{name}: the canary", CANARY_SECONDS)  # noqa: B023 - called at once
+            writers.through(writers.canary, f"{name}: the canary", CANARY_SECONDS)
         except NotInTime as error:
             faults.append(str(error))
-            wait(lambda: there() >= sent, f"{name}: the canary at last", 120)  # noqa: B023 - called at once
         waits[name] = round(time.monotonic() - healed, 1)
-        progress(f"{name}: all there {waits[name]} s after it was healed")
-    assert writer.stdin is not None
-    writer.stdin.close()
-    writer.wait(60)
-    publisher.settle(world)
+        writers.through(writers.load, f"{name}: the load", 120)
+        progress(f"{name}: the canary came {waits[name]} s after it was healed")
+    writers.end()
+    publisher.settle(stage.world)
     dead = broker.node.count("torture", "drehscheibe.dead")
     faults += [f"{dead} dead letters"] if dead else []
     stage.drain()

@@ -1,7 +1,7 @@
 """A Fachverfahren that breaks off, refuses, redirects and talks for ever: each way has one right outcome for each promise.
 
-The first town's receiver acts once per Idempotency-Key, the second one's can be asked, of the third one's nobody can know: there a
-person decides.
+The first town's receiver acts once per Idempotency-Key, the second one's can be asked, of the third one's nobody can
+know: there a person decides.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import signal
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tests.torture.document import TOWNS
 from tests.torture.peers import Cells
-from tests.torture.scenarios import Progress, Result
 from tests.torture.stage import Stage
+from tests.torture.steps import Progress, Result
 from tests.torture.web import RETRY_AFTER
 
 REST = """connector = "rest"
@@ -29,23 +30,24 @@ EARLY = tuple({"retried", late} for late in DOUBT)
 """Our side may have sent all before it notices: then it cannot know, else it knows."""
 
 CELLS: dict[str, tuple[str | Collection[str], ...]] = {
-    "reset-at-once": EARLY, "reset-in-request": EARLY, "reset-after-request": DOUBT, "kept-reset": DOUBT, "reset-in-answer": DOUBT,
-    "hang": DOUBT, "kept-hang": DOUBT, "429": ("retried",), "503": ("retried",), "401": ("held",), "307": ("held",), "302": DOUBT,
-    "500": DOUBT, "kept-500": DOUBT, "truncated": ("delivered",), "huge": ("delivered",)}
+    "reset-at-once": EARLY, "reset-in-request": EARLY, "reset-after-request": DOUBT, "kept-reset": DOUBT,
+    "reset-in-answer": DOUBT, "hang": DOUBT, "kept-hang": DOUBT, "429": ("retried",), "503": ("retried",),
+    "401": ("held",), "307": ("held",), "302": DOUBT, "500": DOUBT, "kept-500": DOUBT, "truncated": ("delivered",),
+    "huge": ("delivered",)}
 SHORT = ("kept-reset", "reset-after-request", "429", "307", "302", "huge")
 MOST_MEMORY = 64 << 10
 """KiB that the hub may grow by an answer of 1 GB."""
 
 
 def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CELLS), progress: Progress = print,
-                   launcher: Collection[str] = ()) -> Result:
+                   launcher: Sequence[str] = ("-m", "hub")) -> Result:
     """Every cell once for each promise."""
     with Stage(folder, seed) as stage:
         faults = folder / "web-faults.json"
         web = stage.process("web", str(stage.world.drop), str(faults))
         assert web.stdout is not None
         _towns(stage, int(web.stdout.readline()))
-        stage.hub.launcher = tuple(launcher) or stage.hub.launcher
+        stage.hub.launcher = launcher
         stage.hub.start()
         run = Cells(stage, "ablage", f"s{seed}")
         run.expect("nothing", run.send(), "delivered")
@@ -94,7 +96,7 @@ def _manners(requests: Path) -> list[str]:
         times[row["key"]].append((row["at"], row["kind"]))
     faults += [f"{len(times['trap'])} times a redirect was followed"] if "trap" in times else []
     for key, tries in times.items():
-        for (first, kind), (second, _) in zip(tries, tries[1:], strict=False):
+        for (first, kind), (second, _) in pairwise(tries):
             if kind in ("429", "503") and second - first < RETRY_AFTER:
                 faults.append(f"{key}: tried again {second - first:.1f} s after {kind} with Retry-After {RETRY_AFTER}")
     return faults

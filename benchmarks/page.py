@@ -1,0 +1,171 @@
+"""docs/benchmarks.md, written from benchmarks/results/; a test holds the two together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+Result = Mapping[str, Any]
+
+HEAD = """# Benchmarks
+
+Made from `benchmarks/results/` by `make bench`; do not edit.
+
+    make bench                       # everything but five million stored messages; at most an hour
+    make bench QUICK=1               # whether all runs, in about ten minutes; leaves this page as it is
+    make bench ARGS='--large'        # also five million stored messages (needs 40 GB of disk)
+    make bench ARGS='--only latency' # one of them
+    python -m benchmarks.throughput --help       # each is a command of its own: sizes, rounds, counts, --json
+
+It needs RabbitMQ, Postfix (its `smtp-sink`), OpenSSH's server and gcc, as the tests do, and two processors that nobody else uses.
+
+How to read it:
+
+* **Ratios count, rates do not.** Virtual machines drift by a factor of two. Each round measures everything in turn, a ratio is
+  made within a round, and the median of the rounds is shown, with half of the distance between the extremes after ±.
+  Differences under 30 % between two runs are not findings.
+* **lxml chain**: parse, XSD, XSLT and serialise of the same application by lxml alone, on two threads.
+* **bare**: the bare pipeline (`benchmarks/bare.py`), which does only the library calls, with the same durability, at the best layout
+  known: broker or HTTPS, SQLite in WAL mode with synchronous=FULL and one commit per batch, two threads of XML, files
+  written hidden, one syncfs per batch, renamed, acknowledged. It imports nothing of the hub, and it survives `kill -9` without a
+  loss (a test shows it). A run in which it reaches less than 0.35 of the chain is invalid.
+* **hub**: the real command, with two worker processes, intents, events, metrics and the check for duplicates on.
+* The clock runs from the begin of the intake until the last result lies under its final name (mail: is accepted by the sink).
+* The application has 40 flat fields; XSD and XSLT come from one list of fields for both. The bare pipeline validates and translates the
+  document as it came; the hub validates its typed envelope and translates the annotated one. 5 MB are the same fields
+  with a PDF in base64, which both take out before schema and stylesheet see it.
+* `processor` is time of all the subject's processes for one application; broker and senders are not in it.
+"""
+
+
+def results(folder: Path = RESULTS) -> dict[str, Result]:
+    """By name."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
+
+
+def page(found: Mapping[str, Result]) -> str:
+    """The whole page."""
+    return f"{HEAD}\n{tables(found)}"
+
+
+def tables(found: Mapping[str, Result]) -> str:
+    """All tables, each with where it comes from."""
+    sections = [_chain, _throughput, _latency, _growth, _config, _idle]
+    return "\n".join(text for section in sections if (text := section(found)))
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    """As people read it."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def spread(figure: Mapping[str, Any], unit: str = "") -> str:
+    """Median and spread."""
+    return f"{number(figure['median'])}{unit} ± {figure['spread']} %"
+
+
+def ratio(figure: Mapping[str, Any] | None, goal: float | None = None) -> str:
+    """A ratio with its spread; below its goal it is marked."""
+    if figure is None:
+        return "-"
+    text = f"{figure['median']:.2f} ± {figure['spread']} %"
+    return f"**{text}**, goal {goal}" if goal is not None and figure["median"] < goal else text
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """As Markdown; the first column is text, the others are figures."""
+    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def sources(found: Sequence[Result]) -> str:
+    """Commands, date, machine, commit and versions; each said once."""
+    lines = []
+    for result in found:
+        quick = ", **quick**" if result["quick"] else ""
+        invalid = f", **invalid: {'; '.join(result['invalid'])}**" if result.get("invalid") else ""
+        lines.append(f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load of the "
+                     f"machine at the end {result['load']}{quick}{invalid}")
+    versions = {f"{name} {version}" for result in found for name, version in result["versions"].items()}
+    machines = {result["machine"] for result in found}
+    return "\n".join([*lines, f"* {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}"]) + "\n"
+
+
+def _of(found: Mapping[str, Result], prefix: str) -> list[Result]:
+    return [result for name, result in found.items() if name.startswith(prefix)]
+
+
+def _row(result: Result, what: str) -> Mapping[str, Any]:
+    return next(row for row in result["rows"] if row["what"] == what)
+
+
+# --- sections ---------------------------------------------------------------------------------------------------------------
+
+
+def _chain(found: Mapping[str, Result]) -> str:
+    chosen = _of(found, "chain")
+    if not chosen:
+        return ""
+    rows = [[f"{result['bytes']:,} bytes, {row['what']}", spread(row)] for result in chosen for row in result["rows"]]
+    return f"## lxml chain\n\n{table(['application', 'per second'], rows)}\n{sources(chosen)}"
+
+
+def _throughput(found: Mapping[str, Result]) -> str:
+    chosen = {name: result for name, result in found.items() if name.startswith(("throughput", "slow"))}
+    if not chosen:
+        return ""
+    rows = []
+    for name, result in chosen.items():
+        bare, hub = _row(result, "bare"), _row(result, "hub")
+        way = name.removeprefix("throughput-").split("-")
+        title = (f"{way[0]} → {way[1]}, {result['size']}" if name.startswith("throughput")
+                 else f"amqp → folder, {result['size']}, each sync {result['ms']} ms slower")
+        rows.append([title, spread(_row(result, "chain")["rate"]), spread(bare["rate"]), spread(hub["rate"]),
+                     ratio(hub["to_bare"], 0.7), ratio(hub["to_chain"]), ratio(bare["to_chain"]),
+                     f"{number(hub['cpu_ms']['median'])} ms", f"{number(bare['cpu_ms']['median'])} ms", f"{hub['memory_mb']} MB"])
+    head = ["way", "chain/s", "bare/s", "hub/s", "hub : bare", "hub : chain", "bare : chain", "processor, hub", "processor, bare",
+            "memory, hub"]
+    return f"## Throughput\n\n{table(head, rows)}\n{sources(list(chosen.values()))}"
+
+
+def _latency(found: Mapping[str, Result]) -> str:
+    chosen = _of(found, "latency")
+    if not chosen:
+        return ""
+    rows = []
+    for result in chosen:
+        for row in result["rows"]:
+            at = f"half of what the hub reached ({row['rate']}/s)" if row["at"] == "half" else row["at"]
+            ms, hub = row["ms"], row["what"] == "hub"
+            missed = {"p50": hub and row["at"] == "20/s" and ms["p50"] >= 15, "p99": hub and row["at"] == "half" and ms["p99"] >= 50}
+            goals = {"p50": 15, "p99": 50}
+            cells = [f"**{ms[key]} ms**, goal {goals[key]} ms" if missed.get(key) else f"{ms[key]} ms" for key in ("p50", "p99", "max")]
+            rows.append([f"{row['what']}, {at}", f"{row['count']:,}", *cells])
+    return ("## Latency\n\nFrom publishing (before acceptance) to the file's final name, AMQP to folder, 4 KB.\n\n"
+            f"{table(['what', 'applications', 'p50', 'p99', 'longest'], rows)}\n{sources(chosen)}")
+
+
+def _growth(found: Mapping[str, Result]) -> str:
+    return ""
+
+
+def _config(found: Mapping[str, Result]) -> str:
+    return ""
+
+
+def _idle(found: Mapping[str, Result]) -> str:
+    chosen = _of(found, "idle")
+    if not chosen:
+        return ""
+    rows = [[f"{row['what']} inlet", ("**{} %**, goal 1 %" if row["percent"]["median"] >= 1 else "{} %").format(
+        f"{row['percent']['median']:.2f}"), f"{row['memory_mb']} MB"] for result in chosen for row in result["rows"]]
+    return f"## Idle\n\n{table(['hub with', 'of one core', 'memory of all processes'], rows)}\n{sources(chosen)}"

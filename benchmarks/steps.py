@@ -1,0 +1,40 @@
+"""What `make bench` runs: commands, their measures, and how long each may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command with its arguments, in full and quick. `large`: only when asked for."""
+
+    name: str
+    module: str
+    full: tuple[str, ...]
+    quick: tuple[str, ...]
+    full_seconds: int
+    quick_seconds: int = 90
+    large: bool = False
+
+
+def _throughput(way_in: str, way_out: str, size: str, rounds: int, count: int, quick: int, minutes: int = 5) -> Step:
+    way = ("--in", way_in, "--out", way_out, "--size", size)
+    return Step(f"throughput-{way_in}-{way_out}-{size.replace(' ', '').lower()}", "throughput",
+                (*way, "--rounds", str(rounds), "--count", str(count)), (*way, "--rounds", "1", "--count", str(quick)), minutes * 60)
+
+
+STEPS: tuple[Step, ...] = (
+    Step("chain", "chain", ("--rounds", "5"), ("--rounds", "1", "--seconds", "0.5"), 120, 60),
+    _throughput("amqp", "folder", "4 KB", 7, 3000, 500),
+    _throughput("amqp", "folder", "40 KB", 5, 600, 100),
+    _throughput("amqp", "folder", "5 MB", 3, 30, 8),
+    _throughput("https", "folder", "4 KB", 5, 1500, 300),
+    _throughput("https", "folder", "5 MB", 3, 30, 8),
+    _throughput("amqp", "smtp", "4 KB", 5, 1200, 200),
+    _throughput("amqp", "smtp", "5 MB", 3, 30, 8),
+    _throughput("amqp", "sftp", "4 KB", 5, 1200, 200),
+    Step("slow-sync", "slow", ("--rounds", "5", "--count", "1200"), ("--rounds", "1", "--count", "200"), 300),
+    Step("latency", "latency", ("--rounds", "3", "--seconds", "15"), ("--rounds", "1", "--seconds", "4"), 360, 120),
+    Step("idle", "idle", ("--seconds", "30"), ("--seconds", "5"), 180),
+)

@@ -1,0 +1,374 @@
+"""What is measured: the hub as its real command, and the bare pipeline, each as processes with a folder of their own.
+
+Both are started once, warmed, and then take turns. A `Place` has the services around them (broker, mail server, SFTP server),
+the certificates and the folders where things arrive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import application
+from benchmarks.figures import ROOT
+from benchmarks.load import Publisher
+from connectors import amqp as inlet
+from tests.services import accepts, free_port, need, wait_until
+from tests.services.openssh import OpenSsh
+from tests.services.rabbitmq import RabbitMQ
+from tests.services.tls import Authority
+from tests.torture.stage import OPEN
+
+HUB = "hub"
+PREFETCH_BYTES = 64_000_000
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Place:
+    """A run's folder with the services that were asked for."""
+
+    folder: Path
+    stack: ExitStack
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        authority = Authority(self.folder, "tls")
+        authority.server("localhost", "127.0.0.1", file="server")
+        authority.client("amt24.example")
+        self.tls = self.folder / "tls"
+
+    def secret(self, text: str) -> str:
+        """A file with a secret, as configurations name it."""
+        file = self.folder / f"secret-{uuid.uuid4().hex}"
+        file.write_text(text)
+        return f"file:{file}"
+
+
+@contextmanager
+def place(inlets: Sequence[str] = (), outlets: Sequence[str] = ()) -> Iterator[Place]:
+    """A folder that is gone afterwards, with what is needed for these ways in and out."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        folder.chmod(0o755)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        services: dict[str, Any] = {}
+        if "amqp" in inlets:
+            services["amqp"] = _broker(folder, stack)
+        if "smtp" in outlets:
+            need("smtp-sink", "postfix")
+        if "sftp" in outlets:
+            (folder / "ssh").mkdir()
+            services["sftp"] = OpenSsh(folder / "ssh")
+            stack.callback(services["sftp"].close)
+        yield Place(folder, stack, services)
+
+
+def _broker(folder: Path, stack: ExitStack) -> RabbitMQ:
+    need("rabbitmq-server", "rabbitmq-server")
+    home = Path(tempfile.mkdtemp(prefix="rabbitmq-"))  # short: the node's paths go into Unix limits
+    stack.callback(shutil.rmtree, home, ignore_errors=True)
+    broker = RabbitMQ(home)
+    stack.callback(broker.stop)
+    broker.start()
+    return broker
+
+
+class Subject:
+    """What hub and bare pipeline have in common. `drop` is where things arrive."""
+
+    def __init__(self, name: str, place: Place, way_in: str, way_out: str, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.place = place
+        self.way_in, self.way_out = way_in, way_out
+        self.folder = place.folder / name
+        self.folder.mkdir()
+        self.drop = self.folder / "drop"
+        self.state = self.folder / "state"
+        self.drop.mkdir()
+        self.log = self.folder / "log"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.environment = {**os.environ, **(environment or {})}
+        self.https = free_port()
+        self.smtp = self._sink() if way_out == "smtp" else 0
+        place.stack.callback(self.close)
+        if way_in == "amqp":
+            self._queue()
+
+    @property
+    def user(self) -> str:
+        """The sender's user at the broker, which names the queue."""
+        return f"sender-{self.name}"
+
+    def _queue(self) -> None:
+        """The hub's own way of making a broker ready, so that both consume the same kind of queue."""
+        broker: RabbitMQ = self.place.services["amqp"]
+        self.vhost = f"{self.name}-{uuid.uuid4().hex[:8]}"
+        broker.add_vhost(self.vhost)
+        self.amqp = {
+            "port": broker.port, "vhost": self.vhost, "user": f"reader-{self.vhost}", "password": self.place.secret("reader"),
+            "senders": [{"name": "amt24", "user": self.user, "password": self.place.secret("sender")}]}
+        admin = inlet.Admin.model_validate({"url": broker.api, "user": broker.admin[0],
+                                            "password": self.place.secret(broker.admin[1])})
+        findings = inlet.setup(inlet.Options.model_validate(self.amqp), admin)
+        if wrong := [finding.text for finding in findings if finding.severity == "error"]:
+            raise RuntimeError("; ".join(wrong))
+
+    def publisher(self) -> Publisher:
+        """A sender for this subject's queue."""
+        return Publisher(self.place.services["amqp"].port, self.vhost, self.user, "sender", "drehscheibe.in", self.user)
+
+    def _sink(self) -> int:
+        """A mail server that is cheaper than any sender: postfix's smtp-sink, one file per mail."""
+        port = free_port()
+        command = [need("smtp-sink", "postfix"), "-d", f"{self.drop}/"]
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.drop, nobody.pw_uid, nobody.pw_gid)
+            command += ["-u", "nobody"]
+        with self.folder.joinpath("sink.log").open("wb") as log:
+            sink = subprocess.Popen([*command, f"127.0.0.1:{port}", "200"], stdout=log, stderr=log, cwd=self.drop)
+        self.place.stack.callback(_end, sink)
+        wait_until(lambda: accepts(port), "smtp-sink listens")
+        return port
+
+    def start(self) -> None:
+        """Start and wait until it takes messages."""
+        raise NotImplementedError
+
+    def _launch(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       env=self.environment, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def freeze(self) -> None:
+        """Take nothing in for the moment, so that a queue can be filled."""
+        for process in self.processes:
+            process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        for process in self.processes:
+            process.send_signal(signal.SIGCONT)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way any more."""
+
+    def kill(self) -> None:
+        """SIGKILL, workers too."""
+        for process in self.processes:
+            _end(process)
+        self.processes.clear()
+
+    def close(self) -> None:
+        """End it."""
+        self.kill()
+
+    def clear(self) -> None:
+        """Take away what arrived, as a town hall does."""
+        for entry in os.scandir(self.drop):
+            if entry.is_dir():
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108
+
+    def pids(self) -> list[int]:
+        """The processes and all below them."""
+        found = [process.pid for process in self.processes]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                try:
+                    found += [int(child) for child in task.read_text().split()]
+                except OSError:
+                    continue
+        return found
+
+    def cpu(self) -> float:
+        """Seconds of processor that it has used."""
+        return sum(sum(map(int, fields[11:13])) for fields in map(_stat, self.pids()) if fields) / TICKS
+
+    def memory(self) -> dict[int, int]:
+        """Resident bytes by process."""
+        return {pid: int(fields[21]) * PAGE for pid in self.pids() if (fields := _stat(pid))}
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat after the name; none when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
+        except ProcessLookupError:
+            pass
+    process.wait(30)
+
+
+class Bare(Subject):
+    """The bare pipeline."""
+
+    def __init__(self, place: Place, way_in: str, way_out: str, size: str = "4 KB", *, processes: int = 1, threads: int = 2,
+                 name: str = "bare", environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(name, place, way_in, way_out, environment)
+        self._size = len(application.document("x", *application.SIZES[size]))
+        self.prefetch = max(8, min(1000, PREFETCH_BYTES // self._size))
+        self._count = processes if way_in == "amqp" else 1
+        self._threads = threads
+
+    def start(self) -> None:
+        self.log.unlink(missing_ok=True)
+        for number in range(self._count):
+            file = self.folder / f"bare-{number}.json"
+            file.write_text(json.dumps({"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
+                                        "out": self._out()}))
+            self._launch("-m", "benchmarks.bare", str(file))
+        wait_until(lambda: self.log.read_bytes().count(b"ready") >= self._count or self._ended(), "the bare pipeline is ready")
+        if self._ended():
+            raise RuntimeError(f"the bare pipeline ended:\n{self.log.read_text()[-2000:]}")
+        if self.way_in == "https":
+            wait_until(lambda: accepts(self.https), "the bare pipeline listens")
+
+    def _ended(self) -> bool:
+        return any(process.poll() is not None for process in self.processes)
+
+    def _in(self) -> dict[str, Any]:
+        if self.way_in == "https":
+            tls = self.place.tls
+            return {"kind": "https", "port": self.https, "certificate": str(tls / "server.pem"), "key": str(tls / "server.key"),
+                    "ca": str(tls / "ca.pem")}
+        return {"kind": "amqp", "port": self.amqp["port"], "vhost": self.vhost, "user": self.amqp["user"], "password": "reader",
+                "queue_name": f"drehscheibe.in.{self.user}", "prefetch": self.prefetch}
+
+    def _out(self) -> dict[str, Any]:
+        if self.way_out == "smtp":
+            return {"kind": "smtp", "port": self.smtp}
+        if self.way_out == "sftp":
+            server: OpenSsh = self.place.services["sftp"]
+            return {"kind": "sftp", "port": server.port, "user": server.user, "key": str(server.key), "path": str(self.drop)}
+        return {"kind": "folder", "path": str(self.drop)}
+
+
+class Hub(Subject):
+    """The hub's own command on a configuration of its own: workers, intents, events, metrics and duplicate check as always."""
+
+    settings: Mapping[str, Mapping[str, Any]] = {"workers": {"count": 2}, "deliver": {}}
+
+    def __init__(self, place: Place, way_in: str, way_out: str, size: str = "4 KB", *, name: str = HUB,
+                 environment: Mapping[str, str] | None = None, overrides: Sequence[str] = (), arguments: Sequence[str] = ()) -> None:
+        super().__init__(name, place, way_in, way_out, environment)
+        self._arguments = [*arguments, *(item for override in overrides for item in ("--set", override))]
+        self._folder_per_application = application.SIZES[size][1] > 0
+        self._size = len(application.document("x", *application.SIZES[size]))
+        self.status = free_port()
+        self.etc = self.folder / "etc"
+        (self.etc / "municipalities").mkdir(parents=True)
+        application.write_mapping(self.folder / "mappings")
+        self.write()
+
+    def write(self) -> None:
+        """Its configuration: one town with one service, one route to one recipient."""
+        settings = "\n".join(f"[{section}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in rows.items())
+                             for section, rows in self.settings.items())
+        (self.etc / "hub.toml").write_text(f"""
+[hub]
+name = "Leistungsmessung"
+state = "{self.state}"
+mappings = "../mappings"
+[status]
+port = {self.status}
+{settings}
+[[sender]]
+name = "amt24"
+[inlets.amt24]
+{self._inlet()}
+""", encoding="utf-8")
+        (self.etc / "defaults.toml").write_text("[policy.retry]\nfirst = \"10s\"\n")
+        (self.etc / "municipalities" / f"{application.AGS}.toml").write_text(f"""
+name = "Stadt Musterstadt"
+ags = "{application.AGS}"
+tenant = "musterstadt"
+[destinations.ziel]
+{self._destination()}
+[[route]]
+service = "{application.SERVICE}"
+recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._folder_per_application else ''}] }}]
+""", encoding="utf-8")
+
+    def _inlet(self) -> str:
+        if self.way_in == "https":
+            tls = self.place.tls
+            return (f'connector = "https"\nport = {self.https}\ncertificate = "{tls}/server.pem"\nkey = "file:{tls}/server.key"\n'
+                    f'client_ca = ["{tls}/ca.pem"]\nsenders = [{{ name = "amt24", subject = "CN=amt24.example" }}]')
+        return (f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\nuser = "{self.amqp["user"]}"\n'
+                f'password = "{self.amqp["password"]}"\nsenders = [{{ name = "amt24", user = "{self.user}" }}]\n'
+                f"prefetch = {max(8, min(1000, PREFETCH_BYTES // self._size))}")
+
+    def _destination(self) -> str:
+        layout = 'layout = "folder"' if self._folder_per_application else 'layout = "single"'
+        if self.way_out == "smtp":
+            return (f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "hub@hub.example"\n'
+                    'to = ["amt@musterstadt.example"]')
+        if self.way_out == "sftp":
+            server: OpenSsh = self.place.services["sftp"]
+            return (f'connector = "sftp"\nhost = "127.0.0.1"\nport = {server.port}\nuser = "{server.user}"\nkey = "file:{server.key}"\n'
+                    f'host_key = ["{server.host_key}"]\npath = "{self.drop}"\nname = "{{case}}_{{id}}"\n{layout}')
+        return f'connector = "directory"\npath = "{self.drop}"\nname = "{{case}}_{{id}}"\n{layout}'
+
+    def start(self) -> None:
+        self.launch()
+        wait_until(self.ready, f"the hub is ready ({self.log})", 120)
+
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
+        self._launch("-m", "hub", "--config", str(self.etc / "hub.toml"), *self._arguments, "run")
+
+    def ready(self) -> bool:
+        """Whether it takes messages. Raises RuntimeError when it has ended."""
+        if self.processes[0].poll() is not None:
+            raise RuntimeError(f"the hub ended:\n{self.log.read_text()[-2000:]}")
+        try:
+            self.http("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def http(self, path: str) -> str:
+        """A page of its status port. Raises OSError."""
+        import urllib.request
+
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=30) as answer:
+            return str(answer.read().decode())
+
+    def open(self) -> int:
+        """Messages and deliveries that are under way, by its own figures."""
+        return int(sum(float(count) for count in OPEN.findall(self.http("/metrics"))))
+
+    def settle(self) -> None:
+        end = time.monotonic() + 60
+        while self.open() and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def main_memory(self) -> int:
+        """Resident bytes of the main process."""
+        return self.memory()[self.processes[0].pid]

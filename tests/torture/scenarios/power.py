@@ -1,0 +1,143 @@
+"""The power fails: the store and the receivers' folders lie on drives that are cloned at one moment, while the hub works."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pysqlite3 import dbapi2
+
+from tests.torture.checker import folders
+from tests.torture.document import TOWNS
+from tests.torture.drives import Drive, Shelf, beneath
+from tests.torture.stage import Stage
+from tests.torture.steps import Progress, Result
+
+
+def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int = 1, progress: Progress = print) -> Result:
+    """A life under load, its drives cloned `looks` times in the middle of its work and judged each as it is; then it is
+    frozen, cloned, killed, and the next life begins on the clones. What the page cache held is gone.
+
+    Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes when all is
+    delivered and the disks rest: then nothing that is synced for somebody else takes along what was forgotten.
+    """
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
+        drives = Drives(shelf, stage)
+        faults: list[str] = []
+        for number in range(1, cuts + 1):
+            share = messages * number // (cuts + 1)
+            before = stage.acknowledged()
+            stage.hub.start()
+            stage.budget(share)
+            for _ in range(looks):
+                stage.reach(before + stage.dice.randint(1, max(1, share - before)))
+                faults += drives.look()
+            if stage.dice.random() < 1 / 3:
+                stage.reach(share)
+                stage.settles()
+            else:
+                time.sleep(stage.dice.choice((0.0, 0.02, 0.1)) * stage.dice.random())
+            faults += drives.cut()
+            if number % 10 == 0:
+                progress(f"{number} cuts, {stage.acknowledged()} acknowledged")
+        stage.hub.start()
+        stage.budget(messages)
+        stage.drain()
+        return {**stage.check(), "looks": drives.looks, "faults": faults}
+
+
+def at_rest(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), rounds: int = 2, messages: int = 24,
+            progress: Progress = print) -> Result:
+    """Only a look at the drives, each time all is delivered: what a planted fault is shown by."""
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
+        drives = Drives(shelf, stage)
+        stage.hub.launcher = launcher
+        stage.hub.start()
+        faults: list[str] = []
+        for number in range(1, rounds + 1):
+            stage.budget(messages * number // rounds)
+            stage.reach(messages * number // rounds)
+            stage.settles()
+            faults += drives.look()
+        progress(f"{rounds} looks")
+        stage.drain()
+        return {**stage.check(), "faults": faults}
+
+
+@dataclass
+class Drives:
+    """The two drives of a stage: one below its store, one below the receivers' folders."""
+
+    shelf: Shelf
+    stage: Stage
+    looks: int = 0
+    state: Drive = field(init=False)
+    drop: Drive = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state, self.drop = beneath(self.stage.world, self.shelf)
+
+    def cut(self) -> list[str]:
+        """The power fails, and comes back; what e2fsck finds."""
+        stage = self.stage
+        under_way = not stage.hub.settled()
+        stage.hub.signal(signal.SIGSTOP)
+        state, drop = self.state.clone("state.cut"), self.drop.clone("drop.cut")
+        stage.hub.kill()
+        stage.kills += 1
+        stage.extra_hits += under_way
+        return self.state.goes_on_from(state) + self.drop.goes_on_from(drop)
+
+    def look(self) -> list[str]:
+        """What is wrong on clones that are made now, while the hub goes on: the store's first, so that whatever it says was
+        delivered is on the other."""
+        self.looks += 1
+        self.stage.extra_hits += not self.stage.hub.settled()
+        told = dict(acknowledged(self.stage.world.ledger))
+        places = [Drive(drive.clone(f"{name}.look"), self.shelf.place / f"look-{name}")
+                  for name, drive in (("state", self.state), ("drop", self.drop))]
+        for drive in places:
+            drive.plug_in()
+        try:
+            return [f"look {self.looks}: {fault}" for fault in judge(places[0].place, places[1].place, told)]
+        except dbapi2.DatabaseError as error:
+            return [f"look {self.looks}: SQLite: {error}"]
+        finally:
+            for drive in places:
+                drive.unplug()
+
+
+def acknowledged(ledger: Path) -> Iterator[tuple[str, str]]:
+    """The probes that were answered 202 by now, with the id each was given."""
+    for line in ledger.read_text().splitlines() if ledger.exists() else ():
+        if line.startswith('{"ok"') and line.endswith("}"):
+            row = json.loads(line)
+            yield row["ok"], row["id"]
+
+
+def judge(state: Path, drop: Path, told: dict[str, str]) -> Iterator[str]:
+    """What is wrong with drives as a power cut left them, `told` having been acknowledged before."""
+    connection = dbapi2.connect(str(state / "store.sqlite3"))  # writing: SQLite takes up its log
+    try:
+        yield from (f"SQLite: {line}" for line, in connection.execute("PRAGMA integrity_check") if line != "ok")
+        there = {name for name, in connection.execute("SELECT id FROM message")}
+        yield from (f"{name} was acknowledged and is not there" for name, given in told.items() if given not in there)
+        for name, size, sha256, content in connection.execute("SELECT id, size, sha256, content FROM blob"):
+            file = state / "blobs" / name[-2:] / name
+            stored = content if content is not None else file.read_bytes() if file.exists() else b""
+            if (len(stored) - 2, hashlib.sha256(stored[2:]).hexdigest()) != (size, sha256):
+                yield f"body {name} is not whole"
+        copies = {(town, found.name): found.whole for town in TOWNS.values() for _, _, found, _ in folders(drop / town, town)}
+        yield from (f"a torn copy of {name} at {town}" for (town, name), whole in copies.items() if not whole)
+        for key, ags in connection.execute(
+                "SELECT message.key, message.ags FROM delivery JOIN message ON message.id = message_id "
+                "WHERE delivery.state = 'done' AND recipient = 'ablage'"):
+            if (TOWNS[ags], key) not in copies:
+                yield f"{key} is said to be delivered to {TOWNS[ags]} and is not there"
+    finally:
+        connection.close()

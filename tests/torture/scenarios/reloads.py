@@ -1,0 +1,119 @@
+"""Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
+
+Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's stylesheet (the file
+in the folder). A message's two copies must show the number of the very configuration whose digest the store recorded for it, and
+a broken configuration's number must show nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Sequence
+from email import message_from_bytes, policy
+from pathlib import Path
+
+from tests.torture.checker import recognise
+from tests.torture.document import SERVICE, TOWNS
+from tests.torture.peers import rows
+from tests.torture.stage import Stage, wait
+from tests.torture.steps import Progress, Result
+
+TAKEN, REFUSED = "the configuration was read again", "the old one stays"
+BREAKS = ("no TOML", "unknown key", "broken stylesheet", "half a stylesheet", "unknown destination")
+
+
+class Numbered:
+    """The configuration on the disk, with its number."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.towns = sorted((stage.world.config.parent / "municipalities").iterdir())
+        self.defaults = stage.world.config.parent / "defaults.toml"
+        self.sheet = stage.world.folder / "mappings" / SERVICE / "v1" / "xml.xsl"
+        self.good = {file: file.read_text() for file in (*self.towns, self.defaults, self.sheet)}
+
+    def write(self, number: int, broken: str | None = None) -> None:
+        """Everywhere the same number, and in one place what is wrong."""
+        texts = {file: text.replace("ablage\", send", f"ablage\", subject = \"Stand {number}\", send")
+                 .replace("postfach\", send", f"postfach\", subject = \"Stand {number}\", send")
+                 .replace("<Probe ", f"<Probe stand=\"{number}\" ") for file, text in self.good.items()}
+        assert texts != self.good
+        town = self.towns[number % len(self.towns)]
+        if broken == "no TOML":
+            texts[town] += "\n[[[\n"
+        elif broken == "unknown key":
+            texts[self.defaults] += "\n[policy.retri]\nfirst = 1\n"
+        elif broken == "broken stylesheet":
+            texts[self.sheet] = texts[self.sheet].replace("</Probe>", "</Prob>")
+        elif broken == "half a stylesheet":
+            texts[self.sheet] = texts[self.sheet][:len(texts[self.sheet]) // 2]
+        elif broken:
+            texts[town] = texts[town].replace('destination = "postfach"', 'destination = "briefkasten"')
+        for file, text in texts.items():
+            file.write_text(text)
+
+
+def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int, launcher: Sequence[str] = ("-m", "hub"),
+            progress: Progress = print) -> Result:
+    """`count` reloads, at random moments of the load."""
+    with Stage(folder, seed) as stage:
+        numbered = Numbered(stage)
+        numbered.write(0)
+        stage.hub.launcher = launcher
+        stage.hub.start()
+        digests = {_said(stage, "the hub runs")[-1]: 0}
+        faults, sent = [], 0
+        for number in range(1, count + 1):
+            broken = stage.dice.choice(BREAKS) if number % 3 == 0 else None
+            numbered.write(number, broken)
+            sent = messages * number // count
+            before = stage.acknowledged()
+            stage.budget(sent)
+            stage.reach(before + stage.dice.randint(0, (sent - before) // 2))
+            word = REFUSED if broken else TAKEN
+            told = {each: len(_said(stage, each)) for each in (TAKEN, REFUSED)}
+            stage.extra_hits += not stage.hub.settled()
+            stage.hub.signal(signal.SIGHUP)
+            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told), "the hub has read it")  # noqa: B023
+            if len(_said(stage, word)) == told[word]:
+                faults.append(f"{number}, {broken or 'good'}: was {'taken' if broken else 'refused'}")
+            elif not broken:
+                digests[_said(stage, TAKEN)[-1]] = number
+        progress(f"{count} reloads, {len(digests) - 1} taken, {stage.acknowledged()} acknowledged")
+        stage.drain()
+        return {**stage.check(), "faults": faults + _mixed(stage, digests)}
+
+
+def _said(stage: Stage, words: str) -> list[str]:
+    """The configurations of such lines of the log."""
+    return [str(json.loads(line).get("configuration")) for line in stage.world.log.read_text().splitlines() if words in line]
+
+
+def _mixed(stage: Stage, digests: dict[str, int]) -> list[str]:
+    """Messages whose copies do not show the configuration that the store recorded."""
+    world, wrong = stage.world, Counter[str]()
+    recorded = dict(rows(world.state / "store.sqlite3", "SELECT key, config_digest FROM message"))
+    shown: dict[str, set[int]] = {name: set() for name in recorded}
+    for town in TOWNS.values():
+        for place in (world.drop / town).iterdir():
+            name = recognise((place / "original.xml").read_bytes(), None).name
+            match = re.search(rb'stand="(\d+)"', (place / "probe.xml").read_bytes())
+            if name and match:
+                shown[name].add(int(match[1]))
+    for line in world.mails.read_text().splitlines():
+        mail = message_from_bytes(b64decode(json.loads(line)["mail"]), policy=policy.default)
+        files = [bytes(part.get_payload(decode=True) or b"") for part in mail.walk() if part.get_filename()]
+        name, match_text = recognise(files[0], None).name, re.search(r"Stand (\d+) ", str(mail["Subject"]))
+        if name and match_text:
+            shown[name].add(int(match_text[1]))
+    for name, numbers in shown.items():
+        number = digests.get(recorded[name][:12])
+        wrong["handled by a configuration that was never taken"] += number is None
+        wrong["handled by another configuration than recorded"] += number is not None and numbers != {number}
+    used = len({recorded[name] for name in recorded})
+    if used < len(digests) // 3:
+        wrong[f"only {used} of {len(digests)} configurations were used: too little load"] += 1
+    return [f"{text}: {count}" for text, count in wrong.items() if count]
