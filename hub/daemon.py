@@ -249,7 +249,7 @@ class Daemon:
                 stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
             with attempt:
                 try:
-                    inlet.run(self.receiver.accept, self._stop)
+                    inlet.run(self.receiver, self._stop)
                 except Exception as error:  # noqa: BLE001 - an inlet must come back, whatever ended it
                     log.error("an inlet ended; it is started again", inlet=inlet.name, error_class=type(error).__name__,
                               error=str(error) if isinstance(error, HubError | OSError) else None)
