@@ -87,7 +87,7 @@ class WorkersSection(_Model):
     """The processes that read what citizens wrote."""
 
     count: int = Field(2, ge=1, le=64, description="how many of them")
-    batch: int = Field(32, ge=1, le=500, description="messages per trip to a worker")
+    batch: int = Field(64, ge=1, le=500, description="messages per trip to a worker")
     memory_mb: int = Field(1024, ge=64, description="memory of one worker")
     seconds: float = Field(60.0, gt=0, description="wall and CPU time for one message")
     deaths: int = Field(3, ge=1, description="deaths alone after which a message is parked")
@@ -96,9 +96,9 @@ class WorkersSection(_Model):
 class DeliverSection(_Model):
     """How deliveries are worked off."""
 
-    threads: int = Field(8, ge=1, le=256, description="deliveries under way at once")
-    per_destination: int = Field(2, ge=1, description="of these for one destination")
-    batch: int = Field(20, ge=1, le=500, description="deliveries claimed at once for one destination")
+    threads: int = Field(16, ge=1, le=256, description="deliveries under way at once")
+    per_destination: int = Field(4, ge=1, description="of these for one destination")
+    batch: int = Field(50, ge=1, le=500, description="deliveries claimed at once for one destination")
     lease: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="longest time one try may take")
     rest_after: int = Field(3, ge=1, description="temporary failures in a row after which a destination rests")
     rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")

@@ -164,6 +164,10 @@ class Accept(Protocol):
 
     def __call__(self, incoming: Incoming) -> Accepted: ...
 
+    def together(self, incomings: Sequence[Incoming]) -> Sequence[Accepted | Exception]:
+        """The same for several, which share a commit. What it would raise for one alone stands in that one's place."""
+        ...
+
 
 TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
 """Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""

@@ -383,7 +383,7 @@ def test_one_dead_town_does_not_slow_the_others(bench: Bench) -> None:
         release.wait(20)
         return Receipt("spät")
 
-    bench.outlet.script = [hang, hang]
+    bench.outlet.script = [hang, hang, hang]
     slow = [bench.message(number) for number in range(3)]
     bench.deliverer.wake()
     assert hanging.wait(10)

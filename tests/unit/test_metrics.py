@@ -116,7 +116,7 @@ def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None
 
     sender = SimpleNamespace(may_send=lambda *_: error is not None, test=False)
     settings: Any = SimpleNamespace(senders={"amt24": sender}, tenant_of=lambda _: None, digest="")
-    receiver = Receiver(cast("Any", SimpleNamespace(accept=accept)), lambda: settings, metrics, lambda: None)
+    receiver = Receiver(cast("Any", SimpleNamespace(accept_soon=accept)), lambda: settings, metrics, lambda: None)
     with pytest.raises((Conflict, StoreUnavailable, NotAllowed)):
         receiver.accept(Incoming("portal", "amt24", "14999010", "hundesteuer", ()))
     assert {name: value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
