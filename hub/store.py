@@ -155,6 +155,7 @@ class Store:
         self.fencing = 0
         self.unclean = False
         self.revived: revive.Revived | None = None
+        self.lost_pages = 0
         self._now = now
         self._writer: Writer | None = None
         self._readers = base.reading_engine()
@@ -206,13 +207,16 @@ class Store:
         for left in self.spool.iterdir():
             if left.is_file():
                 left.unlink()
+        pages = database.log_pages(self.base.where) if isinstance(self.base, Embedded) else 0
         engine = self.base.writing_engine()
+        self.lost_pages = database.lost_pages(engine, pages)
         with engine.begin() as connection:
             now = tables.micros(self._now())
             self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
-            if copied_at is not None:
+            if copied_at is not None or self.lost_pages:
                 tx = Transaction(connection, now, self.fencing)
-                self.revived = revive.revive(tx, copied_at)
+                self.revived = (revive.revive(tx, now, "Beschädigtes Protokoll des Speichers am")
+                                if self.lost_pages or copied_at is None else revive.revive(tx, copied_at))
                 tx.ledger.write(connection)
         self._writer = writer(engine, self._transaction, end=self._end)
 
@@ -356,10 +360,15 @@ class Store:
 
     def accept(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
                park: tuple[str, str] | None = None) -> Accepted:
-        """Store a message; returns after the commit. Spooled files are taken over then, and only then.
+        """`accept_soon`, and wait."""
+        return self.accept_soon(incoming, tenant=tenant, day=day, config_digest=config_digest, park=park)()
 
-        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other content it raises
-        `Conflict` or is parked, as `incoming.conflict` says. `park` = (reason, text) stores it parked.
+    def accept_soon(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
+                    park: tuple[str, str] | None = None) -> Callable[[], Accepted]:
+        """Store a message; call the answer, which returns after the commit. Spooled files are taken over then, and only then.
+
+        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other content the answer
+        raises `Conflict`, or it is parked, as `incoming.conflict` says. `park` = (reason, text) stores it parked.
         """
         if incoming.unreadable is not None:
             park = park or (Reason.UNREADABLE.value, incoming.unreadable)
@@ -367,16 +376,24 @@ class Store:
         arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(), incoming.content_digest(),
                                 tuple(staged), self.blobs, park)
         try:
-            answer = self._write().gather(inbox.accept, arrival).result()
-        except Exception:  # not BaseException: an interrupted wait says nothing about the commit
+            commit = self._write().gather(inbox.accept, arrival)
+        except Exception:
             self._abandon(staged)
             raise
+        return partial(self._accepted, arrival, commit)
+
+    def _accepted(self, arrival: inbox.Arrival, commit: Future[Accepted | Conflict]) -> Accepted:
+        try:
+            answer = commit.result()
+        except Exception:  # not BaseException: an interrupted wait says nothing about the commit
+            self._abandon(arrival.staged)
+            raise
         if isinstance(answer, Conflict):
-            self._abandon(staged)
+            self._abandon(arrival.staged)
             raise answer
         if answer.duplicate:
-            self._abandon(staged)
-        for part in incoming.parts:
+            self._abandon(arrival.staged)
+        for part in arrival.incoming.parts:
             if not isinstance(part.content, bytes):
                 part.content.unlink(missing_ok=True)
         return answer
