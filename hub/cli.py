@@ -72,6 +72,7 @@ class Context:
             try:
                 begun = control.ask(places.socket, "begin", {"verb": verb, **arguments})
             except ConnectionError:
+                logs.setup("WARNING")  # standard output is the answer's alone
                 return getattr(self._reading(places.state), verb)(show, **arguments)
             try:
                 while (state := control.ask(places.socket, "progress", {"id": begun["id"]}))["running"]:

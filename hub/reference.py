@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from hub import config, endpoint
 from hub.billing import BillingFile
 from hub.mapping import FieldTable, MappingFile
+from hub.window import Rate
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
 _CONFIGURATION = (
@@ -97,7 +98,7 @@ def _type(kind: Any) -> str:
     if str(kind).startswith("typing.Literal"):
         return " or ".join(f'"{item}"' for item in inner)
     if hasattr(kind, "__metadata__"):
-        return _type(inner[0])
+        return "rate" if kind == Rate else _type(inner[0])
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"table of {_type(inner[1])}"
     if origin in (tuple, list, frozenset, set):
@@ -105,7 +106,7 @@ def _type(kind: Any) -> str:
     if inner:
         return " or ".join(dict.fromkeys(_type(item) for item in inner))
     names = {"str": "text", "int": "number", "float": "number", "bool": "true or false", "Path": "path", "NoneType": "none",
-             "timedelta": "duration", "date": "date", "Any": "any"}
+             "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
     name = getattr(kind, "__name__", str(kind))
     return names.get(name, name)
 
