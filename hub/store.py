@@ -22,12 +22,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, func, insert, literal_column, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from hub import apart, database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
@@ -306,14 +306,22 @@ class Store:
     # ---------------------------------------------------------------- pipeline
 
     def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None) -> list[StoredMessage]:
-        """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them."""
+        """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them.
+
+        Those whose row is not what was accepted say so.
+        """
         ids = self._do(lambda tx: inbox.claim(tx, limit, lease, self._owner, only))
-        return self._messages(ids) if ids else []
+        if not ids:
+            return []
+        with self._read() as connection:
+            rows = connection.execute(_MESSAGES, {"ids": ids}).all()
+            messages = inbox.read_messages(connection, rows)
+            damaged = inbox.damaged(connection, rows, messages)
+        return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
 
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
-            rows = connection.execute(select(tables.message).where(tables.message.c.id.in_(ids)).order_by(tables.message.c.no))
-            return inbox.read_messages(connection, rows)
+            return inbox.read_messages(connection, connection.execute(_MESSAGES, {"ids": ids}))
 
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
@@ -419,7 +427,7 @@ class Store:
                          deferred_first: bool = False) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
-        One whose manifest is damaged is parked here and not handed out.
+        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out.
         """
         rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner, deferred_first))
         if not rows:
@@ -428,6 +436,7 @@ class Store:
         found, damaged = [], []
         for row in rows:
             try:
+                _check_row(row, destination)
                 found.append((row, Manifest.from_json(json.loads(_there(row.manifest, manifests).read()))))
             except Damaged as error:
                 damaged.append(Settlement.parked(row.id, Reason.DAMAGED.value, str(error)))
@@ -733,6 +742,7 @@ class Store:
             return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars() if line != "ok"]
 
 
+_MESSAGES = select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True))).order_by(tables.message.c.no)
 _FENCING = select(tables.store.c.fencing)
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
@@ -754,6 +764,12 @@ def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
     if body is None:
         raise Damaged(f"blob {blob_id}: it is gone")
     return body
+
+
+def _check_row(row: Row[Any], destination: str) -> None:
+    """A bit that turned over in a row must not send it elsewhere. Raises `Damaged`."""
+    if row.destination != destination or row.id != delivery_id(row.message_id, row.recipient, row.generation):
+        raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'")
 
 
 def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], BinaryIO]) -> ClaimedDelivery:
