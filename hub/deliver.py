@@ -487,7 +487,8 @@ class Deliverer:
         rows = [] if item.probe else [self._store.get_delivery(each) for each in apart.files_of(item.delivery.manifest)]
         for row in rows:
             if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
-                due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
+                wait = PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK
+                due = max(self._now() + wait, row.due_at or self._now())
                 return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
         if not rows:
             return item
