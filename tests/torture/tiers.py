@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from tests.torture import drives
-from tests.torture.scenarios import backlog, broker, calls, clock, damage, disk, http, kills, mail, nights, power, reloads, sftp, smtp
+from tests.torture.scenarios import (
+    backlog,
+    broker,
+    calls,
+    clock,
+    damage,
+    disk,
+    http,
+    kills,
+    mail,
+    nights,
+    power,
+    reloads,
+    sftp,
+    smtp,
+)
 from tests.torture.steps import Step, step
 
 TIERS: dict[str, list[Step]] = {
