@@ -272,7 +272,7 @@ _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", W
 class Inputs:
     """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's own files.
 
-    `damaged` names the messages whose bodies do not have their digests any more, with the reason.
+    `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """
 
     def __init__(self, store: Store, messages: Sequence[StoredMessage]) -> None:
@@ -284,6 +284,8 @@ class Inputs:
         try:
             self.fds.append(-1)
             for message in messages:
+                if message.damaged:
+                    self.damaged[message.id] = "the message's row is not what was accepted: 'drehscheibe store check'"
                 for part in _received(message):
                     try:
                         self._add(part, stored.get(part.blob), small)

@@ -26,13 +26,13 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, func, literal_column, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -407,10 +407,13 @@ class Store:
     # ---------------------------------------------------------------- pipeline
 
     def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None) -> list[StoredMessage]:
-        """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them."""
+        """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them.
+
+        Those whose row is not what was accepted say so.
+        """
         with self._claim() as owner:
             ids = self._do(lambda tx: inbox.claim(self._give_back(tx), limit, lease, owner, only))
-            return self._messages(ids) if ids else []
+            return self._claimed_messages(ids) if ids else []
 
     @contextmanager
     def _claim(self) -> Iterator[str]:
@@ -431,10 +434,16 @@ class Store:
             self._lost_claims = [name for name in self._lost_claims if name not in lost]
         return tx
 
+    def _claimed_messages(self, ids: Sequence[str]) -> list[StoredMessage]:
+        with self._read() as connection:
+            rows = connection.execute(_MESSAGES, {"ids": ids}).all()
+            messages = inbox.read_messages(connection, rows)
+            damaged = inbox.damaged(connection, rows, messages)
+        return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
+
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
-            rows = connection.execute(select(tables.message).where(tables.message.c.id.in_(ids)).order_by(tables.message.c.no))
-            return inbox.read_messages(connection, rows)
+            return inbox.read_messages(connection, connection.execute(_MESSAGES, {"ids": ids}))
 
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
@@ -540,7 +549,7 @@ class Store:
                          deferred_first: bool = False) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
-        One whose manifest is damaged is parked here and not handed out.
+        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out.
         """
         with self._claim() as owner:
             rows = self._do(lambda tx: outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first))
@@ -551,6 +560,7 @@ class Store:
         found, damaged = [], []
         for row in rows:
             try:
+                _check_row(row, destination)
                 found.append((row, Manifest.from_json(json.loads(_there(row.manifest, manifests).read()))))
             except Damaged as error:
                 damaged.append(Settlement.parked(row.id, Reason.DAMAGED.value, str(error)))
@@ -909,6 +919,7 @@ def _uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+_MESSAGES = select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True))).order_by(tables.message.c.no)
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
@@ -929,6 +940,12 @@ def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
     if body is None:
         raise Damaged(f"blob {blob_id}: it is gone")
     return body
+
+
+def _check_row(row: Row[Any], destination: str) -> None:
+    """A bit that turned over in a row must not send it elsewhere. Raises `Damaged`."""
+    if row.destination != destination or row.id != delivery_id(row.message_id, row.recipient, row.generation):
+        raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'")
 
 
 def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], BinaryIO]) -> ClaimedDelivery:
