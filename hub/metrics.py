@@ -264,8 +264,8 @@ class LedgerCollector:
 
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in configuration.all_destinations()}
-        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in configuration.all_destinations()
-                                              if destination.policy.window}
+        held: dict[tuple[str, ...], float] = {(destination.key, why): 0.0 for destination in configuration.all_destinations()
+                                              for why in ("window", "order")}
         turns = self._store.waiting_turns()
         held |= {(key, "order"): count for key, count in turns.items()}
         now = datetime.now(UTC)
