@@ -341,8 +341,8 @@ class Deliverer:
             for index, item in enumerate(errand.claimed):
                 why = self._why_not(errand.circuit, destination)
                 if why:
-                    due = max(self._now(), errand.circuit.resting_until or self._now())
-                    errand.outcomes.return_untried([_untried(rest, due, why) for rest in errand.claimed[index:]])
+                    # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
+                    errand.outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.claimed[index:]])
                     break
                 ready = self._with_note(item)
                 if isinstance(ready, Settlement):

@@ -137,17 +137,17 @@ def _commands() -> str:
     lines = ["# Commands", "", _GENERATED, "",
              "Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. "
              'Completion in bash: `eval "$(_DREHSCHEIBE_COMPLETE=bash_source drehscheibe)"` (also `zsh_source`, `fish_source`).']
-    for path, command in _walk(main, ("drehscheibe",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=110, terminal_width=110)
-        lines += ["", f"## {' '.join(path)}", "", "```", command.get_help(context).strip(), "```"]
+    for context in _walk(click.Context(main, info_name="drehscheibe", terminal_width=110, **main.context_settings)):
+        lines += ["", f"## {context.command_path}", "", "```", context.get_help().strip(), "```"]
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
 
-def _walk(command: click.Command, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from _walk(command.commands[name], (*path, name))
+def _walk(context: click.Context) -> Iterable[click.Context]:
+    """A command and those below it, each as when it is called: with what it inherits."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name, command in sorted(context.command.commands.items()):
+            yield from _walk(click.Context(command, parent=context, info_name=name))
 
 
 def write(into: Path) -> None:
