@@ -317,6 +317,8 @@ class Deliverer:
     # -- one destination ----------------------------------------------------------------------------------------------
 
     def _work(self, errand: _Errand) -> None:
+        if self._stop.is_set():
+            return
         settings = self._configuration().settings.deliver
         with self._lock:
             self._claiming += 1

@@ -249,7 +249,9 @@ def destination() -> dict[str, Any]:
             timeline("Rests", (f"drehscheibe_destination_resting{{{own}}}", "{{why}}")),
             graph("Age of the oldest", (f"drehscheibe_destination_oldest_seconds{{{own}}}", "oldest"), unit="s"),
             graph("Queue", (f'sum by (state) (drehscheibe_deliveries{{{own}, state=~"due|delivering|in_doubt|parked"}})',
-                            "{{state}}"))]),
+                            "{{state}}")),
+            graph("Held back", (f"sum by (why) (drehscheibe_deliveries_held{{{own}}})", "{{why}}"),
+                  text="window: it takes none at this hour; order: an earlier message of the case is not delivered yet.")]),
         ("Services and connectors", 8, [
             graph("Delivered per hour, by service",
                   hourly("drehscheibe_delivery_events_total", "service", f"{own}, {ARRIVED}"), bars=True),
