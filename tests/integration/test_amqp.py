@@ -23,7 +23,7 @@ from connectors._framing import IN_MEMORY
 from hub.errors import NotAllowed, StoreUnavailable
 from hub.message import Accepted, Incoming
 from tests.services import wait_until
-from tests.services.door import Door
+from tests.services.door import Door, OneByOne
 from tests.services.rabbitmq import RabbitMQ, rabbitmq
 
 __all__ = ["rabbitmq"]
@@ -340,7 +340,7 @@ class Hasty(amqp.Inlet):
                 return accept(incoming)
             except StoreUnavailable:
                 return Accepted("too-early")
-        super().run(hasty, stop)
+        super().run(OneByOne(hasty), stop)
 
 
 def test_an_inlet_that_acknowledges_too_early_is_noticed(idle: Hub) -> None:
@@ -449,11 +449,12 @@ CONSUMER = """
 import json, os, pathlib, sys, threading
 from connectors import amqp
 from hub.message import Accepted
+from tests.services.door import OneByOne
 options, spool, log = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), open(sys.argv[3], "ab", buffering=0)
 def accept(incoming):
     log.write(incoming.parts[0].content + b"\\n")
     return Accepted("id")
-amqp.Inlet(amqp.Options(**options), "amqp", spool, 1000000).run(accept, threading.Event())
+amqp.Inlet(amqp.Options(**options), "amqp", spool, 1000000).run(OneByOne(accept), threading.Event())
 """
 
 

@@ -102,14 +102,15 @@ class Bench:
         """Store a message and put its one delivery into the outbox; with a case, its order is kept."""
         return self.route(self.accept(number, case), destination, "case" if case else None)
 
-    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None, also: str | None = None) -> str:
+    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None,
+              also: str | None = None) -> str:
         """Put the delivery of a message into the outbox, and one of the same body to `also`."""
         assert self.store.claim_messages(1, timedelta(minutes=1), only=[message])
         digest = hashlib.sha256(BODY).hexdigest()
         part = OutPart(role="xml", name="hund.xml", media_type="application/xml", size=len(BODY), sha256=digest,
                        body=Body(length=len(BODY)))
-        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={}, parts=(part,))
-                           for name in (destination, also) if name)
+        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={},
+                                       parts=(part,)) for name in (destination, also) if name)
         file = self.folder / "out"
         file.write_bytes(BODY)
         with file.open("rb") as out:
@@ -348,6 +349,23 @@ def test_a_misconfigured_destination_parks_nothing(bench: Bench) -> None:
         bench.until(message, DeliveryState.DONE)
 
 
+def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_mended(bench: Bench) -> None:
+    for number in range(5):
+        bench.until(bench.message(number), DeliveryState.DONE)  # so that several are claimed at once
+    bench.outlet.begin = False
+    bench.outlet.script = [Misconfigured("nur lesbar")]
+    messages = [bench.message(number) for number in range(5, 15)]
+    bench.deliverer.wake()
+    wait_until(lambda: bench.deliverer.circuits()["musterstadt/eins"].misconfigured, "the alarm", 10)
+    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages), "all wait", 10)
+    untried = [message for message in messages if not bench.delivery(message).attempts]
+    assert untried
+    bench.deliverer.reset("musterstadt/eins")
+    bench.later(minutes=2)
+    for message in untried:
+        bench.until(message, DeliveryState.DONE)
+
+
 def test_a_person_who_knows_that_the_receiver_is_back_need_not_wait(bench: Bench) -> None:
     bench.outlet.begin, bench.outlet.script = False, [Temporary("weg")]
     message = bench.message()
@@ -365,7 +383,7 @@ def test_one_dead_town_does_not_slow_the_others(bench: Bench) -> None:
         release.wait(20)
         return Receipt("spät")
 
-    bench.outlet.script = [hang, hang]
+    bench.outlet.script = [hang, hang, hang]
     slow = [bench.message(number) for number in range(3)]
     bench.deliverer.wake()
     assert hanging.wait(10)
