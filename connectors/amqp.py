@@ -8,8 +8,8 @@ What is missing stays empty, and the hub parks the message. A multipart body is 
 stored as it came and parked. Nothing is ever decompressed or deserialised: the bodies are taken from py-amqp's
 channel, below kombu's message.
 
-When it is acknowledged: after `accept` returned, from the connection's own thread. A pool of threads waits for the
-commits together, so that they share one.
+When it is acknowledged: after `accept` returned, from the connection's own thread. What arrives while a few commits are
+under way goes into the next one together, and one acknowledgement tells the broker of all of them.
 
 What a second delivery does: after a lost connection or a death the broker delivers again what was not acknowledged;
 the hub knows it by message id or content.
@@ -57,7 +57,7 @@ from pydantic import Field
 from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
 from hub.endpoint import Accept, Finding, InletBase, OptionsModel, SecretRef, read_secret
 from hub.errors import ConfigError, Conflict, NotAllowed, StoreUnavailable
-from hub.message import Incoming, IncomingPart
+from hub.message import Accepted, Incoming, IncomingPart
 
 UNCODED = ("", "identity", "binary", "utf-8", "utf8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252")
 
@@ -84,7 +84,7 @@ class Options(OptionsModel):
     senders: tuple[Sender, ...] = Field(min_length=1, description="who may send")
     prefetch: int = Field(200, gt=0, le=10000, description="unacknowledged messages per queue")
     in_flight_bytes: int = Field(256_000_000, gt=0, description="no more is read while so many bytes are in hand")
-    threads: int = Field(32, gt=0, description="messages that wait for a commit at once")
+    threads: int = Field(8, gt=0, description="commits that are waited for at once; what arrives meanwhile shares the next")
     heartbeat: int = Field(10, gt=0, description="seconds; a broker silent for twice as long is gone")
     reconnect_seconds: float = Field(1, gt=0, description="first pause before connecting again; doubles up to 10 s")
     patience: int = Field(6, gt=0, description="failed connections in a row until the hub is told")
@@ -108,6 +108,9 @@ class Options(OptionsModel):
 
 
 Outcome = Literal["done", "refused", "later"]
+
+TOGETHER = 1_000_000
+"""Bytes from which on messages are no more handed over together: each large one is synced to the disk beside the others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -261,7 +264,7 @@ class _Session:
         self.accept = accept
         self.stop = stop
         self.link = link
-        self.settled: queue.SimpleQueue[tuple[_Delivery, Outcome, float]] = queue.SimpleQueue()
+        self.settled: queue.SimpleQueue[list[tuple[_Delivery, Outcome, float]]] = queue.SimpleQueue()
         self.hands: set[_Delivery] = set()
         self.waiting: deque[_Delivery] = deque()
         self.running = 0
@@ -304,7 +307,7 @@ class _Session:
             self.bytes += delivery.size
             if delivery.size > self.inlet.max_bytes:
                 self.inlet.turned_away("too-large")
-                self._settle_one(delivery, "refused")
+                self._refuse(delivery)
             else:
                 self.waiting.append(delivery)
         return arrived
@@ -312,9 +315,18 @@ class _Session:
     def _submit(self, pool: ThreadPoolExecutor) -> None:
         if time.monotonic() < self.resume_at:
             return
-        while self.waiting:
+        while self.waiting and self.running < self.inlet.options.threads:
             self.running += 1
-            pool.submit(self._hand_over, self.waiting.popleft())
+            pool.submit(self._hand_over, self._next())
+
+    def _next(self) -> list[_Delivery]:
+        """The oldest that wait, at least one."""
+        chosen: list[_Delivery] = []
+        size = 0
+        while self.waiting and not (chosen and size + self.waiting[0].size > TOGETHER):
+            chosen.append(self.waiting.popleft())
+            size += chosen[-1].size
+        return chosen
 
     def _receive(self) -> None:
         """One event of the broker, or a short wait; heartbeats are kept up either way."""
@@ -330,44 +342,76 @@ class _Session:
             self.heartbeat_at = time.monotonic() + 1
             self.link.heartbeat_tick()
 
-    def _hand_over(self, delivery: _Delivery) -> None:
+    def _hand_over(self, deliveries: Sequence[_Delivery]) -> None:
         """In a thread of the pool: the acknowledgement follows in `_settle`, never here."""
-        outcome: Outcome = "done"
-        pause = 0.0
+        answers: dict[_Delivery, Accepted | BaseException] = {}
         try:
-            if delivery.incoming is None:
-                self.inlet.admit(delivery.size or 1)
-                delivery.incoming = self.inlet.read(delivery)
-                delivery.body = b""
-            self.accept(delivery.incoming)
-        except StoreUnavailable as error:
-            outcome, pause = "later", error.retry_after
-        except OSError:
-            self.inlet.turned_away("unavailable")
-            outcome, pause = "later", 5.0
-        except (NotAllowed, Conflict):
-            outcome = "refused"
+            for delivery in deliveries:
+                self._read(delivery, answers)
+            ready = [delivery for delivery in deliveries if delivery.incoming is not None and delivery not in answers]
+            told = self.accept.together([delivery.incoming for delivery in ready if delivery.incoming is not None])
+            answers |= zip(ready, told, strict=True)
         except BaseException as error:  # noqa: BLE001 - carried over to the connection's thread, which raises it
-            delivery.error = error
-        self.settled.put((delivery, outcome, pause))
+            answers |= {delivery: error for delivery in deliveries if delivery not in answers}
+        self.settled.put([(delivery, *self._outcome(delivery, answers[delivery])) for delivery in deliveries])
+
+    def _read(self, delivery: _Delivery, answers: dict[_Delivery, Accepted | BaseException]) -> None:
+        if delivery.incoming is not None:
+            return
+        try:
+            self.inlet.admit(delivery.size or 1)
+            delivery.incoming = self.inlet.read(delivery)
+            delivery.body = b""
+        except (StoreUnavailable, OSError) as error:
+            answers[delivery] = error
+
+    def _outcome(self, delivery: _Delivery, answer: Accepted | BaseException) -> tuple[Outcome, float]:
+        """What becomes of a message by the hub's answer, and how long to wait before it is asked again."""
+        if isinstance(answer, StoreUnavailable):
+            return "later", answer.retry_after
+        if isinstance(answer, OSError):
+            self.inlet.turned_away("unavailable")
+            return "later", 5.0
+        if isinstance(answer, NotAllowed | Conflict):
+            return "refused", 0.0
+        if isinstance(answer, BaseException):
+            delivery.error = answer
+        return "done", 0.0
 
     def _settle(self, block: bool = False) -> None:
         while self.running and (block or not self.settled.empty()):
-            delivery, outcome, pause = self.settled.get()
+            answered = self.settled.get()
             self.running -= 1
-            if delivery.error is not None:
-                raise delivery.error
-            if outcome == "later":
-                self._hold(delivery, pause)
-            else:
-                self.held_since, self.pause = None, 0.0
-                self._settle_one(delivery, outcome)
+            self._acknowledge([delivery for delivery, outcome, _ in answered if outcome == "done" and delivery.error is None])
+            for delivery, outcome, pause in answered:
+                if delivery.error is not None:
+                    raise delivery.error
+                if outcome == "refused":
+                    self._refuse(delivery)
+                if outcome == "later":
+                    self._hold(delivery, pause)
+                else:
+                    self.held_since, self.pause = None, 0.0
 
-    def _settle_one(self, delivery: _Delivery, outcome: Outcome) -> None:
-        if outcome == "done":
-            delivery.channel.basic_ack(delivery.tag)
-        else:
-            delivery.channel.basic_reject(delivery.tag, requeue=False)
+    def _acknowledge(self, done: Sequence[_Delivery]) -> None:
+        """One acknowledgement where nothing older is in hand; it counts for all older ones on the channel."""
+        for channel in {delivery.channel for delivery in done}:
+            tags = sorted(delivery.tag for delivery in done if delivery.channel is channel)
+            others = {delivery.tag for delivery in self.hands if delivery.channel is channel} - set(tags)
+            oldest = min(others, default=tags[-1] + 1)
+            older = [tag for tag in tags if tag < oldest]
+            if older:
+                channel.basic_ack(older[-1], multiple=True)
+            for tag in tags[len(older):]:
+                channel.basic_ack(tag)
+        for delivery in done:
+            self._let_go(delivery)
+
+    def _refuse(self, delivery: _Delivery) -> None:
+        delivery.channel.basic_reject(delivery.tag, requeue=False)
+        self._let_go(delivery)
+
+    def _let_go(self, delivery: _Delivery) -> None:
         self.hands.discard(delivery)
         self.bytes -= delivery.size
         self.inlet.release(delivery)

@@ -72,6 +72,7 @@ class Context:
             try:
                 begun = control.ask(places.socket, "begin", {"verb": verb, **arguments})
             except ConnectionError:
+                logs.setup("WARNING")  # standard output is the answer's alone
                 return getattr(self._reading(places.state), verb)(show, **arguments)
             try:
                 while (state := control.ask(places.socket, "progress", {"id": begun["id"]}))["running"]:
@@ -223,10 +224,11 @@ def check(context: Context, connect: bool, destination: str | None, municipality
 @click.argument("attachments", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--ags", required=True)
 @click.option("--service", required=True)
-@click.option("--url", help="https://host:port; default: the HTTPS inlet of the configuration")
-@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help="client certificate (PEM)")
-@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help="its key (PEM)")
-@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True, help="CA of the hub's certificate (PEM)")
+@click.option("--url", help=_("The hub's address, https://host:port; default: the HTTPS inlet of the configuration."))
+@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help=_("The client certificate (PEM)."))
+@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help=_("Its key (PEM)."))
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True,
+              help=_("The CA of the hub's certificate (PEM)."))
 @click.option("--idempotency-key")
 @click.option("--test", is_flag=True)
 @json_option
@@ -416,14 +418,18 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
 @click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
 @click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
 @click.pass_obj
 def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
-                folder: Path | None) -> None:
+                folder: Path | None, as_json: bool) -> None:
     from hub.mapping_new import new_service
 
     mappings = folder or context.load().settings.hub.mappings
     named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
     results = new_service(mappings, service, title, named, category)
+    if as_json:
+        _print_json({"folder": mappings / service, "examples": {result.name: result.ok for result in results}})
+        sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
     for result in results:
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
         if not result.ok:
@@ -454,11 +460,15 @@ def mapping_schema(context: Context, service: str, version: str, write: bool, fo
 @_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
 @click.pass_obj
-def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
+def mapping_doc(context: Context, out: Path, folder: Path | None, as_json: bool) -> None:
     from hub.mapping_doc import write_pages
 
-    for file in write_pages(folder or context.load().settings.hub.mappings, out):
+    files = list(write_pages(folder or context.load().settings.hub.mappings, out))
+    if as_json:
+        _print_json(files)
+    for file in files if not as_json else ():
         click.echo(file)
 
 
@@ -466,7 +476,7 @@ def mapping_doc(context: Context, out: Path, folder: Path | None) -> None:
 @click.argument("service")
 @click.argument("example")
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder to write the renderings to")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help=_("The folder to write the renderings to."))
 @json_option
 @click.pass_obj
 def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None, as_json: bool) -> None:
@@ -795,10 +805,11 @@ def broker() -> None:
 
 
 @_command(broker, "setup", "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.")
-@click.option("--management", required=True, help="http://host:15672 of RabbitMQ's management API")
+@click.option("--management", required=True, help=_("RabbitMQ's management API, http://host:15672."))
 @click.option("--user", required=True)
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True), required=True)
-@click.option("--ca", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="CA of the API's certificate (PEM)")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+              help=_("The CA of the API's certificate (PEM)."))
 @json_option
 @click.pass_obj
 def broker_setup(context: Context, management: str, user: str, password_file: str, ca: str | None, as_json: bool) -> None:

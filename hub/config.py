@@ -8,29 +8,32 @@ Relative paths are relative to the folder of ``hub.toml``.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from hub import endpoint
+from hub.endpoint import OptionsModel
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
 from hub.mapping import (
     MappingFile,
     VersionSpan,
     load_mapping,
+    parse_toml,
     problems_of,
-    read_toml,
+    read_file,
     snapshot,
     stylesheet_problems,
     tree_digest,
@@ -84,7 +87,7 @@ class WorkersSection(_Model):
     """The processes that read what citizens wrote."""
 
     count: int = Field(2, ge=1, le=64, description="how many of them")
-    batch: int = Field(32, ge=1, le=500, description="messages per trip to a worker")
+    batch: int = Field(64, ge=1, le=500, description="messages per trip to a worker")
     memory_mb: int = Field(1024, ge=64, description="memory of one worker")
     seconds: float = Field(60.0, gt=0, description="wall and CPU time for one message")
     deaths: int = Field(3, ge=1, description="deaths alone after which a message is parked")
@@ -93,9 +96,9 @@ class WorkersSection(_Model):
 class DeliverSection(_Model):
     """How deliveries are worked off."""
 
-    threads: int = Field(8, ge=1, le=256, description="deliveries under way at once")
-    per_destination: int = Field(2, ge=1, description="of these for one destination")
-    batch: int = Field(20, ge=1, le=500, description="deliveries claimed at once for one destination")
+    threads: int = Field(16, ge=1, le=256, description="deliveries under way at once")
+    per_destination: int = Field(4, ge=1, description="of these for one destination")
+    batch: int = Field(50, ge=1, le=500, description="deliveries claimed at once for one destination")
     lease: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="longest time one try may take")
     rest_after: int = Field(3, ge=1, description="temporary failures in a row after which a destination rests")
     rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
@@ -252,7 +255,7 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
     route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
-    retention: RetentionSection = Field(RetentionSection(), description="how long what is finished is kept, if not as usual")
+    retention: RetentionSection = Field(default_factory=RetentionSection, description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
         """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
@@ -297,6 +300,8 @@ class Municipality:
     destinations: Mapping[str, Destination]
     routes: Mapping[str, tuple[RouteRow, ...]]
     folder: Path | None
+    fingerprint: str = ""
+    """Of all that it was made from: an equal one makes an equal municipality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +327,7 @@ class Configuration:
     mappings: Mapping[str, MappingFile]
     snapshots: Mapping[str, Path] = field(default_factory=dict)
     defaults: DefaultsFile = field(default_factory=DefaultsFile)
+    _known_rules: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def state(self) -> Path:
@@ -361,7 +367,12 @@ class Configuration:
 
     def rules(self, ags: str, service: str) -> tuple[Rule, ...]:
         """Every way a message to this AGS for this service might go: routes times mapping versions times test."""
-        return _rules(self, ags, service)
+        rules = self._known_rules.get((ags, service))
+        if rules is None:
+            if len(self._known_rules) >= MOST_RULES:
+                self._known_rules.clear()
+            rules = self._known_rules[ags, service] = _rules(self, ags, service)
+        return rules
 
     def retention(self, tenant: str, service: str) -> Kept:
         """How long a service's applications are kept: the municipality before the defaults, the service before the general."""
@@ -380,7 +391,10 @@ class Configuration:
                 and (other.digest, other.file, other.snapshots) == (self.digest, self.file, self.snapshots))
 
 
-@lru_cache(maxsize=4096)
+MOST_RULES = 4096
+"""Pairs of AGS and service whose rules are kept ready."""
+
+
 def _rules(configuration: Configuration, ags: str, service: str) -> tuple[Rule, ...]:
     tenant = configuration.tenant_of(ags)
     mapping = configuration.mappings.get(service)
@@ -439,12 +453,19 @@ def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
     return f"{one_of} {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else none
 
 
-def load(file: Path, overrides: Sequence[str] = ()) -> Configuration:
+def load(file: Path, overrides: Sequence[str] = (), known: Configuration | None = None) -> Configuration:
     """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means defaults.toml.
 
-    Raises `ConfigError` with every problem of every file.
+    Municipalities are taken over from `known` where nothing that they are made from has changed. Raises `ConfigError` with
+    every problem of every file.
     """
-    return _Loader(file.resolve(), overrides).load()
+    collecting = gc.isenabled()
+    gc.disable()  # with thousands of municipalities it would look through all of them again and again, and find nothing
+    try:
+        return _Loader(file.resolve(), overrides, known).load()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def places(file: Path, overrides: Sequence[str] = ()) -> HubSection:
@@ -455,13 +476,40 @@ def places(file: Path, overrides: Sequence[str] = ()) -> HubSection:
     return _Loader(file.resolve(), overrides).places()
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What thousands of municipalities have in common, made and checked once."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    models: dict[tuple[str, str], type[OptionsModel]] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    defaults: dict[str, tuple[RouteRow, ...]] = field(default_factory=dict)
+    routes: dict[tuple[str, ...], Mapping[str, tuple[RouteRow, ...]]] = field(default_factory=dict)
+    fitting: set[tuple[Any, ...]] = field(default_factory=set)
+
+    def strings(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The same data; equal names of services are one object."""
+        services = data.get("services")
+        if isinstance(services, list) and all(isinstance(name, str) for name in services):
+            data["services"] = [self.texts.setdefault(name, name) for name in services]
+        return data
+
+    def options_model(self, connector: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
+        """`endpoint.options_model`, which looks through a folder, asked once. Raises `ConfigError`."""
+        if (connector, side) not in self.models:
+            self.models[connector, side] = endpoint.options_model(connector, side)
+        return self.models[connector, side]
+
+
 class _Loader:
-    def __init__(self, file: Path, overrides: Sequence[str]) -> None:
+    def __init__(self, file: Path, overrides: Sequence[str], known: Configuration | None = None) -> None:
         self.file = file
         self.base = file.parent
         self.overrides = overrides
         self.problems: list[str] = []
         self.digest = hashlib.sha256()
+        self.known = {town.file: town for town in known.municipalities.values()} if known else {}
+        self.shared = _Shared()
 
     def places(self) -> HubSection:
         hub_data = self._read(self.file)
@@ -512,9 +560,9 @@ class _Loader:
                              defaults=defaults)
 
     def _read(self, file: Path) -> dict[str, Any]:
-        data = read_toml(file)
-        self.digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
-        return data
+        content = read_file(file)
+        self.digest.update(f"{file.name}\0".encode() + content + b"\0")
+        return parse_toml(file, content)
 
     def _override(self, hub: dict[str, Any], defaults: dict[str, Any], override: str) -> None:
         path, equals, text = override.partition("=")
@@ -544,9 +592,9 @@ class _Loader:
             return None
 
     def _options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
-                 key: str) -> Mapping[str, Any] | None:
+                 key: str) -> OptionsModel | None:
         try:
-            model = endpoint.options_model(connector, side)
+            model = self.shared.options_model(connector, side)
         except ConfigError as error:
             self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
             return None
@@ -560,8 +608,7 @@ class _Loader:
                     f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
                 self.problems.append(helped.replace(f"{key}: ", f"{key}.", 1))
             return None
-        dumped: Mapping[str, Any] = options.model_dump(by_alias=True)
-        return dumped
+        return options
 
     def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
         """The same data with its relative paths made absolute, before the model judges them."""
@@ -587,7 +634,7 @@ class _Loader:
         data = dict(row)
         connector = str(data.pop("connector", ""))
         options = self._options(connector, "Inlet", data, self.file, f"inlets.{name}")
-        return Inlet(name, connector, options) if options is not None else None
+        return Inlet(name, connector, options.model_dump(by_alias=True)) if options is not None else None
 
     def _mappings(self, folder: Path) -> dict[str, MappingFile]:
         if not folder.is_dir():
@@ -609,53 +656,100 @@ class _Loader:
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
         folder = settings.hub.municipalities
         towns: dict[str, Municipality] = {}
-        for file in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+        base = self.digest.digest()  # of hub.toml, defaults.toml, overrides and mappings
+        with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+            kinds = {entry.name: entry.is_dir() for entry in entries}
+        for name in sorted(name for name in kinds if name.endswith(".toml")):
+            file = folder / name
             try:
-                row = self._model(MunicipalityFile, self._read(file), file)
+                town = self._town(file, base, defaults, mappings, has_folder=kinds.get(name.removesuffix(".toml"), False))
             except ConfigError as error:
                 self.problems += error.problems
                 continue
-            if row is None:
+            if town is None:
                 continue
-            if row.ags != file.stem:
-                self.problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
-            if row.tenant in towns:
-                self.problems.append(f"{file}: tenant: {row.tenant!r} is taken by {towns[row.tenant].file.name}: "
+            if town.row.tenant in towns:
+                self.problems.append(f"{file}: tenant: {town.row.tenant!r} is taken by {towns[town.row.tenant].file.name}: "
                                      "choose another key")
                 continue
-            towns[row.tenant] = self._municipality(file, row, defaults, mappings)
+            towns[town.row.tenant] = town
         if not towns and not self.problems:
             self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
         return towns
 
+    def _town(self, file: Path, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile], *,
+              has_folder: bool) -> Municipality | None:
+        """One municipality, taken over as it is when it would become the same again; None: its file is faulty."""
+        content = read_file(file)
+        folder = file.with_suffix("") if has_folder else None
+        own = tree_digest(folder) if folder else None
+        fingerprint = hashlib.sha256(base + content + (own or "").encode()).hexdigest()
+        self.digest.update(f"{file.name}\0".encode() + content + b"\0" + (own or "").encode())
+        before = self.known.get(file)
+        if before is not None and before.fingerprint == fingerprint and (before.folder is None) == (own is None):
+            return before
+        row: MunicipalityFile | None = self._model(MunicipalityFile, self.shared.strings(parse_toml(file, content)), file)
+        if row is None:
+            return None
+        if row.ags != file.stem:
+            self.problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
+        return self._municipality(file, row, defaults, mappings, folder, fingerprint)
+
     def _municipality(self, file: Path, row: MunicipalityFile, defaults: DefaultsFile,
-                      mappings: Mapping[str, MappingFile]) -> Municipality:
+                      mappings: Mapping[str, MappingFile], folder: Path | None, fingerprint: str) -> Municipality:
         destinations: dict[str, Destination] = {}
         for name, data in row.destinations.items():
             destination = self._destination(file, row, name, data, defaults)
             if destination:
                 destinations[destination.key] = destination
+        routes = self._routes(file, row, defaults)
+        kinds = tuple((name, found.policy.test if (found := destinations.get(f"{row.tenant}/{name}")) else None)
+                      for name in row.destinations)
+        town = Municipality(file, row, destinations, routes, folder, fingerprint)
+        alike = id(routes), kinds  # what is shared lives as long as the loader
+        if alike not in self.shared.fitting:
+            before = len(self.problems)
+            self._check_all_routes(town, kinds, mappings)
+            if len(self.problems) == before and not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services):
+                self.shared.fitting.add(alike)
+        if folder is not None:
+            self.problems += stylesheet_problems(folder)
+        return town
+
+    def _check_all_routes(self, town: Municipality, kinds: tuple[Any, ...], mappings: Mapping[str, MappingFile]) -> None:
+        """`kinds`: names of the destinations and whether each is for tests; default routes are checked once for each."""
+        for service, rows in town.routes.items():
+            checked = id(rows), kinds
+            if checked not in self.shared.fitting:
+                before = len(self.problems)
+                self._check_routes(town.file, town.row, service, rows, mappings, town.destinations)
+                if len(self.problems) == before and rows is self.shared.defaults.get(service):
+                    self.shared.fitting.add(checked)
+
+    def _routes(self, file: Path, row: MunicipalityFile, defaults: DefaultsFile) -> Mapping[str, tuple[RouteRow, ...]]:
+        """By service. Municipalities without a route of their own that list the same services share one."""
         routes: dict[str, tuple[RouteRow, ...]] = {}
         for route in row.route:
             routes[route.service] = (*routes.get(route.service, ()), route)
+        if not routes and row.services in self.shared.routes:
+            return self.shared.routes[row.services]
         for service in row.services:
-            if service in routes:
-                continue
-            default = ([route for route in defaults.route if route.service == service]
-                       or [route for route in defaults.route if route.service == "*"])
-            if not default:
-                self.problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
-                                     "add one there, or a [[route]] here")
-            routes[service] = tuple(route.model_copy(update={"service": service}) for route in default)
-        for service, rows in routes.items():
-            self._check_routes(file, row, service, rows, mappings, destinations)
-        folder = file.with_suffix("")
-        if folder.is_dir():
-            self.digest.update(tree_digest(folder).encode())
-            self.problems += stylesheet_problems(folder)
-        town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
-        self._check_stylesheets(town)
-        return town
+            if service not in routes:
+                routes[service] = self._default_route(file, service, defaults)
+        if not row.route and all(routes.values()):
+            self.shared.routes[row.services] = routes
+        return routes
+
+    def _default_route(self, file: Path, service: str, defaults: DefaultsFile) -> tuple[RouteRow, ...]:
+        if service not in self.shared.defaults:
+            found = ([route for route in defaults.route if route.service == service]
+                     or [route for route in defaults.route if route.service == "*"])
+            self.shared.defaults[service] = tuple(route.model_copy(update={"service": service}) for route in found)
+        rows = self.shared.defaults[service]
+        if not rows:
+            self.problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
+                                 "add one there, or a [[route]] here")
+        return rows
 
     def _destination(self, file: Path, row: MunicipalityFile, name: str, data: Mapping[str, Any],
                      defaults: DefaultsFile) -> Destination | None:
@@ -672,12 +766,17 @@ class _Loader:
         if policy.fallback and policy.fallback not in row.destinations:
             self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                  + suggest(policy.fallback, row.destinations))
-        return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
-                           endpoint.repeat_of(connector, options))
+        return Destination(f"{row.tenant}/{name}", row.tenant, connector, options.model_dump(by_alias=True), policy,
+                           endpoint.outlet_class(connector).repeat_for(options))
 
     def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
+        same = repr(data)
+        if same in self.shared.policies:
+            return self.shared.policies[same]
         before = len(self.problems)
         policy: Policy | None = self._model(Policy, data, file)
+        if policy is not None:
+            self.shared.policies[same] = policy
         self.problems[before:] = [line.replace(f"{file}: ", f"{file}: {key}.", 1) for line in self.problems[before:]]
         return policy
 
@@ -716,7 +815,8 @@ class _Loader:
                 self.problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of the mapping: "
                                      + suggest(name, renderings | {"attachments", "original"}))
 
-    def _check_stylesheets(self, town: Municipality) -> None:
+    def _check_stylesheets(self, town: Municipality) -> bool:
+        """Whether it has any."""
         for service, routes in town.routes.items():
             for route in routes:
                 for name, sheet in route.stylesheets.items():
@@ -724,6 +824,7 @@ class _Loader:
                     if not place.is_file():
                         self.problems.append(f"{town.file}: route {service}: stylesheets.{name}: {place} is missing: "
                                              "add the file, or remove the key")
+        return any(route.stylesheets for routes in town.routes.values() for route in routes)
 
     def _check_senders(self, senders: Mapping[str, Sender], by_ags: Mapping[str, str],
                        mappings: Mapping[str, MappingFile]) -> None:

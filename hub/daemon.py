@@ -11,6 +11,7 @@ and READY around a reload, STOPPING, and one line of STATUS for ``systemctl stat
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import os
 import signal
@@ -89,6 +90,9 @@ class Daemon:
         recovered = self.store.recover(assume_begun=self._assume_begun)
         if recovered.alone:
             self.store.count_death(recovered.alone)
+        if self.store.lost_pages:
+            log.critical("the store's log is damaged: what was committed last is lost; receivers are asked before anything is "
+                         "sent, and senders should be asked what they sent since", pages=self.store.lost_pages)
         if self.store.unclean:
             log.warning("the last run did not end cleanly; what was under way is looked into first",
                         **dataclasses.asdict(recovered))
@@ -114,7 +118,8 @@ class Daemon:
             self.store, lambda: self.configuration, self.deliverer.circuits,
             lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
             lambda: bool(self.pool.network_dropped), self.space))
-        self.metrics.begin((inlet.name for inlet in self.inlets), Why)
+        self.metrics.begin((inlet.name for inlet in self.inlets), Why,
+                           {destination.connector for destination in self.configuration.all_destinations()})
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -137,6 +142,8 @@ class Daemon:
             thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
             self._inlet_threads.append(thread)
             thread.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would look at all of it, and hold up every thread meanwhile
         log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets], configuration=self.configuration.digest[:12],
                  status=f"http://{status.host}:{status.port}/status", workers_without_network=bool(self.pool.network_dropped))
         try:
@@ -210,7 +217,7 @@ class Daemon:
 
     def _reload(self) -> list[str]:
         try:
-            fresh = config.load(self._file, self._overrides).take_snapshots()
+            fresh = config.load(self._file, self._overrides, self.configuration).take_snapshots()
             for inlet in self.inlets:
                 inlet.reload()
         except ConfigError as error:
@@ -246,7 +253,7 @@ class Daemon:
                 stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
             with attempt:
                 try:
-                    inlet.run(self.receiver.accept, self._stop)
+                    inlet.run(self.receiver, self._stop)
                 except Exception as error:  # noqa: BLE001 - an inlet must come back, whatever ended it
                     log.error("an inlet ended; it is started again", inlet=inlet.name, error_class=type(error).__name__,
                               error=str(error) if isinstance(error, HubError | OSError) else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,34 @@ def truncate_log(connection: Any) -> bool:
     finally:
         connection.execute(f"PRAGMA busy_timeout={PATIENCE}").fetchall()
     return not busy
+
+
+def log_pages(file: Path) -> int:
+    """How many pages of SQLite's write-ahead log are committed, by the index beside it (``-shm``); 0 where there is no whole one.
+
+    Layout: https://sqlite.org/walformat.html §2.1. Ask only while this process has no connection to the file: closing the index
+    would take SQLite's locks away.
+    """
+    try:
+        with file.with_name(f"{file.name}-shm").open("rb") as index:
+            first, second = index.read(48), index.read(48)
+    except FileNotFoundError:
+        return 0
+    return int.from_bytes(first[16:20], sys.byteorder) if len(second) == 48 and first == second else 0
+
+
+def lost_pages(engine: Engine, before: int) -> int:
+    """How many of the `before` committed pages of its log SQLite does not find any more.
+
+    SQLite reads the log that a dead process left up to the first page that is not whole, and says nothing about what comes
+    after it: a commit that was under way, or damage, behind which acknowledged messages are lost. The index is never ahead of
+    what was synced, so it tells the one from the other. After a power cut it may be older, or gone, and tells nothing.
+    """
+    if not before:
+        return 0
+    with engine.connect() as connection:
+        [(_, found, _)] = connection.connection.cursor().execute("PRAGMA wal_checkpoint(NOOP)").fetchall()
+    return max(0, before - max(0, int(found)))
 
 
 LOCK_SECONDS = 2.0

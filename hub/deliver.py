@@ -339,8 +339,8 @@ class Deliverer:
             for index, item in enumerate(errand.claimed):
                 why = self._why_not(errand.circuit, destination)
                 if why:
-                    due = max(self._now(), errand.circuit.resting_until or self._now())
-                    errand.outcomes.return_untried([_untried(rest, due, why) for rest in errand.claimed[index:]])
+                    # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
+                    errand.outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.claimed[index:]])
                     break
                 ready = self._with_note(item)
                 if isinstance(ready, Settlement):
@@ -487,7 +487,8 @@ class Deliverer:
         rows = [] if item.probe else [self._store.get_delivery(each) for each in apart.files_of(item.delivery.manifest)]
         for row in rows:
             if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
-                due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
+                wait = PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK
+                due = max(self._now() + wait, row.due_at or self._now())
                 return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
         if not rows:
             return item

@@ -7,6 +7,7 @@ this suspects' lane, one by one, before anything else, so that random kills park
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -178,7 +179,9 @@ class Dispatcher:
             return self._trip(configuration, messages)
         except (StoreUnavailable, WorkerUnavailable):
             raise
-        except Exception as error:  # noqa: BLE001 - it must cost the messages that cause it, not the others behind them
+        except Exception as error:  # it must cost the messages that cause it, not the others behind them
+            if isinstance(error, OSError) and error.errno in SHORT:
+                raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
             log.error("the dispatcher itself failed; please report this", messages=len(messages), **_where(error))
             return list(messages), _WHY[Why.FAILED]
 
@@ -190,6 +193,8 @@ class Dispatcher:
             damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
                        for name, text in inputs.damaged.items()]
             self._record(configuration, [*result.outcomes, *damaged], out.fileno(), messages)
+            if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
+                os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
             log.warning("a worker did not come to the end of its batch; the rest is tried one by one", why=result.why,
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
@@ -247,6 +252,12 @@ class Dispatcher:
             parts=tuple(JobPart(name=part.name, filename=part.filename, media_type=part.media_type, sha256=part.sha256,
                                 body=inputs.bodies[part.blob]) for part in _received(message)))
 
+
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS, errno.EIO})
+"""Errors that are never a message's fault: it waits."""
+
+ROOM = 1 << 20
+"""Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
 
 _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", Why.MEMORY: "Speicher überschritten",
         Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort", Why.FAILED: "Fehler der Drehscheibe, bitte melden"}

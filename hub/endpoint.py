@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -163,6 +164,10 @@ class Accept(Protocol):
 
     def __call__(self, incoming: Incoming) -> Accepted: ...
 
+    def together(self, incomings: Sequence[Incoming]) -> Sequence[Accepted | Exception]:
+        """The same for several, which share a commit. What it would raise for one alone stands in that one's place."""
+        ...
+
 
 TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
 """Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""
@@ -214,6 +219,9 @@ def names() -> list[str]:
 
 def module(name: str) -> Any:
     """A connector's module. Raises `ConfigError` with what there is."""
+    loaded = None if name.startswith("_") else sys.modules.get(f"connectors.{name}")
+    if loaded is not None:
+        return loaded  # a large configuration asks often, and names() finds none while descriptors are short
     if name not in names():
         close = get_close_matches(name, names(), 1)
         raise ConfigError(f"connector: unknown connector {name!r}: "

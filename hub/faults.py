@@ -34,7 +34,7 @@ log = structlog.get_logger("hub.faults")
 VARIABLE = "DREHSCHEIBE_FAULTS"
 
 POINTS: Mapping[str, str] = {
-    "accept": "hub.store:Store.accept",
+    "accept": "hub.receive:Receiver.together",
     "stage": "hub.blobs:FileBlobs.stage",
     "commit": "hub.writer:Writer._commit",
     "recover": "hub.store:Store.recover",

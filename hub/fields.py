@@ -96,8 +96,9 @@ def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
         return text
     if row.values is not None:
         return table.values.get(row.values, {}).get(text, text)
+    write = _READABLE.get(row.type)
     try:
-        return _READABLE[row.type](text)
+        return write(text) if write else text
     except (KeyError, ValueError, InvalidOperation, RecursionError):
         return text
 

@@ -6,7 +6,7 @@ every answer against these models, because a worker has read what a citizen wrot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -184,9 +184,23 @@ class Parked(_Model):
 
 
 class Batch(_Model):
-    """A frame from parent to worker."""
+    """A frame from parent to worker. Most of a job are its rules, which many jobs have in common: each set is written once."""
 
-    jobs: tuple[Job, ...]
+    rules: tuple[tuple[Rule, ...], ...]
+    jobs: tuple[tuple[Annotated[int, Field(ge=0)], Job], ...] = Field(description="place of its rules; the job without them")
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job]) -> Batch:
+        """The frame for these jobs."""
+        keys = [tuple(map(id, job.rules)) for job in jobs]
+        sets = {key: job.rules for key, job in zip(keys, jobs, strict=True)}
+        places = {key: place for place, key in enumerate(sets)}
+        return cls(rules=tuple(sets.values()), jobs=tuple((places[key], job.model_copy(update={"rules": ()}))
+                                                          for key, job in zip(keys, jobs, strict=True)))
+
+    def whole(self) -> list[Job]:
+        """The jobs, with their rules."""
+        return [job.model_copy(update={"rules": self.rules[place]}) for place, job in self.jobs]
 
 
 class Answer(_Model):

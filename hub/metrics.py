@@ -147,6 +147,9 @@ FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DEL
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
 
+MOST_PAIRS = 20_000
+"""Pairs of municipality and service up to which a scrape also shows those where nothing happened yet."""
+
 REFUSALS = ("not-allowed", "conflict", *get_args(TurnedAway))
 
 
@@ -180,8 +183,11 @@ class Metrics:
     def _histogram(self, family: Family) -> prometheus.Histogram:
         return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets, registry=self.registry)
 
-    def begin(self, inlets: Iterable[str], deaths: Iterable[str]) -> None:
-        """Set up the series that are known beforehand: of each inlet, and of each reason why a worker may end."""
+    def begin(self, inlets: Iterable[str], deaths: Iterable[str], connectors: Iterable[str] = ()) -> None:
+        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end, and of each connector
+        that delivers."""
+        for connector in connectors:
+            self.given_up.labels(connector)
         for inlet in inlets:
             self.accept_seconds.labels(inlet)
             for reason in REFUSALS:
@@ -260,9 +266,9 @@ class LedgerCollector:
         return sums
 
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
-        ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in configuration.all_destinations()}
-        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in configuration.all_destinations()
-                                              if destination.policy.window}
+        shown = () if large(configuration) else tuple(configuration.all_destinations())
+        ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
+        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in shown if destination.policy.window}
         turns = self._store.waiting_turns()
         held |= {(key, "order"): count for key, count in turns.items()}
         now = datetime.now(UTC)
@@ -281,7 +287,8 @@ class LedgerCollector:
     def _resting(self, configuration: Configuration) -> Metric:
         circuits = self._circuits_now()
         rests: dict[tuple[str, ...], float] = {}
-        for key in sorted({destination.key for destination in configuration.all_destinations()} | set(circuits)):
+        shown = () if large(configuration) else configuration.all_destinations()
+        for key in sorted({destination.key for destination in shown} | set(circuits)):
             circuit = circuits.get(key)
             for why in ("down", "misconfigured"):
                 rests[key, why] = float(circuit is not None and circuit.resting_until is not None
@@ -313,8 +320,14 @@ def _first_series(configuration: Configuration) -> dict[Family, dict[tuple[str, 
         MESSAGE_EVENTS: {(service, event): 0 for service in services for event in ("duplicate", "conflict", "completed")},
         CREATED: {},
         DELIVERIES: {},
-        DELIVERY_EVENTS: {(*pair, event): 0 for pair in _pairs(configuration) for event in FIRST_EVENTS},
+        DELIVERY_EVENTS: {(*pair, event): 0 for pair in (() if large(configuration) else _pairs(configuration))
+                          for event in FIRST_EVENTS},
     }
+
+
+def large(configuration: Configuration) -> bool:
+    """Whether a scrape cannot show what never happened: 11,000 municipalities with 100 services would make millions of zeros."""
+    return sum(len(town.routes) for town in configuration.municipalities.values()) > MOST_PAIRS
 
 
 def _pairs(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,8 @@ same transaction that takes it over,
 The mark that makes a store a copy is set by `hub.database.copy` in the copy itself: so the rule holds for a copy that was put
 into its place by hand, too, and there is no moment in which a restored store could be opened without it.
 
+A store whose log has lost commits (`hub.database.lost_pages`) is in the same position, and is treated so at its next opening.
+
 Unknown remains: what was accepted after the backup, and the duplicate keys of it.
 """
 
@@ -42,16 +44,16 @@ class Revived:
     parked: int
 
 
-def revive(tx: Transaction, made_at: int) -> Revived:
+def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> Revived:
     """Mark everything that may have gone on after `made_at` (microseconds), the backup's moment."""
     day = f"{moment(made_at).astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
-    why = f"Aus der Sicherung vom {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
+    why = f"{what} {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
     told: set[str] = set()
     in_doubt = _deliveries(tx, why, told)
     waiting = _messages(tx, why, told)
     parked = _parked(tx, why, told)
     for message_id in sorted(told):
-        tx.ledger.event(tx.now, message_id, RESTORED, detail=f"aus der Sicherung vom {day}", who=WHO)
+        tx.ledger.event(tx.now, message_id, RESTORED, detail=f"{what} {day}", who=WHO)
     revived = Revived(in_doubt, waiting, parked)
     tx.connection.execute(insert(action), [{"id": f"restore-{tx.now}", "at": tx.now, "who": WHO, "verb": "restore",
                                             "target": day, "result": json.dumps(asdict(revived))}])

@@ -24,6 +24,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -139,6 +140,7 @@ class Store:
         self.fencing = 0
         self.unclean = False
         self.revived: revive.Revived | None = None
+        self.lost_pages = 0
         self._now = now
         self._file = directory / "store.sqlite3"
         self._lock: int | None = None
@@ -184,7 +186,9 @@ class Store:
         for left in self.spool.iterdir():
             if left.is_file():
                 left.unlink()
+        pages = database.log_pages(self._file)
         engine = database.writing_engine(self._file)
+        self.lost_pages = database.lost_pages(engine, pages)
         with engine.begin() as connection:
             database.migrate(connection, self._file)
             self._take_over(connection)
@@ -199,9 +203,10 @@ class Store:
             connection.execute(insert(tables.store).values(id=1, fencing=1, clean=0, opened_at=opened_at))
             return
         self.fencing, self.unclean = row.fencing + 1, not row.clean
-        if row.clean == revive.COPY:
+        if row.clean == revive.COPY or self.lost_pages:
             tx = Transaction(connection, opened_at, self.fencing)
-            self.revived = revive.revive(tx, row.opened_at)
+            self.revived = (revive.revive(tx, row.opened_at) if not self.lost_pages else
+                            revive.revive(tx, opened_at, "Beschädigtes Protokoll des Speichers am"))
             tx.ledger.write(connection)
         connection.execute(update(tables.store).values(fencing=self.fencing, clean=0, opened_at=opened_at))
 
@@ -268,10 +273,15 @@ class Store:
 
     def accept(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
                park: tuple[str, str] | None = None) -> Accepted:
-        """Store a message; returns after the commit. Spooled files are taken over then, and only then.
+        """`accept_soon`, and wait."""
+        return self.accept_soon(incoming, tenant=tenant, day=day, config_digest=config_digest, park=park)()
 
-        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other content it raises
-        `Conflict` or is parked, as `incoming.conflict` says. `park` = (reason, text) stores it parked.
+    def accept_soon(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
+                    park: tuple[str, str] | None = None) -> Callable[[], Accepted]:
+        """Store a message; call the answer, which returns after the commit. Spooled files are taken over then, and only then.
+
+        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other content the answer
+        raises `Conflict`, or it is parked, as `incoming.conflict` says. `park` = (reason, text) stores it parked.
         """
         if incoming.unreadable is not None:
             park = park or (Reason.UNREADABLE.value, incoming.unreadable)
@@ -279,16 +289,24 @@ class Store:
         arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(), incoming.content_digest(),
                                 tuple(staged), self.blobs, park)
         try:
-            answer = self._write().gather(inbox.accept, arrival).result()
-        except Exception:  # not BaseException: an interrupted wait says nothing about the commit
+            commit = self._write().gather(inbox.accept, arrival)
+        except Exception:
             self._abandon(staged)
             raise
+        return partial(self._accepted, arrival, commit)
+
+    def _accepted(self, arrival: inbox.Arrival, commit: Future[Accepted | Conflict]) -> Accepted:
+        try:
+            answer = commit.result()
+        except Exception:  # not BaseException: an interrupted wait says nothing about the commit
+            self._abandon(arrival.staged)
+            raise
         if isinstance(answer, Conflict):
-            self._abandon(staged)
+            self._abandon(arrival.staged)
             raise answer
         if answer.duplicate:
-            self._abandon(staged)
-        for part in incoming.parts:
+            self._abandon(arrival.staged)
+        for part in arrival.incoming.parts:
             if not isinstance(part.content, bytes):
                 part.content.unlink(missing_ok=True)
         return answer

@@ -137,7 +137,7 @@ def main() -> None:
     while (received := receive(channel)) is not None:
         frame, fds = received
         try:
-            serve(channel, process, Batch.model_validate_json(frame), fds, bounds)
+            serve(channel, process, Batch.model_validate_json(frame).whole(), fds, bounds)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -173,13 +173,13 @@ def load(runner: str) -> Process:
     return process
 
 
-def serve(channel: socket.socket, process: Process, batch: Batch, fds: Sequence[int], bounds: Confinement) -> None:
+def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Sequence[int], bounds: Confinement) -> None:
     """Answer each job of a batch; the last descriptor is the output, and stands at its end."""
     bodies, out = Bodies(fds[:-1]), OutFile(fds[-1])
-    for job in batch.jobs:
+    for job in jobs:
         raise_cpu_limit(bounds.cpu_seconds)
         try:
-            outcome = run(process, job, bodies, out, alone=len(batch.jobs) == 1)
+            outcome = run(process, job, bodies, out, alone=len(jobs) == 1)
         except Exception as error:  # noqa: BLE001  # a bug, reported by class and place; its text may carry data
             send(channel, _failure("failed", error))
             return

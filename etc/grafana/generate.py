@@ -176,6 +176,10 @@ def overview() -> dict[str, Any]:
             table("Certificates", "(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d"),
             table("Version and configuration", "drehscheibe_info")]),
         ("Housekeeping", 4, [
+            number("Accepting", "min(drehscheibe_accepting)", steps=(("red", None), ("green", 1)),
+                   text="1: there is room on the disk. 0: senders are told to come again."),
+            number("Disk reserve", "min(drehscheibe_disk_reserve_bytes)", unit="bytes", steps=(("orange", None), ("green", 1)),
+                   text="0: it is in use for the outcomes of deliveries, or unset."),
             number("Last run of the retention", "time() - min(drehscheibe_retention_last_run_timestamp_seconds)", unit="s",
                    steps=(("green", None), ("red", 36 * 3600)), text="Content and proofs whose time is over are deleted daily."),
             number("Left by the retention", "sum(drehscheibe_retention_overdue)"),

@@ -14,7 +14,8 @@ import pytest
 
 from tests.acceptance.hub_process import PROBEDORF, HubProcess, document_of
 from tests.acceptance.test_survives import FOLDER_ONLY, town_file
-from tests.services import missing, wait_until
+from tests.services import missing, need, wait_until
+from tests.torture.shim import Shim
 
 MIB = 1 << 20
 
@@ -143,3 +144,23 @@ def test_planted_without_mark_and_reserve_outcomes_cannot_be_written(hub: HubPro
                "a write that fails")
     hub.close()
     assert hub.cli("show", message)["state"] == "routed", "nobody has written that it arrived"
+
+
+def test_after_a_failed_sync_the_hub_ends_and_a_new_start_goes_on(hub: HubProcess, tmp_path: Path) -> None:
+    need("gcc", "gcc")
+    town_file(hub).write_text(FOLDER_ONLY)
+    shim = Shim(tmp_path / "shim")
+    hub.start(shim.environment)
+    first = hub.send(document_of("v2-smallest"), idempotency_key="first")["id"]
+    hub.settled([first])
+    shim.arm("sync", "fail")
+    assert hub.send(document_of("v2-smallest"), idempotency_key="second")["status"] == 503
+    assert hub.process is not None
+    assert hub.process.wait(60) == 75, "temporary: systemd starts it again"
+    assert "the store is broken" in hub.log.read_text()
+    assert shim.hits == 1
+    shim.disarm()
+    hub.start()
+    assert hub.show(first)["state"] == "completed"
+    second = hub.send(document_of("v2-smallest"), idempotency_key="second")["id"]
+    assert hub.settled([second])[0]["state"] == "completed"

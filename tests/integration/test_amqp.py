@@ -23,7 +23,7 @@ from connectors._framing import IN_MEMORY
 from hub.errors import NotAllowed, StoreUnavailable
 from hub.message import Accepted, Incoming
 from tests.services import wait_until
-from tests.services.door import Door
+from tests.services.door import Door, OneByOne
 from tests.services.rabbitmq import RabbitMQ, rabbitmq
 
 __all__ = ["rabbitmq"]
@@ -296,6 +296,41 @@ def test_messages_are_held_without_being_given_back_until_the_store_is_there_aga
     assert hub.door.body() == [b"x" * 100_000]
 
 
+def test_without_room_nothing_is_fetched_and_nothing_rejected(idle: Hub) -> None:
+    room = threading.Event()
+
+    def admit(size: int) -> None:
+        if not room.is_set():
+            raise StoreUnavailable("the disk fills", retry_after=30)
+
+    idle.inlet.admit = admit
+    idle.publish(*(f"{no}".encode() for no in range(20)))
+    with idle:
+        assert not idle.inlet.ready()
+        assert (idle.left(), idle.dead(), _consumers(idle)) == (20, 0, [])
+        room.set()
+        idle.taken(20)
+    assert (idle.left(), idle.dead()) == (0, 0)
+
+
+def test_when_room_ends_under_way_messages_are_held_unread(hub: Hub) -> None:
+    room = threading.Event()
+    asked: list[int] = []
+
+    def admit(size: int) -> None:
+        asked.append(size)
+        if size and not room.is_set():
+            raise StoreUnavailable("the disk fills", retry_after=0.05)
+
+    hub.inlet.admit = admit
+    hub.publish(b"x" * 100_000)
+    wait_until(lambda: asked.count(100_000) > 3, "several tries")
+    assert (hub.door.asked, list(hub.spool.iterdir()), hub.dead()) == (0, [], 0)
+    room.set()
+    hub.taken(1)
+    assert hub.failures == []
+
+
 class Hasty(amqp.Inlet):
     """Planted fault: takes the store's refusal for an acceptance, as an inlet does that acknowledges first."""
 
@@ -305,7 +340,7 @@ class Hasty(amqp.Inlet):
                 return accept(incoming)
             except StoreUnavailable:
                 return Accepted("too-early")
-        super().run(hasty, stop)
+        super().run(OneByOne(hasty), stop)
 
 
 def test_an_inlet_that_acknowledges_too_early_is_noticed(idle: Hub) -> None:
@@ -414,11 +449,12 @@ CONSUMER = """
 import json, os, pathlib, sys, threading
 from connectors import amqp
 from hub.message import Accepted
+from tests.services.door import OneByOne
 options, spool, log = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), open(sys.argv[3], "ab", buffering=0)
 def accept(incoming):
     log.write(incoming.parts[0].content + b"\\n")
     return Accepted("id")
-amqp.Inlet(amqp.Options(**options), "amqp", spool, 1000000).run(accept, threading.Event())
+amqp.Inlet(amqp.Options(**options), "amqp", spool, 1000000).run(OneByOne(accept), threading.Event())
 """
 
 

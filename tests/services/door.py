@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hub.errors import HubError
 from hub.message import Accepted, Incoming, new_message_id
 
 
-class Door:
+class OneByOne:
+    """`hub.endpoint.Accept` from a function for one."""
+
+    def __init__(self, accept: Callable[[Incoming], Accepted]) -> None:
+        self._accept = accept
+
+    def __call__(self, incoming: Incoming) -> Accepted:
+        return self._accept(incoming)
+
+    def together(self, incomings: Sequence[Incoming]) -> list[Accepted | Exception]:
+        """Several."""
+        answers: list[Accepted | Exception] = []
+        for incoming in incomings:
+            try:
+                answers.append(self(incoming))
+            except Exception as error:
+                answers.append(error)
+        return answers
+
+
+class Door(OneByOne):
     """Knows duplicates like the hub; takes spooled files over by renaming them, like the store."""
 
     def __init__(self, store: Path) -> None:
+        super().__init__(self._take_in)
         self.store = store
         self.store.mkdir(parents=True, exist_ok=True)
         self.taken: list[Incoming] = []
@@ -22,7 +44,7 @@ class Door:
         self._ids: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, incoming: Incoming) -> Accepted:
+    def _take_in(self, incoming: Incoming) -> Accepted:
         with self._lock:
             self.asked += 1
             if self.refuse is not None:

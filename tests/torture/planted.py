@@ -188,6 +188,21 @@ def _deaths_counted_for_bystanders() -> None:
     Store.recover = blame  # type: ignore[method-assign]
 
 
+def _no_rate() -> None:
+    from hub.circuit import Pace
+
+    Pace.ready = lambda self, rate, now: now  # type: ignore[method-assign]
+    Pace.take = lambda self, wanted: wanted  # type: ignore[method-assign]
+
+
+def _no_share() -> None:
+    from hub.circuit import Circuit
+    from hub.deliver import Deliverer
+
+    Circuit.failed = lambda self, now, why, settings: False  # type: ignore[method-assign]
+    Deliverer._parallel = lambda self, destination: 99  # type: ignore[method-assign]
+
+
 def _lost_answer_taken_for_a_no() -> None:
     import smtplib
 

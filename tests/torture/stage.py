@@ -89,6 +89,14 @@ class Hub:
         if self.process.poll() is None:
             (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until no thread runs any more; one may still be in the middle of a system call."""
+        assert self.process is not None
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait(lambda: all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "TDtZ" for task in tasks.iterdir()),
+             "every thread stands still")
+
     def kill(self) -> None:
         """SIGKILL, and wait."""
         assert self.process is not None
