@@ -553,9 +553,9 @@ class Store:
         """
         with self._claim() as owner:
             rows = self._do(lambda tx: outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first))
-            return self._claimed(rows) if rows else []
+            return self._claimed(rows, destination) if rows else []
 
-    def _claimed(self, rows: Sequence[Row[Any]]) -> list[ClaimedDelivery]:
+    def _claimed(self, rows: Sequence[Row[Any]], destination: str) -> list[ClaimedDelivery]:
         manifests = self.bodies([row.manifest for row in rows])
         found, damaged = [], []
         for row in rows:
