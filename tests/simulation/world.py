@@ -740,7 +740,7 @@ class World:
         for look in (judge.books, judge.missing, judge.routed, judge.deaths, judge.rests, judge.held):
             look(self.store)
         if judge.faults:
-            raise Faulty(self.seed, judge.faults)
+            raise Faulty(self.seed, judge.faults, self.digest)
 
     def _all_done(self) -> None:
         """Once everything is well and was replayed, everything is there: but for what nobody can mend."""
