@@ -268,7 +268,8 @@ class LedgerCollector:
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
         shown = () if large(configuration) else tuple(configuration.all_destinations())
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
-        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in shown if destination.policy.window}
+        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in shown
+                                              if destination.policy.window}
         turns = self._store.waiting_turns()
         held |= {(key, "order"): count for key, count in turns.items()}
         now = datetime.now(UTC)
