@@ -283,7 +283,8 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
     route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
-    retention: RetentionSection = Field(default_factory=RetentionSection, description="how long what is finished is kept, if not as usual")
+    retention: RetentionSection = Field(default_factory=RetentionSection,
+                                        description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
         """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
@@ -748,7 +749,8 @@ class _Loader:
         if alike not in self.shared.fitting:
             before = len(self.problems)
             self._check_all_routes(town, kinds, mappings)
-            if len(self.problems) == before and not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services):
+            shared = not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services)
+            if shared and len(self.problems) == before:
                 self.shared.fitting.add(alike)
         if folder is not None:
             self.problems += stylesheet_problems(folder)
