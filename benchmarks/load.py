@@ -50,10 +50,10 @@ class Publisher:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def send(self, number: str, document: bytes) -> None:
+    def send(self, number: str, document: bytes, service: str = application.SERVICE) -> None:
         """One application; waits while too many are unconfirmed."""
         message = amqp.Message(document, message_id=number, content_type="application/xml", delivery_mode=2, application_headers={
-            "municipality": application.AGS, "service": application.SERVICE, "case": number})
+            "municipality": application.AGS, "service": service, "case": number})
         self._channel.basic_publish(message, **self._where)
         self._sent += 1
         while self._sent - self._done >= WINDOW:

@@ -8,29 +8,33 @@ Relative paths are relative to the folder of ``hub.toml``.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hub import endpoint
+from hub.endpoint import OptionsModel
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
 from hub.mapping import (
     MappingFile,
     VersionSpan,
     load_mapping,
+    parse_toml,
     problems_of,
-    read_toml,
+    read_file,
     snapshot,
     stylesheet_problems,
     tree_digest,
@@ -71,6 +75,32 @@ class HubSection(_Model):
     def socket(self) -> Path:
         """The socket of the command line."""
         return self.control or self.state / "control.sock"
+
+
+class StoreSection(_Model):
+    """Where messages are kept: in the hub's own folder (SQLite), or in a PostgreSQL that several hubs share."""
+
+    url: str | None = Field(None, pattern=r"^postgresql://", description="postgresql://user@host/database; for a database with "
+                            "standbys postgresql://user@one,two/database; none: SQLite below [hub] state")
+    password: endpoint.SecretRef | None = Field(None, description="the database user's password")
+    tls: Literal["verify-full", "require", "disable"] = Field("verify-full", description="`verify-full`: encrypted, and the "
+                                                              "server's name checked; `disable` only on the same machine")
+    ca: Path | None = Field(None, description="CA of the server's certificate; default: the system's")
+    certificate: Path | None = Field(None, description="client certificate, instead of a password or beside it")
+    key: endpoint.SecretRef | None = Field(None, description="its private key; the file must be the hub's alone (0600)")
+    node: Key | None = Field(None, description="what this hub is called among the nodes; default: the machine's name")
+    takeover: Duration = Field(timedelta(seconds=15), ge=timedelta(seconds=6), description="how long a node may be silent "
+                               "before another one takes over what it had in hand")
+
+    @model_validator(mode="after")
+    def _fits(self) -> StoreSection:
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            if parts.password is not None or "password" in parse_qs(parts.query):
+                raise ValueError("url: a secret is named, never written: use 'password'")
+        elif self.model_fields_set - {"url"}:
+            raise ValueError("these keys are for a database: 'url' is missing")
+        return self
 
 
 class StatusSection(_Model):
@@ -128,6 +158,7 @@ class HubFile(_Model):
     """``hub.toml``"""
 
     hub: HubSection = Field(HubSection(), description="the hub itself: its folders and sizes")
+    store: StoreSection = Field(StoreSection(), description="where messages are kept")
     status: StatusSection = Field(StatusSection(), description="the status port")
     workers: WorkersSection = Field(WorkersSection(), description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
@@ -252,7 +283,7 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
     route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
-    retention: RetentionSection = Field(RetentionSection(), description="how long what is finished is kept, if not as usual")
+    retention: RetentionSection = Field(default_factory=RetentionSection, description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
         """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
@@ -297,6 +328,8 @@ class Municipality:
     destinations: Mapping[str, Destination]
     routes: Mapping[str, tuple[RouteRow, ...]]
     folder: Path | None
+    fingerprint: str = ""
+    """Of all that it was made from: an equal one makes an equal municipality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +355,7 @@ class Configuration:
     mappings: Mapping[str, MappingFile]
     snapshots: Mapping[str, Path] = field(default_factory=dict)
     defaults: DefaultsFile = field(default_factory=DefaultsFile)
+    _known_rules: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def state(self) -> Path:
@@ -361,7 +395,12 @@ class Configuration:
 
     def rules(self, ags: str, service: str) -> tuple[Rule, ...]:
         """Every way a message to this AGS for this service might go: routes times mapping versions times test."""
-        return _rules(self, ags, service)
+        rules = self._known_rules.get((ags, service))
+        if rules is None:
+            if len(self._known_rules) >= MOST_RULES:
+                self._known_rules.clear()
+            rules = self._known_rules[ags, service] = _rules(self, ags, service)
+        return rules
 
     def retention(self, tenant: str, service: str) -> Kept:
         """How long a service's applications are kept: the municipality before the defaults, the service before the general."""
@@ -380,7 +419,10 @@ class Configuration:
                 and (other.digest, other.file, other.snapshots) == (self.digest, self.file, self.snapshots))
 
 
-@lru_cache(maxsize=4096)
+MOST_RULES = 4096
+"""Pairs of AGS and service whose rules are kept ready."""
+
+
 def _rules(configuration: Configuration, ags: str, service: str) -> tuple[Rule, ...]:
     tenant = configuration.tenant_of(ags)
     mapping = configuration.mappings.get(service)
@@ -439,44 +481,87 @@ def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
     return f"{one_of} {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else none
 
 
-def load(file: Path, overrides: Sequence[str] = ()) -> Configuration:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the hub's things are, when nothing else of the configuration need be right."""
+
+    hub: HubSection
+    store: StoreSection
+
+
+def load(file: Path, overrides: Sequence[str] = (), known: Configuration | None = None) -> Configuration:
     """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means defaults.toml.
 
-    Raises `ConfigError` with every problem of every file.
+    Municipalities are taken over from `known` where nothing that they are made from has changed. Raises `ConfigError` with
+    every problem of every file.
     """
-    return _Loader(file.resolve(), overrides).load()
+    collecting = gc.isenabled()
+    gc.disable()  # with thousands of municipalities it would look through all of them again and again, and find nothing
+    try:
+        return _Loader(file.resolve(), overrides, known).load()
+    finally:
+        if collecting:
+            gc.enable()
 
 
-def places(file: Path, overrides: Sequence[str] = ()) -> HubSection:
-    """Only the section ``[hub]``: what an operator's command needs while another part of the configuration is faulty.
+def places(file: Path, overrides: Sequence[str] = ()) -> Places:
+    """Only the sections ``[hub]`` and ``[store]``: what an operator's command needs while the rest is faulty.
 
     Raises `ConfigError`.
     """
     return _Loader(file.resolve(), overrides).places()
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What thousands of municipalities have in common, made and checked once."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    models: dict[tuple[str, str], type[OptionsModel]] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    defaults: dict[str, tuple[RouteRow, ...]] = field(default_factory=dict)
+    routes: dict[tuple[str, ...], Mapping[str, tuple[RouteRow, ...]]] = field(default_factory=dict)
+    fitting: set[tuple[Any, ...]] = field(default_factory=set)
+
+    def strings(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The same data; equal names of services are one object."""
+        services = data.get("services")
+        if isinstance(services, list) and all(isinstance(name, str) for name in services):
+            data["services"] = [self.texts.setdefault(name, name) for name in services]
+        return data
+
+    def options_model(self, connector: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
+        """`endpoint.options_model`, which looks through a folder, asked once. Raises `ConfigError`."""
+        if (connector, side) not in self.models:
+            self.models[connector, side] = endpoint.options_model(connector, side)
+        return self.models[connector, side]
+
+
 class _Loader:
-    def __init__(self, file: Path, overrides: Sequence[str]) -> None:
+    def __init__(self, file: Path, overrides: Sequence[str], known: Configuration | None = None) -> None:
         self.file = file
         self.base = file.parent
         self.overrides = overrides
         self.problems: list[str] = []
         self.digest = hashlib.sha256()
+        self.known = {town.file: town for town in known.municipalities.values()} if known else {}
+        self.shared = _Shared()
 
-    def places(self) -> HubSection:
+    def places(self) -> Places:
         hub_data = self._read(self.file)
         for override in self.overrides:
             self._override(hub_data, {}, override)
-        section = self._model(HubSection, self._hub_section(hub_data), self.file)
-        if section is None:
+        hub = self._model(HubSection, self._section(HubSection, hub_data, "hub"), self.file)
+        store = self._model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file)
+        if hub is None or store is None:
             raise ConfigError(self.problems)
-        return cast("HubSection", section)
+        return Places(cast("HubSection", hub), cast("StoreSection", store))
 
-    def _hub_section(self, hub_data: Mapping[str, Any]) -> dict[str, Any]:
-        section = hub_data.get("hub", {})
+    def _section(self, model: type[BaseModel], hub_data: Mapping[str, Any], name: str) -> dict[str, Any]:
+        section = hub_data.get(name, {})
         if not isinstance(section, dict):
             return {"": section}
-        return self._resolved(HubSection, {"municipalities": "municipalities", **section})
+        return self._resolved(model, {"municipalities": "municipalities", **section} if name == "hub" else section)
 
     def load(self) -> Configuration:
         hub_data = self._read(self.file)
@@ -484,7 +569,8 @@ class _Loader:
         defaults_data = self._read(defaults_file) if defaults_file.is_file() else {}
         for override in self.overrides:
             self._override(hub_data, defaults_data, override)
-        hub_data["hub"] = self._hub_section(hub_data)
+        for name, section in (("hub", HubSection), ("store", StoreSection)):
+            hub_data[name] = self._section(section, hub_data, name)
         settings = self._model(HubFile, hub_data, self.file)
         defaults = self._model(DefaultsFile, defaults_data, defaults_file)
         if settings is None or defaults is None or self._model(Policy, defaults.policy, defaults_file) is None:
@@ -512,9 +598,9 @@ class _Loader:
                              defaults=defaults)
 
     def _read(self, file: Path) -> dict[str, Any]:
-        data = read_toml(file)
-        self.digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
-        return data
+        content = read_file(file)
+        self.digest.update(f"{file.name}\0".encode() + content + b"\0")
+        return parse_toml(file, content)
 
     def _override(self, hub: dict[str, Any], defaults: dict[str, Any], override: str) -> None:
         path, equals, text = override.partition("=")
@@ -544,9 +630,9 @@ class _Loader:
             return None
 
     def _options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
-                 key: str) -> Mapping[str, Any] | None:
+                 key: str) -> OptionsModel | None:
         try:
-            model = endpoint.options_model(connector, side)
+            model = self.shared.options_model(connector, side)
         except ConfigError as error:
             self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
             return None
@@ -560,8 +646,7 @@ class _Loader:
                     f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
                 self.problems.append(helped.replace(f"{key}: ", f"{key}.", 1))
             return None
-        dumped: Mapping[str, Any] = options.model_dump(by_alias=True)
-        return dumped
+        return options
 
     def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
         """The same data with its relative paths made absolute, before the model judges them."""
@@ -587,7 +672,7 @@ class _Loader:
         data = dict(row)
         connector = str(data.pop("connector", ""))
         options = self._options(connector, "Inlet", data, self.file, f"inlets.{name}")
-        return Inlet(name, connector, options) if options is not None else None
+        return Inlet(name, connector, options.model_dump(by_alias=True)) if options is not None else None
 
     def _mappings(self, folder: Path) -> dict[str, MappingFile]:
         if not folder.is_dir():
@@ -609,53 +694,100 @@ class _Loader:
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
         folder = settings.hub.municipalities
         towns: dict[str, Municipality] = {}
-        for file in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+        base = self.digest.digest()  # of hub.toml, defaults.toml, overrides and mappings
+        with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+            kinds = {entry.name: entry.is_dir() for entry in entries}
+        for name in sorted(name for name in kinds if name.endswith(".toml")):
+            file = folder / name
             try:
-                row = self._model(MunicipalityFile, self._read(file), file)
+                town = self._town(file, base, defaults, mappings, has_folder=kinds.get(name.removesuffix(".toml"), False))
             except ConfigError as error:
                 self.problems += error.problems
                 continue
-            if row is None:
+            if town is None:
                 continue
-            if row.ags != file.stem:
-                self.problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
-            if row.tenant in towns:
-                self.problems.append(f"{file}: tenant: {row.tenant!r} is taken by {towns[row.tenant].file.name}: "
+            if town.row.tenant in towns:
+                self.problems.append(f"{file}: tenant: {town.row.tenant!r} is taken by {towns[town.row.tenant].file.name}: "
                                      "choose another key")
                 continue
-            towns[row.tenant] = self._municipality(file, row, defaults, mappings)
+            towns[town.row.tenant] = town
         if not towns and not self.problems:
             self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
         return towns
 
+    def _town(self, file: Path, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile], *,
+              has_folder: bool) -> Municipality | None:
+        """One municipality, taken over as it is when it would become the same again; None: its file is faulty."""
+        content = read_file(file)
+        folder = file.with_suffix("") if has_folder else None
+        own = tree_digest(folder) if folder else None
+        fingerprint = hashlib.sha256(base + content + (own or "").encode()).hexdigest()
+        self.digest.update(f"{file.name}\0".encode() + content + b"\0" + (own or "").encode())
+        before = self.known.get(file)
+        if before is not None and before.fingerprint == fingerprint and (before.folder is None) == (own is None):
+            return before
+        row: MunicipalityFile | None = self._model(MunicipalityFile, self.shared.strings(parse_toml(file, content)), file)
+        if row is None:
+            return None
+        if row.ags != file.stem:
+            self.problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
+        return self._municipality(file, row, defaults, mappings, folder, fingerprint)
+
     def _municipality(self, file: Path, row: MunicipalityFile, defaults: DefaultsFile,
-                      mappings: Mapping[str, MappingFile]) -> Municipality:
+                      mappings: Mapping[str, MappingFile], folder: Path | None, fingerprint: str) -> Municipality:
         destinations: dict[str, Destination] = {}
         for name, data in row.destinations.items():
             destination = self._destination(file, row, name, data, defaults)
             if destination:
                 destinations[destination.key] = destination
+        routes = self._routes(file, row, defaults)
+        kinds = tuple((name, found.policy.test if (found := destinations.get(f"{row.tenant}/{name}")) else None)
+                      for name in row.destinations)
+        town = Municipality(file, row, destinations, routes, folder, fingerprint)
+        alike = id(routes), kinds  # what is shared lives as long as the loader
+        if alike not in self.shared.fitting:
+            before = len(self.problems)
+            self._check_all_routes(town, kinds, mappings)
+            if len(self.problems) == before and not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services):
+                self.shared.fitting.add(alike)
+        if folder is not None:
+            self.problems += stylesheet_problems(folder)
+        return town
+
+    def _check_all_routes(self, town: Municipality, kinds: tuple[Any, ...], mappings: Mapping[str, MappingFile]) -> None:
+        """`kinds`: names of the destinations and whether each is for tests; default routes are checked once for each."""
+        for service, rows in town.routes.items():
+            checked = id(rows), kinds
+            if checked not in self.shared.fitting:
+                before = len(self.problems)
+                self._check_routes(town.file, town.row, service, rows, mappings, town.destinations)
+                if len(self.problems) == before and rows is self.shared.defaults.get(service):
+                    self.shared.fitting.add(checked)
+
+    def _routes(self, file: Path, row: MunicipalityFile, defaults: DefaultsFile) -> Mapping[str, tuple[RouteRow, ...]]:
+        """By service. Municipalities without a route of their own that list the same services share one."""
         routes: dict[str, tuple[RouteRow, ...]] = {}
         for route in row.route:
             routes[route.service] = (*routes.get(route.service, ()), route)
+        if not routes and row.services in self.shared.routes:
+            return self.shared.routes[row.services]
         for service in row.services:
-            if service in routes:
-                continue
-            default = ([route for route in defaults.route if route.service == service]
-                       or [route for route in defaults.route if route.service == "*"])
-            if not default:
-                self.problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
-                                     "add one there, or a [[route]] here")
-            routes[service] = tuple(route.model_copy(update={"service": service}) for route in default)
-        for service, rows in routes.items():
-            self._check_routes(file, row, service, rows, mappings, destinations)
-        folder = file.with_suffix("")
-        if folder.is_dir():
-            self.digest.update(tree_digest(folder).encode())
-            self.problems += stylesheet_problems(folder)
-        town = Municipality(file, row, destinations, routes, folder if folder.is_dir() else None)
-        self._check_stylesheets(town)
-        return town
+            if service not in routes:
+                routes[service] = self._default_route(file, service, defaults)
+        if not row.route and all(routes.values()):
+            self.shared.routes[row.services] = routes
+        return routes
+
+    def _default_route(self, file: Path, service: str, defaults: DefaultsFile) -> tuple[RouteRow, ...]:
+        if service not in self.shared.defaults:
+            found = ([route for route in defaults.route if route.service == service]
+                     or [route for route in defaults.route if route.service == "*"])
+            self.shared.defaults[service] = tuple(route.model_copy(update={"service": service}) for route in found)
+        rows = self.shared.defaults[service]
+        if not rows:
+            self.problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
+                                 "add one there, or a [[route]] here")
+        return rows
 
     def _destination(self, file: Path, row: MunicipalityFile, name: str, data: Mapping[str, Any],
                      defaults: DefaultsFile) -> Destination | None:
@@ -672,12 +804,17 @@ class _Loader:
         if policy.fallback and policy.fallback not in row.destinations:
             self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                  + suggest(policy.fallback, row.destinations))
-        return Destination(f"{row.tenant}/{name}", row.tenant, connector, options, policy,
-                           endpoint.repeat_of(connector, options))
+        return Destination(f"{row.tenant}/{name}", row.tenant, connector, options.model_dump(by_alias=True), policy,
+                           endpoint.outlet_class(connector).repeat_for(options))
 
     def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
+        same = repr(data)
+        if same in self.shared.policies:
+            return self.shared.policies[same]
         before = len(self.problems)
         policy: Policy | None = self._model(Policy, data, file)
+        if policy is not None:
+            self.shared.policies[same] = policy
         self.problems[before:] = [line.replace(f"{file}: ", f"{file}: {key}.", 1) for line in self.problems[before:]]
         return policy
 
@@ -716,7 +853,8 @@ class _Loader:
                 self.problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of the mapping: "
                                      + suggest(name, renderings | {"attachments", "original"}))
 
-    def _check_stylesheets(self, town: Municipality) -> None:
+    def _check_stylesheets(self, town: Municipality) -> bool:
+        """Whether it has any."""
         for service, routes in town.routes.items():
             for route in routes:
                 for name, sheet in route.stylesheets.items():
@@ -724,6 +862,7 @@ class _Loader:
                     if not place.is_file():
                         self.problems.append(f"{town.file}: route {service}: stylesheets.{name}: {place} is missing: "
                                              "add the file, or remove the key")
+        return any(route.stylesheets for routes in town.routes.values() for route in routes)
 
     def _check_senders(self, senders: Mapping[str, Sender], by_ags: Mapping[str, str],
                        mappings: Mapping[str, MappingFile]) -> None:

@@ -317,6 +317,8 @@ class Deliverer:
     # -- one destination ----------------------------------------------------------------------------------------------
 
     def _work(self, errand: _Errand) -> None:
+        if self._stop.is_set():
+            return
         settings = self._configuration().settings.deliver
         with self._lock:
             self._claiming += 1
@@ -339,8 +341,8 @@ class Deliverer:
             for index, item in enumerate(errand.claimed):
                 why = self._why_not(errand.circuit, destination)
                 if why:
-                    due = max(self._now(), errand.circuit.resting_until or self._now())
-                    errand.outcomes.return_untried([_untried(rest, due, why) for rest in errand.claimed[index:]])
+                    # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
+                    errand.outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.claimed[index:]])
                     break
                 ready = self._with_note(item)
                 if isinstance(ready, Settlement):
@@ -487,7 +489,8 @@ class Deliverer:
         rows = [] if item.probe else [self._store.get_delivery(each) for each in apart.files_of(item.delivery.manifest)]
         for row in rows:
             if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
-                due = max(self._now() + (PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK), row.due_at or self._now())
+                wait = PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK
+                due = max(self._now() + wait, row.due_at or self._now())
                 return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
         if not rows:
             return item
@@ -654,15 +657,20 @@ class _Effect:
 
     def begins(self) -> None:
         if self._repeat == "ask":
-            try:
-                self._store.begin_effect(self._item.delivery.id)
-            except (StoreUnavailable, LostLease) as error:
-                self.unwritten = error
-                raise
+            self._surely(lambda: self._store.begin_effect(self._item.delivery.id))
+        else:
+            self._surely(self._store.still_ours)
         with self._lock:
             if self._forbidden:
                 raise _GivenUp
             self.begun = True
+
+    def _surely(self, ours: Callable[[], None]) -> None:
+        try:
+            ours()
+        except (StoreUnavailable, LostLease) as error:
+            self.unwritten = error
+            raise
 
     def forbid(self) -> None:
         """Nothing may begin from now on."""

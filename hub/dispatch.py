@@ -7,6 +7,7 @@ this suspects' lane, one by one, before anything else, so that random kills park
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -76,6 +77,12 @@ class Dispatcher:
         with self._news:
             self._pending = True
             self._news.notify()
+
+    def look_at_suspects(self) -> None:
+        """Another node is gone: what it had in flight is tried here, one by one. Raises `StoreUnavailable`."""
+        found = self._store.suspects()
+        with self._news:
+            self._suspects += [message_id for message_id in found if message_id not in self._suspects]
 
     def stop(self, patience: timedelta) -> bool:
         """Claim nothing more; whether everything under way ended within `patience`."""
@@ -178,7 +185,9 @@ class Dispatcher:
             return self._trip(configuration, messages)
         except (StoreUnavailable, WorkerUnavailable):
             raise
-        except Exception as error:  # noqa: BLE001 - it must cost the messages that cause it, not the others behind them
+        except Exception as error:  # it must cost the messages that cause it, not the others behind them
+            if isinstance(error, OSError) and error.errno in SHORT:
+                raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
             log.error("the dispatcher itself failed; please report this", messages=len(messages), **_where(error))
             return list(messages), _WHY[Why.FAILED]
 
@@ -190,6 +199,8 @@ class Dispatcher:
             damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
                        for name, text in inputs.damaged.items()]
             self._record(configuration, [*result.outcomes, *damaged], out.fileno(), messages)
+            if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
+                os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
             log.warning("a worker did not come to the end of its batch; the rest is tried one by one", why=result.why,
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
@@ -248,6 +259,12 @@ class Dispatcher:
                                 body=inputs.bodies[part.blob]) for part in _received(message)))
 
 
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS, errno.EIO})
+"""Errors that are never a message's fault: it waits."""
+
+ROOM = 1 << 20
+"""Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
+
 _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", Why.MEMORY: "Speicher überschritten",
         Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort", Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
 
@@ -255,7 +272,7 @@ _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", W
 class Inputs:
     """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's own files.
 
-    `damaged` names the messages whose bodies do not have their digests any more, with the reason.
+    `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """
 
     def __init__(self, store: Store, messages: Sequence[StoredMessage]) -> None:
@@ -267,6 +284,8 @@ class Inputs:
         try:
             self.fds.append(-1)
             for message in messages:
+                if message.damaged:
+                    self.damaged[message.id] = "the message's row is not what was accepted: 'drehscheibe store check'"
                 for part in _received(message):
                     try:
                         self._add(part, stored.get(part.blob), small)

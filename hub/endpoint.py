@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -218,6 +219,9 @@ def names() -> list[str]:
 
 def module(name: str) -> Any:
     """A connector's module. Raises `ConfigError` with what there is."""
+    loaded = None if name.startswith("_") else sys.modules.get(f"connectors.{name}")
+    if loaded is not None:
+        return loaded  # a large configuration asks often, and names() finds none while descriptors are short
     if name not in names():
         close = get_close_matches(name, names(), 1)
         raise ConfigError(f"connector: unknown connector {name!r}: "

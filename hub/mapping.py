@@ -31,7 +31,6 @@ import hashlib
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cached_property
@@ -39,6 +38,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from xml.parsers import expat
 
+import tomli
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hub.errors import ConfigError
@@ -249,11 +249,22 @@ def problems_of(file: Path | str, error: ValidationError) -> list[str]:
 
 def read_toml(file: Path) -> dict[str, Any]:
     """A TOML file. Raises `ConfigError` with file and line."""
+    return parse_toml(file, read_file(file))
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a file. Raises `ConfigError`."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return file.read_bytes()
     except OSError as error:
         raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "create it or mend its rights") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+
+
+def parse_toml(file: Path, content: bytes) -> dict[str, Any]:
+    """The TOML in `content`, which was read from `file`. Raises `ConfigError` with file and line."""
+    try:
+        return tomli.loads(content.decode("utf-8"))
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError.at(file, "(file)", f"is no TOML ({error})", "mend that line") from error
 
 
@@ -288,7 +299,8 @@ def stylesheet_problems(folder: Path) -> list[str]:
         try:
             expat.ParserCreate().Parse(file.read_bytes(), True)
         except expat.ExpatError as error:
-            problems.append(f"{file}: line {error.lineno}: is no whole XML ({expat.ErrorString(error.code)}): mend it")
+            why = expat.ErrorString(error.code)
+            problems.append(f"{file}: line {error.lineno}: is no whole XML ({why}): mend the stylesheet")
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
     return problems

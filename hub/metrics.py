@@ -27,6 +27,7 @@ from prometheus_client.exposition import choose_encoder
 
 from hub import __version__, window
 from hub.endpoint import TurnedAway
+from hub.errors import StoreUnavailable
 from hub.ledger import FORGOTTEN, TallyKey
 from hub.message import DeliveryState, MessageState, Reason
 
@@ -127,6 +128,12 @@ SIZE = Family("drehscheibe_disk_size_bytes", "gauge", "Size of the file system o
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
                      "When a certificate ends that an inlet or destination names, as Unix time: the first of a chain, the last "
                      "of a CA file. 0: the file cannot be read. used_by: the first that names it.", ("file", "used_by"))
+STORE_READY = Family("drehscheibe_store_ready", "gauge", "1: the store is read and written. 0: the database is away; senders are "
+                     "told to come again, and what the store says is missing here.")
+NODES = Family("drehscheibe_nodes", "gauge", "Hubs that live on this store; 1 for a hub with a store of its own. Each of them "
+               "says the same about messages and deliveries: do not add them up.")
+SILENT = Family("drehscheibe_nodes_silent_seconds", "gauge", "How long the most silent of the living hubs has not been heard of; "
+                "0 for a hub with a store of its own.")
 RETAINED = Family("drehscheibe_retention_last_run_timestamp_seconds", "gauge",
                   "When the last run of the retention came to its end, as Unix time; 0: none has since the start.")
 OVERDUE = Family("drehscheibe_retention_overdue", "gauge",
@@ -142,10 +149,13 @@ INFO = Family("drehscheibe_info", "gauge", "Always 1; the version of the program
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST, DESTINATION_OLDEST, RESTING,
             HELD, INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE,
-            SIZE, RESERVE, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
+            SIZE, RESERVE, STORE_READY, NODES, SILENT, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
+
+MOST_PAIRS = 20_000
+"""Pairs of municipality and service up to which a scrape also shows those where nothing happened yet."""
 
 REFUSALS = ("not-allowed", "conflict", *get_args(TurnedAway))
 
@@ -180,8 +190,11 @@ class Metrics:
     def _histogram(self, family: Family) -> prometheus.Histogram:
         return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets, registry=self.registry)
 
-    def begin(self, inlets: Iterable[str], deaths: Iterable[str]) -> None:
-        """Set up the series that are known beforehand: of each inlet, and of each reason why a worker may end."""
+    def begin(self, inlets: Iterable[str], deaths: Iterable[str], connectors: Iterable[str] = ()) -> None:
+        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end, and of each connector
+        that delivers."""
+        for connector in connectors:
+            self.given_up.labels(connector)
         for inlet in inlets:
             self.accept_seconds.labels(inlet)
             for reason in REFUSALS:
@@ -230,8 +243,11 @@ class LedgerCollector:
     def collect(self) -> Iterable[Metric]:
         """One reading."""
         configuration = self._configuration()
-        yield from self._ledger(configuration)
-        yield from self._waiting(configuration)
+        try:
+            yield from (*self._ledger(configuration), *self._waiting(configuration), *self._nodes())
+            yield STORE_READY.of({(): self._store.away is None})
+        except StoreUnavailable:
+            yield STORE_READY.of({(): 0})
         yield self._resting(configuration)
         yield INLET_READY.of({(name,): ready for name, ready in self._inlets().items()})
         yield ISOLATED.of({(): self._network_dropped()})
@@ -241,6 +257,11 @@ class LedgerCollector:
         yield RESERVE.of({(): self._space.reserve})
         yield CERTIFICATE.of({(str(file), user): end for file, (user, end) in certificates(configuration).items()})
         yield INFO.of({(__version__, configuration.digest[:12]): 1})
+
+    def _nodes(self) -> Iterable[Metric]:
+        living = [node.silent for node in self._store.nodes() if node.ended is None]
+        yield NODES.of({(): len(living) if self._store.shared else 1})
+        yield SILENT.of({(): max(0.0, *living, 0.0)})
 
     def _ledger(self, configuration: Configuration) -> Iterable[Metric]:
         found: dict[Family, dict[tuple[str, ...], float]] = _first_series(configuration)
@@ -260,9 +281,9 @@ class LedgerCollector:
         return sums
 
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
-        ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in configuration.all_destinations()}
-        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in configuration.all_destinations()
-                                              if destination.policy.window}
+        shown = () if large(configuration) else tuple(configuration.all_destinations())
+        ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
+        held: dict[tuple[str, ...], float] = {(destination.key, why): 0.0 for destination in shown for why in ("window", "order")}
         turns = self._store.waiting_turns()
         held |= {(key, "order"): count for key, count in turns.items()}
         now = datetime.now(UTC)
@@ -281,7 +302,8 @@ class LedgerCollector:
     def _resting(self, configuration: Configuration) -> Metric:
         circuits = self._circuits_now()
         rests: dict[tuple[str, ...], float] = {}
-        for key in sorted({destination.key for destination in configuration.all_destinations()} | set(circuits)):
+        shown = () if large(configuration) else configuration.all_destinations()
+        for key in sorted({destination.key for destination in shown} | set(circuits)):
             circuit = circuits.get(key)
             for why in ("down", "misconfigured"):
                 rests[key, why] = float(circuit is not None and circuit.resting_until is not None
@@ -313,8 +335,14 @@ def _first_series(configuration: Configuration) -> dict[Family, dict[tuple[str, 
         MESSAGE_EVENTS: {(service, event): 0 for service in services for event in ("duplicate", "conflict", "completed")},
         CREATED: {},
         DELIVERIES: {},
-        DELIVERY_EVENTS: {(*pair, event): 0 for pair in _pairs(configuration) for event in FIRST_EVENTS},
+        DELIVERY_EVENTS: {(*pair, event): 0 for pair in (() if large(configuration) else _pairs(configuration))
+                          for event in FIRST_EVENTS},
     }
+
+
+def large(configuration: Configuration) -> bool:
+    """Whether a scrape cannot show what never happened: 11,000 municipalities with 100 services would make millions of zeros."""
+    return sum(len(town.routes) for town in configuration.municipalities.values()) > MOST_PAIRS
 
 
 def _pairs(configuration: Configuration) -> Iterator[tuple[str, str]]:

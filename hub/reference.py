@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from hub import config, endpoint
 from hub.billing import BillingFile
 from hub.mapping import FieldTable, MappingFile
+from hub.window import Rate
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
 _CONFIGURATION = (
@@ -97,7 +98,7 @@ def _type(kind: Any) -> str:
     if str(kind).startswith("typing.Literal"):
         return " or ".join(f'"{item}"' for item in inner)
     if hasattr(kind, "__metadata__"):
-        return _type(inner[0])
+        return "rate" if kind == Rate else _type(inner[0])
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"table of {_type(inner[1])}"
     if origin in (tuple, list, frozenset, set):
@@ -105,7 +106,7 @@ def _type(kind: Any) -> str:
     if inner:
         return " or ".join(dict.fromkeys(_type(item) for item in inner))
     names = {"str": "text", "int": "number", "float": "number", "bool": "true or false", "Path": "path", "NoneType": "none",
-             "timedelta": "duration", "date": "date", "Any": "any"}
+             "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
     name = getattr(kind, "__name__", str(kind))
     return names.get(name, name)
 
@@ -136,17 +137,17 @@ def _commands() -> str:
     lines = ["# Commands", "", _GENERATED, "",
              "Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. "
              'Completion in bash: `eval "$(_DREHSCHEIBE_COMPLETE=bash_source drehscheibe)"` (also `zsh_source`, `fish_source`).']
-    for path, command in _walk(main, ("drehscheibe",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=110, terminal_width=110)
-        lines += ["", f"## {' '.join(path)}", "", "```", command.get_help(context).strip(), "```"]
+    for context in _walk(click.Context(main, info_name="drehscheibe", terminal_width=110, **main.context_settings)):
+        lines += ["", f"## {context.command_path}", "", "```", context.get_help().strip(), "```"]
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
 
-def _walk(command: click.Command, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from _walk(command.commands[name], (*path, name))
+def _walk(context: click.Context) -> Iterable[click.Context]:
+    """A command and those below it, each as when it is called: with what it inherits."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name, command in sorted(context.command.commands.items()):
+            yield from _walk(click.Context(command, parent=context, info_name=name))
 
 
 def write(into: Path) -> None:

@@ -13,6 +13,8 @@ same transaction that takes it over,
 The mark that makes a store a copy is set by `hub.database.copy` in the copy itself: so the rule holds for a copy that was put
 into its place by hand, too, and there is no moment in which a restored store could be opened without it.
 
+A store whose log has lost commits (`hub.database.lost_pages`) is in the same position, and is treated so at its next opening.
+
 Unknown remains: what was accepted after the backup, and the duplicate keys of it.
 """
 
@@ -24,11 +26,10 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, insert, literal_column, or_, select, update
 
 from hub.message import BERLIN, RESTORED, DeliveryState, MessageState
-from hub.tables import DELIVERY_OPEN, action, delivery, message, moment
+from hub.tables import COPY, DELIVERY_OPEN, action, delivery, message, moment
 from hub.writer import Transaction
 
-COPY = 2
-"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when it was made."""
+__all__ = ["COPY", "Revived", "revive"]
 
 WHO = "restore"
 
@@ -42,16 +43,16 @@ class Revived:
     parked: int
 
 
-def revive(tx: Transaction, made_at: int) -> Revived:
+def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> Revived:
     """Mark everything that may have gone on after `made_at` (microseconds), the backup's moment."""
     day = f"{moment(made_at).astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
-    why = f"Aus der Sicherung vom {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
+    why = f"{what} {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
     told: set[str] = set()
     in_doubt = _deliveries(tx, why, told)
     waiting = _messages(tx, why, told)
     parked = _parked(tx, why, told)
     for message_id in sorted(told):
-        tx.ledger.event(tx.now, message_id, RESTORED, detail=f"aus der Sicherung vom {day}", who=WHO)
+        tx.ledger.event(tx.now, message_id, RESTORED, detail=f"{what} {day}", who=WHO)
     revived = Revived(in_doubt, waiting, parked)
     tx.connection.execute(insert(action), [{"id": f"restore-{tx.now}", "at": tx.now, "who": WHO, "verb": "restore",
                                             "target": day, "result": json.dumps(asdict(revived))}])

@@ -40,6 +40,8 @@ COPIES = 2
 AGAIN = 1.25
 """Accepting begins again only this many times above the minimum, so that it does not flutter."""
 RETRY_AFTER = 30.0
+PATIENCE = 600.0
+"""Seconds until laying by a reserve is tried again, where the file system did not let it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Space:
         self._clock = clock
         self._lock = threading.Lock()
         self._looked = -FRESH
+        self._lay_after = 0.0
         self._why: str | None = None
         self.room = Room(0, 0, None)
 
@@ -147,7 +150,8 @@ class Space:
             self._file.unlink(missing_ok=True)
             self.room = self._look(self._folder)
             log.error("the reserve is given back, for the outcomes of deliveries; nothing is translated", reserve_mib=there >> 20)
-        elif there != wanted and self._why is None and self.room.free - wanted + there >= self._minimum():
+        elif (there != wanted and self._why is None and self.room.free - wanted + there >= self._minimum()
+              and self._clock() >= self._lay_after):
             self._lay_by(wanted)
             self.room = self._look(self._folder)
 
@@ -162,6 +166,7 @@ class Space:
             new.rename(self._file)
         except OSError as error:
             new.unlink(missing_ok=True)
+            self._lay_after = self._clock() + PATIENCE
             log.warning("no reserve could be laid by", error=error.strerror)
         finally:
             os.close(descriptor)

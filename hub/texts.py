@@ -37,6 +37,14 @@ GERMAN = {
         "Jedes Ziel wirklich ansprechen (hinterlässt dort nichts).",
     "Send one application through the HTTPS inlet, as Amt24 would.":
         "Einen Antrag durch den HTTPS-Eingang schicken, wie es Amt24 täte.",
+    "The hub's address, https://host:port; default: the HTTPS inlet of the configuration.":
+        "Adresse der Drehscheibe, https://host:port; sonst der HTTPS-Eingang der Konfiguration.",
+    "The client certificate (PEM).": "Das Client-Zertifikat (PEM).",
+    "Its key (PEM).": "Sein Schlüssel (PEM).",
+    "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
+    "The folder to write the renderings to.": "Der Ordner, in den die Ausgaben geschrieben werden.",
+    "RabbitMQ's management API, http://host:15672.": "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
+    "The CA of the API's certificate (PEM).": "Die CA des Zertifikats der Schnittstelle (PEM).",
     "What waits, by destination, with the age of the oldest.": "Was wartet, je Ziel, mit dem Alter des Ältesten.",
     "The newest messages.": "Die neuesten Nachrichten.",
     "Only this state.": "Nur dieser Zustand.",

@@ -25,7 +25,8 @@ Made from `hub/metrics.py` by `generate_metrics.py`; do not edit. The hub serves
 * Of what an inlet itself turns away the hub keeps nothing but the number in `drehscheibe_transfers_refused_total`; the sender
   gets the reason.
 * Size: 400 municipalities with seven services and two destinations each make 54,000 lines (4.4 MB, 0.6 s of one processor for
-  a scrape): scrape such a hub once a minute. The example configuration makes 500.
+  a scrape): scrape such a hub once a minute. The example configuration makes 500. With more than 20,000 pairs of municipality and
+  service, series of pairs and destinations begin with their first event or wait instead of with 0.
 * Beside these: `process_*` (memory, CPU, open files of the main process) and `python_info`.
 
 | metric | type | labels | meaning |

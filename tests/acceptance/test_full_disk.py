@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,8 @@ import pytest
 
 from tests.acceptance.hub_process import PROBEDORF, HubProcess, document_of
 from tests.acceptance.test_survives import FOLDER_ONLY, town_file
-from tests.services import missing, wait_until
+from tests.services import missing, need, wait_until
+from tests.torture.shim import Shim
 
 MIB = 1 << 20
 
@@ -91,6 +93,8 @@ def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubPro
     wait_until(lambda: accepting(hub) == 0, "the hub to notice")
     with pytest.raises(OSError, match="503"):
         hub.http("/readyz")
+    told = json.loads(hub.http("/status"))["accepting"]
+    assert (told["now"], told["reserve_bytes"]) == (False, 4 * MIB) and "MiB are free" in told["why"]
     answer = hub.send(document_of("v2-smallest"), idempotency_key="refused")
     assert (answer["status"], answer["type"]) == (503, "urn:datendrehscheibe:problem:unavailable")
     inbox = hub.folder / "var" / "inbox" / PROBEDORF / "hundesteuer"
@@ -143,3 +147,23 @@ def test_planted_without_mark_and_reserve_outcomes_cannot_be_written(hub: HubPro
                "a write that fails")
     hub.close()
     assert hub.cli("show", message)["state"] == "routed", "nobody has written that it arrived"
+
+
+def test_after_a_failed_sync_the_hub_ends_and_a_new_start_goes_on(hub: HubProcess, tmp_path: Path) -> None:
+    need("gcc", "gcc")
+    town_file(hub).write_text(FOLDER_ONLY)
+    shim = Shim(tmp_path / "shim")
+    hub.start(shim.environment)
+    first = hub.send(document_of("v2-smallest"), idempotency_key="first")["id"]
+    hub.settled([first])
+    shim.arm("sync", "fail")
+    assert hub.send(document_of("v2-smallest"), idempotency_key="second")["status"] == 503
+    assert hub.process is not None
+    assert hub.process.wait(60) == 75, "temporary: systemd starts it again"
+    assert "the store is broken" in hub.log.read_text()
+    assert shim.hits == 1
+    shim.disarm()
+    hub.start()
+    assert hub.show(first)["state"] == "completed"
+    second = hub.send(document_of("v2-smallest"), idempotency_key="second")["id"]
+    assert hub.settled([second])[0]["state"] == "completed"

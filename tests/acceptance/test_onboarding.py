@@ -1,4 +1,4 @@
-"""A fourth municipality beside a running hub: from nothing to its first delivered application, with the commands one would type."""
+"""A fourth municipality beside a running hub, from nothing to its first delivered application, by the commands one types."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_from_nothing_to_the_first_delivered_application(hub: HubProcess, sink: 
     done("taken up")
     message = hub.settled([hub.send(document_of("v2-smallest"), ags=FOURTH)["id"]])[0]
     done("first application delivered")
-    with capsys.disabled():
-        print(f"\nA fourth municipality, by its AGS alone: {', '.join(steps)}.", file=sys.stderr)  # seen also where tests run in parallel
+    with capsys.disabled():  # standard error is seen also where tests run in parallel
+        print(f"\nA fourth municipality, by its AGS alone: {', '.join(steps)}.", file=sys.stderr)
     assert message["state"] == "completed"
     assert {delivery["destination"] for delivery in message["deliveries"]} == {
         f"{added['tenant']}/postfach", f"{added['tenant']}/ablage"}

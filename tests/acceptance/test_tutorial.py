@@ -1,4 +1,4 @@
-"""docs/tutorial.md, typed block by block beside the example hub that `make run` starts."""
+"""docs/tutorial.md and the README, typed block by block beside the example hub that `make run` starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import free_port, wait_until
+from tests.services import free_port, need, wait_until
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ class Desk:
     def type(self, block: str) -> str:
         """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the test."""
         assert self.shell.stdin and self.shell.stdout
-        self.shell.stdin.write(f"{block}\necho '{END}'\n")
+        self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")  # what was printed may end without a line's end
         self.shell.stdin.flush()
         printed = ""
         for line in self.shell.stdout:
@@ -45,6 +45,15 @@ class Desk:
                 return printed
             printed += line
         raise AssertionError(f"this block of the tutorial failed:\n{block}\n{printed}")
+
+    def with_ports(self, block: str) -> str:
+        """The block with the ports of this configuration instead of the example's."""
+        status, https = re.findall(r"^port = (\d+)", (self.folder / "etc/hub.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        return block.replace(":9464/", f":{status}/").replace(":8443/", f":{https}/")
+
+    def newest(self, *filters: str) -> list[str]:
+        """The ids of messages, the newest first, as one types them."""
+        return [row["id"][:18] for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
 
     def rests(self) -> bool:
         """Whether every message has come to where it goes."""
@@ -117,3 +126,31 @@ def test_a_block_that_fails_is_noticed(folder: Path) -> None:
             desk.type("drehscheibe mapping test waldbad")
     finally:
         desk.close()
+
+
+def readme(heading: str) -> str:
+    """The first block below a heading of the README."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
+    return section.split("```sh\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_readme_works_as_it_stands(desk: Desk) -> None:
+    need("curl", "curl")
+    desk.type("PATH=$PWD/.venv/bin:$PATH")
+    before = desk.newest("--ags 14999030")
+    printed = desk.type(desk.with_ports(readme("Receive")))
+    assert '"duplicate":true' in printed
+    wait_until(lambda: desk.newest("--ags 14999030") != before, "the copied file is taken", 60)
+    wait_until(desk.rests, "every message has come to where it goes", 60)
+    printed = desk.type(readme("Deliver").replace("019abcde", desk.newest()[0]))
+    assert "_hundesteuer_" in printed
+    parked = desk.newest("--state parked")[0]
+    for line in desk.with_ports(readme("Operate")).replace("019abcde", parked).splitlines():
+        printed += desk.type(line)
+        if line.startswith("drehscheibe replay"):
+            wait_until(desk.rests, "nothing is under way", 60)
+    for expected in ("Geparkt", "configuration was read again", '"balanced":true'):
+        assert expected in printed, expected
+    printed = desk.type(readme("Add a municipality") + readme("Add a service"))
+    assert "✓ zweitwohnungsteuer/smallest" in printed
+    assert json.loads(desk.type("drehscheibe municipality show 14999040 --json"))["tenant"] == "neudorf"

@@ -296,6 +296,41 @@ def test_messages_are_held_without_being_given_back_until_the_store_is_there_aga
     assert hub.door.body() == [b"x" * 100_000]
 
 
+def test_without_room_nothing_is_fetched_and_nothing_rejected(idle: Hub) -> None:
+    room = threading.Event()
+
+    def admit(size: int) -> None:
+        if not room.is_set():
+            raise StoreUnavailable("the disk fills", retry_after=30)
+
+    idle.inlet.admit = admit
+    idle.publish(*(f"{no}".encode() for no in range(20)))
+    with idle:
+        assert not idle.inlet.ready()
+        assert (idle.left(), idle.dead(), _consumers(idle)) == (20, 0, [])
+        room.set()
+        idle.taken(20)
+    assert (idle.left(), idle.dead()) == (0, 0)
+
+
+def test_when_room_ends_under_way_messages_are_held_unread(hub: Hub) -> None:
+    room = threading.Event()
+    asked: list[int] = []
+
+    def admit(size: int) -> None:
+        asked.append(size)
+        if size and not room.is_set():
+            raise StoreUnavailable("the disk fills", retry_after=0.05)
+
+    hub.inlet.admit = admit
+    hub.publish(b"x" * 100_000)
+    wait_until(lambda: asked.count(100_000) > 3, "several tries")
+    assert (hub.door.asked, list(hub.spool.iterdir()), hub.dead()) == (0, [], 0)
+    room.set()
+    hub.taken(1)
+    assert hub.failures == []
+
+
 class Hasty(amqp.Inlet):
     """Planted fault: takes the store's refusal for an acceptance, as an inlet does that acknowledges first."""
 

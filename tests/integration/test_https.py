@@ -302,6 +302,23 @@ def test_nothing_but_accepted_is_an_acknowledgement(hub: Hub, portal: KeyPair, e
     assert hub.post(portal).status_code == 202
 
 
+def test_without_room_nothing_is_even_read(hub: Hub, portal: KeyPair) -> None:
+    asked: list[int] = []
+
+    def full(size: int) -> None:
+        asked.append(size)
+        raise StoreUnavailable("the disk fills", retry_after=30)
+
+    hub.inlet.admit = full
+    with hub.raw(portal) as sock:
+        sock.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\nExpect: 100-continue\r\n\r\n")
+        answer = sock.recv(4000)
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 30" in answer.lower()
+    assert (asked, hub.door.asked, hub.spooled()) == ([999999], 0, [])
+    hub.inlet.admit = lambda size: None
+    assert hub.post(portal).status_code == 202
+
+
 class Hasty(https.Inlet):
     """Planted fault: answers before `accept` returned."""
 

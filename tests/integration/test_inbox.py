@@ -222,6 +222,23 @@ def test_while_the_store_is_unavailable_everything_stays(hub: Hub) -> None:
     assert tree(hub.done) == {f"{PLACE}/a.xml", f"{PLACE}/b.xml"}
 
 
+def test_without_room_everything_stays_and_nothing_is_read(hub: Hub) -> None:
+    asked: list[int] = []
+
+    def full(size: int) -> None:
+        asked.append(size)
+        raise StoreUnavailable("the disk fills", retry_after=0)
+
+    hub.inlet.admit = full
+    hub.put("a.xml", b"x" * (IN_MEMORY + 1))
+    hub.look(3)
+    assert set(asked) == {IN_MEMORY + 1} and hub.door.asked == 0
+    assert tree(hub.root) == {f"{PLACE}/a.xml"}
+    hub.inlet.admit = lambda size: None
+    hub.look()
+    assert tree(hub.done) == {f"{PLACE}/a.xml"}
+
+
 class Hasty(inbox.Inlet):
     """Planted fault: moves before `accept` returned."""
 

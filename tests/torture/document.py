@@ -28,10 +28,11 @@ def number(run: str, index: int) -> str:
 
 
 def town_of(name: str) -> str:
-    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many."""
+    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a third of it to one."""
     index = int(name.rpartition("-")[2])
-    towns = list(WIDE) if name.startswith("w") else list(TOWNS)[:1] if name.startswith("m") else list(TOWNS)
-    return towns[index % len(towns)]
+    if name.startswith("w"):
+        return list(WIDE)[index % len(WIDE) if index % 3 else 0]
+    return list(TOWNS)[0 if name.startswith("m") else index % len(TOWNS)]
 
 
 def filling(name: str) -> str:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from tests.torture.document import TOWNS
 from tests.torture.world import World
@@ -140,14 +140,16 @@ class Drive:
         return copy
 
     @contextmanager
-    def full(self) -> Iterator[None]:
-        """Somebody else takes every inode that is left, and gives them back."""
+    def full(self, of: Literal["space", "inodes"]) -> Iterator[None]:
+        """Somebody else takes all that is left, and gives it back."""
         taken = self.place / "somebody-else"
         taken.mkdir()
         try:
             with suppress(OSError):
                 for number in itertools.count():
-                    (taken / str(number)).touch()
+                    with (taken / str(number)).open("wb") as file:
+                        if of == "space":
+                            _take(file.fileno())
             yield
         finally:
             shutil.rmtree(taken)
@@ -176,6 +178,14 @@ class Drive:
         found = check(self.image)
         self.plug_in()
         return found
+
+
+def _take(descriptor: int) -> None:
+    """Blocks for this file, fewer and fewer. Raises OSError when there is none."""
+    for size in (64 << 20, 1 << 20, 16 << 10):
+        with suppress(OSError):
+            return os.posix_fallocate(descriptor, 0, size)
+    return os.posix_fallocate(descriptor, 0, BLOCK)
 
 
 def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[Drive, Drive]:

@@ -188,6 +188,21 @@ def _deaths_counted_for_bystanders() -> None:
     Store.recover = blame  # type: ignore[method-assign]
 
 
+def _no_rate() -> None:
+    from hub.circuit import Pace
+
+    Pace.ready = lambda self, rate, now: now  # type: ignore[method-assign]
+    Pace.take = lambda self, wanted: wanted  # type: ignore[method-assign]
+
+
+def _no_share() -> None:
+    from hub.circuit import Circuit
+    from hub.deliver import Deliverer
+
+    Circuit.failed = lambda self, now, why, settings: False  # type: ignore[method-assign]
+    Deliverer._parallel = lambda self, destination: 99  # type: ignore[method-assign]
+
+
 def _lost_answer_taken_for_a_no() -> None:
     import smtplib
 
@@ -235,10 +250,16 @@ def _waits_for_the_old_clock() -> None:
 
 def _torn_over_sftp() -> None:
     from connectors import _layout
-
-    _layout.Plan.hidden = lambda self: self.final()  # type: ignore[method-assign]
     from connectors.sftp import Session
 
+    settle, write = _layout.settle, _layout.write
+
+    def free(place: Any, where: Any) -> Any:
+        place.free_name, there = settle(place, where)
+        return place.free_name, there
+
+    _layout.settle = free
+    _layout.write = lambda place, where, hidden, delivery: write(place, where, place.free_name, delivery)
     Session.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
 
 

@@ -93,6 +93,14 @@ class Hub:
         if self.process.poll() is None:
             (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until no thread runs any more; one may still be in the middle of a system call."""
+        assert self.process is not None
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait(lambda: all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "TDtZ" for task in tasks.iterdir()),
+             "every thread stands still")
+
     def kill(self) -> None:
         """SIGKILL, and wait."""
         assert self.process is not None
@@ -204,7 +212,7 @@ class Stage:
         """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
         found = self.extra_hits
         for line in self.world.log.read_text().splitlines():
-            if "did not end cleanly" in line:
+            if "did not end cleanly" in line or "a node is not heard of any more" in line:
                 row = json.loads(line)
                 found += any(row[name] for name in ("due", "in_doubt", "suspects"))
         return found

@@ -12,7 +12,7 @@ import pytest
 from tests.services import missing, need
 from tests.torture import drives
 from tests.torture.planted import FAULTS
-from tests.torture.scenarios import http, nights, power, reloads, sftp, smtp
+from tests.torture.scenarios import backlog, http, nights, power, reloads, sftp, smtp
 from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
@@ -43,6 +43,8 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "neighbours-mailbox": ("misrouted", struck()),
     "truncated-attachment": ("torn", struck()),
     "parked-without-a-word": ("unexplained", struck(mail=("RCPT", "5xx"))),
+    "no-rate": ("deliveries within", partial(backlog.backlog, pending=120, rate=4)),
+    "no-share": ("p99 grew", partial(backlog.hanging, rounds=1, seconds=10)),
     "deaths-counted-for-bystanders": ("parked for deaths", struck("work before kill 1", "work before kill 1")),
     "lost-answer-taken-for-a-no": ("silent duplicate", partial(smtp.mail_matrix, only=["BODY kept-cut"], smtp_sink=False)),
     "redirects-are-followed": ("redirect was followed", partial(http.bad_web_server, only=["302"])),

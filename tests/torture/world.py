@@ -28,6 +28,11 @@ seconds = 30
 threads = 6
 rest_after = 3
 rest = "1s"
+[disk]
+min_free_mb = 16
+min_free_percent = 0
+min_free_inodes = 100
+reserve_mb = 4
 [[sender]]
 name = "amt24"
 [inlets.portal]
@@ -82,6 +87,11 @@ class World:
     def state(self) -> Path:
         """The store."""
         return self.folder / "state"
+
+    @property
+    def database(self) -> Path:
+        """How to reach the PostgreSQL, where that is the store."""
+        return self.folder / "database.json"
 
     @property
     def drop(self) -> Path:

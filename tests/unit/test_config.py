@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,6 +160,12 @@ def test_a_retired_ags_still_routes(etc: Path) -> None:
     ("defaults.toml", '"test", send', '"ablage", send', "is no test destination: set test = true there"),
     ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"', "is for tests only"),
     ("defaults.toml", '"3d"', '"3 weeks"', "is no duration: write '90s'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nwindow = ["Mon-Fri 6-20"]',
+     "destinations.ablage.window.0: 'Mon-Fri 6-20' is no window: write 'Mo-Fr 06:00-20:00'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nrate = "viel"',
+     "destinations.ablage.rate: 'viel' is no rate: write '10/s'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\ntotal = "0s"', "destinations.ablage.total: "),
+    ("defaults.toml", 'service = "*"', 'service = "*"\norder = "time"', "order: "),
     ("defaults.toml", 'service = "*"', 'service = "andere"', "has no route for 'hund'"),
     ("mappings/hund/mapping.toml", "a.xsl", "b.xsl", "b.xsl is missing: add the file"),
     ("mappings/hund/mapping.toml", '">=2.0"', '"=>2.0"', "is no comparison of versions"),
@@ -171,11 +177,22 @@ def test_a_fault_names_file_key_and_remedy(etc: Path, file: str, old: str, new: 
     assert Path(file).name in found or "route hund" in found  # a default route is judged where it is used
 
 
+def test_windows_rates_and_order(etc: Path) -> None:
+    change(etc / "municipalities" / "14999010.toml", 'path = "drop"',
+           'path = "drop"\nwindow = ["Mo-Fr 06:00-20:00", "Sa 08:00-12:00"]\nrate = "600/m"\ntotal = "2h"')
+    change(etc / "defaults.toml", 'service = "*"', 'service = "*"\norder = "case"')
+    configuration = load(etc)
+    policy = next(each for each in configuration.all_destinations() if each.key.endswith("/ablage")).policy
+    assert ([span.text for span in policy.window], policy.rate, policy.total) == (
+        ["Mo-Fr 06:00-20:00", "Sa 08:00-12:00"], 10.0, timedelta(hours=2))
+    assert {rule.order for rule in configuration.rules("14999010", "hund")} == {"case"}
+
+
 @pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl", "municipalities/14999010/own.xsl"])
 def test_a_stylesheet_that_was_copied_by_half_is_refused_before_a_message_meets_it(etc: Path, place: str) -> None:
     (etc / place).parent.mkdir(exist_ok=True)
     (etc / place).write_text("<x>\n")
-    assert f"{place}: line 2: is no whole XML (no element found): mend it" in problems(etc)
+    assert f"{place}: line 2: is no whole XML (no element found): mend the stylesheet" in problems(etc)
 
 
 def test_all_faults_of_all_files_are_told_at_once(etc: Path) -> None:
@@ -254,3 +271,42 @@ def test_a_sender_may_send_only_what_it_is_allowed(etc: Path) -> None:
     sender = load(etc).senders["amt24"]
     assert sender.may_send("14999010", "hund")
     assert not sender.may_send("14999020", "hund")
+
+
+@pytest.mark.parametrize(("file", "old", "new", "taken_over"), [
+    ("hub.toml", "", "", ["musterstadt", "neudorf"]),
+    ("municipalities/14999040.toml", "Neudorf", "Altdorf", ["musterstadt"]),
+    ("municipalities/14999010/own.xsl", "<x/>", "<y/>", ["neudorf"]),
+    ("defaults.toml", '"3d"', '"4d"', []),
+    ("mappings/hund/mapping.toml", 'title = "Hund"', 'title = "Hunde"', []),
+])
+def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: str, old: str, new: str,
+                                                             taken_over: list[str]) -> None:
+    """The result is always that of a fresh start."""
+    town = TOWN.replace("Musterstadt", "Neudorf").replace("14999010", "14999040").replace("musterstadt", "neudorf")
+    (etc / "municipalities" / "14999040.toml").write_text(town.replace('formerly = ["14999011"]\n', ""))
+    (etc / "municipalities" / "14999010").mkdir()
+    (etc / "municipalities" / "14999010" / "own.xsl").write_text("<x/>")
+    known = load(etc)
+    text = (etc / file).read_text()
+    (etc / file).write_text(text.replace(old, new) if old else text)
+    again, fresh = config.load(etc / "hub.toml", (), known), load(etc)
+    assert again == fresh
+    assert again.municipalities == fresh.municipalities
+    assert [key for key, town in again.municipalities.items() if town is known.municipalities[key]] == taken_over
+    assert (again.digest == known.digest) == (old == "")
+
+
+def test_what_municipalities_share_is_checked_for_each_that_differs(etc: Path) -> None:
+    """Both take the default route; the second has not the destination it names."""
+    town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
+    (etc / "municipalities" / "14999040.toml").write_text(town.replace("[destinations.ablage]", "[destinations.archiv]"))
+    assert problems(etc).splitlines() == [
+        f"{etc}/municipalities/14999040.toml: route hund: recipients: unknown destination 'ablage': one of archiv, test"]
+
+
+def test_municipalities_with_the_same_services_share_their_routes(etc: Path) -> None:
+    town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
+    (etc / "municipalities" / "14999040.toml").write_text(town)
+    towns = load(etc).municipalities
+    assert towns["musterstadt"].routes is towns["neudorf"].routes

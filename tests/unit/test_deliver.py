@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from sqlalchemy import update
 
-from hub import config, deliver
+from hub import config, deliver, tables
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import InDoubt, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
-from hub.message import Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
+from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
 from hub.metrics import Metrics
 from hub.store import DeliveryRow, Store
 from tests.services import wait_until
@@ -101,14 +102,15 @@ class Bench:
         """Store a message and put its one delivery into the outbox; with a case, its order is kept."""
         return self.route(self.accept(number, case), destination, "case" if case else None)
 
-    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None, also: str | None = None) -> str:
+    def route(self, message: str, destination: str = "eins", order: Literal["case"] | None = None,
+              also: str | None = None) -> str:
         """Put the delivery of a message into the outbox, and one of the same body to `also`."""
         assert self.store.claim_messages(1, timedelta(minutes=1), only=[message])
         digest = hashlib.sha256(BODY).hexdigest()
         part = OutPart(role="xml", name="hund.xml", media_type="application/xml", size=len(BODY), sha256=digest,
                        body=Body(length=len(BODY)))
-        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={}, parts=(part,))
-                           for name in (destination, also) if name)
+        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={},
+                                       parts=(part,)) for name in (destination, also) if name)
         file = self.folder / "out"
         file.write_bytes(BODY)
         with file.open("rb") as out:
@@ -196,6 +198,50 @@ def test_what_the_receiver_does_not_have_is_sent_again_unmarked(bench: Bench) ->
     bench.later(hours=1)
     bench.until(message, DeliveryState.DONE)
     assert [delivery.repeat_marked for delivery in bench.outlet.tries] == [False, False]
+
+
+def out_of_a_backup(bench: Bench) -> str:
+    """A message that was not translated when the backup was made: its delivery is made in doubt."""
+    claim = bench.store.claim_messages
+
+    def claim_restored(*arguments: Any, **options: Any) -> Any:
+        found = claim(*arguments, **options)
+        bench.store._do(lambda tx: tx.connection.execute(update(tables.message).values(reason=RESTORED)))
+        return found
+
+    bench.store.claim_messages = claim_restored  # type: ignore[method-assign]
+    return bench.message()
+
+
+def test_after_a_restore_absence_proves_nothing_where_things_are_taken_away(bench: Bench) -> None:
+    bench.outlet.probes = [Absent()]
+    row = bench.until(out_of_a_backup(bench), DeliveryState.PARKED)
+    assert (row.reason, bench.outlet.tries) == ("in-doubt", [])
+    assert "seit der Sicherung" in str(row.text)
+
+
+def test_after_a_restore_a_receiver_that_keeps_everything_is_believed(bench: Bench) -> None:
+    bench.outlet.keeps, bench.outlet.probes = True, [Absent()]
+    bench.until(out_of_a_backup(bench), DeliveryState.DONE)
+    assert [delivery.repeat_marked for delivery in bench.outlet.tries] == [False]
+
+
+def test_after_a_restore_what_is_there_is_done(bench: Bench) -> None:
+    bench.outlet.probes = [Temporary("Wartung"), Done(Receipt("war schon da"))]
+    message = out_of_a_backup(bench)
+    wait_until(lambda: len(bench.outlet.probes) == 1, "the first probe", 10)
+    bench.deliverer.reset()
+    bench.later(hours=2)
+    assert bench.until(message, DeliveryState.DONE).receipt == {"reference": "war schon da", "detail": {}}
+    assert bench.outlet.tries == []
+
+
+def test_after_a_restore_mail_is_repeated_with_a_mark(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "smtp")
+    bench.outlet.probes = [Unknown()]
+    bench.until(out_of_a_backup(bench), DeliveryState.DONE)
+    assert [delivery.repeat_marked for delivery in bench.outlet.tries] == [True]
+    bench.close()
 
 
 def test_nobody_knows_and_the_destination_asks_a_person(bench: Bench) -> None:
@@ -300,6 +346,23 @@ def test_a_misconfigured_destination_parks_nothing(bench: Bench) -> None:
     bench.deliverer.reset("musterstadt/eins")
     bench.later(minutes=16)
     for message in messages:
+        bench.until(message, DeliveryState.DONE)
+
+
+def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_mended(bench: Bench) -> None:
+    for number in range(5):
+        bench.until(bench.message(number), DeliveryState.DONE)  # so that several are claimed at once
+    bench.outlet.begin = False
+    bench.outlet.script = [Misconfigured("nur lesbar")]
+    messages = [bench.message(number) for number in range(5, 15)]
+    bench.deliverer.wake()
+    wait_until(lambda: bench.deliverer.circuits()["musterstadt/eins"].misconfigured, "the alarm", 10)
+    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages), "all wait", 10)
+    untried = [message for message in messages if not bench.delivery(message).attempts]
+    assert untried
+    bench.deliverer.reset("musterstadt/eins")
+    bench.later(minutes=2)
+    for message in untried:
         bench.until(message, DeliveryState.DONE)
 
 

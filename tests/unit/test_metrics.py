@@ -157,3 +157,10 @@ def test_a_message_id_is_an_exemplar_and_never_a_label(metrics: Metrics) -> None
     assert b'# {message="019abcde"} 2.0' in rich
     assert b"019abcde" not in plain
     assert all("message" not in family.labels for family in FAMILIES)
+
+
+def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = config.load(ROOT / "etc" / "hub.toml")
+    assert len(_first_series(configuration)[DELIVERY_EVENTS]) > 10
+    monkeypatch.setattr("hub.metrics.MOST_PAIRS", 10)
+    assert _first_series(configuration)[DELIVERY_EVENTS] == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_committed_pages_agree(written: Path, page: str) -> None:
     committed = (ROOT / "docs/reference" / page).read_text(encoding="utf-8")
     assert committed == (written / page).read_text(encoding="utf-8"), "make docs"
+
+
+def test_the_page_of_commands_says_what_help_says(written: Path) -> None:
+    page = (written / "cli.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"^## ([^\n]+)\n\n```\n(.*?)\n```", page, re.MULTILINE | re.DOTALL))
+    assert len(blocks) > 30
+    for path in ("drehscheibe send", "drehscheibe broker setup", "drehscheibe mapping new"):
+        told = subprocess.run([sys.executable, "-P", "-m", "hub", *path.split()[1:], "--help"], capture_output=True, text=True,
+                              timeout=60, check=True, env={**os.environ, "PYTHONPATH": str(ROOT), "DREHSCHEIBE_LANG": "en"})
+        assert words(told.stdout) == words(blocks[path]), path
+
+
+def words(text: str) -> list[str]:
+    """The words of a help, however its lines are broken."""
+    return text.replace("-\n", "-").split()
 
 
 def test_every_connector_has_its_section(written: Path) -> None:

@@ -119,6 +119,21 @@ def test_no_reserve_where_it_would_take_the_room_for_accepting(disk: Disk) -> No
     assert space.reserve == 0 and space.why is None
 
 
+def test_a_file_system_that_gives_no_reserve_is_told_of_once(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def refuse(*arguments: int) -> None:
+        tries.append(arguments)
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    space = disk.space()
+    assert all(accepts(space, disk, 500) for _ in range(10))
+    assert (len(tries), space.reserve, list(disk.folder.iterdir())) == (1, 0, [])
+    disk.now += 600
+    assert accepts(space, disk, 500) and len(tries) == 2
+
+
 def test_a_changed_size_is_taken_up(disk: Disk) -> None:
     first, second, none = disk.space(), disk.space(reserve_mb=4), disk.space(reserve_mb=0)
     sizes = []

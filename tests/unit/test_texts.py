@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -26,6 +28,24 @@ def test_every_text_has_its_german() -> None:
     found = english_texts()
     assert len(found) > 40
     assert found - set(texts.GERMAN) == set()
+
+
+def test_no_help_bypasses_the_table() -> None:
+    """What stands as `help=` is looked up, or given to `_command`, which looks it up."""
+    assert re.findall(r'help="[^"]*"', SOURCE) == []
+
+
+def commands(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, f"{path} {name}".strip())
+    if not isinstance(command, click.Group):
+        yield path, command
+
+
+def test_every_command_speaks_json() -> None:
+    without = {path for path, command in commands(cli.main)
+               if not any("--json" in option.opts for option in command.params)}
+    assert without == {"run", "demo", "schema", "mapping schema"}, "what runs until it is stopped, or prints JSON or XSD anyway"
 
 
 def test_no_german_is_left_over() -> None:

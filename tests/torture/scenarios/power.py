@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +85,7 @@ class Drives:
         """The power fails, and comes back; what e2fsck finds."""
         stage = self.stage
         under_way = not stage.hub.settled()
-        stage.hub.signal(signal.SIGSTOP)
+        stage.hub.freeze()
         state, drop = self.state.clone("state.cut"), self.drop.clone("drop.cut")
         stage.hub.kill()
         stage.kills += 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
-from tests.torture.document import LARGE_EVERY, TOWNS
+from tests.torture.document import LARGE_BYTES, LARGE_EVERY, TOWNS
 from tests.torture.peers import Cells
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
@@ -49,17 +49,16 @@ class Server:
         self.line.close()
         self.ssh.close()
 
-    def killed(self, kills: int = 6) -> None:
-        """SIGKILL to the server and all its sessions while files are being written."""
-        self.line.throttle(60_000)
+    def killed(self, kills: int = 4) -> None:
+        """SIGKILL to the server and all its sessions in the middle of a large file."""
+        self.line.throttle(40_000)
         names = self.run.send(LARGE_EVERY)
-        hits = 0
+        hits, seen = 0, set[Path]()
         for _ in range(kills):
-            try:
-                wait(lambda: any(self._half_written()) or self.stage.hub.settled(), "a file is being written")
-            finally:
-                hits += any(self._half_written())
-                self.ssh.kill()
+            wait(lambda: bool(self._half_written() - seen) or self.stage.hub.settled(), "a file is being written")  # noqa: B023
+            hits += bool(self._half_written() - seen)
+            self.ssh.kill()
+            seen |= self._half_written()
             self.ssh.start()
         self.line.behave()
         self.run.faults += [] if hits else ["killed: no file was being written"]
@@ -105,8 +104,9 @@ class Server:
         self.stage.hub.signal(signal.SIGHUP)
         self.run.expect(name, names, kind)
 
-    def _half_written(self) -> Iterator[Path]:
-        return self.stage.world.drop.glob("*/.*.part/*")
+    def _half_written(self) -> set[Path]:
+        """The folders with a large file that is not whole."""
+        return {file.parent for file in self.stage.world.drop.glob("*/*/*") if 5_000 < file.stat().st_size < LARGE_BYTES}
 
     def _restart(self, config: str) -> None:
         self.ssh.kill()

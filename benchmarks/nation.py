@@ -1,0 +1,93 @@
+"""A configuration for the whole country: a file for each of 11,000 municipalities, each with 100 services.
+
+The keys come from the code list of all municipalities (``standards/codelists``); names and everything else are invented. Without that
+list keys are counted up.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+from pathlib import Path
+
+from benchmarks import application
+from benchmarks.figures import ROOT
+
+TOWNS, SERVICES = 11_000, 100
+_ROW = re.compile(r'ColumnRef="SCHLUESSEL">\s*<SimpleValue>(\d{8})</SimpleValue>')
+
+
+def keys(count: int = TOWNS) -> list[str]:
+    """So many keys of municipalities; the one that the senders use comes first."""
+    folder = Path(os.environ.get("DREHSCHEIBE_STANDARDS", ROOT.parent / "shared" / "standards")) / "codelists"
+    files = sorted(folder.glob("AGS_*.xml.xz")) if folder.is_dir() else []
+    found = _ROW.findall(lzma.open(files[-1]).read().decode()) if files else []
+    known = dict.fromkeys([application.AGS, *found])
+    number = 99_000_000
+    while len(known) < count:
+        number += 1
+        known[str(number)] = None
+    return list(known)[:count]
+
+
+def services(count: int = SERVICES) -> list[str]:
+    """Names of services; the one that the senders use comes first."""
+    return [application.SERVICE, *(f"leistung-{number:03}" for number in range(1, count))]
+
+
+def write(etc: Path, mappings: Path, drop: Path, towns: int = TOWNS, count: int = SERVICES) -> None:
+    """The municipalities' files, the services' mappings, and a default route for all of them."""
+    names = services(count)
+    for name in names:
+        if not (mappings / name).exists():
+            application.write_mapping(mappings, name)
+    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first:first + 5]) for first in range(0, len(names), 5))
+    folder = etc / "municipalities"
+    folder.mkdir(parents=True, exist_ok=True)
+    (etc / "defaults.toml").write_text("""
+[policy.retry]
+first = "1m"
+[connectors.smtp]
+host = "localhost"
+port = 2525
+security = "none"
+from = "hub@hub.example"
+[[route]]
+service = "*"
+recipients = [{ destination = "ablage", send = ["xml", "attachments"] }]
+test_recipients = [{ destination = "test", send = ["xml"] }]
+""", encoding="utf-8")
+    for ags in keys(towns):
+        (folder / f"{ags}.toml").write_text(f"""name = "Gemeinde {ags} (erfunden)"
+ags = "{ags}"
+tenant = "t{ags}"
+population = {{ 2024-12-31 = {int(ags) % 90_000 + 500} }}
+services = [
+    {listed},
+]
+
+[contract]
+provider = "beispiel-it"
+number = "M-{ags}"
+
+[parameters]
+behoerde = "Gemeindeverwaltung {ags}"
+anschrift = "Beispielweg 1, 00000 Musterstadt"
+
+[destinations.postfach]
+connector = "smtp"
+to = ["gemeinde@t{ags}.example"]
+fallback = "ablage"
+
+[destinations.ablage]
+connector = "directory"
+path = "{drop}"
+name = "{{case}}_{{id}}"
+layout = "single"
+
+[destinations.test]
+connector = "directory"
+path = "{drop}/test"
+test = true
+""", encoding="utf-8")

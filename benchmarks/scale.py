@@ -1,0 +1,152 @@
+"""The configuration of a whole country: 11,000 municipalities with 100 services each (`benchmarks.nation`).
+
+``python -m benchmarks.scale --towns 11000 --services 100``
+
+Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed, while applications
+come in at 50/s, and how long those took meanwhile; a reload with all files new; the main process's memory after each; one scrape of
+/metrics; and the memory of the workers while applications for every service come in, whose stylesheets are compiled on first use
+and kept by an LRU.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+from benchmarks import application, figures, load, nation
+from benchmarks.arrivals import Arrivals, number_of
+from benchmarks.subjects import Hub, place
+from benchmarks.throughput import run
+
+RATE = 50.0
+
+
+class Nation(Hub):
+    """The hub with everybody in it."""
+
+    towns, services = nation.TOWNS, nation.SERVICES
+
+    def write(self) -> None:
+        super().write()
+        (self.drop / "test").mkdir()
+        nation.write(self.etc, self.folder / "mappings", self.drop, self.towns, self.services)
+
+    def logged(self, text: str) -> int:
+        """How often it said so."""
+        return self.log.read_bytes().count(text.encode())
+
+    def reload(self) -> float:
+        """Seconds until the changed files are taken up."""
+        before = self.logged("the configuration was read again")
+        began = time.monotonic()
+        self.processes[0].send_signal(signal.SIGHUP)
+        while self.logged("the configuration was read again") == before:
+            if self.logged("the new configuration is faulty"):
+                raise RuntimeError("the generated configuration is faulty")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+
+def main() -> int:
+    """The command."""
+    parser = figures.parser("scale", __doc__, rounds=3)
+    parser.add_argument("--towns", type=int, default=nation.TOWNS)
+    parser.add_argument("--services", type=int, default=nation.SERVICES)
+    options = parser.parse_args()
+    return figures.run(options, measure, options.rounds, options.towns, options.services)
+
+
+def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.SERVICES) -> dict[str, Any]:
+    """All of it."""
+    Nation.towns, Nation.services = towns, services
+    with place(["amqp"]) as here:
+        figures.progress(f"writing {towns} files")
+        hub = Nation(here, "amqp", "folder")
+        starts, ones, alls, waits, memory = [], [], [], [], []
+        for turn in range(rounds):
+            began = time.monotonic()
+            hub.start()
+            starts.append(time.monotonic() - began)
+            memory.append(hub.main_memory() >> 20)
+            run(hub, f"warm{turn}", 0, 50, "4 KB")
+            touch(hub, nation.keys(towns)[-1:], turn)
+            seconds, latencies = under_load(hub, f"reload{turn}")
+            ones.append(seconds)
+            waits += latencies
+            touch(hub, nation.keys(towns), turn)
+            alls.append(hub.reload())
+            figures.progress(f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all {alls[-1]:.1f} s, "
+                             f"{hub.main_memory() >> 20} MB")
+            if turn < rounds - 1:
+                hub.kill()
+        peak = hub.main_memory() >> 20
+        began = time.monotonic()
+        size = len(hub.http("/metrics"))
+        scrape = time.monotonic() - began
+        workers = [before >> 20 for before in workers_memory(hub)]
+        compiled = sheets(hub, services)
+        after = [each >> 20 for each in workers_memory(hub)]
+    return {"towns": towns, "services": services, "rows": [
+        {"what": "start", "seconds": figures.summary(starts), "goal": 5},
+        {"what": "reload, one file changed, under load", "seconds": figures.summary(ones), "goal": 2},
+        {"what": "reload, all files changed", "seconds": figures.summary(alls)},
+        {"what": "scrape of /metrics", "seconds": figures.summary([scrape]), "bytes": size}],
+        "memory_mb": {"after start": max(memory), "after reloads": peak, "workers before": max(workers),
+                      "workers after all services": max(after)},
+        "latency_ms": figures.quantiles(waits), "stylesheets": compiled}
+
+
+def touch(hub: Nation, keys: list[str], turn: int) -> None:
+    """Change the files of these municipalities."""
+    for ags in keys:
+        with (hub.etc / "municipalities" / f"{ags}.toml").open("a") as file:
+            file.write(f"# {turn}\n")
+
+
+def under_load(hub: Nation, prefix: str) -> tuple[float, list[float]]:
+    """A reload while applications come in: its seconds, and theirs."""
+    names = load.numbers(f"{hub.name}-{prefix}", 0, int(RATE * 6))
+    sent: dict[str, float] = {}
+
+    def send() -> None:
+        with hub.publisher() as publisher:
+            sent.update(load.paced(publisher, names, application.SIZES["4 KB"], RATE))
+
+    with Arrivals(hub.drop) as arrivals:
+        thread = threading.Thread(target=send)
+        thread.start()
+        time.sleep(1.0)
+        seconds = hub.reload()
+        thread.join()
+        arrivals.wait(len(names), 120)
+        found = [moment - sent[number_of(name)] for name, moment in arrivals.seen.items()]
+    hub.clear()
+    return seconds, found
+
+
+def workers_memory(hub: Hub) -> list[int]:
+    """Resident bytes of each worker."""
+    return [size for pid, size in hub.memory().items() if pid != hub.processes[0].pid]
+
+
+def sheets(hub: Hub, services: int) -> dict[str, Any]:
+    """Two rounds through all services: the first compiles, the second finds most compiled."""
+    rates = []
+    for turn in range(2):
+        with Arrivals(hub.drop) as arrivals:
+            hub.freeze()
+            with hub.publisher() as publisher:
+                for number, service in enumerate(nation.services(services) * 3):
+                    publisher.send(name := f"{hub.name}-sheet{turn}-{number}", application.document(name), service=service)
+                publisher.settle()
+            began = time.monotonic()
+            hub.thaw()
+            rates.append(3 * services / (arrivals.wait(3 * services, 300) - began))
+        hub.clear()
+    return {"services": services, "first": rates[0], "again": rates[1]}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
