@@ -82,7 +82,8 @@ class Hub:
     def http(self, path: str) -> str:
         """A page of the status port. Raises OSError, also when the hub dies in the middle of it."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.status or self.world.port('status')}{path}", timeout=10) as answer:
+            port = self.status or self.world.port("status")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
                 return str(answer.read().decode())
         except http.client.HTTPException as error:
             raise ConnectionError("the page was cut off") from error
