@@ -78,6 +78,12 @@ class Dispatcher:
             self._pending = True
             self._news.notify()
 
+    def look_at_suspects(self) -> None:
+        """Another node is gone: what it had in flight is tried here, one by one. Raises `StoreUnavailable`."""
+        found = self._store.suspects()
+        with self._news:
+            self._suspects += [message_id for message_id in found if message_id not in self._suspects]
+
     def stop(self, patience: timedelta) -> bool:
         """Claim nothing more; whether everything under way ended within `patience`."""
         self._stop.set()
@@ -266,7 +272,7 @@ _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", W
 class Inputs:
     """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's own files.
 
-    `damaged` names the messages whose bodies do not have their digests any more, with the reason.
+    `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """
 
     def __init__(self, store: Store, messages: Sequence[StoredMessage]) -> None:
@@ -278,6 +284,8 @@ class Inputs:
         try:
             self.fds.append(-1)
             for message in messages:
+                if message.damaged:
+                    self.damaged[message.id] = "the message's row is not what was accepted: 'drehscheibe store check'"
                 for part in _received(message):
                     try:
                         self._add(part, stored.get(part.blob), small)

@@ -26,6 +26,8 @@ from hub.message import (
     Reason,
     StoredMessage,
     StoredPart,
+    content_digest,
+    duplicate_key,
     new_message_id,
 )
 from hub.tables import Many, blob, day, delivery, duplicate, message, moment, part, span
@@ -53,6 +55,7 @@ class Arrival:
 
 def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conflict]:
     """Store what is new. An arrival known by its key is answered with the message that has it."""
+    tx.one_by_one(arrival.key for arrival in arrivals)
     known = _known_keys(tx, arrivals)
     answers: list[Accepted | Conflict] = []
     new: list[tuple[str, Arrival, tuple[str, str] | None]] = []
@@ -142,7 +145,8 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Seque
     else:
         ids = [row.id for some in batches(only) for row in tx.connection.execute(
             select(message.c.id).where(message.c.id.in_(some), message.c.state == RECEIVED,
-                                       message.c.lease_until <= tx.now).order_by(message.c.no))][:limit]
+                                       message.c.lease_until <= tx.now).order_by(message.c.no)
+            .with_for_update(skip_locked=True))][:limit]
     for some in batches(ids):
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
             lease_owner=owner, lease_until=tx.now + span(lease), lease_fencing=tx.fencing))
@@ -152,7 +156,7 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Seque
 _WAITING = (select(message.c.id)
             .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
                    message.c.lease_until <= bindparam("now"))
-            .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")))
+            .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
 
 
 def release(tx: Transaction, ids: Sequence[str]) -> None:
@@ -299,6 +303,25 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
         moment(row.received_at), day(row.accepted_day), row.case, row.reason, row.reason_text, row.form_id,
         row.form_version, row.deaths, tuple(parts[row.id]),
         None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
+
+
+def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence[StoredMessage]) -> set[str]:
+    """Those whose row or parts are not what was accepted: a bit that turned over must not send them elsewhere.
+
+    Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it is kept: the key made of the
+    row must be the one that names the message. A message that came with another one's key has none of its own. What is recognised
+    as a test while it is translated was none by its key.
+    """
+    found = {each.id for row, each in zip(rows, messages, strict=True)
+             if content_digest(each for each in each.parts if each.role == "received") != row.content_digest}
+    keys = {row.id: {duplicate_key(row.sender, row.ags, row.service, test, row.key, row.content_digest)
+                     for test in {False, bool(row.test)}} for row in rows}
+    known = {row.key: row.message_id for some in batches([key for each in keys.values() for key in each])
+             for row in connection.execute(_KEYS, {"keys": some})}
+    doubtful = [name for name, each in keys.items() if name not in {known.get(key) for key in each}]
+    for some in batches(doubtful):  # slow, and rare: keys that expired
+        found.update(connection.execute(select(duplicate.c.message_id).where(duplicate.c.message_id.in_(some))).scalars())
+    return found
 
 
 _PARTS = select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True))).order_by(part.c.message_id, part.c.no)

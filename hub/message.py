@@ -12,7 +12,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -135,14 +135,23 @@ class Incoming:
 
     def content_digest(self) -> str:
         """SHA-256 over each part's name, type and bytes (by their own digest), in order."""
-        parts = [[part.name, part.media_type, part.size, part.sha256] for part in self.parts]
-        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+        return content_digest(self.parts)
 
     def duplicate_key(self) -> str:
         """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content)."""
-        identity = ["key", self.key] if self.key else ["content", self.content_digest()]
-        key = json.dumps([self.sender, self.ags, self.service, self.test, *identity], ensure_ascii=False)
-        return hashlib.sha256(key.encode()).hexdigest()
+        return duplicate_key(self.sender, self.ags, self.service, self.test, self.key, self.content_digest())
+
+
+def content_digest(parts: Iterable[IncomingPart | StoredPart]) -> str:
+    """See `Incoming.content_digest`."""
+    rows = [[part.name, part.media_type, part.size, part.sha256] for part in parts]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def duplicate_key(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
+    """See `Incoming.duplicate_key`; `content` is the digest."""
+    identity = ["key", key] if key else ["content", content]
+    return hashlib.sha256(json.dumps([sender, ags, service, test, *identity], ensure_ascii=False).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +198,8 @@ class StoredMessage:
     deaths: int = 0
     parts: tuple[StoredPart, ...] = ()
     payload_deleted_at: datetime | None = None
+    damaged: bool = False
+    """Looked for when it is claimed: the row is not what was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--only", default=None, help="one scenario")
     parser.add_argument("--no-page", action="store_true", help="leave docs/scoreboard.md as it is")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that processes end and disks are unmounted
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     folder = options.into or Path(tempfile.mkdtemp(prefix=f"torture-{options.tier}-{seed}-"))
     steps = [step for step in TIERS[options.tier] if options.only in (None, step.name)]

@@ -188,10 +188,6 @@ def _take(descriptor: int) -> None:
     return os.posix_fallocate(descriptor, 0, BLOCK)
 
 
-SMALL = "[disk]\nmin_free_mb = 16\nmin_free_percent = 0\nreserve_mb = 8\n"
-"""What the hub's configuration must say on drives so small."""
-
-
 def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[Drive, Drive]:
     """Two new drives, one under the store and one under the receivers' folders of a world whose hub never ran."""
     state, drop = (shelf.drive(place.name, place, inodes=inodes) for place in (world.state, world.drop))

@@ -208,7 +208,7 @@ class Stage:
         """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
         found = self.extra_hits
         for line in self.world.log.read_text().splitlines():
-            if "did not end cleanly" in line:
+            if "did not end cleanly" in line or "a node is not heard of any more" in line:
                 row = json.loads(line)
                 found += any(row[name] for name in ("due", "in_doubt", "suspects"))
         return found

@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import Incoming, IncomingPart
 from hub.store import Store
+from tests.torture.checker import VERDICTS
 from tests.torture.document import SERVICE, TOWNS, document, filling, number, town_of
-from tests.torture.steps import Progress
+from tests.torture.steps import Progress, Result
 
 LEASE = timedelta(minutes=15)
 RECIPIENTS = ("ablage", "postfach")
@@ -99,6 +100,10 @@ def handed_out(store: Store) -> tuple[Things, list[str]]:
             return nothing
 
     for message in attempt(lambda: store.claim_messages(10_000, LEASE), []):
+        if message.damaged:
+            complaints.append("Damaged row")
+            continue
+
         def bodies(message: Any = message) -> list[bytes]:
             stored = store.bodies([part.blob for part in message.parts])
             return [stored[part.blob].read() for part in message.parts]
@@ -219,3 +224,12 @@ def damaged_stores(folder: Path, seed: int, *, count: int, messages: int = 60, p
             progress(f"{index + 1} injuries: {dict(findings.kinds)}")
     return findings
 
+
+
+def damage(folder: Path, seed: int, *, count: int, progress: Progress = print) -> Result:
+    """`damaged_stores` as a scenario: nothing wrong came out, nothing was lost without a word."""
+    found = damaged_stores(folder, seed, count=count, progress=progress)
+    progress(f"{dict(found.kinds)}; detected by {dict(found.ways.most_common())}")
+    return {"acknowledged": 0, "kills": 0, "hits": count - found.kinds["harmless"], "messages parked": 0, "deliveries parked": 0,
+            "parked for deaths": 0, "verdicts": {name: [] for name in (*VERDICTS, "flagged duplicate")},
+            "faults": [*found.wrong, *found.unnoticed], "injuries": dict(found.kinds), "ways": dict(found.ways)}

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from tests.torture.drives import SMALL, Drive, Shelf, beneath
+from tests.torture.drives import Drive, Shelf, beneath
 from tests.torture.shim import ALL, Shim
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
@@ -97,7 +97,7 @@ def slow_sync(folder: Path, seed: int, *, rounds: int, messages: int, progress: 
 def no_room(folder: Path, seed: int, *, of: Literal["space", "inodes"], rounds: int, messages: int,
             progress: Progress = print) -> Result:
     """Somebody else takes the last block or the last inode: below the store, below the receivers' folders, or both."""
-    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed, hub=SMALL) as stage:
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = beneath(stage.world, shelf, inodes=10_000)
         stage.hub.start()
         faults: list[str] = []
@@ -122,7 +122,7 @@ def read_only(folder: Path, seed: int, *, rounds: int, messages: int, progress: 
     The store's between two loads: ext4 in the very moment of such an error may lose what it has just said to be synced
     (Linux 6.18, bare calls of pwrite and fdatasync: once in twelve).
     """
-    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed, hub=SMALL) as stage:
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         state, drop = beneath(stage.world, shelf)
         stage.hub.start()
         faults: list[str] = []

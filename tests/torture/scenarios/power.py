@@ -13,7 +13,7 @@ from pysqlite3 import dbapi2
 
 from tests.torture.checker import folders
 from tests.torture.document import TOWNS
-from tests.torture.drives import SMALL, Drive, Shelf, beneath
+from tests.torture.drives import Drive, Shelf, beneath
 from tests.torture.stage import Stage
 from tests.torture.steps import Progress, Result
 
@@ -25,7 +25,7 @@ def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int 
     Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes when all is
     delivered and the disks rest: then nothing that is synced for somebody else takes along what was forgotten.
     """
-    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed, hub=SMALL) as stage:
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = Drives(shelf, stage)
         faults: list[str] = []
         for number in range(1, cuts + 1):
@@ -53,7 +53,7 @@ def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int 
 def at_rest(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), rounds: int = 2, messages: int = 24,
             progress: Progress = print) -> Result:
     """Only a look at the drives, each time all is delivered: what a planted fault is shown by."""
-    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed, hub=SMALL) as stage:
+    with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = Drives(shelf, stage)
         stage.hub.launcher = launcher
         stage.hub.start()
