@@ -23,6 +23,8 @@ from typing import Any
 
 from _pytest.outcomes import Failed, Skipped
 
+from benchmarks.arrivals import TooSlow
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lxml", "pysqlite3", "kombu", "amqp", "uvicorn", "paramiko", "sqlalchemy", "pydantic")
 
@@ -128,7 +130,7 @@ def run(options: argparse.Namespace, measure: Callable[..., Mapping[str, Any]], 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         result = measure(*arguments)
-    except (Skipped, Failed) as error:
-        print(error, file=sys.stderr)
+    except (Skipped, Failed, TooSlow, RuntimeError) as error:
+        print(f"  no result: {error}", file=sys.stderr)
         return 75
     return show(options, result)
