@@ -57,13 +57,18 @@ def machine() -> str:
 
 def context() -> dict[str, Any]:
     """Date, machine, commit and versions, as every result carries them."""
-    return {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "commit": commit(),
-            "load": round(os.getloadavg()[0], 1),
-            "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}}
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": machine(),
+        "commit": commit(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+    }
 
 
 def commit() -> str:
     """The commit that was measured, with a + when the tree differs from it; ``-`` outside of a clone."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -79,9 +84,12 @@ def commit() -> str:
 
 def parser(name: str, text: str | None, rounds: int = 3) -> argparse.ArgumentParser:
     """What every command understands."""
-    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=text,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--rounds", type=int, default=rounds, help=f"rounds, each with everything to be compared (default {rounds})")
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--rounds", type=int, default=rounds, help=f"rounds, each with everything to be compared (default {rounds})"
+    )
     made.add_argument("--json", action="store_true", help="print the result as JSON, with machine and commit")
     return made
 
@@ -101,7 +109,13 @@ def show(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
 def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return _short(value.get("median", "-")) + (f" ±{value['spread']} %" if "spread" in value else "")
-    return f"{value:,.2f}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,.2f}"
+        if isinstance(value, float) and abs(value) < 100
+        else f"{value:,.0f}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def progress(text: str) -> None:

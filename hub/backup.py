@@ -219,7 +219,7 @@ def _write(store: Store, sink: Sink, scratch: Path, progress: Progress) -> Manif
     copy.unlink()
     copied, deleted, damaged, missing = 0, set(), [], []
     for number, (name, size, sha256, message_id) in enumerate(files, 1):
-        file = store.blobs.path(name)
+        file = store.files.path(name)
         try:
             with file.open("rb") as source:
                 length = os.fstat(source.fileno()).st_size
@@ -258,7 +258,7 @@ def _facts(tables: Any) -> dict[str, int]:
 
 def _has_room(store: Store, folder: Path) -> None:
     needed = sum(file.stat().st_size for file in store.directory.glob(f"{STORE}*"))
-    for file in store.blobs.files().values():
+    for file in store.files.files().values():
         with suppress(FileNotFoundError):
             needed += file.stat().st_size
     free = shutil.disk_usage(folder).free

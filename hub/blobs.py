@@ -7,6 +7,9 @@ format (0) and the id of the key it is encrypted with (0: plain). A reader refus
 temporary name, synced, renamed and its folder synced *before* the row that names it commits; so a row without its file
 means damage, and a file without its row means only an interrupted acceptance.
 
+`RowBlobs` keeps everything in PostgreSQL, in the transaction that names it: small ones in the blob's row, others in chunks of
+1 MB.
+
 Every read checks the digest: a damaged body raises `Damaged` and is never handed on.
 """
 
@@ -15,15 +18,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
+from hub import tables
 from hub.errors import Permanent, StoreUnavailable
 from hub.message import new_message_id
 from hub.tables import Many, blob
@@ -98,6 +105,36 @@ class Staged:
     size: int
     sha256: str
     content: bytes | None
+    source: Payload | None = None  # still to be read, inside the transaction
+
+
+class Copy:
+    """A body out of the database, in a file without a name below `folder`: copied when first asked for, gone with this object."""
+
+    def __init__(self, folder: Path, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self._folder = folder
+        self._chunks = chunks
+        self._fd = -1
+
+    def path(self) -> Path:
+        """The file, by its descriptor. Raises `StoreUnavailable`."""
+        if self._fd < 0:
+            self._fill()
+        return Path(f"/proc/self/fd/{self._fd}")
+
+    def _fill(self) -> None:
+        try:
+            fd, name = tempfile.mkstemp(dir=self._folder)
+            Path(name).unlink()
+            self._fd = fd
+            for chunk in self._chunks():
+                _write_all(fd, chunk)
+        except OSError as error:
+            raise StoreUnavailable(f"a body cannot be copied now ({error.strerror})") from error
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +146,26 @@ class StoredBody:
     sha256: str
     content: bytes | None = None
     path: Path | None = None
+    copy: Copy | None = None
+
+    @property
+    def _file(self) -> Path | None:
+        return self.path if self.copy is None else self.copy.path()
 
     def read(self) -> bytes:
         """All of it."""
-        if self.path is None:
+        if self._file is None:
             return self._checked(self.content or b"")
         with self.open() as file:
             return file.read()
 
     def open(self) -> BinaryIO:
         """A seekable file of the payload."""
-        if self.path is None:
+        file = self._file
+        if file is None:
             return io.BytesIO(self.read())
         with self._missing():
-            raw = _PayloadFile(self.path)
+            raw = _PayloadFile(file)
         try:
             with self._missing():
                 self._check_file(raw.fileno())
@@ -132,11 +175,12 @@ class StoredBody:
         return io.BufferedReader(raw, CHUNK)
 
     def place(self) -> tuple[Path, int] | None:
-        """The checked file and where in it the payload begins; None when it lies in the row."""
-        if self.path is None:
+        """The checked file and where in it the payload begins, for as long as this body is held; None when it lies in the row."""
+        file = self._file
+        if file is None:
             return None
         self.open().close()
-        return self.path, len(HEADER)
+        return file, len(HEADER)
 
     def _checked(self, stored: bytes) -> bytes:
         self._check_header(stored[: len(HEADER)])
@@ -211,8 +255,10 @@ class Blobs(Protocol):
     """Where bodies are kept. Order of use: `stage`, then `insert` inside the transaction; `abandon` if it never commits."""
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
-        """Make everything durable that does not go into the row. Raises `StoreUnavailable`, `SyncFailed`, and
-        `ValueError` when a payload is not what it says it is."""
+        """Make everything durable that does not go into the row; a source must stay until `insert`.
+
+        Raises `StoreUnavailable`, `SyncFailed`, and `ValueError` when a payload is not what it says it is.
+        """
         ...
 
     def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
@@ -229,6 +275,18 @@ class Blobs(Protocol):
 
     def delete(self, connection: Connection, ids: Sequence[str]) -> list[Staged]:
         """Delete the rows; `abandon` the result after the commit."""
+        ...
+
+    def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
+        """Make these messages' bodies unreadable for good: (message, body); `abandon` the bodies after the commit."""
+        ...
+
+    def files(self) -> dict[str, Path]:
+        """Every file there is, by its blob's id. Slow."""
+        ...
+
+    def prepare(self) -> None:
+        """Called once, before anything else."""
         ...
 
 
@@ -348,6 +406,109 @@ class FileBlobs:
         return {file.name: file for file in self._folder.glob("[0-9a-f][0-9a-f]/*")}
 
 
+class RowBlobs:
+    """All bodies in the database, in the transaction that names them: a node that is gone takes none with it.
+
+    Small ones lie in the blob's row, large ones in chunks of 1 MB. `reading` gives a connection of its own for large ones, which
+    are read when they are wanted, into a file without a name below `folder`.
+    """
+
+    def __init__(self, folder: Path, reading: Callable[[], AbstractContextManager[Connection]], *, inline: int = INLINE) -> None:
+        self._folder = folder
+        self._reading = reading
+        self._inline = inline
+
+    def prepare(self) -> None:
+        """See `Blobs.prepare`."""
+
+    def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
+        """See `Blobs.stage`: nothing becomes durable yet, but what is not what it says it is, is found before the transaction."""
+        staged = []
+        try:
+            for payload in payloads:
+                if payload.size <= self._inline:
+                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, HEADER + b"".join(payload.chunks())))
+                else:
+                    for _ in payload.chunks():
+                        pass
+                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, None, payload))
+        except OSError as error:
+            raise StoreUnavailable(f"a body cannot be read now ({error.strerror})") from error
+        return staged
+
+    def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
+        """See `Blobs.insert`."""
+        _INSERT(connection, [{"id": body.id, "message_id": message_id, "tenant": tenant, "size": body.size,
+                              "sha256": body.sha256, "content": body.content} for body, message_id, tenant in blobs])
+        for body, _, _ in blobs:
+            if body.source is not None:
+                try:
+                    for no, content in enumerate(_pieces(body.source)):
+                        _INSERT_CHUNK(connection, [{"blob_id": body.id, "no": no, "content": content}])
+                except OSError as error:
+                    raise StoreUnavailable(f"a body cannot be read now ({error.strerror})") from error
+
+    def abandon(self, staged: Iterable[Staged]) -> None:
+        """Nothing is outside of the transaction."""
+
+    def fetch(self, connection: Connection, ids: Sequence[str]) -> dict[str, StoredBody]:
+        """See `Blobs.fetch`."""
+        found = {}
+        for some in batches(ids):
+            for row in connection.execute(_FETCH, {"ids": some}):
+                copy = Copy(self._folder, partial(self._chunks, row.id)) if row.content is None else None
+                found[row.id] = StoredBody(row.id, row.size, row.sha256, row.content, copy=copy)
+        return found
+
+    def _chunks(self, blob_id: str) -> Iterator[bytes]:
+        with self._reading() as connection:
+            for no in itertools.count():
+                content = connection.execute(_CHUNK, {"id": blob_id, "no": no}).scalar()
+                if content is None:
+                    return
+                yield content
+
+    def delete(self, connection: Connection, ids: Sequence[str]) -> list[Staged]:
+        """See `Blobs.delete`: the chunks go with their row."""
+        bodies = self.fetch(connection, ids)
+        for some in batches(ids):
+            connection.execute(delete(blob).where(blob.c.id.in_(some)))
+        return [Staged(body.id, body.size, body.sha256, b"") for body in bodies.values()]
+
+    def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
+        """See `Blobs.erase`: the rows go. Their bytes lie in the database's files until it uses the space again."""
+        bodies: list[tuple[str, Staged]] = []
+        for some in batches(message_ids):
+            rows = connection.execute(delete(blob).where(blob.c.message_id.in_(some)).returning(
+                blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256))
+            bodies += [(row.message_id, Staged(row.id, row.size, row.sha256, b"")) for row in rows]
+        return bodies
+
+    def files(self) -> dict[str, Path]:
+        """None."""
+        return {}
+
+
+def _pieces(payload: Payload) -> Iterator[bytes]:
+    """Header and bytes in pieces of 1 MB, checked as by `Payload.chunks`."""
+    waiting = bytearray(HEADER)
+    for chunk in payload.chunks():
+        waiting += chunk
+        while len(waiting) >= CHUNK:
+            yield bytes(waiting[:CHUNK])
+            del waiting[:CHUNK]
+    if waiting:
+        yield bytes(waiting)
+
+
+_CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"), tables.chunk.c.no == bindparam("no"))
+INCOMPLETE = text("""
+    SELECT blob.id, blob.message_id, blob.size, coalesce(sum(octet_length(chunk.content)) - 2, 0) AS there
+    FROM blob LEFT JOIN chunk ON chunk.blob_id = blob.id WHERE blob.content IS NULL
+    GROUP BY blob.id, blob.message_id, blob.size
+    HAVING coalesce(sum(octet_length(chunk.content)) - 2, 0) <> blob.size""")
+"""Bodies of `RowBlobs` whose bytes are not all there."""
+_INSERT_CHUNK = Many.insert(tables.chunk, ["blob_id", "no", "content"])
 _INSERT = Many.insert(blob, ["id", "message_id", "tenant", "size", "sha256", "content"])
 _FETCH = select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content).where(blob.c.id.in_(bindparam("ids", expanding=True)))
 

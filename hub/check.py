@@ -15,7 +15,8 @@ from typing import Any
 from hub import endpoint, hardened
 from hub.config import Configuration, Destination, suggest
 from hub.endpoint import Finding
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.postgres import Served
 
 AT_ONCE = 8
 """Destinations tried at the same time: most of the time goes into waiting for those that do not answer."""
@@ -50,6 +51,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _engines(configuration)
     yield from _space(configuration)
+    yield from _database(configuration)
     for inlet in configuration.inlets:
         built = endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name,
                                      spool=configuration.state / "spool", max_bytes=configuration.settings.hub.max_bytes)
@@ -92,6 +94,20 @@ def _space(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
     free = shutil.disk_usage(place).free
     if free < 1 << 30:
         yield str(configuration.state), Finding("warning", f"nur noch {free >> 20} MB frei", "Platz schaffen")
+
+
+def _database(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """A PostgreSQL that several hubs share; SQLite needs no asking."""
+    settings = configuration.settings.store
+    if settings.url is None:
+        return
+    base = Served(settings, configuration.state)
+    try:
+        for finding in base.findings():
+            yield "store.url", finding
+    except StoreUnavailable as error:
+        yield "store.url", Finding("error", f"Die Datenbank ist nicht erreichbar: {error}",
+                                   "Adresse, Benutzer, Passwort, TLS und pg_hba.conf prüfen (docs/operate-two-nodes.md)")
 
 
 def _destinations(wanted: Sequence[Destination], progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:

@@ -29,6 +29,7 @@ from hub.texts import _, language
 
 if TYPE_CHECKING:
     from hub.billing import Bill, BillingFile
+    from hub.store import Store
 
 EX_FINDINGS, EX_TEMPORARY, EX_CONFIG = 1, 75, 78
 
@@ -48,19 +49,15 @@ class Context:
         """Perform an operator's verb: through the running hub, or on the store itself."""
         places = config.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
         try:
-            return control.ask(places.socket, verb, arguments)
+            return control.ask(places.hub.socket, verb, arguments)
         except ConnectionError:
             from hub import logs
             from hub.operate import Operator
             from hub.retention import Retention
-            from hub.store import Store
 
-            if not (places.state / "store.sqlite3").exists():
-                raise HubError(f"there is no store in {places.state} yet: start the hub first (drehscheibe run)") from None
             if verb in Operator.CHANGING:
                 logs.setup("WARNING")  # standard output is the answer's alone
-            store = Store.open(places.state, read_only=verb in Operator.READING)
-            with closing(store):
+            with closing(_open(places, read_only=verb in Operator.READING)) as store:
                 retention = Retention(store, self.load) if verb in ("expire", "expiring") else None
                 return control.perform(Operator(store, retention=retention), verb, arguments, control.whoami())
 
@@ -70,12 +67,14 @@ class Context:
         places = config.places(self.file, self.overrides)
         with _progress() as show:
             try:
-                begun = control.ask(places.socket, "begin", {"verb": verb, **arguments})
+                begun = control.ask(places.hub.socket, "begin", {"verb": verb, **arguments})
             except ConnectionError:
+                from hub.operate import Operator
+
                 logs.setup("WARNING")  # standard output is the answer's alone
-                return getattr(self._reading(places.state), verb)(show, **arguments)
+                return getattr(Operator(_open(places, read_only=True)), verb)(show, **arguments)
             try:
-                while (state := control.ask(places.socket, "progress", {"id": begun["id"]}))["running"]:
+                while (state := control.ask(places.hub.socket, "progress", {"id": begun["id"]}))["running"]:
                     show(state["step"], state["done"], state["of"])
                     time.sleep(0.2)
             except ConnectionError as error:
@@ -84,14 +83,15 @@ class Context:
             raise HubError(state["error"])
         return state["result"]
 
-    @staticmethod
-    def _reading(state: Path) -> Any:
-        from hub.operate import Operator
-        from hub.store import Store
 
-        if not (state / "store.sqlite3").exists():
-            raise HubError(f"there is no store in {state} yet: start the hub first (drehscheibe run)")
-        return Operator(Store.open(state, read_only=True))
+def _open(places: config.Places, *, read_only: bool = False) -> Store:
+    """The store, while no hub runs here. Raises `HubError` when there is none yet."""
+    from hub.store import Store
+
+    state = places.hub.state
+    if places.store.url is None and not (state / "store.sqlite3").exists():
+        raise HubError(f"there is no store in {state} yet: start the hub first (drehscheibe run)")
+    return Store.open(state, served=places.store, read_only=read_only)
 
 
 @contextmanager
@@ -370,7 +370,7 @@ _change("confirm", "Record that the receiver has a delivery that is in doubt or 
 @click.pass_obj
 def reload(context: Context, as_json: bool) -> None:
     try:
-        answer = control.ask(config.places(context.file, context.overrides).socket, "reload", {})
+        answer = control.ask(config.places(context.file, context.overrides).hub.socket, "reload", {})
     except ConnectionError as error:
         raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
     if as_json:
@@ -583,13 +583,9 @@ FAULTS = {"database": "the database is damaged", "reference": "a row refers to n
 @json_option
 @click.pass_obj
 def store_repair(context: Context, deep: bool, yes: bool, as_json: bool) -> None:
-    from hub.store import Store
-
-    places = config.places(context.file, context.overrides)
-    if not (places.state / "store.sqlite3").exists():
-        raise HubError(f"there is no store in {places.state} yet: nothing to mend")
     logs.setup("WARNING")  # standard output is the answer's alone
-    with closing(Store.open(places.state)) as opened, _progress() as show:
+    with closing(_open(config.places(context.file, context.overrides))) as opened, _progress() as show:
+        opened.only_node()
         todo = opened.plan_repair(opened.examine(deep=deep, alone=True, progress=show))
         done = opened.repair(todo, control.whoami()) if yes and not todo.empty else None
     if as_json:
@@ -649,8 +645,10 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         if only_verify:
             answer = backups.verify(source, show).to_json()
         else:
-            state = config.places(context.file, context.overrides).state
-            answer = backups.restore(source, state, replace=replace, not_run_since=not_run_since, progress=show)
+            places = config.places(context.file, context.overrides)
+            if places.store.url is not None:
+                raise HubError("[store] url names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
+            answer = backups.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
     if as_json:
         _print_json(answer)
     elif only_verify:
@@ -725,7 +723,7 @@ def municipality() -> None:
 def municipality_install_list(context: Context, file: Path, as_json: bool) -> None:
     from hub.onboarding import install_list
 
-    found = install_list(file, config.places(context.file, context.overrides).state)
+    found = install_list(file, config.places(context.file, context.overrides).hub.state)
     if as_json:
         _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
     else:

@@ -20,8 +20,9 @@ from datetime import date, time, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hub import endpoint
 from hub.endpoint import OptionsModel
@@ -74,6 +75,32 @@ class HubSection(_Model):
     def socket(self) -> Path:
         """The socket of the command line."""
         return self.control or self.state / "control.sock"
+
+
+class StoreSection(_Model):
+    """Where messages are kept: in the hub's own folder (SQLite), or in a PostgreSQL that several hubs share."""
+
+    url: str | None = Field(None, pattern=r"^postgresql://", description="postgresql://user@host/database; for a database with "
+                            "standbys postgresql://user@one,two/database; none: SQLite below [hub] state")
+    password: endpoint.SecretRef | None = Field(None, description="the database user's password")
+    tls: Literal["verify-full", "require", "disable"] = Field("verify-full", description="`verify-full`: encrypted, and the "
+                                                              "server's name checked; `disable` only on the same machine")
+    ca: Path | None = Field(None, description="CA of the server's certificate; default: the system's")
+    certificate: Path | None = Field(None, description="client certificate, instead of a password or beside it")
+    key: endpoint.SecretRef | None = Field(None, description="its private key; the file must be the hub's alone (0600)")
+    node: Key | None = Field(None, description="what this hub is called among the nodes; default: the machine's name")
+    takeover: Duration = Field(timedelta(seconds=15), ge=timedelta(seconds=6), description="how long a node may be silent "
+                               "before another one takes over what it had in hand")
+
+    @model_validator(mode="after")
+    def _fits(self) -> StoreSection:
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            if parts.password is not None or "password" in parse_qs(parts.query):
+                raise ValueError("url: a secret is named, never written: use 'password'")
+        elif self.model_fields_set - {"url"}:
+            raise ValueError("these keys are for a database: 'url' is missing")
+        return self
 
 
 class StatusSection(_Model):
@@ -131,6 +158,7 @@ class HubFile(_Model):
     """``hub.toml``"""
 
     hub: HubSection = Field(HubSection(), description="the hub itself: its folders and sizes")
+    store: StoreSection = Field(StoreSection(), description="where messages are kept")
     status: StatusSection = Field(StatusSection(), description="the status port")
     workers: WorkersSection = Field(WorkersSection(), description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
@@ -255,7 +283,8 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
     route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
-    retention: RetentionSection = Field(default_factory=RetentionSection, description="how long what is finished is kept, if not as usual")
+    retention: RetentionSection = Field(default_factory=RetentionSection,
+                                        description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
         """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
@@ -453,6 +482,14 @@ def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
     return f"{one_of} {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else none
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the hub's things are, when nothing else of the configuration need be right."""
+
+    hub: HubSection
+    store: StoreSection
+
+
 def load(file: Path, overrides: Sequence[str] = (), known: Configuration | None = None) -> Configuration:
     """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means defaults.toml.
 
@@ -468,8 +505,8 @@ def load(file: Path, overrides: Sequence[str] = (), known: Configuration | None 
             gc.enable()
 
 
-def places(file: Path, overrides: Sequence[str] = ()) -> HubSection:
-    """Only the section ``[hub]``: what an operator's command needs while another part of the configuration is faulty.
+def places(file: Path, overrides: Sequence[str] = ()) -> Places:
+    """Only the sections ``[hub]`` and ``[store]``: what an operator's command needs while the rest is faulty.
 
     Raises `ConfigError`.
     """
@@ -511,20 +548,21 @@ class _Loader:
         self.known = {town.file: town for town in known.municipalities.values()} if known else {}
         self.shared = _Shared()
 
-    def places(self) -> HubSection:
+    def places(self) -> Places:
         hub_data = self._read(self.file)
         for override in self.overrides:
             self._override(hub_data, {}, override)
-        section = self._model(HubSection, self._hub_section(hub_data), self.file)
-        if section is None:
+        hub = self._model(HubSection, self._section(HubSection, hub_data, "hub"), self.file)
+        store = self._model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file)
+        if hub is None or store is None:
             raise ConfigError(self.problems)
-        return cast("HubSection", section)
+        return Places(cast("HubSection", hub), cast("StoreSection", store))
 
-    def _hub_section(self, hub_data: Mapping[str, Any]) -> dict[str, Any]:
-        section = hub_data.get("hub", {})
+    def _section(self, model: type[BaseModel], hub_data: Mapping[str, Any], name: str) -> dict[str, Any]:
+        section = hub_data.get(name, {})
         if not isinstance(section, dict):
             return {"": section}
-        return self._resolved(HubSection, {"municipalities": "municipalities", **section})
+        return self._resolved(model, {"municipalities": "municipalities", **section} if name == "hub" else section)
 
     def load(self) -> Configuration:
         hub_data = self._read(self.file)
@@ -532,7 +570,8 @@ class _Loader:
         defaults_data = self._read(defaults_file) if defaults_file.is_file() else {}
         for override in self.overrides:
             self._override(hub_data, defaults_data, override)
-        hub_data["hub"] = self._hub_section(hub_data)
+        for name, section in (("hub", HubSection), ("store", StoreSection)):
+            hub_data[name] = self._section(section, hub_data, name)
         settings = self._model(HubFile, hub_data, self.file)
         defaults = self._model(DefaultsFile, defaults_data, defaults_file)
         if settings is None or defaults is None or self._model(Policy, defaults.policy, defaults_file) is None:
@@ -710,7 +749,8 @@ class _Loader:
         if alike not in self.shared.fitting:
             before = len(self.problems)
             self._check_all_routes(town, kinds, mappings)
-            if len(self.problems) == before and not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services):
+            shared = not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services)
+            if shared and len(self.problems) == before:
                 self.shared.fitting.add(alike)
         if folder is not None:
             self.problems += stylesheet_problems(folder)

@@ -37,6 +37,7 @@ from hub.dispatch import Dispatcher
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.metrics import LedgerCollector, Metrics
 from hub.operate import Operator
+from hub.peers import Peers
 from hub.receive import Receiver
 from hub.retention import Retention
 from hub.space import Space
@@ -78,7 +79,7 @@ class Daemon:
         self.space.look()  # before anything is written: on a full disk the start needs the reserve
         self.configuration = self.configuration.take_snapshots()
         self.metrics = Metrics()
-        self.store = Store.open(state)
+        self.store = Store.open(state, served=self.configuration.settings.store)
         try:
             self._build()
         except BaseException:
@@ -106,6 +107,7 @@ class Daemon:
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake,
                                  admit=self.space.admit)
         self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
+        self.peers = Peers(self.store, self._assume_begun, self._wake_all, self.dispatcher.look_at_suspects)
         self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention, self.space)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
@@ -133,6 +135,7 @@ class Daemon:
         except BaseException:
             self.store.close()
             raise
+        self.peers.start()
         self.pool.start()
         control = ControlServer(self.configuration.control, self.operator)
         self.deliverer.start()
@@ -198,6 +201,7 @@ class Daemon:
         self.pool.stop()
         control.close()
         status.close()
+        self.peers.stop()
         self.store.close(clean=clean)
         log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
 
@@ -241,7 +245,7 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + [problem for problem in (self.store.broken, self.space.why) if problem]
+        problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why) if problem]
         problems += [f"{thread.name}: does not run" for thread in self._inlet_threads if not thread.is_alive()]
         problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
         return problems + (["stopping"] if self._stop.is_set() else [])

@@ -10,16 +10,18 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from pysqlite3 import dbapi2
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.pool import NullPool, QueuePool
 
 from hub.errors import Busy, ConfigError
-from hub.tables import REVISION
+from hub.tables import COPY, REVISION, store
 
 OLDEST_SQLITE = (3, 51, 3)
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -82,6 +84,72 @@ def truncate_log(connection: Any) -> bool:
     return not busy
 
 
+class Embedded:
+    """SQLite in the hub's own folder: one process writes. Its counterpart with the same methods is `hub.postgres.Served`."""
+
+    shared = False
+    takeover = timedelta.max
+
+    def __init__(self, directory: Path) -> None:
+        check_sqlite()
+        self.where = directory / "store.sqlite3"
+        self._directory = directory
+        self._lock: int | None = None
+
+    def writing_engine(self) -> Engine:
+        """For the one writer."""
+        return writing_engine(self.where)
+
+    def reading_engine(self) -> Engine:
+        """For readers."""
+        return reading_engine(self.where)
+
+    def lock(self) -> None:
+        """Keep every other process from writing. Raises `StoreInUse`."""
+        self._lock = lock(self._directory / "lock")
+
+    def unlock(self) -> None:
+        """Let the next one begin."""
+        descriptor, self._lock = self._lock, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
+        """Raise the fencing number, from here on no earlier process writes.
+
+        The number, whether the last end was unclean, and for a copy that was never opened the moment it was made.
+        """
+        migrate(connection, self.where)
+        row = connection.execute(select(store)).one_or_none()
+        if row is None:
+            connection.execute(insert(store).values(id=1, fencing=1, clean=0, opened_at=now))
+            return 1, False, None
+        connection.execute(update(store).values(fencing=row.fencing + 1, clean=0, opened_at=now))
+        return row.fencing + 1, not row.clean, row.opened_at if row.clean == COPY else None
+
+    def owns(self, connection: Connection, fencing: int) -> bool:
+        """Whether this process may still write."""
+        return bool(connection.execute(_FENCING).scalar_one() == fencing)
+
+    def beat(self, connection: Connection, fencing: int) -> None:
+        """Nobody listens."""
+
+    def tell(self, connection: Connection, fencing: int) -> None:
+        """Nobody listens."""
+
+    def leave(self, connection: Connection, *, clean: bool) -> None:
+        """The end: whether it was clean."""
+        connection.execute(update(store).values(clean=int(clean)))
+
+    @contextmanager
+    def alone(self, job: str) -> Iterator[bool]:  # noqa: ARG002
+        """Nobody else is there."""
+        yield True
+
+
+_FENCING = select(store.c.fencing)
+
+
 def log_pages(file: Path) -> int:
     """How many pages of SQLite's write-ahead log are committed, by the index beside it (``-shm``); 0 where there is no whole one.
 
@@ -141,7 +209,7 @@ def revision(connection: Connection) -> str | None:
     return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
-def migrate(connection: Connection, where: Path) -> None:
+def migrate(connection: Connection, where: Path | str) -> None:
     """Bring the schema up to this version. Raises `ConfigError` when the store is newer than this program."""
     has = revision(connection)
     if has == REVISION:
@@ -160,7 +228,7 @@ def migrate(connection: Connection, where: Path) -> None:
     command.upgrade(config, "head")
 
 
-def check_revision(connection: Connection, where: Path) -> None:
+def check_revision(connection: Connection, where: Path | str) -> None:
     """For readers, which never migrate. Raises `ConfigError` when the schema is not the one this program knows."""
     has = revision(connection)
     if has != REVISION:

@@ -317,6 +317,8 @@ class Deliverer:
     # -- one destination ----------------------------------------------------------------------------------------------
 
     def _work(self, errand: _Errand) -> None:
+        if self._stop.is_set():
+            return
         settings = self._configuration().settings.deliver
         with self._lock:
             self._claiming += 1
@@ -655,15 +657,20 @@ class _Effect:
 
     def begins(self) -> None:
         if self._repeat == "ask":
-            try:
-                self._store.begin_effect(self._item.delivery.id)
-            except (StoreUnavailable, LostLease) as error:
-                self.unwritten = error
-                raise
+            self._surely(lambda: self._store.begin_effect(self._item.delivery.id))
+        else:
+            self._surely(self._store.still_ours)
         with self._lock:
             if self._forbidden:
                 raise _GivenUp
             self.begun = True
+
+    def _surely(self, ours: Callable[[], None]) -> None:
+        try:
+            ours()
+        except (StoreUnavailable, LostLease) as error:
+            self.unwritten = error
+            raise
 
     def forbid(self) -> None:
         """Nothing may begin from now on."""

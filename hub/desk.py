@@ -31,6 +31,7 @@ class NotNow(HubError):
 def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: str, act: Callable[[Transaction], Any]) -> Any:
     """Do it, unless an action with this id was done before: then give its answer again."""
     if action_id is not None:
+        tx.one_by_one([action_id])
         known = tx.connection.execute(select(action).where(action.c.id == action_id)).one_or_none()
         if known is not None:
             if (known.verb, known.target) != (verb, target):
@@ -43,10 +44,11 @@ def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: st
     return result
 
 
-def find(connection: Connection, table: Table, name: str) -> Row[Any]:
-    """The row with this id or unique beginning of an id. Raises `NotFound`."""
+def find(connection: Connection, table: Table, name: str, *, hold: bool = False) -> Row[Any]:
+    """The row with this id or unique beginning of an id; with `hold` nobody else changes it meanwhile. Raises `NotFound`."""
     # '~' sorts behind every character of an id
-    rows = connection.execute(select(table).where(table.c.id >= name, table.c.id < f"{name}~").limit(2)).all() if name else []
+    query = select(table).where(table.c.id >= name, table.c.id < f"{name}~").limit(2)
+    rows = connection.execute(query.with_for_update() if hold else query).all() if name else []
     if len(rows) == 1 or (rows and rows[0].id == name):
         return rows[0]
     raise NotFound(f"Mehrere Einträge beginnen mit {name!r}" if rows else f"Kein Eintrag mit der Nummer {name!r}")
@@ -58,7 +60,7 @@ REPEATABLE = {PARKED, IN_DOUBT, DUE}
 
 def replay(tx: Transaction, name: str, who: str) -> int:
     """A parked message is received again; of a routed one, what did not arrive is due now. The number of them."""
-    row = find(tx.connection, message, name)
+    row = find(tx.connection, message, name, hold=True)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.RECEIVED, "replayed", who, deaths=0, suspect=0, reason_text=None,
@@ -99,7 +101,7 @@ def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
 
 def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
     """Final: a parked message, or all of a routed message's deliveries that did not arrive. The number of them."""
-    row = find(tx.connection, message, name)
+    row = find(tx.connection, message, name, hold=True)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.DISCARDED, "discarded", who, detail=reason, finished_at=tx.now)
         turns.free(tx, [(row.tenant, row.case)])
@@ -136,7 +138,8 @@ def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
 
 def resend_as_new(tx: Transaction, name: str, who: str) -> str:
     """The same body under a new name, as if it had never been sent: the new delivery's id."""
-    row = find(tx.connection, delivery, name)
+    tx.hold(message.c.id, [find(tx.connection, delivery, name).message_id])
+    row = find(tx.connection, delivery, name, hold=True)
     _refuse_emptied(_message_of(tx, name))
     if row.state == DELIVERING:
         _refuse_busy(row)
@@ -159,12 +162,13 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
 
 
 def _deliveries(tx: Transaction, message_id: str) -> list[Row[Any]]:
-    return list(tx.connection.execute(select(delivery).where(delivery.c.message_id == message_id).order_by(delivery.c.no)))
+    return list(tx.connection.execute(select(delivery).where(delivery.c.message_id == message_id).order_by(delivery.c.no)
+                                      .with_for_update()))
 
 
 def _idle(tx: Transaction, name: str, states: set[str]) -> Row[Any]:
     """The delivery, in one of these states and in nobody's hands."""
-    row = find(tx.connection, delivery, name)
+    row = find(tx.connection, delivery, name, hold=True)
     _refuse_busy(row)
     if row.state not in states:
         raise NotNow(f"Zustellung {row.id} ist {row.state}: das geht nur bei {', '.join(sorted(states))}")

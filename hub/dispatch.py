@@ -78,6 +78,12 @@ class Dispatcher:
             self._pending = True
             self._news.notify()
 
+    def look_at_suspects(self) -> None:
+        """Another node is gone: what it had in flight is tried here, one by one. Raises `StoreUnavailable`."""
+        found = self._store.suspects()
+        with self._news:
+            self._suspects += [message_id for message_id in found if message_id not in self._suspects]
+
     def stop(self, patience: timedelta) -> bool:
         """Claim nothing more; whether everything under way ended within `patience`."""
         self._stop.set()

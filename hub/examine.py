@@ -30,7 +30,7 @@ from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import DatabaseError
 
 from hub import ledger
-from hub.blobs import HEADER, Damaged, FileBlobs, StoredBody, batches
+from hub.blobs import HEADER, INCOMPLETE, Blobs, Damaged, FileBlobs, StoredBody, batches
 from hub.errors import StoreUnavailable
 from hub.ledger import TallyKey
 from hub.tables import blob, delivery, event, message, part
@@ -91,7 +91,7 @@ class Examination:
     """One run over one store. `read` gives a connection that sees one committed state."""
 
     read: Callable[[], AbstractContextManager[Connection]]
-    blobs: FileBlobs
+    blobs: Blobs
     progress: Progress = silent
     alone: bool = False
     """No hub runs: then even a young file without a row is an orphan."""
@@ -104,7 +104,7 @@ class Examination:
                 self._database(connection)
                 wrong = self._tallies(connection)
                 counts = connection.execute(_COUNTS).one()
-            files = self._files()
+            files = self._files(self.blobs) if isinstance(self.blobs, FileBlobs) else 0
             bytes_read = self._bodies(counts.bodies) if deep else 0
         except (DatabaseError, StoreUnavailable) as error:
             self.faults.append(Fault("database", "store.sqlite3", f"cannot be read: {getattr(error, 'orig', error)}"))
@@ -115,15 +115,22 @@ class Examination:
 
     def _database(self, connection: Connection) -> None:
         self.progress("database", 0, 0)
+        if connection.dialect.name == "sqlite":
+            self._sqlite(connection)
+        else:  # PostgreSQL keeps references itself; its files are checked by pg_amcheck
+            for row in connection.execute(INCOMPLETE):
+                self.faults.append(Fault("damaged", row.id, f"has {row.there} bytes instead of {row.size}", row.message_id))
+        for statement, what in ((_PARTS, "part"), (_MANIFESTS, "delivery")):
+            for row in connection.execute(statement):
+                self.faults.append(Fault("reference", row.body, f"a {what} names a body without a row", row.message_id))
+
+    def _sqlite(self, connection: Connection) -> None:
         for line in connection.execute(text("PRAGMA integrity_check")).scalars():
             if line != "ok":
                 self.faults.append(Fault("database", "store.sqlite3", str(line)))
         self.progress("references", 0, 0)
         for row in connection.execute(text("PRAGMA foreign_key_check")):
             self.faults.append(Fault("reference", str(row[0]), f"row {row[1]} names a row of {row[2]} that is not there"))
-        for statement, what in ((_PARTS, "part"), (_MANIFESTS, "delivery")):
-            for row in connection.execute(statement):
-                self.faults.append(Fault("reference", row.body, f"a {what} names a body without a row", row.message_id))
 
     def _tallies(self, connection: Connection) -> dict[TallyKey, int]:
         """What must be added to the tallies so that they say what the rows say."""
@@ -136,27 +143,27 @@ class Examination:
 
     # -- the files --------------------------------------------------------------------------------------------------------
 
-    def _files(self) -> int:
+    def _files(self, blobs: FileBlobs) -> int:
         """Files against rows; how many files there are."""
         self.progress("files", 0, 0)
-        files = self.blobs.files()  # before the rows: a file that comes meanwhile is not judged
+        files = blobs.files()  # before the rows: a file that comes meanwhile is not judged
         seen: set[str] = set()
         for rows in self._rows(_FILES):
             seen.update(row.id for row in rows)
             for row in rows:
                 if row.payload_deleted_at is None:
-                    self._file(row.id, row.size, row.message_id)
+                    self._file(blobs, row.id, row.size, row.message_id)
                 elif row.id in files:
                     self.faults.append(Fault("leftover", row.id, "its content is to be deleted", row.message_id))
             self.progress("files", len(seen), max(len(files), len(seen)))
         self._orphans({name: file for name, file in files.items() if name not in seen})
         return len(files)
 
-    def _file(self, name: str, size: int, message_id: str) -> None:
+    def _file(self, blobs: FileBlobs, name: str, size: int, message_id: str) -> None:
         try:
-            has = self.blobs.path(name).stat().st_size - len(HEADER)
+            has = blobs.path(name).stat().st_size - len(HEADER)
         except FileNotFoundError:
-            if self._still_there(name):
+            if self._still_there(blobs, name):
                 self.faults.append(Fault("missing", name, "its file is not there", message_id))
             return
         if has != size:
@@ -175,11 +182,11 @@ class Examination:
                 if name not in known and old:
                     self.faults.append(Fault("orphan", name, "no row names it"))
 
-    def _still_there(self, name: str) -> bool:
+    def _still_there(self, blobs: FileBlobs, name: str) -> bool:
         """Whether the row still stands and its content is still to be kept."""
         with self.read() as connection:
             row = connection.execute(_ONE, {"id": name}).one_or_none()
-        return row is not None and row.payload_deleted_at is None and not self.blobs.path(name).exists()
+        return row is not None and row.payload_deleted_at is None and not blobs.path(name).exists()
 
     # -- the bodies -------------------------------------------------------------------------------------------------------
 

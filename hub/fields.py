@@ -82,11 +82,12 @@ def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
         name = str(group.tag)
         group.set(_TITLE, table.groups[name].title if name in table.groups else name)
         for instance in group.iterchildren("instance"):
-            for field in instance:
+            fields = list(instance)
+            for field in fields:
                 _annotate_field(field, table.rows.get((name, field.tag)), table, names)
-            _arrange(instance, table.ranks.get(name, {}))
+            _arrange(instance, fields, table.ranks.get(name, {}))
     if groups:
-        _arrange(_parent(groups[0]), table.ranks[""])
+        _arrange(_parent(groups[0]), groups, table.ranks[""])
     return envelope
 
 
@@ -146,11 +147,11 @@ def _annotate_field(field: etree._Element, row: FieldRow | None, table: FieldTab
     field.set(_TEXT, ", ".join(filter(None, texts)))
 
 
-def _arrange(parent: etree._Element, ranks: Mapping[str, int]) -> None:
+def _arrange(parent: etree._Element, children: Sequence[etree._Element], ranks: Mapping[str, int]) -> None:
     """Bring the children into order, unknown ones last; most are."""
-    found = [ranks.get(str(child.tag), _LAST) for child in parent]
+    found = [ranks.get(str(child.tag), _LAST) for child in children]
     if found != sorted(found):
-        parent[:] = sorted(parent, key=lambda child: ranks.get(str(child.tag), _LAST))
+        parent[:] = sorted(children, key=lambda child: ranks.get(str(child.tag), _LAST))
 
 
 _LAST = 1 << 30

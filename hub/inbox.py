@@ -55,6 +55,7 @@ class Arrival:
 
 def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conflict]:
     """Store what is new. An arrival known by its key is answered with the message that has it."""
+    tx.one_by_one(arrival.key for arrival in arrivals)
     known = _known_keys(tx, arrivals)
     answers: list[Accepted | Conflict] = []
     new: list[tuple[str, Arrival, tuple[str, str] | None]] = []
@@ -144,7 +145,8 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Seque
     else:
         ids = [row.id for some in batches(only) for row in tx.connection.execute(
             select(message.c.id).where(message.c.id.in_(some), message.c.state == RECEIVED,
-                                       message.c.lease_until <= tx.now).order_by(message.c.no))][:limit]
+                                       message.c.lease_until <= tx.now).order_by(message.c.no)
+            .with_for_update(skip_locked=True))][:limit]
     for some in batches(ids):
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
             lease_owner=owner, lease_until=tx.now + span(lease), lease_fencing=tx.fencing))
@@ -154,7 +156,7 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Seque
 _WAITING = (select(message.c.id)
             .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
                    message.c.lease_until <= bindparam("now"))
-            .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")))
+            .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
 
 
 def release(tx: Transaction, ids: Sequence[str]) -> None:

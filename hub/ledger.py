@@ -28,6 +28,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from hub.message import BERLIN, DeliveryState, MessageState
 from hub.tables import Many, delivery, event, message, moment, tally, usage
 
+_WORK = {("message", MessageState.RECEIVED.value), ("delivery", DeliveryState.DUE.value),
+         ("delivery", DeliveryState.IN_DOUBT.value)}
 FORGOTTEN = {"message_forgotten": "message", "delivery_forgotten": "delivery"}
 
 
@@ -107,6 +109,10 @@ class Ledger:
         self.uses[key] = new if known is None else Used(known.count + new.count, min(known.first_at, new.first_at),
                                                         max(known.last_at, new.last_at))
 
+    def makes_work(self) -> bool:
+        """Whether something waits now that did not wait before."""
+        return any(count > 0 and (key.kind, key.name) in _WORK for key, count in self.tallies.items())
+
     def add(self, other: Ledger) -> None:
         """Take over what a finished part of the transaction wrote."""
         self.events += other.events
@@ -116,14 +122,14 @@ class Ledger:
             self._use(use, used)
 
     def write(self, connection: Connection) -> None:
-        """Into the tables, before the commit."""
+        """Into the tables, before the commit: late, and in one order, because other nodes wait for the same rows."""
         _EVENTS(connection, self.events)
         count_up = _COUNT_UP[connection.dialect.name]
         count_up(connection, [{"kind": key.kind, "service": key.service, "destination": key.destination, "name": key.name,
-                               "count": count} for key, count in self.tallies.items() if count])
+                               "count": count} for key, count in sorted(self.tallies.items()) if count])
         use_more = _USE[connection.dialect.name]
         use_more(connection, [{**key._asdict(), "count": used.count, "first_at": used.first_at, "last_at": used.last_at}
-                              for key, used in self.uses.items()])
+                              for key, used in sorted(self.uses.items(), key=lambda use: use[0])])
 
 
 @lru_cache(maxsize=16)

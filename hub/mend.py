@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from hub.blobs import Damaged, FileBlobs, batches
+from hub.blobs import Blobs, Damaged, FileBlobs, batches
 from hub.examine import EVENT, Fault, Report
 from hub.ledger import TallyKey
 from hub.message import DeliveryState, MessageState, Reason
@@ -62,7 +62,7 @@ class Plan:
                 "not_mended": [f"{fault.kind}: {fault.id}: {fault.text}" for fault in self.hopeless]}
 
 
-def plan(connection: Connection, blobs: FileBlobs, report: Report) -> Plan:
+def plan(connection: Connection, blobs: Blobs, report: Report) -> Plan:
     """What to do about a report."""
     lost = [fault for fault in report.faults if fault.kind in ("missing", "damaged") and fault.message and not fault.known]
     by_message: dict[str, set[str]] = {}
@@ -82,7 +82,7 @@ def plan(connection: Connection, blobs: FileBlobs, report: Report) -> Plan:
                 tuple(fault for fault in report.faults if fault.kind in HOPELESS))
 
 
-def _needs(connection: Connection, blobs: FileBlobs, row: Row[Any], lost: set[str]) -> bool:
+def _needs(connection: Connection, blobs: Blobs, row: Row[Any], lost: set[str]) -> bool:
     """Whether a delivery cannot be made without one of these bodies."""
     if row.manifest in lost:
         return True
@@ -134,10 +134,11 @@ def _park_delivery(tx: Transaction, row: Row[Any], who: str) -> None:
                     reason=Reason.DAMAGED.value, detail=why, who=who)
 
 
-def quarantine(blobs: FileBlobs, names: Sequence[str], folder: Path) -> int:
+def quarantine(blobs: Blobs, names: Sequence[str], folder: Path) -> int:
     """Move files without a row to `folder`; how many. Never deletes, never replaces."""
-    if names:
-        folder.mkdir(mode=0o700, parents=True)
+    if not names or not isinstance(blobs, FileBlobs):
+        return 0
+    folder.mkdir(mode=0o700, parents=True)
     moved = 0
     for name in names:
         with suppress(FileNotFoundError):

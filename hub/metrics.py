@@ -27,6 +27,7 @@ from prometheus_client.exposition import choose_encoder
 
 from hub import __version__, window
 from hub.endpoint import TurnedAway
+from hub.errors import StoreUnavailable
 from hub.ledger import FORGOTTEN, TallyKey
 from hub.message import DeliveryState, MessageState, Reason
 
@@ -127,6 +128,12 @@ SIZE = Family("drehscheibe_disk_size_bytes", "gauge", "Size of the file system o
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
                      "When a certificate ends that an inlet or destination names, as Unix time: the first of a chain, the last "
                      "of a CA file. 0: the file cannot be read. used_by: the first that names it.", ("file", "used_by"))
+STORE_READY = Family("drehscheibe_store_ready", "gauge", "1: the store is read and written. 0: the database is away; senders are "
+                     "told to come again, and what the store says is missing here.")
+NODES = Family("drehscheibe_nodes", "gauge", "Hubs that live on this store; 1 for a hub with a store of its own. Each of them "
+               "says the same about messages and deliveries: do not add them up.")
+SILENT = Family("drehscheibe_nodes_silent_seconds", "gauge", "How long the most silent of the living hubs has not been heard of; "
+                "0 for a hub with a store of its own.")
 RETAINED = Family("drehscheibe_retention_last_run_timestamp_seconds", "gauge",
                   "When the last run of the retention came to its end, as Unix time; 0: none has since the start.")
 OVERDUE = Family("drehscheibe_retention_overdue", "gauge",
@@ -142,7 +149,7 @@ INFO = Family("drehscheibe_info", "gauge", "Always 1; the version of the program
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST, DESTINATION_OLDEST, RESTING,
             HELD, INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE,
-            SIZE, RESERVE, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
+            SIZE, RESERVE, STORE_READY, NODES, SILENT, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO)
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
@@ -236,8 +243,11 @@ class LedgerCollector:
     def collect(self) -> Iterable[Metric]:
         """One reading."""
         configuration = self._configuration()
-        yield from self._ledger(configuration)
-        yield from self._waiting(configuration)
+        try:
+            yield from (*self._ledger(configuration), *self._waiting(configuration), *self._nodes())
+            yield STORE_READY.of({(): self._store.away is None})
+        except StoreUnavailable:
+            yield STORE_READY.of({(): 0})
         yield self._resting(configuration)
         yield INLET_READY.of({(name,): ready for name, ready in self._inlets().items()})
         yield ISOLATED.of({(): self._network_dropped()})
@@ -247,6 +257,11 @@ class LedgerCollector:
         yield RESERVE.of({(): self._space.reserve})
         yield CERTIFICATE.of({(str(file), user): end for file, (user, end) in certificates(configuration).items()})
         yield INFO.of({(__version__, configuration.digest[:12]): 1})
+
+    def _nodes(self) -> Iterable[Metric]:
+        living = [node.silent for node in self._store.nodes() if node.ended is None]
+        yield NODES.of({(): len(living) if self._store.shared else 1})
+        yield SILENT.of({(): max(0.0, *living, 0.0)})
 
     def _ledger(self, configuration: Configuration) -> Iterable[Metric]:
         found: dict[Family, dict[tuple[str, ...], float]] = _first_series(configuration)
@@ -268,7 +283,7 @@ class LedgerCollector:
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
         shown = () if large(configuration) else tuple(configuration.all_destinations())
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
-        held: dict[tuple[str, ...], float] = {(destination.key, "window"): 0.0 for destination in shown if destination.policy.window}
+        held: dict[tuple[str, ...], float] = {(destination.key, why): 0.0 for destination in shown for why in ("window", "order")}
         turns = self._store.waiting_turns()
         held |= {(key, "order"): count for key, count in turns.items()}
         now = datetime.now(UTC)

@@ -173,7 +173,7 @@ class _Work:
     facts: dict[str, Any] = field(default_factory=dict)
     created: str | None = None
     postfach: str | None = None
-    groups: dict[str, dict[int, etree._Element]] = field(default_factory=dict)
+    groups: dict[str, tuple[etree._Element, dict[int, etree._Element]]] = field(default_factory=dict)
     elements: dict[str, etree._Element] = field(default_factory=dict)
     uploads: list[_Upload] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
@@ -182,6 +182,9 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.facts["test"] = self.job.test
+        self.root = etree.Element(_E + "envelope", nsmap={"e": NAMESPACE}, version="1")
+        self.metadata = etree.SubElement(self.root, _E + "metadata")
+        self.fields = etree.SubElement(self.root, _E + "fields")  # filled in place: moving an element costs more than making it
 
     def form(self, form_id: str | None) -> None:
         """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a fact."""
@@ -203,13 +206,13 @@ class _Work:
 
     def instance(self, group: str, instance: int) -> etree._Element:
         """An instance of a group, with or without fields."""
-        instances = self.groups.get(group)
-        if instances is None:
+        if group not in self.groups:
             if not _is_id(group):
                 raise Rejected(Reason.INVALID, "ein Gruppenname ist als Name nicht erlaubt")
-            instances = self.groups[group] = {}
+            self.groups[group] = etree.SubElement(self.fields, group), {}
+        parent, instances = self.groups[group]
         if instance not in instances:
-            instances[instance] = etree.Element("instance", n=str(instance))
+            instances[instance] = etree.SubElement(parent, "instance", n=str(instance))
         return instances[instance]
 
     def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
@@ -240,26 +243,30 @@ class _Work:
     def finish(self) -> Normalized:
         """The envelope with everything in its place, and its digest."""
         names = unique_names([upload.name for upload in self.uploads])
-        root = etree.Element(_E + "envelope", nsmap={"e": NAMESPACE}, version="1")
-        metadata = etree.SubElement(root, _E + "metadata")
-        message = self._metadata(metadata)
-        self._fields(etree.SubElement(root, _E + "fields"))
+        root, metadata = self.root, self.metadata
+        self._describe(metadata)
+        for parent, instances in self.groups.values():
+            if list(instances) != sorted(instances):
+                parent[:] = [instances[number] for number in sorted(instances)]
         self._attachments(etree.SubElement(root, _E + "attachments"), names)
         if self.payload_copy is not None:
             etree.SubElement(root, _E + "payload").append(self.payload_copy)
-        metadata.remove(message)
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, method="c14n")).hexdigest()
-        metadata.insert(0, message)
+        metadata.insert(0, self._message())
         return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload)
 
-    def _metadata(self, metadata: etree._Element) -> etree._Element:
+    def _message(self) -> etree._Element:
+        """What is this message's alone, and no part of its digest."""
         job = self.job
-        message = etree.SubElement(
-            metadata, _E + "message", id=job.message_id, ags=job.ags, service=job.service,
+        message = etree.Element(
+            _E + "message", nsmap={"e": NAMESPACE}, id=job.message_id, ags=job.ags, service=job.service,
             received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"), day=job.accepted_day.isoformat(),
             test="true" if self.facts["test"] else "false")
         if job.case is not None:
             message.set("case", _NOT_XML.sub("_", job.case))
+        return message
+
+    def _describe(self, metadata: etree._Element) -> None:
         etree.SubElement(metadata, _E + "source").text = self.facts["source"]
         if "form_id" in self.facts:
             form = etree.SubElement(metadata, _E + "form", id=self.facts["form_id"])
@@ -269,12 +276,6 @@ class _Work:
         for name, text in (("created", self.created), ("postfachHandle", self.postfach)):
             if text:
                 _set_text(etree.SubElement(metadata, _E + name), text, name)
-        return message
-
-    def _fields(self, fields: etree._Element) -> None:
-        for group, instances in self.groups.items():
-            parent = etree.SubElement(fields, group)
-            parent.extend(instances[number] for number in sorted(instances))
 
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):

@@ -131,7 +131,15 @@ class Operator:
         messages, deliveries = self._store.balances()
         return {"messages": {"accepted": messages.total, **messages.states, "balanced": messages.holds},
                 "deliveries": {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
-                "oldest_undelivered": _time(self._store.oldest_undelivered()), **self._room()}
+                "oldest_undelivered": _time(self._store.oldest_undelivered()), **self._room(), **self._nodes()}
+
+    def _nodes(self) -> dict[str, Any]:
+        """The hubs on a shared store; nothing for a store of one's own."""
+        if not self._store.shared:
+            return {}
+        return {"nodes": [{"name": node.name, "since": _time(moment(node.started_at)), "silent_seconds": round(node.silent, 1),
+                           "ended": node.ended, "own": node.fencing == self._store.fencing}
+                          for node in self._store.nodes() if node.ended is None or node.silent < RECENT]}
 
     def _room(self) -> dict[str, Any]:
         """Whether there is room on the disk; nothing without a running hub."""
@@ -240,6 +248,8 @@ class Operator:
                        "'drehscheibe messages' zeigt die letzten.")
 
 
+RECENT = 24 * 3600
+"""Seconds for which a node that ended is still shown."""
 _WAITING = (DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.PARKED)
 _MESSAGE_TEXT = {
     MessageState.RECEIVED: "Angenommen und gespeichert; wartet auf die Verarbeitung.",

@@ -165,7 +165,7 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
 
 _DUE = (select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
                                     delivery.c.due_at <= bindparam("now"))
-        .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")))
+        .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
 _CLAIMED = select(delivery).where(delivery.c.no.in_(bindparam("nos", expanding=True)))
 _CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
@@ -278,7 +278,9 @@ _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values
 def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     """Finish the routed messages whose deliveries are all final: completed if one is done, else discarded."""
     changes = []
-    for some in batches(sorted(set(ids))):
+    ids = sorted(set(ids))
+    tx.hold(message.c.id, ids)  # two nodes may bring the last two deliveries of one message to their ends
+    for some in batches(ids):
         rows = tx.connection.execute(_CLOSING, {"ids": some})
         for row in rows:
             if row.open == 0 and row.state == MessageState.ROUTED:
@@ -337,18 +339,25 @@ class Recovered:
     suspects: int
     alone: str | None
 
+    def __add__(self, other: Recovered) -> Recovered:
+        return Recovered(self.due + other.due, self.in_doubt + other.in_doubt, self.suspects + other.suspects,
+                         self.alone or other.alone)
 
-def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool) -> Recovered:
-    """Free what earlier processes had in hand; messages in flight at an unclean end become suspects."""
-    last = tx.connection.execute(select(event.c.at).order_by(event.c.no.desc()).limit(1)).scalar()
-    if last is not None and last > tx.now:
-        set_back(tx, timedelta(microseconds=last - tx.now))
-    pull_in(tx)
-    due, doubt = _free(tx, assume_begun, delivery.c.lease_fencing < tx.fencing, "Der Prozess endete während der Zustellung")
+
+def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool, gone: int | None = None) -> Recovered:
+    """Free what earlier processes (or the one that is `gone`) had in hand; what was in flight at an unclean end is suspect."""
+    theirs = {table: table.c.lease_fencing < tx.fencing if gone is None else table.c.lease_fencing == gone
+              for table in (delivery, message)}
+    if gone is None:
+        last = tx.connection.execute(select(event.c.at).order_by(event.c.no.desc()).limit(1)).scalar()
+        if last is not None and last > tx.now:
+            set_back(tx, timedelta(microseconds=last - tx.now))
+        pull_in(tx)
+    due, doubt = _free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"), message.c.suspect.in_([0, 1]),
-               message.c.lease_until > 0, message.c.lease_fencing < tx.fencing)))
+               message.c.lease_until > 0, theirs[message])))
     for some in batches([row.id for row in rows]):
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
             lease_owner=None, lease_until=0, lease_fencing=0, **({"suspect": 1} if unclean else {})))

@@ -93,9 +93,12 @@ class Retention:
 
     def run(self, *, dry_run: bool = False) -> Report:
         """Delete what is old enough; with `dry_run` only count it."""
-        with self._one_at_a_time:
+        with self._one_at_a_time, self._store.alone("retention") as alone:
             if dry_run:
                 return self._count()
+            if not alone:
+                log.info("another node deletes just now what need not be kept any more")
+                return Report()
             shredded, proofs = self._shred(), self._forget()
             report = Report(shredded.messages, shredded.bodies, shredded.bytes, proofs, self._expire(), self._bury(),
                             self._store.remove_leftovers(), dry_run=False, log_truncated=self._truncate())

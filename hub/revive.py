@@ -26,11 +26,10 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, insert, literal_column, or_, select, update
 
 from hub.message import BERLIN, RESTORED, DeliveryState, MessageState
-from hub.tables import DELIVERY_OPEN, action, delivery, message, moment
+from hub.tables import COPY, DELIVERY_OPEN, action, delivery, message, moment
 from hub.writer import Transaction
 
-COPY = 2
-"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when it was made."""
+__all__ = ["COPY", "Revived", "revive"]
 
 WHO = "restore"
 

@@ -24,7 +24,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Text, cast, delete, func, literal_column, select, text, update
 
-from hub.blobs import FileBlobs, Staged, batches
+from hub.blobs import Blobs, Staged, batches
 from hub.message import DeliveryState, MessageState
 from hub.tables import HAS_PAYLOAD, IS_PROOF, action, blob, delivery, duplicate, event, message, part, span
 from hub.writer import Transaction
@@ -73,7 +73,7 @@ def count(connection: Connection, tenant: str, service: str, before: int, *, shr
     return found
 
 
-def shred(tx: Transaction, blobs: FileBlobs, ids: Sequence[str]) -> Shredded:
+def shred(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Shredded:
     """Delete the content of those that are finished: bodies, names of uploads, where an answer was to go."""
     names = list(_finished(tx.connection, ids, shredded=False))
     bodies = blobs.erase(tx.connection, names)
@@ -98,7 +98,7 @@ def _finished(connection: Connection, ids: Sequence[str], *, shredded: bool) -> 
     for some in batches(ids):
         yield from connection.execute(select(message.c.id).where(
             message.c.id.in_(some), message.c.state.in_(FINAL_MESSAGE), IS_PROOF if shredded else HAS_PAYLOAD,
-            ~open_ones).order_by(message.c.no)).scalars().all()
+            ~open_ones).order_by(message.c.no).with_for_update()).scalars().all()
 
 
 def forget(tx: Transaction, ids: Sequence[str]) -> int:

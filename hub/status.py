@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from hub.errors import Busy
+from hub.errors import Busy, StoreUnavailable
 from hub.metrics import Metrics
 from hub.operate import Operator
 from hub.store import NotFound
@@ -47,7 +47,10 @@ class StatusServer:
                 return PlainTextResponse("ok\n" if not found else "\n".join(found) + "\n", 503 if found else 200)
             return answer
 
-        app = Starlette(routes=[
+        def away(_: Request, error: Exception) -> Response:
+            return JSONResponse({"error": str(error)}, 503)
+
+        app = Starlette(exception_handlers={StoreUnavailable: away}, routes=[
             Route("/metrics", scrape),
             Route("/healthz", health(alive)), Route("/readyz", health(ready)),
             Route("/status", page), Route("/status/{id}", message)])

@@ -7,6 +7,8 @@
                 blobs/xx/…      large bodies (`hub.blobs`)
                 spool/          where inlets write large bodies while they arrive; emptied at open
 
+    or, for several hubs (``[store] url``), tables and bodies in a PostgreSQL (`hub.postgres`); lock and spool are each hub's own.
+
 Every change goes through the one writer (`hub.writer`) and is durable when the call returns; every read has a connection of
 its own. A process that was frozen while another took over writes nothing: the fencing number is not its own any more.
 
@@ -15,9 +17,11 @@ Raises everywhere: `StoreUnavailable` when nothing can be written, or the store 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -28,12 +32,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hub import apart, database, desk, inbox, ledger, mend, outbox, revive, shredder, tables, turns
-from hub.blobs import Damaged, FileBlobs, Payload, Slice, Staged, StoredBody, SyncFailed
-from hub.database import StoreInUse
+from hub.blobs import INCOMPLETE, Blobs, Damaged, FileBlobs, Payload, RowBlobs, Slice, Staged, StoredBody, SyncFailed
+from hub.config import StoreSection
+from hub.database import Embedded, StoreInUse
 from hub.desk import NotFound, NotNow
 from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.examine import Examination, Progress, Report, silent
@@ -56,18 +62,25 @@ from hub.message import (
     delivery_id,
 )
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
+from hub.postgres import FOLLOWED, STOPPED, TAKEN_OVER, Node, Served
 from hub.shredder import Shredded
 from hub.tables import moment
 from hub.turns import Predecessor
 from hub.writer import StaleFencing, Transaction, Writer, disk_failure
 
-__all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "NotFound", "NotNow",
-           "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody", "TallyKey",
-           "Use", "Used"]
+__all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "Node", "NotFound",
+           "NotNow", "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody",
+           "TallyKey", "Use", "Used"]
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
 AHEAD = 8 * 1024 * 1024  # but not more than this, together
+BEAT = timedelta(seconds=2)
+"""How often a node says that it can write."""
+AWAY = 3 * BEAT.total_seconds() + 2
+"""Seconds without a beat after which a node says that it takes no messages: a load balancer sends them elsewhere."""
+SURE = 0.6
+"""Share of `takeover` after which a silent node does not believe in its own leases any more: sooner than the others."""
 
 
 class BadOutcome(HubError):
@@ -133,105 +146,177 @@ def utc_now() -> datetime:
 class Store:
     """Open it with `Store.open`. Every method may be called from any thread."""
 
-    def __init__(self, directory: Path, now: Callable[[], datetime], *, inline: int) -> None:
+    def __init__(self, directory: Path, now: Callable[[], datetime], base: Embedded | Served, *, inline: int) -> None:
         self.directory = directory
         self.spool = directory / "spool"
-        self.blobs = FileBlobs(directory / "blobs", inline=inline)
+        self.base = base
+        self.blobs: Blobs = (RowBlobs(self.spool, self._read, inline=inline) if base.shared
+                             else FileBlobs(directory / "blobs", inline=inline))
         self.fencing = 0
         self.unclean = False
         self.revived: revive.Revived | None = None
         self.lost_pages = 0
         self._now = now
-        self._file = directory / "store.sqlite3"
-        self._lock: int | None = None
         self._writer: Writer | None = None
-        self._readers = database.reading_engine(self._file)
+        self._readers = base.reading_engine()
         self._owner = f"{os.uname().nodename}:{os.getpid()}"
+        self._claims = itertools.count(1)
+        self._lost_claims: list[str] = []
+        self._assume_begun: Callable[[str], bool] = _always
+        self._beaten = _uptime()
+        self._beaten_for_sure = self._beaten
+        self._others = False
 
     # ---------------------------------------------------------------- opening and closing
 
     @classmethod
     def open(cls, directory: Path, *, read_only: bool = False, now: Callable[[], datetime] = utc_now,
-             inline: int = 64 * 1024, writer: type[Writer] = Writer) -> Store:
-        """Open the store in `directory`, making it where there is none.
+             inline: int = 64 * 1024, writer: type[Writer] = Writer, served: StoreSection | None = None) -> Store:
+        """Open the store in `directory`, making it where there is none; with a `served.url` the tables are in that database.
 
         Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
         `StoreUnavailable` when the disk does not let it.
         """
-        database.check_sqlite()
-        store = cls(directory, now, inline=inline)
-        if read_only:
-            with store._read() as connection:
-                database.check_revision(connection, store._file)
-            return store
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store._lock = database.lock(directory / "lock")
-        if (directory / database.INTERRUPTED).exists():
-            store._unlock()
-            raise ConfigError.at(directory, "store", "a restore was interrupted here", "run the same 'drehscheibe restore' again")
+        base = Served(served, directory) if served is not None and served.url is not None else Embedded(directory)
+        store = cls(directory, now, base, inline=inline)
         try:
-            store._begin_writing(writer)
+            store._begin(writer, read_only=read_only)
         except BaseException as error:
-            store._unlock()
-            if disk_failure(error) in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
+            store._readers.dispose()
+            base.unlock()
+            failure = disk_failure(error)
+            if failure in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
-            if (why := disk_failure(error)) is not None:
-                raise StoreUnavailable(f"{directory}: the store cannot be opened now: {why}") from error
+            if failure is not None:
+                raise StoreUnavailable(f"{base.where}: the store cannot be opened now: {failure}") from error
             raise
         return store
 
-    def _begin_writing(self, writer: type[Writer]) -> None:
+    def _begin(self, writer: type[Writer], *, read_only: bool) -> None:
+        if read_only:
+            with self._read() as connection:
+                database.check_revision(connection, self.base.where)
+            return
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.base.lock()
+        if (self.directory / database.INTERRUPTED).exists():
+            raise ConfigError.at(self.directory, "store", "a restore was interrupted here",
+                                 "run the same 'drehscheibe restore' again")
         self.blobs.prepare()
         self.spool.mkdir(mode=0o700, exist_ok=True)
         for left in self.spool.iterdir():
             if left.is_file():
                 left.unlink()
-        pages = database.log_pages(self._file)
-        engine = database.writing_engine(self._file)
+        pages = database.log_pages(self.base.where) if isinstance(self.base, Embedded) else 0
+        engine = self.base.writing_engine()
         self.lost_pages = database.lost_pages(engine, pages)
         with engine.begin() as connection:
-            database.migrate(connection, self._file)
-            self._take_over(connection)
-        self._writer = writer(engine, self._transaction)
-
-    def _take_over(self, connection: Connection) -> None:
-        """Raise the fencing number; from here on no earlier process writes."""
-        row = connection.execute(select(tables.store)).one_or_none()
-        opened_at = tables.micros(self._now())
-        if row is None:
-            self.fencing = 1
-            connection.execute(insert(tables.store).values(id=1, fencing=1, clean=0, opened_at=opened_at))
-            return
-        self.fencing, self.unclean = row.fencing + 1, not row.clean
-        if row.clean == revive.COPY or self.lost_pages:
-            tx = Transaction(connection, opened_at, self.fencing)
-            self.revived = (revive.revive(tx, row.opened_at) if not self.lost_pages else
-                            revive.revive(tx, opened_at, "Beschädigtes Protokoll des Speichers am"))
-            tx.ledger.write(connection)
-        connection.execute(update(tables.store).values(fencing=self.fencing, clean=0, opened_at=opened_at))
+            now = tables.micros(self._now())
+            self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
+            if copied_at is not None or self.lost_pages:
+                tx = Transaction(connection, now, self.fencing)
+                self.revived = (revive.revive(tx, now, "Beschädigtes Protokoll des Speichers am")
+                                if self.lost_pages or copied_at is None else revive.revive(tx, copied_at))
+                tx.ledger.write(connection)
+        self._writer = writer(engine, self._transaction, end=self._end)
 
     def _transaction(self, connection: Connection) -> Transaction:
         """Asked by the writer once per transaction, inside it."""
-        if connection.execute(_FENCING).scalar_one() != self.fencing:
-            raise StaleFencing("another process has opened this store since")
+        if not self.base.owns(connection, self.fencing):
+            raise StaleFencing("another process has opened this store since" if not self.base.shared else
+                               "another node has taken over what this one had in hand: it was frozen, or cut off")
         return Transaction(connection, tables.micros(self._now()), self.fencing)
+
+    def _end(self, transaction: Transaction) -> None:
+        """Before the commit: a transaction that took long is a sign of life, and others may have something to do now."""
+        if self.base.shared:
+            if _uptime() - self._beaten > BEAT.total_seconds():
+                self._beat(transaction)
+            if self._others and transaction.ledger.makes_work():
+                self.base.tell(transaction.connection, self.fencing)
 
     def close(self, *, clean: bool = True) -> None:
         """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still under way."""
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
-                writer.do(lambda tx: tx.connection.execute(update(tables.store).values(clean=int(clean))))
+                writer.do(partial(self._leave, clean=clean))
             except StoreUnavailable:
                 pass  # a broken store was not closed cleanly, and the next start shall know
             writer.close()
         self._readers.dispose()
-        self._unlock()
+        self.base.unlock()
 
-    def _unlock(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+    def _leave(self, tx: Transaction, *, clean: bool) -> None:
+        if isinstance(self.base, Embedded):
+            self.base.leave(tx.connection, clean=clean)
+            return
+        if not clean:
+            return  # what is still under way is looked into at the next start, or by another node when this one is silent
+        # whoever still holds something ends with this process; the other nodes go on at once
+        outbox.recover(tx, self._assume_begun, unclean=False, gone=self.fencing)
+        self.base.end(tx.connection, self.fencing, tx.now, STOPPED)
+        self.base.tell(tx.connection, self.fencing)
+
+    # ---------------------------------------------------------------- nodes that share a database
+
+    @property
+    def shared(self) -> bool:
+        """Whether several hubs may use this store at the same time."""
+        return self.base.shared
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing can be written at the moment: the database was not reached for some time. None: it is there."""
+        if self._writer is None or not self.base.shared or _uptime() - self._beaten_for_sure < AWAY:
+            return None
+        return f"the database was not reached for {_uptime() - self._beaten_for_sure:.0f} s"
+
+    def nodes(self) -> list[Node]:
+        """Every hub on this store, also those that ended within the last days; none for a store that is not shared."""
+        if isinstance(self.base, Embedded):
+            return []
+        with self._read() as connection:
+            return self.base.nodes(connection)
+
+    def beat(self) -> list[Node]:
+        """Say that this node can write; all that live."""
+        before = _uptime()
+        self._do(self._beat)
+        self._beaten_for_sure = before
+        living = [node for node in self.nodes() if node.ended is None]
+        self._others = len(living) > 1
+        return living
+
+    def _beat(self, tx: Transaction) -> None:
+        self.base.beat(tx.connection, self.fencing)
+        self._beaten = _uptime()
+
+    def take_over(self, node: Node, assume_begun: Callable[[str], bool]) -> Recovered | None:
+        """Free what a node had in hand that is not heard of any more; None when somebody did already, or it is back."""
+        def work(tx: Transaction) -> Recovered | None:
+            assert isinstance(self.base, Served)  # noqa: S101  nobody else has nodes
+            if not self.base.end(tx.connection, node.fencing, tx.now, TAKEN_OVER, node.beat):
+                return None
+            return outbox.recover(tx, assume_begun, unclean=True, gone=node.fencing)
+
+        return self._do(work)
+
+    def still_ours(self) -> None:
+        """Raises `LostLease` when another node may have taken over: this one did not beat for too long. Asks nobody."""
+        if self.base.shared and _uptime() - self._beaten_for_sure > self.base.takeover.total_seconds() * SURE:
+            raise LostLease("this node was frozen or cut off: another one may have what it had in hand")
+
+    def listen(self, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
+        """Call `heard` whenever another node makes work, until `ended`. Raises `StoreUnavailable` when the session is lost."""
+        if isinstance(self.base, Served):
+            self.base.listen(self.fencing, heard, ended)
+
+    @contextmanager
+    def alone(self, job: str) -> Iterator[bool]:
+        """Whether no other node does this job now; none will until the end of the block."""
+        with self.base.alone(job) as mine:
+            yield mine
 
     @property
     def broken(self) -> str | None:
@@ -253,6 +338,8 @@ class Store:
                 yield connection
         except DBAPIError as error:
             raise StoreUnavailable(f"the store cannot be read now: {disk_failure(error) or error.orig}") from error
+        except PoolTimeout as error:
+            raise StoreUnavailable("the store cannot be read now: too many readers wait") from error
 
     def _stage(self, payloads: Sequence[Payload]) -> list[Staged]:
         writer = self._write()
@@ -324,9 +411,30 @@ class Store:
 
         Those whose row is not what was accepted say so.
         """
-        ids = self._do(lambda tx: inbox.claim(tx, limit, lease, self._owner, only))
-        if not ids:
-            return []
+        with self._claim() as owner:
+            ids = self._do(lambda tx: inbox.claim(self._give_back(tx), limit, lease, owner, only))
+            return self._claimed_messages(ids) if ids else []
+
+    @contextmanager
+    def _claim(self) -> Iterator[str]:
+        """A name for what is claimed. When nobody knows whether the claim was committed, the next one gives it back first."""
+        owner = f"{self._owner}:{next(self._claims)}"
+        try:
+            yield owner
+        except StoreUnavailable:
+            self._lost_claims.append(owner)
+            raise
+
+    def _give_back(self, tx: Transaction) -> Transaction:
+        """Free what claims that nobody heard of have leased: there was no try."""
+        lost = list(self._lost_claims)
+        if lost:
+            inbox.release(tx, lost_messages(tx.connection, lost))
+            outbox.release(tx, lost_deliveries(tx.connection, lost))
+            self._lost_claims = [name for name in self._lost_claims if name not in lost]
+        return tx
+
+    def _claimed_messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
             rows = connection.execute(_MESSAGES, {"ids": ids}).all()
             messages = inbox.read_messages(connection, rows)
@@ -443,9 +551,11 @@ class Store:
 
         One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out.
         """
-        rows = self._do(lambda tx: outbox.claim(tx, destination, limit, lease, self._owner, deferred_first))
-        if not rows:
-            return []
+        with self._claim() as owner:
+            rows = self._do(lambda tx: outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first))
+            return self._claimed(rows, destination) if rows else []
+
+    def _claimed(self, rows: Sequence[Row[Any]], destination: str) -> list[ClaimedDelivery]:
         manifests = self.bodies([row.manifest for row in rows])
         found, damaged = [], []
         for row in rows:
@@ -514,7 +624,20 @@ class Store:
 
         A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)`.
         """
-        return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+        self._assume_begun = assume_begun
+        if isinstance(self.base, Embedded):
+            return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+        return self._do(self._recover_former)
+
+    def _recover_former(self, tx: Transaction) -> Recovered:
+        """Other nodes live on: only what former runs of this very one had in hand is free."""
+        assert isinstance(self.base, Served)  # noqa: S101
+        outbox.pull_in(tx)
+        found = Recovered(0, 0, 0, None)
+        for fencing in self.base.former(tx.connection, self.fencing):
+            self.base.end(tx.connection, fencing, tx.now, FOLLOWED)
+            found += outbox.recover(tx, self._assume_begun, unclean=True, gone=fencing)
+        return found
 
     def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
         """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
@@ -661,6 +784,8 @@ class Store:
 
     def dead_rows(self) -> list[int]:
         """Rows of overwritten bodies that may be deleted without moving anybody's content."""
+        if self.base.shared:
+            return []  # they went with their content
         with self._read() as connection:
             return shredder.dead(connection)
 
@@ -682,7 +807,7 @@ class Store:
 
     def truncate_log(self) -> bool:
         """Write the log into the tables and cut it to nothing. False: a reader still needs it."""
-        return self._write().apart(database.truncate_log)
+        return self.base.shared or self._write().apart(database.truncate_log)
 
     # ---------------------------------------------------------------- figures
 
@@ -736,9 +861,22 @@ class Store:
         """The tables as of one moment, which is returned, in a new file that knows that it is a copy (`hub.revive`)."""
         made_at = self._now()
         with self._read() as connection:
-            connection.execute(_FENCING).scalar_one()  # from here on the transaction sees this moment
+            connection.execute(select(tables.store.c.fencing)).scalar_one()  # from here on the transaction sees this moment
             database.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), revive.COPY, progress)
         return made_at
+
+    @property
+    def files(self) -> FileBlobs:
+        """The large bodies' files. Raises `HubError` for a PostgreSQL."""
+        if not isinstance(self.blobs, FileBlobs):
+            raise HubError("a PostgreSQL is saved and restored by its own tools: docs/operate-two-nodes.md")
+        return self.blobs
+
+    def only_node(self) -> None:
+        """Raises `StoreInUse` when another hub runs on this store."""
+        others = [node.name for node in self.nodes() if node.ended is None and node.fencing != self.fencing]
+        if others:
+            raise StoreInUse(f"{self.base.where}: other hubs run on this store: {', '.join(others)}: stop them first")
 
     def keeps(self, blob_id: str) -> bool:
         """Whether a body's row is there and its content is not deleted."""
@@ -751,13 +889,37 @@ class Store:
         self.fencing = max(self.fencing, above)
 
     def check(self) -> list[str]:
-        """What SQLite says about the file; empty when it is sound. Slow: reads all of it."""
+        """What is wrong with the file, or with what lies in the database; empty when it is sound. Slow: reads all of it."""
         with self._read() as connection:
+            if self.base.shared:
+                return [f"blob {row.id}: {row.there} of {row.size} bytes" for row in connection.execute(INCOMPLETE)]
             return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars() if line != "ok"]
 
 
+def lost_messages(connection: Connection, owners: Sequence[str]) -> list[str]:
+    """Messages leased under these names."""
+    table = tables.message
+    return list(connection.execute(select(table.c.id).where(table.c.state == inbox.RECEIVED, table.c.lease_until > 0,
+                                                            table.c.lease_owner.in_(owners))).scalars())
+
+
+def lost_deliveries(connection: Connection, owners: Sequence[str]) -> list[str]:
+    """Deliveries leased under these names."""
+    table = tables.delivery
+    return list(connection.execute(select(table.c.id).where(table.c.lease_until.is_not(None),
+                                                            table.c.lease_owner.in_(owners))).scalars())
+
+
+def _always(_: str) -> bool:
+    return True
+
+
+def _uptime() -> float:
+    """Seconds since the machine started, its sleep included: what a frozen process compares after it was thawed."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 _MESSAGES = select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True))).order_by(tables.message.c.no)
-_FENCING = select(tables.store.c.fencing)
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))

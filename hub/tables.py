@@ -6,6 +6,7 @@
     message ─┬─ part ──► blob                              event ─ append-only: every change of state, with its reason
              ├─ delivery ──► blob (its manifest)           action ─ what a person asked for, once
              └─ duplicate (kept 30 days)              usage ─ what was used when: what bills rest on
+    node ─ one row for each run of a hub on a shared database; chunk ─ the bytes of large bodies there
 
 Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by partial
 indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery has `due_at` exactly
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
 from operator import itemgetter
 from typing import Any
 
@@ -41,8 +43,11 @@ from sqlalchemy import (
 
 from hub.message import DeliveryState, MessageState
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema this version of the hub writes."""
+
+COPY = 2
+"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when it was made."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 Number = BigInteger().with_variant(Integer, "sqlite")
@@ -71,6 +76,15 @@ def day(stored: str) -> date:
     return date.fromisoformat(stored)
 
 
+class Lock(IntEnum):
+    """What PostgreSQL's advisory locks are for: the first of their two numbers. Nobody else may use these in the database."""
+
+    OPEN = 0x44520000  # "DR": while the schema is looked at
+    NODE = 0x44520001  # shared: this node writes; alone: it is being ended
+    NAME = 0x44520002  # keys and actions that must not be judged by two at once
+    JOB = 0x44520003
+
+
 class Many:
     """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of parameters.
 
@@ -97,7 +111,7 @@ class Many:
 
     def _compile(self, connection: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
         compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
-        parameters: Callable[[Mapping[str, Any]], Any] = dict
+        parameters: Callable[[Mapping[str, Any]], Any] = _without_nul
         if compiled.positional:
             order = tuple(compiled.positiontup)
             if set(order) != set(self._names):
@@ -105,6 +119,11 @@ class Many:
             parameters = itemgetter(*order)
         self._compiled[connection.dialect.name] = (str(compiled), parameters)
         return self._compiled[connection.dialect.name]
+
+
+def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
+    """PostgreSQL's text cannot hold U+0000; what a citizen sent must be kept all the same."""
+    return {name: value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value for name, value in row.items()}
 
 
 def _one_of(states: type[MessageState] | type[DeliveryState]) -> str:
@@ -200,6 +219,14 @@ blob = Table(
     sqlite_strict=True,
 )
 Index("blob_by_message", blob.c.message_id)
+
+chunk = Table(
+    "chunk", metadata,
+    Column("blob_id", Text, ForeignKey("blob.id", ondelete="CASCADE"), primary_key=True),
+    Column("no", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),  # the first one begins with format byte and key id
+    sqlite_strict=True, sqlite_with_rowid=False,
+)
 
 part = Table(
     "part", metadata,
@@ -315,3 +342,18 @@ action = Table(
     Column("result", Text, nullable=False),
     sqlite_strict=True,
 )
+
+node = Table(
+    "node", metadata,
+    Column("fencing", Number, primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False),  # of the machine and the folder: the same after a new start
+    Column("name", Text, nullable=False),
+    Column("started_at", Micros, nullable=False),
+    Column("beat", Number, nullable=False),  # counts up while the node can write
+    Column("beat_at", Micros, nullable=False),  # by the database's clock
+    Column("ended_at", Micros),
+    Column("ended", Text),  # stopped, or taken over
+    sqlite_strict=True,
+)
+NODE_LIVES = text("ended_at IS NULL")
+Index("node_alive", node.c.fencing, sqlite_where=NODE_LIVES, postgresql_where=NODE_LIVES)

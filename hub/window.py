@@ -10,9 +10,10 @@ A rate is ``"10/s"``, ``"600/m"`` or ``"5000/h"``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -72,29 +73,43 @@ def _days(text: str) -> Iterator[int]:
         yield from ((start + step) % 7 for step in range((DAYS.index(last or first) - start) % 7 + 1))
 
 
-def is_open(spans: Sequence[Span], moment: datetime) -> bool:
+Spans = tuple[Span, ...]
+
+
+def is_open(spans: Spans, moment: datetime) -> bool:
     """Whether a window of these spans is open; one of none always is."""
     wall = moment.astimezone(BERLIN)
     return not spans or any(span.holds(wall) for span in spans)
 
 
-def opens(spans: Sequence[Span], moment: datetime) -> datetime:
+def opens(spans: Spans, moment: datetime) -> datetime:
     """From when on it is open, in UTC: `moment` itself, or later."""
-    if is_open(spans, moment):
-        return moment
-    return min(at for at in _turns(spans, moment) if at > moment and is_open(spans, at))
+    return moment if is_open(spans, moment) else _opens(spans, _minute(moment))
 
 
-def opened(spans: Sequence[Span], moment: datetime) -> datetime | None:
+def opened(spans: Spans, moment: datetime) -> datetime | None:
     """Since when a window that is open at `moment` is open without a break, in UTC; None: always, or closed."""
-    if not spans or not is_open(spans, moment):
-        return None
-    turns = sorted(at for at in _turns(spans, moment) if at <= moment)
+    return _opened(spans, _minute(moment)) if spans and is_open(spans, moment) else None
+
+
+def _minute(moment: datetime) -> datetime:
+    """Nothing changes within a minute, so what was found holds for all of it, and for all destinations with such a window."""
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+@lru_cache(maxsize=1024)
+def _opens(spans: Spans, minute: datetime) -> datetime:
+    return min(at for at in _turns(spans, minute) if at > minute and is_open(spans, at))
+
+
+@lru_cache(maxsize=1024)
+def _opened(spans: Spans, minute: datetime) -> datetime | None:
+    turns = sorted(at for at in _turns(spans, minute) if at <= minute)
     before = [later for earlier, later in pairwise(turns) if not is_open(spans, earlier) and is_open(spans, later)]
     return before[-1] if before else None
 
 
-def _turns(spans: Sequence[Span], moment: datetime) -> Iterator[datetime]:
+def _turns(spans: Spans, moment: datetime) -> Iterator[datetime]:
     """Whenever something may change, in the days around: spans begin and end, the wall's clock leaps."""
     day = moment.astimezone(BERLIN).date()
     for date in (day + timedelta(days=step) for step in range(-_LOOK, _LOOK + 1)):

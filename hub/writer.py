@@ -5,8 +5,12 @@ one transaction, gives each piece (or each run of pieces of the same kind at onc
 once: an fsync is paid per batch, not per message, and the batch grows with the waiting work by itself.
 
 What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all of the batch as
-`StoreUnavailable`. After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages
-are gone: the writer is broken then, for good, and only a new start, which reads the disk, may write again.
+`StoreUnavailable`. When a session of PostgreSQL is cut during the commit, nobody knows whether it was done: the callers hear
+`StoreUnavailable`, and whoever asks again finds out (a sender's repetition is a duplicate, a settlement comes too late). What
+two nodes did to each other (deadlock, serialization) is done anew.
+
+After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages are gone: the writer
+is broken then, for good, and only a new start, which reads the disk, may write again.
 
 A `Transaction` never outlives its batch.
 """
@@ -16,16 +20,18 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from zlib import crc32
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Column, Connection, Engine, select, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from hub.errors import StoreUnavailable
 from hub.ledger import Ledger
+from hub.tables import Lock
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -40,7 +46,26 @@ class Transaction:
     fencing: int
     ledger: Ledger = field(default_factory=Ledger)
 
+    @property
+    def shared(self) -> bool:
+        """Whether others write at the same time. SQLite's one writer is alone from the begin of its transaction on."""
+        return self.connection.dialect.name == "postgresql"
 
+    def one_by_one(self, names: Iterable[str]) -> None:
+        """Until this transaction ends nobody else looks at these names: what is asked now stays true."""
+        if self.shared:
+            numbers = sorted({crc32(name.encode()) % NAMES for name in names})  # always in one order: no deadlock
+            self.connection.execute(_ONE_BY_ONE, {"kind": Lock.NAME, "numbers": numbers})
+
+    def hold(self, column: Column[str], ids: Iterable[str]) -> None:
+        """Until this transaction ends nobody else changes these rows, and they are as the last one left them."""
+        if self.shared:
+            self.connection.execute(select(column).where(column.in_(sorted(set(ids)))).order_by(column).with_for_update())
+
+
+NAMES = 1024
+"""Names are locked by these many numbers: PostgreSQL's table of locks is small."""
+_ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(:kind, number) FROM unnest(cast(:numbers AS int[])) AS number")
 ApartT = TypeVar("ApartT")
 
 
@@ -61,23 +86,42 @@ BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN"
 PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_INTERRUPT")
 
 
+SERVER = ("08", "25", "28", "3D", "40", "42501", "53", "55", "57", "58", "XX")
+"""Classes of PostgreSQL's SQLSTATE for what no caller can help: it is gone, full, read-only, stopping, or refuses us."""
+CONFLICT = ("40001", "40P01")
+"""Two nodes were in each other's way: one of them must begin anew."""
+TRIES = 5
+
+
 def disk_failure(error: BaseException) -> str | None:
     """The name of a failure that is not the caller's fault but the disk's (or the database's), else None."""
     if not isinstance(error, DBAPIError) or isinstance(error, IntegrityError):
         return None
+    state: str | None = getattr(error.orig, "sqlstate", "")
+    if state != "":
+        if state is None:  # nothing came from the server, not even an error
+            return None if isinstance(error, DataError | ProgrammingError) else "no connection to the database"
+        return f"SQLSTATE {state}" if state.startswith(SERVER) else None
     name = str(getattr(error.orig, "sqlite_errorname", ""))
     return name if name.startswith(BREAKING + PASSING) else None
+
+
+def _conflict(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in CONFLICT
 
 
 class Writer:
     """The one thread that writes.
 
     `begin` is asked once per transaction, inside it: it checks that the store is still ours and gives the `Transaction`.
+    `end` is told of it before the commit.
     """
 
-    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000) -> None:
+    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000,
+                 end: Callable[[Transaction], None] = lambda _: None) -> None:
         self._engine = engine
         self._begin = begin
+        self._end = end
         self._largest = largest
         self._waiting: queue.SimpleQueue[_Job[Any, Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -166,7 +210,7 @@ class Writer:
             batch.append(job)
         return batch
 
-    def _write(self, connection: Connection, batch: list[_Job[Any, Any]]) -> None:
+    def _write(self, connection: Connection, batch: list[_Job[Any, Any]], tries: int = TRIES) -> None:
         try:
             self._refuse_if_broken()
             with connection.begin() as commit:
@@ -174,19 +218,32 @@ class Writer:
                 for _, group in itertools.groupby(batch, key=lambda job: id(job if job.work is _single else job.work)):
                     _run_group(transaction, list(group), alone=len(batch) == 1)
                 transaction.ledger.write(connection)
+                self._end(transaction)
                 self._commit(commit)
         except Exception as error:  # noqa: BLE001  the callers wait: each must hear of it
             self._leave(connection)
-            self._fail(batch, error)
+            if _conflict(error) and tries > 1:  # nothing of it was written
+                for job in batch:
+                    job.outcome = job.error = None
+                self._write(connection, batch, tries - 1)
+            else:
+                self._fail(batch, error)
         else:
             self._resolve(batch)
 
     def _leave(self, connection: Connection) -> None:
-        """After a commit that failed, SQLite and SQLAlchemy may both still be inside the transaction."""
+        """After a commit that failed, SQLite and SQLAlchemy may both still be inside the transaction.
+
+        A session of PostgreSQL that is lost, or may be, is thrown away: the next transaction has another.
+        """
         try:
             connection.rollback()
-            connection.connection.rollback()
+            if self._engine.dialect.name == "sqlite":
+                connection.connection.rollback()
         except Exception as error:  # noqa: BLE001  whatever it is, this connection cannot be trusted
+            if self._engine.dialect.name == "postgresql":
+                connection.invalidate()
+                return
             self.break_down(f"the store is broken (rollback: {error}): nothing is accepted before a new start")
 
     @staticmethod

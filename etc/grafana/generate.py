@@ -187,6 +187,12 @@ def overview() -> dict[str, Any]:
                    steps=(("red", None), ("green", 1))),
             number("Workers without network", "min(drehscheibe_workers_without_network)",
                    steps=(("orange", None), ("green", 1)))]),
+        ("Store", 4, [
+            number("Store", "min(drehscheibe_store_ready)", steps=(("red", None), ("green", 1)),
+                   text="0: the database is away; senders are told to come again."),
+            number("Living hubs", "max(drehscheibe_nodes)", steps=(("red", None), ("green", 1)), text="On one store."),
+            number("Most silent hub", "max(drehscheibe_nodes_silent_seconds)", unit="s",
+                   steps=(("green", None), ("orange", 6), ("red", 15)), text="After 15 s another one takes over.")]),
     ])
 
 
@@ -243,7 +249,9 @@ def destination() -> dict[str, Any]:
             timeline("Rests", (f"drehscheibe_destination_resting{{{own}}}", "{{why}}")),
             graph("Age of the oldest", (f"drehscheibe_destination_oldest_seconds{{{own}}}", "oldest"), unit="s"),
             graph("Queue", (f'sum by (state) (drehscheibe_deliveries{{{own}, state=~"due|delivering|in_doubt|parked"}})',
-                            "{{state}}"))]),
+                            "{{state}}")),
+            graph("Held back", (f"sum by (why) (drehscheibe_deliveries_held{{{own}}})", "{{why}}"),
+                  text="window: it takes none at this hour; order: an earlier message of the case is not delivered yet.")]),
         ("Services and connectors", 8, [
             graph("Delivered per hour, by service",
                   hourly("drehscheibe_delivery_events_total", "service", f"{own}, {ARRIVED}"), bars=True),

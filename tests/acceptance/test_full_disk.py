@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -92,6 +93,8 @@ def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubPro
     wait_until(lambda: accepting(hub) == 0, "the hub to notice")
     with pytest.raises(OSError, match="503"):
         hub.http("/readyz")
+    told = json.loads(hub.http("/status"))["accepting"]
+    assert (told["now"], told["reserve_bytes"]) == (False, 4 * MIB) and "MiB are free" in told["why"]
     answer = hub.send(document_of("v2-smallest"), idempotency_key="refused")
     assert (answer["status"], answer["type"]) == (503, "urn:datendrehscheibe:problem:unavailable")
     inbox = hub.folder / "var" / "inbox" / PROBEDORF / "hundesteuer"

@@ -147,7 +147,8 @@ def test_the_readme_works_as_it_stands(desk: Desk) -> None:
     parked = desk.newest("--state parked")[0]
     for line in desk.with_ports(readme("Operate")).replace("019abcde", parked).splitlines():
         printed += desk.type(line)
-        wait_until(desk.rests, "nothing is under way", 60)
+        if line.startswith("drehscheibe replay"):
+            wait_until(desk.rests, "nothing is under way", 60)
     for expected in ("Geparkt", "configuration was read again", '"balanced":true'):
         assert expected in printed, expected
     printed = desk.type(readme("Add a municipality") + readme("Add a service"))

@@ -126,8 +126,8 @@ def misnamed(name: str, kind: str) -> bool:
     if kind == "counter":
         return not name.endswith("_total")
     return name.endswith(("_total", "_days", "_hours", "_minutes", "_ms", "_mb", "_percent")) or not (
-        name.endswith(UNITS) or name in {"drehscheibe_messages", "drehscheibe_deliveries", "drehscheibe_retention_overdue",
-                                          "drehscheibe_accepting"})
+        name.endswith(UNITS) or name in {"drehscheibe_messages", "drehscheibe_deliveries", "drehscheibe_deliveries_held",
+                                         "drehscheibe_retention_overdue", "drehscheibe_accepting", "drehscheibe_nodes"})
 
 
 def test_names_and_labels_keep_the_conventions() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -335,6 +336,17 @@ class TestConversation:
         sink.server.replies.clear()
         outlet.deliver(make_delivery(attempt=2), Effect())
         assert len(sink.mails()) == 1
+
+    def test_a_no_stays_one_when_the_line_breaks_after_it(self, sink: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(*_: object) -> None:
+            raise smtplib.SMTPServerDisconnected
+
+        assert isinstance(sink.server, MailSink)
+        sink.server.replies[TO] = "550 5.1.1 no"
+        monkeypatch.setattr(smtplib.SMTP, "rset", broken)
+        monkeypatch.setattr(smtplib.SMTP, "quit", broken)
+        with pytest.raises(Permanent):
+            sink.outlet().deliver(make_delivery(), Effect())
 
     def test_one_of_two_for_ever_does_not_keep_the_other_waiting(self, sink: Mailbox) -> None:
         assert isinstance(sink.server, MailSink)

@@ -30,9 +30,8 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
-from pysqlite3 import dbapi2
-
 from tests.torture.document import ALL_TOWNS, Found, recognise, town_of
+from tests.torture.records import records
 from tests.torture.world import World
 
 VERDICTS = ("lost", "torn", "silent duplicate", "phantom", "misrouted", "invisible", "unexplained", "unbalanced")
@@ -77,7 +76,7 @@ def collect(world: World) -> Evidence:
     seen.copies += [copy for town in towns for copy in folders(world.drop / town, town)]
     seen.litter = sum(1 for town in towns for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
     seen.copies += mails(world.mails, seen.mail_ids)
-    _read_store(world.state / "store.sqlite3", seen)
+    _read_store(world, seen)
     if world.metrics.exists():
         seen.metrics = dict(metrics(world.metrics.read_text()))
     return seen
@@ -110,18 +109,13 @@ def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Foun
             yield town, "postfach", Found(found.name, found.whole and whole), MARK in str(mail["Subject"])
 
 
-def _read_store(file: Path, seen: Evidence) -> None:
-    connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
-    connection.row_factory = dbapi2.Row
-    seen.messages = [dict(row) for row in connection.execute(
-        "SELECT id, key, ags, state, reason, reason_text, deaths FROM message")]
-    seen.deliveries = [dict(row) for row in connection.execute(
-        "SELECT id, message_id, recipient, destination, state, reason, reason_text FROM delivery")]
+def _read_store(world: World, seen: Evidence) -> None:
+    seen.messages = records(world, "SELECT id, key, ags, state, reason, reason_text, deaths FROM message")
+    seen.deliveries = records(world, "SELECT id, message_id, recipient, destination, state, reason, reason_text FROM delivery")
     counts: Counter[tuple[str, str]] = Counter()
-    for kind, name, count in connection.execute("SELECT kind, name, count FROM tally"):
-        counts[kind, name] += count
+    for row in records(world, "SELECT kind, name, count FROM tally"):
+        counts[row["kind"], row["name"]] += row["count"]
     seen.tallies = dict(counts)
-    connection.close()
 
 
 def metrics(text: str) -> Iterator[tuple[tuple[str, str], float]]:

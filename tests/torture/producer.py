@@ -26,7 +26,6 @@ class Producer:
     def __init__(self, world: World, run: str) -> None:
         self.world = world
         self.run = run
-        self.port = world.port("https")
         self.context = ssl.create_default_context(cafile=str(world.tls / "ca.pem"))
         self.context.load_cert_chain(world.tls / "amt24.example.pem", world.tls / "amt24.example.key")
         self.ledger = os.open(world.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -52,11 +51,12 @@ class Producer:
     def work(self) -> None:
         """One thread."""
         connection: http.client.HTTPSConnection | None = None
+        tries = threading.get_ident() % 2
         while (name := self.take()) is not None:
             self.note(sent=name)
             body = document(name)
             while True:
-                connection = connection or http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.context)
+                connection = connection or self.connected(tries)
                 try:
                     if self.post(connection, name, body):
                         break
@@ -64,7 +64,14 @@ class Producer:
                     self.note(cut=name)
                 connection.close()
                 connection = None
+                tries += 1
                 time.sleep(0.05)
+
+    def connected(self, tries: int) -> http.client.HTTPSConnection:
+        """To the hub; where there are several, to one after the other, as through a load balancer."""
+        ports = sorted(self.world.folder.glob("https*.port"))
+        return http.client.HTTPSConnection("localhost", int(ports[tries % len(ports)].read_text()), timeout=30,
+                                           context=self.context)
 
     def post(self, connection: http.client.HTTPSConnection, name: str, body: bytes) -> bool:
         """Whether it was answered 202."""

@@ -21,7 +21,7 @@ from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
 from tests.torture.document import SERVICE, document, number, town_of
-from tests.torture.peers import rows
+from tests.torture.records import records
 from tests.torture.world import World
 
 PACE = 0.1
@@ -87,7 +87,7 @@ class Publisher:
 def settle(world: World) -> None:
     """Write the hub's id of each confirmed probe into the ledger; ``none`` where its store has none: the checker's to judge."""
     lines = [json.loads(line) for line in world.ledger.read_text().splitlines()]
-    ids = dict(rows(world.state / "store.sqlite3", "SELECT key, id FROM message"))
+    ids = {row["key"]: row["id"] for row in records(world, "SELECT key, id FROM message")}
     with world.ledger.open("a") as ledger:
         for name in [line["confirmed"] for line in lines if "confirmed" in line]:
             ledger.write(json.dumps({"ok": name, "id": ids.get(name, "none")}) + "\n")

@@ -59,7 +59,7 @@ TIERS: dict[str, list[Step]] = {
         step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
         step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
-        step("clock jumps and nights", nights.jumps_and_nights, rounds=1, messages=200, unclear=False),
+        step("clock jumps and nights", nights.jumps_and_nights, rounds=2, messages=100, unclear=False),
     ],
 }
 

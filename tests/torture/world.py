@@ -89,6 +89,11 @@ class World:
         return self.folder / "state"
 
     @property
+    def database(self) -> Path:
+        """How to reach the PostgreSQL, where that is the store."""
+        return self.folder / "database.json"
+
+    @property
     def drop(self) -> Path:
         """The drop folders, one for each town."""
         return self.folder / "drop"

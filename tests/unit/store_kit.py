@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hub.config import StoreSection
 from hub.job import Body, Facts, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart, Receipt
 from hub.store import ClaimedDelivery, Settlement, Store
@@ -121,10 +122,20 @@ def unbalanced(store: Store) -> list[str]:
     return wrong
 
 
+def served(directory: Path) -> StoreSection | None:
+    """Which database stands for the store in this folder; the fixture `backend` puts another function here."""
+    return None
+
+
+def open_store(directory: Path, **options: Any) -> Store:
+    """A store of the kind that is being tested."""
+    return Store.open(directory, **{"served": served(directory), **options})
+
+
 @contextmanager
 def opened(directory: Path, **options: Any) -> Iterator[Store]:
     """A store that is closed at the end."""
-    store = Store.open(directory, **options)
+    store = open_store(directory, **options)
     try:
         yield store
     finally:
@@ -136,4 +147,4 @@ def abandon(store: Store) -> None:
     assert store._writer is not None
     store._writer.close()
     store._readers.dispose()
-    store._unlock()
+    store.base.unlock()

@@ -63,7 +63,7 @@ class BlobsContract:
         file.write_bytes(b"before" + LARGE + b"after")
         with file.open("rb") as source:
             [staged] = blobs.stage([Payload(Slice(source.fileno(), 6), len(LARGE), hashlib.sha256(LARGE).hexdigest())])
-        blobs.insert(connection, [(staged, "m1", "musterstadt")])
+            blobs.insert(connection, [(staged, "m1", "musterstadt")])
         assert blobs.fetch(connection, [staged.id])[staged.id].read() == LARGE
 
     def test_a_file_longer_than_announced_is_refused(self, blobs: Blobs, tmp_path: Path) -> None:

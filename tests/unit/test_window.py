@@ -72,7 +72,7 @@ NIGHTS = [at("2026-03-28 20:00"), at("2026-10-24 20:00"), at("2026-06-01 20:00")
 @given(st.lists(SPANS, min_size=1, max_size=3), st.sampled_from(NIGHTS), st.integers(0, 12 * 60))
 def test_the_opening_is_the_first_minute_that_is_open(spans: list[Span], night: datetime, minutes: int) -> None:
     moment = night + timedelta(minutes=minutes)
-    found = opens(spans, moment)
+    found = opens(tuple(spans), moment)
     minute = moment
     while not any(span.holds(minute.astimezone(BERLIN)) for span in spans):
         minute += timedelta(minutes=1)

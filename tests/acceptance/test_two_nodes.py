@@ -1,0 +1,99 @@
+"""The real command twice on one real PostgreSQL: one dies, the other goes on; the database goes and comes back.
+
+Kills in great number, under load and with a broker, are in `tests/torture/scenarios/nodes.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.hub_process import HubProcess, document_of
+from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.services import wait_until
+from tests.services.postgresql import PostgreSQL, postgresql
+
+__all__ = ["postgresql"]
+
+
+@pytest.fixture()
+def hubs(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[HubProcess, HubProcess]]:
+    """Two hubs of the example's configuration, with folders of their own but for the receivers' ones."""
+    database = postgresql.add_database()
+    store = [f"store.url={postgresql.url(database)}", f"store.password=file:{postgresql.password}", "store.tls=disable",
+             "store.takeover=6s"]
+    pair = HubProcess(tmp_path / "a", [*store, "store.node=a"]), HubProcess(tmp_path / "b", [*store, "store.node=b"])
+    shutil.rmtree(pair[1].drop)
+    pair[1].drop.symlink_to(pair[0].drop)
+    for hub in pair:
+        town_file(hub).write_text(FOLDER_ONLY)
+    try:
+        for hub in pair:
+            hub.start()
+        yield pair
+    finally:
+        for hub in pair:
+            hub.close()
+        postgresql.drop_database(database)
+
+
+def nodes(hub: HubProcess) -> dict[str, Any]:
+    """What the status says of the nodes."""
+    return {node["name"]: node["ended"] for node in json.loads(hub.http("/status"))["nodes"]}
+
+
+def status_of(hub: HubProcess, path: str) -> int:
+    """The code of a page of the status port."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{hub.status}{path}", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_one_dies_and_the_other_goes_on(hubs: tuple[HubProcess, HubProcess]) -> None:
+    a, b = hubs
+    assert nodes(a) == {"a": None, "b": None}
+    first = a.send(document_of("v2-smallest"), idempotency_key="first")
+    assert b.send(document_of("v2-smallest"), idempotency_key="first")["id"] == first["id"]  # known on every node
+    assert b.settled([first["id"]])[0]["state"] == "completed"
+    a.kill()
+    second = b.send(document_of("v2-smallest"), idempotency_key="second")
+    wait_until(lambda: nodes(b)["a"] == "taken over", "b takes over from a", 60)
+    assert b.settled([second["id"]])[0]["state"] == "completed"
+    assert b.metric("drehscheibe_nodes") == {"": 1.0}
+    a.start()
+    assert a.stop() == 0
+    assert nodes(b)["a"] in ("stopped", "taken over")
+    assert b.stop() == 0
+    assert len([place for place in a.drop.glob("musterstadt/*") if not place.name.startswith(".")]) == 2
+
+
+def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess], postgresql: PostgreSQL) -> None:
+    a, b = hubs
+    a.stop()
+    pid = b.process.pid if b.process else 0
+    postgresql.stop(signal.SIGINT)
+    try:
+        assert b.send(document_of("v2-smallest"), idempotency_key="away")["status"] == 503
+        wait_until(lambda: status_of(b, "/readyz") == 503, "the load balancer is told", 30)
+        assert status_of(b, "/status") == 503
+        assert b.metric("drehscheibe_store_ready") == {"": 0.0}
+        assert status_of(b, "/healthz") == 200
+    finally:
+        postgresql.start()
+    wait_until(lambda: status_of(b, "/readyz") == 200, "the hub takes messages by itself", 30)
+    answer = b.send(document_of("v2-smallest"), idempotency_key="away")
+    assert b.settled([answer["id"]])[0]["state"] == "completed"
+    assert b.process is not None
+    assert b.process.pid == pid
+    findings = [finding for finding in b.cli("check", code=1) if finding["where"] == "store.url"]
+    assert [finding["severity"] for finding in findings] == ["ok", "error"]  # the test's server does not sync: fsync is off
