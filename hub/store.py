@@ -22,7 +22,6 @@ import json
 import math
 import os
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -46,7 +45,6 @@ from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
-    DELIVERY_NAMESPACE,
     RESTORED,
     Accepted,
     Delivery,
@@ -591,7 +589,8 @@ class Store:
     def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
         """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
         of them, which a new one brings there."""
-        gone, files_id, new = apart.files(item.manifest), str(uuid.uuid5(DELIVERY_NAMESPACE, f"{item.id}{outbox.FILES}")), True
+        gone, new = apart.files(item.manifest), True
+        files_id = delivery_id(item.message_id, f"{item.recipient}{outbox.FILES}", self.get_delivery(item.id).generation)
         for row in self.deliveries_of(item.message_id):
             if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
                 shared = apart.shared(item.manifest, self._manifest_of(row.id))
