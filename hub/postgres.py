@@ -286,7 +286,8 @@ class Pulse:
         with self._there() as session:
             if session.execute(_BEAT, (self._fencing,)).fetchone() is None:
                 return None
-            return [Node(*row[:6], ended=None) for row in session.execute(_LIVING)]
+            return [Node(fencing, name, own, since, beat, silent, None)
+                    for fencing, name, own, since, beat, silent in session.execute(_LIVING)]
 
     def cut(self, other: Node) -> None:
         """End the sessions of a node that did not beat since: what it holds is free then. Raises `StoreUnavailable`."""

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from tests.torture import drives
-from tests.torture.scenarios import backlog, broker, calls, clock, disk, http, kills, mail, nights, power, reloads, sftp, smtp
+from tests.torture.scenarios import (
+    backlog,
+    broker,
+    calls,
+    clock,
+    disk,
+    http,
+    kills,
+    mail,
+    nights,
+    nodes,
+    power,
+    reloads,
+    sftp,
+    smtp,
+)
 from tests.torture.steps import Step, step
 
 TIERS: dict[str, list[Step]] = {
@@ -17,6 +32,7 @@ TIERS: dict[str, list[Step]] = {
         step("mail server: each command and fault", smtp.mail_matrix, only=smtp.SHORT, smtp_sink=False, parks=True),
         step("reloads", reloads.reload_again_and_again, count=9, messages=90, unclear=False),
         step("backlog of one town", backlog.backlog, pending=150, rate=30, unclear=False),
+        step("two nodes", nodes.two_nodes, kills=3, messages=100, lacks=nodes.unavailable),
     ],
     "nightly": [
         step("random kills", kills.random_kills, kills=200, messages=6000),
@@ -35,6 +51,8 @@ TIERS: dict[str, list[Step]] = {
         step("reloads", reloads.reload_again_and_again, count=100, messages=1000, unclear=False),
         step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
         step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
+        step("two nodes", nodes.two_nodes, kills=20, messages=400, lacks=nodes.unavailable),
+        step("database: each fault", nodes.broken_database, lacks=nodes.unavailable),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
         step("clock jumps and nights", nights.jumps_and_nights, rounds=1, messages=200, unclear=False),
     ],
@@ -43,5 +61,7 @@ TIERS: dict[str, list[Step]] = {
     ],
 }
 TIERS["release"] += TIERS["nightly"][1:]
-TIERS["release"] = [step("backlog of one town", backlog.backlog, pending=50_000, rate=60, unclear=False)
-                    if each.name == "backlog of one town" else each for each in TIERS["release"]]
+LARGE = {each.name: each for each in (
+    step("backlog of one town", backlog.backlog, pending=50_000, rate=60, unclear=False),
+    step("two nodes", nodes.two_nodes, kills=100, messages=2000, lacks=nodes.unavailable))}
+TIERS["release"] = [LARGE.get(each.name, each) for each in TIERS["release"]]
