@@ -185,7 +185,6 @@ PIECES = {
     "a secret is named, never written: use 'password'":
     "ein Geheimnis wird genannt, nie hingeschrieben: dafür ist 'password' da",
     "these keys are for a database": "diese Schlüssel gehören zu einer Datenbank",
-    "{} is missing": "{} fehlt",
     "the hub ended meanwhile": "die Drehscheibe hat inzwischen geendet",
     "ask again": "noch einmal fragen", "a restore was interrupted here": "hier wurde eine Wiederherstellung unterbrochen",
     "run the same 'drehscheibe restore' again": "dasselbe 'drehscheibe restore' noch einmal aufrufen",
