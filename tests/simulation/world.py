@@ -762,7 +762,8 @@ def injected(world: World) -> Iterator[None]:
         for module in (deliver, dispatch, receive):
             stack.enter_context(patch.object(module, "time", clock))
             stack.enter_context(patch.object(module, "log", Notes(world)))
-        stack.enter_context(patch.object(deliver, "random", SimpleNamespace(random=lambda: world.dice.random())))
+        dice = SimpleNamespace(random=lambda: world.dice.random())  # noqa: PLW0108 - the dice may be others later
+        stack.enter_context(patch.object(deliver, "random", dice))
         for named in (inbox, blobs):
             stack.enter_context(patch.object(named, "new_message_id", world.new_id))
         stack.enter_context(patch.object(database, "_engine", _engine))
