@@ -34,7 +34,7 @@ How to read it:
 * **bare**: the bare pipeline (`benchmarks/bare.py`), which does only the library calls, with the same durability, at the best
   layout known: broker or HTTPS, SQLite in WAL mode with synchronous=FULL and one commit per batch, two threads of XML, files
   written hidden, one syncfs per batch, renamed, acknowledged. It imports nothing of the hub, and it survives `kill -9` without a
-  loss (a test shows it). A run in which it reaches less than 0.35 of the chain is invalid.
+  loss (a test shows it). A run from AMQP to a folder in which it reaches less than 0.35 of the chain is invalid.
 * **hub**: the real command, with two worker processes, intents, events, metrics and the check for duplicates on.
 * The clock runs from the begin of the intake until the last result lies under its final name (mail: is accepted by the sink).
 * The application has 40 flat fields; XSD and XSLT come from one list of fields for both. The bare pipeline validates and

@@ -1,4 +1,6 @@
-"""What a message costs in the store, in SQLite and in PostgreSQL: ``python -m benchmarks.stores [--messages 2000] [--threads 16]``.
+"""What a message costs in the store, in SQLite and in PostgreSQL.
+
+``python -m benchmarks.stores [--messages 2000] [--threads 16]``
 
 Each message: accepted with one part of 4 KB by one of several threads, claimed by the batch, recorded with two deliveries and
 their bodies, each delivery claimed by the batch and settled. All durable (PostgreSQL with fsync), one hub, no workers, no
@@ -38,7 +40,8 @@ def translate(store: Store) -> None:
     """As the dispatcher does, without the work."""
     while messages := store.claim_messages(32, LEASE):
         output = Output()
-        store.record([translated(message.id, *(output.delivery(BODY, name, name) for name in ("a", "b"))) for message in messages],
+        store.record([translated(message.id, *(output.delivery(BODY, name, name) for name in ("a", "b")))
+                      for message in messages],
                      output.fd, config_digest="c")
 
 
