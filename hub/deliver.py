@@ -154,20 +154,24 @@ class Deliverer:
     def _schedule(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            try:
-                self._watch_clock()
-                self._settle_late()
-                self._find_lost()
-                wait = min(self._give_up_stuck(), self._look())
-            except StoreUnavailable as error:
-                log.error("the store cannot be read or written; deliveries wait", error=str(error))
-                wait = 5.0
-            except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
-                log.error("the deliverer itself failed; please report this", **_where(error))
-                wait = 5.0
-            self.last_progress = time.monotonic()
-            self._connections.close(before=self._now() - IDLE)
-            self._wake.wait(wait)
+            self._wake.wait(self._round())
+
+    def _round(self) -> float:
+        """One round of the scheduler, which never raises; seconds until the next one."""
+        try:
+            self._watch_clock()
+            self._settle_late()
+            self._find_lost()
+            wait = min(self._give_up_stuck(), self._look())
+        except StoreUnavailable as error:
+            log.error("the store cannot be read or written; deliveries wait", error=str(error))
+            wait = 5.0
+        except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
+            log.error("the deliverer itself failed; please report this", **_where(error))
+            wait = 5.0
+        self.last_progress = time.monotonic()
+        self._connections.close(before=self._now() - IDLE)
+        return wait
 
     def _look(self) -> float:
         """Look at the destinations that have news, and at all of them when that is due; seconds until the next look at all."""
@@ -176,7 +180,7 @@ class Deliverer:
         if news is None or self._crowded or time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + self._hand_out(self._store.due_destinations())
         elif news:
-            self._next_look = min(self._next_look, time.monotonic() + self._hand_out(self._store.due_at(news)))
+            self._next_look = min(self._next_look, time.monotonic() + self._hand_out(self._store.due_at(sorted(news))))
         return max(0.01, self._next_look - time.monotonic())
 
     def _hand_out(self, waiting: Iterable[tuple[str, datetime]]) -> float:

@@ -96,24 +96,30 @@ class Dispatcher:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            self._progressed()
-            try:
-                self._return()
-                busy = self._room() and (self._suspect() or self._batch())
-            except StoreUnavailable as error:
-                log.error("the store cannot be written; messages wait", error=str(error))
-                busy = self._stop.wait(5.0)
-            except WorkerUnavailable:
+            busy = self._turn()
+            if busy is None:
                 return  # only when stopping: what was in hand is looked into at the next start
-            except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
-                log.error("the dispatcher itself failed; please report this", **_where(error))
-                busy = self._stop.wait(5.0)
             if busy:
                 continue
             with self._news:
                 if not self._pending:
                     self._news.wait(timeout=2.0)
                 self._pending = False
+
+    def _turn(self) -> bool | None:
+        """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at its end."""
+        self._progressed()
+        try:
+            self._return()
+            return self._room() and (self._suspect() or self._batch())
+        except StoreUnavailable as error:
+            log.error("the store cannot be written; messages wait", error=str(error))
+            return self._stop.wait(5.0)
+        except WorkerUnavailable:
+            return None
+        except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
+            log.error("the dispatcher itself failed; please report this", **_where(error))
+            return self._stop.wait(5.0)
 
     def _suspect(self) -> bool:
         """One message that was in flight at an unclean end, alone."""

@@ -1,0 +1,238 @@
+"""What must hold, whatever happens: judged from what was sent, what arrived, and the store's rows, with words of its own.
+
+=================  ================================================================================================
+lost               acknowledged and not in the store; done in the books and not at the receiver
+silent duplicate   one delivery at a receiver twice without a mark; one application taken under two numbers
+phantom            at a receiver, and nobody sent it; another content than was sent
+misrouted          at another place than the configuration said that routed it; a test at a real place
+unexplained        parked or open without a reason, or not at rest although everything is well
+unbalanced         the books against themselves, or against the rows
+order              tried although an earlier one of its case was open
+window             tried outside of the destination's window
+uncounted          tried without the attempt (or, where nobody could tell, the intent) on disk
+deaths             parked for deaths, and it was not the planted one
+action             a double click did something
+failed             an error that the hub itself did not foresee
+=================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from hub.message import Accepted, Delivery
+from hub.store import Store
+from tests.simulation.towns import VARIANTS, configurations, expected, is_open
+from tests.unit.store_kit import unbalanced
+
+OPEN = ("due", "delivering", "in_doubt", "parked")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a sender sends: `number` is the content's, `key` the sender's own or None."""
+
+    number: int
+    sender: str
+    ags: str
+    service: str
+    test: bool = False
+    form: str = "1.0"
+    key: str | None = None
+    case: str | None = None
+    poison: str | None = None
+
+    def content(self) -> bytes:
+        """The application."""
+        return json.dumps({"number": self.number, "ags": self.ags, "service": self.service, "test": self.test,
+                           "form": self.form, "poison": self.poison}).encode()
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes a second one the same."""
+        return self.sender, self.ags, self.service, self.test, self.key or self.number
+
+
+@dataclass
+class Judge:
+    """Hears of everything, and keeps what was wrong."""
+
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    sent: dict[int, Sent] = field(default_factory=dict)
+    tried: dict[tuple[Any, ...], set[int]] = field(default_factory=lambda: defaultdict(set))
+    """By identity: the contents that were sent under it, answered or not."""
+    known: dict[str, Sent] = field(default_factory=dict)
+    """By the hub's id: what was acknowledged under it."""
+    ids: dict[tuple[tuple[Any, ...], int], str] = field(default_factory=dict)
+    copies: dict[str, list[tuple[bool, bool]]] = field(default_factory=lambda: defaultdict(list))
+    """By delivery: what its receiver has, as (marked, late)."""
+    begun: Counter[str] = field(default_factory=Counter)
+    confirmed: set[str] = field(default_factory=set)
+    innocent: Counter[str] = field(default_factory=Counter)
+    """Deaths that were no message's fault, by message in hand."""
+    forgotten: set[str] = field(default_factory=set)
+    """Deliveries that a restored store does not know any more."""
+
+    def fault(self, verdict: str, what: str) -> None:
+        """Something is wrong."""
+        self.faults.append((verdict, what))
+
+    # ---------------------------------------------------------------- the door
+
+    def sends(self, sent: Sent) -> None:
+        """Before the hub has it."""
+        self.sent[sent.number] = sent
+        self.tried[sent.identity].add(sent.number)
+
+    def answered(self, sent: Sent, answer: Accepted) -> None:
+        """It was acknowledged."""
+        before = self.known.get(answer.id)
+        if before is not None and before.number != sent.number:
+            self.fault("lost", f"{sent} was answered with the number of {before}")
+        first = self.ids.setdefault((sent.identity, sent.number), answer.id)
+        if first != answer.id and len(self.tried[sent.identity]) == 1:
+            self.fault("silent duplicate", f"{sent} has the numbers {first} and {answer.id}")
+        self.known[answer.id] = sent
+
+    def refused(self, sent: Sent) -> None:
+        """The hub said that the key is known with another content."""
+        if len(self.tried[sent.identity]) == 1:
+            self.fault("lost", f"{sent} was refused as a conflict, and there was none")
+
+    # ---------------------------------------------------------------- the receivers
+
+    def attempts(self, delivery: Delivery, at: datetime, probe: bool) -> None:
+        """A connector was called."""
+        if not is_open(delivery.destination, at):
+            self.fault("window", f"{delivery.destination} was {'asked' if probe else 'tried'} at {at}")
+
+    def begins(self, store: Store, delivery: Delivery, repeat: str) -> None:
+        """Bytes may leave from now on."""
+        [row] = rows(store, "SELECT state, attempts, effect_at FROM delivery WHERE id = :id", id=delivery.id)
+        self.begun[delivery.id] += 1
+        if row["state"] != "delivering" or row["attempts"] < self.begun[delivery.id]:
+            self.fault("uncounted", f"{delivery.id} is {row['state']} with {row['attempts']} attempts at its try "
+                                    f"{self.begun[delivery.id]}")
+        if repeat == "ask" and row["effect_at"] is None:
+            self.fault("uncounted", f"{delivery.id} has no intent")
+
+    def arrives(self, delivery: Delivery, body: bytes, repeat: str, *, late: bool) -> None:
+        """The receiver has acted. `late`: the try had been given up, so nobody waited for it any more."""
+        name, _, content = body.partition(b"|")
+        number = json.loads(content)["number"]
+        sent = self.sent.get(number)
+        if sent is None or content != sent.content() or name.decode() != delivery.recipient:
+            self.fault("phantom", f"{delivery.destination} got {body!r}")
+            return
+        if sent.test != delivery.destination.endswith("/probe"):
+            self.fault("misrouted", f"{sent} at {delivery.destination}")
+        if not any(delivery.destination.partition("/")[0] == tenant for tenant in _tenants(sent.ags)):
+            self.fault("misrouted", f"{sent} at {delivery.destination}")
+        copies = self.copies[delivery.id]
+        copies.append((delivery.repeat_marked, late))
+        plain = [each for each in copies if not each[0] and (repeat == "ask" or not each[1])]
+        if len(plain) > 1 and repeat != "idempotent" and delivery.id not in self.forgotten:
+            self.fault("silent duplicate", f"{delivery.id} of {sent} at {delivery.destination}: {copies}")
+
+    # ---------------------------------------------------------------- the store
+
+    def claims(self, store: Store, ids: Sequence[str]) -> None:
+        """These are in hand now, and will be tried."""
+        for name in ids:
+            earlier = rows(store, """
+                SELECT before.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
+                JOIN delivery AS before ON before.order_key = own.order_key AND before.destination = own.destination
+                JOIN message AS first ON first.id = before.message_id AND first.no < mine.no
+                WHERE own.id = :id AND own.state = 'delivering' AND before.state IN ('due', 'delivering', 'in_doubt', 'parked')
+                UNION ALL
+                SELECT first.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
+                JOIN message AS first ON first."case" = own.order_key AND first.tenant = own.tenant AND first.no < mine.no
+                WHERE own.id = :id AND own.state = 'delivering'
+                AND (first.state = 'received' OR (first.state = 'parked' AND first.service = own.service))""", id=name)
+            if earlier:
+                self.fault("order", f"{name} is tried before {earlier[0]['id']}")
+
+    def books(self, store: Store) -> None:
+        """Both balances, and the tallies against the rows."""
+        for line in unbalanced(store):
+            self.fault("unbalanced", line)
+
+    def missing(self, store: Store) -> None:
+        """Every acknowledged message is there, as what it was sent as; what is done has arrived."""
+        there = {row["id"]: row for row in rows(store, 'SELECT id, ags, service, test, "case" FROM message')}
+        for name, sent in self.known.items():
+            row = there.get(name)
+            if row is None or (row["ags"], row["service"], bool(row["test"])) != (sent.ags, sent.service, sent.test):
+                self.fault("lost", f"{name}: {sent} is {dict(row) if row else 'not there'}")
+        for row in rows(store, "SELECT id, state, destination FROM delivery WHERE state = 'done'"):
+            if not self.copies[row["id"]] and row["id"] not in self.confirmed:
+                self.fault("lost", f"{row['id']} is done, and {row['destination']} does not have it")
+
+    def routed(self, store: Store) -> None:
+        """Every message went where the configuration said that routed it, and nowhere else."""
+        variants = {configurations()[variant.name].digest: variant for variant in VARIANTS}
+        places: dict[str, set[str]] = defaultdict(set)
+        for row in rows(store, "SELECT message_id, recipient, tenant, generation FROM delivery"):
+            places[row["message_id"]].add(f"{row['tenant']}/{row['recipient']}")
+        for row in rows(store, "SELECT id, ags, service, test, state, reason, config_digest FROM message"):
+            sent = self.known.get(row["id"])
+            if sent is None or row["state"] == "received":
+                continue
+            want = expected(variants[row["config_digest"]], row["ags"], row["service"], bool(row["test"]), sent.form)
+            got = frozenset(places[row["id"]])
+            if row["state"] == "parked":
+                if row["reason"] not in ("conflict", "runaway", want):
+                    self.fault("misrouted", f"{sent} was parked as {row['reason']} instead of {want}")
+            elif got and got != want:
+                self.fault("misrouted", f"{sent} went to {sorted(got)} instead of {want}")
+            elif not got and row["state"] != "discarded":
+                self.fault("lost", f"{sent} is {row['state']} without a delivery")
+
+    def deaths(self, store: Store) -> None:
+        """Only what was planted is parked for deaths."""
+        for row in rows(store, "SELECT id, reason_text FROM message WHERE reason = 'runaway' AND state = 'parked'"):
+            sent = self.known.get(row["id"])
+            if (sent is None or sent.poison is None) and self.innocent[row["id"]] < 3:
+                self.fault("deaths", f"{row['id']}: {row['reason_text']}")
+
+    def rests(self, store: Store) -> None:
+        """Nothing waits for the hub, and what waits for a person says why."""
+        for row in rows(store, "SELECT id, state, reason, reason_text FROM message"):
+            if row["state"] == "received" or (row["state"] == "parked" and not (row["reason"] and row["reason_text"])):
+                self.fault("unexplained", f"message {row['id']}: {dict(row)}")
+        finished = defaultdict(list)
+        held = {row["id"] for row in rows(store, """
+            SELECT own.id FROM delivery AS own WHERE own.state = 'due' AND own.due_at IS NULL AND own.reason = 'order'""")}
+        for row in rows(store, "SELECT id, message_id, state, reason, reason_text, due_at FROM delivery"):
+            finished[row["message_id"]].append(row["state"] in ("done", "discarded"))
+            explained = row["reason"] and row["reason_text"]
+            if row["state"] == "delivering" or (row["state"] in ("due", "in_doubt") and row["id"] not in held) or (
+                    row["state"] == "parked" and not explained):
+                self.fault("unexplained", f"delivery {row['id']}: {dict(row)}")
+        for row in rows(store, "SELECT id, state FROM message WHERE state IN ('routed', 'completed')"):
+            if finished[row["id"]] and (row["state"] == "completed") != all(finished[row["id"]]):
+                self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
+
+    def held(self, store: Store) -> None:
+        """Who waits for its turn has somebody to wait for, who waits for a person."""
+        for row in rows(store, "SELECT id FROM delivery WHERE state = 'due' AND due_at IS NULL"):
+            before = store.predecessor(row["id"])
+            if before is None:
+                self.fault("unexplained", f"delivery {row['id']} waits for its turn, and nobody is before it")
+
+
+def rows(store: Store, query: str, **values: Any) -> list[Any]:
+    """Straight from the tables."""
+    with store._read() as connection:
+        return list(connection.execute(text(query), values).mappings())
+
+
+def _tenants(ags: str) -> tuple[str, ...]:
+    return {"14999010": ("nord",), "14999020": ("sued",)}.get(ags, ())

@@ -1,0 +1,805 @@
+"""One seed's world: a clock, dice, senders, receivers and operators, and the hub's own code between them, life after life."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy import Connection, Engine
+
+from hub import blobs, database, deliver, dispatch, inbox, receive
+from hub.config import Configuration
+from hub.deliver import Deliverer
+from hub.dispatch import Dispatcher
+from hub.errors import Conflict, Rejected, StoreUnavailable
+from hub.job import Body, Facts, Job, OutDelivery, OutPart, Parked, Translated
+from hub.message import Accepted, Incoming, IncomingPart
+from hub.metrics import Metrics
+from hub.operate import Operator
+from hub.receive import Receiver
+from hub.route import route
+from hub.store import ClaimedDelivery, NotFound, NotNow, Store
+from hub.workers import BatchResult, Why
+from hub.writer import Transaction, Writer, _apart, _Job
+from tests.simulation.judge import Judge, Sent, rows
+from tests.simulation.tasks import Killed, Task
+from tests.simulation.towns import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
+from tests.simulation.transports import Outlet, Peer
+
+START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
+"""A Monday, half past seven in Berlin."""
+
+STEPS = 150
+"""What happens before all is made well."""
+
+REST = 400
+"""Looks that a world may take to come to rest."""
+
+
+class Faulty(Exception):
+    """A seed found something."""
+
+    def __init__(self, seed: int, faults: Sequence[tuple[str, str]]) -> None:
+        self.seed, self.faults = seed, list(faults)
+        super().__init__(f"seed {seed}: " + "; ".join(f"{verdict}: {what}" for verdict, what in self.faults[:3]))
+
+
+class Flag:
+    """A `threading.Event` for which nobody waits."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, _: float | None = None) -> bool:
+        return self._set
+
+
+class Crew:
+    """The deliverer's threads as tasks of the world: no more than `size` are under way at once."""
+
+    def __init__(self, world: World, size: int) -> None:
+        self._world, self._size = world, size
+        self._waiting: list[Callable[[], None]] = []
+
+    def submit(self, work: Callable[[], None]) -> None:
+        self._waiting.append(work)
+
+    def hire(self) -> None:
+        """Begin what waits, where somebody is free for it."""
+        busy = sum(task.name.startswith("deliver") for task in self._world.tasks)
+        while self._waiting and busy < self._size:
+            self._world.begin("deliver", self._waiting.pop(0))
+            busy += 1
+
+    def write_off(self, _: object) -> None:
+        self._size += 1
+
+    def dismiss(self) -> None:
+        pass
+
+
+class _Result(Future[Any]):
+    """Whoever asks for it has all written that waits."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        super().__init__()
+        self._flush = flush
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not self.done():
+            self._flush()
+        return super().result(timeout)
+
+
+class InlineWriter(Writer):
+    """The store's writer without its thread: what waits is committed together as soon as anybody waits for it."""
+
+    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], end: Callable[[Transaction], None],
+                 world: World) -> None:
+        self._engine, self._begin, self._end, self._world = engine, begin, end, world
+        self._broken = None
+        self._closed = False
+        self._jobs: list[_Job[Any, Any]] = []
+        self._lock = _NoLock()  # type: ignore[assignment]
+        self._connection = engine.connect()
+
+    def gather(self, work: Any, item: Any) -> Future[Any]:
+        self._refuse_if_broken()
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        job: _Job[Any, Any] = _Job(work, item, _Result(self._flush))
+        self._jobs.append(job)
+        return job.future
+
+    def _flush(self) -> None:
+        self._world.point("before a commit")
+        batch, self._jobs = self._jobs, []
+        if self._world.store_is_full:
+            for job in batch:
+                job.future.set_exception(StoreUnavailable("nothing can be written now: SQLITE_FULL"))
+            return
+        ordinary = [job for job in batch if job.work is not _apart]
+        if ordinary:
+            self._write(self._connection, ordinary)
+        for job in batch:
+            if job.work is _apart:
+                self._run_apart(self._connection, job)
+        self._world.point("after a commit", waits=False)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._connection.close()
+
+
+class _NoLock:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Watched(Store):
+    """The store; the judge hears what is claimed."""
+
+    world: World
+
+    def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
+                         deferred_first: bool = False) -> list[ClaimedDelivery]:
+        claimed = super().claim_deliveries(destination, limit, lease, deferred_first)
+        self.world.judge.claims(self, [item.delivery.id for item in claimed if not item.probe and item.delivery.case])
+        return claimed
+
+
+class Pool:
+    """The workers: the real routing, a rendering of one line, and the planted message that kills."""
+
+    network_dropped = False
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def run(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int, progressed: Callable[[], None]) -> BatchResult:
+        world = self._world
+        outcomes: list[Translated | Parked] = []
+        world.in_worker.update(job.message_id for job in jobs)
+        end = 0
+        for number, job in enumerate(jobs):
+            world.point("in a worker")
+            body = job.parts[0].body
+            content = os.pread(inputs[body.fd], body.length, body.offset)
+            sent = world.judge.sent[world.json(content)["number"]]
+            if sent.poison == "hub":
+                world.note(f"{job.message_id} kills the hub")
+                raise Killed
+            dies = sent.poison is None and len(jobs) > 1 and world.dice.random() < world.clumsy
+            if sent.poison == "worker" or dies:
+                world.note(f"a worker dies over {job.message_id}")
+                world.in_worker.difference_update(each.message_id for each in jobs)
+                return BatchResult(tuple(outcomes), tuple(each.message_id for each in jobs[number:]), job.message_id, Why.DIED)
+            outcome, end = _translate(job, content, Facts(form_name="Zaehlprobe", form_version=sent.form, test=job.test),
+                                      out_fd, end)
+            outcomes.append(outcome)
+        world.point("a worker has answered")
+        world.in_worker.difference_update(each.message_id for each in jobs)
+        return BatchResult(tuple(outcomes))
+
+
+def _translate(job: Job, content: bytes, facts: Facts, out_fd: int, end: int) -> tuple[Translated | Parked, int]:
+    try:
+        rule, trace = route(job, facts)
+    except Rejected as error:
+        return Parked(message_id=job.message_id, facts=facts, reason=error.reason, text=error.text, trace=error.trace), end
+    deliveries = []
+    for recipient in rule.recipients:
+        body = recipient.name.encode() + b"|" + content
+        os.pwrite(out_fd, body, end)
+        part = OutPart(role="xml", name="probe.xml", media_type="application/xml", size=len(body),
+                       sha256=hashlib.sha256(body).hexdigest(), body=Body(offset=end, length=len(body)))
+        end += len(body)
+        deliveries.append(OutDelivery(recipient=recipient.name, destination=recipient.destination, subject="Probe",
+                                      name_parts={}, parts=(part,)))
+    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=rule.mapping_digest, trace=trace,
+                      deliveries=tuple(deliveries), order=rule.order), end
+
+
+class Notes:
+    """Stands for a module's log: what asks to be reported is a fault."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def error(self, line: str, **fields: Any) -> None:
+        self._world.note(f"error: {line}")
+        if "please report this" in line and not line.startswith("a connector raised"):
+            self._world.judge.fault("failed", f"{line} {fields}")
+
+    def warning(self, line: str, **_: Any) -> None:
+        self._world.note(f"warning: {line}")
+
+    def info(self, *_: Any, **__: Any) -> None:
+        pass
+
+    critical = error
+
+
+class World:
+    """All of it. `run` plays the seed and gives the digest of its trace; raises `Faulty`."""
+
+    def __init__(self, seed: int, tell: Callable[[str], None] = lambda line: None) -> None:
+        self.seed = seed
+        self.dice = random.Random(seed)
+        self.judge = Judge()
+        self.now, self.steady = START, 1000.0
+        self.tasks: list[Task] = []
+        self.task: Task | None = None
+        self.in_worker: set[str] = set()
+        self.peers: dict[str, Peer] = {}
+        self.variant = VARIANTS[0]
+        self.lives = self.steps = 0
+        self.full_until = 0
+        self.calm = False
+        self.clumsy = self.dice.choice([0.0, 0.0, 0.05, 0.2])
+        self.until_death = self._next_death()
+        self.deaths_left = self.dice.choice([0, 1, 2, 2])
+        self.backup: Path | None = None
+        self.acknowledged_then: set[str] = set()
+        self._tell = tell
+        self._digest = hashlib.sha256()
+        self._ids = 0
+        self._actions = 0
+        self._sends = 0
+        self._open: dict[tuple[Any, ...], Sent] = {}
+        self._poison = self.dice.choice([None, None, "worker", "hub"])
+        self._folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.store: Store
+        self.deliverer: Deliverer
+        self.dispatcher: Dispatcher
+        self.receiver: Receiver
+        self.operator: Operator
+        self.crew: Crew
+
+    @property
+    def store_is_full(self) -> bool:
+        """Whether nothing can be written now."""
+        return self.steps < self.full_until
+
+    @property
+    def digest(self) -> str:
+        """Of all that happened so far."""
+        return self._digest.hexdigest()
+
+    # ---------------------------------------------------------------- what the hub is given
+
+    def clock(self) -> datetime:
+        """The wall's clock."""
+        return self.now
+
+    def configuration(self) -> Configuration:
+        """The present one."""
+        return configurations()[self.variant.name]
+
+    def new_id(self) -> str:
+        """For `hub.message.new_message_id`."""
+        self._ids += 1
+        return f"{self._ids:08x}-5eed-7000-8000-{self.seed & 0xFFFFFFFFFFFF:012x}"
+
+    def peer(self, name: str) -> Peer:
+        """The receiver behind a destination."""
+        return self.peers.setdefault(name, Peer(name))
+
+    @staticmethod
+    def json(content: bytes) -> Any:
+        """What a worker reads."""
+        import json
+        return json.loads(content)
+
+    def pick(self, weights: Mapping[str, int]) -> str:
+        """One of these."""
+        return self.dice.choices(list(weights), list(weights.values()))[0]
+
+    def note(self, line: str) -> None:
+        """A line of the trace."""
+        line = f"{self.steps:4} {self.steady:10.1f} {self.now:%m-%d %H:%M:%S} {self.task.name if self.task else 'world':9} {line}"
+        self._digest.update(line.encode())
+        self._tell(line)
+
+    # ---------------------------------------------------------------- places where it can die, or somebody else goes on
+
+    def _next_death(self) -> int:
+        return self.dice.randint(1, 60) if self.dice.random() < 0.3 else self.dice.randint(60, 700)
+
+    def point(self, name: str, *, waits: bool = True) -> None:
+        """The hub may die here, or another one of its threads goes on."""
+        if not self.calm and self.deaths_left:
+            self.until_death -= 1
+            if self.until_death <= 0:
+                self.deaths_left -= 1
+                self.until_death = self._next_death()
+                for message_id in self.in_worker:
+                    self.judge.innocent[message_id] += 1
+                self.note(f"the hub is killed {name}")
+                raise Killed
+        if waits and self.task is not None and self.dice.random() < 0.25:
+            self._wait()
+
+    def sleep(self, seconds: float) -> None:
+        """The thread that calls it does nothing for so long."""
+        if self.task is not None:
+            self.task.not_before = self.steady + seconds
+            self._wait()
+
+    def _wait(self) -> None:
+        task = self.task
+        assert task is not None
+        task.wait()
+
+    def begin(self, name: str, work: Callable[[], object]) -> None:
+        """A thread of the hub's more."""
+        self.tasks.append(Task(f"{name}-{len(self.tasks)}", work))
+
+    def resume(self, task: Task, thrown: BaseException | None = None) -> None:
+        """Let it go on until it waits or ends. Raises `Killed`."""
+        self.task = task
+        try:
+            task.resume(thrown)
+        finally:
+            self.task = None
+            if task.over:
+                self.tasks.remove(task)
+
+    # ---------------------------------------------------------------- the hub's lives
+
+    def start(self) -> None:
+        """As `hub.daemon.Daemon` does it."""
+        self.lives += 1
+        writer: Any = lambda engine, begin, end: InlineWriter(engine, begin, end, self)  # noqa: E731
+        self.store = Watched.open(self._folder, now=self.clock, writer=writer)
+        self.store.world = self  # type: ignore[attr-defined]
+        recovered = self.store.recover(assume_begun=self._assume_begun)
+        if recovered.alone:
+            self.store.count_death(recovered.alone)
+        self.note(f"life {self.lives}: {recovered}{' unclean' if self.store.unclean else ''}")
+        self.deliverer = Deliverer(self.store, self.configuration, metrics(), self.clock,
+                                   lambda connector, options: Outlet(self, connector, options))
+        self.crew = self.deliverer._crew = Crew(self, 5)  # type: ignore[assignment]
+        self.deliverer._stop = Flag()  # type: ignore[assignment]
+        self.dispatcher = Dispatcher(self.store, self.configuration, Pool(self), metrics(),  # type: ignore[arg-type]
+                                     self.deliverer.wake)
+        self.dispatcher._stop = Flag()  # type: ignore[assignment]
+        self.receiver = Receiver(self.store, self.configuration, metrics(), self.dispatcher.wake, self.clock)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all)
+
+    def _assume_begun(self, key: str) -> bool:
+        found = self.configuration().destination(key)
+        return found is None or found.repeat != "ask"
+
+    def _wake_all(self) -> None:
+        self.dispatcher.wake()
+        self.deliverer.wake()
+
+    def die(self) -> None:
+        """The process is gone; what was committed stays."""
+        for task in list(self.tasks):
+            with _dead(self):
+                try:
+                    self.resume(task, Killed())
+                except Killed:
+                    pass
+        self.tasks.clear()
+        self.in_worker.clear()
+        self._leave()
+
+    def _leave(self) -> None:
+        if "store" in self.__dict__:
+            writer, self.store._writer = self.store._writer, None
+            if writer is not None:
+                writer.close()
+            self.store._readers.dispose()
+            self.store.base.unlock()
+
+    def live_again(self) -> None:
+        """A new start, until one succeeds."""
+        while True:
+            self.die()
+            try:
+                self.start()
+            except (Killed, StoreUnavailable):
+                self.full_until = 0
+                continue
+            self.judge.books(self.store)
+            return
+
+    def stop(self) -> None:
+        """A stop in order, and a start."""
+        self.note("a stop in order")
+        self.dispatcher._stop.set()
+        self.deliverer._stop.set()
+        for _ in range(500):
+            ready = [task for task in self.tasks if task.not_before <= self.steady]
+            if not ready:
+                break
+            self.resume(self.dice.choice(ready))
+        clean = self.deliverer.stop(timedelta(0)) and not self.tasks
+        self.store.close(clean=clean)
+        self.live_again()
+
+    # ---------------------------------------------------------------- what happens
+
+    def run(self) -> str:
+        """Play it."""
+        try:
+            with injected(self):
+                self._play()
+                return self.digest
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self.die()
+        shutil.rmtree(self._folder)
+
+    def _play(self) -> None:
+        for name, content in template().items():
+            (self._folder / name).write_bytes(content)
+        self.live_again()
+        for _ in range(STEPS):
+            self._step(self._anything)
+        self._step(self._make_well)
+        self.rest()
+        self._check()
+        for _ in range(3):
+            self._step(self._replay_all)
+            self.rest()
+        self._check()
+        self._all_done()
+        self._close_trace()
+
+    def _step(self, what: Callable[[], None]) -> None:
+        self.steps += 1
+        try:
+            what()
+        except Killed:
+            self.live_again()
+        except StoreUnavailable as error:
+            self.note(f"unavailable: {error}")
+        if self.steps % 10 == 0:
+            self.judge.books(self.store)
+        if self.judge.faults:
+            raise Faulty(self.seed, self.judge.faults)
+
+    def _anything(self) -> None:
+        getattr(self, self.pick({
+            "send": 18, "dispatch": 18, "look": 20, "go_on": 34, "time": 14, "operate": 8, "mood": 5, "reconfigure": 2, "leap": 1,
+            "full_store": 1, "restart": 1, "save": 1, "put_back": 1}))()
+
+    def send(self) -> None:
+        """One or two applications, new ones or again."""
+        batch = [self._application() for _ in range(self.dice.choice([1, 1, 2, 3]))]
+        if self.dice.random() < 0.15:
+            batch.append(batch[0])
+        for sent in batch:
+            self.judge.sends(sent)
+        answers = self.receiver.together([self._incoming(sent) for sent in batch])
+        for sent, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Accepted):
+                self.note(f"sent {sent.number} {sent.ags} {sent.service} {sent.key or ''}: "
+                          f"{answer.id[:8]}{' known' if answer.duplicate else ''}")
+                self.judge.answered(sent, answer)
+            elif isinstance(answer, Conflict):
+                self.judge.refused(sent)
+            elif not isinstance(answer, StoreUnavailable):
+                self.judge.fault("failed", f"{sent}: {answer!r}")
+
+    def _application(self) -> Sent:
+        """A new one, or with some luck one that was sent before, or another one under its key."""
+        dice = self.dice
+        ags, service = dice.choice([NORD, NORD, SUED]), dice.choice([PLAIN, ORDERED])
+        if self._poison and self._sends > 5 and dice.random() < 0.1:
+            poison, self._poison = self._poison, None
+        else:
+            poison = None
+        known = list(self._open.values())
+        if known and poison is None and dice.random() < 0.25:
+            before = dice.choice(known)
+            if before.poison is None and before.key and dice.random() < 0.3:
+                return replace(before, number=self._number())
+            return before
+        sent = Sent(self._number(), dice.choice(["portal", "portal", "zweites"]), ags, service, test=dice.random() < 0.1,
+                    form="2.0" if dice.random() < 0.05 else "1.0",
+                    key=f"k{dice.randint(1, 12)}" if dice.random() < 0.6 else None,
+                    case=f"fall-{dice.randint(1, 3)}" if dice.random() < 0.7 else None, poison=poison)
+        if poison:
+            sent = replace(sent, key=None, test=False)
+        elif sent.identity in self._open:
+            return self._open[sent.identity]
+        self._open[sent.identity] = sent
+        return sent
+
+    def _number(self) -> int:
+        self._sends += 1
+        return self._sends
+
+    def _incoming(self, sent: Sent) -> Incoming:
+        return Incoming("https", sent.sender, sent.ags, sent.service, (IncomingPart.of(sent.content()),), test=sent.test,
+                        key=sent.key, case=sent.case, conflict="refuse" if sent.sender == "portal" else "park")
+
+    def dispatch(self) -> None:
+        """A thread of the dispatcher takes its turn."""
+        if sum(task.name.startswith("dispatch") for task in self.tasks) < 2:
+            self.begin("dispatch", self.dispatcher._turn)
+            self.resume(self.tasks[-1])
+
+    def look(self) -> None:
+        """The deliverer's scheduler looks."""
+        self.deliverer._round()
+        self.crew.hire()
+
+    def go_on(self) -> None:
+        """One of the threads goes on."""
+        for _ in range(self.dice.randint(1, 6)):
+            self.crew.hire()
+            ready = [task for task in self.tasks if task.not_before <= self.steady]
+            if ready:
+                self.resume(self.dice.choice(ready))
+
+    def time(self) -> None:
+        """It passes."""
+        self._pass(self.dice.choice([0.5, 2, 5, 15, 40, 70, 130, 600, 3000, 7200, 30000]))
+
+    def _pass(self, seconds: float) -> None:
+        self.steady += seconds
+        self.now += timedelta(seconds=seconds)
+
+    def leap(self) -> None:
+        """Somebody sets the clock."""
+        step = self.dice.choice([-7200, -600, -90, 300, 7200, 86400])
+        self.note(f"the clock leaps by {step} s")
+        self.now += timedelta(seconds=step)
+
+    def mood(self) -> None:
+        """A receiver changes."""
+        if self.peers:
+            peer = self.peers[self.dice.choice(sorted(self.peers))]
+            peer.mood = self.pick({"well": 10, "flaky": 14, "down": 4, "misconfigured": 2, "full": 3})
+            self.note(f"{peer.name} is {peer.mood}")
+
+    def reconfigure(self) -> None:
+        """As `hub.daemon.Daemon.reload` does it."""
+        self._take(self.dice.choice(VARIANTS).name)
+
+    def _take(self, name: str) -> None:
+        self.variant = next(variant for variant in VARIANTS if variant.name == name)
+        self.note(f"configuration: {name}")
+        self.deliverer.reset()
+        self._wake_all()
+
+    def full_store(self) -> None:
+        """The disk is full for some time."""
+        self.full_until = self.steps + self.dice.randint(2, 12)
+        self.note("the disk is full")
+
+    def restart(self) -> None:
+        """A stop in order."""
+        if not self.store_is_full:
+            self.stop()
+
+    def save(self) -> None:
+        """A backup."""
+        self.backup = self._folder / "backup"
+        self.backup.unlink(missing_ok=True)
+        self.store.copy(self.backup, lambda *_: None)
+        self.acknowledged_then = set(self.judge.known)
+        self.note("a backup is made")
+
+    def put_back(self) -> None:
+        """The store is lost, and restored from the backup."""
+        if self.backup is None or self.dice.random() < 0.5:
+            return
+        self.note("the backup is put back")
+        before = {row["id"] for row in rows(self.store, "SELECT id FROM delivery")}
+        fencing = self.store.fencing
+        self.die()
+        for name in ("store.sqlite3", "store.sqlite3-wal", "store.sqlite3-shm"):
+            (self._folder / name).unlink(missing_ok=True)
+        shutil.move(self.backup, self._folder / "store.sqlite3")
+        self.backup = None
+        left, self.deaths_left = self.deaths_left, 0  # `hub.backup` builds it elsewhere and begins anew
+        writer: Any = lambda engine, begin, end: InlineWriter(engine, begin, end, self)  # noqa: E731
+        self.full_until = 0
+        store = Store.open(self._folder, now=self.clock, writer=writer)
+        store.raise_fencing(fencing + 1)
+        self._forget(store, before)
+        store.close()
+        self.deaths_left = left
+        self.live_again()
+
+    def _forget(self, store: Store, before: set[str]) -> None:
+        judge = self.judge
+        judge.known = {name: sent for name, sent in judge.known.items() if name in self.acknowledged_then}
+        judge.ids = {key: name for key, name in judge.ids.items() if name in judge.known}
+        now = {row["id"]: row["attempts"] for row in rows(store, "SELECT id, attempts FROM delivery")}
+        judge.forgotten |= before - set(now)
+        for name, count in now.items():
+            judge.begun[name] = min(judge.begun[name], count)
+
+    def operate(self) -> None:
+        """A person does something, perhaps twice."""
+        deliveries = rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt', 'due', 'done') ORDER BY no")
+        messages = rows(self.store, "SELECT id FROM message WHERE state IN ('parked', 'routed') ORDER BY no")
+        verb = self.pick({"replay": 10, "discard": 1, "confirm": 1, "resend": 1})
+        found = messages if verb == "replay" and self.dice.random() < 0.4 else deliveries
+        if not found:
+            return
+        name = self.dice.choice(found)["id"]
+        self._actions += 1
+        action = f"action-{self._actions}"
+        self._act(verb, name, action)
+        if self.dice.random() < 0.5:
+            before = rows(self.store, "SELECT max(no) AS no FROM event")
+            self._act(verb, name, action)
+            if rows(self.store, "SELECT max(no) AS no FROM event") != before and self.acted:
+                self.judge.fault("action", f"{verb} {name} again")
+
+    acted = False
+
+    def _act(self, verb: str, name: str, action: str) -> None:
+        why = {"discard": ("Test",), "confirm": ("Anruf",)}.get(verb, ())
+        self.acted = False
+        if verb == "confirm":
+            self.judge.confirmed.add(name)  # also when the hub dies before it says so
+        try:
+            answer = getattr(self.operator, verb)(name, "erika", *why, action)
+        except (NotNow, NotFound) as error:
+            self.note(f"{verb} {name[:8]}: {type(error).__name__}")
+            return
+        self.acted = True
+        self.note(f"{verb} {name[:8]}: {answer.get('changed', answer.get('new'))}")
+
+    # ---------------------------------------------------------------- the end
+
+    def _make_well(self) -> None:
+        self.note("all is made well")
+        self.calm, self.full_until, self.clumsy = True, 0, 0.0
+        for peer in self.peers.values():
+            peer.mood = "well"
+        self._take("base")
+
+    def rest(self) -> None:
+        """Until nothing waits for the hub any more."""
+        patience, before = 10.0, 0
+        for _ in range(REST):
+            self._step(self._settle)
+            waiting = self.store.due_destinations()
+            received = rows(self.store, "SELECT count(*) AS n FROM message WHERE state = 'received'")[0]["n"]
+            if not (waiting or received or self.tasks):
+                return
+            soonest = min((at for _, at in waiting), default=self.now)
+            patience = patience * 1.3 if len(waiting) == before else 10.0  # a window may be closed until Monday
+            before = len(waiting)
+            self._pass(max(min(patience, 3600.0), min((soonest - self.now).total_seconds(), 86400.0)))
+        self.judge.fault("unexplained", f"no rest: {waiting}, {received} received, {[task.name for task in self.tasks]}")
+        raise Faulty(self.seed, self.judge.faults)
+
+    def _settle(self) -> None:
+        for _ in range(30):
+            self.dispatch()
+            self.look()
+            while ready := [task for task in self.tasks if task.not_before <= self.steady]:
+                self.resume(self.dice.choice(ready))
+                self.crew.hire()
+            if not self.tasks and not rows(self.store, "SELECT id FROM message WHERE state = 'received'"):
+                break
+
+    def _replay_all(self) -> None:
+        self.note("what is parked is replayed")
+        for row in rows(self.store, "SELECT id, reason FROM message WHERE state = 'parked' ORDER BY no"):
+            if row["reason"] != "runaway":
+                self._act("replay", row["id"], None)  # type: ignore[arg-type]
+        for row in rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt') ORDER BY no"):
+            self._act("replay", row["id"], None)  # type: ignore[arg-type]
+
+    def _check(self) -> None:
+        judge = self.judge
+        for look in (judge.books, judge.missing, judge.routed, judge.deaths, judge.rests, judge.held):
+            look(self.store)
+        if judge.faults:
+            raise Faulty(self.seed, judge.faults)
+
+    def _all_done(self) -> None:
+        """Once everything is well and was replayed, everything is there: but for what nobody can mend."""
+        for row in rows(self.store, "SELECT id, state, reason FROM message WHERE state NOT IN ('completed', 'discarded')"):
+            sent = self.judge.known.get(row["id"])
+            hopeless = row["state"] == "parked" and (row["reason"] == "runaway" or (sent is not None and sent.form != "1.0"))
+            behind = any(each["reason"] == "order" for each in rows(
+                self.store, "SELECT reason FROM delivery WHERE message_id = :id AND state = 'due'", id=row["id"]))
+            if sent is not None and not hopeless and not behind:
+                self.judge.fault("lost", f"{row['id']} of {sent} never came through: {row['state']} {row['reason']}")
+        if self.judge.faults:
+            raise Faulty(self.seed, self.judge.faults)
+
+    def _close_trace(self) -> None:
+        for row in rows(self.store, "SELECT at, message_id, delivery_id, name, before, after, reason, detail, who FROM event "
+                                    "ORDER BY no"):
+            self._digest.update(repr(tuple(row.values())).encode())
+
+
+@contextmanager
+def _dead(world: World) -> Iterator[None]:
+    """What a dying thread still does in its ``finally`` reaches nothing."""
+    def nothing(*_: Any, **__: Any) -> Any:
+        raise Killed
+    with patch.object(InlineWriter, "_flush", nothing), patch.object(InlineWriter, "gather", nothing), \
+            patch.object(world, "note", lambda _: None):
+        yield
+
+
+@contextmanager
+def injected(world: World) -> Iterator[None]:
+    """Clock, dice, names and the file system of this world in the places where the hub's modules look for theirs."""
+    with ExitStack() as stack:
+        clock = SimpleNamespace(monotonic=lambda: world.steady)
+        for module in (deliver, dispatch, receive):
+            stack.enter_context(patch.object(module, "time", clock))
+            stack.enter_context(patch.object(module, "log", Notes(world)))
+        dice = SimpleNamespace(random=lambda: world.dice.random())  # noqa: PLW0108 - the dice may be others later
+        stack.enter_context(patch.object(deliver, "random", dice))
+        for named in (inbox, blobs):
+            stack.enter_context(patch.object(named, "new_message_id", world.new_id))
+        stack.enter_context(patch.object(database, "_engine", _engine))
+        yield
+
+
+_place: dict[str, Any] = {}
+_real_engine = database._engine
+
+
+def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    """One engine for all files, so that a statement is compiled once and not in every life; nothing is synced."""
+    _place["file"] = file
+    return _shared_engine(mode, begin, tuple(each for each in pragmas if not each.startswith(("synchronous", "secure"))))
+
+
+@cache
+def _shared_engine(mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    class Moving(type(Path())):  # type: ignore[misc]
+        def absolute(self) -> Path:
+            return Path(_place["file"]).absolute()
+
+    return _real_engine(Moving("store"), mode, begin, (*pragmas, "synchronous=OFF"))
+
+
+@cache
+def metrics() -> Metrics:
+    """Nobody looks at them here, and making them takes long."""
+    return Metrics()
+
+
+@cache
+def template() -> dict[str, bytes]:
+    """A new store's file, so that the schema is made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        Store.open(Path(folder)).close()
+        return {"store.sqlite3": (Path(folder) / "store.sqlite3").read_bytes()}
+
+
