@@ -81,8 +81,6 @@ def run(step: Step, into: Path, *, quick: bool) -> bool:
     (into / f"{step.name}.json").write_text(
         json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
     )
-    for reason in result.get("invalid", ()):
-        print(f"   invalid: {reason}", file=sys.stderr)
     return not result.get("invalid")
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
+import binascii
 import ctypes
 import json
 import os
@@ -117,6 +117,12 @@ def _write(name: str, content: bytes) -> None:
         os.close(descriptor)
 
 
+def _lines(content: bytes) -> bytes:
+    """Base64 in lines of 76, as mail wants it."""
+    text = binascii.b2a_base64(content, newline=False)
+    return b"\r\n".join([text[at : at + 76] for at in range(0, len(text), 76)]) + b"\r\n"
+
+
 class Mail:
     """Mail over a kept connection of the thread; done at the server's 250."""
 
@@ -132,8 +138,7 @@ class Mail:
         ]
         parts = b"".join(
             f'--=_{item.key}\r\nContent-Type: {kind}; name="{name}"\r\nContent-Transfer-Encoding: base64\r\n'
-            f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'.encode()
-            + base64.encodebytes(content).replace(b"\n", b"\r\n")
+            f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'.encode() + _lines(content)
             for name, kind, content in files
         )
         head = (
@@ -144,7 +149,10 @@ class Mail:
         server = self._connected()
         server.mail("hub@hub.example")
         server.rcpt("amt@musterstadt.example")
-        code, _ = server.data(head + parts + f"--=_{item.key}--\r\n".encode())
+        server.docmd("DATA")
+        # not server.data(): it looks through all of it for line ends and dots, of which there are none to mend
+        server.send(head + parts + f"--=_{item.key}--\r\n.\r\n".encode())
+        code, _ = server.getreply()
         if code != 250:
             raise OSError(f"the mail server said {code}")
 

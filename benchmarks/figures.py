@@ -104,7 +104,7 @@ def show(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
         for row in result.get("rows", ()):
             print("  ".join(f"{key}: {_short(value)}" for key, value in row.items() if key != "values"))
     for reason in result.get("invalid", ()):
-        print(f"invalid: {reason}")
+        print(f"  invalid: {reason}", file=sys.stderr)
     return 1 if result.get("invalid") else 0
 
 
