@@ -30,7 +30,7 @@ run: $(VENV)/run
 # A file's tests run one after the other in one process: some share a machine, or the example's own ports. (Groups of tests,
 # xdist's finer way, are not kept together by the pytest that is locked here.)
 test: packages lint
-	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors
+	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors benchmarks
 	$(PY) -m pytest -n $(JOBS) --dist loadfile
 
 check: lint
@@ -48,7 +48,7 @@ lint: $(VENV)/dev
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-cache
-	$(PY) -m deptry hub connectors
+	$(PY) -m deptry hub connectors benchmarks
 
 packages:
 	@.ci/packages

@@ -1,7 +1,8 @@
-"""``python -m benchmarks [--quick] [--only NAME]``: every benchmark, its result into benchmarks/results/, and docs/benchmarks.md anew.
+"""``python -m benchmarks [--quick] [--only NAME]``: every benchmark, results into benchmarks/results/, docs/benchmarks.md anew.
 
-What fails or runs out of its time leaves the earlier result as it was, is named at the end, and makes the exit code 1. `--quick` is
-for looking whether all runs (about ten minutes): its results go to a folder of their own (`--into`) and not into the page.
+What fails or runs out of its time leaves the earlier result as it was, is named at the end, and makes the exit code 1.
+`--quick` is for looking whether all runs (about ten minutes): its results go to a folder of their own (`--into`) and not into
+the page.
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ ROOT = figures.ROOT
 
 def main() -> int:
     """The command; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="small, about ten minutes; the page stays as it is")
     parser.add_argument("--large", action="store_true", help="also what takes long and much disk: five million stored messages")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="these alone: " + ", ".join(s.name for s in STEPS))
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="these alone: " + ", ".join(s.name for s in STEPS)
+    )
     parser.add_argument("--into", type=Path, default=None, help="folder of the results; default: benchmarks/results")
     parser.add_argument("--page", action="store_true", help="only write the page from the results that are there")
     options = parser.parse_args()
     into = options.into or (Path(tempfile.mkdtemp(prefix="bench-quick-")) if options.quick else page.RESULTS)
     failed = []
     for step in () if options.page else STEPS:
-        if (options.only and step.name not in options.only) or (step.large and not options.large and step.name not in options.only):
+        if (options.only and step.name not in options.only) or (
+            step.large and not options.large and step.name not in options.only
+        ):
             continue
         if not run(step, into, quick=options.quick):
             failed.append(step.name)
@@ -72,9 +78,9 @@ def run(step: Step, into: Path, *, quick: bool) -> bool:
         return False
     into.mkdir(parents=True, exist_ok=True)
     result = {"command": f"python {' '.join(command)}", "quick": quick, "took": round(time.monotonic() - began), **result}
-    (into / f"{step.name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    for reason in result.get("invalid", ()):
-        print(f"   invalid: {reason}", file=sys.stderr)
+    (into / f"{step.name}.json").write_text(
+        json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
+    )
     return not result.get("invalid")
 
 

@@ -25,9 +25,27 @@ SIZES = {"4 KB": (1, 0), "40 KB": (10, 0), "5 MB": (1, 3_700_000)}
 """By name: how often the group of 40 fields occurs, and bytes of an attachment (base64 makes four of three)."""
 
 _TEXTS = (
-    "familienname", "geburtsname", "vorname", "strasse", "hausnummer", "ort", "ortsteil", "telefon", "email", "beruf", "arbeitgeber",
-    "bemerkung", "zustellname", "zustellstrasse", "zustellort", "vorbesitzer", "kennzeichnung", "beschreibung", "verwendungszweck",
-    "hinweis")
+    "familienname",
+    "geburtsname",
+    "vorname",
+    "strasse",
+    "hausnummer",
+    "ort",
+    "ortsteil",
+    "telefon",
+    "email",
+    "beruf",
+    "arbeitgeber",
+    "bemerkung",
+    "zustellname",
+    "zustellstrasse",
+    "zustellort",
+    "vorbesitzer",
+    "kennzeichnung",
+    "beschreibung",
+    "verwendungszweck",
+    "hinweis",
+)
 _DATES = ("geburtsdatum", "zuzugAm", "beginnAm", "endeAm", "bescheidVom", "gehaltenSeit")
 _CHOICES = ("anrede", "familienstand", "staatsangehoerigkeit", "wohnform", "zahlweise", "verfahren")
 _FLAGS = ("einwilligung", "erstantrag", "haftpflicht")
@@ -35,21 +53,45 @@ _MONEY = ("betrag", "einkommen", "miete")
 _DIGITS = ("plz", "zustellPlz")
 CODES = ("eins", "zwei", "drei", "vier")
 FIELDS: tuple[tuple[str, str], ...] = (
-    *((name, "text") for name in _TEXTS), *((name, "date") for name in _DATES), *((name, "choice") for name in _CHOICES),
-    *((name, "boolean") for name in _FLAGS), *((name, "money") for name in _MONEY), *((name, "plz") for name in _DIGITS))
+    *((name, "text") for name in _TEXTS),
+    *((name, "date") for name in _DATES),
+    *((name, "choice") for name in _CHOICES),
+    *((name, "boolean") for name in _FLAGS),
+    *((name, "money") for name in _MONEY),
+    *((name, "plz") for name in _DIGITS),
+)
 
-_WORDS = ("Musterstadt", "Beispielweg", "Größe", "Erika", "Mustermann", "Straße", "Antrag", "Müßig", "Probe", "Dorfstraße", "Amt",
-          "erfunden", "Beispielberg", "Nachweis", "Anlage")
+_WORDS = (
+    "Musterstadt",
+    "Beispielweg",
+    "Größe",
+    "Erika",
+    "Mustermann",
+    "Straße",
+    "Antrag",
+    "Müßig",
+    "Probe",
+    "Dorfstraße",
+    "Amt",
+    "erfunden",
+    "Beispielberg",
+    "Nachweis",
+    "Anlage",
+)
 
 
 def document(number: str, groups: int = 1, attachment: int = 0) -> bytes:
     """The application called `number` as the portal sends it, with `groups` times 40 fields and `attachment` bytes of PDF."""
     dice = random.Random(number)
-    instances = "".join(f"<instance_{n}>{_nummer(number, n)}{_values(dice)}{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
-                        for n in range(groups))
-    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
-            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><antrag>{instances}"
-            "</antrag></serviceportal-fields></serviceportal>\n").encode()
+    instances = "".join(
+        f"<instance_{n}>{_nummer(number, n)}{_values(dice)}{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
+        for n in range(groups)
+    )
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
+        f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><antrag>{instances}"
+        "</antrag></serviceportal-fields></serviceportal>\n"
+    ).encode()
 
 
 def _nummer(number: str, n: int) -> str:
@@ -58,9 +100,13 @@ def _nummer(number: str, n: int) -> str:
 
 def _values(dice: random.Random) -> str:
     make: dict[str, Callable[[], str]] = {
-        "text": lambda: " ".join(dice.choices(_WORDS, k=14)), "date": lambda: f"{dice.randrange(1950, 2026)}-0{dice.randrange(1, 10)}-17",
-        "choice": lambda: dice.choice(CODES), "boolean": lambda: dice.choice(("true", "false")),
-        "money": lambda: f"{dice.randrange(100, 9000)}.{dice.randrange(10, 99)}", "plz": lambda: f"{dice.randrange(10_000):05}"}
+        "text": lambda: " ".join(dice.choices(_WORDS, k=14)),
+        "date": lambda: f"{dice.randrange(1950, 2026)}-0{dice.randrange(1, 10)}-17",
+        "choice": lambda: dice.choice(CODES),
+        "boolean": lambda: dice.choice(("true", "false")),
+        "money": lambda: f"{dice.randrange(100, 9000)}.{dice.randrange(10, 99)}",
+        "plz": lambda: f"{dice.randrange(10_000):05}",
+    }
     return "".join(f"<{name}>{make[kind]()}</{name}>" for name, kind in FIELDS)
 
 
@@ -68,7 +114,8 @@ def _upload(dice: random.Random, size: int) -> str:
     if not size:
         return ""
     body = base64.b64encode(b"%PDF-1.4\n" + dice.randbytes(size)).decode()
-    return f"<nachweis><base64Data>{body}</base64Data><mimetype>application/pdf</mimetype><filename>nachweis.pdf</filename></nachweis>"
+    kind = "<mimetype>application/pdf</mimetype><filename>nachweis.pdf</filename>"
+    return f"<nachweis><base64Data>{body}</base64Data>{kind}</nachweis>"
 
 
 # --- the schema -------------------------------------------------------------------------------------------------------------
@@ -138,8 +185,11 @@ _TYPES = """\
 
 
 def _types(prefix: str) -> str:
-    return _TYPES.format(p=prefix, codes="\n".join(f'      <xs:enumeration value="{code}"/>' for code in CODES),
-                         fields="\n".join(f'      <xs:element name="{name}" type="{prefix}{kind}"/>' for name, kind in FIELDS))
+    return _TYPES.format(
+        p=prefix,
+        codes="\n".join(f'      <xs:enumeration value="{code}"/>' for code in CODES),
+        fields="\n".join(f'      <xs:element name="{name}" type="{prefix}{kind}"/>' for name, kind in FIELDS),
+    )
 
 
 def hub_schema() -> str:
@@ -164,8 +214,9 @@ def hub_schema() -> str:
 
 def bare_schema() -> str:
     """For the document as it was sent, its attachment taken out."""
-    instances = "\n".join(f'              <xs:element name="instance_{n}" type="antrag" minOccurs="{int(n == 0)}"/>'
-                          for n in range(MOST_GROUPS))
+    instances = "\n".join(
+        f'              <xs:element name="instance_{n}" type="antrag" minOccurs="{int(n == 0)}"/>' for n in range(MOST_GROUPS)
+    )
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
   <xs:element name="serviceportal">
@@ -272,11 +323,16 @@ def _line(name: str, kind: str) -> str:
     tag = name[0].upper() + name[1:]
     called = {"date": "datum", "choice": "schluessel", "money": "geld"}.get(kind)
     if called:
-        return (f'      <{tag}>\n        <xsl:call-template name="{called}"><xsl:with-param name="wert" select="{name}"/></xsl:call-template>\n'
-                f"      </{tag}>")
+        return (
+            f'      <{tag}>\n        <xsl:call-template name="{called}">'
+            f'<xsl:with-param name="wert" select="{name}"/></xsl:call-template>\n'
+            f"      </{tag}>"
+        )
     if kind == "boolean":
-        return (f"      <{tag}>\n        <xsl:choose><xsl:when test=\"{name} = 'true'\">ja</xsl:when>"
-                f"<xsl:otherwise>nein</xsl:otherwise></xsl:choose>\n      </{tag}>")
+        return (
+            f"      <{tag}>\n        <xsl:choose><xsl:when test=\"{name} = 'true'\">ja</xsl:when>"
+            f"<xsl:otherwise>nein</xsl:otherwise></xsl:choose>\n      </{tag}>"
+        )
     return f'      <{tag}><xsl:value-of select="{name}"/></{tag}>'
 
 
@@ -320,12 +376,17 @@ def write_mapping(folder: Path, service: str = SERVICE) -> None:
     types = {"plz": "text"}
     rows = [("nummer", "text"), *FIELDS, ("nachweis", "file")]
     values = "\n".join(f'{code} = "{code.capitalize()}tens"' for code in CODES)
-    lines = "\n".join(f'  {{ group = "antrag", id = "{name}", type = "{types.get(kind, kind)}", label = "{name.capitalize()}"'
-                      f'{", values = " + chr(34) + "codes" + chr(34) if kind == "choice" else ""} }},' for name, kind in rows)
+    lines = "\n".join(
+        f'  {{ group = "antrag", id = "{name}", type = "{types.get(kind, kind)}", label = "{name.capitalize()}"'
+        f"{', values = ' + chr(34) + 'codes' + chr(34) if kind == 'choice' else ''} }},"
+        for name, kind in rows
+    )
     version = folder / service / "v1"
     version.mkdir(parents=True)
     (folder / service / "mapping.toml").write_text(_MAPPING.format(service=service), encoding="utf-8")
-    (version / "fields.toml").write_text(f'group = [{{ id = "antrag", title = "Antrag", instances = true }}]\nfield = [\n{lines}\n]\n'
-                                         f"[values.codes]\n{values}\n", encoding="utf-8")
+    (version / "fields.toml").write_text(
+        f'group = [{{ id = "antrag", title = "Antrag", instances = true }}]\nfield = [\n{lines}\n]\n[values.codes]\n{values}\n',
+        encoding="utf-8",
+    )
     (version / "fields.xsd").write_text(hub_schema(), encoding="utf-8")
     (version / "xml.xsl").write_text(hub_stylesheet(), encoding="utf-8")

@@ -64,7 +64,7 @@ class Arrivals:
         at = 0
         while at < len(data):
             _, mask, _, length = _EVENT.unpack_from(data, at)
-            name = data[at + _EVENT.size:at + _EVENT.size + length].rstrip(b"\0").decode()
+            name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0").decode()
             at += _EVENT.size + length
             if mask & _QUEUE_OVERFLOW:
                 raise OverflowError("inotify lost events")

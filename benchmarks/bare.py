@@ -12,15 +12,15 @@ acknowledged when its file is durable under its final name (HTTPS: when its row 
 the next start; names come from the message's key, so a second time leaves one copy. It has no rules, no retries, no events, no
 metrics and no isolation: it is the yardstick, not a hub.
 
-FILE is JSON: ``{"state", "in": {"kind": "amqp" | "https", …}, "out": {"kind": "folder" | "smtp" | "sftp", …}, "threads"}``. Imports
-nothing from the hub.
+FILE is JSON: ``{"state", "in": {"kind": "amqp" | "https", …}, "out": {"kind": "folder" | "smtp" | "sftp", …}, "threads"}``.
+Imports nothing from the hub.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
+import binascii
 import ctypes
 import json
 import os
@@ -112,9 +112,15 @@ def _write(name: str, content: bytes) -> None:
     try:
         view = memoryview(content)
         while view:
-            view = view[os.write(descriptor, view):]
+            view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
+
+
+def _lines(content: bytes) -> bytes:
+    """Base64 in lines of 76, as mail wants it."""
+    text = binascii.b2a_base64(content, newline=False)
+    return b"\r\n".join([text[at : at + 76] for at in range(0, len(text), 76)]) + b"\r\n"
 
 
 class Mail:
@@ -126,18 +132,27 @@ class Mail:
 
     def send(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> None:
         """One mail with its files."""
-        files = [("antrag.xml", "application/xml", rendering), *(("nachweis.pdf", "application/pdf", body) for body in attachments)]
+        files = [
+            ("antrag.xml", "application/xml", rendering),
+            *(("nachweis.pdf", "application/pdf", body) for body in attachments),
+        ]
         parts = b"".join(
             f'--=_{item.key}\r\nContent-Type: {kind}; name="{name}"\r\nContent-Transfer-Encoding: base64\r\n'
-            f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'.encode() + base64.encodebytes(content).replace(b"\n", b"\r\n")
-            for name, kind, content in files)
-        head = (f"From: hub@hub.example\r\nTo: amt@musterstadt.example\r\nSubject: Leistungsmessung {item.key}\r\n"
-                f"Message-ID: <{item.key}@hub.example>\r\nMIME-Version: 1.0\r\n"
-                f'Content-Type: multipart/mixed; boundary="=_{item.key}"\r\n\r\n').encode()
+            f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'.encode() + _lines(content)
+            for name, kind, content in files
+        )
+        head = (
+            f"From: hub@hub.example\r\nTo: amt@musterstadt.example\r\nSubject: Leistungsmessung {item.key}\r\n"
+            f"Message-ID: <{item.key}@hub.example>\r\nMIME-Version: 1.0\r\n"
+            f'Content-Type: multipart/mixed; boundary="=_{item.key}"\r\n\r\n'
+        ).encode()
         server = self._connected()
         server.mail("hub@hub.example")
         server.rcpt("amt@musterstadt.example")
-        code, _ = server.data(head + parts + f"--=_{item.key}--\r\n".encode())
+        server.docmd("DATA")
+        # not server.data(): it looks through all of it for line ends and dots, of which there are none to mend
+        server.send(head + parts + f"--=_{item.key}--\r\n.\r\n".encode())
+        code, _ = server.getreply()
         if code != 250:
             raise OSError(f"the mail server said {code}")
 
@@ -197,9 +212,14 @@ class Sftp:
 class Pipeline:
     """Store, XML and outlet, each with threads of its own. `accepted` and `finished` are called with the items of a batch."""
 
-    def __init__(self, state: Path, outlet: Folder | Mail | Sftp, threads: int = 2,
-                 accepted: Callable[[Sequence[Item]], None] = lambda _: None,
-                 finished: Callable[[Sequence[Item]], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        outlet: Folder | Mail | Sftp,
+        threads: int = 2,
+        accepted: Callable[[Sequence[Item]], None] = lambda _: None,
+        finished: Callable[[Sequence[Item]], None] = lambda _: None,
+    ) -> None:
         self._state = state
         self._outlet = outlet
         self._accepted = accepted
@@ -233,10 +253,14 @@ class Pipeline:
         connection = dbapi2.connect(str(self._state / "bare.sqlite3"), isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        connection.execute("CREATE TABLE IF NOT EXISTS message (key TEXT PRIMARY KEY, body BLOB, done INTEGER NOT NULL) WITHOUT ROWID")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS message (key TEXT PRIMARY KEY, body BLOB, done INTEGER NOT NULL) WITHOUT ROWID"
+        )
         connection.execute("CREATE INDEX IF NOT EXISTS open ON message (key) WHERE done = 0")
-        left = [Item(key, self._body(key, body), None)
-                for key, body in connection.execute("SELECT key, body FROM message WHERE done = 0").fetchall()]
+        left = [
+            Item(key, self._body(key, body), None)
+            for key, body in connection.execute("SELECT key, body FROM message WHERE done = 0").fetchall()
+        ]
         self._distribute(left)
         again: dict[str, list[Item]] = {item.key: [] for item in left}  # under way, with what came a second time meanwhile
         while True:
@@ -244,13 +268,19 @@ class Pipeline:
             items = [each for each in batch if isinstance(each, Item)]
             done = [each for each in batch if isinstance(each, str)]
             keys = json.dumps([item.key for item in items])
-            known = {key for (key,) in connection.execute(
-                "SELECT key FROM message WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall()}
+            known = {
+                key
+                for (key,) in connection.execute(
+                    "SELECT key FROM message WHERE key IN (SELECT value FROM json_each(?))", (keys,)
+                ).fetchall()
+            }
             new = [item for item in items if item.key not in known]
             self._store_large(new)
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO message VALUES (?, ?, 0)",
-                                   [(item.key, None if len(item.body) >= LARGE else item.body) for item in new])
+            connection.executemany(
+                "INSERT INTO message VALUES (?, ?, 0)",
+                [(item.key, None if len(item.body) >= LARGE else item.body) for item in new],
+            )
             connection.executemany("UPDATE message SET done = 1 WHERE key = ?", [(key,) for key in done])
             connection.execute("COMMIT")
             self._accepted(items)
@@ -278,7 +308,7 @@ class Pipeline:
 
     def _distribute(self, items: Sequence[Item]) -> None:
         for first in range(0, len(items), CHUNK):
-            self._rendering.put(list(items[first:first + CHUNK]))
+            self._rendering.put(list(items[first : first + CHUNK]))
 
     def _render(self) -> None:
         while True:
@@ -315,8 +345,9 @@ class Amqp:
     def __init__(self, port: int, vhost: str, user: str, password: str, queue_name: str, prefetch: int) -> None:
         import amqp
 
-        self._connection = amqp.Connection(f"127.0.0.1:{port}", user, password, virtual_host=vhost, login_method="PLAIN",
-                                           heartbeat=0, connect_timeout=10)
+        self._connection = amqp.Connection(
+            f"127.0.0.1:{port}", user, password, virtual_host=vhost, login_method="PLAIN", heartbeat=0, connect_timeout=10
+        )
         self._connection.connect()
         self._channel = self._connection.channel()
         self._channel.basic_qos(0, prefetch, False)
@@ -406,24 +437,40 @@ class Https:
         async def run() -> None:
             self._loop = asyncio.get_running_loop()
             print("ready", flush=True)
-            await uvicorn.Server(uvicorn.Config(
-                self._app, host="127.0.0.1", http="h11", interface="asgi3", lifespan="off", access_log=False, log_level="error",
-                ssl_cert_reqs=ssl.CERT_REQUIRED, **self._settings)).serve()
+            await uvicorn.Server(
+                uvicorn.Config(
+                    self._app,
+                    host="127.0.0.1",
+                    http="h11",
+                    interface="asgi3",
+                    lifespan="off",
+                    access_log=False,
+                    log_level="error",
+                    ssl_cert_reqs=ssl.CERT_REQUIRED,
+                    **self._settings,
+                )
+            ).serve()
 
         asyncio.run(run())
 
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bare", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path, help="the settings, JSON")
     given = json.loads(parser.parse_args().file.read_text())
     kinds: dict[str, Any] = {"folder": Folder, "smtp": Mail, "sftp": Sftp, "amqp": Amqp, "https": Https}
     inlet = kinds[given["in"].pop("kind")](**given["in"])
     outlet = kinds[given["out"].pop("kind")](**given["out"])
-    inlet.pipeline = Pipeline(Path(given["state"]), outlet, given.get("threads", 2), getattr(inlet, "accepted", lambda _: None),
-                              getattr(inlet, "finished", lambda _: None))
+    inlet.pipeline = Pipeline(
+        Path(given["state"]),
+        outlet,
+        given.get("threads", 2),
+        getattr(inlet, "accepted", lambda _: None),
+        getattr(inlet, "finished", lambda _: None),
+    )
     inlet.serve()
     return 0
 

@@ -79,8 +79,13 @@ def main() -> int:
     for _ in range(options.rounds):
         for threads, rates in found.items():
             rates.append(rate(documents, threads, options.seconds))
-    return figures.show(options, {"bytes": len(documents[0]), "rows": [
-        {"what": f"{threads} threads", **figures.summary(rates)} for threads, rates in found.items()]})
+    return figures.show(
+        options,
+        {
+            "bytes": len(documents[0]),
+            "rows": [{"what": f"{threads} threads", **figures.summary(rates)} for threads, rates in found.items()],
+        },
+    )
 
 
 if __name__ == "__main__":

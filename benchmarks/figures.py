@@ -23,6 +23,8 @@ from typing import Any
 
 from _pytest.outcomes import Failed, Skipped
 
+from benchmarks.arrivals import TooSlow
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lxml", "pysqlite3", "kombu", "amqp", "uvicorn", "paramiko", "sqlalchemy", "pydantic")
 
@@ -57,13 +59,18 @@ def machine() -> str:
 
 def context() -> dict[str, Any]:
     """Date, machine, commit and versions, as every result carries them."""
-    return {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "commit": commit(),
-            "load": round(os.getloadavg()[0], 1),
-            "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}}
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": machine(),
+        "commit": commit(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+    }
 
 
 def commit() -> str:
     """The commit that was measured, with a + when the tree differs from it; ``-`` outside of a clone."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -79,9 +86,12 @@ def commit() -> str:
 
 def parser(name: str, text: str | None, rounds: int = 3) -> argparse.ArgumentParser:
     """What every command understands."""
-    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=text,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--rounds", type=int, default=rounds, help=f"rounds, each with everything to be compared (default {rounds})")
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--rounds", type=int, default=rounds, help=f"rounds, each with everything to be compared (default {rounds})"
+    )
     made.add_argument("--json", action="store_true", help="print the result as JSON, with machine and commit")
     return made
 
@@ -94,14 +104,20 @@ def show(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
         for row in result.get("rows", ()):
             print("  ".join(f"{key}: {_short(value)}" for key, value in row.items() if key != "values"))
     for reason in result.get("invalid", ()):
-        print(f"invalid: {reason}")
+        print(f"  invalid: {reason}", file=sys.stderr)
     return 1 if result.get("invalid") else 0
 
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return _short(value.get("median", "-")) + (f" ±{value['spread']} %" if "spread" in value else "")
-    return f"{value:,.2f}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,.2f}"
+        if isinstance(value, float) and abs(value) < 100
+        else f"{value:,.0f}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def progress(text: str) -> None:
@@ -114,7 +130,7 @@ def run(options: argparse.Namespace, measure: Callable[..., Mapping[str, Any]], 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         result = measure(*arguments)
-    except (Skipped, Failed) as error:
-        print(error, file=sys.stderr)
+    except (Skipped, Failed, TooSlow, RuntimeError) as error:
+        print(f"  no result: {error}", file=sys.stderr)
         return 75
     return show(options, result)

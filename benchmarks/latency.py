@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.latency --rate 20 --rate 500 --seconds 20``
 
-Applications of 4 KB come in by AMQP at the given rates, and by default at 20/s and at half of the rate that the hub reaches in the
-same run. The clock of each begins when it is published, before the broker and the hub have it: acceptance lies within. "waited
-longest" would show a poll: nothing in the hub may wait for one.
+Applications of 4 KB come in by AMQP at the given rates, and by default at 20/s and at half of the rate that the hub reaches in
+the same run. The clock of each begins when it is published, before the broker and the hub have it: acceptance lies within. The
+longest wait would show a poll: nothing in the hub may wait for one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ GOALS = {"half": {"p99": 50.0}, "20/s": {"p50": 15.0}}
 def main() -> int:
     """The command."""
     parser = figures.parser("latency", __doc__, rounds=3)
-    parser.add_argument("--rate", type=float, action="append", default=[], help="applications per second; default: 20 and half of "
-                        "the reached rate")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        action="append",
+        default=[],
+        help="applications per second; default: 20 and half of the reached rate",
+    )
     parser.add_argument("--seconds", type=float, default=15.0, help="length of a round")
     options = parser.parse_args()
     return figures.run(options, measure, options.rounds, options.seconds, options.rate)
@@ -48,10 +53,14 @@ def measure(rounds: int = 3, seconds: float = 15.0, rates: Sequence[float] = (),
                     found, wrongs = one(subject, f"{name.replace('/', '-')}-{turn}", rate, seconds)
                     waits[subject.name] += found
                     faults += [f"{subject.name}, {name}: {fault}" for fault in wrongs]
-                figures.progress(f"{name}, round {turn + 1} of {rounds}: " + ", ".join(
-                    f"{key} p99 {figures.quantiles(values)['p99']:.0f} ms" for key, values in waits.items() if values))
-            rows += [{"what": key, "at": name, "rate": round(rate), "count": len(values), "ms": figures.quantiles(values)}
-                     for key, values in waits.items()]
+                figures.progress(
+                    f"{name}, round {turn + 1} of {rounds}: "
+                    + ", ".join(f"{key} p99 {figures.quantiles(values)['p99']:.0f} ms" for key, values in waits.items() if values)
+                )
+            rows += [
+                {"what": key, "at": name, "rate": round(rate), "count": len(values), "ms": figures.quantiles(values)}
+                for key, values in waits.items()
+            ]
     return {"reached": reached, "rows": rows, "invalid": faults}
 
 

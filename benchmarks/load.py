@@ -1,9 +1,9 @@
 """Senders: they cost little beside what they load, and begin only when told to.
 
 * `publish` fills a queue, with confirms, as fast as the broker takes it; `Publisher` sends at a rate.
-* ``python -m benchmarks.load PORT FOLDER PREFIX FIRST COUNT SIZE CONNECTIONS [RATE]`` sends by HTTPS from a process of its own: all
-  requests are made first, ``ready`` is printed, and a line on standard input begins. It prints one JSON object at the end: the
-  moment of each 202 by number (`time.monotonic` is the same in all processes).
+* ``python -m benchmarks.load PORT FOLDER PREFIX FIRST COUNT SIZE CONNECTIONS [RATE]`` sends by HTTPS from a process of its own:
+  all requests are made first, ``ready`` is printed, and a line on standard input begins. It prints one JSON object at the end:
+  the moment of each 202 by number (`time.monotonic` is the same in all processes).
 """
 
 from __future__ import annotations
@@ -52,8 +52,13 @@ class Publisher:
 
     def send(self, number: str, document: bytes, service: str = application.SERVICE) -> None:
         """One application; waits while too many are unconfirmed."""
-        message = amqp.Message(document, message_id=number, content_type="application/xml", delivery_mode=2, application_headers={
-            "municipality": application.AGS, "service": service, "case": number})
+        message = amqp.Message(
+            document,
+            message_id=number,
+            content_type="application/xml",
+            delivery_mode=2,
+            application_headers={"municipality": application.AGS, "service": service, "case": number},
+        )
         self._channel.basic_publish(message, **self._where)
         self._sent += 1
         while self._sent - self._done >= WINDOW:
@@ -110,8 +115,10 @@ def paced(publisher: Publisher, names: Sequence[str], size: tuple[int, int], rat
 
 def request(number: str, document: bytes) -> bytes:
     """What goes over the line."""
-    return (f"POST /in/{application.AGS}/{application.SERVICE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/xml\r\n"
-            f"Idempotency-Key: {number}\r\nDrehscheibe-Case: {number}\r\nContent-Length: {len(document)}\r\n\r\n").encode() + document
+    return (
+        f"POST /in/{application.AGS}/{application.SERVICE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/xml\r\n"
+        f"Idempotency-Key: {number}\r\nDrehscheibe-Case: {number}\r\nContent-Length: {len(document)}\r\n\r\n"
+    ).encode() + document
 
 
 def connect(port: int, tls: Path) -> ssl.SSLSocket:

@@ -1,7 +1,7 @@
 """A configuration for the whole country: a file for each of 11,000 municipalities, each with 100 services.
 
-The keys come from the code list of all municipalities (``standards/codelists``); names and everything else are invented. Without that
-list keys are counted up.
+The keys come from the code list of all municipalities (``standards/codelists``); names and everything else are invented. Without
+that list keys are counted up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def keys(count: int = TOWNS) -> list[str]:
     """So many keys of municipalities; the one that the senders use comes first."""
     folder = Path(os.environ.get("DREHSCHEIBE_STANDARDS", ROOT.parent / "shared" / "standards")) / "codelists"
     files = sorted(folder.glob("AGS_*.xml.xz")) if folder.is_dir() else []
-    found = _ROW.findall(lzma.open(files[-1]).read().decode()) if files else []
+    found = _ROW.findall(lzma.decompress(files[-1].read_bytes()).decode()) if files else []
     known = dict.fromkeys([application.AGS, *found])
     number = 99_000_000
     while len(known) < count:
@@ -42,10 +42,11 @@ def write(etc: Path, mappings: Path, drop: Path, towns: int = TOWNS, count: int 
     for name in names:
         if not (mappings / name).exists():
             application.write_mapping(mappings, name)
-    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first:first + 5]) for first in range(0, len(names), 5))
+    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5]) for first in range(0, len(names), 5))
     folder = etc / "municipalities"
     folder.mkdir(parents=True, exist_ok=True)
-    (etc / "defaults.toml").write_text("""
+    (etc / "defaults.toml").write_text(
+        """
 [policy.retry]
 first = "1m"
 [connectors.smtp]
@@ -57,9 +58,12 @@ from = "hub@hub.example"
 service = "*"
 recipients = [{ destination = "ablage", send = ["xml", "attachments"] }]
 test_recipients = [{ destination = "test", send = ["xml"] }]
-""", encoding="utf-8")
+""",
+        encoding="utf-8",
+    )
     for ags in keys(towns):
-        (folder / f"{ags}.toml").write_text(f"""name = "Gemeinde {ags} (erfunden)"
+        (folder / f"{ags}.toml").write_text(
+            f"""name = "Gemeinde {ags} (erfunden)"
 ags = "{ags}"
 tenant = "t{ags}"
 population = {{ 2024-12-31 = {int(ags) % 90_000 + 500} }}
@@ -90,4 +94,6 @@ layout = "single"
 connector = "directory"
 path = "{drop}/test"
 test = true
-""", encoding="utf-8")
+""",
+            encoding="utf-8",
+        )

@@ -31,15 +31,15 @@ How to read it:
   made within a round, and the median of the rounds is shown, with half of the distance between the extremes after ±.
   Differences under 30 % between two runs are not findings.
 * **lxml chain**: parse, XSD, XSLT and serialise of the same application by lxml alone, on two threads.
-* **bare**: the bare pipeline (`benchmarks/bare.py`), which does only the library calls, with the same durability, at the best layout
-  known: broker or HTTPS, SQLite in WAL mode with synchronous=FULL and one commit per batch, two threads of XML, files
+* **bare**: the bare pipeline (`benchmarks/bare.py`), which does only the library calls, with the same durability, at the best
+  layout known: broker or HTTPS, SQLite in WAL mode with synchronous=FULL and one commit per batch, two threads of XML, files
   written hidden, one syncfs per batch, renamed, acknowledged. It imports nothing of the hub, and it survives `kill -9` without a
-  loss (a test shows it). A run in which it reaches less than 0.35 of the chain is invalid.
+  loss (a test shows it). A run from AMQP to a folder in which it reaches less than 0.35 of the chain is invalid.
 * **hub**: the real command, with two worker processes, intents, events, metrics and the check for duplicates on.
 * The clock runs from the begin of the intake until the last result lies under its final name (mail: is accepted by the sink).
-* The application has 40 flat fields; XSD and XSLT come from one list of fields for both. The bare pipeline validates and translates the
-  document as it came; the hub validates its typed envelope and translates the annotated one. 5 MB are the same fields
-  with a PDF in base64, which both take out before schema and stylesheet see it.
+* The application has 40 flat fields; XSD and XSLT come from one list of fields for both. The bare pipeline validates and
+  translates the document as it came; the hub validates its typed envelope and translates the annotated one. 5 MB are the same
+  fields with a PDF in base64, which both take out before schema and stylesheet see it.
 * `processor` is time of all the subject's processes for one application; broker and senders are not in it.
 """
 
@@ -93,8 +93,10 @@ def sources(found: Sequence[Result]) -> str:
     for result in found:
         quick = ", **quick**" if result["quick"] else ""
         invalid = f", **invalid: {'; '.join(result['invalid'])}**" if result.get("invalid") else ""
-        lines.append(f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load of the "
-                     f"machine at the end {result['load']}{quick}{invalid}")
+        lines.append(
+            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load of the "
+            f"machine at the end {result['load']}{quick}{invalid}"
+        )
     versions = {f"{name} {version}" for result in found for name, version in result["versions"].items()}
     machines = {result["machine"] for result in found}
     return "\n".join([*lines, f"* {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}"]) + "\n"
@@ -127,13 +129,37 @@ def _throughput(found: Mapping[str, Result]) -> str:
     for name, result in chosen.items():
         bare, hub = _row(result, "bare"), _row(result, "hub")
         way = name.removeprefix("throughput-").split("-")
-        title = (f"{way[0]} → {way[1]}, {result['size']}" if name.startswith("throughput")
-                 else f"amqp → folder, {result['size']}, each sync {result['ms']} ms slower")
-        rows.append([title, spread(_row(result, "chain")["rate"]), spread(bare["rate"]), spread(hub["rate"]),
-                     ratio(hub["to_bare"], 0.7), ratio(hub["to_chain"]), ratio(bare["to_chain"]),
-                     f"{number(hub['cpu_ms']['median'])} ms", f"{number(bare['cpu_ms']['median'])} ms", f"{hub['memory_mb']} MB"])
-    head = ["way", "chain/s", "bare/s", "hub/s", "hub : bare", "hub : chain", "bare : chain", "processor, hub", "processor, bare",
-            "memory, hub"]
+        title = (
+            f"{way[0]} → {way[1]}, {result['size']}"
+            if name.startswith("throughput")
+            else f"amqp → folder, {result['size']}, each sync {result['ms']} ms slower"
+        )
+        rows.append(
+            [
+                title,
+                spread(_row(result, "chain")["rate"]),
+                spread(bare["rate"]),
+                spread(hub["rate"]),
+                ratio(hub["to_bare"], 0.7),
+                ratio(hub["to_chain"]),
+                ratio(bare["to_chain"]),
+                f"{number(hub['cpu_ms']['median'])} ms",
+                f"{number(bare['cpu_ms']['median'])} ms",
+                f"{hub['memory_mb']} MB",
+            ]
+        )
+    head = [
+        "way",
+        "chain/s",
+        "bare/s",
+        "hub/s",
+        "hub : bare",
+        "hub : chain",
+        "bare : chain",
+        "processor, hub",
+        "processor, bare",
+        "memory, hub",
+    ]
     return f"## Throughput\n\n{table(head, rows)}\n{sources(list(chosen.values()))}"
 
 
@@ -146,26 +172,105 @@ def _latency(found: Mapping[str, Result]) -> str:
         for row in result["rows"]:
             at = f"half of what the hub reached ({row['rate']}/s)" if row["at"] == "half" else row["at"]
             ms, hub = row["ms"], row["what"] == "hub"
-            missed = {"p50": hub and row["at"] == "20/s" and ms["p50"] >= 15, "p99": hub and row["at"] == "half" and ms["p99"] >= 50}
+            missed = {
+                "p50": hub and row["at"] == "20/s" and ms["p50"] >= 15,
+                "p99": hub and row["at"] == "half" and ms["p99"] >= 50,
+            }
             goals = {"p50": 15, "p99": 50}
-            cells = [f"**{ms[key]} ms**, goal {goals[key]} ms" if missed.get(key) else f"{ms[key]} ms" for key in ("p50", "p99", "max")]
+            cells = [
+                f"**{ms[key]} ms**, goal {goals[key]} ms" if missed.get(key) else f"{ms[key]} ms" for key in ("p50", "p99", "max")
+            ]
             rows.append([f"{row['what']}, {at}", f"{row['count']:,}", *cells])
-    return ("## Latency\n\nFrom publishing (before acceptance) to the file's final name, AMQP to folder, 4 KB.\n\n"
-            f"{table(['what', 'applications', 'p50', 'p99', 'longest'], rows)}\n{sources(chosen)}")
+    return (
+        "## Latency\n\nFrom publishing (before acceptance) to the file's final name, AMQP to folder, 4 KB.\n\n"
+        f"{table(['what', 'applications', 'p50', 'p99', 'longest'], rows)}\n{sources(chosen)}"
+    )
 
 
 def _growth(found: Mapping[str, Result]) -> str:
-    return ""
+    chosen = _of(found, "growth")
+    if not chosen:
+        return ""
+    filled = [row for result in chosen for row in result["rows"]]
+    text = "## Growth\n\n"
+    if filled:
+        rows = [
+            [
+                row["what"],
+                spread(row["empty"]),
+                spread(row["full"]),
+                ratio(row["to_empty"], 0.9),
+                f"{row['start_seconds']} s",
+                f"{row['memory_mb']['empty']} MB",
+                f"{row['memory_mb']['full']} MB",
+                f"{row['store_mb']:,} MB",
+            ]
+            for row in filled
+        ]
+        text += (
+            table(
+                ["in the store", "empty/s", "filled/s", "filled : empty", "start", "main process, empty", "filled", "store"], rows
+            )
+            + "\n"
+        )
+    for result in chosen:
+        if over := result.get("memory"):
+            early, end = over["early"], over["end"]
+            text += (
+                f"Memory over {end['after']:,} applications: main process {early['main']} MB after {early['after']:,}, "
+                f"{end['main']} MB "
+                f"at the end; workers {_megabytes(early['workers'])} MB and {_megabytes(end['workers'])} MB.\n\n"
+            )
+        if large := result.get("large"):
+            words = f"{large['times']} times its size"
+            text += (
+                f"An application of {large['bytes'] / 1e6:,.0f} MB by HTTPS to a folder: {large['seconds']} s; the processes' "
+                f"peaks add up "
+                f"to {large['peaks_mb']} MB more than before, {words if large['times'] <= 3 else f'**{words}**, goal 3'}.\n\n"
+            )
+    return text + sources(chosen)
+
+
+def _megabytes(sizes: Sequence[int]) -> str:
+    return " and ".join(map(str, sizes))
 
 
 def _config(found: Mapping[str, Result]) -> str:
-    return ""
+    chosen = _of(found, "scale")
+    if not chosen:
+        return ""
+    text = "## A whole country's configuration\n\n"
+    for result in chosen:
+        rows = []
+        for row in result["rows"]:
+            goal, cell = row.get("goal"), spread(row["seconds"], " s")
+            missed = goal is not None and row["seconds"]["median"] > goal
+            rows.append([row["what"], f"**{cell}**, goal {goal} s" if missed else cell])
+        memory, sheets = result["memory_mb"], result["stylesheets"]
+        most = f"{memory['after reloads']} MB"
+        text += (
+            f"{result['towns']:,} municipalities with {result['services']} services each.\n\n{table(['what', 'seconds'], rows)}\n"
+            f"Main process: {memory['after start']} MB after the start, "
+            f"{most if memory['after reloads'] <= 400 else f'**{most}**, goal 400 MB,'} after the reloads. During a reload "
+            f"applications took {result['latency_ms']['p50']} ms (p50), {result['latency_ms']['p99']} ms (p99). Stylesheets of "
+            f"{sheets['services']} services: {number(sheets['first'])}/s while they are compiled, "
+            f"{number(sheets['again'])}/s when they are "
+            f"kept; a worker has {memory['workers before']} MB before and {memory['workers after all services']} MB after.\n\n"
+        )
+    return text + sources(chosen)
 
 
 def _idle(found: Mapping[str, Result]) -> str:
     chosen = _of(found, "idle")
     if not chosen:
         return ""
-    rows = [[f"{row['what']} inlet", ("**{} %**, goal 1 %" if row["percent"]["median"] >= 1 else "{} %").format(
-        f"{row['percent']['median']:.2f}"), f"{row['memory_mb']} MB"] for result in chosen for row in result["rows"]]
+    rows = [
+        [
+            f"{row['what']} inlet",
+            ("**{} %**, goal 1 %" if row["percent"]["median"] >= 1 else "{} %").format(f"{row['percent']['median']:.2f}"),
+            f"{row['memory_mb']} MB",
+        ]
+        for result in chosen
+        for row in result["rows"]
+    ]
     return f"## Idle\n\n{table(['hub with', 'of one core', 'memory of all processes'], rows)}\n{sources(chosen)}"

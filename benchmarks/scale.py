@@ -3,9 +3,9 @@
 ``python -m benchmarks.scale --towns 11000 --services 100``
 
 Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed, while applications
-come in at 50/s, and how long those took meanwhile; a reload with all files new; the main process's memory after each; one scrape of
-/metrics; and the memory of the workers while applications for every service come in, whose stylesheets are compiled on first use
-and kept by an LRU.
+come in at 50/s, and how long those took meanwhile; a reload with all files new; the main process's memory after each; one scrape
+of /metrics; and the memory of the workers while applications for every service come in, whose stylesheets are compiled on first
+use and kept by an LRU.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.S
             waits += latencies
             touch(hub, nation.keys(towns), turn)
             alls.append(hub.reload())
-            figures.progress(f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all {alls[-1]:.1f} s, "
-                             f"{hub.main_memory() >> 20} MB")
+            figures.progress(
+                f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all {alls[-1]:.1f} s, "
+                f"{hub.main_memory() >> 20} MB"
+            )
             if turn < rounds - 1:
                 hub.kill()
         peak = hub.main_memory() >> 20
@@ -88,14 +90,24 @@ def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.S
         workers = [before >> 20 for before in workers_memory(hub)]
         compiled = sheets(hub, services)
         after = [each >> 20 for each in workers_memory(hub)]
-    return {"towns": towns, "services": services, "rows": [
-        {"what": "start", "seconds": figures.summary(starts), "goal": 5},
-        {"what": "reload, one file changed, under load", "seconds": figures.summary(ones), "goal": 2},
-        {"what": "reload, all files changed", "seconds": figures.summary(alls)},
-        {"what": "scrape of /metrics", "seconds": figures.summary([scrape]), "bytes": size}],
-        "memory_mb": {"after start": max(memory), "after reloads": peak, "workers before": max(workers),
-                      "workers after all services": max(after)},
-        "latency_ms": figures.quantiles(waits), "stylesheets": compiled}
+    return {
+        "towns": towns,
+        "services": services,
+        "rows": [
+            {"what": "start", "seconds": figures.summary(starts), "goal": 5},
+            {"what": "reload, one file changed, under load", "seconds": figures.summary(ones), "goal": 2},
+            {"what": "reload, all files changed", "seconds": figures.summary(alls)},
+            {"what": "scrape of /metrics", "seconds": figures.summary([scrape]), "bytes": size},
+        ],
+        "memory_mb": {
+            "after start": max(memory),
+            "after reloads": peak,
+            "workers before": max(workers),
+            "workers after all services": max(after),
+        },
+        "latency_ms": figures.quantiles(waits),
+        "stylesheets": compiled,
+    }
 
 
 def touch(hub: Nation, keys: list[str], turn: int) -> None:

@@ -30,10 +30,22 @@ def measure(rounds: int = 5, ms: int = 5, count: int = 1500) -> dict[str, Any]:
     """AMQP to folder, 4 KB."""
     with tempfile.TemporaryDirectory(prefix="bench-slow-") as folder:
         library = Path(folder) / "slow.so"
-        subprocess.run([need("gcc", "gcc"), "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library),
-                        str(Path(__file__).with_name("slow.c")), "-ldl"], check=True)
-        found = throughput.measure(rounds=rounds, count=count,
-                                   environment={"LD_PRELOAD": str(library), "BENCH_SLOW_MS": str(ms)})
+        subprocess.run(
+            [
+                need("gcc", "gcc"),
+                "-shared",
+                "-fPIC",
+                "-O1",
+                "-Wall",
+                "-Werror",
+                "-o",
+                str(library),
+                str(Path(__file__).with_name("slow.c")),
+                "-ldl",
+            ],
+            check=True,
+        )
+        found = throughput.measure(rounds=rounds, count=count, environment={"LD_PRELOAD": str(library), "BENCH_SLOW_MS": str(ms)})
     return {"ms": ms, **found}
 
 

@@ -20,8 +20,13 @@ class Step:
 
 def _throughput(way_in: str, way_out: str, size: str, rounds: int, count: int, quick: int, minutes: int = 5) -> Step:
     way = ("--in", way_in, "--out", way_out, "--size", size)
-    return Step(f"throughput-{way_in}-{way_out}-{size.replace(' ', '').lower()}", "throughput",
-                (*way, "--rounds", str(rounds), "--count", str(count)), (*way, "--rounds", "1", "--count", str(quick)), minutes * 60)
+    return Step(
+        f"throughput-{way_in}-{way_out}-{size.replace(' ', '').lower()}",
+        "throughput",
+        (*way, "--rounds", str(rounds), "--count", str(count)),
+        (*way, "--rounds", "1", "--count", str(quick)),
+        minutes * 60,
+    )
 
 
 STEPS: tuple[Step, ...] = (
@@ -36,5 +41,33 @@ STEPS: tuple[Step, ...] = (
     _throughput("amqp", "sftp", "4 KB", 5, 1200, 200),
     Step("slow-sync", "slow", ("--rounds", "5", "--count", "1200"), ("--rounds", "1", "--count", "200"), 300),
     Step("latency", "latency", ("--rounds", "3", "--seconds", "15"), ("--rounds", "1", "--seconds", "4"), 360, 120),
+    Step(
+        "growth-100000",
+        "growth",
+        ("--stored", "100000", "--due", "100000", "--rounds", "3", "--count", "1500"),
+        ("--stored", "5000", "--due", "5000", "--rounds", "1", "--count", "200"),
+        420,
+        120,
+    ),
+    Step(
+        "growth-million-due",
+        "growth",
+        ("--due", "1000000", "--rounds", "2", "--count", "1500"),
+        ("--due", "10000", "--rounds", "1", "--count", "100"),
+        480,
+        90,
+    ),
+    Step("growth-memory", "growth", ("--run", "100000"), ("--run", "1000"), 420, 90),
+    Step("growth-large", "growth", ("--large", "100000000"), ("--large", "20000000"), 120, 90),
+    Step(
+        "growth-5-million",
+        "growth",
+        ("--stored", "5000000", "--rounds", "3", "--count", "1500"),
+        ("--stored", "20000", "--rounds", "1", "--count", "100"),
+        2400,
+        120,
+        large=True,
+    ),
+    Step("scale", "scale", ("--rounds", "3"), ("--rounds", "1", "--towns", "1000"), 300, 90),
     Step("idle", "idle", ("--seconds", "30"), ("--seconds", "5"), 180),
 )

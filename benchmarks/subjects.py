@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,9 @@ from tests.services.tls import Authority
 from tests.torture.stage import OPEN
 
 HUB = "hub"
+READER = "reader"
+"""The password of whoever reads the queues; the broker lives for one run, on loopback."""
+
 PREFETCH_BYTES = 64_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -68,7 +72,7 @@ def place(inlets: Sequence[str] = (), outlets: Sequence[str] = ()) -> Iterator[P
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         services: dict[str, Any] = {}
         if "amqp" in inlets:
-            services["amqp"] = _broker(folder, stack)
+            services["amqp"] = _broker(stack)
         if "smtp" in outlets:
             need("smtp-sink", "postfix")
         if "sftp" in outlets:
@@ -78,7 +82,7 @@ def place(inlets: Sequence[str] = (), outlets: Sequence[str] = ()) -> Iterator[P
         yield Place(folder, stack, services)
 
 
-def _broker(folder: Path, stack: ExitStack) -> RabbitMQ:
+def _broker(stack: ExitStack) -> RabbitMQ:
     need("rabbitmq-server", "rabbitmq-server")
     home = Path(tempfile.mkdtemp(prefix="rabbitmq-"))  # short: the node's paths go into Unix limits
     stack.callback(shutil.rmtree, home, ignore_errors=True)
@@ -120,10 +124,15 @@ class Subject:
         self.vhost = f"{self.name}-{uuid.uuid4().hex[:8]}"
         broker.add_vhost(self.vhost)
         self.amqp = {
-            "port": broker.port, "vhost": self.vhost, "user": f"reader-{self.vhost}", "password": self.place.secret("reader"),
-            "senders": [{"name": "amt24", "user": self.user, "password": self.place.secret("sender")}]}
-        admin = inlet.Admin.model_validate({"url": broker.api, "user": broker.admin[0],
-                                            "password": self.place.secret(broker.admin[1])})
+            "port": broker.port,
+            "vhost": self.vhost,
+            "user": f"reader-{self.vhost}",
+            "password": self.place.secret(READER),
+            "senders": [{"name": "amt24", "user": self.user, "password": self.place.secret("sender")}],
+        }
+        admin = inlet.Admin.model_validate(
+            {"url": broker.api, "user": broker.admin[0], "password": self.place.secret(broker.admin[1])}
+        )
         findings = inlet.setup(inlet.Options.model_validate(self.amqp), admin)
         if wrong := [finding.text for finding in findings if finding.severity == "error"]:
             raise RuntimeError("; ".join(wrong))
@@ -152,8 +161,15 @@ class Subject:
 
     def _launch(self, *arguments: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       env=self.environment, start_new_session=True)
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
+            )
         self.processes.append(process)
         return process
 
@@ -228,8 +244,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 class Bare(Subject):
     """The bare pipeline."""
 
-    def __init__(self, place: Place, way_in: str, way_out: str, size: str = "4 KB", *, processes: int = 1, threads: int = 2,
-                 name: str = "bare", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        way_in: str,
+        way_out: str,
+        size: str = "4 KB",
+        *,
+        processes: int = 1,
+        threads: int = 2,
+        name: str = "bare",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(name, place, way_in, way_out, environment)
         self._size = len(application.document("x", *application.SIZES[size]))
         self.prefetch = max(8, min(1000, PREFETCH_BYTES // self._size))
@@ -240,8 +266,11 @@ class Bare(Subject):
         self.log.unlink(missing_ok=True)
         for number in range(self._count):
             file = self.folder / f"bare-{number}.json"
-            file.write_text(json.dumps({"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
-                                        "out": self._out()}))
+            file.write_text(
+                json.dumps(
+                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(), "out": self._out()}
+                )
+            )
             self._launch("-m", "benchmarks.bare", str(file))
         wait_until(lambda: self.log.read_bytes().count(b"ready") >= self._count or self._ended(), "the bare pipeline is ready")
         if self._ended():
@@ -255,10 +284,22 @@ class Bare(Subject):
     def _in(self) -> dict[str, Any]:
         if self.way_in == "https":
             tls = self.place.tls
-            return {"kind": "https", "port": self.https, "certificate": str(tls / "server.pem"), "key": str(tls / "server.key"),
-                    "ca": str(tls / "ca.pem")}
-        return {"kind": "amqp", "port": self.amqp["port"], "vhost": self.vhost, "user": self.amqp["user"], "password": "reader",
-                "queue_name": f"drehscheibe.in.{self.user}", "prefetch": self.prefetch}
+            return {
+                "kind": "https",
+                "port": self.https,
+                "certificate": str(tls / "server.pem"),
+                "key": str(tls / "server.key"),
+                "ca": str(tls / "ca.pem"),
+            }
+        return {
+            "kind": "amqp",
+            "port": self.amqp["port"],
+            "vhost": self.vhost,
+            "user": self.amqp["user"],
+            "password": READER,
+            "queue_name": f"drehscheibe.in.{self.user}",
+            "prefetch": self.prefetch,
+        }
 
     def _out(self) -> dict[str, Any]:
         if self.way_out == "smtp":
@@ -274,12 +315,23 @@ class Hub(Subject):
 
     settings: Mapping[str, Mapping[str, Any]] = {"workers": {"count": 2}, "deliver": {}}
 
-    def __init__(self, place: Place, way_in: str, way_out: str, size: str = "4 KB", *, name: str = HUB,
-                 environment: Mapping[str, str] | None = None, overrides: Sequence[str] = (), arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        place: Place,
+        way_in: str,
+        way_out: str,
+        size: str = "4 KB",
+        *,
+        name: str = HUB,
+        environment: Mapping[str, str] | None = None,
+        overrides: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+    ) -> None:
         super().__init__(name, place, way_in, way_out, environment)
         self._arguments = [*arguments, *(item for override in overrides for item in ("--set", override))]
         self._folder_per_application = application.SIZES[size][1] > 0
         self._size = len(application.document("x", *application.SIZES[size]))
+        self.waiting = 0
         self.status = free_port()
         self.etc = self.folder / "etc"
         (self.etc / "municipalities").mkdir(parents=True)
@@ -288,9 +340,12 @@ class Hub(Subject):
 
     def write(self) -> None:
         """Its configuration: one town with one service, one route to one recipient."""
-        settings = "\n".join(f"[{section}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in rows.items())
-                             for section, rows in self.settings.items())
-        (self.etc / "hub.toml").write_text(f"""
+        settings = "\n".join(
+            f"[{section}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in rows.items())
+            for section, rows in self.settings.items()
+        )
+        (self.etc / "hub.toml").write_text(
+            f"""
 [hub]
 name = "Leistungsmessung"
 state = "{self.state}"
@@ -302,9 +357,12 @@ port = {self.status}
 name = "amt24"
 [inlets.amt24]
 {self._inlet()}
-""", encoding="utf-8")
-        (self.etc / "defaults.toml").write_text("[policy.retry]\nfirst = \"10s\"\n")
-        (self.etc / "municipalities" / f"{application.AGS}.toml").write_text(f"""
+""",
+            encoding="utf-8",
+        )
+        (self.etc / "defaults.toml").write_text('[policy.retry]\nfirst = "10s"\n')
+        (self.etc / "municipalities" / f"{application.AGS}.toml").write_text(
+            f"""
 name = "Stadt Musterstadt"
 ags = "{application.AGS}"
 tenant = "musterstadt"
@@ -312,32 +370,44 @@ tenant = "musterstadt"
 {self._destination()}
 [[route]]
 service = "{application.SERVICE}"
-recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._folder_per_application else ''}] }}]
-""", encoding="utf-8")
+recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._folder_per_application else ""}] }}]
+""",
+            encoding="utf-8",
+        )
 
     def _inlet(self) -> str:
         if self.way_in == "https":
             tls = self.place.tls
-            return (f'connector = "https"\nport = {self.https}\ncertificate = "{tls}/server.pem"\nkey = "file:{tls}/server.key"\n'
-                    f'client_ca = ["{tls}/ca.pem"]\nsenders = [{{ name = "amt24", subject = "CN=amt24.example" }}]')
-        return (f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\nuser = "{self.amqp["user"]}"\n'
-                f'password = "{self.amqp["password"]}"\nsenders = [{{ name = "amt24", user = "{self.user}" }}]\n'
-                f"prefetch = {max(8, min(1000, PREFETCH_BYTES // self._size))}")
+            return (
+                f'connector = "https"\nport = {self.https}\ncertificate = "{tls}/server.pem"\nkey = "file:{tls}/server.key"\n'
+                f'client_ca = ["{tls}/ca.pem"]\nsenders = [{{ name = "amt24", subject = "CN=amt24.example" }}]'
+            )
+        return (
+            f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\nuser = "{self.amqp["user"]}"\n'
+            f'password = "{self.amqp["password"]}"\nsenders = [{{ name = "amt24", user = "{self.user}" }}]\n'
+            f"prefetch = {max(8, min(1000, PREFETCH_BYTES // self._size))}"
+        )
 
     def _destination(self) -> str:
         layout = 'layout = "folder"' if self._folder_per_application else 'layout = "single"'
         if self.way_out == "smtp":
-            return (f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "hub@hub.example"\n'
-                    'to = ["amt@musterstadt.example"]')
+            return (
+                f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "hub@hub.example"\n'
+                'to = ["amt@musterstadt.example"]'
+            )
         if self.way_out == "sftp":
             server: OpenSsh = self.place.services["sftp"]
-            return (f'connector = "sftp"\nhost = "127.0.0.1"\nport = {server.port}\nuser = "{server.user}"\nkey = "file:{server.key}"\n'
-                    f'host_key = ["{server.host_key}"]\npath = "{self.drop}"\nname = "{{case}}_{{id}}"\n{layout}')
+            return (
+                f'connector = "sftp"\nhost = "127.0.0.1"\nport = {server.port}\nuser = "{server.user}"\n'
+                f'key = "file:{server.key}"\n'
+                f'host_key = ["{server.host_key}"]\npath = "{self.drop}"\nname = "{{case}}_{{id}}"\n{layout}'
+            )
         return f'connector = "directory"\npath = "{self.drop}"\nname = "{{case}}_{{id}}"\n{layout}'
 
     def start(self) -> None:
         self.launch()
         wait_until(self.ready, f"the hub is ready ({self.log})", 120)
+        self.waiting = self.open()  # what a filled store brought along stays open
 
     def launch(self) -> None:
         """Start, and wait for nothing."""
@@ -355,9 +425,7 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
 
     def http(self, path: str) -> str:
         """A page of its status port. Raises OSError."""
-        import urllib.request
-
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=30) as answer:  # nosec B310
             return str(answer.read().decode())
 
     def open(self) -> int:
@@ -366,7 +434,7 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
 
     def settle(self) -> None:
         end = time.monotonic() + 60
-        while self.open() and time.monotonic() < end:
+        while self.open() > self.waiting and time.monotonic() < end:
             time.sleep(0.1)
 
     def main_memory(self) -> int:

@@ -4,8 +4,9 @@
 
 Each round measures the chain, the bare pipeline and the hub, in turning order. AMQP: the subject is stopped (SIGSTOP), its queue
 is filled, it goes on, and the clock runs until the last result is there under its final name. HTTPS: the clock runs from the
-first request. A run is invalid when the bare pipeline reaches less than 0.35 of the lxml chain on two threads, for then it
-is no yardstick, and when anything is missing or there twice.
+first request. A run is invalid when anything is missing or there twice; and, from AMQP to a folder, when the bare pipeline
+reaches less than 0.35 of the lxml chain on two threads, for then it is no yardstick. (HTTPS, mail and SFTP cost more than the
+XML: there the chain says nothing about it.)
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import application, chain, figures, load
 from benchmarks.arrivals import Arrivals, number_of
-from benchmarks.subjects import Bare, Hub, Place, Subject, place
+from benchmarks.subjects import Bare, Hub, Subject, place
 
 LEAST = 0.35
 COUNTS = {"4 KB": 3000, "40 KB": 800, "5 MB": 40}
@@ -34,16 +36,41 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=None, help="applications per round and subject")
     parser.add_argument("--bare-processes", type=int, default=1)
     parser.add_argument("--only", choices=["hub", "bare"], default=None, help="for profiling")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE",
-                        help="a setting of the hub, as its own --set")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="a setting of the hub, as its own --set",
+    )
     options = parser.parse_args()
-    return figures.run(options, measure, options.way_in, options.way_out, options.size, options.rounds, options.count,
-                       options.bare_processes, options.overrides, options.only)
+    return figures.run(
+        options,
+        measure,
+        options.way_in,
+        options.way_out,
+        options.size,
+        options.rounds,
+        options.count,
+        options.bare_processes,
+        options.overrides,
+        options.only,
+    )
 
 
-def measure(way_in: str = "amqp", way_out: str = "folder", size: str = "4 KB", rounds: int = 7, count: int | None = None,
-            bare_processes: int = 1, overrides: Sequence[str] = (), only: str | None = None, *,
-            environment: dict[str, str] | None = None) -> dict[str, Any]:
+def measure(
+    way_in: str = "amqp",
+    way_out: str = "folder",
+    size: str = "4 KB",
+    rounds: int = 7,
+    count: int | None = None,
+    bare_processes: int = 1,
+    overrides: Sequence[str] = (),
+    only: str | None = None,
+    *,
+    environment: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """One way in, one way out, one size."""
     count = count or COUNTS[size]
     with place([way_in], [way_out]) as here:
@@ -52,10 +79,10 @@ def measure(way_in: str = "amqp", way_out: str = "folder", size: str = "4 KB", r
             subjects.append(Bare(here, way_in, way_out, size, processes=bare_processes, environment=environment))
         if only != "bare":
             subjects.append(Hub(here, way_in, way_out, size, environment=environment, overrides=overrides))
-        return compare(here, subjects, size, rounds, count)
+        return compare(subjects, size, rounds, count)
 
 
-def compare(here: Place, subjects: Sequence[Subject], size: str, rounds: int, count: int) -> dict[str, Any]:
+def compare(subjects: Sequence[Subject], size: str, rounds: int, count: int) -> dict[str, Any]:
     """Start the subjects, warm them, and let them take turns."""
     documents = chain.samples(size)
     rates: dict[str, list[float]] = {"chain": [], **{subject.name: [] for subject in subjects}}
@@ -74,14 +101,24 @@ def compare(here: Place, subjects: Sequence[Subject], size: str, rounds: int, co
             cpu[subject.name].append(found["cpu"])
             memory[subject.name] = max(memory.get(subject.name, 0), sum(subject.memory().values()))
             faults += [f"{subject.name}, round {number + 1}: {fault}" for fault in found["faults"]]
-        figures.progress(f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {values[-1]:,.0f}/s"
-                                                                        for name, values in rates.items()))
-    return result(size, count, rates, cpu, memory, faults)
+        figures.progress(
+            f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items())
+        )
+    judged = all((subject.way_in, subject.way_out) == ("amqp", "folder") for subject in subjects)
+    return result(size, count, rates, cpu, memory, faults, judged=judged)
 
 
-def result(size: str, count: int, rates: dict[str, list[float]], cpu: dict[str, list[float]], memory: dict[str, int],
-           faults: list[str]) -> dict[str, Any]:
-    """Medians and ratios, and whether the run says anything."""
+def result(
+    size: str,
+    count: int,
+    rates: dict[str, list[float]],
+    cpu: dict[str, list[float]],
+    memory: dict[str, int],
+    faults: list[str],
+    *,
+    judged: bool,
+) -> dict[str, Any]:
+    """Medians and ratios, and whether the run says anything. `judged`: by the lxml chain."""
     rows = []
     for name, values in rates.items():
         row: dict[str, Any] = {"what": name, "rate": figures.summary(values), "to_chain": figures.ratios(values, rates["chain"])}
@@ -91,7 +128,7 @@ def result(size: str, count: int, rates: dict[str, list[float]], cpu: dict[str, 
             row["to_bare"] = figures.ratios(values, rates["bare"])
         rows.append(row)
     bare = next((row for row in rows if row["what"] == "bare"), None)
-    if bare and bare["to_chain"]["median"] < LEAST:
+    if judged and bare and bare["to_chain"]["median"] < LEAST:
         faults.append(f"the bare pipeline reached only {bare['to_chain']['median']:.2f} of the lxml chain; {LEAST} are needed")
     return {"size": size, "count": count, "rounds": len(rates["chain"]), "rows": rows, "invalid": faults}
 
@@ -117,13 +154,13 @@ def wrong(arrivals: Arrivals, names: Sequence[str], way_out: str) -> list[str]:
         return faults + ([f"{arrivals.count()} mails instead of {len(names)}"] if arrivals.count() != len(names) else [])
     seen = [number_of(name) for name in arrivals.seen]
     if set(seen) != set(names) or len(seen) != len(names):
-        faults.append(f"{len(set(names) - set(seen))} missing, {len(seen) - len(set(seen))} twice, {len(set(seen) - set(names))} foreign")
+        faults.append(
+            f"{len(set(names) - set(seen))} missing, {len(seen) - len(set(seen))} twice, {len(set(seen) - set(names))} foreign"
+        )
     return faults
 
 
 def _amqp(subject: Subject, names: Sequence[str], size: str) -> tuple[float, list[str]]:
-    import time
-
     subject.freeze()
     try:
         with subject.publisher() as publisher:
@@ -140,11 +177,28 @@ def _https(subject: Subject, names: Sequence[str], size: str) -> tuple[float, li
     return told["began"], [f"{len(told['refused'])} refused"] if told["refused"] else []
 
 
-def send_https(subject: Subject, prefix: str, first: int, count: int, size: str, connections: int, rate: float = 0.0) -> dict[str, Any]:
+def send_https(
+    subject: Subject, prefix: str, first: int, count: int, size: str, connections: int, rate: float = 0.0
+) -> dict[str, Any]:
     """Let a process of its own send; what it was told."""
     sender = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.load", str(subject.https), str(subject.place.tls), prefix, str(first), str(count), size,
-         str(connections), str(rate)], cwd=figures.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.load",
+            str(subject.https),
+            str(subject.place.tls),
+            prefix,
+            str(first),
+            str(count),
+            size,
+            str(connections),
+            str(rate),
+        ],
+        cwd=figures.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     with sender:
         assert sender.stdin is not None and sender.stdout is not None
         if sender.stdout.readline().strip() != b"ready":

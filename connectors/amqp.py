@@ -449,10 +449,15 @@ def _tolerant_frames(connection: Any, callback: Callable[..., Any]) -> Callable[
 
     def on_frame(frame: tuple[int, int, Any]) -> bool:
         kind, channel, data = frame
-        if kind == 2 and not _readable(data):
-            frame = kind, channel, bytes(data[:12]) + b"\0\0"  # class, weight, size; no properties
-        result: bool = handle(frame)
-        return result
+        if kind != 2:
+            return bool(handle(frame))
+        without = kind, channel, bytes(data[:12]) + b"\0\0"  # class, weight, size; no properties
+        if not any(data[4:12]):  # no body follows: the message is delivered at once, and an error may be its receiver's
+            return bool(handle(frame if _readable(data) else without))
+        try:
+            return bool(handle(frame))
+        except Exception:  # noqa: BLE001 - whatever a sender's bytes make of py-amqp's decoder
+            return bool(handle(without))
 
     return on_frame
 

@@ -38,6 +38,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, getaddresses
+from functools import lru_cache
 from html import escape
 from ipaddress import ip_address
 from pathlib import Path
@@ -52,6 +53,7 @@ from hub.message import BERLIN, NOTE, Delivery, ManifestPart, Receipt, unique_na
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
+@lru_cache(maxsize=1024)
 def _one_mailbox(value: str) -> str:
     mailboxes = getaddresses([value])
     if len(mailboxes) != 1 or not _ADDRESS.fullmatch(mailboxes[0][1]) or not value.isprintable():

@@ -647,7 +647,7 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         else:
             places = config.places(context.file, context.overrides)
             if places.store.url is not None:
-                raise HubError("[store] url names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
+                raise HubError("[store] url: names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
             answer = backups.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
     if as_json:
         _print_json(answer)

@@ -283,7 +283,8 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
     route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
-    retention: RetentionSection = Field(default_factory=RetentionSection, description="how long what is finished is kept, if not as usual")
+    retention: RetentionSection = Field(default_factory=RetentionSection,
+                                        description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
         """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
@@ -462,6 +463,13 @@ def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
                      send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
 
 
+def _names_file(value: Any) -> bool:
+    """Whether a text, or one in a list, is the ``file:…`` of a secret."""
+    if isinstance(value, list | tuple):
+        return any(map(_names_file, value))
+    return isinstance(value, str) and value.startswith("file:")
+
+
 def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[BaseModel]:
     """Of models that differ by their `connector`: the one that the data names."""
     for model in models:
@@ -516,19 +524,30 @@ def places(file: Path, overrides: Sequence[str] = ()) -> Places:
 class _Shared:
     """What thousands of municipalities have in common, made and checked once."""
 
-    texts: dict[str, str] = field(default_factory=dict)
+    services: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
     models: dict[tuple[str, str], type[OptionsModel]] = field(default_factory=dict)
+    places: dict[type[BaseModel], frozenset[str]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     defaults: dict[str, tuple[RouteRow, ...]] = field(default_factory=dict)
     routes: dict[tuple[str, ...], Mapping[str, tuple[RouteRow, ...]]] = field(default_factory=dict)
     fitting: set[tuple[Any, ...]] = field(default_factory=set)
 
     def strings(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The same data; equal names of services are one object."""
+        """The same data; equal lists of services hold the same objects."""
         services = data.get("services")
-        if isinstance(services, list) and all(isinstance(name, str) for name in services):
-            data["services"] = [self.texts.setdefault(name, name) for name in services]
+        if isinstance(services, list) and not any(isinstance(name, list | dict) for name in services):
+            known = tuple(services)
+            data["services"] = self.services.setdefault(known, known)
         return data
+
+    def places_of(self, model: type[BaseModel]) -> frozenset[str]:
+        """The fields of a model that may hold a path, or a model that may."""
+        if model not in self.places:
+            self.places[model] = frozenset(
+                name for name, info in model.model_fields.items()
+                if any(kind is Path or (isinstance(kind, type) and issubclass(kind, BaseModel))
+                       for kind in (info.annotation, *get_args(info.annotation))))
+        return self.places[model]
 
     def options_model(self, connector: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
         """`endpoint.options_model`, which looks through a folder, asked once. Raises `ConfigError`."""
@@ -650,7 +669,9 @@ class _Loader:
 
     def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
         """The same data with its relative paths made absolute, before the model judges them."""
-        return {key: self._resolve(model.model_fields[key].annotation, value) if key in model.model_fields else value
+        places = self.shared.places_of(model)
+        return {key: self._resolve(model.model_fields[key].annotation, value)
+                if key in places or (key in model.model_fields and _names_file(value)) else value
                 for key, value in data.items()}
 
     def _resolve(self, kind: Any, value: Any) -> Any:
@@ -748,7 +769,8 @@ class _Loader:
         if alike not in self.shared.fitting:
             before = len(self.problems)
             self._check_all_routes(town, kinds, mappings)
-            if len(self.problems) == before and not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services):
+            shared = not self._check_stylesheets(town) and routes is self.shared.routes.get(row.services)
+            if shared and len(self.problems) == before:
                 self.shared.fitting.add(alike)
         if folder is not None:
             self.problems += stylesheet_problems(folder)

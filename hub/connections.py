@@ -19,16 +19,16 @@ class Connections:
     def __init__(self, build: Callable[..., OutletBase[Any]]) -> None:
         self._build = build
         self._lock = threading.Lock()
-        self._idle: dict[str, list[tuple[str, OutletBase[Any], datetime]]] = {}
+        self._idle: dict[str, list[tuple[Destination, OutletBase[Any], datetime]]] = {}
 
     def take(self, destination: Destination) -> OutletBase[Any]:
         """An outlet, kept or new. Raises `hub.errors.ConfigError` when it cannot be built."""
-        wanted, stale = destination.fingerprint(), []
+        stale = []
         with self._lock:
             kept = self._idle.get(destination.key, [])
             while kept:
                 made_for, outlet, _ = kept.pop()
-                if made_for == wanted:
+                if made_for is destination or made_for.fingerprint() == destination.fingerprint():
                     return outlet
                 stale.append(outlet)
         _close(stale)
@@ -37,7 +37,7 @@ class Connections:
     def give_back(self, destination: Destination, outlet: OutletBase[Any], now: datetime) -> None:
         """Keep it for the next one."""
         with self._lock:
-            self._idle.setdefault(destination.key, []).append((destination.fingerprint(), outlet, now))
+            self._idle.setdefault(destination.key, []).append((destination, outlet, now))
 
     def close(self, before: datetime | None = None) -> None:
         """Close those unused since `before`, or all; the former without waiting: a peer may hang at the goodbye."""

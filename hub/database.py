@@ -131,9 +131,6 @@ class Embedded:
         """Whether this process may still write."""
         return bool(connection.execute(_FENCING).scalar_one() == fencing)
 
-    def beat(self, connection: Connection, fencing: int) -> None:
-        """Nobody listens."""
-
     def tell(self, connection: Connection, fencing: int) -> None:
         """Nobody listens."""
 

@@ -180,7 +180,12 @@ PIECES = {
     'add one with connector = "amqp"': 'einen mit connector = "amqp" ergänzen',
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
     "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
-    "nothing to mend": "nichts zu berichtigen", "the hub ended meanwhile": "die Drehscheibe hat inzwischen geendet",
+    "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
+    "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: docs/operate-two-nodes.md",
+    "a secret is named, never written: use 'password'":
+    "ein Geheimnis wird genannt, nie hingeschrieben: dafür ist 'password' da",
+    "these keys are for a database": "diese Schlüssel gehören zu einer Datenbank",
+    "the hub ended meanwhile": "die Drehscheibe hat inzwischen geendet",
     "ask again": "noch einmal fragen", "a restore was interrupted here": "hier wurde eine Wiederherstellung unterbrochen",
     "run the same 'drehscheibe restore' again": "dasselbe 'drehscheibe restore' noch einmal aufrufen",
     "nothing to reload": "nichts neu zu laden", "no daemon listens on {}": "auf {} hört keine Drehscheibe",

@@ -6,14 +6,15 @@
            ──reading sessions─────┼──► PostgreSQL ────────┤
     node B ──the same─────────────┘                       └─ advisory locks: see `Lock`
 
-A node enters with a fencing number that no node had before, and beats while it can write. Every writing transaction holds
-the shared lock of its own number, and looks whether the node has ended *after* it has it; whoever takes a node over takes
-that lock alone first. So what a frozen node had begun is either committed before, and counted, or never.
+A node enters with a fencing number that no node had before, and beats by a session of its own. Every writing transaction holds
+the shared lock of its own number, and looks whether the node has ended *after* it has it; whoever takes a node over ends its
+sessions, and takes that lock alone. So what a frozen node had begun is either committed before, and counted, or never.
 
 Whether a node lives is judged by what the judge itself saw: its beat did not change for `takeover` while the judge's own
 went on. Clocks of machines are not compared, and when the database was away for all, nobody is dead because of that.
 
-Sessions end by themselves: one that waits in a transaction after 10 s (its node is frozen, and must not hold locks), one
+Sessions end by themselves: one that waits in a transaction after 10 s (but not in the middle of several statements sent at
+once: a node that freezes there holds its locks until it is taken over, and the others' writers wait; their beats do not), one
 whose bytes nobody acknowledges after 8 s (the network swallows them), a statement after 15 s; and when the server says nothing
 at all for 20 s it is not there, whatever acknowledges its bytes.
 """
@@ -69,6 +70,7 @@ class Node:
 
     fencing: int
     name: str
+    session: str
     started_at: int
     beat: int
     silent: float
@@ -104,6 +106,7 @@ class Served:
         self._directory = directory
         self._lock: int | None = None
         self.name = settings.node or os.uname().nodename
+        self.session = f"drehscheibe {uuid.uuid4().hex[:12]} {self.name}"[:63]
 
     # ---------------------------------------------------------------- sessions
 
@@ -118,8 +121,7 @@ class Served:
         found: dict[str, Any] = {
             "connect_timeout": "5", "tcp_user_timeout": "8000", "keepalives_idle": "5", "keepalives_interval": "2",
             "keepalives_count": "3", "target_session_attrs": "primary", "client_encoding": "utf8",
-            "application_name": f"drehscheibe {self.name}",
-            "sslmode": settings.tls, **conninfo.conninfo_to_dict(settings.url or ""),
+            "sslmode": settings.tls, **conninfo.conninfo_to_dict(settings.url or ""), "application_name": self.session,
             "options": " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in limits.items())}
         if settings.tls == "verify-full":
             found["sslrootcert"] = str(settings.ca) if settings.ca else "system"
@@ -172,8 +174,8 @@ class Served:
         connection.execute(update(store).values(fencing=fencing, clean=1, opened_at=now))
         identity = self._identity()
         before = connection.execute(select(node.c.fencing).where(node.c.identity == identity, node.c.ended_at.is_(None))).all()
-        connection.execute(insert(node).values(fencing=fencing, identity=identity, name=self.name, started_at=now, beat=0,
-                                               beat_at=_DATABASE_NOW))
+        connection.execute(insert(node).values(fencing=fencing, identity=identity, name=self.name, session=self.session,
+                                               started_at=now, beat=0, beat_at=_DATABASE_NOW))
         connection.execute(delete(node).where(node.c.ended_at < now - KEPT // timedelta(microseconds=1)))
         return fencing, bool(before), was.opened_at if was.clean == COPY else None
 
@@ -182,10 +184,6 @@ class Served:
         connection.execute(_LOCK_SHARED, {"kind": Lock.NODE, "number": fencing})
         # a statement of its own: it must see what was committed before the lock was given
         return connection.execute(_ALIVE, {"fencing": fencing}).scalar() is not None
-
-    def beat(self, connection: Connection, fencing: int) -> None:
-        """Say that this node can write."""
-        connection.execute(_BEAT, {"own": fencing})
 
     def former(self, connection: Connection, fencing: int) -> list[int]:
         """Runs of this very node that did not end: this process has their folder, so they are gone."""
@@ -206,7 +204,7 @@ class Served:
         """Those that live, and those that ended within the last days."""
         silent = ((_DATABASE_NOW - node.c.beat_at) / 1e6).label("silent")
         rows = connection.execute(select(node, silent).order_by(node.c.fencing))
-        return [Node(row.fencing, row.name, row.started_at, row.beat, float(row.silent), row.ended) for row in rows]
+        return [Node(row.fencing, row.name, row.session, row.started_at, row.beat, float(row.silent), row.ended) for row in rows]
 
     def _identity(self) -> str:
         """The same after a new start on this machine and folder; another one on a copied machine with another name."""
@@ -275,12 +273,56 @@ class Served:
             raise StoreUnavailable(f"the database is not there: {type(error).__name__}") from error
 
 
+class Pulse:
+    """Says that a node lives, by a session of its own that waits for nobody's rows; one thread's."""
+
+    def __init__(self, base: Served, fencing: int) -> None:
+        self._base = base
+        self._fencing = fencing
+        self._session: Session | None = None
+
+    def beat(self) -> list[Node] | None:
+        """Once more: all that live; None when this node itself was ended. Raises `StoreUnavailable`."""
+        with self._there() as session:
+            if session.execute(_BEAT, (self._fencing,)).fetchone() is None:
+                return None
+            return [Node(fencing, name, own, since, beat, silent, None)
+                    for fencing, name, own, since, beat, silent in session.execute(_LIVING)]
+
+    def cut(self, other: Node) -> None:
+        """End the sessions of a node that did not beat since: what it holds is free then. Raises `StoreUnavailable`."""
+        with self._there() as session:
+            session.execute(_CUT, (other.session, other.fencing, other.beat))
+
+    def close(self) -> None:
+        """End the session."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    @contextmanager
+    def _there(self) -> Iterator[Session]:
+        try:
+            if self._session is None:
+                self._session = self._base.connect()
+                self._session.autocommit = True
+            yield self._session
+        except psycopg.Error as error:
+            self.close()
+            raise StoreUnavailable(f"the database is not there: {_first_line(error)}") from error
+
+
 STOPPED, TAKEN_OVER, FOLLOWED = "stopped", "taken over", "started anew"
 _DATABASE_NOW: Any = literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger)
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:kind, :number)")
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:kind, :number)")
 _ALIVE = select(node.c.fencing).where(node.c.fencing == bindparam("fencing"), node.c.ended_at.is_(None))
-_BEAT = update(node).where(node.c.fencing == bindparam("own")).values(beat=node.c.beat + 1, beat_at=_DATABASE_NOW)
+_BEAT = ("UPDATE node SET beat = beat + 1, beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint "
+         "WHERE fencing = %s AND ended_at IS NULL RETURNING fencing")
+_LIVING = ("SELECT fencing, name, session, started_at, beat, "
+           "(extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 FROM node WHERE ended_at IS NULL ORDER BY fencing")
+_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s AND EXISTS "
+        "(SELECT FROM node WHERE fencing = %s AND beat = %s AND ended_at IS NULL)")
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 

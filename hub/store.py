@@ -22,7 +22,6 @@ import json
 import math
 import os
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -46,7 +45,6 @@ from hub.examine import Examination, Progress, Report, silent
 from hub.job import OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
-    DELIVERY_NAMESPACE,
     RESTORED,
     Accepted,
     Delivery,
@@ -62,7 +60,7 @@ from hub.message import (
     delivery_id,
 )
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
-from hub.postgres import FOLLOWED, STOPPED, TAKEN_OVER, Node, Served
+from hub.postgres import FOLLOWED, STOPPED, TAKEN_OVER, Node, Pulse, Served
 from hub.shredder import Shredded
 from hub.tables import moment
 from hub.turns import Predecessor
@@ -79,6 +77,7 @@ BEAT = timedelta(seconds=2)
 """How often a node says that it can write."""
 AWAY = 3 * BEAT.total_seconds() + 2
 """Seconds without a beat after which a node says that it takes no messages: a load balancer sends them elsewhere."""
+_FENCED = "another node has taken over what this one had in hand: it was frozen, or cut off"
 SURE = 0.6
 """Share of `takeover` after which a silent node does not believe in its own leases any more: sooner than the others."""
 
@@ -163,8 +162,8 @@ class Store:
         self._claims = itertools.count(1)
         self._lost_claims: list[str] = []
         self._assume_begun: Callable[[str], bool] = _always
+        self._pulse: Pulse | None = None
         self._beaten = _uptime()
-        self._beaten_for_sure = self._beaten
         self._others = False
 
     # ---------------------------------------------------------------- opening and closing
@@ -224,16 +223,13 @@ class Store:
         """Asked by the writer once per transaction, inside it."""
         if not self.base.owns(connection, self.fencing):
             raise StaleFencing("another process has opened this store since" if not self.base.shared else
-                               "another node has taken over what this one had in hand: it was frozen, or cut off")
+                               _FENCED)
         return Transaction(connection, tables.micros(self._now()), self.fencing)
 
     def _end(self, transaction: Transaction) -> None:
-        """Before the commit: a transaction that took long is a sign of life, and others may have something to do now."""
-        if self.base.shared:
-            if _uptime() - self._beaten > BEAT.total_seconds():
-                self._beat(transaction)
-            if self._others and transaction.ledger.makes_work():
-                self.base.tell(transaction.connection, self.fencing)
+        """Before the commit: other nodes may have something to do now."""
+        if self._others and transaction.ledger.makes_work():
+            self.base.tell(transaction.connection, self.fencing)
 
     def close(self, *, clean: bool = True) -> None:
         """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still under way."""
@@ -244,6 +240,8 @@ class Store:
             except StoreUnavailable:
                 pass  # a broken store was not closed cleanly, and the next start shall know
             writer.close()
+        if self._pulse is not None:
+            self._pulse.close()
         self._readers.dispose()
         self.base.unlock()
 
@@ -268,9 +266,9 @@ class Store:
     @property
     def away(self) -> str | None:
         """Why nothing can be written at the moment: the database was not reached for some time. None: it is there."""
-        if self._writer is None or not self.base.shared or _uptime() - self._beaten_for_sure < AWAY:
+        if self._writer is None or not self.base.shared or _uptime() - self._beaten < AWAY:
             return None
-        return f"the database was not reached for {_uptime() - self._beaten_for_sure:.0f} s"
+        return f"the database was not reached for {_uptime() - self._beaten:.0f} s"
 
     def nodes(self) -> list[Node]:
         """Every hub on this store, also those that ended within the last days; none for a store that is not shared."""
@@ -280,17 +278,19 @@ class Store:
             return self.base.nodes(connection)
 
     def beat(self) -> list[Node]:
-        """Say that this node can write; all that live."""
-        before = _uptime()
-        self._do(self._beat)
-        self._beaten_for_sure = before
-        living = [node for node in self.nodes() if node.ended is None]
-        self._others = len(living) > 1
+        """Say that this node lives; all that do. Only from one thread."""
+        writer, before = self._write(), _uptime()
+        living = self._pulsing().beat()
+        if living is None:
+            writer.break_down(f"the store is broken ({_FENCED}): nothing is accepted before a new start")
+            raise StaleFencing(_FENCED)
+        self._beaten, self._others = before, len(living) > 1
         return living
 
-    def _beat(self, tx: Transaction) -> None:
-        self.base.beat(tx.connection, self.fencing)
-        self._beaten = _uptime()
+    def _pulsing(self) -> Pulse:
+        assert isinstance(self.base, Served)  # noqa: S101  nobody else has nodes
+        self._pulse = self._pulse or Pulse(self.base, self.fencing)
+        return self._pulse
 
     def take_over(self, node: Node, assume_begun: Callable[[str], bool]) -> Recovered | None:
         """Free what a node had in hand that is not heard of any more; None when somebody did already, or it is back."""
@@ -300,11 +300,12 @@ class Store:
                 return None
             return outbox.recover(tx, assume_begun, unclean=True, gone=node.fencing)
 
+        self._pulsing().cut(node)  # its writer may hold what this one waits for
         return self._do(work)
 
     def still_ours(self) -> None:
         """Raises `LostLease` when another node may have taken over: this one did not beat for too long. Asks nobody."""
-        if self.base.shared and _uptime() - self._beaten_for_sure > self.base.takeover.total_seconds() * SURE:
+        if self.base.shared and _uptime() - self._beaten > self.base.takeover.total_seconds() * SURE:
             raise LostLease("this node was frozen or cut off: another one may have what it had in hand")
 
     def listen(self, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
@@ -591,7 +592,8 @@ class Store:
     def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
         """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
         of them, which a new one brings there."""
-        gone, files_id, new = apart.files(item.manifest), str(uuid.uuid5(DELIVERY_NAMESPACE, f"{item.id}{outbox.FILES}")), True
+        gone, new = apart.files(item.manifest), True
+        files_id = delivery_id(item.message_id, f"{item.recipient}{outbox.FILES}", self.get_delivery(item.id).generation)
         for row in self.deliveries_of(item.message_id):
             if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
                 shared = apart.shared(item.manifest, self._manifest_of(row.id))

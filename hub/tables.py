@@ -349,7 +349,8 @@ node = Table(
     Column("identity", Text, nullable=False),  # of the machine and the folder: the same after a new start
     Column("name", Text, nullable=False),
     Column("started_at", Micros, nullable=False),
-    Column("beat", Number, nullable=False),  # counts up while the node can write
+    Column("session", Text, nullable=False),  # how its sessions call themselves: whoever takes it over ends them
+    Column("beat", Number, nullable=False),  # counts up while the node lives and reaches the database
     Column("beat_at", Micros, nullable=False),  # by the database's clock
     Column("ended_at", Micros),
     Column("ended", Text),  # stopped, or taken over

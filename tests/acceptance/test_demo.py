@@ -150,7 +150,8 @@ def staying(root: Path, first: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def children(pid: int) -> list[int]:
-    listing = subprocess.run([need("ps", "procps"), "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    command = [need("ps", "procps"), "-o", "pid=", "--ppid", str(pid)]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(line) for line in listing.stdout.split()]
 
 

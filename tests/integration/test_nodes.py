@@ -289,34 +289,65 @@ def test_a_thawed_node_writes_and_delivers_nothing(a: Store, tmp_path: Path, sec
         assert a.take_over(seen_by(a, frozen), lambda _: False)
         with pytest.raises(LostLease):  # before it asks anybody: it knows that it did not beat
             frozen.still_ours()
-        with pytest.raises(StoreUnavailable, match="another node"):
+        with pytest.raises(StoreUnavailable):  # its session was cut
             frozen.begin_effect(begun)
+        for late in (b"late", b"later"):
+            with pytest.raises(StoreUnavailable, match="another node"):
+                accept(frozen, incoming(late))
         assert frozen.broken
-        with pytest.raises(StoreUnavailable, match="another node"):
-            accept(frozen, incoming(b"late"))
         assert after_takeover(a, ids) == AS_AFTER_AN_UNCLEAN_START
 
 
-def test_a_transaction_that_a_frozen_node_had_begun_is_waited_for(a: Store, b: Store) -> None:
-    """It commits before the takeover, and is counted; it cannot commit after it."""
+def frozen_inside(a: Store, b: Store, act: Callable[[str], Any]) -> int:
+    """Node b freezes in the middle of a transaction that has changed a message, then `act`; the message's deaths at the end."""
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(tx: Any) -> None:
+        inbox.count_death(tx, message_id)
         inside.set()
-        go_on.wait(30)
+        go_on.wait(60)
         inbox.count_death(tx, message_id)
 
     message_id = accept(a, incoming()).id
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(b._do, slow)
-        inside.wait(30)
-        taking = pool.submit(a.take_over, seen_by(a, b), lambda _: False)
-        with pytest.raises(TimeoutError):
-            taking.result(0.3)
+        inside.wait(60)
+        act(message_id)
         go_on.set()
-        writing.result(30)
-        assert taking.result(30) is not None
-    assert a.get_message(message_id).deaths == 1
+        assert isinstance(writing.exception(60), StoreUnavailable)
+    return a.get_message(message_id).deaths
+
+
+def test_what_a_frozen_node_had_begun_is_undone_and_holds_nobody_up(a: Store, b: Store) -> None:
+    def take_over(message_id: str) -> None:
+        assert a.take_over(seen_by(a, b), lambda _: False) is not None
+        assert a.count_death(message_id) == 1  # the row is free
+
+    assert frozen_inside(a, b, take_over) == 1
+    with pytest.raises(StoreUnavailable, match="another node"):
+        accept(b, incoming(b"late"))
+
+
+def test_a_node_beats_while_its_writer_waits_for_a_frozen_one(a: Store, b: Store) -> None:
+    def wait(message_id: str) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(a.count_death, message_id)
+            assert [node.fencing for node in a.beat()] == [a.fencing, b.fencing]
+            assert not waiting.done()
+            assert a.take_over(seen_by(a, b), lambda _: False) is not None
+            assert waiting.result(30) == 1
+
+    assert frozen_inside(a, b, wait) == 1
+
+
+def test_a_node_that_was_ended_hears_it_at_its_next_beat(a: Store, b: Store) -> None:
+    b.beat()
+    assert a.take_over(seen_by(a, b), lambda _: False) is not None
+    with pytest.raises(StoreUnavailable):  # its session was cut
+        b.beat()
+    with pytest.raises(StoreUnavailable, match="another node"):
+        b.beat()
+    assert b.broken
 
 
 def test_a_node_that_beats_is_not_taken_over(a: Store, b: Store) -> None:
@@ -342,7 +373,7 @@ def test_silence_is_judged_by_what_one_saw_oneself() -> None:
     def dead(*beats: int) -> list[int]:
         now[0] += 5
         return [node.fencing for node in silence.dead(
-            [Node(fencing, "x", 0, beat, 99.0, None) for fencing, beat in enumerate(beats)])]
+            [Node(fencing, "x", "x", 0, beat, 99.0, None) for fencing, beat in enumerate(beats)])]
 
     assert [dead(1, 1), dead(1, 2), dead(1, 3)] == [[], [], []]
     assert dead(1, 4) == [0]

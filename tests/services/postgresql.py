@@ -48,6 +48,7 @@ class PostgreSQL:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.password = self.folder / "password"
         self.password.write_text(f"{PASSWORD}\n")

@@ -263,6 +263,27 @@ def _torn_over_sftp() -> None:
     Session.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
 
 
+def _leases_ignored() -> None:
+    from sqlalchemy import bindparam, literal_column, select
+
+    from hub import outbox
+    from hub.tables import delivery
+
+    outbox._DUE = select(delivery.c.no).where(
+        delivery.c.destination == bindparam("d"), delivery.c.state.in_(["due", "delivering"]),
+        literal_column("1") == bindparam("fresh"), literal_column("0") <= bindparam("now")).order_by(
+            delivery.c.no).limit(bindparam("limit"))
+
+
+def _takeover_forgets() -> None:
+    from hub import outbox
+    from hub.outbox import Recovered
+
+    recover = outbox.recover
+    outbox.recover = lambda tx, assume_begun, *, unclean, gone=None: (  # type: ignore[assignment]
+        recover(tx, assume_begun, unclean=unclean, gone=gone) if gone is None or not unclean else Recovered(0, 0, 0, None))
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     name.removeprefix("_").replace("_", "-"): plant for name, plant in list(globals().items())
     if name.startswith("_") and getattr(plant, "__module__", "") == __name__ and callable(plant)}

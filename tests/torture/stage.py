@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -79,9 +80,13 @@ class Hub:
         return True
 
     def http(self, path: str) -> str:
-        """A page of the status port. Raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status or self.world.port('status')}{path}", timeout=10) as answer:
-            return str(answer.read().decode())
+        """A page of the status port. Raises OSError, also when the hub dies in the middle of it."""
+        try:
+            port = self.status or self.world.port("status")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return str(answer.read().decode())
+        except http.client.HTTPException as error:
+            raise ConnectionError("the page was cut off") from error
 
     def signal(self, number: int) -> None:
         """To its whole process group (workers die with their parent); SIGHUP to itself."""

@@ -12,7 +12,7 @@ import pytest
 from tests.services import missing, need
 from tests.torture import drives
 from tests.torture.planted import FAULTS
-from tests.torture.scenarios import backlog, http, nights, power, reloads, sftp, smtp
+from tests.torture.scenarios import backlog, http, nights, nodes, power, reloads, sftp, smtp
 from tests.torture.scenarios.calls import durable, short
 from tests.torture.scoreboard import PAGE, Row
 
@@ -51,6 +51,8 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "half-a-reload": ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
     "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
                                                    messages=30)),
+    "leases-ignored": ("silent duplicate", partial(nodes.two_nodes, kills=2, messages=80, drain=30)),
+    "takeover-forgets": ("unexplained", partial(nodes.two_nodes, kills=3, messages=80, drain=30)),
     "torn-over-sftp": ("torn", partial(sftp.bad_file_server, injuries=["killed"])),
 }
 

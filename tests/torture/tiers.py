@@ -14,6 +14,7 @@ from tests.torture.scenarios import (
     kills,
     mail,
     nights,
+    nodes,
     power,
     reloads,
     sftp,
@@ -34,6 +35,7 @@ TIERS: dict[str, list[Step]] = {
         step("mail server: each command and fault", smtp.mail_matrix, only=smtp.SHORT, smtp_sink=False, parks=True),
         step("reloads", reloads.reload_again_and_again, count=9, messages=90, unclear=False),
         step("backlog of one town", backlog.backlog, pending=150, rate=30, unclear=False),
+        step("two nodes", nodes.two_nodes, kills=3, messages=100, lacks=nodes.unavailable),
     ],
     "nightly": [
         step("random kills", kills.random_kills, kills=200, messages=6000),
@@ -58,6 +60,8 @@ TIERS: dict[str, list[Step]] = {
         step("reloads", reloads.reload_again_and_again, count=100, messages=1000, unclear=False),
         step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
         step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
+        step("two nodes", nodes.two_nodes, kills=20, messages=400, lacks=nodes.unavailable),
+        step("database: each fault", nodes.broken_database, lacks=nodes.unavailable),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
         step("clock jumps and nights", nights.jumps_and_nights, rounds=2, messages=100, unclear=False),
     ],
@@ -68,6 +72,7 @@ LARGER = {each.name: each for each in (
     step("power cut", power.power_cuts, cuts=100, messages=5000, lacks=drives.unavailable),
     step("damaged stores", damage.damage, count=1000),
     step("backlog of one town", backlog.backlog, pending=50_000, rate=60, unclear=False),
+    step("two nodes", nodes.two_nodes, kills=100, messages=2000, lacks=nodes.unavailable),
 )}
 TIERS["release"] = [LARGER.get(each.name, each) for each in TIERS["nightly"]]
 """Everything of the nightly tier, some of it at full size."""

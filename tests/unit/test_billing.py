@@ -224,7 +224,7 @@ def test_the_command_prints_table_csv_and_json(tmp_path: Path, monkeypatch: pyte
     [row] = csv.DictReader(io.StringIO(CliRunner().invoke(cli.main, [*command, "--csv"]).stdout), delimiter=";")
     assert (row["Betrag"], row["Betrag genau"], row["Vertrag"], row["Anträge"]) == ("337,50", "337,5", "M-0010", "2")
     assert CliRunner().invoke(cli.main, [*command, "--provider", "beispiel-itt"]).exit_code == 1
-    assert "did you mean 'beispiel-it'?" in CliRunner().invoke(cli.main, [*command, "--provider", "beispiel-itt"]).output
+    assert "gemeint 'beispiel-it'?" in CliRunner().invoke(cli.main, [*command, "--provider", "beispiel-itt"]).output
 
 
 def test_the_check_looks_at_the_prices_too(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, text, update
 
 from hub import examine, ledger, mend, tables
+from hub.blobs import FileBlobs
 from hub.errors import StoreUnavailable
 from hub.examine import Fault, Report
 from hub.message import DeliveryState, MessageState, Reason
@@ -293,7 +294,7 @@ def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store
             return [fault for fault in examination(store._read, store.blobs, alone=True).run().faults if fault.kind == "missing"]
 
     class Hasty(examine.Examination):
-        def _still_there(self, name: str) -> bool:
+        def _still_there(self, blobs: FileBlobs, name: str) -> bool:
             return True
 
     assert races(examine.Examination) == []

@@ -22,8 +22,8 @@ READ_BY_OPERATORS = [*(ROOT / "hub" / f"{name}.py" for name in (
 INNER = {"no XML", "DOCTYPE"}
 """Told to nobody: another sentence takes their place."""
 ENGLISH = re.compile(r"\b(the|is|no|write|give|unknown|needs?|must|cannot|use|of|add|choose|or|and|mend|it|be|are|by|two)\b")
-KEYS = re.compile(r"\{[^}]*\}|<[^>]*>|\w+_\w+")
-"""Placeholders and keys, which are the same in every language."""
+KEYS = re.compile(r"\{[^}]*\}|<[^>]*>|\w+_\w+|docs/\S+")
+"""Placeholders, keys and pages, which are the same in every language."""
 
 
 def texts(node: ast.expr) -> list[str]:

@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("identity", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("started_at", NUMBER, nullable=False),
+        sa.Column("session", sa.Text(), nullable=False),
         sa.Column("beat", NUMBER, nullable=False),
         sa.Column("beat_at", NUMBER, nullable=False),
         sa.Column("ended_at", NUMBER, nullable=True),

@@ -22,7 +22,7 @@ from tests.torture.web import RETRY_AFTER
 REST = """connector = "rest"
 url = "http://127.0.0.1:{port}/{tenant}"
 multipart = [{{ name = "xml", role = "xml" }}, {{ name = "original", role = "original" }}]
-timeout = 1
+timeout = 3
 {more}"""
 PROMISES = ("idempotent = true", 'probe_url = "http://127.0.0.1:{port}/{tenant}/{{id}}"', 'in_doubt = "ask"')
 DOUBT = ("probed", "probed", "asked")

@@ -4,6 +4,7 @@ is killed, stopped, refusing, cut and swallowed."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import tempfile
@@ -13,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.services import free_port, need
-from tests.services.postgresql import PASSWORD, PostgreSQL, need_postgresql
+from tests.services.postgresql import PASSWORD, PROGRAMS, PostgreSQL, need_postgresql
 from tests.services.proxy import Proxy
+from tests.services.rabbitmq import SERVER
 from tests.torture import publisher
 from tests.torture.records import records
 from tests.torture.scenarios.broker import INLET, Broker
@@ -32,6 +34,15 @@ tls = "disable"
 takeover = "{takeover}s"
 """
 TAKEN_OVER = "a node is not heard of any more"
+
+
+def unavailable() -> str | None:
+    """Why this machine cannot run two nodes, or None."""
+    if not PROGRAMS:
+        return "PostgreSQL is missing: apt-get install postgresql"
+    if not SERVER.exists():
+        return "RabbitMQ is missing: apt-get install rabbitmq-server"
+    return None
 
 
 @contextmanager
@@ -280,8 +291,6 @@ class Line:
 
 
 def _to_all(pids: Collection[int], number: int) -> None:
-    import os
-
     for pid in pids:
         try:
             os.kill(pid, number)

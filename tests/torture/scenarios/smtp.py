@@ -62,7 +62,7 @@ SMTP_SINK = {"4xx": "-r", "5xx": "-f", "421": "-Q", "cut": "-q"}
 def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sink: bool = True,
                 launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
     """Every cell with the torture's sink, then those that Postfix's smtp-sink knows."""
-    with Stage(folder, seed, smtp_timeout=1) as stage, Proxy(stage.world.port("smtp")) as line:
+    with Stage(folder, seed, smtp_timeout=3) as stage, Proxy(stage.world.port("smtp")) as line:
         _towns(stage, line.port)
         stage.hub.launcher = launcher
         stage.hub.start()
