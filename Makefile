@@ -9,13 +9,14 @@ COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check torture bench lint packages lock docs man clean
+.PHONY: help run test check torture simulate bench lint packages lock docs man clean
 
 help:
 	@echo 'make run     start the hub with its example configuration, send the example applications, show where they went'
 	@echo 'make test    everything that has to hold: linters, types, architecture, the whole suite with real services'
 	@echo 'make check   the fast part of it (under a minute, no services)'
 	@echo 'make torture TIER=commit|nightly|release SEED=n    kill it, fill its disk, cut its lines, and count (docs/scoreboard.md)'
+	@echo 'make simulate SEEDS=200 FIRST=1     the same with clock, dice and receivers of a simulation; a failing seed can be replayed'
 	@echo 'make bench   measure it beside its own limits (docs/benchmarks.md; an hour); QUICK=1: whether all runs, ten minutes'
 	@echo 'make docs    write the pages in docs/ that come from the code and the mappings'
 	@echo 'make man     write a man page for every command into dist/man/'
@@ -39,6 +40,10 @@ check: lint
 # INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted.
 torture: packages $(VENV)/dev
 	$(PY) -m tests.torture --tier $(or $(TIER),commit) $(if $(SEED),--seed $(SEED)) $(if $(INTO),--into $(INTO)) $(ARGS)
+
+# One that fails: .venv/bin/python -m tests.simulation --replay SEED -v
+simulate: $(VENV)/dev
+	$(PY) -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) $(ARGS)
 
 # The machine should have nothing else to do. ARGS: --only NAME, --large (docs/benchmarks.md).
 bench: packages $(VENV)/dev

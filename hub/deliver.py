@@ -523,6 +523,10 @@ class Deliverer:
         return Settlement.in_doubt(item.delivery.id, text, now + wait)
 
     def _unknown_destination(self, item: ClaimedDelivery, key: str) -> Settlement:
+        if item.probe:  # and it stays in doubt: a replay says that it may be a second one
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, lässt sich nicht mehr klären: "
+                                     f"Das Ziel {key!r} gibt es in der Konfiguration nicht mehr. Beim Empfänger nachsehen, dann "
+                                     "'confirm' (ist da), oder das Ziel wieder anlegen und 'replay' (fehlt).")
         return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
                                  "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 

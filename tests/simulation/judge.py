@@ -23,10 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
-
-from sqlalchemy import TextClause, text
 
 from hub.message import Accepted, Delivery
 from hub.outbox import FILES
@@ -172,7 +169,7 @@ class Judge:
         for name, sent in self.known.items():
             row = there.get(name)
             if row is None or (row["ags"], row["service"], bool(row["test"])) != (sent.ags, sent.service, sent.test):
-                self.fault("lost", f"{name}: {sent} is {dict(row) if row else 'not there'}")
+                self.fault("lost", f"{name}: {sent} is {row or 'not there'}")
         for row in rows(store, "SELECT id, state, destination FROM delivery WHERE state = 'done'"):
             if not self.copies[row["id"]] and row["id"] not in self.confirmed:
                 self.fault("lost", f"{row['id']} is done, and {row['destination']} does not have it")
@@ -208,7 +205,7 @@ class Judge:
         """Nothing waits for the hub, and what waits for a person says why."""
         for row in rows(store, "SELECT id, state, reason, reason_text FROM message"):
             if row["state"] == "received" or (row["state"] == "parked" and not (row["reason"] and row["reason_text"])):
-                self.fault("unexplained", f"message {row['id']}: {dict(row)}")
+                self.fault("unexplained", f"message {row['id']}: {row}")
         finished = defaultdict(list)
         held = {row["id"] for row in rows(store, f"SELECT id FROM delivery WHERE {_HELD} OR {_APART}")}
         for row in rows(store, "SELECT id, message_id, state, reason, reason_text, due_at FROM delivery"):
@@ -216,7 +213,7 @@ class Judge:
             explained = row["reason"] and row["reason_text"]
             if row["state"] == "delivering" or (row["state"] in ("due", "in_doubt") and row["id"] not in held) or (
                     row["state"] == "parked" and not explained):
-                self.fault("unexplained", f"delivery {row['id']}: {dict(row)}")
+                self.fault("unexplained", f"delivery {row['id']}: {row}")
         for row in rows(store, "SELECT id, state FROM message WHERE state IN ('routed', 'completed')"):
             if finished[row["id"]] and (row["state"] == "completed") != all(finished[row["id"]]):
                 self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
@@ -234,20 +231,18 @@ class Judge:
 
 
 _HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
-_APART = """(state = 'due' AND error = 'held' AND reason_text LIKE 'Die Mail wartet, bis ihre Dateien%' AND EXISTS (
+_APART = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%' AND EXISTS (
     SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
     AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
 
 
-@cache
-def _text(query: str) -> TextClause:
-    return text(query)
-
-
-def rows(store: Store, query: str, **values: Any) -> list[Any]:
+def rows(store: Store, query: str, **values: Any) -> list[dict[str, Any]]:
     """Straight from the tables."""
     with store._read() as connection:
-        return list(connection.execute(_text(query), values).mappings())
+        cursor = connection.connection.cursor()
+        cursor.execute(query, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _tenants(ags: str) -> tuple[str, ...]:

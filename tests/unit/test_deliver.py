@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -400,6 +401,24 @@ def test_a_destination_that_was_removed_parks_with_a_reason(bench: Bench) -> Non
     row = bench.until(message, DeliveryState.PARKED)
     assert row.reason == "configuration"
     assert "gibt es in der Konfiguration nicht mehr" in str(row.text)
+
+
+def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
+    bench.outlet.script = [InDoubt("?")]
+    message = bench.message()
+    bench.until(message, DeliveryState.IN_DOUBT)
+    whole = bench.configuration
+    town = whole.municipalities["musterstadt"]
+    less = {key: each for key, each in town.destinations.items() if key != "musterstadt/eins"}
+    bench.configuration = replace(whole, municipalities={"musterstadt": replace(town, destinations=less)})
+    bench.later(minutes=1)
+    row = bench.until(message, DeliveryState.PARKED)
+    assert row.reason == "in-doubt"
+    assert "gibt es in der Konfiguration nicht mehr" in str(row.text)
+    bench.configuration = whole
+    bench.store.replay_delivery(row.id, "erika")
+    bench.until(message, DeliveryState.DONE)
+    assert [delivery.repeat_marked for delivery in bench.outlet.tries] == [False, True]
 
 
 def test_a_planted_resend_without_a_probe_would_be_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
