@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 
 from tests.simulation.world import Faulty, World
 
@@ -22,22 +23,26 @@ def main() -> int:
     seeds = [options.replay] if options.replay is not None else range(options.first, options.first + options.seeds)
     began = time.process_time()
     digests: dict[int, str] = {}
+    figures: Counter[str] = Counter()
     failed: dict[int, list[tuple[str, str]]] = {}
     for seed in seeds:
-        world = World(seed, print if options.verbose else lambda line: None)
+        world = World(seed, print if options.verbose else lambda _: None)
         try:
             digests[seed] = world.run()
         except Faulty as fault:
             failed[seed] = fault.faults
             digests[seed] = fault.digest
+        figures.update(world.figures())
     took = time.process_time() - began
     if options.json:
-        print(json.dumps({"seeds": len(digests), "failed": failed, "digests": digests, "cpu_seconds": round(took, 1)}))
+        print(json.dumps({"seeds": len(digests), "failed": failed, "figures": figures, "digests": digests,
+                          "cpu_seconds": round(took, 1)}))
     else:
         for seed, faults in failed.items():
             print(f"seed {seed} {digests[seed]}", *(f"  {verdict}: {what}" for verdict, what in faults), sep="\n")
         if options.replay is not None:
             print(f"trace {digests[options.replay]}")
+        print(", ".join(f"{name} {count}" for name, count in sorted(figures.items())))
         print(f"{len(digests)} seeds, {len(failed)} failed, {took:.1f} CPU seconds")
     return bool(failed)
 

@@ -231,7 +231,8 @@ class Judge:
 
 
 _HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
-_APART = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%' AND EXISTS (
+_APART = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
+    AND EXISTS (
     SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
     AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
 

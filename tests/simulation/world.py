@@ -266,7 +266,7 @@ class World:
         self.in_worker: set[str] = set()
         self.peers: dict[str, Peer] = {}
         self.variant = VARIANTS[0]
-        self.lives = self.steps = 0
+        self.lives = self.steps = self.kills = self.hits = self.restored = 0
         self.full_until = 0
         self.calm = False
         self.clumsy = self.dice.choice([0.0, 0.0, 0.05, 0.2])
@@ -293,6 +293,14 @@ class World:
     def store_is_full(self) -> bool:
         """Whether nothing can be written now."""
         return self.steps < self.full_until
+
+    def figures(self) -> dict[str, int]:
+        """What happened, in numbers."""
+        copies = self.judge.copies.values()
+        return {"acknowledged": len(self.judge.ids), "kills": self.kills, "lives": self.lives, "hits": self.hits,
+                "tries": sum(sum(peer.tries.values()) for peer in self.peers.values()), "arrived": sum(map(len, copies)),
+                "flagged": sum(any(marked for marked, _ in each) and len(each) > 1 for each in copies),
+                "restored": self.restored}
 
     @property
     def digest(self) -> str:
@@ -349,6 +357,7 @@ class World:
                 for message_id in self.in_worker:
                     self.judge.innocent[message_id] += 1
                 self.note(f"the hub is killed {name}")
+                self.hits += bool(self.tasks)
                 raise Killed
         if waits and self.task is not None and self.dice.random() < 0.25:
             self._wait()
@@ -430,6 +439,7 @@ class World:
 
     def live_again(self) -> None:
         """A new start, until one succeeds."""
+        self.kills += self.lives > 0
         while True:
             self.die()
             try:
@@ -454,6 +464,7 @@ class World:
             self.resume(self.dice.choice(ready))
         clean = self.deliverer.stop(timedelta(0)) and not self.tasks
         self.store.close(clean=clean)
+        self.kills -= 1
         self.live_again()
 
     # ---------------------------------------------------------------- what happens
@@ -631,6 +642,7 @@ class World:
         if self.backup is None or self.dice.random() < 0.5:
             return
         self.note("the backup is put back")
+        self.restored += 1
         before = {row["id"] for row in rows(self.store, "SELECT id FROM delivery")}
         fencing = self.store.fencing
         self.die()

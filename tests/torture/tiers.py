@@ -18,6 +18,7 @@ from tests.torture.scenarios import (
     power,
     reloads,
     sftp,
+    simulated,
     smtp,
 )
 from tests.torture.steps import Step, step
@@ -62,6 +63,7 @@ TIERS: dict[str, list[Step]] = {
         step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
         step("two nodes", nodes.two_nodes, kills=20, messages=400, lacks=nodes.unavailable),
         step("database: each fault", nodes.broken_database, lacks=nodes.unavailable),
+        step("simulation", simulated.simulation, seeds=10_000),
         step("clock jumps", clock.clock_jumps, rounds=10, messages=500),
         step("clock jumps and nights", nights.jumps_and_nights, rounds=2, messages=100, unclear=False),
     ],
