@@ -54,7 +54,7 @@ def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -
     for message_id in sorted(told):
         tx.ledger.event(tx.now, message_id, RESTORED, detail=f"{what} {day}", who=WHO)
     revived = Revived(in_doubt, waiting, parked)
-    tx.connection.execute(insert(action), [{"id": f"restore-{tx.now}", "at": tx.now, "who": WHO, "verb": "restore",
+    tx.connection.execute(insert(action), [{"id": f"restore-{tx.fencing}-{tx.now}", "at": tx.now, "who": WHO, "verb": "restore",
                                             "target": day, "result": json.dumps(asdict(revived))}])
     return revived
 

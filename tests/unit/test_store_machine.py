@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from hub import inbox
+from hub import inbox, turns
 from hub.ledger import Ledger
-from hub.message import DeliveryState, MessageState
+from hub.message import RESTORED, DeliveryState, MessageState
 from hub.store import NotNow, Settlement, Store
 from tests.unit.store_kit import MINUTE, RECEIPT, Clock, Output, abandon, accept, incoming, parked, translated, unbalanced
 
@@ -51,18 +51,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.messages: list[str] = []
         self.claimed: list[str] = []
         self.done: set[str] = set()
-        self.count = 0
+        self.cases: dict[str, str | None] = {}
+        self.saved: set[str] | None = None
+        self.count = self.actions = 0
 
     def teardown(self) -> None:
         self.store.close()
         shutil.rmtree(self.folder)
 
-    @rule(same=st.booleans(), park=st.booleans())
-    def accept(self, same: bool, park: bool) -> None:
+    @rule(same=st.booleans(), park=st.booleans(), case=st.sampled_from([None, "fall-1", "fall-2"]))
+    def accept(self, same: bool, park: bool, case: str | None) -> None:
         self.count += not same
-        answer = accept(self.store, incoming(b"%d" % self.count), park=("invalid", "x") if park else None)
+        answer = accept(self.store, incoming(b"%d" % self.count, case=case), park=("invalid", "x") if park else None)
         assert answer.duplicate == (answer.id in self.accepted)
         self.accepted.add(answer.id)
+        self.cases.setdefault(answer.id, case)  # in the order in which they were accepted
 
     @rule(limit=st.integers(1, 4))
     def claim_messages(self, limit: int) -> None:
@@ -72,7 +75,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.lists(st.sets(st.sampled_from(DESTINATIONS)), min_size=1, max_size=3), good=st.booleans())
     def record(self, data: list[set[str]], good: bool) -> None:
         output = Output()
-        outcomes = [translated(name, *(output.delivery(b"<r/>", place, place) for place in sorted(places))) if good
+        outcomes = [translated(name, *(output.delivery(b"<r/>", place, place) for place in sorted(places))).model_copy(
+                        update={"order": "case"}) if good
                     else parked(name) for name, places in zip(self.messages, data, strict=False)]
         self.store.record(outcomes, output.fd, config_digest="c")
         del self.messages[: len(outcomes)]
@@ -87,6 +91,34 @@ class StoreMachine(RuleBasedStateMachine):
         for claimed in self.store.claim_deliveries(destination, limit, MINUTE):
             assert claimed.delivery.id not in self.done, "done, and handed out again"
             self.claimed.append(claimed.delivery.id)
+            if not claimed.probe:
+                assert not self.earlier(claimed.delivery.message_id, destination), "it is not its turn"
+
+    def earlier(self, message_id: str, destination: str) -> list[str]:
+        """What of a message's case was accepted before it and is still to come to a destination, as far as anybody knows."""
+        case, before = self.cases[message_id], list(self.cases)[:list(self.cases).index(message_id)]
+        same = [name for name in before if case is not None and self.cases[name] == case]
+        return [name for name in same if self.store.get_message(name).state in {MessageState.RECEIVED, MessageState.PARKED}
+                or any(row.destination == destination and row.state not in {DeliveryState.DONE, DeliveryState.DISCARDED}
+                       for row in self.store.deliveries_of(name))]
+
+    @precondition(lambda self: self.claimed)
+    @rule(number=pick)
+    def lose(self, number: int) -> None:
+        """A thread vanished: what it had in hand is found, and nothing else."""
+        self.claimed.pop(number % len(self.claimed))
+        assert self.store.recover_lost(set(self.claimed), self.clock.now + 2 * MINUTE, lambda _: number % 2 == 0) == 1
+
+    @rule(minutes=st.integers(1, 300))
+    def set_the_clock_back(self, minutes: int) -> None:
+        step = timedelta(minutes=minutes)
+        before = {row.id: row.due_at for name in self.accepted for row in self.store.deliveries_of(name)}
+        self.clock.now -= step
+        self.store.set_back(step)
+        for name, due in before.items():
+            after = self.store.get_delivery(name).due_at
+            assert (after is None) == (due is None)
+            assert after is None or due is None or after <= max(self.clock.now, due - step)
 
     @precondition(lambda self: self.claimed)
     @rule(how=st.sampled_from(["done", "later", "in_doubt", "ask", "parked", "again", "release"]), begin=st.booleans())
@@ -131,9 +163,14 @@ class StoreMachine(RuleBasedStateMachine):
         if not deliveries:
             return
         name = deliveries[number % len(deliveries)]
+        self.actions += 1
         try:
             if verb == "replay":
-                self.store.replay_delivery(name, "erika")
+                action = f"action-{self.actions}"
+                assert self.store.replay_delivery(name, "erika", action=action) == 1
+                events = len(self.store.events_of(self.store.get_delivery(name).message_id))
+                assert self.store.replay_delivery(name, "erika", action=action) == 1
+                assert len(self.store.events_of(self.store.get_delivery(name).message_id)) == events, "a double click"
             elif verb == "discard":
                 self.store.discard(name, "erika", "Test")
             elif verb == "confirm":
@@ -157,6 +194,41 @@ class StoreMachine(RuleBasedStateMachine):
                          for message in self.store.claim_messages(1, MINUTE, only=[name])]
         self.claimed.clear()
 
+    @rule()
+    def save(self) -> None:
+        (self.folder / "saved").unlink(missing_ok=True)
+        self.store.copy(self.folder / "saved", lambda *_: None)
+        self.saved = set(self.accepted)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule()
+    def restore(self) -> None:
+        """The last backup is put into the store's place: what it holds stays, and nothing of it is plainly due."""
+        above = self.store.fencing
+        abandon(self.store)
+        for name in ("store.sqlite3", "store.sqlite3-wal", "store.sqlite3-shm"):
+            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / "saved").rename(self.folder / "store.sqlite3")
+        self.store = Store.open(self.folder, now=self.clock)
+        self.store.raise_fencing(above + 1)
+        assert self.saved is not None
+        self.accepted, self.saved = self.saved, None
+        self.cases = {name: case for name, case in self.cases.items() if name in self.accepted}
+        self.messages.clear()
+        self.claimed.clear()
+        rows = [row for name in self.accepted for row in self.store.deliveries_of(name)]
+        self.done = {row.id for row in rows if row.state == DeliveryState.DONE}
+        assert not {row.state for row in rows} & {DeliveryState.DUE, DeliveryState.DELIVERING}
+        assert all(row.error == RESTORED for row in rows if row.state in {DeliveryState.IN_DOUBT, DeliveryState.PARKED})
+
+    @invariant()
+    def nobody_waits_for_a_turn_that_has_come(self) -> None:
+        assert self.store.free_missed() == 0
+        for name in self.accepted:
+            for row in self.store.deliveries_of(name):
+                if row.state == DeliveryState.DUE and row.due_at is None:
+                    assert self.earlier(name, row.destination)
+
     @invariant()
     def books_balance(self) -> None:
         assert unbalanced(self.store) == []
@@ -176,7 +248,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def whoever_waits_for_the_hub_is_found_by_it(self) -> None:
         waiting = {row.destination for name in self.accepted for row in self.store.deliveries_of(name)
-                   if row.state == DeliveryState.DUE}
+                   if row.state == DeliveryState.DUE and row.due_at is not None}
         assert waiting <= {name for name, _ in self.store.due_destinations()}
 
 
@@ -205,3 +277,19 @@ def test_planted_a_lost_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(inbox, "_insert_messages", losing)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(StoreMachine, settings=PLANTED)
+
+
+def test_planted_a_turn_that_nobody_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "free", lambda tx, keys: 0)
+    machine = StoreMachine()
+    try:
+        for _ in range(2):
+            machine.accept(same=False, park=False, case="fall-1")
+        machine.claim_messages(limit=2)
+        machine.record(data=[{"dms"}, {"dms"}], good=True)
+        machine.claim_deliveries(destination="dms", limit=2)
+        machine.settle(how="done", begin=True)
+        with pytest.raises(AssertionError):
+            machine.nobody_waits_for_a_turn_that_has_come()
+    finally:
+        machine.teardown()

@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.torture.checker import VERDICTS
 from tests.torture.steps import Progress, Result
 
-
 ROOT = Path(__file__).parents[3]
 
 
