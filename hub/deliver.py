@@ -84,7 +84,7 @@ class Deliverer:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._crew = Crew(configuration().settings.deliver.threads, "deliver")
-        self._running: set[_Errand] = set()
+        self._running: dict[_Errand, None] = {}  # in the order in which they began
         self._turns = 0
         self._news: set[str] | None = None
         self._next_look = 0.0
@@ -229,7 +229,7 @@ class Deliverer:
         if size:
             self._turns += 1
             circuit.turn, circuit.active, circuit.deferred_first = self._turns, circuit.active + 1, not circuit.deferred_first
-            self._running.add(errand)
+            self._running[errand] = None
         return errand
 
     def _keep(self, settlements: Sequence[Settlement]) -> None:
@@ -309,7 +309,7 @@ class Deliverer:
         with self._lock:
             if errand not in self._running:
                 return
-            self._running.discard(errand)
+            del self._running[errand]
             errand.circuit.active -= 1
             self._in_hand -= {item.delivery.id for item in errand.claimed}
             if errand.destination is not None and errand.destination.policy.rate is not None:

@@ -29,7 +29,7 @@ def main() -> int:
             digests[seed] = world.run()
         except Faulty as fault:
             failed[seed] = fault.faults
-            digests[seed] = world.digest
+            digests[seed] = fault.digest
     took = time.process_time() - began
     if options.json:
         print(json.dumps({"seeds": len(digests), "failed": failed, "digests": digests, "cpu_seconds": round(took, 1)}))

@@ -23,11 +23,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from hub.message import Accepted, Delivery
+from hub.outbox import FILES
 from hub.store import Store
 from tests.simulation.towns import VARIANTS, configurations, expected, is_open
 from tests.unit.store_kit import unbalanced
@@ -128,7 +130,7 @@ class Judge:
         name, _, content = body.partition(b"|")
         number = json.loads(content)["number"]
         sent = self.sent.get(number)
-        if sent is None or content != sent.content() or name.decode() != delivery.recipient:
+        if sent is None or content != sent.content() or name.decode() != delivery.recipient.removesuffix(FILES):
             self.fault("phantom", f"{delivery.destination} got {body!r}")
             return
         if sent.test != delivery.destination.endswith("/probe"):
@@ -180,7 +182,7 @@ class Judge:
         variants = {configurations()[variant.name].digest: variant for variant in VARIANTS}
         places: dict[str, set[str]] = defaultdict(set)
         for row in rows(store, "SELECT message_id, recipient, tenant, generation FROM delivery"):
-            places[row["message_id"]].add(f"{row['tenant']}/{row['recipient']}")
+            places[row["message_id"]].add(f"{row['tenant']}/{row['recipient'].removesuffix(FILES)}")
         for row in rows(store, "SELECT id, ags, service, test, state, reason, config_digest FROM message"):
             sent = self.known.get(row["id"])
             if sent is None or row["state"] == "received":
@@ -208,8 +210,7 @@ class Judge:
             if row["state"] == "received" or (row["state"] == "parked" and not (row["reason"] and row["reason_text"])):
                 self.fault("unexplained", f"message {row['id']}: {dict(row)}")
         finished = defaultdict(list)
-        held = {row["id"] for row in rows(store, """
-            SELECT own.id FROM delivery AS own WHERE own.state = 'due' AND own.due_at IS NULL AND own.reason = 'order'""")}
+        held = {row["id"] for row in rows(store, f"SELECT id FROM delivery WHERE {_HELD} OR {_APART}")}
         for row in rows(store, "SELECT id, message_id, state, reason, reason_text, due_at FROM delivery"):
             finished[row["message_id"]].append(row["state"] in ("done", "discarded"))
             explained = row["reason"] and row["reason_text"]
@@ -220,6 +221,10 @@ class Judge:
             if finished[row["id"]] and (row["state"] == "completed") != all(finished[row["id"]]):
                 self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
 
+    def waiting(self, store: Store) -> list[int]:
+        """When what waits for the hub is due; a mail that waits for its files waits for the person who has them parked."""
+        return [row["due_at"] for row in rows(store, f"SELECT due_at FROM delivery WHERE due_at IS NOT NULL AND NOT ({_APART})")]
+
     def held(self, store: Store) -> None:
         """Who waits for its turn has somebody to wait for, who waits for a person."""
         for row in rows(store, "SELECT id FROM delivery WHERE state = 'due' AND due_at IS NULL"):
@@ -228,10 +233,21 @@ class Judge:
                 self.fault("unexplained", f"delivery {row['id']} waits for its turn, and nobody is before it")
 
 
+_HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
+_APART = """(state = 'due' AND error = 'held' AND reason_text LIKE 'Die Mail wartet, bis ihre Dateien%' AND EXISTS (
+    SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
+    AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
+
+
+@cache
+def _text(query: str) -> TextClause:
+    return text(query)
+
+
 def rows(store: Store, query: str, **values: Any) -> list[Any]:
     """Straight from the tables."""
     with store._read() as connection:
-        return list(connection.execute(text(query), values).mappings())
+        return list(connection.execute(_text(query), values).mappings())
 
 
 def _tenants(ags: str) -> tuple[str, ...]:

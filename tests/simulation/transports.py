@@ -52,8 +52,7 @@ class Outlet(OutletBase[OptionsModel]):
         what = world.pick(MOODS[peer.mood])
         world.note(f"{delivery.destination} {what}: {delivery.id[:8]} try {delivery.attempt}"
                    f"{' marked' if delivery.repeat_marked else ''}")
-        [part] = delivery.manifest.parts
-        body = delivery.read(part)
+        body = delivery.read(delivery.manifest.of_role("text", "xml")[0])
         world.point("before the effect")
         self._before(what, delivery)
         effect_begins()
@@ -75,8 +74,8 @@ class Outlet(OutletBase[OptionsModel]):
             raise RuntimeError("odd")
         if what == "misconfigured":
             raise Misconfigured("Das Passwort stimmt nicht.")
-        if what == "too large" and delivery.destination.partition("/")[2] in LARGE:
-            raise TooLarge("zu groß")
+        if what == "too large":
+            raise TooLarge("zu groß") if delivery.destination.partition("/")[2] in LARGE else Temporary("Wartung")
         if what == "hangs before":
             self.world.sleep(self.world.dice.uniform(30, 300))
 

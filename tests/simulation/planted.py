@@ -1,0 +1,230 @@
+"""Planted faults: the hub as it must never be. Each has to be found within the seeds of a commit: a test of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, cast
+from unittest.mock import patch
+
+from hub import desk, inbox, message, outbox, revive, route, turns, window
+from hub.deliver import Deliverer, _Effect
+from hub.dispatch import Dispatcher
+from hub.job import Facts, Parked
+from hub.ledger import Ledger
+from hub.message import Reason, Receipt
+from hub.outbox import Settlement
+
+Change = Any
+"""What `unittest.mock.patch` gives."""
+
+
+def _key_without_municipality() -> list[Change]:
+    real = message.duplicate_key
+
+    def short(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
+        return real(sender, "", service, test, key, content)
+
+    return [patch.object(module, "duplicate_key", short) for module in (message, inbox)]
+
+
+def _key_without_test_flag() -> list[Change]:
+    real = message.duplicate_key
+
+    def short(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
+        return real(sender, ags, service, False, key, content)
+
+    return [patch.object(module, "duplicate_key", short) for module in (message, inbox)]
+
+
+def _keys_are_not_kept() -> list[Change]:
+    return [patch.object(inbox, "KEY_KEPT", timedelta(0))]
+
+
+def _same_key_other_content_is_a_duplicate() -> list[Change]:
+    real = inbox._known_keys
+
+    def known(tx: Any, arrivals: Sequence[Any]) -> Any:
+        contents = {arrival.key: arrival.content_digest for arrival in arrivals}
+        return {key: (name, contents[key]) for key, (name, _) in real(tx, arrivals).items()}
+
+    return [patch.object(inbox, "_known_keys", known)]
+
+
+def _settled_before_the_effect() -> list[Change]:
+    real = Deliverer._one
+
+    def early(self: Deliverer, item: Any, *rest: Any) -> Any:
+        if not item.probe:
+            self._store.settle([Settlement.done(item.delivery.id, Receipt("vorab"))])
+        return real(self, item, *rest)
+
+    return [patch.object(Deliverer, "_one", early)]
+
+
+def _attempts_counted_afterwards() -> list[Change]:
+    claim, change = outbox._CLAIM, outbox._change
+
+    def uncounted(connection: Any, rows: Sequence[Any]) -> None:
+        claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == outbox.DELIVERING)} for row in rows])
+
+    def counting(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
+        changed = change(tx, row, settlement)
+        return {**changed, "attempts": changed["attempts"] + (row.state == outbox.DELIVERING)}
+
+    return [patch.object(outbox, "_CLAIM", uncounted), patch.object(outbox, "_change", counting)]
+
+
+def _no_intent() -> list[Change]:
+    def begins(self: _Effect) -> None:
+        self.begun = True
+
+    return [patch.object(_Effect, "begins", begins)]
+
+
+def _recovery_forgets() -> list[Change]:
+    return [patch.object(outbox, "_free", lambda *_, **__: (0, 0))]
+
+
+def _recovery_believes_that_nothing_left() -> list[Change]:
+    real = outbox._change
+
+    def plain(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
+        changed = real(tx, row, settlement)
+        return {**changed, "state": "due", "effect_at": None} if settlement.event == "recovered" else changed
+
+    def moved(tx: Any, row: Any, after: str, name: str, **rest: Any) -> None:
+        told(tx, row, "due" if name == "recovered" else after, name, **rest)
+
+    told = outbox._moved
+    return [patch.object(outbox, "_change", plain), patch.object(outbox, "_moved", moved)]
+
+
+def _doubt_is_temporary() -> list[Change]:
+    def later(self: Deliverer, item: Any, destination: Any, text: str) -> Settlement:
+        return Settlement.later(item.delivery.id, self._now() + timedelta(minutes=1), "temporary", text)
+
+    return [patch.object(Deliverer, "_doubt", later)]
+
+
+def _nobody_is_asked() -> list[Change]:
+    return [patch.object(Deliverer, "_probe", lambda self, item, outlet, destination: Settlement.again(
+        item.delivery.id, self._now(), repeat_marked=False))]
+
+
+def _repetitions_without_a_mark() -> list[Change]:
+    real = Settlement.again
+    return [patch.object(Settlement, "again", lambda name, due, *, repeat_marked: real(
+        name, due, repeat_marked=False))]
+
+
+def _a_replay_forgets_the_doubt() -> list[Change]:
+    real = desk._due_again
+
+    def plain(tx: Any, row: Any, who: str) -> None:
+        real(tx, cast(Any, _Without(row)), who)
+
+    return [patch.object(desk, "_due_again", plain)]
+
+
+class _Without:
+    """A row that was never in doubt."""
+
+    def __init__(self, row: Any) -> None:
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "reason":
+            return None
+        return getattr(self._row, name)
+
+
+def _given_up_and_begun_all_the_same() -> list[Change]:
+    return [patch.object(_Effect, "forbid", lambda self: None)]
+
+
+def _nothing_is_given_up() -> list[Change]:
+    return [patch.object(Deliverer, "_find_lost", lambda self: None),
+            patch.object(outbox, "release", lambda tx, ids: None),
+            patch.object(Deliverer, "_keep", lambda self, settlements: None)]
+
+
+def _order_is_ignored() -> list[Change]:
+    return [patch.object(turns, "blocked", lambda tx, rows: set())]
+
+
+def _nobody_is_freed() -> list[Change]:
+    return [patch.object(turns, "free", lambda tx, keys: 0),
+            patch.object(turns, "missed", lambda connection: [])]
+
+
+def _windows_are_ignored() -> list[Change]:
+    def now(spans: Any, moment: datetime) -> datetime:
+        return moment
+
+    return [patch.object(window, "is_open", lambda spans, moment: True),
+            patch.object(window, "opens", now)]
+
+
+def _a_window_is_not_looked_at_again() -> list[Change]:
+    return [patch.object(Deliverer, "_why_not", lambda self, circuit, destination: "")]
+
+
+def _double_click_acts_twice() -> list[Change]:
+    return [patch.object(desk, "once", lambda tx, action, who, verb, target, act: act(tx))]
+
+
+def _a_tally_is_forgotten() -> list[Change]:
+    real = Ledger.moved
+
+    def forgetful(self: Ledger, kind: str, service: str, place: str, before: str | None, after: str | None) -> None:
+        if before != "in_doubt":
+            real(self, kind, service, place, before, after)
+
+    return [patch.object(Ledger, "moved", forgetful)]
+
+
+def _tests_go_to_production() -> list[Change]:
+    real = route._objection
+
+    def blind(rule: Any, job: Any, facts: Facts, test: bool) -> str | None:
+        return "nur für Testnachrichten" if rule.test else real(rule, job, facts, False)
+
+    return [patch.object(route, "_objection", blind)]
+
+
+def _versions_are_ignored() -> list[Change]:
+    return [patch.object(route, "version_in", lambda version, span: True)]
+
+
+def _a_batch_dies_together() -> list[Change]:
+    def together(self: Dispatcher, configuration: Any, messages: Sequence[Any]) -> None:
+        left, why = self._run(configuration, messages)
+        if left:
+            self._record(configuration, [Parked(message_id=each.id, facts=Facts(), reason=Reason.RUNAWAY, text=why)
+                                         for each in left], -1, messages)
+
+    return [patch.object(Dispatcher, "_together", together)]
+
+
+def _deaths_are_not_counted() -> list[Change]:
+    return [patch.object(inbox, "count_death", lambda tx, name: 0)]
+
+
+def _a_restored_store_goes_on_plainly() -> list[Change]:
+    return [patch.object(revive, "revive", lambda *_: revive.Revived(0, 0, 0))]
+
+
+def _messages_are_not_closed() -> list[Change]:
+    return [patch.object(module, "close_messages", lambda tx, ids: None) for module in (outbox, desk)]
+
+
+PLANTED: dict[str, Callable[[], list[Change]]] = {
+    function.__name__.strip("_").replace("_", " "): function for function in (
+        _key_without_municipality, _key_without_test_flag, _keys_are_not_kept, _same_key_other_content_is_a_duplicate,
+        _settled_before_the_effect, _attempts_counted_afterwards, _no_intent, _recovery_forgets,
+        _recovery_believes_that_nothing_left, _doubt_is_temporary, _nobody_is_asked, _repetitions_without_a_mark,
+        _a_replay_forgets_the_doubt, _given_up_and_begun_all_the_same, _nothing_is_given_up, _order_is_ignored,
+        _nobody_is_freed, _windows_are_ignored, _a_window_is_not_looked_at_again, _double_click_acts_twice,
+        _a_tally_is_forgotten, _tests_go_to_production, _versions_are_ignored, _a_batch_dies_together, _deaths_are_not_counted,
+        _a_restored_store_goes_on_plainly, _messages_are_not_closed)}
