@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -502,8 +503,7 @@ def _swap(state: Path, building: Path, occupied: list[str], at: datetime) -> Pat
     _sync(state)
     aside = None
     if occupied:
-        aside = state / f"before-restore-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-        aside.mkdir(mode=0o700)
+        aside = _fresh(state / f"before-restore-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         _own(aside, state)
         for name in occupied:
             (state / name).rename(aside / name)
@@ -515,6 +515,16 @@ def _swap(state: Path, building: Path, occupied: list[str], at: datetime) -> Pat
     (state / INTERRUPTED).unlink()
     _sync(state)
     return aside
+
+
+def _fresh(folder: Path) -> Path:
+    """A new folder of this name, or of it and a number: a restore may be repeated within a second."""
+    for number in itertools.count(1):
+        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+            break
+    return place
 
 
 def _own(folder: Path, like: Path) -> None:

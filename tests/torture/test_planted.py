@@ -27,7 +27,7 @@ def struck(*faults: str, **more: Any) -> Run:
 
 CAUGHT: dict[str, tuple[str, Run]] = {
     "acknowledge-before-commit": ("lost", kills),
-    "synchronous-off": ("syncs", partial(durable, messages=2)),
+    "synchronous-off": ("acknowledged without a sync", partial(durable, messages=2)),
     "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
     "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),

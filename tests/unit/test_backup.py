@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -89,8 +88,7 @@ def test_it_is_for_its_owner_alone_and_others_can_check_it(tmp_path: Path, store
     if name.endswith(".tar"):
         assert modes(tmp_path / name) == {0o600}
         (tmp_path / "out").mkdir()
-        with tarfile.open(tmp_path / name) as archive:
-            archive.extractall(tmp_path / "out", filter="data")
+        subprocess.run(["tar", "--extract", "--file", name, "--directory", "out"], cwd=tmp_path, check=True)
         name = "out"
     else:
         assert modes(tmp_path / name) == {0o600, 0o700}

@@ -130,6 +130,8 @@ class Bench:
         return self.delivery(message)
 
     def later(self, **span: float) -> None:
+        """Put the clock forward; what is under way still belongs to the time before."""
+        wait_until(lambda: not any(circuit.active for circuit in self.deliverer.circuits().values()), "the tries to end", 10)
         self.clock += timedelta(**span)
         self.deliverer.wake()
 
