@@ -31,7 +31,6 @@ TIERS: dict[str, list[Step]] = {
         step("SIGKILL at every 3rd sync and rename", calls.every_call, kinds=("sync", "rename"), stride=3),
         step("disk full", disk.full_disk, rounds=2, messages=100, unclear=False),
         step("EIO on fsync", disk.failing_sync, rounds=2, messages=80),
-        step("no descriptors", disk.no_descriptors, rounds=2, messages=100),
         step("power cut", power.power_cuts, cuts=2, messages=60, lacks=drives.unavailable),
         step("mail server: each command and fault", smtp.mail_matrix, only=smtp.SHORT, smtp_sink=False, parks=True),
         step("reloads", reloads.reload_again_and_again, count=9, messages=90, unclear=False),
