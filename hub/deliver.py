@@ -91,7 +91,6 @@ class Deliverer:
         self._crowded = False
         self._clock_ahead = self._now().timestamp() - time.monotonic()
         self._claiming = 0
-        self._in_hand: set[str] = set()
         self._unsettled: list[Settlement] = []
         self._looked_for_lost = self._now()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
@@ -269,7 +268,9 @@ class Deliverer:
         with self._lock:
             if self._claiming:
                 return  # what is being claimed is leased already and in nobody's hands yet
-            in_hand = self._in_hand | {settlement.delivery_id for settlement in self._unsettled}
+            # by errand: one that has settled and not ended yet may name what another one has claimed again since
+            in_hand = {item.delivery.id for errand in self._running for item in errand.claimed}
+            in_hand |= {settlement.delivery_id for settlement in self._unsettled}
         settings = self._configuration().settings.deliver
         self._looked_for_lost = self._now()
         found = self._store.recover_lost(in_hand, self._now() + settings.lease - LOST_AFTER, self._assume_begun)
@@ -311,7 +312,6 @@ class Deliverer:
                 return
             del self._running[errand]
             errand.circuit.active -= 1
-            self._in_hand -= {item.delivery.id for item in errand.claimed}
             if errand.destination is not None and errand.destination.policy.rate is not None:
                 errand.circuit.pace.give_back(errand.size - errand.tried)
         errand.over.set()
@@ -332,7 +332,6 @@ class Deliverer:
                                                           errand.deferred_first)
         finally:
             with self._lock:
-                self._in_hand |= {item.delivery.id for item in errand.claimed}
                 self._claiming -= 1
         self._work_off(errand)
 

@@ -19,7 +19,7 @@ from hub.errors import InDoubt, Misconfigured, Permanent, StoreUnavailable, Temp
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
 from hub.metrics import Metrics
-from hub.store import DeliveryRow, Store
+from hub.store import DeliveryRow, Settlement, Store
 from tests.services import wait_until
 
 BODY = b"<hund/>"
@@ -403,6 +403,25 @@ def test_a_destination_that_was_removed_parks_with_a_reason(bench: Bench) -> Non
     row = bench.until(message, DeliveryState.PARKED)
     assert row.reason == "configuration"
     assert "gibt es in der Konfiguration nicht mehr" in str(row.text)
+
+
+def test_what_is_claimed_again_before_its_last_try_has_ended_is_in_hand(bench: Bench) -> None:
+    bench.deliverer.stop(timedelta(seconds=5))
+    message, store, circuit = bench.message(), bench.store, deliver.Circuit()
+    deliverer = deliver.Deliverer(store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    before, now = (deliverer._errand("musterstadt/eins", None, circuit, 1) for _ in range(2))
+    for errand in (before, now):
+        errand.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10))
+        if errand is before:
+            store.settle([Settlement.again(errand.claimed[0].delivery.id, bench.clock, repeat_marked=False)])
+    deliverer._end(before)
+    bench.clock += timedelta(minutes=1)
+    deliverer._find_lost()
+    assert bench.delivery(message).state is DeliveryState.DELIVERING
+    deliverer._end(now)
+    bench.clock += timedelta(minutes=1)
+    deliverer._find_lost()
+    assert bench.delivery(message).state is DeliveryState.IN_DOUBT, "and in nobody's hands when that one has ended, too"
 
 
 def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
