@@ -58,7 +58,7 @@ class Outlet(OutletBase[OptionsModel]):
         effect_begins()
         world.judge.begins(world.store, delivery, self.repeat)
         world.point("begun")
-        if what in ("takes", "takes slowly", "cut after", "hangs after", "odd after", "doubt"):
+        if what in ("takes", "takes slowly", "hangs before", "cut after", "hangs after", "odd after", "doubt"):
             if what == "takes slowly":
                 world.sleep(world.dice.uniform(0, 20))
             self._act(peer, delivery, body, own)

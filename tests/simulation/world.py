@@ -42,7 +42,7 @@ from tests.simulation.transports import Outlet, Peer
 START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
 """A Monday, half past seven in Berlin."""
 
-STEPS = 100
+STEPS = 90
 """What happens before all is made well."""
 
 MOST_TRIPS, MOST_LIVES = 1000, 60
