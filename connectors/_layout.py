@@ -184,20 +184,32 @@ def require_marker(place: Place, options: DropOptions) -> None:
         raise Temporary(f"Im Ziel fehlt die Datei {options.must_contain}; vermutlich ist es nicht eingehängt.")
 
 
-def deposit(place: Place, where: Plan, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-    """Bring a delivery to its final name (see the steps above). Raises `OSError` of the place, `Permanent`."""
-    make_folders(place, where.folder)
+def deposit(place: Place, where: Plan, delivery: Delivery, effect_begins: Callable[[], None],
+            hidden: str | None = None) -> Receipt:
+    """Bring a delivery to its final name (see the steps above); what was written below `hidden` already is only shown.
+
+    Raises `OSError` of the place, `Permanent`.
+    """
+    if hidden is None:
+        make_folders(place, where.folder)
     final, there = settle(place, where)
     if there:
+        place.sync_folder(where.folder)  # whoever brought it may have died before that
         return _receipt(where, final)
-    if delivery.attempt > 1:
-        sweep(place, where)
-    hidden = where.hidden()
-    write(place, where, hidden, delivery)
+    hidden = hidden or conceal(place, where, delivery)
     effect_begins()
     place.publish(hidden, final)
     place.sync_folder(where.folder)
     return _receipt(where, final)
+
+
+def conceal(place: Place, where: Plan, delivery: Delivery) -> str:
+    """Write everything below a hidden name, which is returned; what earlier tries left goes."""
+    if delivery.attempt > 1:
+        sweep(place, where)
+    hidden = where.hidden()
+    write(place, where, hidden, delivery)
+    return hidden
 
 
 def make_folders(place: Place, folder: str) -> None:
@@ -222,11 +234,12 @@ def write(place: Place, where: Plan, hidden: str, delivery: Delivery) -> None:
         if where.whole:
             place.sync_folder(hidden)
     except BaseException:
-        _forget(place, hidden)
+        forget(place, hidden)
         raise
 
 
-def _forget(place: Place, hidden: str) -> None:
+def forget(place: Place, hidden: str) -> None:
+    """Throw away what was written in vain, if that is possible now."""
     try:
         place.remove(hidden)
     except OSError:
@@ -273,6 +286,7 @@ def find(place: Place, where: Plan, collected: bool) -> ProbeResult:
         if place.size(final) is None:
             break
         if same(place, where, final):
+            place.sync_folder(where.folder)  # done means that it will last
             return Done(_receipt(where, final))
         taken += 1
     if taken:

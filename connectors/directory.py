@@ -21,8 +21,10 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -81,12 +83,54 @@ class Outlet(OutletBase[Options]):
     """Files, by a rename that shows all or nothing."""
 
     repeat = "probe"
+    gathers = True
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._gathered: Gathered | None = None
+        self._hidden: dict[str, str] = {}  # what is prepared: delivery id to hidden name
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Write hidden, sync, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
         where = _layout.plan(self.options, delivery)
+        hidden = self._hidden.get(delivery.id)
         try:
-            return _layout.deposit(self._place(), where, delivery, effect_begins)
+            place = self._place() if self._gathered is None or hidden is None else self._gathered
+            return _layout.deposit(place, where, delivery, effect_begins, hidden)
+        except OSError as error:
+            raise _meaning(error) from error
+
+    def prepare(self, deliveries: Sequence[Delivery]) -> None:
+        """Write all of them hidden and sync them together."""
+        if not can_sync_all(self.options.path):
+            return
+        place = self._gathered = self._gathered or Gathered(self.options.path, int(self.options.mode, 8))
+        written: dict[str, str] = {}
+        try:
+            self._place()
+            with _opened(self.options.path) as target:  # before the first write: it is told of errors from here on
+                for delivery in deliveries:
+                    with suppress(OSError, DeliveryError):  # `deliver` meets them again, and says what they mean
+                        where = _layout.plan(self.options, delivery)
+                        if not where.folder or place.size(where.folder) is not None:
+                            written[delivery.id] = _layout.conceal(place, where, delivery)
+                sync_all(target)
+        except (OSError, DeliveryError):
+            for hidden in written.values():
+                _layout.forget(place, hidden)
+        else:
+            self._hidden |= written
+
+    def conclude(self) -> None:
+        """One fsync for each folder in which something was renamed. Raises `Temporary`, `Misconfigured`."""
+        place, self._gathered = self._gathered, None
+        hidden, self._hidden = self._hidden, {}
+        if place is None:
+            return
+        for name in set(hidden.values()) - place.shown:
+            _layout.forget(place, name)
+        try:
+            place.settle()
         except OSError as error:
             raise _meaning(error) from error
 
@@ -144,9 +188,12 @@ class Disk:
             if os.fstat(descriptor).st_size != size:
                 raise OSError(errno.EIO, "wrong size")
             os.fchmod(descriptor, self.mode)
-            sync(descriptor)
+            self._sync_file(descriptor)
         finally:
             os.close(descriptor)
+
+    def _sync_file(self, descriptor: int) -> None:
+        sync(descriptor)
 
     def sync_folder(self, path: str) -> None:
         _folders.sync(self._at(path))
@@ -176,6 +223,30 @@ class Disk:
             shutil.rmtree(self.root / path)
         else:
             (self.root / path).unlink(missing_ok=True)
+
+
+class Gathered(Disk):
+    """A `Disk` on which nothing is durable at once: new files by `sync_all`, entries of folders by `settle`."""
+
+    def __init__(self, root: Path, mode: int) -> None:
+        super().__init__(root, mode)
+        self.shown: set[str] = set()
+        self._changed: set[str] = set()
+
+    def _sync_file(self, descriptor: int) -> None:
+        """Together with the others."""
+
+    def sync_folder(self, path: str) -> None:
+        self._changed.add(path)
+
+    def publish(self, hidden: str, final: str) -> None:
+        super().publish(hidden, final)
+        self.shown.add(hidden)
+
+    def settle(self) -> None:
+        """Make durable what was renamed. Raises `OSError`."""
+        for path in self._changed:
+            _folders.sync(self._at(path))
 
 
 class FolderSyncs:
@@ -219,14 +290,20 @@ class _Asked:
 
 def _failure_of_sync(folder: str) -> OSError | None:
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with _opened(folder) as descriptor:
             sync(descriptor)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         return error
     return None
+
+
+@contextmanager
+def _opened(folder: str | Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 _folders = FolderSyncs()
@@ -244,9 +321,23 @@ def sync(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
+def sync_all(descriptor: int) -> None:
+    """All that was written to this file system is on disk before this returns (syncfs(2)); others' data, too."""
+    if _libc.syncfs(descriptor) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def can_sync_all(path: Path) -> bool:
+    """Whether `sync_all` there is as good as an fsync of each file. A share's server may keep what only fsync makes it write."""
+    status = ctypes.create_string_buffer(256)  # struct statfs begins with the type (statfs(2))
+    return _libc.statfs(os.fsencode(path), status) == 0 and int.from_bytes(status.raw[:8], sys.byteorder) in _LOCAL
+
+
+_LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-_renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def rename_new(source: str, target: str) -> None:
@@ -255,7 +346,7 @@ def rename_new(source: str, target: str) -> None:
     File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the delivery's id, so
     nobody else wants it in between.
     """
-    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
         return
     code = ctypes.get_errno()
     if code not in _UNSUPPORTED:

@@ -77,7 +77,16 @@ class Payload:
             digest.update(chunk)
             size += len(chunk)
             yield chunk
-        if size != self.size or digest.hexdigest() != self.sha256:
+        self._check(size, digest.hexdigest())
+
+    def whole(self) -> bytes:
+        """All of a small body at once, checked as by `chunks`."""
+        content = self.source if isinstance(self.source, bytes) else b"".join(self._raw())
+        self._check(len(content), hashlib.sha256(content).hexdigest())
+        return content
+
+    def _check(self, size: int, sha256: str) -> None:
+        if size != self.size or sha256 != self.sha256:
             raise ValueError("the bytes do not have the announced size and digest")
 
     def _raw(self) -> Iterator[bytes]:
@@ -320,7 +329,7 @@ class FileBlobs:
             for payload in payloads:
                 inline = payload.size <= self._inline
                 staged.append(Staged(new_message_id(), payload.size, payload.sha256,
-                                     HEADER + b"".join(payload.chunks()) if inline else None))
+                                     HEADER + payload.whole() if inline else None))
                 if not inline:
                     self._write(staged[-1].id, payload)
             self._make_names_durable(staged)
@@ -364,7 +373,7 @@ class FileBlobs:
         """See `Blobs.fetch`."""
         found = {}
         for some in batches(ids):
-            for row in connection.execute(_FETCH, {"ids": some}):
+            for row in connection.execute(_FETCH, {"ids": some}).all():
                 found[row.id] = StoredBody(row.id, row.size, row.sha256, row.content,
                                            self.path(row.id) if row.content is None else None)
         return found
@@ -427,7 +436,7 @@ class RowBlobs:
         try:
             for payload in payloads:
                 if payload.size <= self._inline:
-                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, HEADER + b"".join(payload.chunks())))
+                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, HEADER + payload.whole()))
                 else:
                     for _ in payload.chunks():
                         pass
@@ -455,7 +464,7 @@ class RowBlobs:
         """See `Blobs.fetch`."""
         found = {}
         for some in batches(ids):
-            for row in connection.execute(_FETCH, {"ids": some}):
+            for row in connection.execute(_FETCH, {"ids": some}).all():
                 copy = Copy(self._folder, partial(self._chunks, row.id)) if row.content is None else None
                 found[row.id] = StoredBody(row.id, row.size, row.sha256, row.content, copy=copy)
         return found

@@ -26,11 +26,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -60,6 +60,9 @@ LOOK = timedelta(seconds=10)
 
 UNWRITTEN = timedelta(seconds=5)
 """How long a delivery waits whose intent could not be written."""
+
+GATHERED = 8 * 1024 * 1024
+"""Bytes of deliveries that an outlet prepares at once: a first one that is tried late would seem to hang."""
 
 FILES_LOOK, PARKED_LOOK = timedelta(seconds=5), timedelta(minutes=10)
 """How long a mail waits at least between two looks for its files; longer when a person must act first."""
@@ -340,25 +343,95 @@ class Deliverer:
         if destination is None:
             self._store.settle([self._unknown_destination(item, errand.key) for item in errand.claimed])
             return
-        with _Outcomes(self._store, self._keep, at_once=destination.repeat == "ask") as errand.outcomes:
-            for index, item in enumerate(errand.claimed):
-                why = self._why_not(errand.circuit, destination)
-                if why:
-                    # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
-                    errand.outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.claimed[index:]])
-                    break
-                ready = self._with_note(item)
-                if isinstance(ready, Settlement):
-                    errand.outcomes.return_untried([ready])
-                    errand.tried += 1
-                    continue
-                try:
-                    errand.outcomes.add(*self._one(ready, destination, errand))
-                except _Unwritten as error:
-                    errand.outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
-                                                    for rest in errand.claimed[index:]])
-                    break
-                self.last_progress = time.monotonic()
+        try:
+            with _Outcomes(self._store, self._keep, partial(self._last, errand, destination),
+                           at_once=destination.repeat == "ask") as errand.outcomes:
+                self._try_all(errand, destination, errand.outcomes)
+        except _GivenUp:
+            if errand.outlet is not None:
+                with suppress(Exception):
+                    errand.outlet.conclude()  # what it prepared is thrown away
+            raise
+        finally:
+            if errand.outlet is not None:
+                self._connections.give_back(destination, errand.outlet, self._now())
+
+    def _try_all(self, errand: _Errand, destination: Destination, outcomes: _Outcomes) -> None:
+        gathered = 0
+        for index, item in enumerate(errand.claimed):
+            why = self._why_not(errand.circuit, destination)
+            if why:
+                # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
+                outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.claimed[index:]])
+                break
+            if index >= gathered:
+                gathered = index + self._gather(errand, destination, index)
+            ready = self._with_note(item)
+            if isinstance(ready, Settlement):
+                outcomes.return_untried([ready])
+                errand.tried = index + 1
+                continue
+            try:
+                outcomes.add(self._one(ready, destination, errand, index))
+            except _Unwritten as error:
+                outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error)) for rest in errand.claimed[index:]])
+                break
+            self.last_progress = time.monotonic()
+
+    def _gather(self, errand: _Errand, destination: Destination, index: int) -> int:
+        """Let the outlet prepare what comes next, where several at once are cheaper; how many were looked at."""
+        ahead: list[ClaimedDelivery] = []
+        room = GATHERED
+        for item in errand.claimed[index:]:
+            room -= sum(part.size for part in item.delivery.manifest.parts)
+            if ahead and room < 0:
+                break
+            ahead.append(item)
+        wanted = [item.delivery for item in ahead if not item.probe]
+        if len(wanted) > 1 and self._kept_outlet(errand, destination):
+            assert errand.outlet is not None  # noqa: S101
+            errand.begins(index, _Effect(errand.claimed[index], self._store, destination.repeat))
+            try:
+                errand.outlet.prepare(wanted)
+            except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
+                log.error("several deliveries could not be prepared at once; each goes alone", destination=destination.key,
+                          **_where(error))
+            errand.ends()
+        return len(ahead)
+
+    def _kept_outlet(self, errand: _Errand, destination: Destination) -> bool:
+        """Whether the errand has an outlet that gathers deliveries; it keeps that to its end."""
+        if errand.outlet is None and endpoint.outlet_class(destination.connector).gathers:
+            try:
+                outlet = self._connections.take(destination)
+            except Exception:  # noqa: BLE001 - each delivery meets it again, and is judged then
+                return False
+            if outlet.gathers:
+                errand.outlet = outlet
+            else:
+                self._connections.give_back(destination, outlet, self._now())
+        return errand.outlet is not None
+
+    def _last(self, errand: _Errand, destination: Destination, outcomes: Sequence[_Outcome],
+              wrong: Exception | None) -> Sequence[_Outcome]:
+        """These outcomes once they will last at the receiver. Where that went `wrong`, nobody knows: those are in doubt.
+
+        Raises `_GivenUp` when it took too long.
+        """
+        if errand.outlet is None:
+            return outcomes
+        if wrong is None:
+            errand.concludes()
+            try:
+                errand.outlet.conclude()
+            except Exception as error:  # noqa: BLE001 - the same border as in `_one`
+                wrong = error
+            errand.ends()
+        if wrong is None:
+            return outcomes
+        return [self._outcome(each.item, each.effect, destination, self._judge(
+            wrong, each.effect, each.item, destination, errand.circuit), each.took)
+            if each.settlement.state == "done" else each for each in outcomes]
 
     def _why_not(self, circuit: Circuit, destination: Destination) -> str:
         """Why nothing more of what was claimed may be tried now, or nothing."""
@@ -366,23 +439,23 @@ class Deliverer:
             return "Das Ziel nimmt jetzt nichts an (window)."
         return "Das Ziel ruht." if self._stop.is_set() or circuit.open(self._now()) else ""
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, errand: _Errand) -> tuple[Settlement, Callable[[], None]]:
-        """What became of one delivery, and how to tell people once that is durable.
+    def _one(self, item: ClaimedDelivery, destination: Destination, errand: _Errand, index: int) -> _Outcome:
+        """What became of one delivery.
 
         Raises `_GivenUp` when that took too long, `_Unwritten` when the store could not take the intent.
         """
         started = self._now()
-        effect = errand.begins(item, _Effect(item, self._store, destination.repeat))
-        outlet, wrong = None, None
+        effect = errand.begins(index, _Effect(item, self._store, destination.repeat))
+        outlet, wrong = errand.outlet, None
         try:
-            outlet = self._connections.take(destination)
+            outlet = outlet or self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
                           else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins), destination.kind))
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
             wrong = error
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
-        if outlet is not None:
+        if outlet is not None and outlet is not errand.outlet:
             self._connections.give_back(destination, outlet, self._now())
         errand.ends()
         if effect.unwritten is not None:  # neither the receiver's fault nor a try: nothing has left
@@ -392,8 +465,11 @@ class Deliverer:
         else:
             settlement = self._judge(wrong, effect, item, destination, errand.circuit)
         errand.elsewhere |= settlement.destination is not None or settlement.slim is not None
-        ended = self._now()
-        return settlement, lambda: self._tell(item, destination, settlement, ended - started)
+        return self._outcome(item, effect, destination, settlement, self._now() - started)
+
+    def _outcome(self, item: ClaimedDelivery, effect: _Effect, destination: Destination, settlement: Settlement,
+                 took: timedelta) -> _Outcome:
+        return _Outcome(item, effect, settlement, took, lambda: self._tell(item, destination, settlement, took))
 
     # -- tries that do not end ----------------------------------------------------------------------------------------
 
@@ -417,26 +493,27 @@ class Deliverer:
 
     def _give_up(self, errand: _Errand) -> None:
         """What the hanging thread had in hand is judged here, and another thread takes its place."""
-        item, effect, destination = errand.item, errand.effect, errand.destination
-        assert item is not None and effect is not None and destination is not None and errand.outcomes is not None  # noqa: S101
+        effect, destination = errand.effect, errand.destination
+        assert destination is not None and errand.outcomes is not None  # noqa: S101
         if errand.thread is not None:
             self._crew.write_off(errand.thread)
         self._metrics.given_up.labels(destination.connector).inc()
         total = self._total(destination)
         log.error("a try took longer than its total and was given up; its thread is replaced", destination=errand.key,
-                  delivery=item.delivery.id, seconds=total.total_seconds())
+                  delivery=effect.item.delivery.id if effect else None, seconds=total.total_seconds())
         error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde aufgegeben.")
-        settlements = [self._judge(error, effect, item, destination, errand.circuit)]
+        settlements = [self._judge(error, effect, effect.item, destination, errand.circuit)] if effect else []
         settlements += [_untried(rest, self._now(), "Der Versuch davor hing.") for rest in errand.rest()]
         try:
-            errand.outcomes.close()
+            errand.outcomes.close(error)
             self._store.settle(settlements)
         except StoreUnavailable:
             self._keep(settlements)
             raise
         finally:
             self._end(errand)
-        self._tell(item, destination, settlements[0], total)
+        if effect:
+            self._tell(effect.item, destination, settlements[0], total)
 
     def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
         """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
@@ -576,30 +653,43 @@ class Deliverer:
                      due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
 
 
+class _Outcome(NamedTuple):
+    """What became of one try, and how to tell people once that is durable."""
+
+    item: ClaimedDelivery
+    effect: _Effect
+    settlement: Settlement
+    took: timedelta
+    tell: Callable[[], None]
+
+
 class _Outcomes:
     """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
 
     Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never long; where
-    nobody could tell (`at_once`) each is handed to the writer as soon as it is known.
+    nobody could tell (`at_once`) each is handed to the writer as soon as it is known. `last` is asked before the others are
+    written: it gives them back once they will last at the receiver (or, with what went wrong, as what they are then).
     """
 
     PATIENCE = timedelta(milliseconds=200)
 
-    def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None], *, at_once: bool) -> None:
+    def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None],
+                 last: Callable[[Sequence[_Outcome], Exception | None], Sequence[_Outcome]], *, at_once: bool) -> None:
         self._store = store
         self._keep = keep
+        self._last = last
         self._at_once = at_once
-        self._handed: list[tuple[Settlement, Future[bool], Callable[[], None]]] = []
-        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
+        self._handed: list[tuple[_Outcome, Future[bool]]] = []
+        self._waiting: list[_Outcome] = []
         self._since = 0.0
 
-    def add(self, settlement: Settlement, tell: Callable[[], None]) -> None:
+    def add(self, outcome: _Outcome) -> None:
         if self._at_once:
-            with self._kept([settlement]):
-                self._handed.append((settlement, self._store.settle_soon(settlement), tell))
+            with self._kept([outcome.settlement]):
+                self._handed.append((outcome, self._store.settle_soon(outcome.settlement)))
             return
         self._since = self._since if self._waiting else time.monotonic()
-        self._waiting.append((settlement, tell))
+        self._waiting.append(outcome)
         if time.monotonic() - self._since > self.PATIENCE.total_seconds():
             self._flush()
 
@@ -616,23 +706,24 @@ class _Outcomes:
             self._keep(settlements)
             raise
 
-    def _flush(self) -> None:
+    def _flush(self, wrong: Exception | None = None) -> None:
         with ExitStack() as each:  # all of them, even when some cannot be written
             handed, self._handed = self._handed, []
-            for settlement, future, tell in handed:
-                each.callback(self._hear, settlement, future, tell)
-            waiting, self._waiting = self._waiting, []
+            for outcome, future in handed:
+                each.callback(self._hear, outcome, future)
+            waiting = self._last(self._waiting, wrong)
+            self._waiting = []
             if waiting:
-                settlements = [settlement for settlement, _ in waiting]
+                settlements = [outcome.settlement for outcome in waiting]
                 with self._kept(settlements):
                     self._store.settle(settlements)
-            for _, tell in waiting:
-                tell()
+            for outcome in waiting:
+                outcome.tell()
 
-    def _hear(self, settlement: Settlement, future: Future[bool], tell: Callable[[], None]) -> None:
-        with self._kept([settlement]):
+    def _hear(self, outcome: _Outcome, future: Future[bool]) -> None:
+        with self._kept([outcome.settlement]):
             future.result()
-        tell()
+        outcome.tell()
 
     def __enter__(self) -> _Outcomes:
         return self
@@ -641,9 +732,9 @@ class _Outcomes:
         if not isinstance(error, _GivenUp):  # who gave it up has closed this already
             self.close()
 
-    def close(self) -> None:
-        """Write what waits, and tell."""
-        self._flush()
+    def close(self, wrong: Exception | None = None) -> None:
+        """Write what waits, and tell. `wrong`: why nobody will find out any more whether it will last."""
+        self._flush(wrong)
 
 
 class _Effect:
@@ -654,7 +745,7 @@ class _Effect:
     """
 
     def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
-        self._item = item
+        self.item = item
         self._store = store
         self._repeat = repeat
         self._lock = threading.Lock()
@@ -664,7 +755,7 @@ class _Effect:
 
     def begins(self) -> None:
         if self._repeat == "ask":
-            self._surely(lambda: self._store.begin_effect(self._item.delivery.id))
+            self._surely(lambda: self._store.begin_effect(self.item.delivery.id))
         else:
             self._surely(self._store.still_ours)
         with self._lock:
@@ -695,7 +786,10 @@ class _Unwritten(Exception):
 
 @dataclass(eq=False)
 class _Errand:
-    """One thread's work for one destination: what it has in hand, and since when it is at the present one."""
+    """One thread's work for one destination: what it has in hand, and since when it is at the present one.
+
+    `outlet` is kept for the whole errand where it gathers deliveries (`endpoint.OutletBase.prepare`).
+    """
 
     key: str
     destination: Destination | None
@@ -705,8 +799,8 @@ class _Errand:
     claimed: Sequence[ClaimedDelivery] = ()
     tried: int = 0
     elsewhere: bool = False
-    item: ClaimedDelivery | None = None
     effect: _Effect | None = None
+    outlet: endpoint.OutletBase[Any] | None = None
     outcomes: _Outcomes | None = None
     thread: threading.Thread | None = None
     over: threading.Event = field(default_factory=threading.Event)
@@ -714,15 +808,19 @@ class _Errand:
     _given_up: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begins(self, item: ClaimedDelivery, effect: _Effect) -> _Effect:
-        """The next one is tried."""
+    def begins(self, index: int, effect: _Effect) -> _Effect:
+        """This one of those that were claimed is tried, or prepared together with others behind it."""
         with self._lock:
-            self.item, self.effect, self._since = item, effect, time.monotonic()
-            self.tried += 1
+            self.effect, self._since, self.tried = effect, time.monotonic(), index + 1
         return effect
 
+    def concludes(self) -> None:
+        """What was tried so far is concluded."""
+        with self._lock:
+            self.effect, self._since = None, time.monotonic()
+
     def ends(self) -> None:
-        """The try came to its end. Raises `_GivenUp` when nobody waits for that any more."""
+        """That came to its end. Raises `_GivenUp` when nobody waits for it any more."""
         with self._lock:
             if self._given_up:
                 raise _GivenUp
@@ -739,8 +837,8 @@ class _Errand:
             if self._since is None or time.monotonic() - self._since < total.total_seconds():
                 return False
             self._given_up, self._since = True, None
-            assert self.effect is not None  # noqa: S101
-            self.effect.forbid()
+            if self.effect is not None:
+                self.effect.forbid()
             return True
 
     def rest(self) -> Sequence[ClaimedDelivery]:

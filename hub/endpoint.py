@@ -108,6 +108,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     repeat: Repeat
     notes: ClassVar[bool] = False
     """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split (`hub.apart`)."""
+    gathers: ClassVar[bool] = False
+    """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
     keeps: bool = False
     """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
 
@@ -127,6 +129,17 @@ class OutletBase(ABC, Generic[OptionsT]):
         Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes the delivery
         in doubt, whatever is raised, except an error marked by `refused`: the
         receiver's own clear no.
+        """
+
+    def prepare(self, deliveries: Sequence[Delivery]) -> None:
+        """Do what comes before the effects of several deliveries at once, if the outlet `gathers`. Changes nothing that anybody
+        sees, and never raises for one of them: what could not be prepared, `deliver` does by itself.
+        """
+
+    def conclude(self) -> None:
+        """Let what was delivered since `prepare` last, and throw away what was prepared in vain.
+
+        Raises a `hub.errors.DeliveryError` when nobody knows whether those deliveries will last: all of them are in doubt then.
         """
 
     def probe(self, delivery: Delivery) -> ProbeResult:  # noqa: ARG002

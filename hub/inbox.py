@@ -5,7 +5,6 @@ Functions on one `Transaction`; `hub.store.Store` gives them their threads, bodi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -28,6 +27,7 @@ from hub.message import (
     StoredPart,
     content_digest,
     duplicate_key,
+    encode_json,
     new_message_id,
 )
 from hub.tables import Many, blob, day, delivery, duplicate, message, moment, part, span
@@ -89,7 +89,7 @@ def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple
     known: dict[str, tuple[str | None, str]] = {}
     expired = []
     for some in batches([arrival.key for arrival in arrivals]):
-        for row in tx.connection.execute(_KEYS, {"keys": some}):
+        for row in tx.connection.execute(_KEYS, {"keys": some}).all():
             if row.kept_until > tx.now:
                 known[row.key] = (row.message_id, row.content_digest)
             else:
@@ -217,7 +217,7 @@ def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] |
 def _owned(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
     rows: dict[str, Any] = {}
     for some in batches(ids):
-        rows.update((row.id, row) for row in tx.connection.execute(_OWNED, {"ids": some, "fencing": tx.fencing}))
+        rows.update((row.id, row) for row in tx.connection.execute(_OWNED, {"ids": some, "fencing": tx.fencing}).all())
     return rows
 
 
@@ -272,7 +272,7 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value, reason=reason,
                     detail=text or getattr(outcome, "rule", None))
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
-            "trace": json.dumps(outcome.trace, ensure_ascii=False) if outcome.trace else None,
+            "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
             "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED else None,
             **_facts(outcome.facts, row)}
@@ -295,7 +295,7 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     rows = list(rows)
     parts: dict[str, list[StoredPart]] = {row.id: [] for row in rows}
     for some in batches(list(parts)):
-        for found in connection.execute(_PARTS, {"ids": some}):
+        for found in connection.execute(_PARTS, {"ids": some}).all():
             parts[found.message_id].append(StoredPart(found.no, found.role, found.name, found.filename, found.media_type,
                                                       found.size, found.sha256, found.blob))
     return [StoredMessage(

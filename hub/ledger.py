@@ -79,7 +79,7 @@ class Ledger:
     """What one transaction will write down at its end."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
-    tallies: Counter[TallyKey] = field(default_factory=Counter)
+    tallies: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)  # as `TallyKey`, which costs more to make
     uses: dict[Use, Used] = field(default_factory=dict)
 
     def event(self, at: int, message_id: str, name: str, *, delivery_id: str | None = None, before: str | None = None,
@@ -91,14 +91,14 @@ class Ledger:
 
     def happened(self, kind: str, service: str, destination: str, name: str, count: int = 1) -> None:
         """One more for a total."""
-        self.tallies[TallyKey(f"{kind}_total", service, destination, name)] += count
+        self.tallies[f"{kind}_total", service, destination, name] += count
 
     def moved(self, kind: str, service: str, destination: str, before: str | None, after: str | None) -> None:
         """One left a state and entered another; None is nowhere."""
         if before is not None:
-            self.tallies[TallyKey(kind, service, destination, before)] -= 1
+            self.tallies[kind, service, destination, before] -= 1
         if after is not None:
-            self.tallies[TallyKey(kind, service, destination, after)] += 1
+            self.tallies[kind, service, destination, after] += 1
 
     def used(self, at: int, tenant: str, service: str, destination: str = "", kind: str = "") -> None:
         """One message completed, or with `destination` one delivery done there. Tests are never counted: do not call it."""
@@ -111,7 +111,7 @@ class Ledger:
 
     def makes_work(self) -> bool:
         """Whether something waits now that did not wait before."""
-        return any(count > 0 and (key.kind, key.name) in _WORK for key, count in self.tallies.items())
+        return any(count > 0 and (kind, name) in _WORK for (kind, _, _, name), count in self.tallies.items())
 
     def add(self, other: Ledger) -> None:
         """Take over what a finished part of the transaction wrote."""
@@ -125,8 +125,8 @@ class Ledger:
         """Into the tables, before the commit: late, and in one order, because other nodes wait for the same rows."""
         _EVENTS(connection, self.events)
         count_up = _COUNT_UP[connection.dialect.name]
-        count_up(connection, [{"kind": key.kind, "service": key.service, "destination": key.destination, "name": key.name,
-                               "count": count} for key, count in sorted(self.tallies.items()) if count])
+        count_up(connection, [{"kind": kind, "service": service, "destination": destination, "name": name, "count": count}
+                              for (kind, service, destination, name), count in sorted(self.tallies.items()) if count])
         use_more = _USE[connection.dialect.name]
         use_more(connection, [{**key._asdict(), "count": used.count, "first_at": used.first_at, "last_at": used.last_at}
                               for key, used in sorted(self.uses.items(), key=lambda use: use[0])])

@@ -12,6 +12,7 @@ import os
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -21,6 +22,9 @@ from typing import Any, BinaryIO, Literal
 from zoneinfo import ZoneInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
+encode_json = json.JSONEncoder(ensure_ascii=False).encode
+"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call. Digests rest on its form: never change it."""
+
 DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
 
 UNKNOWN_TENANT = "unknown"
@@ -81,17 +85,33 @@ class Reason(StrEnum):
 
 def new_message_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7) as text: sorts by time of creation."""
-    millis = time.time_ns() // 1_000_000
-    value = (millis << 80) | int.from_bytes(os.urandom(10), "big")
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return _uuid((time.time_ns() // 1_000_000 << 80) | _random(), 7)
 
 
 def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
-    """The stable name of one delivery; only "send again as new" raises the generation."""
-    return str(uuid.uuid5(DELIVERY_NAMESPACE, f"{message_id}/{recipient}/{generation}"))
+    """The stable name of one delivery, a UUIDv5 as text; only "send again as new" raises the generation."""
+    name = f"{message_id}/{recipient}/{generation}".encode()
+    digest = hashlib.sha1(DELIVERY_NAMESPACE.bytes + name, usedforsecurity=False).digest()
+    return _uuid(int.from_bytes(digest[:16], "big"), 5)
+
+
+def _uuid(value: int, version: int) -> str:
+    """128 bits with version and variant put in (RFC 9562 §4), as text; `uuid.UUID` costs several times more."""
+    text = f"{value & ~(0xF << 76 | 0x3 << 62) | version << 76 | 0x2 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _random() -> int:
+    """80 random bits. Many are fetched at once, because each call of the system lets other threads have the interpreter."""
+    while True:
+        try:
+            return _bits.pop()
+        except IndexError:
+            more = os.urandom(10 * 256)
+            _bits.extend(int.from_bytes(more[at:at + 10], "big") for at in range(0, len(more), 10))
+
+
+_bits: deque[int] = deque()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +158,22 @@ class Incoming:
         """SHA-256 over each part's name, type and bytes (by their own digest), in order."""
         return content_digest(self.parts)
 
-    def duplicate_key(self) -> str:
-        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content)."""
-        return duplicate_key(self.sender, self.ags, self.service, self.test, self.key, self.content_digest())
+    def duplicate_key(self, content: str | None = None) -> str:
+        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content, if already known)."""
+        content = content or self.content_digest()
+        return duplicate_key(self.sender, self.ags, self.service, self.test, self.key, content)
 
 
 def content_digest(parts: Iterable[IncomingPart | StoredPart]) -> str:
     """See `Incoming.content_digest`."""
     rows = [[part.name, part.media_type, part.size, part.sha256] for part in parts]
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(encode_json(rows).encode()).hexdigest()
 
 
 def duplicate_key(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
     """See `Incoming.duplicate_key`; `content` is the digest."""
     identity = ["key", key] if key else ["content", content]
-    return hashlib.sha256(json.dumps([sender, ags, service, test, *identity], ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(encode_json([sender, ags, service, test, *identity]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ Functions on one `Transaction`; `hub.store.Store` gives them their threads and b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +26,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, in
 from hub import turns
 from hub.blobs import Blobs, Staged, batches
 from hub.errors import HubError
-from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt
+from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt, encode_json
 from hub.tables import Many, delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
@@ -151,7 +150,7 @@ def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) 
     found = [list(tx.connection.execute(_DUE, {"d": destination, "fresh": fresh, "now": tx.now, "limit": limit}).scalars())
              for fresh in ways]
     chosen = [no for no in chain.from_iterable(zip_longest(*found)) if no is not None][:limit]
-    rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some})}
+    rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some}).all()}
     return {no: rows[no] for no in chosen}
 
 
@@ -186,7 +185,7 @@ def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str
 def _in_hand(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """Those that this process has leased."""
     return {row.id: row for some in batches(ids)
-            for row in tx.connection.execute(_IN_HAND, {"ids": some, "fencing": tx.fencing})}
+            for row in tx.connection.execute(_IN_HAND, {"ids": some, "fencing": tx.fencing}).all()}
 
 
 _IN_HAND = select(delivery).where(delivery.c.id.in_(bindparam("ids", expanding=True)), delivery.c.lease_until.is_not(None),
@@ -262,8 +261,7 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
         "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored else settlement.error,
         "reason": settlement.reason,
         "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
-        "receipt": None if receipt is None else json.dumps({"reference": receipt.reference, "detail": dict(receipt.detail)},
-                                                           ensure_ascii=False),
+        "receipt": None if receipt is None else encode_json({"reference": receipt.reference, "detail": dict(receipt.detail)}),
         "effect_at": row.effect_at if settlement.state == IN_DOUBT else None,
         "finished_at": tx.now if settlement.state == DONE else None}
 

@@ -58,6 +58,7 @@ from hub.message import (
     StoredMessage,
     StoredPart,
     delivery_id,
+    encode_json,
 )
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.postgres import FOLLOWED, STOPPED, TAKEN_OVER, Node, Pulse, Served
@@ -343,6 +344,8 @@ class Store:
             raise StoreUnavailable("the store cannot be read now: too many readers wait") from error
 
     def _stage(self, payloads: Sequence[Payload]) -> list[Staged]:
+        if not payloads:
+            return []
         writer = self._write()
         if writer.broken is not None:
             raise StoreUnavailable(writer.broken)
@@ -374,8 +377,9 @@ class Store:
         if incoming.unreadable is not None:
             park = park or (Reason.UNREADABLE.value, incoming.unreadable)
         staged = self._stage_parts(incoming.parts)
-        arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(), incoming.content_digest(),
-                                tuple(staged), self.blobs, park)
+        content = incoming.content_digest()
+        arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(content), content, tuple(staged),
+                                self.blobs, park)
         try:
             commit = self._write().gather(inbox.accept, arrival)
         except Exception:
@@ -600,7 +604,7 @@ class Store:
                 if shared:
                     gone, files_id, new = shared, row.id, False
                     break
-        content = json.dumps(apart.slim(item.manifest, gone, files_id, why).to_json(), ensure_ascii=False).encode()
+        content = encode_json(apart.slim(item.manifest, gone, files_id, why).to_json()).encode()
         [staged] = self._stage([Payload.of(content)])
         return Settlement.split(item.id, due_at, why, Slim(self.blobs, staged, files_id, files_to if new else None))
 
@@ -962,9 +966,8 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
 
 def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:
     """As `Manifest.to_json`, without copying everything on the way."""
-    return json.dumps({"subject": new.subject, "name_parts": dict(new.name_parts), "path": new.path,
-                       "headers": dict(new.headers), "properties": dict(new.properties), "parts": parts},
-                      ensure_ascii=False).encode()
+    return encode_json({"subject": new.subject, "name_parts": dict(new.name_parts), "path": new.path,
+                        "headers": dict(new.headers), "properties": dict(new.properties), "parts": parts}).encode()
 
 
 def _settle_each(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:

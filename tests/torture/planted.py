@@ -51,9 +51,9 @@ def _bodies_not_synced() -> None:
 
 
 def _no_folder_sync() -> None:
-    from connectors.directory import Disk
+    from connectors.directory import Disk, Gathered
 
-    Disk.sync_folder = lambda self, path: None  # type: ignore[method-assign]
+    Disk.sync_folder = Gathered.sync_folder = lambda self, path: None  # type: ignore[method-assign]
 
 
 def _no_file_sync() -> None:
@@ -61,6 +61,7 @@ def _no_file_sync() -> None:
 
     sync = directory.sync
     directory.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
+    directory.sync_all = lambda descriptor: None
 
 
 def _done_before_send() -> None:
@@ -72,7 +73,7 @@ def _done_before_send() -> None:
 
     def done(self: Any) -> None:
         begins(self)
-        self._store.settle([Settlement.done(self._item.delivery.id, Receipt("?"))])
+        self._store.settle([Settlement.done(self.item.delivery.id, Receipt("?"))])
 
     _Effect.begins = done  # type: ignore[method-assign]
 
@@ -109,7 +110,7 @@ def _key_without_municipality_and_number() -> None:
 def _no_duplicate_check() -> None:
     from hub.message import Incoming
 
-    Incoming.duplicate_key = lambda self: os.urandom(16).hex()  # type: ignore[method-assign]
+    Incoming.duplicate_key = lambda self, content=None: os.urandom(16).hex()  # type: ignore[method-assign]
 
 
 def _write_under_the_final_name() -> None:

@@ -86,6 +86,7 @@ static void count_folder(int fd) {
 }
 
 int fsync(int fd) { REAL(fsync); count_folder(fd); return hurt(SYNC) ? -1 : real(fd); }
+int syncfs(int fd) { REAL(syncfs); return hurt(SYNC) ? -1 : real(fd); }
 int fdatasync(int fd) { REAL(fdatasync); return hurt(SYNC) ? -1 : real(fd); }
 ssize_t write(int fd, const void *data, size_t size) { REAL(write); return hurt_fd(fd) ? -1 : real(fd, data, size); }
 ssize_t writev(int fd, const struct iovec *data, int count) { REAL(writev); return hurt_fd(fd) ? -1 : real(fd, data, count); }
