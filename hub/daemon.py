@@ -59,6 +59,9 @@ LISTEN_SECONDS = 15.0
 LONGEST_PAUSE = 10.0
 """Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting for minutes."""
 
+COLLECT = (50_000, 20, 50)
+"""When the garbage collector looks for circles (`gc.set_threshold`): a batch makes thousands of rows, none of them in a circle."""
+
 
 class Daemon:
     """One running hub."""
@@ -147,6 +150,7 @@ class Daemon:
             thread.start()
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would look at all of it, and hold up every thread meanwhile
+        gc.set_threshold(*COLLECT)
         log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets], configuration=self.configuration.digest[:12],
                  status=f"http://{status.host}:{status.port}/status", workers_without_network=bool(self.pool.network_dropped))
         try:
