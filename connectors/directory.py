@@ -242,6 +242,11 @@ class Gathered(Disk):
     def publish(self, hidden: str, final: str) -> None:
         super().publish(hidden, final)
         self.shown.add(hidden)
+        self._changed.discard(hidden)
+
+    def remove(self, path: str) -> None:
+        super().remove(path)
+        self._changed.discard(path)
 
     def settle(self) -> None:
         """Make durable what was renamed. Raises `OSError`."""

@@ -240,7 +240,14 @@ class Ledger:
             self.calls.append(f"rename {Path(source).name} {Path(target).name}")
             real_rename(source, target)
 
+        real_sync_all = directory.sync_all
+
+        def sync_all(descriptor: int) -> None:
+            self.calls.append("all " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+            real_sync_all(descriptor)
+
         monkeypatch.setattr(directory, "sync", sync)
+        monkeypatch.setattr(directory, "sync_all", sync_all)
         monkeypatch.setattr(directory, "rename_new", rename)
 
 
@@ -284,6 +291,87 @@ class TestDurability:
         receiver.outlet().deliver(make_delivery(), Effect())
         with pytest.raises(AssertionError, match=complaint):
             everything_is_durable_before_it_is_visible(ledger.calls, receiver.root, list(self.FILES))
+
+
+class TestGathered:
+    """Several deliveries between `prepare` and `conclude`."""
+
+    def test_one_sync_for_all_files_before_any_rename_and_one_for_the_folder_after_them(
+            self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+        ledger = Ledger(monkeypatch)
+        outlet = receiver.outlet()
+        deliveries = [make_delivery(number=number) for number in range(1, 4)]
+        outlet.prepare(deliveries)
+        assert receiver.arrivals() == []
+        for delivery in deliveries:
+            outlet.deliver(delivery, Effect(lambda: ledger.calls.append("effect")))
+        assert len(receiver.arrivals()) == 3
+        kinds = [call.partition(" ")[0] for call in ledger.calls]
+        assert kinds == ["all", *["effect", "rename"] * 3]
+        outlet.conclude()
+        assert ledger.calls[len(kinds):] == [f"sync {receiver.root.name}"]
+
+    def test_what_was_prepared_in_vain_goes(self, receiver: Drop) -> None:
+        outlet = receiver.outlet()
+        deliveries = [make_delivery(number=number) for number in range(1, 4)]
+        outlet.prepare(deliveries)
+        outlet.deliver(deliveries[0], Effect())
+        assert len(list(receiver.root.iterdir())) == 3
+        outlet.conclude()
+        assert [path.name for path in receiver.root.iterdir()] == [arrival.name for arrival in receiver.arrivals()]
+        assert len(receiver.arrivals()) == 1
+
+    def test_a_second_delivery_finds_its_own_name(self, receiver: Drop) -> None:
+        outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
+        for _ in range(2):
+            outlet.prepare(deliveries)
+            effects = [Effect(), Effect()]
+            for delivery, effect in zip(deliveries, effects, strict=True):
+                outlet.deliver(delivery, effect)
+            outlet.conclude()
+        assert [effect.begun for effect in effects] == [0, 0]
+        assert len(list(receiver.root.iterdir())) == 2
+
+    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(descriptor: int) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        monkeypatch.setattr(directory, "sync_all", broken)
+        outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
+        outlet.prepare(deliveries)
+        assert list(receiver.root.iterdir()) == []
+        for delivery in deliveries:
+            outlet.deliver(delivery, Effect())
+        outlet.conclude()
+        assert len(receiver.arrivals()) == 2
+
+    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+        outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
+        outlet.prepare(deliveries)
+        for delivery in deliveries:
+            outlet.deliver(delivery, Effect())
+
+        def broken(descriptor: int) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        monkeypatch.setattr(directory, "sync", broken)
+        with pytest.raises(Temporary):
+            outlet.conclude()
+        outlet.conclude()  # there is nothing left that it could tell of
+
+    def test_on_a_share_nothing_is_prepared(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(directory, "_LOCAL", ())
+        outlet = receiver.outlet()
+        outlet.prepare([make_delivery(number=number) for number in (1, 2)])
+        assert list(receiver.root.iterdir()) == []
+        outlet.conclude()
+
+    def test_a_target_that_is_not_mounted_is_left_alone(self, receiver: Drop) -> None:
+        outlet = receiver.outlet(must_contain=".drehscheibe")
+        outlet.prepare([make_delivery(number=number) for number in (1, 2)])
+        assert list(receiver.root.iterdir()) == []
+        with pytest.raises(Temporary):
+            outlet.deliver(make_delivery(), Effect())
 
 
 class TestTogether:
