@@ -12,9 +12,8 @@ import gc
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from difflib import get_close_matches
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 from urllib.parse import parse_qs, urlsplit
 
+import rtoml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hub import endpoint
@@ -209,6 +209,10 @@ class Policy(_Model):
                                        "none: always")
     rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an outage too")
     total: Duration | None = Field(None, gt=timedelta(0), description="longest time one try may take; default: [deliver] lease")
+
+
+POLICY_KEYS = Policy.model_fields.keys()
+"""What stands in a destination for the hub, not for the connector."""
 
 
 class RetentionRow(_Model):
@@ -526,6 +530,7 @@ class _Shared:
 
     services: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
     models: dict[tuple[str, str], type[OptionsModel]] = field(default_factory=dict)
+    options: dict[tuple[str, str], tuple[Mapping[str, Any], endpoint.Repeat]] = field(default_factory=dict)
     places: dict[type[BaseModel], frozenset[str]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     defaults: dict[str, tuple[RouteRow, ...]] = field(default_factory=dict)
@@ -535,9 +540,10 @@ class _Shared:
     def strings(self, data: dict[str, Any]) -> dict[str, Any]:
         """The same data; equal lists of services hold the same objects."""
         services = data.get("services")
-        if isinstance(services, list) and not any(isinstance(name, list | dict) for name in services):
+        if isinstance(services, list):
             known = tuple(services)
-            data["services"] = self.services.setdefault(known, known)
+            with suppress(TypeError):  # a list or a table among them: the model will say so
+                data["services"] = self.services.setdefault(known, known)
         return data
 
     def places_of(self, model: type[BaseModel]) -> frozenset[str]:
@@ -629,8 +635,8 @@ class _Loader:
         target = defaults if steps[0] == "defaults" else hub
         steps = steps[1:] if steps[0] == "defaults" else steps
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            value = rtoml.loads(f"value = {text}")["value"]
+        except rtoml.TomlParsingError:
             value = text
         for step in steps[:-1]:
             target = target.setdefault(step, {})
@@ -687,7 +693,7 @@ class _Loader:
 
     def _place(self, path: str) -> str:
         """Absolute, without the ``..`` that operators would have to undo in their heads."""
-        return os.path.normpath(self.base / path)
+        return os.path.normpath(os.path.join(self.base, path))  # noqa: PTH118 - a country has thousands of them
 
     def _inlet(self, name: str, row: Mapping[str, Any]) -> Inlet | None:
         data = dict(row)
@@ -814,20 +820,31 @@ class _Loader:
     def _destination(self, file: Path, row: MunicipalityFile, name: str, data: Mapping[str, Any],
                      defaults: DefaultsFile) -> Destination | None:
         key = f"destinations.{name}"
-        policy_keys = set(Policy.model_fields)
         own = dict(data)
         connector = str(own.pop("connector", ""))
-        merged = {**defaults.connectors.get(connector, {}), **own}
-        policy_data = {**defaults.policy, **{key: merged.pop(key) for key in list(merged) if key in policy_keys}}
-        policy = self._policy(policy_data, file, key)
-        options = self._options(connector, "Outlet", merged, file, key)
-        if policy is None or options is None:
+        options = {**defaults.connectors.get(connector, {}), **own}
+        policy = self._policy({**defaults.policy, **{name: options.pop(name) for name in POLICY_KEYS if name in options}},
+                              file, key)
+        outlet = self._outlet(connector, options, file, key)
+        if policy is None or outlet is None:
             return None
         if policy.fallback and policy.fallback not in row.destinations:
             self.problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                  + suggest(policy.fallback, row.destinations))
-        return Destination(f"{row.tenant}/{name}", row.tenant, connector, options.model_dump(by_alias=True), policy,
-                           endpoint.outlet_class(connector).repeat_for(options))
+        return Destination(f"{row.tenant}/{name}", row.tenant, connector, outlet[0], policy, outlet[1])
+
+    def _outlet(self, connector: str, data: Mapping[str, Any], file: Path,
+                key: str) -> tuple[Mapping[str, Any], endpoint.Repeat] | None:
+        """The checked options of a destination, and what a second try does there."""
+        same = connector, repr(data)
+        if same in self.shared.options:
+            return self.shared.options[same]
+        options = self._options(connector, "Outlet", data, file, key)
+        if options is None:
+            return None
+        outlet = self.shared.options[same] = (options.model_dump(by_alias=True),
+                                              endpoint.outlet_class(connector).repeat_for(options))
+        return outlet
 
     def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
         same = repr(data)
