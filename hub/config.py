@@ -25,7 +25,7 @@ import rtoml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hub import endpoint
-from hub.endpoint import OptionsModel
+from hub.endpoint import OptionsModel, OutletBase
 from hub.errors import ConfigError
 from hub.job import Limits, Recipient, Rule
 from hub.mapping import (
@@ -228,6 +228,10 @@ class RetentionSection(RetentionRow):
     services: Mapping[Key, RetentionRow] = Field({}, description="for single services, before the general")
 
 
+AS_USUAL = RetentionSection()
+"""Of all municipalities that say nothing."""
+
+
 class RetentionDefaults(_Model):
     """What holds where no municipality says otherwise."""
 
@@ -287,7 +291,7 @@ class MunicipalityFile(_Model):
     services: tuple[str, ...] = Field((), description="services that take the default route")
     destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
     route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
-    retention: RetentionSection = Field(default_factory=RetentionSection,
+    retention: RetentionSection = Field(default_factory=lambda: AS_USUAL,
                                         description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
@@ -530,6 +534,7 @@ class _Shared:
 
     services: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
     models: dict[tuple[str, str], type[OptionsModel]] = field(default_factory=dict)
+    outlets: dict[str, type[OutletBase[Any]]] = field(default_factory=dict)
     options: dict[tuple[str, str], tuple[Mapping[str, Any], endpoint.Repeat]] = field(default_factory=dict)
     places: dict[type[BaseModel], frozenset[str]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
@@ -569,7 +574,7 @@ class _Loader:
         self.overrides = overrides
         self.problems: list[str] = []
         self.digest = hashlib.sha256()
-        self.known = {town.file: town for town in known.municipalities.values()} if known else {}
+        self.known = {str(town.file): town for town in known.municipalities.values()} if known else {}
         self.shared = _Shared()
 
     def places(self) -> Places:
@@ -675,9 +680,9 @@ class _Loader:
 
     def _resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
         """The same data with its relative paths made absolute, before the model judges them."""
-        places = self.shared.places_of(model)
-        return {key: self._resolve(model.model_fields[key].annotation, value)
-                if key in places or (key in model.model_fields and _names_file(value)) else value
+        places, fields = self.shared.places_of(model), model.model_fields
+        return {key: self._resolve(fields[key].annotation, value)
+                if key in places or (key in fields and _names_file(value)) else value
                 for key, value in data.items()}
 
     def _resolve(self, kind: Any, value: Any) -> Any:
@@ -749,8 +754,8 @@ class _Loader:
         folder = file.with_suffix("") if has_folder else None
         own = tree_digest(folder) if folder else None
         fingerprint = hashlib.sha256(base + content + (own or "").encode()).hexdigest()
-        self.digest.update(f"{file.name}\0".encode() + content + b"\0" + (own or "").encode())
-        before = self.known.get(file)
+        self.digest.update(f"{file.name}\0{fingerprint}\0".encode())
+        before = self.known.get(str(file))
         if before is not None and before.fingerprint == fingerprint and (before.folder is None) == (own is None):
             return before
         row: MunicipalityFile | None = self._model(MunicipalityFile, self.shared.strings(parse_toml(file, content)), file)
@@ -842,8 +847,10 @@ class _Loader:
         options = self._options(connector, "Outlet", data, file, key)
         if options is None:
             return None
+        if connector not in self.shared.outlets:
+            self.shared.outlets[connector] = endpoint.outlet_class(connector)
         outlet = self.shared.options[same] = (options.model_dump(by_alias=True),
-                                              endpoint.outlet_class(connector).repeat_for(options))
+                                              self.shared.outlets[connector].repeat_for(options))
         return outlet
 
     def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:

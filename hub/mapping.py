@@ -255,7 +255,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def read_file(file: Path) -> bytes:
     """The bytes of a file. Raises `ConfigError`."""
     try:
-        return file.read_bytes()
+        with file.open("rb", buffering=0) as opened:
+            return opened.read()
     except OSError as error:
         raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "create it or mend its rights") from error
 
