@@ -62,6 +62,7 @@ test_recipients = [{ destination = "test", send = ["xml"] }]
         encoding="utf-8",
     )
     for ags in keys(towns):
+        own = drop if ags == application.AGS else drop / ags
         (folder / f"{ags}.toml").write_text(
             f"""name = "Gemeinde {ags} (erfunden)"
 ags = "{ags}"
@@ -86,7 +87,7 @@ fallback = "ablage"
 
 [destinations.ablage]
 connector = "directory"
-path = "{drop}"
+path = "{own}"
 name = "{{case}}_{{id}}"
 layout = "single"
 

@@ -55,6 +55,8 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A
 
 @lru_cache(maxsize=1024)
 def _one_mailbox(value: str) -> str:
+    if _ADDRESS.fullmatch(value):
+        return value  # nothing around it: a country's thousands need no parser of headers
     mailboxes = getaddresses([value])
     if len(mailboxes) != 1 or not _ADDRESS.fullmatch(mailboxes[0][1]) or not value.isprintable():
         raise ValueError("is no mail address such as 'Amt <amt@musterstadt.example>' (domain in ASCII: xn--…)")

@@ -75,7 +75,12 @@ class Daemon:
         self._reloading = threading.Lock()
         hardened.check_versions()
         faults.arm()
-        self.configuration = config.load(file, overrides)
+        gc.disable()
+        try:
+            self.configuration = config.load(file, overrides)
+            gc.freeze()  # before the first collection: thousands of municipalities stay, and need not be looked through
+        finally:
+            gc.enable()
         state = self.configuration.state
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
         self.space = Space(state, lambda: self.configuration.settings.disk)
@@ -149,7 +154,7 @@ class Daemon:
             self._inlet_threads.append(thread)
             thread.start()
         gc.collect()
-        gc.freeze()  # what is there now stays: a full collection would look at all of it, and hold up every thread meanwhile
+        gc.freeze()  # what else is there now stays: a full collection would look at it, and hold up every thread meanwhile
         gc.set_threshold(*COLLECT)
         log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets], configuration=self.configuration.digest[:12],
                  status=f"http://{status.host}:{status.port}/status", workers_without_network=bool(self.pool.network_dropped))

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from xml.parsers import expat
 
-import tomli
+import rtoml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hub.errors import ConfigError
@@ -255,7 +255,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def read_file(file: Path) -> bytes:
     """The bytes of a file. Raises `ConfigError`."""
     try:
-        return file.read_bytes()
+        with file.open("rb", buffering=0) as opened:
+            return opened.read()
     except OSError as error:
         raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "create it or mend its rights") from error
 
@@ -263,8 +264,8 @@ def read_file(file: Path) -> bytes:
 def parse_toml(file: Path, content: bytes) -> dict[str, Any]:
     """The TOML in `content`, which was read from `file`. Raises `ConfigError` with file and line."""
     try:
-        return tomli.loads(content.decode("utf-8"))
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        return rtoml.loads(content.decode("utf-8"))
+    except (rtoml.TomlParsingError, UnicodeDecodeError) as error:
         raise ConfigError.at(file, "(file)", f"is no TOML ({error})", "mend that line") from error
 
 

@@ -306,6 +306,22 @@ def test_what_municipalities_share_is_checked_for_each_that_differs(etc: Path) -
         f"{etc}/municipalities/14999040.toml: route hund: recipients: unknown destination 'ablage': one of archiv, test"]
 
 
+def test_what_is_configured_alike_is_shared_when_it_is_right_and_told_of_each_when_it_is_wrong(etc: Path) -> None:
+    first, second = (etc / "municipalities" / f"{ags}.toml" for ags in ("14999010", "14999040"))
+    town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
+    second.write_text(town)
+    one, other = (load(etc).municipalities[tenant].destinations[f"{tenant}/ablage"] for tenant in ("musterstadt", "neudorf"))
+    assert (one.options, one.policy, one.repeat) == (other.options, other.policy, other.repeat)
+    for file in (first, second):
+        change(file, 'path = "drop"', 'pth = "drop"')
+    assert problems(etc).count("destinations.ablage.pth: unknown key: did you mean 'path'?") == 2
+
+
+def test_a_doubled_key_is_told_with_its_line(etc: Path) -> None:
+    change(etc / "municipalities" / "14999010.toml", 'path = "drop"', 'path = "drop"\npath = "drop"')
+    assert "(file): is no TOML (duplicate key at line 10 column 1): mend that line" in problems(etc)
+
+
 def test_municipalities_with_the_same_services_share_their_routes(etc: Path) -> None:
     town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
     (etc / "municipalities" / "14999040.toml").write_text(town)
