@@ -21,6 +21,7 @@ from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPar
 from hub.metrics import Metrics
 from hub.store import DeliveryRow, Settlement, Store
 from tests.services import wait_until
+from tests.unit.store_kit import prepare
 
 BODY = b"<hund/>"
 
@@ -83,7 +84,7 @@ class Bench:
             connector=connector, options=f"{options}\n{policy}"))
         self.configuration = config.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
-        self.store = Store.open(folder / "state", now=lambda: self.clock)
+        self.store = Store.open(prepare(folder / "state"), now=lambda: self.clock)
         self.outlet = Outlet([], [])
         self.built = 0
         self.folder = folder
