@@ -233,6 +233,7 @@ def test_after_a_restore_a_receiver_that_keeps_everything_is_believed(bench: Ben
 def test_after_a_restore_what_is_there_is_done(bench: Bench) -> None:
     bench.outlet.probes = [Temporary("Wartung"), Done(Receipt("war schon da"))]
     message = out_of_a_backup(bench)
+    bench.deliverer.wake()
     wait_until(lambda: len(bench.outlet.probes) == 1, "the first probe", 10)
     bench.deliverer.reset()
     bench.later(hours=2)
