@@ -32,10 +32,11 @@ run: $(VENV)/run
 	@exec $(VENV)/bin/drehscheibe demo $(ARGS)
 
 # A file's tests run one after the other in one process: some share a machine, or the example's own ports. (Groups of tests,
-# xdist's finer way, are not kept together by the pytest that is locked here.) The order is that of tests/conftest.py.
+# xdist's finer way, are not kept together by the pytest that is locked here.) The order is that of tests/conftest.py. There is
+# one process more than JOBS, because many tests wait: for services, for clocks, for what must not come.
 test: packages lint
 	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors benchmarks
-	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -n $$(($(JOBS) + 1)) --dist loadfile --no-loadscope-reorder
 
 # The linters use one core for the most part, so the tests run beside them; each one's output comes as a whole.
 check: $(VENV)/dev
