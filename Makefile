@@ -8,8 +8,11 @@ JOBS ?= 2
 COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
+# Where the environment forbids it, every one of some thousand processes of the tests compiles the hub anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
-.PHONY: help run test check torture simulate bench lint packages lock docs man clean
+.PHONY: help run test check fast torture simulate bench lint packages lock docs man clean
 
 help:
 	@echo 'make run     start the hub with its example configuration, send the example applications, show where they went'
@@ -29,13 +32,18 @@ run: $(VENV)/run
 	@exec $(VENV)/bin/drehscheibe demo $(ARGS)
 
 # A file's tests run one after the other in one process: some share a machine, or the example's own ports. (Groups of tests,
-# xdist's finer way, are not kept together by the pytest that is locked here.)
+# xdist's finer way, are not kept together by the pytest that is locked here.) The order is that of tests/conftest.py. There is
+# one process more than JOBS, because many tests wait: for services, for clocks, for what must not come.
 test: packages lint
 	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors benchmarks
-	$(PY) -m pytest -n $(JOBS) --dist loadfile
+	$(PY) -m pytest -n $$(($(JOBS) + 1)) --dist loadfile --no-loadscope-reorder
 
-check: lint
-	$(PY) -m pytest -q -n $(JOBS) tests/unit tests/test_house.py tests/test_readme.py
+# The linters use one core for the most part, so the tests run beside them; each one's output comes as a whole.
+check: $(VENV)/dev
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast
+
+fast: $(VENV)/dev
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not service and not slow' tests/unit tests/test_house.py tests/test_readme.py
 
 # INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted.
 torture: packages $(VENV)/dev

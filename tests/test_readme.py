@@ -49,6 +49,7 @@ def test_a_municipality_is_one_file(copy: Path) -> None:
     assert {rule.test for rule in configuration.rules("14999040", "hundesteuer")} == {False, True}
 
 
+@pytest.mark.slow
 def test_a_service_is_one_folder(copy: Path) -> None:
     ours = f'drehscheibe() {{ PYTHONPATH="{ROOT}" "{sys.executable}" -P -m hub "$@"; }}\n'
     shell(ours + block("Add a service", "sh"), copy)

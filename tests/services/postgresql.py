@@ -154,8 +154,10 @@ def _session_alive(data: Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql(pytestconfig: pytest.Config) -> Iterator[PostgreSQL]:
     """The server of this test session."""
+    if "not service" in pytestconfig.getoption("markexpr"):
+        pytest.fail("no services were asked for: whatever starts one is marked with pytest.mark.service", pytrace=False)
     need_postgresql()
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     server = PostgreSQL(folder)

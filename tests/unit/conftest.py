@@ -14,7 +14,7 @@ from tests.unit import store_kit
 __all__ = ["backend", "postgresql"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The test runs once on each database. A store in the same folder is the same store."""
     if request.param == "postgresql":

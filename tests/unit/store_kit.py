@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +129,26 @@ def served(directory: Path) -> StoreSection | None:
     return None
 
 
+@cache
+def template() -> bytes:
+    """A new store's file, so that the schema is made once and not for every test."""
+    with tempfile.TemporaryDirectory() as folder:
+        Store.open(Path(folder)).close()
+        return (Path(folder) / "store.sqlite3").read_bytes()
+
+
+def prepare(directory: Path) -> Path:
+    """A folder whose store has its tables already, unless there is a store."""
+    if not (directory / "store.sqlite3").exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "store.sqlite3").write_bytes(template())
+    return directory
+
+
 def open_store(directory: Path, **options: Any) -> Store:
     """A store of the kind that is being tested."""
-    return Store.open(directory, **{"served": served(directory), **options})
+    section = served(directory)
+    return Store.open(directory if section else prepare(directory), **{"served": section, **options})
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from hub import billing, cli, config
 from hub.errors import ConfigError
 from hub.mapping import MappingFile
 from hub.store import Settlement, Store
-from tests.unit.store_kit import RECEIPT, Clock, claim_one, routed
+from tests.unit.store_kit import RECEIPT, Clock, claim_one, prepare, routed
 
 ROOT = Path(__file__).parents[2]
 PRICES = billing.load(ROOT / "etc" / "billing.toml")
@@ -192,7 +192,7 @@ def test_a_faulty_price_file_is_told(tmp_path: Path, text: str, message: str) ->
 def example(tmp_path: Path) -> list[str]:
     """A real store below the example configuration, with an application that went by mail and one by a folder's Fachverfahren."""
     clock = Clock()
-    store = Store.open(tmp_path, now=clock)
+    store = Store.open(prepare(tmp_path), now=clock)
     for destinations in (["musterstadt/postfach"], ["musterstadt/postfach", "musterstadt/gewerberegister"]):
         routed(store, destinations, "".join(destinations).encode())
         for destination in destinations:

@@ -19,6 +19,7 @@ from tests.services.postgresql import PostgreSQL
 from tests.unit.store_kit import accept, incoming, opened, spooled
 from tests.unit.test_blobs import LARGE, SMALL, BlobsContract
 
+pytestmark = pytest.mark.service
 HUGE = os.urandom(2 * CHUNK + 17)
 
 

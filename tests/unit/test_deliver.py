@@ -21,6 +21,7 @@ from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPar
 from hub.metrics import Metrics
 from hub.store import DeliveryRow, Settlement, Store
 from tests.services import wait_until
+from tests.unit.store_kit import prepare
 
 BODY = b"<hund/>"
 
@@ -83,7 +84,7 @@ class Bench:
             connector=connector, options=f"{options}\n{policy}"))
         self.configuration = config.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
-        self.store = Store.open(folder / "state", now=lambda: self.clock)
+        self.store = Store.open(prepare(folder / "state"), now=lambda: self.clock)
         self.outlet = Outlet([], [])
         self.built = 0
         self.folder = folder
@@ -232,6 +233,7 @@ def test_after_a_restore_a_receiver_that_keeps_everything_is_believed(bench: Ben
 def test_after_a_restore_what_is_there_is_done(bench: Bench) -> None:
     bench.outlet.probes = [Temporary("Wartung"), Done(Receipt("war schon da"))]
     message = out_of_a_backup(bench)
+    bench.deliverer.wake()
     wait_until(lambda: len(bench.outlet.probes) == 1, "the first probe", 10)
     bench.deliverer.reset()
     bench.later(hours=2)

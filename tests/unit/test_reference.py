@@ -33,6 +33,7 @@ def test_the_committed_pages_agree(written: Path, page: str) -> None:
     assert committed == (written / page).read_text(encoding="utf-8"), "make docs"
 
 
+@pytest.mark.slow
 def test_the_page_of_commands_says_what_help_says(written: Path) -> None:
     page = (written / "cli.md").read_text(encoding="utf-8")
     blocks = dict(re.findall(r"^## ([^\n]+)\n\n```\n(.*?)\n```", page, re.MULTILINE | re.DOTALL))

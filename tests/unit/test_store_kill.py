@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.store_kit import opened, unbalanced
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PRODUCER = """
 import hashlib, os, sys, threading, time

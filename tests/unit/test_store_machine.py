@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,19 @@ from hub import inbox, turns
 from hub.ledger import Ledger
 from hub.message import RESTORED, DeliveryState, MessageState
 from hub.store import NotNow, Settlement, Store
-from tests.unit.store_kit import MINUTE, RECEIPT, Clock, Output, abandon, accept, incoming, parked, translated, unbalanced
+from tests.unit.store_kit import (
+    MINUTE,
+    RECEIPT,
+    Clock,
+    Output,
+    abandon,
+    accept,
+    incoming,
+    parked,
+    prepare,
+    translated,
+    unbalanced,
+)
 
 DESTINATIONS = ("dms", "mail", "ordner")
 FINAL = {MessageState.COMPLETED, MessageState.DISCARDED}
@@ -28,14 +39,6 @@ MEMORY = Path("/dev/shm")
 pick = st.integers(0, 1000)
 
 
-@cache
-def template() -> dict[str, bytes]:
-    """A new store's file, so that the schema is made once and not for every example."""
-    with tempfile.TemporaryDirectory() as folder:
-        Store.open(Path(folder)).close()
-        return {"store.sqlite3": (Path(folder) / "store.sqlite3").read_bytes()}
-
-
 class StoreMachine(RuleBasedStateMachine):
     """A small hub with one town and three destinations, killed now and then."""
 
@@ -43,10 +46,8 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         # in memory where there is such a place: thousands of commits, and no power cut to survive
         self.folder = Path(tempfile.mkdtemp(prefix="store-machine-", dir=MEMORY if MEMORY.is_dir() else None))
-        for name, content in template().items():
-            (self.folder / name).write_bytes(content)
         self.clock = Clock()
-        self.store = Store.open(self.folder, now=self.clock)
+        self.store = Store.open(prepare(self.folder), now=self.clock)
         self.accepted: set[str] = set()
         self.messages: list[str] = []
         self.claimed: list[str] = []
@@ -254,8 +255,10 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = CONFIG
+TestStoreMachine.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Ledger.moved
 
@@ -268,6 +271,7 @@ def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -
         run_state_machine_as_test(StoreMachine, settings=PLANTED)
 
 
+@pytest.mark.slow
 def test_planted_a_lost_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = inbox._insert_messages
 
