@@ -193,15 +193,14 @@ class _Work:
             self.facts |= {"form_id": match[0], "mandant": match["mandant"], "form_name": match["name"],
                            "form_version": match["version"]}
 
-    def field_element(self, group: str, instance: int, name: str) -> tuple[str, etree._Element]:
-        """The new element of a field and its place, ``group:instance:field``."""
+    def field_element(self, instance: etree._Element, prefix: str, name: str) -> tuple[str, etree._Element]:
+        """The new element of a field in an instance, and its place, ``group:instance:field``: `prefix` and its name."""
         if not _is_id(name):
             raise Rejected(Reason.INVALID, "ein Feldname ist als Name nicht erlaubt")
-        parent = self.instance(group, instance)
-        place = f"{group}:{instance}:{name}"
+        place = f"{prefix}{name}"
         if place in self.elements:
             raise Rejected(Reason.INVALID, f"das Feld {place} kommt zweimal vor")
-        element = self.elements[place] = etree.SubElement(parent, name)
+        element = self.elements[place] = etree.SubElement(instance, name)
         return place, element
 
     def instance(self, group: str, instance: int) -> etree._Element:
@@ -241,7 +240,8 @@ class _Work:
         etree.SubElement(element, "attachment", ref=str(number))
 
     def finish(self) -> Normalized:
-        """The envelope with everything in its place, and its digest."""
+        """The envelope with everything in its place, and the digest of how it is written: what is built here the same way is
+        written the same way, whatever white space and order of attributes the sender's fields had."""
         names = unique_names([upload.name for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
@@ -251,7 +251,7 @@ class _Work:
         self._attachments(etree.SubElement(root, _E + "attachments"), names)
         if self.payload_copy is not None:
             etree.SubElement(root, _E + "payload").append(self.payload_copy)
-        self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, method="c14n")).hexdigest()
+        self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
         return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload)
 
@@ -385,16 +385,17 @@ def _form_fields(work: _Work, fields: etree._Element, source: str) -> None:
                 raise Rejected(Reason.UNKNOWN_FORM, "unter einer Feldgruppe steht etwas anderes als instance_<n>",
                                _known(_shown(instance)))
             name, index = group.tag, int(number[1])
-            work.instance(name, index)
-            for element in instance:
-                place, target = work.field_element(name, index, element.tag)
-                _form_field(work, place, target, element)
+            parent, prefix = work.instance(name, index), f"{name}:{index}:"
+            for element in list(instance):
+                place, target = work.field_element(parent, prefix, element.tag)
+                if len(element):
+                    _form_values(work, place, target, element)
+                else:
+                    target.text = element.text
 
 
-def _form_field(work: _Work, place: str, target: etree._Element, element: etree._Element) -> None:
-    if not len(element):
-        target.text = element.text
-    elif element.find("base64Data") is not None:
+def _form_values(work: _Work, place: str, target: etree._Element, element: etree._Element) -> None:
+    if element.find("base64Data") is not None:
         _form_upload(work, place, target, element)
     else:
         for child in element:
@@ -546,7 +547,8 @@ def _json_fields(work: _Work, pattern: re.Pattern[str], fields: dict[str, Any]) 
         match = pattern.fullmatch(key)
         if match is None:
             raise Rejected(Reason.UNKNOWN_FORM, "ein Schlüssel unter fields ist nicht Gruppe, Instanz und Feld")
-        place, target = work.field_element(match[1], int(match[2]), match[3])
+        group, index = match[1], int(match[2])
+        place, target = work.field_element(work.instance(group, index), f"{group}:{index}:", match[3])
         _json_field(work, place, target, value)
 
 

@@ -336,7 +336,7 @@ class _Worker:
     def work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int, outcomes: list[Outcome],
              heard: Callable[[], None]) -> Failure | None:
         """Fill `outcomes` one by one. Raises `_Overrun`."""
-        frame = Batch.of(jobs).model_dump_json().encode()
+        frame = Batch.frame(jobs)
         if len(frame) > MAX_FRAME:
             raise ValueError("the batch is too large for a frame")
         self._send(frame, [*inputs, out_fd], time.monotonic() + self._settings.wall_seconds)
