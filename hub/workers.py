@@ -44,7 +44,9 @@ from hub.worker import HEADER, MAX_FDS, MAX_FRAME, Confinement, Failure, Hello
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hub.worker import main; main()"
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent", "MALLOC_ARENA_MAX": "2"}
+# An XML tree is hundreds of equal small pieces, freed at once: glibc keeps 7 of a size at hand, which is a tenth slower.
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent", "MALLOC_ARENA_MAX": "2",
+                "GLIBC_TUNABLES": "glibc.malloc.tcache_count=500"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LOOK_SECONDS = 0.1
 _STDERR_KEPT = 64 * 1024
