@@ -93,9 +93,15 @@ def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
                 row = rows.get(field.tag)
                 plain = not len(field)
                 if plain:
-                    field.set(_TEXT, readable(field.text or "", row, table))
-                field.set(_LABEL, row.label if row else str(field.tag))
-                field.set(_TYPE, row.type if row else "text")
+                    text = field.text or ""
+                    as_sent = row is None or (row.values is None and row.type not in _READABLE)
+                    field.set(_TEXT, text if as_sent else readable(text, row, table))
+                if row is None:
+                    field.set(_LABEL, field.tag)
+                    field.set(_TYPE, "text")
+                else:
+                    field.set(_LABEL, row.label)
+                    field.set(_TYPE, row.type)
                 if not plain:
                     field.set(_TEXT, _annotate_inside(field, row, table, names))
             _arrange(instance, fields, ranks)
