@@ -108,7 +108,7 @@ class Job(_Model):
 
     def with_rules(self, rules: tuple[Rule, ...]) -> Job:
         """The same job, to be judged by these rules."""
-        return self.model_construct(self.model_fields_set, **{**self.__dict__, "rules": rules})
+        return Job.model_construct(**(self.__dict__ | {"rules": rules}))
 
 
 class OutAttachment(_Model):

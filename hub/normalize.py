@@ -219,7 +219,7 @@ class _Work:
         if sent is not None:
             sent.attrib.clear()
             if instance in instances:
-                instances[instance].extend(sent)
+                instances[instance].extend(list(sent))
             else:
                 sent.tag, sent.text, sent.tail = "instance", None, None
                 parent.append(sent)
