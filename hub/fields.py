@@ -46,9 +46,10 @@ def type_values(envelope: etree._Element, table: FieldTable) -> etree._Element:
     typed = deepcopy(envelope)
     for group in _groups(typed):
         name, filled = str(group.tag), False
+        rows = table.rows_of.get(name, {})
         for instance in group.iterchildren("instance"):
             for field in list(instance):
-                row = table.rows.get((name, field.tag))
+                row = rows.get(field.tag)
                 if row is None and not len(field) and not (field.text or "").strip():
                     instance.remove(field)  # a heading or a text of the form
                     continue
@@ -62,15 +63,19 @@ def type_values(envelope: etree._Element, table: FieldTable) -> etree._Element:
 
 def _type(field: etree._Element, type_: str) -> None:
     for carrier in _carriers(field):
-        if carrier.text and not len(carrier):
-            carrier.text = typed_text(carrier.text, type_)
+        text = carrier.text
+        if text and not len(carrier) and (typed := typed_text(text, type_)) != text:
+            carrier.text = typed
 
 
 def typed_text(text: str, type_: str) -> str:
     """One value as its type writes it, or unchanged where it does not fit."""
+    write = _TYPED.get(type_)
+    if write is None:
+        return text
     try:
-        return _TYPED[type_](text.strip())
-    except (KeyError, ValueError, OverflowError, InvalidOperation):
+        return write(text.strip())
+    except (ValueError, OverflowError, InvalidOperation):
         return text
 
 
@@ -81,11 +86,25 @@ def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
     for group in groups:
         name = str(group.tag)
         group.set(_TITLE, table.groups[name].title if name in table.groups else name)
+        rows, ranks = table.rows_of.get(name, {}), table.ranks.get(name, {})
         for instance in group.iterchildren("instance"):
             fields = list(instance)
             for field in fields:
-                _annotate_field(field, table.rows.get((name, field.tag)), table, names)
-            _arrange(instance, fields, table.ranks.get(name, {}))
+                row = rows.get(field.tag)
+                plain = not len(field)
+                if plain:
+                    text = field.text or ""
+                    as_sent = row is None or (row.values is None and row.type not in _READABLE)
+                    field.set(_TEXT, text if as_sent else readable(text, row, table))
+                if row is None:
+                    field.set(_LABEL, field.tag)
+                    field.set(_TYPE, "text")
+                else:
+                    field.set(_LABEL, row.label)
+                    field.set(_TYPE, row.type)
+                if not plain:
+                    field.set(_TEXT, _annotate_inside(field, row, table, names))
+            _arrange(instance, fields, ranks)
     if groups:
         _arrange(_parent(groups[0]), groups, table.ranks[""])
     return envelope
@@ -98,8 +117,10 @@ def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
     if row.values is not None:
         return table.values.get(row.values, {}).get(text, text)
     write = _READABLE.get(row.type)
+    if write is None:
+        return text
     try:
-        return write(text) if write else text
+        return write(text)
     except (KeyError, ValueError, InvalidOperation, RecursionError):
         return text
 
@@ -131,36 +152,35 @@ def _carriers(field: etree._Element) -> Sequence[etree._Element]:
     return (list(field.iterchildren("value")) if len(field) else None) or (field,)
 
 
-def _annotate_field(field: etree._Element, row: FieldRow | None, table: FieldTable, names: Mapping[str, str]) -> None:
-    references = list(field.iterchildren("attachment")) if len(field) else []
+def _annotate_inside(field: etree._Element, row: FieldRow | None, table: FieldTable, names: Mapping[str, str]) -> str:
+    """The readable texts of what a field holds, each written there; all of them together."""
     texts = []
-    if references:
-        for reference in references:
-            texts.append(names.get(reference.get("ref", ""), ""))
-            reference.set(_TEXT, texts[-1])
-    else:
-        for carrier in _carriers(field):
-            texts.append(readable(carrier.text or "", row, table))
-            carrier.set(_TEXT, texts[-1])
-    field.set(_LABEL, row.label if row else str(field.tag))
-    field.set(_TYPE, row.type if row else "text")
-    field.set(_TEXT, ", ".join(filter(None, texts)))
+    references = list(field.iterchildren("attachment"))
+    for reference in references:
+        texts.append(names.get(reference.get("ref", ""), ""))
+        reference.set(_TEXT, texts[-1])
+    for carrier in () if references else _carriers(field):
+        texts.append(readable(carrier.text or "", row, table))
+        carrier.set(_TEXT, texts[-1])
+    return ", ".join(filter(None, texts))
 
 
 def _arrange(parent: etree._Element, children: Sequence[etree._Element], ranks: Mapping[str, int]) -> None:
     """Bring the children into order, unknown ones last; most are."""
-    found = [ranks.get(str(child.tag), _LAST) for child in children]
+    found = [ranks.get(child.tag, _LAST) for child in children]
     if found != sorted(found):
-        parent[:] = sorted(children, key=lambda child: ranks.get(str(child.tag), _LAST))
+        parent[:] = [children[place] for place in sorted(range(len(found)), key=found.__getitem__)]
 
 
 _LAST = 1 << 30
+_GERMAN_MARKS = str.maketrans(",.", ".,")
 
 
 def _date(text: str) -> str:
     """A day in Europe/Berlin. Midnight on the sender's own clock is that day, whatever the offset was then."""
     if _DATE.fullmatch(text):
-        return date.fromisoformat(text).isoformat()
+        date.fromisoformat(text)
+        return text
     moment = _moment(text)
     if moment.tzinfo is None or moment.time() == clock():
         return moment.date().isoformat()
@@ -209,8 +229,8 @@ def _boolean(text: str) -> str:
 def _german_date(text: str) -> str:
     if not _DATE.fullmatch(text):
         return text
-    year, month, day = date.fromisoformat(text).isoformat().split("-")
-    return f"{day}.{month}.{year}"
+    date.fromisoformat(text)
+    return f"{text[8:]}.{text[5:7]}.{text[:4]}"
 
 
 def _german_time(text: str) -> str:
@@ -220,7 +240,7 @@ def _german_time(text: str) -> str:
 def _german_money(text: str) -> str:
     number = Decimal(_decimal(text))
     places = max(2, -int(number.as_tuple().exponent))
-    return f"{number:,.{places}f}".translate(str.maketrans(",.", ".,")) + " €"
+    return f"{number:,.{places}f}".translate(_GERMAN_MARKS) + " €"
 
 
 def _german_decimal(text: str) -> str:

@@ -26,6 +26,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NoReturn, cast
 from xml.parsers import expat
@@ -124,6 +125,7 @@ def as_utf8(data: Buffer) -> memoryview:
     raise _unreadable("der angegebene Zeichensatz wird nicht unterstützt")
 
 
+@lru_cache(maxsize=64)
 def _canonical(encoding: str) -> str:
     try:
         return codecs.lookup(encoding).name

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Line = Annotated[str, StringConstraints(max_length=4000)]
@@ -100,10 +101,14 @@ class Job(_Model):
     accepted_day: date
     case: str | None
     parts: tuple[JobPart, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] = ()
     why_no_rules: Line | None = None
     why_no_rules_reason: Short | None = None
     limits: Limits = Limits()
+
+    def with_rules(self, rules: tuple[Rule, ...]) -> Job:
+        """The same job, to be judged by these rules."""
+        return Job.model_construct(**(self.__dict__ | {"rules": rules}))
 
 
 class OutAttachment(_Model):
@@ -186,24 +191,32 @@ class Parked(_Model):
 class Batch(_Model):
     """A frame from parent to worker. Most of a job are its rules, which many jobs have in common: each set is written once."""
 
-    rules: tuple[tuple[Rule, ...], ...]
-    jobs: tuple[tuple[Annotated[int, Field(ge=0)], Job], ...] = Field(description="place of its rules; the job without them")
+    sets: tuple[str, ...] = Field(description="each a set of rules, as JSON")
+    places: tuple[Size, ...] = Field(description="for each job, the place of its set")
+    jobs: tuple[Job, ...] = Field(description="without their rules")
 
-    @classmethod
-    def of(cls, jobs: Sequence[Job]) -> Batch:
-        """The frame for these jobs."""
+    @staticmethod
+    def frame(jobs: Sequence[Job]) -> bytes:
+        """The frame for these jobs, as JSON."""
         keys = [tuple(map(id, job.rules)) for job in jobs]
         sets = {key: job.rules for key, job in zip(keys, jobs, strict=True)}
         places = {key: place for place, key in enumerate(sets)}
-        return cls(rules=tuple(sets.values()), jobs=tuple((places[key], job.model_copy(update={"rules": ()}))
-                                                          for key, job in zip(keys, jobs, strict=True)))
+        batch = Batch.model_construct(sets=tuple(_RULES.dump_json(rules).decode() for rules in sets.values()),
+                                      places=tuple(places[key] for key in keys), jobs=tuple(jobs))
+        return batch.model_dump_json(exclude={"jobs": {"__all__": {"rules"}}}).encode()
 
-    def whole(self) -> list[Job]:
-        """The jobs, with their rules."""
-        return [job.model_copy(update={"rules": self.rules[place]}) for place, job in self.jobs]
+    @classmethod
+    def read(cls, frame: bytes) -> list[Job]:
+        """The jobs of a frame, with their rules."""
+        batch = cls.model_validate_json(frame)
+        sets = [_rules(text) for text in batch.sets]
+        return [job.with_rules(sets[place]) for place, job in zip(batch.places, batch.jobs, strict=True)]
 
 
-class Answer(_Model):
-    """A frame from worker to parent: the outcomes in the order of the jobs."""
+_RULES = TypeAdapter(tuple[Rule, ...])
 
-    outcomes: tuple[Annotated[Translated | Parked, Field(discriminator="outcome")], ...]
+
+@lru_cache(maxsize=1024)
+def _rules(text: str) -> tuple[Rule, ...]:
+    """A set of rules, kept: the next batches have the same ones."""
+    return _RULES.validate_json(text)

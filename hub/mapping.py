@@ -147,6 +147,14 @@ class FieldTable(_Model):
         return {(row.group, row.id): row for row in self.field}
 
     @cached_property
+    def rows_of(self) -> Mapping[str, Mapping[str, FieldRow]]:
+        """By group, then by field."""
+        rows: dict[str, dict[str, FieldRow]] = {}
+        for row in self.field:
+            rows.setdefault(row.group, {})[row.id] = row
+        return rows
+
+    @cached_property
     def groups(self) -> Mapping[str, GroupRow]:
         """By id, in reading order."""
         return {row.id: row for row in self.group}

@@ -184,7 +184,7 @@ class _Work:
         self.facts["test"] = self.job.test
         self.root = etree.Element(_E + "envelope", nsmap={"e": NAMESPACE}, version="1")
         self.metadata = etree.SubElement(self.root, _E + "metadata")
-        self.fields = etree.SubElement(self.root, _E + "fields")  # filled in place: moving an element costs more than making it
+        self.fields = etree.SubElement(self.root, _E + "fields")
 
     def form(self, form_id: str | None) -> None:
         """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a fact."""
@@ -193,26 +193,39 @@ class _Work:
             self.facts |= {"form_id": match[0], "mandant": match["mandant"], "form_name": match["name"],
                            "form_version": match["version"]}
 
-    def field_element(self, group: str, instance: int, name: str) -> tuple[str, etree._Element]:
-        """The new element of a field and its place, ``group:instance:field``."""
+    def place(self, prefix: str, name: str) -> str:
+        """The place of a field, ``group:instance:field``, that must not have come before."""
         if not _is_id(name):
             raise Rejected(Reason.INVALID, "ein Feldname ist als Name nicht erlaubt")
-        parent = self.instance(group, instance)
-        place = f"{group}:{instance}:{name}"
+        place = f"{prefix}{name}"
         if place in self.elements:
             raise Rejected(Reason.INVALID, f"das Feld {place} kommt zweimal vor")
-        element = self.elements[place] = etree.SubElement(parent, name)
-        return place, element
+        return place
 
-    def instance(self, group: str, instance: int) -> etree._Element:
-        """An instance of a group, with or without fields."""
+    def field_element(self, instance: etree._Element, place: str, name: str) -> etree._Element:
+        """The new element of a field, at the end of an instance."""
+        element = self.elements[place] = etree.SubElement(instance, name)
+        return element
+
+    def instance(self, group: str, instance: int, sent: etree._Element | None = None) -> etree._Element:
+        """An instance of a group, with or without fields. One that was sent as XML is itself taken over with its fields,
+        because making forty elements costs more than moving one; a second one of that number adds its fields to the first.
+        """
         if group not in self.groups:
             if not _is_id(group):
                 raise Rejected(Reason.INVALID, "ein Gruppenname ist als Name nicht erlaubt")
             self.groups[group] = etree.SubElement(self.fields, group), {}
         parent, instances = self.groups[group]
+        if sent is not None:
+            sent.attrib.clear()
+            if instance in instances:
+                instances[instance].extend(list(sent))
+            else:
+                sent.tag, sent.text, sent.tail = "instance", None, None
+                parent.append(sent)
         if instance not in instances:
-            instances[instance] = etree.SubElement(parent, "instance", n=str(instance))
+            instances[instance] = etree.SubElement(parent, "instance") if sent is None else sent
+            instances[instance].set("n", str(instance))
         return instances[instance]
 
     def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
@@ -241,7 +254,8 @@ class _Work:
         etree.SubElement(element, "attachment", ref=str(number))
 
     def finish(self) -> Normalized:
-        """The envelope with everything in its place, and its digest."""
+        """The envelope with everything in its place, and the digest of how it is written: what is built here the same way is
+        written the same way, whatever white space and order of attributes the sender's fields had."""
         names = unique_names([upload.name for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
@@ -251,15 +265,15 @@ class _Work:
         self._attachments(etree.SubElement(root, _E + "attachments"), names)
         if self.payload_copy is not None:
             etree.SubElement(root, _E + "payload").append(self.payload_copy)
-        self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, method="c14n")).hexdigest()
+        self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
         return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload)
 
     def _message(self) -> etree._Element:
         """What is this message's alone, and no part of its digest."""
         job = self.job
-        message = etree.Element(
-            _E + "message", nsmap={"e": NAMESPACE}, id=job.message_id, ags=job.ags, service=job.service,
+        message = etree.SubElement(
+            self.metadata, _E + "message", id=job.message_id, ags=job.ags, service=job.service,
             received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"), day=job.accepted_day.isoformat(),
             test="true" if self.facts["test"] else "false")
         if job.case is not None:
@@ -379,22 +393,31 @@ def _metadata(work: _Work, metadata: etree._Element | None) -> None:
 def _form_fields(work: _Work, fields: etree._Element, source: str) -> None:
     work.facts["source"] = source
     for group in fields:
-        for instance in group:
+        for instance in list(group):
             number = _INSTANCE.fullmatch(instance.tag)
             if number is None:
                 raise Rejected(Reason.UNKNOWN_FORM, "unter einer Feldgruppe steht etwas anderes als instance_<n>",
                                _known(_shown(instance)))
             name, index = group.tag, int(number[1])
-            work.instance(name, index)
-            for element in instance:
-                place, target = work.field_element(name, index, element.tag)
-                _form_field(work, place, target, element)
+            sent, prefix = list(instance), f"{name}:{index}:"
+            parent = work.instance(name, index, instance)
+            for element in sent:
+                place = work.place(prefix, element.tag)
+                if len(element):
+                    target = work.field_element(parent, place, element.tag)
+                    _form_values(work, place, target, element)
+                    parent.replace(element, target)
+                else:
+                    work.elements[place] = element
+                if element.keys():
+                    element.attrib.clear()
+                if element.tail:
+                    element.tail = None
+    etree.cleanup_namespaces(work.fields)
 
 
-def _form_field(work: _Work, place: str, target: etree._Element, element: etree._Element) -> None:
-    if not len(element):
-        target.text = element.text
-    elif element.find("base64Data") is not None:
+def _form_values(work: _Work, place: str, target: etree._Element, element: etree._Element) -> None:
+    if element.find("base64Data") is not None:
         _form_upload(work, place, target, element)
     else:
         for child in element:
@@ -546,7 +569,9 @@ def _json_fields(work: _Work, pattern: re.Pattern[str], fields: dict[str, Any]) 
         match = pattern.fullmatch(key)
         if match is None:
             raise Rejected(Reason.UNKNOWN_FORM, "ein Schlüssel unter fields ist nicht Gruppe, Instanz und Feld")
-        place, target = work.field_element(match[1], int(match[2]), match[3])
+        group, index = match[1], int(match[2])
+        parent, place = work.instance(group, index), work.place(f"{group}:{index}:", match[3])
+        target = work.field_element(parent, place, match[3])
         _json_field(work, place, target, value)
 
 

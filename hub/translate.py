@@ -47,7 +47,7 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
     a message of its own or a character does not fit the rendering's encoding, ``configuration`` when a stylesheet, an
     import or the PDF engine is at fault.
     """
-    desk = _Desk(rule, version, annotated, attachments, out, job)
+    desk = _Desk(rule, version, annotated, attachments, out, job, name_parts(job, version))
     return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
 
 
@@ -61,6 +61,7 @@ class _Desk:
     attachments: Sequence[OutAttachment]
     out: Output
     job: Job
+    name_parts: Mapping[str, str]
     done: dict[str, OutPart] = field(default_factory=dict)
 
 
@@ -76,17 +77,22 @@ def _delivery(desk: _Desk, recipient: Recipient) -> OutDelivery:
     names = unique_names([part.name for part in parts])
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(desk, recipient),
-        name_parts=name_parts(desk.job, desk.version), path=recipient.path, headers=recipient.headers,
+        name_parts=desk.name_parts, path=recipient.path, headers=recipient.headers,
         properties=recipient.properties,
-        parts=tuple(part.model_copy(update={"name": name}) for part, name in zip(parts, names, strict=True)))
+        parts=tuple(part if part.name == name else part.model_copy(update={"name": name})
+                    for part, name in zip(parts, names, strict=True)))
 
 
 def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
     """Safe building blocks for file names; none names a person."""
     short = short_id(job.message_id)
-    return {"id": job.message_id, "short": short, "service": safe_name(job.service), "ags": safe_name(job.ags),
-            "day": job.accepted_day.strftime("%Y%m%d"), "version": safe_name(version.name),
+    return {"id": job.message_id, "short": short, "service": _known_name(job.service), "ags": _known_name(job.ags),
+            "day": job.accepted_day.isoformat().replace("-", ""), "version": _known_name(version.name),
             "case": safe_name(job.case) if job.case else short}
+
+
+_known_name = lru_cache(maxsize=4096)(safe_name)
+"""For names that come from the configuration, and so come again."""
 
 
 def short_id(message_id: str) -> str:
@@ -140,7 +146,7 @@ def _applicants_pdf(desk: _Desk, rendering: Rendering) -> OutPart | None:
     for number, attachment in enumerate(desk.attachments):
         if attachment.role == "applicant-pdf":
             part = _attachment(number, attachment, rendering.role)
-            return part.model_copy(update={"name": safe_name(rendering.file), "media_type": rendering.media_type})
+            return part.model_copy(update={"name": _known_name(rendering.file), "media_type": rendering.media_type})
     return None
 
 
@@ -153,7 +159,7 @@ def _rendered(desk: _Desk, name: str, rendering: Rendering) -> OutPart:
     content = _content(desk, rendering, href)
     if not content:
         raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet {href} hat nichts ausgegeben (Ausgabe {name!r}).")
-    return OutPart(role=rendering.role, name=safe_name(rendering.file), media_type=rendering.media_type,
+    return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(), body=_write(desk.out, content))
 
 

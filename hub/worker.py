@@ -29,8 +29,10 @@ import signal
 import socket
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -43,7 +45,6 @@ MAX_FDS = 250
 HEADER = struct.Struct(">I")
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 15, 38
-_SMALL = 1 << 20
 
 Outcome = Translated | Parked
 Process = Callable[[Job, "Bodies", "OutFile"], Outcome]
@@ -79,18 +80,17 @@ class Bodies:
         self._maps: dict[int, memoryview] = {}
 
     def __call__(self, body: Body) -> bytes | memoryview:
-        """The bytes of a slice: a copy of a small one, a map of a large one. Raises EOFError when it is short."""
-        if body.length <= _SMALL:
-            content: bytes | memoryview = os.pread(self._fds[body.fd], body.length, body.offset)
-        else:
-            content = self._map(body.fd)[body.offset:body.offset + body.length]
+        """The bytes of a slice, nothing of them copied. Raises EOFError when it is short."""
+        content = self._map(body.fd)[body.offset:body.offset + body.length] if body.length else b""
         if len(content) != body.length:
             raise EOFError("a body is shorter than announced")
         return content
 
     def _map(self, fd: int) -> memoryview:
         if fd not in self._maps:
-            self._maps[fd] = memoryview(mmap.mmap(self._fds[fd], 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+            size = os.fstat(self._fds[fd]).st_size
+            self._maps[fd] = memoryview(
+                mmap.mmap(self._fds[fd], size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if size else b"")
         return self._maps[fd]
 
 
@@ -137,7 +137,7 @@ def main() -> None:
     while (received := receive(channel)) is not None:
         frame, fds = received
         try:
-            serve(channel, process, Batch.model_validate_json(frame).whole(), fds, bounds)
+            serve(channel, process, Batch.read(frame), fds, bounds)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -203,9 +203,14 @@ def run(process: Process, job: Job, bodies: Bodies, out: OutFile, *, alone: bool
 
 def raise_cpu_limit(seconds: int) -> None:
     """RLIMIT_CPU counts the process's whole life, so its soft limit moves along with what was used."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _set_cpu_limit(int(time.process_time()) + 1 + seconds)
+
+
+@lru_cache(maxsize=1)
+def _set_cpu_limit(soft: int) -> None:
+    """The kernel counts whole seconds: most messages find their limit set already."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + 1 + seconds, hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _failure(kind: Literal["failed", "broken"], error: BaseException) -> bytes:

@@ -288,7 +288,12 @@ def _output_encoding(layers: Layers, name: str) -> str:
 
 
 def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in parameters.items() if _NCNAME.fullmatch(key)}
+    return {key: value for key, value in parameters.items() if _is_name(key)}
+
+
+@lru_cache(maxsize=4096)
+def _is_name(key: str) -> bool:
+    return _NCNAME.fullmatch(key) is not None
 
 
 def _failed_1(error: etree.XSLTApplyError, name: str) -> Rejected:

@@ -247,7 +247,7 @@ def test_a_worker_sees_nothing_it_does_not_need(pool: WorkerPool, monkeypatch: p
         result, _ = run(fresh, job("confined", case=str(server.getsockname()[1])))
     environment, files, no_new_privileges, network, core, folder = result.outcomes[0].text.split("|")  # type: ignore[union-attr]
     assert "SECRET" not in environment
-    assert set(environment.split(",")) <= {"PATH", "LANG", "HOME", "MALLOC_ARENA_MAX", "LC_CTYPE"}
+    assert set(environment.split(",")) <= {"PATH", "LANG", "HOME", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LC_CTYPE"}
     assert int(files) <= 8  # three standard ones, the socket, input, output, the probe, the listing itself
     assert (no_new_privileges, core, folder) == ("1", "0", "/")
     if fresh.network_dropped:

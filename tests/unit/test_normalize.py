@@ -140,6 +140,18 @@ def test_the_order_of_metadata_does_not_matter() -> None:
     assert len(digests) == 1
 
 
+def test_only_the_texts_of_fields_are_taken_over() -> None:
+    sent = form("<g a='1'>\n <instance_0 xmlns:q='u:q' q:b='2' xml:space='preserve'>between<a c='3' xmlns:r='u:r'>x<!-- y -->"
+                "<![CDATA[<]]></a>after<b xml:lang='de'><selectedValue d='4'>v</selectedValue>tail</b></instance_0>\n"
+                "<instance_0><c q:e='5' xmlns:q='u:q'>z</c> </instance_0></g>")
+    plain = form("<g><instance_0><a>x&lt;</a><b><selectedValue>v</selectedValue></b><c>z</c></instance_0></g>")
+    group = Result(sent).envelope.find(f"{E}fields/g")
+    assert group is not None
+    assert etree.tostring(group, method="c14n") == (
+        f'<g xmlns:e="{E[1:-1]}"><instance n="0"><a>x&lt;</a><b><value>v</value></b><c>z</c></instance></g>'.encode())
+    assert Result(sent).normal.facts.canonical_digest == Result(plain).normal.facts.canonical_digest
+
+
 def test_a_form_without_its_pdf() -> None:
     result = Result(form("<g><instance_0/></g>", "<metadata><pdfApplicantFormBase64/><formId/></metadata>"))
     assert result.normal.attachments == ()
