@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")
 
-LONGEST = ("torture/test_planted.py", "torture/test_torture.py", "simulation/test_simulation.py", "integration/test_cmis.py",
-           "integration/test_amqp.py", "acceptance/")
+LONGEST = ("torture/test_planted.py", "integration/test_systemd.py", "torture/test_torture.py", "simulation/test_simulation.py",
+           "acceptance/test_tutorial.py", "integration/test_prometheus.py", "acceptance/", "integration/test_cmis.py",
+           "integration/test_amqp.py")
 """Begun first, so that no core is idle while the last one of them goes on; a file's tests stay together."""
 
 

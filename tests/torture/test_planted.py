@@ -50,7 +50,7 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "redirects-are-followed": ("redirect was followed", partial(http.bad_web_server, only=["302"])),
     "half-a-reload": ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
     "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
-                                                   messages=30)),
+                                                   messages=30, soon=30)),
     "leases-ignored": ("silent duplicate", partial(nodes.two_nodes, kills=2, messages=80, drain=30)),
     "takeover-forgets": ("unexplained", partial(nodes.two_nodes, kills=3, messages=80, drain=30)),
     "torn-over-sftp": ("torn", partial(sftp.bad_file_server, injuries=["killed"])),

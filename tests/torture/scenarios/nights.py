@@ -57,7 +57,8 @@ class Clock:
 
 
 def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), steps: Sequence[int] = JUMPS, rounds: int,
-                     messages: int, launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
+                     messages: int, soon: float = SOON, launcher: Sequence[str] = ("-m", "hub"),
+                     progress: Progress = print) -> Result:
     """First the nights, then `rounds` times each jump. `messages`: for each night and each jump."""
     with Stage(folder, seed) as stage:
         false = Clock(folder / "clock")
@@ -75,7 +76,7 @@ def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), step
         stage.hub.start()
         jumps = [jump for _ in range(rounds) for jump in stage.dice.sample(steps, len(steps))]
         for jump in jumps:
-            faults += _jump(stage, false, jump, messages)
+            faults += _jump(stage, false, jump, messages, soon)
         progress(f"{len(jumps)} jumps, {stage.acknowledged()} acknowledged")
         most = rows(stage.world.state / "store.sqlite3", "SELECT max(attempts) FROM delivery")[0][0]
         faults += [f"a delivery was tried {most} times"] if most > MOST_TRIES else []
@@ -96,7 +97,7 @@ def _night(stage: Stage, day: str, messages: int) -> list[str]:
     return faults if days == {day} else [*faults, f"accepted on {days} instead of {day}"]
 
 
-def _jump(stage: Stage, false: Clock, jump: int, messages: int) -> list[str]:
+def _jump(stage: Stage, false: Clock, jump: int, messages: int, soon: float) -> list[str]:
     """While the mail server says "later", so that there is something that waits."""
     before = stage.acknowledged()
     stage.mail_fault("RCPT", "4xx")
@@ -108,10 +109,10 @@ def _jump(stage: Stage, false: Clock, jump: int, messages: int) -> list[str]:
     stage.extra_hits += 1
     time.sleep(3)
     stage.mail_faults([])
-    return _settled(stage, f"jump by {jump} s", before + messages)
+    return _settled(stage, f"jump by {jump} s", before + messages, soon)
 
 
-def _settled(stage: Stage, what: str, count: int) -> list[str]:
+def _settled(stage: Stage, what: str, count: int, soon: float = SOON) -> list[str]:
     """Wait as long as it gets on: every now and then something is delivered until all is."""
     file = stage.world.state / "store.sqlite3"
 
@@ -121,7 +122,7 @@ def _settled(stage: Stage, what: str, count: int) -> list[str]:
     done = -1
     while not (stage.acknowledged() >= count and stage.hub.settled()):
         try:
-            wait(lambda: delivered() > done or stage.hub.settled(), "something is delivered", SOON)  # noqa: B023
+            wait(lambda: delivered() > done or stage.hub.settled(), "something is delivered", soon)  # noqa: B023
         except NotInTime as error:
             stage.hub.signal(signal.SIGHUP)
             return [f"{what}: {error}"]
