@@ -60,7 +60,7 @@ LONGEST_PAUSE = 10.0
 """Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting for minutes."""
 
 COLLECT = (50_000, 20, 50)
-"""When the garbage collector looks for circles (`gc.set_threshold`): a batch makes thousands of rows, none of them in a circle."""
+"""When the garbage collector looks for circles (`gc.set_threshold`): a batch makes thousands of rows, none in a circle."""
 
 
 class Daemon:
