@@ -45,7 +45,8 @@ check: $(VENV)/dev
 fast: $(VENV)/dev
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not service and not slow' tests/unit tests/test_house.py tests/test_readme.py
 
-# INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted.
+# INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted. TIER=release keeps its
+# results in docs/scoreboard/ and goes on by its SEED alone, on any machine.
 torture: packages $(VENV)/dev
 	$(PY) -m tests.torture --tier $(or $(TIER),commit) $(if $(SEED),--seed $(SEED)) $(if $(INTO),--into $(INTO)) $(ARGS)
 

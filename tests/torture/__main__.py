@@ -1,13 +1,15 @@
-"""``python -m tests.torture --tier commit|nightly|release [--seed N] [--into FOLDER] [--only SCENARIO]``
+"""``python -m tests.torture --tier commit|nightly|release [--seed N] [--into FOLDER] [--board FILE] [--only SCENARIO]``
 
-Prints the seed and the scoreboard and writes them into docs/scoreboard.md. Ends with 1 when the run is red or invalid. A run
-that was interrupted goes on where it stood: the same tier, seed and folder skip the scenarios whose results are there.
+Prints the seed and the scoreboard and writes them into docs/scoreboard.md. Ends with 1 when the run is red, invalid or not at
+its end. A run that was interrupted goes on where it stood: scenarios whose results stand on its board are not run again. The
+board is a file in the working folder; that of the release tier lies in docs/scoreboard/, so that hours of it may be divided
+among several days and machines. Each result says of which commit it is. Several scenarios may run at the same time, each by
+its own ``--only``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import signal
@@ -17,6 +19,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.figures import commit
 from tests.torture import drives, scoreboard
 from tests.torture.steps import Step
 from tests.torture.tiers import TIERS
@@ -27,28 +30,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
     parser.add_argument("--tier", choices=sorted(TIERS), default="commit")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--into", type=Path, default=None, help="working folder; the same one resumes an interrupted run")
+    parser.add_argument("--into", type=Path, default=None, help="working folder")
+    parser.add_argument("--board", type=Path, default=None, help="where results are kept: this resumes a run")
     parser.add_argument("--only", default=None, help="one scenario")
     parser.add_argument("--no-page", action="store_true", help="leave docs/scoreboard.md as it is")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that processes end and disks are unmounted
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     folder = options.into or Path(tempfile.mkdtemp(prefix=f"torture-{options.tier}-{seed}-"))
-    steps = [step for step in TIERS[options.tier] if options.only in (None, step.name)]
-    print(f"tier {options.tier}, seed {seed}, in {folder}", flush=True)
-    rows = [run(step, folder, seed) for step in steps]
+    kept = folder / f"results-{seed}.json" if options.tier != "release" else scoreboard.BOARDS / f"release-{seed}.json"
+    board = options.board or kept
+    print(f"tier {options.tier}, seed {seed}, in {folder}, results in {board}", flush=True)
+    rows = []
+    for step in TIERS[options.tier]:
+        if options.only in (None, step.name):
+            rows.append(run(step, folder, board, seed))
+        elif step.name in scoreboard.saved(board):
+            rows.append(row(step, scoreboard.saved(board)[step.name]))
+        if not options.no_page and options.tier == "release":
+            page(options.tier, seed, board)  # after each: the next one may take an hour
+    if options.only is None and not options.no_page:
+        page(options.tier, seed, board, rows)
     word = scoreboard.verdict(rows)
-    text = section(options.tier, seed, rows, word, sum(row.report.get("seconds", 0) for row in rows))
-    print(text)
-    if not options.no_page and options.only is None:
-        scoreboard.write(options.tier, text)
-    return 0 if word == "green" else 1
+    print(section(options.tier, seed, rows, word))
+    return 0 if word == "green" and (options.only or len(rows) == len(TIERS[options.tier])) else 1
 
 
-def run(step: Step, folder: Path, seed: int) -> scoreboard.Row:
+def run(step: Step, folder: Path, board: Path, seed: int) -> scoreboard.Row:
     """One scenario, or its result of an earlier attempt; or why it cannot be run here."""
-    results = folder / f"results-{seed}.json"
-    done = scoreboard.saved(results)
+    done = scoreboard.saved(board)
     if step.name not in done:
         print(f"-- {step.name}", flush=True)
         if lacking := step.lacks():
@@ -57,19 +67,34 @@ def run(step: Step, folder: Path, seed: int) -> scoreboard.Row:
         place = folder / step.name.replace(" ", "-")
         drives.release(place)
         shutil.rmtree(place, ignore_errors=True)
-        began = time.monotonic()
+        began, of = time.monotonic(), commit()
         report = step.run(place, seed, lambda text: print(f"   {text}", flush=True))
-        report["seconds"] = round(time.monotonic() - began)
-        done[step.name] = report
-        folder.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps(done))
-    row = scoreboard.Row(step.name, done[step.name], step.unclear, step.parks)
-    print(f"   {done[step.name]['seconds']} s: {'; '.join(row.faults) or 'nothing wrong'}", flush=True)
-    return row
+        report |= {"seconds": round(time.monotonic() - began), "commit": of, "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}
+        done = scoreboard.save(board, step.name, report)
+    result = row(step, done[step.name])
+    print(f"   {done[step.name]['seconds']} s: {'; '.join(result.faults) or 'nothing wrong'}", flush=True)
+    return result
 
 
-def section(tier: str, seed: int, rows: list[scoreboard.Row], word: str, seconds: float) -> str:
+def row(step: Step, report: scoreboard.Report) -> scoreboard.Row:
+    """A scenario's line."""
+    return scoreboard.Row(step.name, report, step.unclear, step.parks)
+
+
+def page(tier: str, seed: int, board: Path, rows: list[scoreboard.Row] | None = None) -> None:
+    """Write what there is so far into docs/scoreboard.md."""
+    done = scoreboard.saved(board)
+    rows = rows or [row(step, done[step.name]) for step in TIERS[tier] if step.name in done]
+    lacking = [step.name for step in TIERS[tier] if step.name not in {each.scenario for each in rows}]
+    word = scoreboard.verdict(rows)
+    if lacking:
+        word = f"not at its end, until here {word}; still to be run: {', '.join(lacking)}"
+    scoreboard.write(tier, section(tier, seed, rows, word))
+
+
+def section(tier: str, seed: int, rows: list[scoreboard.Row], word: str) -> str:
     """What the page says about this run."""
+    seconds = sum(each.report.get("seconds", 0) for each in rows)
     return (f"## Tier {tier}\n\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, {scoreboard.machine()}\n\n"
             f"    make torture TIER={tier} SEED={seed}\n\n{scoreboard.table(rows)}\n\n**{word}**\n")
 

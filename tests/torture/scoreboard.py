@@ -14,7 +14,9 @@ from typing import Any
 from tests.torture.checker import VERDICTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "scoreboard.md"
+BOARDS = PAGE.with_suffix("")
 ENOUGH = 1000
+Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,16 @@ def invalid(rows: Sequence[Row]) -> list[str]:
 def table(rows: Sequence[Row]) -> str:
     """As Markdown."""
     columns = ("acknowledged", "kills", "hits", *VERDICTS)
-    lines = ["| scenario | " + " | ".join((*columns, "flagged", "parked")) + " |", "| --- |" + " ---: |" * (len(columns) + 2)]
+    lines = ["| scenario | " + " | ".join((*columns, "flagged", "parked", "minutes")) + " | commit |",
+             "| --- |" + " ---: |" * (len(columns) + 3) + " --- |"]
     for row in rows:
         if row.left_out:
-            lines.append(f"| {row.scenario} | left out: {row.left_out} |" + " |" * (len(columns) + 1))
+            lines.append(f"| {row.scenario} | left out: {row.left_out} |" + " |" * (len(columns) + 3))
             continue
         cells = [row.report["acknowledged"], row.report["kills"], row.report["hits"],
                  *(len(row.report["verdicts"][name]) for name in VERDICTS), len(row.report["verdicts"]["flagged duplicate"]),
-                 row.report["messages parked"] + row.report["deliveries parked"]]
+                 row.report["messages parked"] + row.report["deliveries parked"],
+                 round(row.report.get("seconds", 0) / 60, 1), row.report.get("commit", "-")]
         lines.append(f"| {row.scenario} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
@@ -102,7 +106,17 @@ def write(tier: str, section: str, page: Path = PAGE) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def saved(file: Path) -> dict[str, Any]:
-    """The results so far of a run that was interrupted, by scenario."""
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+def saved(board: Path) -> dict[str, Report]:
+    """The results so far of a run, by scenario."""
+    found: dict[str, Report] = json.loads(board.read_text()) if board.exists() else {}
     return found
+
+
+def save(board: Path, scenario: str, report: Report) -> dict[str, Report]:
+    """Keep one more result; all of them. Others may have added theirs meanwhile."""
+    board.parent.mkdir(parents=True, exist_ok=True)
+    done = {**saved(board), scenario: report}
+    hidden = board.with_name(f".{board.name}.{os.getpid()}")
+    hidden.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
+    hidden.rename(board)
+    return done

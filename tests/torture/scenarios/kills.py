@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+from pysqlite3 import dbapi2
+
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
 
@@ -94,9 +96,9 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
                 stage.kills += 1
             else:
                 (stage.world.state / "lock").unlink()
-                while not second.took_over():  # frozen in the middle of a transaction, the first one holds SQLite's lock
+                while _writes(stage.world.state) or not second.took_over():
                     stage.hub.signal(signal.SIGCONT)
-                    time.sleep(0.05)
+                    time.sleep(stage.dice.uniform(0.0, 0.05))
                     stage.hub.signal(signal.SIGSTOP)
                 stage.hub.signal(signal.SIGCONT)
                 wait(lambda: not stage.hub.alive() or not stage.hub.serves(), "the thawed one notices that it is too late")
@@ -108,3 +110,17 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
         stage.budget(messages)
         stage.drain()
         return {**stage.check(), "faults": faults}
+
+
+def _writes(state: Path) -> bool:
+    """Whether the hub was frozen in the middle of a transaction: it holds SQLite's lock then, and nobody can take over."""
+    connection = dbapi2.connect(state / "store.sqlite3", timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except dbapi2.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
+
