@@ -87,6 +87,9 @@ class Dms:
 
     def drop_connections(self) -> None:
         self.proxy.drop()
+        client: Any = self.outlets[-1]._line._client
+        pool = client._transport._transport._pool
+        wait_until(lambda: all(line.has_expired() for line in pool.connections), "the line's end")
 
     def close(self) -> None:
         for outlet in self.outlets:

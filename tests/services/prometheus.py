@@ -25,7 +25,7 @@ def promtool(*arguments: str, folder: Path, stdin: Path = Path(os.devnull)) -> s
     """Run `promtool` in a folder; the caller judges the result."""
     with stdin.open("rb") as given:
         return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, stdin=given, capture_output=True,
-                              text=True, timeout=120, check=False)
+                              text=True, timeout=300, check=False)
 
 
 class Prometheus:
