@@ -111,6 +111,7 @@ def test_imports_run_downward_only() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "line", "contract"), [
     ("hub/errors.py", "import hub.endpoint", "Imports run downward only"),
     ("hub/store.py", "from hub import daemon", "Imports run downward only"),

@@ -87,6 +87,7 @@ def test_every_file_of_the_reference_has_its_schema_for_editors() -> None:
         assert json.loads(result.stdout)["title"] == model.__name__
 
 
+@pytest.mark.slow
 def test_completion_prints_its_script() -> None:
     result = subprocess.run([sys.executable, "-P", "-m", "hub"], capture_output=True, text=True, timeout=60, check=True,
                             env={**os.environ, "PYTHONPATH": str(ROOT), "_DREHSCHEIBE_COMPLETE": "bash_source"})
