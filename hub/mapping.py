@@ -33,7 +33,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from xml.parsers import expat
@@ -54,6 +54,7 @@ def version_key(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+@lru_cache(maxsize=4096)
 def version_in(version: str | None, span: str) -> bool:
     """Whether a form version lies in a range such as ``>=1.0,<2.0``; ``*`` takes every version, also none.
 

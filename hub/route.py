@@ -7,14 +7,10 @@ says for each rule why it did not match, in German, for the operator.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from hub.errors import Rejected
 from hub.job import Facts, Job, Rule
 from hub.mapping import version_in
 from hub.message import Reason
-
-_version_in = lru_cache(maxsize=4096)(version_in)
 
 
 def route(job: Job, facts: Facts) -> tuple[Rule, tuple[str, ...]]:
@@ -51,6 +47,6 @@ def _objection(rule: Rule, job: Job, facts: Facts, test: bool) -> str | None:
     if rule.forms and facts.form_name is not None and facts.form_name not in rule.forms:
         return f"Formular {facts.form_name} ist keines von {', '.join(rule.forms)}"
     for span in (rule.route_versions, rule.mapping_versions):
-        if not _version_in(facts.form_version, span):
+        if not version_in(facts.form_version, span):
             return f"Formularversion {facts.form_version or '(unbekannt)'} liegt nicht in {span}"
     return None

@@ -17,5 +17,5 @@ SEED = 20261122
 @pytest.mark.torture
 def test_the_commit_tier_is_green(tmp_path: Path) -> None:
     need("gcc", "gcc")
-    rows = [run(step, tmp_path, SEED) for step in TIERS["commit"]]
+    rows = [run(step, tmp_path, tmp_path / "board.json", SEED) for step in TIERS["commit"]]
     assert scoreboard.verdict(rows) == "green", f"seed {SEED}\n{scoreboard.table(rows)}"
