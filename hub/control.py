@@ -17,12 +17,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from hub.errors import HubError
-from hub.operate import Operator
+
+if TYPE_CHECKING:
+    from hub.operate import Operator  # what it brings along (the store) takes longer than most commands that ask the daemon
 
 log = structlog.get_logger("hub.control")
 
@@ -93,11 +95,11 @@ class _Handler(socketserver.StreamRequestHandler):
 
 def perform(operator: Operator, verb: str, arguments: dict[str, Any], who: str) -> Any:
     """One of the operator's verbs; changes are logged with who did them."""
-    if verb in Operator.CHANGING:
+    if verb in operator.CHANGING:
         if verb != "reload":
             arguments["who"] = who
         log.info("an operator acts", verb=verb, who=who, id=arguments.get("id"))
-    elif verb not in Operator.READING:
+    elif verb not in operator.READING:
         raise HubError(f"unknown verb {verb!r}")
     return getattr(operator, verb)(**arguments)
 
