@@ -56,13 +56,14 @@ that is read once; encoders and ids without detours. What did not: rows for SQLi
 as one by one), or as JSON (dearer); a list as one JSON parameter (the planner then reads whole tables); annotations written as
 text and parsed again. Not tried: fewer events for each message, claiming and recording in one transaction, compiled code.
 
-**The yardstick** reached 0.2 of the lxml chain on this machine, whose disk gives 3,750 fdatasync of a 4 KB append per second: runs
+**The yardstick** reached 0.2 of the lxml chain here, where the disk gives 3,750 fdatasync of a 4 KB append per second: runs
 that the chain judges are marked invalid, and shown all the same.
 
-**Latency**: not profiled yet. At 20 per second six syncs follow each other (2 ms here) and a message changes hands nine times; at
-half of the reached rate, evenly spaced, the hub falls behind, because small batches cost more for each message than large ones.
+**Latency**: not profiled yet. At 20 per second six syncs follow each other, which are only 2 ms here. At half of the rate
+reached with a full queue the hub falls behind when applications come evenly: small batches cost more for each, which is likely
+the reason, but not shown.
 
-**Start and reload** of a country take a quarter and a third too long here; the load itself is two thirds of the start.
+**Start and reload** of a country take a quarter and a third too long here; about half of the start is reading and checking.
 """
 
 
