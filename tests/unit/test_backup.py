@@ -265,6 +265,7 @@ def test_no_tar_is_told(tmp_path: Path) -> None:
 # --- into a state ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_store_that_is_there_is_moved_aside_only_when_told(tmp_path: Path) -> None:
     with opened(tmp_path / "store", inline=1000) as store:
         accept(store, incoming(LARGE))

@@ -308,6 +308,7 @@ def test_what_a_claim_did_not_use_is_not_lost() -> None:
     assert pace.ready(4.0, now) == now
 
 
+@pytest.mark.slow
 def test_an_outage_is_drained_at_the_destinations_rate(benches: Benches) -> None:
     bench = benches('rate = "60/m"')
     clocks: list[datetime] = []

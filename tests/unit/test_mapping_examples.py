@@ -50,6 +50,7 @@ def mappings(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_expected_outputs_are_written_and_hold(mappings: Path) -> None:
     first = run_examples(mappings)
     assert [(result.name, result.ok) for result in first] == [("gut", False), ("schlecht", False)]

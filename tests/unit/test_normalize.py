@@ -515,6 +515,7 @@ def as_json(fields: dict[Any, Any]) -> bytes:
 
 
 @given(FIELDS, st.sampled_from([as_xml, as_json]))
+@pytest.mark.slow
 def test_whatever_was_entered_is_found_in_the_envelope(fields: dict[Any, Any], write: Any) -> None:
     result = Result(part(write(fields)))
     found = {(group.tag, int(instance.get("n", "")), element.tag)

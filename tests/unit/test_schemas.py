@@ -63,6 +63,7 @@ def test_the_installed_files_are_the_published_ones(installed: Path) -> None:
         assert (installed / "xwasser/1.0.0" / file.name).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_a_xoev_document_is_named_without_its_values(installed: Path) -> None:
     document = etree.parse(standards() / "xwasser/samples/administration_receipt.xml")
     root = document.getroot()

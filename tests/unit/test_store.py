@@ -98,6 +98,7 @@ def test_an_old_program_refuses_a_newer_store(tmp_path: Path) -> None:
             open_store(tmp_path / "store", read_only=read_only)
 
 
+@pytest.mark.slow
 def test_only_one_process_writes(tmp_path: Path, store: Store) -> None:
     with pytest.raises(StoreInUse):
         open_store(tmp_path / "store")

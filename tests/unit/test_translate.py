@@ -174,6 +174,7 @@ def test_csv_is_tall_with_crlf_and_no_formulas(desk: Desk) -> None:
     assert "halter:0:leer" not in rows, "an empty field unknown to the table is a heading"
 
 
+@pytest.mark.slow
 def test_a_pdf_is_accessible_and_the_same_every_time(desk: Desk) -> None:
     need_pango()
     desk.renderings = {"p": common("pdf", "pdf.xsl", "antrag.pdf")}
