@@ -388,29 +388,28 @@ class Deliverer:
                 break
             ahead.append(item)
         wanted = [item.delivery for item in ahead if not item.probe]
-        if len(wanted) > 1 and self._kept_outlet(errand, destination):
-            assert errand.outlet is not None  # noqa: S101
+        if len(wanted) > 1 and (outlet := self._kept_outlet(errand, destination)) is not None:
             errand.begins(index, _Effect(errand.claimed[index], self._store, destination.repeat))
             try:
-                errand.outlet.prepare(wanted)
+                outlet.prepare(wanted)
             except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
                 log.error("several deliveries could not be prepared at once; each goes alone", destination=destination.key,
                           **_where(error))
             errand.ends()
         return len(ahead)
 
-    def _kept_outlet(self, errand: _Errand, destination: Destination) -> bool:
-        """Whether the errand has an outlet that gathers deliveries; it keeps that to its end."""
+    def _kept_outlet(self, errand: _Errand, destination: Destination) -> endpoint.OutletBase[Any] | None:
+        """The errand's outlet, if the destination has one that gathers deliveries; the errand keeps it to its end."""
         if errand.outlet is None and endpoint.outlet_class(destination.connector).gathers:
             try:
                 outlet = self._connections.take(destination)
             except Exception:  # noqa: BLE001 - each delivery meets it again, and is judged then
-                return False
+                return None
             if outlet.gathers:
                 errand.outlet = outlet
             else:
                 self._connections.give_back(destination, outlet, self._now())
-        return errand.outlet is not None
+        return errand.outlet
 
     def _last(self, errand: _Errand, destination: Destination, outcomes: Sequence[_Outcome],
               wrong: Exception | None) -> Sequence[_Outcome]:
