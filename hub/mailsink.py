@@ -15,6 +15,7 @@ import re
 import signal
 import ssl
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class Keep:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._one_at_a_time = threading.Lock()
+        """A Maildir is made in steps and names its files by a count of the class: two at once meet half of it."""
 
     async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str,  # noqa: N802 - aiosmtpd's name
                           ___: list[str]) -> str:
@@ -39,14 +42,18 @@ class Keep:
         return "250 OK"
 
     async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        """On disk (a Maildir syncs what it adds), then 250."""
+        """On disk (a Maildir syncs what it adds), then 250; 451 where the disk refuses, because that is no fault of the mail."""
         content = envelope.original_content or b""
-        for address in dict.fromkeys(envelope.rcpt_tos):
-            await asyncio.to_thread(self._add, address, content)
+        try:
+            for address in dict.fromkeys(envelope.rcpt_tos):
+                await asyncio.to_thread(self._add, address, content)
+        except OSError as error:
+            return f"451 4.3.0 the mail could not be kept ({type(error).__name__})"
         return "250 2.0.0 kept"
 
     def _add(self, address: str, content: bytes) -> None:
-        mailbox.Maildir(self._folder / address, create=True).add(content)
+        with self._one_at_a_time:
+            mailbox.Maildir(self._folder / address, create=True).add(content)
 
 
 async def serve(port: int, certificate: Path, key: Path, folder: Path) -> None:

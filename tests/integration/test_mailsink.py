@@ -8,10 +8,13 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -73,6 +76,29 @@ def test_a_mail_lies_in_the_mailbox_of_each_recipient(sink: Sink) -> None:
         parsed = message_from_bytes(kept.as_bytes(), policy=policy.default)
         assert parsed["Subject"] == "Antrag auf Änderung"
         assert b"Sehr geehrte" in kept.as_bytes()
+
+
+def test_mails_at_the_same_moment_all_find_a_new_mailbox(sink: Sink) -> None:
+    """A mailbox is made in steps: half of it stood there when two connections brought its first mails at once."""
+    addresses = [f"amt{number}@musterstadt.example" for number in range(25)]
+    with ThreadPoolExecutor(4) as pool, ExitStack() as sessions:
+        together = Barrier(4)
+
+        def send(session: smtplib.SMTP) -> None:
+            for address in addresses:
+                together.wait(30)
+                session.send_message(mail(address))
+
+        for done in [pool.submit(send, sessions.enter_context(sink.connect())) for _ in range(4)]:
+            done.result(60)
+    assert [len(sink.mails(address)) for address in addresses] == [4] * len(addresses)
+
+
+def test_a_mailbox_that_cannot_be_written_is_no_fault_of_the_mail(sink: Sink) -> None:
+    (sink.folder / "voll@musterstadt.example").write_bytes(b"")
+    with sink.connect() as session, pytest.raises(smtplib.SMTPDataError, match="could not be kept") as refused:
+        session.send_message(mail("voll@musterstadt.example"))
+    assert refused.value.smtp_code == 451
 
 
 def test_a_large_mail_is_kept_whole(sink: Sink) -> None:
