@@ -33,7 +33,8 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from hub import tables
 from hub.errors import Permanent, StoreUnavailable
 from hub.message import new_message_id
-from hub.tables import Many, blob
+from hub.statements import Many, Query
+from hub.tables import blob
 
 HEADER = b"\x00\x00"  # format 0, key 0: plain
 INLINE = 64 * 1024
@@ -373,7 +374,7 @@ class FileBlobs:
         """See `Blobs.fetch`."""
         found = {}
         for some in batches(ids):
-            for row in connection.execute(_FETCH, {"ids": some}).all():
+            for row in _FETCH(connection, ids=some):
                 found[row.id] = StoredBody(row.id, row.size, row.sha256, row.content,
                                            self.path(row.id) if row.content is None else None)
         return found
@@ -464,7 +465,7 @@ class RowBlobs:
         """See `Blobs.fetch`."""
         found = {}
         for some in batches(ids):
-            for row in connection.execute(_FETCH, {"ids": some}).all():
+            for row in _FETCH(connection, ids=some):
                 copy = Copy(self._folder, partial(self._chunks, row.id)) if row.content is None else None
                 found[row.id] = StoredBody(row.id, row.size, row.sha256, row.content, copy=copy)
         return found
@@ -519,7 +520,8 @@ INCOMPLETE = text("""
 """Bodies of `RowBlobs` whose bytes are not all there."""
 _INSERT_CHUNK = Many.insert(tables.chunk, ["blob_id", "no", "content"])
 _INSERT = Many.insert(blob, ["id", "message_id", "tenant", "size", "sha256", "content"])
-_FETCH = select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content).where(blob.c.id.in_(bindparam("ids", expanding=True)))
+_FETCH = Query(select(blob.c.id, blob.c.size, blob.c.sha256, blob.c.content)
+               .where(blob.c.id.in_(bindparam("ids", expanding=True))))
 
 
 def batches(ids: Sequence[str], size: int = 500) -> Iterator[list[str]]:

@@ -49,7 +49,8 @@ class Pace:
 @dataclass
 class Circuit:
     """The state of one destination. `window` is how many deliveries are claimed at once, `active` how many claims are open,
-    `turn` when it was served last, as a number that only grows; every second claim begins with a deferred one."""
+    `turn` when it was served last, as a number that only grows, and `served_at` by `time.monotonic`; `more`: the last claim
+    brought as much as it asked for; every second claim begins with a deferred one."""
 
     failures: int = 0
     resting_until: datetime | None = None
@@ -58,6 +59,8 @@ class Circuit:
     window: int = 1
     active: int = 0
     turn: int = 0
+    served_at: float = 0.0
+    more: bool = False
     deferred_first: bool = False
     pace: Pace = field(default_factory=Pace)
 

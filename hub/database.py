@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.pool import NullPool, QueuePool
 
 from hub.errors import Busy, ConfigError
+from hub.statements import Query
 from hub.tables import COPY, REVISION, store
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -129,7 +130,8 @@ class Embedded:
 
     def owns(self, connection: Connection, fencing: int) -> bool:
         """Whether this process may still write."""
-        return bool(connection.execute(_FENCING).scalar_one() == fencing)
+        [row] = _FENCING(connection)
+        return bool(row.fencing == fencing)
 
     def tell(self, connection: Connection, fencing: int) -> None:
         """Nobody listens."""
@@ -144,7 +146,7 @@ class Embedded:
         yield True
 
 
-_FENCING = select(store.c.fencing)
+_FENCING = Query(select(store.c.fencing))
 
 
 def log_pages(file: Path) -> int:

@@ -58,6 +58,10 @@ LOST_AFTER = timedelta(seconds=30)
 LOOK = timedelta(seconds=10)
 """The scheduler looks at everything at least this often."""
 
+ALONE = timedelta(milliseconds=20)
+"""How long one errand is let alone with its destination: what arrives meanwhile, it brings along with the next claim, which is
+cheaper than many small ones side by side. After that, or when a claim brought as much as it asked for, others help."""
+
 UNWRITTEN = timedelta(seconds=5)
 """How long a delivery waits whose intent could not be written."""
 
@@ -91,6 +95,7 @@ class Deliverer:
         self._turns = 0
         self._news: set[str] | None = None
         self._next_look = 0.0
+        self._alone: dict[str, float] = {}
         self._crowded = False
         self._clock_ahead = self._now().timestamp() - time.monotonic()
         self._claiming = 0
@@ -179,11 +184,15 @@ class Deliverer:
         """Look at the destinations that have news, and at all of them when that is due; seconds until the next look at all."""
         with self._lock:
             news, self._news = self._news, set()
-        if news is None or self._crowded or time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + self._hand_out(self._store.due_destinations())
-        elif news:
-            self._next_look = min(self._next_look, time.monotonic() + self._hand_out(self._store.due_at(sorted(news))))
-        return max(0.01, self._next_look - time.monotonic())
+        now = time.monotonic()
+        late = {key for key, until in self._alone.items() if until <= now}
+        if news is None or self._crowded or now >= self._next_look:
+            self._alone.clear()
+            self._next_look = now + self._hand_out(self._store.due_destinations())
+        elif look := news | late:
+            self._alone = {key: until for key, until in self._alone.items() if key not in look}
+            self._next_look = min(self._next_look, now + self._hand_out(self._store.due_at(sorted(look))))
+        return max(0.001, min([self._next_look, *self._alone.values()]) - time.monotonic())
 
     def _hand_out(self, waiting: Iterable[tuple[str, datetime]]) -> float:
         """Start work for every destination that has some and may; seconds until the next look."""
@@ -200,13 +209,17 @@ class Deliverer:
                     continue
                 well = circuit.failures == 0
                 limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
-                room = self._threads() * 2 - len(self._running)
-                self._crowded |= room <= 0
-                # whoever is under way wakes the scheduler at its end, so nothing is waited for here
-                errands = [self._errand(key, destination, circuit, size) for _ in range(min(limit - circuit.active, room))]
-            for errand in errands:
-                if errand.size:
-                    self._crew.submit(partial(self._run, errand))
+                if circuit.active >= limit:
+                    continue  # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                alone_until = circuit.served_at + ALONE.total_seconds()
+                if circuit.active and not circuit.more and time.monotonic() < alone_until:
+                    self._alone[key] = alone_until
+                    continue
+                crowded = len(self._running) >= self._threads() * 2
+                self._crowded |= crowded
+                errand = None if crowded else self._errand(key, destination, circuit, size)
+            if errand is not None and errand.size:
+                self._crew.submit(partial(self._run, errand))
         return max(0.01, (soonest - now).total_seconds())
 
     def _longest_unserved_first(self, waiting: Iterable[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
@@ -231,6 +244,7 @@ class Deliverer:
         if size:
             self._turns += 1
             circuit.turn, circuit.active, circuit.deferred_first = self._turns, circuit.active + 1, not circuit.deferred_first
+            circuit.served_at, circuit.more = time.monotonic(), False
             self._running[errand] = None
         return errand
 
@@ -327,15 +341,18 @@ class Deliverer:
         if self._stop.is_set():
             return
         settings = self._configuration().settings.deliver
+        wanted = min(errand.size, settings.batch)
         with self._lock:
             self._claiming += 1
         try:
-            errand.claimed = self._store.claim_deliveries(errand.key, min(errand.size, settings.batch),
-                                                          max(settings.lease, self._total(errand.destination)),
-                                                          errand.deferred_first)
+            lease = max(settings.lease, self._total(errand.destination))
+            errand.claimed = self._store.claim_deliveries(errand.key, wanted, lease, errand.deferred_first)
         finally:
             with self._lock:
                 self._claiming -= 1
+                errand.circuit.more = len(errand.claimed) == wanted
+        if errand.circuit.more:
+            self.wake([errand.key])
         self._work_off(errand)
 
     def _work_off(self, errand: _Errand) -> None:

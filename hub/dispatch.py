@@ -35,6 +35,12 @@ log = structlog.get_logger("hub.dispatch")
 
 LEASE = timedelta(minutes=30)
 
+LONGEST_WAIT = 2.0
+"""Seconds after which a thread looks for messages although nobody said that there are any."""
+
+ALONE = 0.02
+"""Seconds for which a thread with less than a whole batch in hand is let alone: many small batches cost more than one."""
+
 MOST_FILES = 200
 """Large bodies of a batch that travel as descriptors of their own; the rest is copied."""
 
@@ -53,6 +59,7 @@ class Dispatcher:
         self._stop = threading.Event()
         self._news = threading.Condition()
         self._pending = True
+        self._alone_until = 0.0
         self._suspects = list(store.suspects())
         self._unreturned: list[str] = []
         count = configuration().settings.workers.count
@@ -102,9 +109,17 @@ class Dispatcher:
             if busy:
                 continue
             with self._news:
-                if not self._pending:
-                    self._news.wait(timeout=2.0)
+                self._wait()
                 self._pending = False
+
+    def _wait(self) -> None:
+        """For news, and while another thread has a few messages in hand, for its end: it brings along what arrives meanwhile."""
+        until = time.monotonic() + LONGEST_WAIT
+        while not self._stop.is_set() and (now := time.monotonic()) < until:
+            left = (self._alone_until if self._pending else until) - now
+            if left <= 0:
+                return
+            self._news.wait(min(left, until - now))
 
     def _turn(self) -> bool | None:
         """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at its end."""
@@ -139,16 +154,20 @@ class Dispatcher:
 
     def _batch(self) -> bool:
         configuration = self._configuration()
-        messages = self._store.claim_messages(configuration.settings.workers.batch, LEASE)
+        most = configuration.settings.workers.batch
+        messages = self._store.claim_messages(most, LEASE)
         if not messages:
             return False
+        self._alone_until = time.monotonic() + ALONE if len(messages) < most else 0.0
         try:
             self._together(configuration, messages)
         except StoreUnavailable:
             with self._news:
                 self._unreturned += [message.id for message in messages]
             raise
-        return True
+        finally:
+            self._alone_until = 0.0
+        return len(messages) == most  # whatever comes later wakes this thread, or another
 
     def _return(self) -> None:
         """Give back what was in hand when the store could not be written: its leases would keep it for half an hour."""

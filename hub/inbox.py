@@ -30,7 +30,8 @@ from hub.message import (
     encode_json,
     new_message_id,
 )
-from hub.tables import Many, blob, day, delivery, duplicate, message, moment, part, span
+from hub.statements import Many, Query
+from hub.tables import blob, day, delivery, duplicate, message, moment, part, span
 from hub.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
@@ -89,7 +90,7 @@ def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple
     known: dict[str, tuple[str | None, str]] = {}
     expired = []
     for some in batches([arrival.key for arrival in arrivals]):
-        for row in tx.connection.execute(_KEYS, {"keys": some}).all():
+        for row in _KEYS(tx.connection, keys=some):
             if row.kept_until > tx.now:
                 known[row.key] = (row.message_id, row.content_digest)
             else:
@@ -99,7 +100,7 @@ def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple
     return known
 
 
-_KEYS = select(duplicate).where(duplicate.c.key.in_(bindparam("keys", expanding=True)))
+_KEYS = Query(select(duplicate).where(duplicate.c.key.in_(bindparam("keys", expanding=True))))
 
 
 def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
@@ -141,22 +142,23 @@ _INSERT_PARTS = Many.insert(part, [column.name for column in part.c])
 def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Sequence[str] | None = None) -> list[str]:
     """Lease up to `limit` received messages, oldest first; with `only`, these and no others, suspects too."""
     if only is None:
-        ids = list(tx.connection.execute(_WAITING, {"now": tx.now, "limit": limit}).scalars())
+        ids = [row.id for row in _WAITING(tx.connection, now=tx.now, limit=limit)]
     else:
         ids = [row.id for some in batches(only) for row in tx.connection.execute(
             select(message.c.id).where(message.c.id.in_(some), message.c.state == RECEIVED,
                                        message.c.lease_until <= tx.now).order_by(message.c.no)
             .with_for_update(skip_locked=True))][:limit]
     for some in batches(ids):
-        tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
-            lease_owner=owner, lease_until=tx.now + span(lease), lease_fencing=tx.fencing))
+        _LEASE(tx.connection, ids=some, owner=owner, until=tx.now + span(lease), fencing=tx.fencing)
     return ids
 
 
-_WAITING = (select(message.c.id)
-            .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
-                   message.c.lease_until <= bindparam("now"))
-            .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
+_WAITING = Query(select(message.c.id)
+                 .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
+                        message.c.lease_until <= bindparam("now"))
+                 .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
+_LEASE = Query(update(message).where(message.c.id.in_(bindparam("ids", expanding=True))).values(
+    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")))
 
 
 def release(tx: Transaction, ids: Sequence[str]) -> None:
@@ -217,14 +219,14 @@ def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] |
 def _owned(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
     rows: dict[str, Any] = {}
     for some in batches(ids):
-        rows.update((row.id, row) for row in tx.connection.execute(_OWNED, {"ids": some, "fencing": tx.fencing}).all())
+        rows.update((row.id, row) for row in _OWNED(tx.connection, ids=some, fencing=tx.fencing))
     return rows
 
 
-_OWNED = select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test, message.c.case,
+_OWNED = Query(select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test, message.c.case,
                 message.c.order_key, message.c.reason).where(
     message.c.id.in_(bindparam("ids", expanding=True)), message.c.state == RECEIVED,
-    message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > 0)
+    message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > literal_column("0")))
 
 
 def _write_bodies(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]) -> None:
@@ -295,7 +297,7 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     rows = list(rows)
     parts: dict[str, list[StoredPart]] = {row.id: [] for row in rows}
     for some in batches(list(parts)):
-        for found in connection.execute(_PARTS, {"ids": some}).all():
+        for found in _PARTS(connection, ids=some):
             parts[found.message_id].append(StoredPart(found.no, found.role, found.name, found.filename, found.media_type,
                                                       found.size, found.sha256, found.blob))
     return [StoredMessage(
@@ -317,11 +319,12 @@ def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence
     keys = {row.id: {duplicate_key(row.sender, row.ags, row.service, test, row.key, row.content_digest)
                      for test in {False, bool(row.test)}} for row in rows}
     known = {row.key: row.message_id for some in batches([key for each in keys.values() for key in each])
-             for row in connection.execute(_KEYS, {"keys": some})}
+             for row in _KEYS(connection, keys=some)}
     doubtful = [name for name, each in keys.items() if name not in {known.get(key) for key in each}]
     for some in batches(doubtful):  # slow, and rare: keys that expired
         found.update(connection.execute(select(duplicate.c.message_id).where(duplicate.c.message_id.in_(some))).scalars())
     return found
 
 
-_PARTS = select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True))).order_by(part.c.message_id, part.c.no)
+_PARTS = Query(select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True)))
+               .order_by(part.c.message_id, part.c.no))

@@ -26,7 +26,8 @@ from sqlalchemy import Connection, case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.message import BERLIN, DeliveryState, MessageState
-from hub.tables import Many, delivery, event, message, moment, tally, usage
+from hub.statements import Many
+from hub.tables import delivery, event, message, moment, tally, usage
 
 _WORK = {("message", MessageState.RECEIVED.value), ("delivery", DeliveryState.DUE.value),
          ("delivery", DeliveryState.IN_DOUBT.value)}

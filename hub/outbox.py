@@ -27,7 +27,8 @@ from hub import turns
 from hub.blobs import Blobs, Staged, batches
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt, encode_json
-from hub.tables import Many, delivery, event, message, micros, moment, span
+from hub.statements import Many, Query
+from hub.tables import delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
@@ -147,10 +148,10 @@ ROUNDS = 20
 
 def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) -> dict[int, Row[Any]]:
     """By number, in the order in which they shall be tried."""
-    found = [list(tx.connection.execute(_DUE, {"d": destination, "fresh": fresh, "now": tx.now, "limit": limit}).scalars())
+    found = [[row.no for row in _DUE(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
              for fresh in ways]
     chosen = [no for no in chain.from_iterable(zip_longest(*found)) if no is not None][:limit]
-    rows = {row.no: row for some in batches(chosen) for row in tx.connection.execute(_CLAIMED, {"nos": some}).all()}
+    rows = {row.no: row for some in batches(chosen) for row in _CLAIMED(tx.connection, nos=some)}
     return {no: rows[no] for no in chosen}
 
 
@@ -162,10 +163,10 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
             _moved(tx, row, row.state, "held", reason="order", detail=turns.TEXT)
 
 
-_DUE = (select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
-                                    delivery.c.due_at <= bindparam("now"))
-        .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
-_CLAIMED = select(delivery).where(delivery.c.no.in_(bindparam("nos", expanding=True)))
+_DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
+                                         delivery.c.due_at <= bindparam("now"))
+             .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
+_CLAIMED = Query(select(delivery).where(delivery.c.no.in_(bindparam("nos", expanding=True))))
 _CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
     lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
@@ -185,11 +186,12 @@ def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str
 def _in_hand(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """Those that this process has leased."""
     return {row.id: row for some in batches(ids)
-            for row in tx.connection.execute(_IN_HAND, {"ids": some, "fencing": tx.fencing}).all()}
+            for row in _IN_HAND(tx.connection, ids=some, fencing=tx.fencing)}
 
 
-_IN_HAND = select(delivery).where(delivery.c.id.in_(bindparam("ids", expanding=True)), delivery.c.lease_until.is_not(None),
-                                  delivery.c.lease_fencing == bindparam("fencing"))
+_IN_HAND = Query(select(delivery).where(
+    delivery.c.id.in_(bindparam("ids", expanding=True)), delivery.c.lease_until.is_not(None),
+    delivery.c.lease_fencing == bindparam("fencing")))
 
 
 def begin(tx: Transaction, ids: Sequence[str]) -> list[bool]:
@@ -240,7 +242,7 @@ def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
     kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest", "config_digest",
             "mapping_digest")
     tx.connection.execute(insert(delivery), [{
-        **{column: row._mapping[column] for column in kept}, "id": slim.files_id, "recipient": f"{row.recipient}{FILES}",
+        **{column: getattr(row, column) for column in kept}, "id": slim.files_id, "recipient": f"{row.recipient}{FILES}",
         "destination": slim.files_to, "state": DUE, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
     tx.ledger.happened("delivery", row.service, slim.files_to, "created")
     tx.ledger.moved("delivery", row.service, slim.files_to, None, DUE)
@@ -279,8 +281,7 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     ids = sorted(set(ids))
     tx.hold(message.c.id, ids)  # two nodes may bring the last two deliveries of one message to their ends
     for some in batches(ids):
-        rows = tx.connection.execute(_CLOSING, {"ids": some})
-        for row in rows:
+        for row in _CLOSING(tx.connection, ids=some):
             if row.open == 0 and row.state == MessageState.ROUTED:
                 after = MessageState.COMPLETED.value if row.done else MessageState.DISCARDED.value
                 changes.append({"b_id": row.id, "state": after, "finished_at": tx.now})
@@ -295,10 +296,10 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
 _UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
 _DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
 _OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
-_CLOSING = (select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
-                   func.max(delivery.c.generation).label("generation"))
-            .join(delivery, delivery.c.message_id == message.c.id)
-            .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
+_CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
+                        func.max(delivery.c.generation).label("generation"))
+                 .join(delivery, delivery.c.message_id == message.c.id)
+                 .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
 
 
 def _was_completed(tx: Transaction, message_id: str) -> bool:
@@ -424,14 +425,15 @@ _NEXT_DESTINATION = text("""
 
 def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[str, int]]:
     """`due_destinations`, of these only."""
-    found = ((name, [connection.execute(_FIRST_DUE, {"d": name, "fresh": fresh}).scalar() for fresh in (1, 0)])
-             for name in destinations)
+    found = ((name, _FIRST_DUE(connection, d=name)[0]) for name in destinations)
     return [(name, min(at for at in ways if at is not None)) for name, ways in found if any(at is not None for at in ways)]
 
 
-_FIRST_DUE = (select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
-                                              delivery.c.due_at.is_not(None))
-              .order_by(delivery.c.due_at).limit(1))
+_FIRST_DUE = Query(select(*(
+    select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == literal_column(fresh),
+                                    delivery.c.due_at.is_not(None))
+    .order_by(delivery.c.due_at).limit(literal_column("1")).scalar_subquery().label(name)
+    for name, fresh in (("fresh", "1"), ("deferred", "0")))))
 
 
 def due_destinations(connection: Connection) -> list[tuple[str, int]]:

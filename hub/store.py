@@ -63,6 +63,7 @@ from hub.message import (
 from hub.outbox import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.postgres import FOLLOWED, STOPPED, TAKEN_OVER, Node, Pulse, Served
 from hub.shredder import Shredded
+from hub.statements import Query
 from hub.tables import moment
 from hub.turns import Predecessor
 from hub.writer import StaleFencing, Transaction, Writer, disk_failure
@@ -441,14 +442,14 @@ class Store:
 
     def _claimed_messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
-            rows = connection.execute(_MESSAGES, {"ids": ids}).all()
+            rows = _MESSAGES(connection, ids=ids)
             messages = inbox.read_messages(connection, rows)
             damaged = inbox.damaged(connection, rows, messages)
         return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
 
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
-            return inbox.read_messages(connection, connection.execute(_MESSAGES, {"ids": ids}))
+            return inbox.read_messages(connection, _MESSAGES(connection, ids=ids))
 
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
@@ -554,11 +555,19 @@ class Store:
                          deferred_first: bool = False) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
-        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out.
+        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out; only where
+        there is nothing else is the answer empty.
         """
-        with self._claim() as owner:
-            rows = self._do(lambda tx: outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first))
-            return self._claimed(rows, destination) if rows else []
+        while True:
+            with self._claim() as owner:
+                rows = self._do(partial(self._claim_rows, destination, limit, lease, owner, deferred_first))
+                found = self._claimed(rows, destination) if rows else []
+            if found or not rows:
+                return found
+
+    def _claim_rows(self, destination: str, limit: int, lease: timedelta, owner: str, deferred_first: bool,
+                    tx: Transaction) -> list[Row[Any]]:
+        return outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first)
 
     def _claimed(self, rows: Sequence[Row[Any]], destination: str) -> list[ClaimedDelivery]:
         manifests = self.bodies([row.manifest for row in rows])
@@ -925,7 +934,8 @@ def _uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-_MESSAGES = select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True))).order_by(tables.message.c.no)
+_MESSAGES = Query(select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True)))
+                  .order_by(tables.message.c.no))
 _SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))

@@ -18,26 +18,20 @@ Payload (the content of `blob`) and proof (everything else) live apart, with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
-from operator import itemgetter
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Connection,
     ForeignKey,
     Index,
-    Insert,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
-    Update,
     text,
 )
 
@@ -83,47 +77,6 @@ class Lock(IntEnum):
     NODE = 0x44520001  # shared: this node writes; alone: it is being ended
     NAME = 0x44520002  # keys and actions that must not be judged by two at once
     JOB = 0x44520003
-
-
-class Many:
-    """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of parameters.
-
-    `names` are the parameters every row must give. Values go to the driver as they are: integers, text, bytes, None.
-    """
-
-    def __init__(self, statement: Insert | Update, names: Sequence[str], *, inserts: bool = False) -> None:
-        self._statement = statement
-        self._names = tuple(names)
-        self._columns = self._names if inserts else None
-        self._compiled: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
-
-    @classmethod
-    def insert(cls, table: Table, names: Sequence[str]) -> Many:
-        """Rows of these columns."""
-        return cls(table.insert(), names, inserts=True)
-
-    def __call__(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute for each row; nothing for none."""
-        if not rows:
-            return
-        sql, parameters = self._compiled.get(connection.dialect.name) or self._compile(connection)
-        connection.exec_driver_sql(sql, list(map(parameters, rows)))
-
-    def _compile(self, connection: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
-        compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
-        parameters: Callable[[Mapping[str, Any]], Any] = _without_nul
-        if compiled.positional:
-            order = tuple(compiled.positiontup)
-            if set(order) != set(self._names):
-                raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
-            parameters = itemgetter(*order)
-        self._compiled[connection.dialect.name] = (str(compiled), parameters)
-        return self._compiled[connection.dialect.name]
-
-
-def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
-    """PostgreSQL's text cannot hold U+0000; what a citizen sent must be kept all the same."""
-    return {name: value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value for name, value in row.items()}
 
 
 def _one_of(states: type[MessageState] | type[DeliveryState]) -> str:

@@ -16,10 +16,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from hub.blobs import batches
 from hub.message import DeliveryState, MessageState
+from hub.statements import Query
 from hub.tables import delivery, message
 from hub.writer import Transaction
 
@@ -84,10 +99,12 @@ def free(tx: Transaction, keys: Iterable[tuple[str, str | None]]) -> int:
     wanted = {(tenant, key) for tenant, key in keys if key is not None}
     numbers: list[int] = []
     for some in batches(sorted({key for _, key in wanted})):
-        found = tx.connection.execute(_of(delivery.c.no).add_columns(delivery.c.tenant, delivery.c.order_key).where(
-            delivery.c.order_key.in_(some), _HELD, ~_BLOCKED))
-        numbers += [row.no for row in found if (row.tenant, row.order_key) in wanted]
+        numbers += [row.no for row in _FREE(tx.connection, keys=some) if (row.tenant, row.order_key) in wanted]
     return _let_go(tx, numbers)
+
+
+_FREE = Query(_of(delivery.c.no).add_columns(delivery.c.tenant, delivery.c.order_key).where(
+    delivery.c.order_key.in_(bindparam("keys", expanding=True)), _HELD, ~_BLOCKED))
 
 
 def missed(connection: Connection) -> list[int]:

@@ -74,6 +74,12 @@ def test_every_example_ends_where_it_should(root: Path, first: str) -> None:
     assert "0 ✗ went wrong" in first
 
 
+def test_the_hub_found_no_fault_of_its_own(root: Path, first: str) -> None:
+    log = min((root / "var/log").glob("hub-*.log")).read_text(encoding="utf-8")
+    assert "delivered" in log
+    assert "please report" not in log
+
+
 def test_three_towns_got_mail_and_files(root: Path, first: str) -> None:
     for town in ("Stadt Musterstadt", "Stadt Beispielberg", "Gemeinde Probedorf"):
         assert town in first

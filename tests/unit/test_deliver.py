@@ -559,3 +559,41 @@ def test_a_goodbye_that_hangs_holds_nobody_up(bench: Bench) -> None:
     assert hangs.wait(15), "the idle connection is closed"
     bench.until(bench.message(1), DeliveryState.DONE)
     goes_on.set()
+
+
+def test_one_claim_for_one_delivery(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims that find nothing cost as much as one that does."""
+    real, claims = Store.claim_deliveries, []
+
+    def counted(store: Store, *arguments: Any) -> Sequence[Any]:
+        found = real(store, *arguments)
+        claims.append(len(found))
+        return found
+
+    monkeypatch.setattr(Store, "claim_deliveries", counted)
+    for number in range(6):
+        bench.until(bench.message(number), DeliveryState.DONE)
+    assert claims == [1] * 6
+
+
+def test_who_takes_long_is_helped(bench: Bench) -> None:
+    """Beside an errand with little in hand no other one begins, but not for long."""
+    for number in range(3):  # from now on a claim asks for several
+        bench.until(bench.message(number), DeliveryState.DONE)
+    hanging, release = threading.Event(), threading.Event()
+
+    def hang() -> Receipt:
+        hanging.set()
+        release.wait(20)
+        return Receipt("spät")
+
+    bench.outlet.script = [hang]
+    slow = bench.message(7)
+    bench.deliverer.wake(["musterstadt/eins"])
+    assert hanging.wait(10)
+    quick = bench.message(8)
+    bench.deliverer.wake(["musterstadt/eins"])
+    wait_until(lambda: bench.delivery(quick).state is DeliveryState.DONE, "the other one is delivered", 10)
+    assert bench.delivery(slow).state is DeliveryState.DELIVERING
+    release.set()
+    bench.until(slow, DeliveryState.DONE)
