@@ -133,7 +133,7 @@ def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: S
         tables.delivery.c.destination == outbox.bindparam("d"), tables.delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == outbox.bindparam("fresh"), literal_column("0") <= outbox.bindparam("now")).order_by(
             tables.delivery.c.no).limit(outbox.bindparam("limit"))
-    monkeypatch.setattr(outbox, "_DUE", blind)
+    monkeypatch.setattr(outbox, "_DUE", outbox.Query(blind))
     message_id = routed(a)
     for store in (a, b):
         claimed = [item.delivery.message_id for item in store.claim_deliveries("mail-musterstadt", 1, MINUTE)]

@@ -271,10 +271,10 @@ def _leases_ignored() -> None:
     from hub import outbox
     from hub.tables import delivery
 
-    outbox._DUE = select(delivery.c.no).where(
+    outbox._DUE = outbox.Query(select(delivery.c.no).where(
         delivery.c.destination == bindparam("d"), delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == bindparam("fresh"), literal_column("0") <= bindparam("now")).order_by(
-            delivery.c.no).limit(bindparam("limit"))
+            delivery.c.no).limit(bindparam("limit")))
 
 
 def _takeover_forgets() -> None:
