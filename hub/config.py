@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -269,7 +269,9 @@ class _Loader:
                     self.problems.append(f"{town.file}: ags: {ags} belongs to {by_ags[ags]!r} already: "
                                          "an AGS routes to one municipality; remove it from one of the files")
                 by_ags[ags] = town.row.tenant
-        self._check_senders(senders, by_ags, mappings)
+        # a municipality whose file is faulty is there all the same: its fault is told once
+        faulty = (file.stem for file in settings.hub.municipalities.glob("*.toml")) if self.problems else ()
+        self._check_senders(senders, {*by_ags, *faulty}, mappings)
         self._check_retention(defaults_file, defaults.retention.services, mappings)
         for town in towns.values():
             self._check_retention(town.file, town.row.retention.services, mappings)
@@ -330,11 +332,10 @@ class _Loader:
             self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
         return found
 
-    def _check_senders(self, senders: Mapping[str, Sender], by_ags: Mapping[str, str],
-                       mappings: Mapping[str, MappingFile]) -> None:
+    def _check_senders(self, senders: Mapping[str, Sender], towns: Collection[str], services: Collection[str]) -> None:
         for sender in senders.values():
-            for kind, wanted, known in (("municipalities", sender.municipalities, by_ags),
-                                        ("services", sender.services, mappings)):
+            for kind, wanted, known in (("municipalities", sender.municipalities, towns),
+                                        ("services", sender.services, services)):
                 for value in wanted:
                     if value != "*" and value not in known:
                         self.problems.append(f"{self.file}: sender {sender.name}: {kind}: unknown {value!r}: "

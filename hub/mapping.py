@@ -40,6 +40,7 @@ from xml.parsers import expat
 
 import rtoml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from hub.errors import ConfigError
 
@@ -249,11 +250,19 @@ _PLAIN = {
 def problems_of(file: Path | str, error: ValidationError) -> list[str]:
     """pydantic's complaints as lines ``file: key: what is wrong: what to do``."""
     lines = []
-    for item in error.errors(include_url=False, include_input=False):
+    for item in errors_of(error):
         key = ".".join(str(step) for step in item["loc"]) or "(file)"
         what, remedy = _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
         lines.append(f"{file}: {key}: {what}: {remedy}")
     return lines
+
+
+def errors_of(error: ValidationError) -> list[ErrorDetails]:
+    """pydantic's complaints, without the one that a list is too short because what stands in it is faulty."""
+    items = error.errors(include_url=False, include_input=False)
+    places = [item["loc"] for item in items]
+    return [item for item in items if item["type"] != "too_short"
+            or not any(len(place) > len(item["loc"]) and place[:len(item["loc"])] == item["loc"] for place in places)]
 
 
 def read_toml(file: Path) -> dict[str, Any]:

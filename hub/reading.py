@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from hub import endpoint
 from hub.endpoint import OptionsModel, OutletBase
 from hub.errors import ConfigError
-from hub.mapping import problems_of
+from hub.mapping import errors_of, problems_of
 
 
 def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
@@ -49,11 +49,9 @@ class Reader:
         try:
             return model(**data)
         except ValidationError as error:
-            known = set(_keys(model))
-            for line, item in zip(problems_of(file, error), error.errors(include_url=False, include_input=False), strict=True):
-                wrong = str(item["loc"][-1]) if item["loc"] else ""
-                guess = item["type"] == "extra_forbidden" and get_close_matches(wrong, known, 1)
-                self.problems.append(f"{line.rpartition(': ')[0]}: {suggest(wrong, known)}" if guess else line)
+            for line, item in zip(problems_of(file, error), errors_of(error), strict=True):
+                known = _meant(model, item["loc"]) if item["type"] == "extra_forbidden" else set()
+                self.problems.append(f"{line.rpartition(': ')[0]}: {suggest(str(item['loc'][-1]), known)}" if known else line)
             return None
 
     def options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
@@ -67,8 +65,7 @@ class Reader:
         try:
             options = model(**self.resolved(model, data))
         except ValidationError as error:
-            for line, item in zip(problems_of(f"{file}: {key}", error),
-                                  error.errors(include_url=False, include_input=False), strict=True):
+            for line, item in zip(problems_of(f"{file}: {key}", error), errors_of(error), strict=True):
                 wrong = str(item["loc"][-1]) if item["loc"] else ""
                 helped = line if item["type"] != "extra_forbidden" else (
                     f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
@@ -143,9 +140,36 @@ def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[B
     return models[0]
 
 
+def _meant(model: type[BaseModel], place: Sequence[int | str]) -> set[str]:
+    """The names among which an unknown one finds its like, those of its own place first; none: it is like nothing."""
+    wrong = str(place[-1])
+    choices = (set(_names(_at(model, place[:-1]))), set(_keys(model)) - {wrong})
+    return next((names for names in choices if get_close_matches(wrong, names, 1)), set())
+
+
+def _at(model: type[BaseModel], place: Iterable[int | str]) -> list[type[BaseModel]]:
+    """The models at a place; numbers and names within a field (``route.0``, ``destinations.postfach``) lead no further."""
+    models = [model]
+    for step in place:
+        models = [inner for each in models for name, info in each.model_fields.items() if step in (name, info.alias)
+                  for inner in _inner(info.annotation)] or models
+    return models
+
+
+def _inner(kind: Any) -> Iterator[type[BaseModel]]:
+    """The models in a field's type."""
+    for each in (kind, *get_args(kind)):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            yield each
+
+
+def _names(models: Iterable[type[BaseModel]]) -> Iterator[str]:
+    return (info.alias or name for model in models for name, info in model.model_fields.items())
+
+
 def _keys(model: type[BaseModel]) -> Iterator[str]:
-    for name, info in model.model_fields.items():
-        yield info.alias or name
-        for inner in (info.annotation, *getattr(info.annotation, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from _keys(inner)
+    """Its names, and those of all that may stand in it."""
+    yield from _names([model])
+    for info in model.model_fields.values():
+        for inner in _inner(info.annotation):
+            yield from _keys(inner)

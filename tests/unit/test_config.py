@@ -231,6 +231,16 @@ def test_doubled_routes_are_found_before_any_message_comes(etc: Path, one: str, 
         assert len(load(etc).municipalities["musterstadt"].routes["hund"]) == 2
 
 
+def test_a_faulty_file_is_told_once_and_by_its_own_names(etc: Path) -> None:
+    """Not a list that is too short because its entry is faulty, not a sender whose municipality is faulty, not the same name."""
+    file = etc / "municipalities/14999010.toml"
+    file.write_text(file.read_text() + '[[route]]\nservices = ["hund"]\nrecipients = [{ destination = "ablage" }]\n')
+    assert problems(etc).splitlines() == [
+        f"{file}: route.0.service: is missing: add it",
+        f"{file}: route.0.recipients.0.send: is missing: add it",
+        f"{file}: route.0.services: unknown key: did you mean 'service'?"]
+
+
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
     second = TOWN.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
     (etc / "municipalities" / "14999020.toml").write_text(second)
