@@ -26,13 +26,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
 from hub import ledger
 from hub.blobs import HEADER, INCOMPLETE, Blobs, Damaged, FileBlobs, StoredBody, batches
 from hub.errors import StoreUnavailable
 from hub.ledger import TallyKey
+from hub.outbox import COPIED
 from hub.tables import blob, delivery, event, message, part
 
 Kind = Literal["database", "reference", "tally", "orphan", "leftover", "missing", "damaged"]
@@ -123,6 +124,8 @@ class Examination:
         for statement, what in ((_PARTS, "part"), (_MANIFESTS, "delivery")):
             for row in connection.execute(statement):
                 self.faults.append(Fault("reference", row.body, f"a {what} names a body without a row", row.message_id))
+        for row in connection.execute(_MISFITS):
+            self.faults.append(Fault("reference", row.id, "a delivery's row does not fit its message's", row.message_id))
 
     def _sqlite(self, connection: Connection) -> None:
         for line in connection.execute(text("PRAGMA integrity_check")).scalars():
@@ -258,6 +261,8 @@ _FILES = _BODIES.where(blob.c.content.is_(None))
 _LIVE = (message.c.payload_deleted_at.is_(None), blob.c.id.is_(None))
 _PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message, message.c.id == part.c.message_id)
           .outerjoin(blob, blob.c.id == part.c.blob).where(*_LIVE))
+_MISFITS = (select(delivery.c.id, delivery.c.message_id).join(message, message.c.id == delivery.c.message_id)
+            .where(or_(*(delivery.c[name].is_distinct_from(message.c[name]) for name in COPIED))))
 _MANIFESTS = (select(delivery.c.message_id, delivery.c.manifest.label("body"))
               .join(message, message.c.id == delivery.c.message_id)
               .outerjoin(blob, blob.c.id == delivery.c.manifest).where(*_LIVE))

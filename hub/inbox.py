@@ -312,7 +312,7 @@ def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence
 
     Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it is kept: the key made of the
     row must be the one that names the message. A message that came with another one's key has none of its own. What is recognised
-    as a test while it is translated was none by its key.
+    as a test while it is translated was none by its key. Whose it is, its bodies say too.
     """
     found = {each.id for row, each in zip(rows, messages, strict=True)
              if content_digest(each for each in each.parts if each.role == "received") != row.content_digest}
@@ -323,7 +323,13 @@ def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence
     doubtful = [name for name, each in keys.items() if name not in {known.get(key) for key in each}]
     for some in batches(doubtful):  # slow, and rare: keys that expired
         found.update(connection.execute(select(duplicate.c.message_id).where(duplicate.c.message_id.in_(some))).scalars())
+    tenants = {row.id: row.tenant for row in rows}
+    found.update(row.message_id for some in batches(list(tenants)) for row in _OWNERS(connection, ids=some)
+                 if row.tenant != tenants[row.message_id])
     return found
+
+
+_OWNERS = Query(select(blob.c.message_id, blob.c.tenant).where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
 
 
 _PARTS = Query(select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True)))

@@ -142,6 +142,10 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
     return list(rows.values())
 
 
+COPIED = ("tenant", "ags", "service", "test", "case")
+"""What a delivery's row has from its message's. A claimed row has the message's beside it, as ``own_tenant`` …: where they
+differ, a bit has turned over."""
+
 ROUNDS = 20
 """How often a claim looks again when all that it found must wait for their turn."""
 
@@ -166,7 +170,9 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
 _DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
                                          delivery.c.due_at <= bindparam("now"))
              .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
-_CLAIMED = Query(select(delivery).where(delivery.c.no.in_(bindparam("nos", expanding=True))))
+_CLAIMED = Query(select(delivery, *(message.c[name].label(f"own_{name}") for name in COPIED))
+                 .join(message, message.c.id == delivery.c.message_id)
+                 .where(delivery.c.no.in_(bindparam("nos", expanding=True))))
 _CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
     lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),

@@ -36,7 +36,8 @@ def test_a_sound_message_is_not_called_damaged(state: Path) -> None:
         assert [message.damaged for message in store.claim_messages(10, MINUTE)] == [False, False]
 
 
-@pytest.mark.parametrize("change", ["ags = '14999030'", "service = 'hundesteues'", "sender = 'qortal'", "content_digest = 'x'"])
+@pytest.mark.parametrize("change", ["ags = '14999030'", "service = 'hundesteues'", "sender = 'qortal'", "content_digest = 'x'",
+                                    "tenant = 'musterctadt'"])
 def test_a_message_whose_row_was_turned_is_damaged(state: Path, change: str) -> None:
     with opened(state) as store:
         accept(store, incoming(b"<a/>"))
@@ -59,6 +60,22 @@ def test_a_test_that_was_recognised_late_is_not_damaged(state: Path) -> None:
     turn(state, "UPDATE message SET test = 1")
     with opened(state) as store:
         assert [message.damaged for message in store.claim_messages(10, MINUTE)] == [False]
+
+
+@pytest.mark.parametrize("change", ["tenant = 'musterctadt'", "ags = '149=9010'", "service = 'hundesteues'", "test = 1",
+                                    """ "case" = 'x'"""])
+@pytest.mark.parametrize("table", ["message", "delivery"])
+def test_a_delivery_that_does_not_fit_its_message_is_parked(state: Path, table: str, change: str) -> None:
+    """Or a file would be named after another town, and a real application be left out of the bill as a test."""
+    with opened(state) as store:
+        message = routed(store)
+        assert store.examine().sound
+    turn(state, f"UPDATE {table} SET {change}")
+    with opened(state) as store:
+        assert not store.examine().sound
+        assert store.claim_deliveries("mail-musterstadt", 10, MINUTE) == []
+        [row] = store.deliveries_of(message)
+        assert (row.state, row.reason) == (DeliveryState.PARKED, Reason.DAMAGED)
 
 
 def test_a_delivery_whose_row_was_turned_is_parked(state: Path) -> None:

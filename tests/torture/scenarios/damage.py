@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
-from hub.message import Incoming, IncomingPart
+from hub.message import Incoming, IncomingPart, Reason
 from hub.store import Store
 from tests.torture.checker import VERDICTS
 from tests.torture.document import SERVICE, TOWNS, document, filling, number, town_of
@@ -145,7 +145,7 @@ def judge(folder: Path, truth: Things, earlier: Things, injury: str, findings: F
         lost = ["the log has lost pages"] if store.lost_pages else []
         recover_complaints = _complaint(store.recover)
         got, complaints = handed_out(store)
-        complaints += lost + recover_complaints
+        complaints += lost + recover_complaints + _parked_as_damaged(store)
         true = truth | earlier
         wrong = [f"{injury}: {name} {_difference(thing, true.get(name))}" for name, thing in got.items()
                  if thing != true.get(name)]
@@ -166,6 +166,14 @@ def judge(folder: Path, truth: Things, earlier: Things, injury: str, findings: F
             findings.unnoticed.append(f"{injury}: {len(missing)} missing")
     finally:
         _complaint(store.close)
+
+
+def _parked_as_damaged(store: Store) -> list[str]:
+    """What a claim found out by itself stands in the outbox for a person to see."""
+    found: list[str] = []
+    _complaint(lambda: found.extend("parked: damaged" for message in store.find_messages(limit=10_000)
+                                    for row in store.deliveries_of(message.id) if row.reason == Reason.DAMAGED))
+    return found
 
 
 def _complaint(work: Callable[[], Any]) -> list[str]:
