@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 from pydantic import BaseModel
@@ -219,17 +220,33 @@ def check(context: Context, connect: bool, destination: str | None, municipality
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
 
 
+def _printable(context: click.Context, option: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001  click's
+    """A header takes no other characters."""
+    if value is not None and not (value.strip() and value.isascii() and value.isprintable()):
+        raise click.BadParameter(_("give printable ASCII characters: letters, digits, signs"))
+    return value
+
+
+def _step(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001  click's
+    """One step of the inlet's path: what the path itself means something else by is refused, the rest is escaped."""
+    if value in (".", ".."):
+        raise click.BadParameter(_("{value} is no name").format(value=value))
+    if option.name == "ags" and value == "test":
+        raise click.BadParameter(_("give the AGS itself; --test makes it a test"))
+    return quote(value, safe="")
+
+
 @_command(main, "send", "Send one application through the HTTPS inlet, as Amt24 would.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("attachments", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--ags", required=True)
-@click.option("--service", required=True)
+@click.option("--ags", required=True, callback=_step)
+@click.option("--service", required=True, callback=_step)
 @click.option("--url", help=_("The hub's address, https://host:port; default: the HTTPS inlet of the configuration."))
 @click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help=_("The client certificate (PEM)."))
 @click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help=_("Its key (PEM)."))
 @click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True,
               help=_("The CA of the hub's certificate (PEM)."))
-@click.option("--idempotency-key")
+@click.option("--idempotency-key", callback=_printable)
 @click.option("--test", is_flag=True)
 @json_option
 @click.pass_obj
@@ -238,15 +255,24 @@ def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, 
     from hub.send import send_file
 
     url = url or _https_url(context.load())
-    answer = send_file(file, attachments, url=f"{url}/in/{ags}/{service}", cert=cert, key=key, ca=ca,
+    answer = send_file(file, attachments, url=f"{url.rstrip('/')}/in/{ags}/{service}", cert=cert, key=key, ca=ca,
                        idempotency_key=idempotency_key, test=test)
     if as_json:
         _print_json(answer)
     else:
-        known = " " + _("(known already: nothing new was taken)") if answer.get("duplicate") else ""
-        click.echo(f"{answer['status']} {answer.get('id') or answer.get('detail') or ''}".strip() + known)
+        _print_answer(answer)
     status = answer["status"]
     sys.exit(0 if status == 202 else EX_TEMPORARY if status >= 500 else EX_FINDINGS)
+
+
+def _print_answer(answer: Mapping[str, Any]) -> None:
+    """The id, or why there is none and what to do: the inlet says both in German, and in English under ``en``."""
+    known = " " + _("(known already: nothing new was taken)") if answer.get("duplicate") else ""
+    english = answer.get("en")
+    said = english if language() == "en" and isinstance(english, dict) else answer
+    click.echo(f"{answer['status']} {answer.get('id') or said.get('detail') or ''}".strip() + known)
+    if "id" not in answer and said.get("next"):
+        click.echo(_("next:") + f"\n  {said['next']}")
 
 
 def _https_url(configuration: config.Configuration) -> str:

@@ -201,6 +201,11 @@ PIECES = {
     "give a PEM certificate and the PEM key that fits it": "ein PEM-Zertifikat und den PEM-Schlüssel dazu angeben",
     "give the PEM file of the CA of the hub's certificate": "die PEM-Datei der CA des Zertifikats der Drehscheibe angeben",
     "give it as https://host:port": "als https://host:port angeben",
+    "does not vouch for the certificate of {} ({})": "bürgt nicht für das Zertifikat von {} ({})",
+    "give the CA that issued it, and the host by a name that stands in it":
+    "die CA angeben, die es ausgestellt hat, und den Rechner mit einem Namen, der darin steht",
+    "is not taken by {}": "wird von {} nicht angenommen",
+    "give a valid certificate of a CA that the inlet knows": "ein gültiges Zertifikat einer CA angeben, die der Eingang kennt",
     "is no address of an inlet": "ist keine Adresse eines Eingangs",
     "{} cannot be used ({})": "{} nicht brauchbar ({})",
     "end the program that listens there, or choose another port":
