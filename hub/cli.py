@@ -163,8 +163,14 @@ def _command(group: click.Group, name: str, help: str) -> Callable[[Callable[...
     return decorate
 
 
+def _not_empty(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001  click's
+    if not value.strip():
+        raise click.BadParameter(_("is empty"))
+    return value
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-reason_option = click.option("--reason", required=True, help=_("Why (stands in the history)."))
+reason_option = click.option("--reason", required=True, callback=_not_empty, help=_("Why (stands in the history)."))
 
 
 @click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof."),
@@ -327,7 +333,7 @@ def messages(context: Context, state: str | None, ags: str | None, service: str 
 
 
 @_command(main, "show", "One message with its parts, deliveries and history.")
-@click.argument("id")
+@click.argument("id", callback=_not_empty)
 @json_option
 @click.pass_obj
 def show(context: Context, id: str, as_json: bool) -> None:
@@ -352,7 +358,7 @@ def show(context: Context, id: str, as_json: bool) -> None:
 
 
 @_command(main, "why", "Why a message is where it is, and what to do next.")
-@click.argument("id")
+@click.argument("id", callback=_not_empty)
 @json_option
 @click.pass_obj
 def why(context: Context, id: str, as_json: bool) -> None:
@@ -371,7 +377,7 @@ def why(context: Context, id: str, as_json: bool) -> None:
 def _change(name: str, help: str, *, reason: bool) -> None:
     """A command that changes one message or delivery."""
 
-    @click.argument("id")
+    @click.argument("id", callback=_not_empty)
     @click.option("--action", default=control.new_action, help=_("An id for this action: whoever repeats it acts once."))
     @json_option
     @click.pass_obj

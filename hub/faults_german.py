@@ -194,6 +194,11 @@ PIECES = {
     "no examples found for {}": "keine Beispiele für {}", "no examples found": "keine Beispiele",
     "add mappings/<service>/examples/<name>/ with message.xml and example.toml":
     "mappings/<dienst>/examples/<name>/ mit message.xml und example.toml anlegen",
+    "no message and no delivery begins with {}": "keine Nachricht und keine Zustellung beginnt mit {}",
+    "the newest": "die neuesten", "{} messages begin with {}": "{} Nachrichten beginnen mit {}",
+    "{} deliveries begin with {}": "{} Zustellungen beginnen mit {}", "give more of the id": "mehr von der Nummer angeben",
+    "{} is a message": "{} ist eine Nachricht", "name one of its deliveries": "eine ihrer Zustellungen angeben",
+    "no entry begins with {}": "kein Eintrag beginnt mit {}",
     "no message {}": "keine Nachricht {}", "no answer ({})": "keine Antwort ({})",
     "is the hub running, and do certificate and CA belong to it?":
     "läuft die Drehscheibe, und gehören Zertifikat und CA zu ihr?",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub import backup
+from hub.desk import Ambiguous
 from hub.errors import HubError
 from hub.longwork import LongWork, Progress
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
@@ -235,17 +236,18 @@ class Operator:
     def _delivery(self, id: str) -> DeliveryRow:
         found = self._find(id)
         if not isinstance(found, DeliveryRow):
-            raise NotFound(f"{id} ist eine Nachricht; gemeint ist eine ihrer Zustellungen: drehscheibe show {id}")
+            raise NotFound(f"{id} is a message: name one of its deliveries: drehscheibe show {id}")
         return found
 
     def _find(self, id: str) -> StoredMessage | DeliveryRow:
         for find in (self._store.get_message, self._store.get_delivery):
             try:
                 return find(id)
+            except Ambiguous:
+                raise
             except NotFound:
                 continue
-        raise NotFound(f"Keine Nachricht und keine Zustellung beginnt eindeutig mit {id[:40]!r}: "
-                       "'drehscheibe messages' zeigt die letzten.")
+        raise NotFound(f"no message and no delivery begins with {id[:40]!r}: the newest: drehscheibe messages")
 
 
 RECENT = 24 * 3600

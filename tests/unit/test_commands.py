@@ -1,0 +1,86 @@
+"""What the commands print and how they end, on a store that no hub serves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hub import cli
+from hub.store import Store
+from tests.unit.store_kit import accept, incoming, prepare, routed
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(state: Path, *arguments: str, code: int = 0, language: str = "en") -> Result:
+    command = ["--config", str(ROOT / "etc" / "hub.toml"), "--set", f"hub.state={state}", *arguments]
+    result = CliRunner().invoke(cli.main, command, env={"DREHSCHEIBE_LANG": language, "COLUMNS": "300"})
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def filled(state: Path, count: int) -> list[str]:
+    """The ids of that many new messages, the oldest first."""
+    store = Store.open(prepare(state))
+    ids = [accept(store, incoming(b"%d" % number)).id for number in range(count)]
+    store.close()
+    return ids
+
+
+# -------------------------------------------------------------------- which message?
+
+
+VERBS = [["show"], ["why"], ["replay"], ["resend"], ["discard", "--reason", "doppelt"], ["confirm", "--reason", "kam an"]]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_what_several_begin_with_is_said_with_some_of_them(tmp_path: Path, verb: Sequence[str]) -> None:
+    ids = filled(tmp_path, 7)
+    told = run(tmp_path, *verb, "0", code=1).output
+    assert "7 messages begin with '0': " + ", ".join(ids[:5]) + ", …: give more of the id" in told
+    told = run(tmp_path, *verb, "0", code=1, language="de").output
+    assert "7 Nachrichten beginnen mit '0': " + ", ".join(ids[:5]) + ", …: mehr von der Nummer angeben" in told
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_what_nothing_begins_with_is_said_in_the_callers_language(tmp_path: Path, verb: Sequence[str]) -> None:
+    filled(tmp_path, 2)
+    told = run(tmp_path, *verb, "zz", code=1).output
+    assert "no message and no delivery begins with 'zz': the newest: drehscheibe messages" in told
+    told = run(tmp_path, *verb, "zz", code=1, language="de").output
+    assert "keine Nachricht und keine Zustellung beginnt mit 'zz': die neuesten: drehscheibe messages" in told
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_an_empty_id_is_a_usage_error(tmp_path: Path, verb: Sequence[str]) -> None:
+    filled(tmp_path, 1)
+    assert "is empty" in run(tmp_path, *verb, "", code=2).output
+
+
+def test_two_deliveries_that_begin_alike_are_told(tmp_path: Path) -> None:
+    store = Store.open(prepare(tmp_path))
+    routed(store, [f"musterstadt/{number}" for number in range(17)])  # 16 digits to begin with: two begin alike
+    ids = [row.id for row in store.deliveries_of(store.find_messages()[0].id)]
+    store.close()
+    digit = next(digit for digit, count in Counter(each[0] for each in ids).items() if digit != "0" and count > 1)
+    assert f"deliveries begin with '{digit}'" in run(tmp_path, "confirm", digit, "--reason", "kam an", code=1).output
+
+
+def test_a_message_where_a_delivery_is_meant_is_said_in_the_callers_language(tmp_path: Path) -> None:
+    [message] = filled(tmp_path, 1)
+    told = run(tmp_path, "resend", message, code=1).output
+    assert f"{message} is a message: name one of its deliveries: drehscheibe show {message}" in told
+    told = run(tmp_path, "resend", message, code=1, language="de").output
+    assert f"{message} ist eine Nachricht: eine ihrer Zustellungen angeben: drehscheibe show {message}" in told
+
+
+@pytest.mark.parametrize("verb", ["discard", "confirm"])
+def test_a_reason_has_to_be_given(tmp_path: Path, verb: str) -> None:
+    [message] = filled(tmp_path, 1)
+    for reason in ("", "  "):
+        assert "--reason" in run(tmp_path, verb, message, "--reason", reason, code=2).output
