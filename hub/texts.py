@@ -205,7 +205,7 @@ GERMAN = {
     "arriving": "ankommen", "municipality": "Kommune", "where it went": "wohin es ging", "how long": "Dauer",
     "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
     "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
-    "unknown": "unbekannt",
+    "unknown": "unbekannt", "more than {count}": "mehr als {count}",
     "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
         "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} ✗ gingen schief.",
     "{count} have no PDF yet for want of libpango; once it is there: drehscheibe replay {id}":

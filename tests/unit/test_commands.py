@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hub import cli
+from hub.job import Facts, Parked
 from hub.store import Store
-from tests.unit.store_kit import accept, incoming, prepare, routed
+from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare, routed
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +85,26 @@ def test_a_reason_has_to_be_given(tmp_path: Path, verb: str) -> None:
     [message] = filled(tmp_path, 1)
     for reason in ("", "  "):
         assert "--reason" in run(tmp_path, verb, message, "--reason", reason, code=2).output
+
+
+# -------------------------------------------------------------------- why
+
+
+def stopped(state: Path, text: str, *trace: str) -> str:
+    """A message that is parked as invalid for this."""
+    store = Store.open(prepare(state))
+    message = accept(store, incoming()).id
+    assert store.claim_messages(1, MINUTE)
+    output = Output()
+    store.record([Parked(message_id=message, facts=Facts(), reason="invalid", text=text, trace=trace)], output.fd,
+                 config_digest="config-1")
+    store.close()
+    return message
+
+
+def test_why_says_each_rule_once_and_with_its_place(tmp_path: Path) -> None:
+    message = stopped(tmp_path, "Die Angaben verletzen Regeln des Antrags:\n- Der Name fehlt.\n- Die Rasse fehlt.",
+                      "Der Name fehlt. [Halter (1.) (halter:0)]", "Der Name fehlt. [Halter (2.) (halter:1)]")
+    assert run(tmp_path, "why", message).output.splitlines()[1:6] == [
+        "Grund: invalid: Die Angaben verletzen Regeln des Antrags:", "- Die Rasse fehlt.",
+        "  Der Name fehlt. [Halter (1.) (halter:0)]", "  Der Name fehlt. [Halter (2.) (halter:1)]", "next:"]
