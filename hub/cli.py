@@ -322,7 +322,8 @@ def _rest(row: Mapping[str, Any]) -> str:
 @json_option
 @click.pass_obj
 def messages(context: Context, state: str | None, ags: str | None, service: str | None, limit: int, as_json: bool) -> None:
-    rows = context.ask("messages", state=state, ags=ags, service=service, limit=limit)
+    found = context.ask("messages", state=state, ags=ags, service=service, limit=limit + 1)
+    rows = found[:limit]
     if as_json:
         _print_json(rows)
     elif not rows:
@@ -330,6 +331,8 @@ def messages(context: Context, state: str | None, ags: str | None, service: str 
     else:
         _table(["message", "state", "service", "AGS", "received", "reason"],
                [[row["id"], row["state"], row["service"], row["ags"], row["received_at"], row["reason"] or ""] for row in rows])
+        if len(found) > limit:
+            click.echo(_("The newest {count} of more: --limit shows the others.").format(count=limit))
 
 
 @_command(main, "show", "One message with its parts, deliveries and history.")
@@ -713,6 +716,8 @@ def _print_restored(answer: dict[str, Any]) -> None:
 def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool, as_json: bool) -> None:
     from hub import billing
 
+    if as_csv and as_json:
+        raise click.UsageError(_("either --csv or --json"))
     prices = billing.load(file or context.file.parent / "billing.toml")
     if provider is not None and provider not in prices.provider:
         raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
@@ -821,12 +826,26 @@ def municipality_show(context: Context, name: str, as_json: bool) -> None:
     for each in found["destinations"]:
         click.secho(f"{each['key']} ({each['connector']})", bold=True)
         for key, value in each["values"].items():
-            click.echo(f"  {key:20} {value}" + (f"  ({inherited})" if key in each["inherited"] else ""))
+            click.echo(f"  {key:20} {_shown(value)}" + (f"  ({inherited})" if key in each["inherited"] else ""))
     for each in found["services"]:
         click.secho(f"{each['service']}" + (f"  ({inherited})" if each["inherited"] else ""), bold=True)
         for route in each["routes"]:
             for recipient, send in route["recipients"].items():
                 click.echo(f"  → {recipient}: {', '.join(send)}")
+
+
+def _shown(value: Any) -> str:
+    """A configured value, for reading."""
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={f'({_shown(each)})' if isinstance(each, dict) and each else _shown(each)}"
+                         for key, each in value.items())
+    return ", ".join(map(_shown, value)) if isinstance(value, list) else str(value)
 
 
 @main.group(help=_("RabbitMQ."))

@@ -125,7 +125,7 @@ class Operator:
         """The newest messages, by state, AGS, service."""
         wanted = MessageState(state) if state else None
         return [_message(message) for message in self._store.find_messages(state=wanted, ags=ags, service=service,
-                                                                           limit=min(limit, 10_000))]
+                                                                           limit=min(limit, 10_001))]
 
     def status(self) -> dict[str, Any]:
         """The two balances and the oldest undelivered message."""

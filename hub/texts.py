@@ -43,6 +43,8 @@ GERMAN = {
     "Its key (PEM).": "Sein Schlüssel (PEM).",
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
     "give printable ASCII characters: letters, digits, signs": "druckbare ASCII-Zeichen angeben: Buchstaben, Ziffern, Zeichen",
+    "The newest {count} of more: --limit shows the others.": "Die neuesten {count} von mehr: --limit zeigt die anderen.",
+    "either --csv or --json": "entweder --csv oder --json",
     "is empty": "ist leer",
     "{value} is no name": "{value} ist kein Name",
     "give the AGS itself; --test makes it a test": "den AGS selbst angeben; --test macht daraus einen Test",

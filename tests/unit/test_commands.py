@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,3 +110,28 @@ def test_why_says_each_rule_once_and_with_its_place(tmp_path: Path) -> None:
     assert run(tmp_path, "why", message).output.splitlines()[1:6] == [
         "Grund: invalid: Die Angaben verletzen Regeln des Antrags:", "- Die Rasse fehlt.",
         "  Der Name fehlt. [Halter (1.) (halter:0)]", "  Der Name fehlt. [Halter (2.) (halter:1)]", "next:"]
+
+
+# -------------------------------------------------------------------- lists and tables
+
+
+def test_a_list_that_is_cut_says_so(tmp_path: Path) -> None:
+    filled(tmp_path, 3)
+    assert "The newest 2 of more: --limit" in run(tmp_path, "messages", "--limit", "2").output
+    assert "Die neuesten 2 von mehr: --limit" in run(tmp_path, "messages", "--limit", "2", language="de").output
+    assert "--limit" not in run(tmp_path, "messages", "--limit", "3").output
+    assert len(json.loads(run(tmp_path, "messages", "--limit", "2", "--json").stdout)) == 2
+
+
+def test_a_bill_is_csv_or_json(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    assert "either --csv or --json" in run(tmp_path, "bill", "--year", "2026", "--csv", "--json", code=2).output
+
+
+def test_a_municipality_is_shown_as_json_and_without_python(tmp_path: Path) -> None:
+    shown = json.loads(run(tmp_path, "municipality", "show", "14999010", "--json").stdout)
+    assert shown["population"] == {"2024-12-31": 61000}
+    assert next(row["values"]["drop"]["path"] for row in shown["destinations"] if row["connector"] == "xdomea").startswith("/")
+    text = run(tmp_path, "municipality", "show", "14999010").output
+    assert re.findall(r"Path\(|\{'|\['|\bNone\b|\bFalse\b|\bTrue\b", text) == []
+    assert "first=60, factor=2, longest=14400" in text
