@@ -24,7 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__, config, control, logs
-from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
+from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailable
 from hub.faults_german import german
 from hub.texts import _, language
 
@@ -127,6 +127,9 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             for problem in error.problems:
                 _complain(problem)
             sys.exit(EX_CONFIG)
+        except StoreDamaged as error:
+            _complain(str(error))
+            sys.exit(EX_FINDINGS)
         except (StoreUnavailable, Busy) as error:
             _complain(str(error))
             sys.exit(EX_TEMPORARY)
@@ -583,7 +586,12 @@ def store() -> None:
 @json_option
 @click.pass_obj
 def store_check(context: Context, deep: bool, as_json: bool) -> None:
-    report = context.work("check_store", deep=deep)
+    try:
+        report = context.work("check_store", deep=deep)
+    except StoreDamaged as error:  # too much even to open it
+        from hub.examine import unreadable
+
+        report = unreadable(error, deep=deep).to_json()
     if as_json:
         _print_json(report)
     else:
@@ -602,8 +610,8 @@ def _print_faults(report: dict[str, Any]) -> None:
     click.echo(f"{looked.format(**report)}: " + (_("fine") if report["sound"] else _("not sound")))
     if not report["sound"]:
         hopeless = {"database", "reference"} & set(report["counts"])
-        step = (_("stop the hub, keep a copy of its state, then drehscheibe restore the last backup") if hopeless
-                else _("stop the hub, then drehscheibe store repair"))
+        restore = _("stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)")
+        step = restore if hopeless else _("stop the hub, then drehscheibe store repair")
         click.echo(_("next:") + f"\n  {step}")
 
 

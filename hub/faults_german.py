@@ -178,6 +178,10 @@ PIECES = {
     # commands
     "no inlet needs a broker": "kein Eingang braucht einen Broker",
     'add one with connector = "amqp"': 'einen mit connector = "amqp" ergänzen',
+    "the database is damaged ({})": "die Datenbank ist beschädigt ({})",
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)":
+    "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
+    "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
     "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":

@@ -135,8 +135,9 @@ GERMAN = {
     "… and {count} more (--json shows all)": "… und {count} weitere (--json zeigt alle)",
     "{messages} messages, {bodies} bodies, {files} files": "{messages} Nachrichten, {bodies} Inhalte, {files} Dateien",
     "{bytes} bytes read": "{bytes} Bytes gelesen", "not sound": "nicht heil",
-    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup":
-        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore",
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)":
+        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
+        "(docs/operate-backup.md)",
     "stop the hub, then drehscheibe store repair": "Drehscheibe anhalten, dann drehscheibe store repair",
     "the database is damaged": "die Datenbank ist beschädigt", "a row refers to nothing": "eine Zeile verweist ins Leere",
     "the books are wrong": "die Bücher stimmen nicht", "a file that nothing names": "eine Datei, die nirgends vorkommt",
