@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 from pydantic import BaseModel
@@ -23,7 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__, config, control, logs
-from hub.errors import Busy, ConfigError, HubError, StoreUnavailable
+from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailable
 from hub.faults_german import german
 from hub.texts import _, language
 
@@ -126,6 +127,9 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             for problem in error.problems:
                 _complain(problem)
             sys.exit(EX_CONFIG)
+        except StoreDamaged as error:
+            _complain(str(error))
+            sys.exit(EX_FINDINGS)
         except (StoreUnavailable, Busy) as error:
             _complain(str(error))
             sys.exit(EX_TEMPORARY)
@@ -162,8 +166,14 @@ def _command(group: click.Group, name: str, help: str) -> Callable[[Callable[...
     return decorate
 
 
+def _not_empty(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001  click's
+    if not value.strip():
+        raise click.BadParameter(_("is empty"))
+    return value
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-reason_option = click.option("--reason", required=True, help=_("Why (stands in the history)."))
+reason_option = click.option("--reason", required=True, callback=_not_empty, help=_("Why (stands in the history)."))
 
 
 @click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof."),
@@ -219,17 +229,33 @@ def check(context: Context, connect: bool, destination: str | None, municipality
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
 
 
+def _printable(context: click.Context, option: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001  click's
+    """A header takes no other characters."""
+    if value is not None and not (value.strip() and value.isascii() and value.isprintable()):
+        raise click.BadParameter(_("give printable ASCII characters: letters, digits, signs"))
+    return value
+
+
+def _step(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001  click's
+    """One step of the inlet's path: what the path itself means something else by is refused, the rest is escaped."""
+    if value in (".", ".."):
+        raise click.BadParameter(_("{value} is no name").format(value=value))
+    if option.name == "ags" and value == "test":
+        raise click.BadParameter(_("give the AGS itself; --test makes it a test"))
+    return quote(value, safe="")
+
+
 @_command(main, "send", "Send one application through the HTTPS inlet, as Amt24 would.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("attachments", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--ags", required=True)
-@click.option("--service", required=True)
+@click.option("--ags", required=True, callback=_step)
+@click.option("--service", required=True, callback=_step)
 @click.option("--url", help=_("The hub's address, https://host:port; default: the HTTPS inlet of the configuration."))
 @click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help=_("The client certificate (PEM)."))
 @click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help=_("Its key (PEM)."))
 @click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True,
               help=_("The CA of the hub's certificate (PEM)."))
-@click.option("--idempotency-key")
+@click.option("--idempotency-key", callback=_printable)
 @click.option("--test", is_flag=True)
 @json_option
 @click.pass_obj
@@ -238,15 +264,24 @@ def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, 
     from hub.send import send_file
 
     url = url or _https_url(context.load())
-    answer = send_file(file, attachments, url=f"{url}/in/{ags}/{service}", cert=cert, key=key, ca=ca,
+    answer = send_file(file, attachments, url=f"{url.rstrip('/')}/in/{ags}/{service}", cert=cert, key=key, ca=ca,
                        idempotency_key=idempotency_key, test=test)
     if as_json:
         _print_json(answer)
     else:
-        known = " " + _("(known already: nothing new was taken)") if answer.get("duplicate") else ""
-        click.echo(f"{answer['status']} {answer.get('id') or answer.get('detail') or ''}".strip() + known)
+        _print_answer(answer)
     status = answer["status"]
     sys.exit(0 if status == 202 else EX_TEMPORARY if status >= 500 else EX_FINDINGS)
+
+
+def _print_answer(answer: Mapping[str, Any]) -> None:
+    """The id, or why there is none and what to do: the inlet says both in German, and in English under ``en``."""
+    known = " " + _("(known already: nothing new was taken)") if answer.get("duplicate") else ""
+    english = answer.get("en")
+    said = english if language() == "en" and isinstance(english, dict) else answer
+    click.echo(f"{answer['status']} {answer.get('id') or said.get('detail') or ''}".strip() + known)
+    if "id" not in answer and said.get("next"):
+        click.echo(_("next:") + f"\n  {said['next']}")
 
 
 def _https_url(configuration: config.Configuration) -> str:
@@ -290,7 +325,8 @@ def _rest(row: Mapping[str, Any]) -> str:
 @json_option
 @click.pass_obj
 def messages(context: Context, state: str | None, ags: str | None, service: str | None, limit: int, as_json: bool) -> None:
-    rows = context.ask("messages", state=state, ags=ags, service=service, limit=limit)
+    found = context.ask("messages", state=state, ags=ags, service=service, limit=limit + 1)
+    rows = found[:limit]
     if as_json:
         _print_json(rows)
     elif not rows:
@@ -298,10 +334,12 @@ def messages(context: Context, state: str | None, ags: str | None, service: str 
     else:
         _table(["message", "state", "service", "AGS", "received", "reason"],
                [[row["id"], row["state"], row["service"], row["ags"], row["received_at"], row["reason"] or ""] for row in rows])
+        if len(found) > limit:
+            click.echo(_("The newest {count} of more: --limit shows the others.").format(count=limit))
 
 
 @_command(main, "show", "One message with its parts, deliveries and history.")
-@click.argument("id")
+@click.argument("id", callback=_not_empty)
 @json_option
 @click.pass_obj
 def show(context: Context, id: str, as_json: bool) -> None:
@@ -326,7 +364,7 @@ def show(context: Context, id: str, as_json: bool) -> None:
 
 
 @_command(main, "why", "Why a message is where it is, and what to do next.")
-@click.argument("id")
+@click.argument("id", callback=_not_empty)
 @json_option
 @click.pass_obj
 def why(context: Context, id: str, as_json: bool) -> None:
@@ -345,7 +383,7 @@ def why(context: Context, id: str, as_json: bool) -> None:
 def _change(name: str, help: str, *, reason: bool) -> None:
     """A command that changes one message or delivery."""
 
-    @click.argument("id")
+    @click.argument("id", callback=_not_empty)
     @click.option("--action", default=control.new_action, help=_("An id for this action: whoever repeats it acts once."))
     @json_option
     @click.pass_obj
@@ -548,7 +586,12 @@ def store() -> None:
 @json_option
 @click.pass_obj
 def store_check(context: Context, deep: bool, as_json: bool) -> None:
-    report = context.work("check_store", deep=deep)
+    try:
+        report = context.work("check_store", deep=deep)
+    except StoreDamaged as error:  # too much even to open it
+        from hub.examine import unreadable
+
+        report = unreadable(error, deep=deep).to_json()
     if as_json:
         _print_json(report)
     else:
@@ -567,8 +610,8 @@ def _print_faults(report: dict[str, Any]) -> None:
     click.echo(f"{looked.format(**report)}: " + (_("fine") if report["sound"] else _("not sound")))
     if not report["sound"]:
         hopeless = {"database", "reference"} & set(report["counts"])
-        step = (_("stop the hub, keep a copy of its state, then drehscheibe restore the last backup") if hopeless
-                else _("stop the hub, then drehscheibe store repair"))
+        restore = _("stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)")
+        step = restore if hopeless else _("stop the hub, then drehscheibe store repair")
         click.echo(_("next:") + f"\n  {step}")
 
 
@@ -681,6 +724,8 @@ def _print_restored(answer: dict[str, Any]) -> None:
 def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool, as_json: bool) -> None:
     from hub import billing
 
+    if as_csv and as_json:
+        raise click.UsageError(_("either --csv or --json"))
     prices = billing.load(file or context.file.parent / "billing.toml")
     if provider is not None and provider not in prices.provider:
         raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
@@ -789,12 +834,26 @@ def municipality_show(context: Context, name: str, as_json: bool) -> None:
     for each in found["destinations"]:
         click.secho(f"{each['key']} ({each['connector']})", bold=True)
         for key, value in each["values"].items():
-            click.echo(f"  {key:20} {value}" + (f"  ({inherited})" if key in each["inherited"] else ""))
+            click.echo(f"  {key:20} {_shown(value)}" + (f"  ({inherited})" if key in each["inherited"] else ""))
     for each in found["services"]:
         click.secho(f"{each['service']}" + (f"  ({inherited})" if each["inherited"] else ""), bold=True)
         for route in each["routes"]:
             for recipient, send in route["recipients"].items():
                 click.echo(f"  → {recipient}: {', '.join(send)}")
+
+
+def _shown(value: Any) -> str:
+    """A configured value, for reading."""
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={f'({_shown(each)})' if isinstance(each, dict) and each else _shown(each)}"
+                         for key, each in value.items())
+    return ", ".join(map(_shown, value)) if isinstance(value, list) else str(value)
 
 
 @main.group(help=_("RabbitMQ."))

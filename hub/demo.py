@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -477,7 +478,9 @@ def _where(place: Place, item: Sent) -> str:
     if item.state == "completed":
         return "\n".join(_arrivals(place, item))
     first, *rest = (item.found.get("reason_text") or item.found.get("reason") or "").splitlines() or [""]
-    text = f"{_(item.state or 'unknown')}: {first}".rstrip(": ") + (f" ({len(rest)})" if rest else "")
+    headline = re.sub(r" \(die ersten \d+\):?$", "", first)
+    count = _("more than {count}").format(count=len(rest)) if headline != first else len(rest)
+    text = f"{_(item.state or 'unknown')}: {headline}".rstrip(": ") + (f" ({count})" if rest else "")
     mark = "✗ " if item.wrong else ""
     return "\n".join([mark + text, *_arrivals(place, item)])
 

@@ -24,6 +24,10 @@ class NotFound(HubError):
     """No message or delivery has this id, or several begin with it."""
 
 
+class Ambiguous(NotFound):
+    """Several begin with it."""
+
+
 class NotNow(HubError):
     """The state does not allow this action (German text for the operator)."""
 
@@ -46,12 +50,21 @@ def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: st
 
 def find(connection: Connection, table: Table, name: str, *, hold: bool = False) -> Row[Any]:
     """The row with this id or unique beginning of an id; with `hold` nobody else changes it meanwhile. Raises `NotFound`."""
-    # '~' sorts behind every character of an id
-    query = select(table).where(table.c.id >= name, table.c.id < f"{name}~").limit(2)
+    begins = (table.c.id >= name, table.c.id < f"{name}~")  # '~' sorts behind every character of an id
+    query = select(table).where(*begins).limit(2)
     rows = connection.execute(query.with_for_update() if hold else query).all() if name else []
     if len(rows) == 1 or (rows and rows[0].id == name):
         return rows[0]
-    raise NotFound(f"Mehrere Einträge beginnen mit {name!r}" if rows else f"Kein Eintrag mit der Nummer {name!r}")
+    if not rows:
+        raise NotFound(f"no entry begins with {name[:40]!r}")
+    count = connection.execute(select(func.count()).select_from(table).where(*begins)).scalar_one()
+    first = connection.execute(select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
+    several = f"{count} messages begin with {name!r}" if table is message else f"{count} deliveries begin with {name!r}"
+    raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
+
+
+SHOWN = 5
+"""How many are named of several that begin alike."""
 
 
 REPEATABLE = {PARKED, IN_DOUBT, DUE}

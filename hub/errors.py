@@ -5,6 +5,7 @@
     HubError
     ├── ConfigError           the configuration is wrong: file, key, what, what to do (exit code 78)
     ├── StoreUnavailable      nothing can be made durable now: the sender keeps the message and asks again
+    │   └── StoreDamaged      and never before somebody restores a backup: the database is not what was written
     ├── Busy                  something outside is in the way (a port, another hub, no answer): again later (exit code 75)
     ├── NotAllowed            the sender may not hand this in (HTTPS 403)
     ├── Conflict              same duplicate key, other content (HTTPS 409)
@@ -51,6 +52,10 @@ class StoreUnavailable(HubError):
     def __init__(self, text: str, retry_after: float = 30.0) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+
+
+class StoreDamaged(StoreUnavailable):
+    """The database is not what was written: asking again later changes nothing."""
 
 
 class Busy(HubError):

@@ -31,7 +31,7 @@ from sqlalchemy.exc import DatabaseError
 
 from hub import ledger
 from hub.blobs import HEADER, INCOMPLETE, Blobs, Damaged, FileBlobs, StoredBody, batches
-from hub.errors import StoreUnavailable
+from hub.errors import StoreDamaged, StoreUnavailable
 from hub.ledger import TallyKey
 from hub.outbox import COPIED
 from hub.tables import blob, delivery, event, message, part
@@ -87,6 +87,16 @@ class Report:
                 "faults": [asdict(fault) for fault in self.faults]}
 
 
+def unreadable(error: BaseException, *, deep: bool) -> Report:
+    """For a database in which nothing can be looked at."""
+    return Report(deep, 0, 0, 0, 0, (_unreadable(error),))
+
+
+def _unreadable(error: BaseException) -> Fault:
+    cause = error.__cause__ if isinstance(error, StoreDamaged) else error
+    return Fault("database", "store.sqlite3", f"cannot be read: {getattr(cause, 'orig', cause)}")
+
+
 @dataclass(slots=True)
 class Examination:
     """One run over one store. `read` gives a connection that sees one committed state."""
@@ -108,7 +118,7 @@ class Examination:
             files = self._files(self.blobs) if isinstance(self.blobs, FileBlobs) else 0
             bytes_read = self._bodies(counts.bodies) if deep else 0
         except (DatabaseError, StoreUnavailable) as error:
-            self.faults.append(Fault("database", "store.sqlite3", f"cannot be read: {getattr(error, 'orig', error)}"))
+            self.faults.append(_unreadable(error))
             return Report(deep, 0, 0, 0, 0, tuple(self.faults))
         return Report(deep, counts.messages, counts.bodies, files, bytes_read, self._known(), wrong)
 

@@ -51,7 +51,7 @@ class _TooLongError(Exception):
 
 
 def explain(file: Path, root: etree._Element, log: Sequence[Any], uri_mapper: Callable[[str], str]) -> list[Fault]:
-    """Up to `MOST` faults of the document `root` against the schema in `file`.
+    """Up to `MOST` faults of the document `root` against the schema in `file`, and one more where there are more.
 
     `log` is a copy of lxml's error log; `uri_mapper` gives the file of a schema's URL.
     """
@@ -59,12 +59,12 @@ def explain(file: Path, root: etree._Element, log: Sequence[Any], uri_mapper: Ca
         try:
             schema = _schema(file, uri_mapper)
             with _cpu_limit(SECONDS):
-                faults = [_fault(error, root) for error in islice(schema.iter_errors(root), MOST)]
+                faults = [_fault(error, root) for error in islice(schema.iter_errors(root), MOST + 1)]
         except (_TooLongError, xmlschema.XMLSchemaException, RecursionError):
             faults = []
         if faults:
             return faults
-    return [_roughly(entry, root) for entry in log[:MOST]]
+    return [_roughly(entry, root) for entry in log[:MOST + 1]]
 
 
 def entries(schema: etree.XMLSchema) -> list[Any]:

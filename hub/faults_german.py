@@ -178,6 +178,10 @@ PIECES = {
     # commands
     "no inlet needs a broker": "kein Eingang braucht einen Broker",
     'add one with connector = "amqp"': 'einen mit connector = "amqp" ergänzen',
+    "the database is damaged ({})": "die Datenbank ist beschädigt ({})",
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)":
+    "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
+    "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
     "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
@@ -194,6 +198,11 @@ PIECES = {
     "no examples found for {}": "keine Beispiele für {}", "no examples found": "keine Beispiele",
     "add mappings/<service>/examples/<name>/ with message.xml and example.toml":
     "mappings/<dienst>/examples/<name>/ mit message.xml und example.toml anlegen",
+    "no message and no delivery begins with {}": "keine Nachricht und keine Zustellung beginnt mit {}",
+    "the newest": "die neuesten", "{} messages begin with {}": "{} Nachrichten beginnen mit {}",
+    "{} deliveries begin with {}": "{} Zustellungen beginnen mit {}", "give more of the id": "mehr von der Nummer angeben",
+    "{} is a message": "{} ist eine Nachricht", "name one of its deliveries": "eine ihrer Zustellungen angeben",
+    "no entry begins with {}": "kein Eintrag beginnt mit {}",
     "no message {}": "keine Nachricht {}", "no answer ({})": "keine Antwort ({})",
     "is the hub running, and do certificate and CA belong to it?":
     "läuft die Drehscheibe, und gehören Zertifikat und CA zu ihr?",
@@ -201,6 +210,11 @@ PIECES = {
     "give a PEM certificate and the PEM key that fits it": "ein PEM-Zertifikat und den PEM-Schlüssel dazu angeben",
     "give the PEM file of the CA of the hub's certificate": "die PEM-Datei der CA des Zertifikats der Drehscheibe angeben",
     "give it as https://host:port": "als https://host:port angeben",
+    "does not vouch for the certificate of {} ({})": "bürgt nicht für das Zertifikat von {} ({})",
+    "give the CA that issued it, and the host by a name that stands in it":
+    "die CA angeben, die es ausgestellt hat, und den Rechner mit einem Namen, der darin steht",
+    "is not taken by {}": "wird von {} nicht angenommen",
+    "give a valid certificate of a CA that the inlet knows": "ein gültiges Zertifikat einer CA angeben, die der Eingang kennt",
     "is no address of an inlet": "ist keine Adresse eines Eingangs",
     "{} cannot be used ({})": "{} nicht brauchbar ({})",
     "end the program that listens there, or choose another port":

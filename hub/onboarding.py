@@ -256,7 +256,7 @@ def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
     town = configuration.municipalities[tenant]
     raw = read_toml(town.file)
     return {"file": str(town.file), "name": town.row.name, "ags": town.row.ags, "formerly": list(town.row.formerly),
-            "tenant": tenant, "population": town.row.population, "provider": town.row.contract.provider,
+            "tenant": tenant, "population": _plain(town.row.population), "provider": town.row.contract.provider,
             "destinations": [_destination(town, key, raw["destinations"][key.partition("/")[2]]) for key in town.destinations],
             "services": [_service(configuration, town, service) for service in sorted(town.routes)]}
 
@@ -281,6 +281,9 @@ def _service(configuration: Configuration, town: Municipality, service: str) -> 
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | dict | list) else (
-        list(value) if isinstance(value, tuple) else str(value))
-
+    """As JSON knows it: days and paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

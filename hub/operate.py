@@ -5,7 +5,7 @@ Every change names the person and, where it is final, a reason; it stands in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub import backup
+from hub.desk import Ambiguous
 from hub.errors import HubError
 from hub.longwork import LongWork, Progress
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
@@ -63,8 +64,9 @@ class Operator:
             lines.append(f"Der Datenträger ist fast voll ({self._space.room.free >> 20} MiB frei): Es wird nichts angenommen"
                          + ("." if self._space.may_translate() else ", und Angenommenes wartet auf die Verarbeitung."))
             steps.append("Platz schaffen (df -h); es geht von selbst weiter")
+        trace = list(self._store.trace_of(message.id))
         if message.reason:
-            lines.append(f"Grund: {message.reason}: {message.reason_text}")
+            lines.append(f"Grund: {message.reason}: {_untold(message.reason_text or '', trace)}")
         if message.payload_deleted_at:
             lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach Ablauf der "
                          "Aufbewahrungsfrist gelöscht; der Nachweis bleibt.")
@@ -86,8 +88,7 @@ class Operator:
                 steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
                           f"oder: drehscheibe confirm {row.id} --reason … (ist angekommen), "
                           f"drehscheibe discard {row.id} --reason … (wird nicht mehr gebraucht)"]
-        return {"id": message.id, "state": message.state, "lines": lines, "trace": list(self._store.trace_of(message.id)),
-                "next": steps}
+        return {"id": message.id, "state": message.state, "lines": lines, "trace": trace, "next": steps}
 
     def _held(self, row: DeliveryRow) -> list[str]:
         """Why a waiting delivery waits though nothing is wrong with its destination."""
@@ -124,7 +125,7 @@ class Operator:
         """The newest messages, by state, AGS, service."""
         wanted = MessageState(state) if state else None
         return [_message(message) for message in self._store.find_messages(state=wanted, ags=ags, service=service,
-                                                                           limit=min(limit, 10_000))]
+                                                                           limit=min(limit, 10_001))]
 
     def status(self) -> dict[str, Any]:
         """The two balances and the oldest undelivered message."""
@@ -235,17 +236,18 @@ class Operator:
     def _delivery(self, id: str) -> DeliveryRow:
         found = self._find(id)
         if not isinstance(found, DeliveryRow):
-            raise NotFound(f"{id} ist eine Nachricht; gemeint ist eine ihrer Zustellungen: drehscheibe show {id}")
+            raise NotFound(f"{id} is a message: name one of its deliveries: drehscheibe show {id}")
         return found
 
     def _find(self, id: str) -> StoredMessage | DeliveryRow:
         for find in (self._store.get_message, self._store.get_delivery):
             try:
                 return find(id)
+            except Ambiguous:
+                raise
             except NotFound:
                 continue
-        raise NotFound(f"Keine Nachricht und keine Zustellung beginnt eindeutig mit {id[:40]!r}: "
-                       "'drehscheibe messages' zeigt die letzten.")
+        raise NotFound(f"no message and no delivery begins with {id[:40]!r}: the newest: drehscheibe messages")
 
 
 RECENT = 24 * 3600
@@ -275,6 +277,12 @@ _DELIVERY_TEXT = {
     DeliveryState.PARKED: "geparkt",
     DeliveryState.DISCARDED: "verworfen",
 }
+
+
+def _untold(text: str, trace: Sequence[str]) -> str:
+    """A reason without the points that the trace says again, with their places."""
+    return "\n".join(line for line in text.splitlines()
+                     if not (line.startswith("- ") and any(said.startswith(line[2:]) for said in trace)))
 
 
 def _time(moment: datetime | None) -> str | None:

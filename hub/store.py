@@ -66,7 +66,7 @@ from hub.shredder import Shredded
 from hub.statements import Query
 from hub.tables import moment
 from hub.turns import Predecessor
-from hub.writer import StaleFencing, Transaction, Writer, disk_failure
+from hub.writer import StaleFencing, Transaction, Writer, damage, disk_failure
 
 __all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "Node", "NotFound",
            "NotNow", "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody",
@@ -188,6 +188,8 @@ class Store:
             failure = disk_failure(error)
             if failure in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
+            if (damaged := damage(error, base.where)) is not None:
+                raise damaged from error
             if failure is not None:
                 raise StoreUnavailable(f"{base.where}: the store cannot be opened now: {failure}") from error
             raise
@@ -340,6 +342,8 @@ class Store:
             with self._readers.connect() as connection:
                 yield connection
         except DBAPIError as error:
+            if (damaged := damage(error, self.base.where)) is not None:
+                raise damaged from error
             raise StoreUnavailable(f"the store cannot be read now: {disk_failure(error) or error.orig}") from error
         except PoolTimeout as error:
             raise StoreUnavailable("the store cannot be read now: too many readers wait") from error

@@ -42,6 +42,12 @@ GERMAN = {
     "The client certificate (PEM).": "Das Client-Zertifikat (PEM).",
     "Its key (PEM).": "Sein Schlüssel (PEM).",
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
+    "give printable ASCII characters: letters, digits, signs": "druckbare ASCII-Zeichen angeben: Buchstaben, Ziffern, Zeichen",
+    "The newest {count} of more: --limit shows the others.": "Die neuesten {count} von mehr: --limit zeigt die anderen.",
+    "either --csv or --json": "entweder --csv oder --json",
+    "is empty": "ist leer",
+    "{value} is no name": "{value} ist kein Name",
+    "give the AGS itself; --test makes it a test": "den AGS selbst angeben; --test macht daraus einen Test",
     "The folder to write the renderings to.": "Der Ordner, in den die Ausgaben geschrieben werden.",
     "RabbitMQ's management API, http://host:15672.": "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
     "The CA of the API's certificate (PEM).": "Die CA des Zertifikats der Schnittstelle (PEM).",
@@ -129,8 +135,9 @@ GERMAN = {
     "… and {count} more (--json shows all)": "… und {count} weitere (--json zeigt alle)",
     "{messages} messages, {bodies} bodies, {files} files": "{messages} Nachrichten, {bodies} Inhalte, {files} Dateien",
     "{bytes} bytes read": "{bytes} Bytes gelesen", "not sound": "nicht heil",
-    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup":
-        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore",
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)":
+        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
+        "(docs/operate-backup.md)",
     "stop the hub, then drehscheibe store repair": "Drehscheibe anhalten, dann drehscheibe store repair",
     "the database is damaged": "die Datenbank ist beschädigt", "a row refers to nothing": "eine Zeile verweist ins Leere",
     "the books are wrong": "die Bücher stimmen nicht", "a file that nothing names": "eine Datei, die nirgends vorkommt",
@@ -201,7 +208,7 @@ GERMAN = {
     "arriving": "ankommen", "municipality": "Kommune", "where it went": "wohin es ging", "how long": "Dauer",
     "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
     "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
-    "unknown": "unbekannt",
+    "unknown": "unbekannt", "more than {count}": "mehr als {count}",
     "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
         "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} ✗ gingen schief.",
     "{count} have no PDF yet for want of libpango; once it is there: drehscheibe replay {id}":

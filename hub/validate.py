@@ -126,7 +126,7 @@ def _validate_rules(envelope: etree._Element, file: str, words: str | None) -> N
 
 def _reject(headline: str, lines: Sequence[str], trace: Sequence[str] = ()) -> None:
     shown = lines[:MOST]
-    more = f" (die ersten {MOST})" if len(lines) >= MOST else ""
+    more = f" (die ersten {MOST})" if len(lines) > MOST else ""
     text = "\n".join([f"{headline}{more}:", *(f"- {line}" for line in shown)])
     raise Rejected(Reason.INVALID, text if len(text) <= _LONGEST else text[:_LONGEST] + " …", (trace or lines)[:MOST])
 

@@ -23,13 +23,14 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 from sqlalchemy import Column, Connection, Engine, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
-from hub.errors import StoreUnavailable
+from hub.errors import StoreDamaged, StoreUnavailable
 from hub.ledger import Ledger
 from hub.tables import Lock
 
@@ -104,6 +105,15 @@ def disk_failure(error: BaseException) -> str | None:
         return f"SQLSTATE {state}" if state.startswith(SERVER) else None
     name = str(getattr(error.orig, "sqlite_errorname", ""))
     return name if name.startswith(BREAKING + PASSING) else None
+
+
+def damage(error: BaseException, where: Path | str) -> StoreDamaged | None:
+    """What to say when the database `where` is not what was written; None for every other failure."""
+    failure = disk_failure(error) or ""
+    if not failure.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return None
+    return StoreDamaged(f"{where}: the database is damaged ({failure}): stop the hub, keep a copy of its state, "
+                        "then drehscheibe restore the last backup (docs/operate-backup.md)")
 
 
 def _conflict(error: BaseException) -> bool:

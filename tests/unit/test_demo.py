@@ -121,4 +121,7 @@ def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
     text = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
         {"destination": "big/folder", "state": "parked", "finished_at": None, "text": "Der Zielordner fehlt.", "receipt": None}]))
     assert "✗ parked: Es fehlt (2)" in text
+    some = "Es fehlt (die ersten 10):" + "\n- Chip" * 10
+    text_of_many = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text=some))
+    assert "✗ parked: Es fehlt (more than 10)" in text_of_many
     assert "big/folder: parked: Der Zielordner fehlt." in text

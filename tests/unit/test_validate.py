@@ -126,6 +126,17 @@ def test_at_most_ten_faults_are_listed(package: Path) -> None:
     assert len(error.trace) == 10
 
 
+@pytest.mark.parametrize("elements", [explain.MAX_ELEMENTS, 0], ids=["xmlschema", "lxml"])
+@pytest.mark.parametrize(("count", "cut"), [(9, False), (10, False), (11, True)])
+def test_the_first_ten_are_called_so_only_when_there_are_more(package: Path, monkeypatch: pytest.MonkeyPatch, elements: int,
+                                                              count: int, cut: bool) -> None:
+    monkeypatch.setattr(explain, "MAX_ELEMENTS", elements)
+    (package / "v1/fields.xsd").write_text(XSD.replace('maxOccurs="3"', 'maxOccurs="99"'))
+    error = wrong(package, "".join(f'<instance n="{n}"/>' for n in range(count)))
+    assert error.text.splitlines()[0] == f"Die Angaben entsprechen nicht dem Schema{' (die ersten 10)' if cut else ''}:"
+    assert error.text.count("\n- ") == min(count, 10)
+
+
 EVIL = "a" * 60 + "!"
 
 
