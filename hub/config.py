@@ -272,6 +272,7 @@ class _Loader:
         # a municipality whose file is faulty is there all the same: its fault is told once
         faulty = (file.stem for file in settings.hub.municipalities.glob("*.toml")) if self.problems else ()
         self._check_senders(senders, {*by_ags, *faulty}, mappings)
+        self._check_inlets(inlets, senders)
         self._check_retention(defaults_file, defaults.retention.services, mappings)
         for town in towns.values():
             self._check_retention(town.file, town.row.retention.services, mappings)
@@ -340,6 +341,17 @@ class _Loader:
                     if value != "*" and value not in known:
                         self.problems.append(f"{self.file}: sender {sender.name}: {kind}: unknown {value!r}: "
                                              + suggest(value, known))
+
+    def _check_inlets(self, inlets: Iterable[Inlet], senders: Collection[str]) -> None:
+        """Whom an inlet recognises under a name that no [[sender]] has may hand in nothing."""
+        for inlet in inlets:
+            named = {f"senders.{index}": row for index, row in enumerate(inlet.options.get("senders", ()))}
+            if "sender" in inlet.options:
+                named["sender"] = inlet.options["sender"]
+            for key, row in named.items():
+                if row["name"] not in senders:
+                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender {row['name']!r}: "
+                                         + (suggest(row["name"], senders) if senders else "add a [[sender]] of that name"))
 
     def _check_retention(self, file: Path, services: Iterable[str], mappings: Mapping[str, MappingFile]) -> None:
         for service in services:

@@ -56,6 +56,7 @@ PIECES = {
     "there is no folder {}": "den Ordner {} gibt es nicht", "correct the path": "den Pfad berichtigen",
     "no file in {}": "keine Datei in {}", "add <AGS>.toml for a municipality": "<AGS>.toml für eine Kommune anlegen",
     "unknown service {}": "unbekannter Dienst {}", "unknown destination {}": "unbekanntes Ziel {}",
+    "unknown sender {}": "unbekannter Absender {}", "add a [[sender]] of that name": "einen [[sender]] dieses Namens ergänzen",
     "unknown connector {}": "unbekannter Connector {}", "{} has no {}": "{} kann kein {} sein",
     "choose another connector": "einen anderen Connector wählen",
     "a name stands twice": "ein Name steht zweimal",

@@ -284,6 +284,22 @@ def test_a_sender_may_send_only_what_it_is_allowed(etc: Path) -> None:
     assert not sender.may_send("14999020", "hund")
 
 
+@pytest.mark.parametrize(("inlet", "fault"), [
+    ('connector = "https"\ncertificate = "c"\nkey = "file:k"\nsenders = [{ name = "amt24x", subject = "CN=a" }]',
+     "senders.0.name: unknown sender 'amt24x': did you mean 'amt24'?"),
+    ('connector = "amqp"\nhost = "h"\npassword = "file:p"\nsenders = [{ name = "amt24", user = "a" }, { name = "x", user = "x" }]',
+     "senders.1.name: unknown sender 'x': one of amt24"),
+    ('connector = "inbox"\nroot = "i"\ndone = "d"\nrejected = "r"\nsender = { name = "amt42" }',
+     "sender.name: unknown sender 'amt42': did you mean 'amt24'?"),
+])
+def test_an_inlet_names_only_senders_that_there_are(etc: Path, inlet: str, fault: str) -> None:
+    """Else all that they hand in were refused."""
+    (etc / "hub.toml").write_text(HUB + f"[inlets.portal]\n{inlet}\n")
+    assert problems(etc).splitlines() == [f"{etc}/hub.toml: inlets.portal.{fault}"]
+    (etc / "hub.toml").write_text(HUB.split("[[sender]]", maxsplit=1)[0] + f"[inlets.portal]\n{inlet}\n")
+    assert "add a [[sender]] of that name" in problems(etc)
+
+
 @pytest.mark.parametrize(("file", "old", "new", "taken_over"), [
     ("hub.toml", "", "", ["musterstadt", "neudorf"]),
     ("municipalities/14999040.toml", "Neudorf", "Altdorf", ["musterstadt"]),
