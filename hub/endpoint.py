@@ -22,7 +22,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 from hub.errors import ConfigError
 from hub.message import Accepted, Delivery, Incoming, Receipt
@@ -30,10 +31,33 @@ from hub.message import Accepted, Delivery, Incoming, Receipt
 Severity = Literal["ok", "warning", "error"]
 
 
-class OptionsModel(BaseModel):
+def _take_literally(schema: Any) -> None:
+    """Numbers and booleans, at any depth. A model that pydantic calls strict would take no list as a tuple, no text as a path."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float", "bool"):
+            schema["strict"] = True
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            _take_literally(each)
+
+
+class FileModel(BaseModel):
+    """Base of what stands in a file: frozen, unknown keys are errors, and a number is a number: neither "2" nor true is 2."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler, /) -> CoreSchema:
+        schema = handler(source)
+        _take_literally(schema)
+        return schema
+
+
+class OptionsModel(FileModel):
     """Base of every connector's options: frozen, unknown keys are errors. Each field has a description of one line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(str_strip_whitespace=True)
 
 
 def _check_secret(value: str) -> str:

@@ -29,7 +29,10 @@ PIECES = {
     "Input should be less than or equal to {}": "darf höchstens {} sein",
     "Input should be greater than {}": "muss größer als {} sein", "Input should be less than {}": "muss kleiner als {} sein",
     "String should match pattern {}": "hat nicht die Form {}",
-    "String should have at least {} character": "ist leer", "Tuple should have at least {} item after validation, not {}":
+    "is empty": "ist leer", "write something between the quotes": "etwas zwischen die Anführungszeichen schreiben",
+    "is no path": "ist kein Pfad",
+    'write it in quotes, like "/srv/data"': 'in Anführungszeichen schreiben, wie "/srv/data"',
+    "Tuple should have at least {} item after validation, not {}":
     "braucht mindestens {} Eintrag, hat {}", "Input should be {} or {}": "muss {} oder {} sein",
     "Input should be {}": "muss {} sein",
     "did you mean {}?": "gemeint {}?", "one of {}": "es gibt {}", "there is none yet": "es gibt noch keinen",
@@ -74,6 +77,9 @@ PIECES = {
     "destination {} is no test destination": "das Ziel {} ist kein Testziel",
     "set test = true there, or use another one": "dort test = true setzen oder ein anderes nehmen",
     "{} is no rendering of every version of the mapping": "{} ist nicht in jeder Fassung der Abbildung eine Ausgabe",
+    "is the destination itself": "ist das Ziel selbst", "name another one, or remove it": "ein anderes nennen oder entfernen",
+    "first is longer than longest": "first ist länger als longest",
+    "make longest at least as long": "longest mindestens so lang machen",
     "{} is no duration": "{} ist keine Dauer", "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
     "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer", "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":

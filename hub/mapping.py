@@ -39,9 +39,10 @@ from typing import Annotated, Any, Literal
 from xml.parsers import expat
 
 import rtoml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from hub.endpoint import FileModel
 from hub.errors import ConfigError
 
 _COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
@@ -96,15 +97,11 @@ VersionSpan = Annotated[str, AfterValidator(_check_span)]
 FormVersionSpan = Annotated[str, AfterValidator(_check_form_span)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice", "choices", "file",
                     "files", "json"]
 
 
-class FieldRow(_Model):
+class FieldRow(FileModel):
     """One field of the form: where it is, what type its text has, how a clerk reads it."""
 
     group: str = Field(description="id of its group")
@@ -114,7 +111,7 @@ class FieldRow(_Model):
     values: str | None = Field(None, description="name of the value list, for choice and choices")
 
 
-class GroupRow(_Model):
+class GroupRow(FileModel):
     """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur several times."""
 
     id: str = Field(description="the form's own id")
@@ -122,7 +119,7 @@ class GroupRow(_Model):
     instances: bool = Field(False, description="whether it may occur several times")
 
 
-class FieldTable(_Model):
+class FieldTable(FileModel):
     """The form's fields, in reading order, and its value lists (technical value to label)."""
 
     group: tuple[GroupRow, ...] = Field((), description="the groups, in reading order")
@@ -170,7 +167,7 @@ class FieldTable(_Model):
         return ranks
 
 
-class SchemaSet(_Model):
+class SchemaSet(FileModel):
     """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
 
     set: str = Field(description="its name in the catalogue, like xmeld")
@@ -178,7 +175,7 @@ class SchemaSet(_Model):
     entry: str = Field(description="the schema file to begin with")
 
 
-class Rendering(_Model):
+class Rendering(FileModel):
     """One output of the mapping.
 
     ``stylesheet`` makes XML, HTML, text or CSV by XSLT (its own ``version`` chooses the engine). ``pdf`` with a stylesheet
@@ -201,7 +198,7 @@ class Rendering(_Model):
         return self
 
 
-class MappingVersion(_Model):
+class MappingVersion(FileModel):
     """One version of the form with its own schema, rules and stylesheets."""
 
     name: str = Field(description="its folder, and its name in logs and digests")
@@ -218,7 +215,7 @@ class MappingVersion(_Model):
     renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the names that routes send")
 
 
-class MappingFile(_Model):
+class MappingFile(FileModel):
     """``mapping.toml``."""
 
     service: str = Field(description="its key: the folder's name, and the last part of the path in")
@@ -242,6 +239,8 @@ _PLAIN = {
     "float_parsing": ("is no number", "write a number without quotes, like 2.5"),
     "bool_type": ("is neither true nor false", "write true or false, without quotes"),
     "bool_parsing": ("is neither true nor false", "write true or false, without quotes"),
+    "string_too_short": ("is empty", "write something between the quotes"),
+    "path_type": ("is no path", 'write it in quotes, like "/srv/data"'),
     "date_type": ("is no date", "write it without quotes, like 2026-01-31"),
 }
 """pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""

@@ -103,7 +103,9 @@ class Reader:
             return self.resolved(_named(inner, value), value) if inner else dict(value)
         if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
             return f"file:{self._place(value.removeprefix('file:'))}"
-        return self._place(value) if Path in kinds and isinstance(value, str) else value
+        if Path in kinds and isinstance(value, str):
+            return self._place(value) if value.strip() else ()  # the model will say that this is no path
+        return value
 
     def _place(self, path: str) -> str:
         """Absolute, without the ``..`` that operators would have to undo in their heads."""

@@ -168,7 +168,9 @@ class Towns:
         outlet = self._reader.outlet(connector, options, file, key)
         if policy is None or outlet is None:
             return None
-        if policy.fallback and policy.fallback not in row.destinations:
+        if policy.fallback == name:
+            self._problems.append(f"{file}: {key}.fallback: is the destination itself: name another one, or remove it")
+        elif policy.fallback and policy.fallback not in row.destinations:
             self._problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                   + suggest(policy.fallback, row.destinations))
         return Destination(f"{row.tenant}/{name}", row.tenant, connector, outlet[0], policy, outlet[1])
