@@ -227,6 +227,8 @@ class _Loader:
         self.digest = hashlib.sha256()
         self.reader = Reader(file.parent)
         self.problems = self.reader.problems
+        self.faulty: set[str] = set()
+        """Services whose mapping is faulty: they are there all the same, and their fault is told once."""
 
     def places(self) -> Places:
         hub_data = self._read(self.file)
@@ -271,11 +273,12 @@ class _Loader:
                 by_ags[ags] = town.row.tenant
         # a municipality whose file is faulty is there all the same: its fault is told once
         faulty = (file.stem for file in settings.hub.municipalities.glob("*.toml")) if self.problems else ()
-        self._check_senders(senders, {*by_ags, *faulty}, mappings)
+        services = {*mappings, *self.faulty}
+        self._check_senders(senders, {*by_ags, *faulty}, services)
         self._check_inlets(inlets, senders)
-        self._check_retention(defaults_file, defaults.retention.services, mappings)
+        self._check_retention(defaults_file, defaults.retention.services, services)
         for town in towns.values():
-            self._check_retention(town.file, town.row.retention.services, mappings)
+            self._check_retention(town.file, town.row.retention.services, services)
         if self.problems:
             raise ConfigError(self.problems)
         return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings,
@@ -322,11 +325,12 @@ class _Loader:
                 mappings[place.name] = load_mapping(place)
             except ConfigError as error:
                 self.problems += error.problems
+                self.faulty.add(place.name)
         return mappings
 
     def _municipalities(self, folder: Path, defaults: DefaultsFile,
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
-        towns = Towns(self.reader, self.digest.digest(), defaults, mappings, self.known)
+        towns = Towns(self.reader, self.digest.digest(), defaults, mappings, self.known, self.faulty)
         found = towns.read(folder)
         self.digest.update("".join(towns.fingerprints).encode())
         if not found and not self.problems:
@@ -353,7 +357,7 @@ class _Loader:
                     self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender {row['name']!r}: "
                                          + (suggest(row["name"], senders) if senders else "add a [[sender]] of that name"))
 
-    def _check_retention(self, file: Path, services: Iterable[str], mappings: Mapping[str, MappingFile]) -> None:
+    def _check_retention(self, file: Path, services: Iterable[str], known: Collection[str]) -> None:
         for service in services:
-            if service not in mappings:
-                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, mappings)}")
+            if service not in known:
+                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, known)}")

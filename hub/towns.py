@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -85,16 +85,18 @@ class Towns:
     """Reads the municipalities' files.
 
     `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and their own files
-    are what they were. `fingerprints` are the files' names and digests, as they were read.
+    are what they were. Services whose mapping is `faulty` are no unknown ones. `fingerprints` are the files'
+    names and digests, as they were read.
     """
 
     def __init__(self, reader: Reader, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile],
-                 known: Iterable[Municipality] = ()) -> None:
+                 known: Iterable[Municipality] = (), faulty: Collection[str] = ()) -> None:
         self._reader = reader
         self._problems = reader.problems
         self._base = base
         self._defaults = defaults
         self._mappings = mappings
+        self._faulty = faulty
         self._known = {str(town.file): town for town in known}
         self._shared = _Shared()
         self.fingerprints: list[str] = []
@@ -225,7 +227,9 @@ class Towns:
                       destinations: Mapping[str, Destination]) -> None:
         mapping = self._mappings.get(service)
         if mapping is None:
-            self._problems.append(f"{file}: route: unknown service {service!r}: {suggest(service, self._mappings)}")
+            if service not in self._faulty:
+                self._problems.append(f"{file}: route: unknown service {service!r}: "
+                                      + suggest(service, {*self._mappings, *self._faulty}))
             return
         for index, route in enumerate(routes):
             where = f"{file}: route {service}{f' ({route.name})' if route.name else ''}"

@@ -256,6 +256,15 @@ def test_a_faulty_file_is_told_once_and_by_its_own_names(etc: Path) -> None:
         f"{file}: route.0.services: unknown key: did you mean 'service'?"]
 
 
+def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
+    """Not again by whoever names its service: municipalities, senders, days of keeping."""
+    (etc / "hub.toml").write_text(HUB + 'services = ["hund"]\n')
+    (etc / "defaults.toml").write_text(DEFAULTS + "[retention.services.hund]\npayload_days = 3\n")
+    change(etc / "mappings/hund/mapping.toml", 'category = "einfach"', 'category = "leicht"')
+    assert problems(etc).splitlines() == [
+        f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': correct the value"]
+
+
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
     second = TOWN.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
     (etc / "municipalities" / "14999020.toml").write_text(second)
