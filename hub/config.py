@@ -25,6 +25,7 @@ from hub.mapping import MappingFile, load_mapping, parse_toml, read_file, snapsh
 from hub.reading import Reader, suggest
 from hub.settings import (
     FILES,
+    POLICY_KEYS,
     Ags,
     DefaultsFile,
     DeliverSection,
@@ -234,16 +235,17 @@ class _Loader:
         hub_data = self._read(self.file)
         for override in self.overrides:
             self._override(hub_data, {}, override)
-        hub = self.reader.model(HubSection, self._section(HubSection, hub_data, "hub"), self.file)
-        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file)
-        if hub is None or store is None:
+        hub = self.reader.model(HubSection, self._section(HubSection, hub_data, "hub"), self.file, "hub")
+        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file, "store")
+        if hub is None or store is None or self.problems:
             raise ConfigError(self.problems)
         return Places(hub, store)
 
     def _section(self, model: type[BaseModel], hub_data: Mapping[str, Any], name: str) -> dict[str, Any]:
         section = hub_data.get(name, {})
         if not isinstance(section, dict):
-            return {"": section}
+            self.problems.append(f"{self.file}: {name}: is no table: write it below a heading of its own, like [section]")
+            return {}
         return self.reader.resolved(model, {"municipalities": "municipalities", **section} if name == "hub" else section)
 
     def load(self) -> Configuration:
@@ -256,7 +258,9 @@ class _Loader:
             hub_data[name] = self._section(section, hub_data, name)
         settings = self.reader.model(HubFile, hub_data, self.file)
         defaults = self.reader.model(DefaultsFile, defaults_data, defaults_file)
-        if settings is None or defaults is None or self.reader.model(Policy, defaults.policy, defaults_file) is None:
+        if defaults is not None:
+            self._check_defaults(defaults_file, defaults)
+        if settings is None or defaults is None or self.problems:
             raise ConfigError(self.problems)
         senders = {sender.name: sender for sender in settings.sender}
         if len(senders) < len(settings.sender):
@@ -283,6 +287,14 @@ class _Loader:
             raise ConfigError(self.problems)
         return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings,
                              defaults=defaults)
+
+    def _check_defaults(self, file: Path, defaults: DefaultsFile) -> None:
+        """What is wrong there, every municipality would inherit: it is told once, before they are read."""
+        self.reader.model(Policy, defaults.policy, file, "policy")
+        for connector, data in defaults.connectors.items():
+            key = f"connectors.{connector}"
+            self.reader.inherited(connector, {name: value for name, value in data.items() if name not in POLICY_KEYS}, file, key)
+            self.reader.model(Policy, {name: value for name, value in data.items() if name in POLICY_KEYS}, file, key)
 
     def _read(self, file: Path) -> dict[str, Any]:
         content = read_file(file)

@@ -254,21 +254,24 @@ def names() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(connectors.__path__) if not found.name.startswith("_"))
 
 
-def module(name: str) -> Any:
-    """A connector's module. Raises `ConfigError` with what there is."""
+def module(name: str, side: str = "") -> Any:
+    """A connector's module. Raises `ConfigError` with what there is, of those with that `side`."""
     loaded = None if name.startswith("_") else sys.modules.get(f"connectors.{name}")
     if loaded is not None:
         return loaded  # a large configuration asks often, and names() finds none while descriptors are short
     if name not in names():
-        close = get_close_matches(name, names(), 1)
+        known = [each for each in names() if not side or hasattr(importlib.import_module(f"connectors.{each}"), side)]
+        close = get_close_matches(name, known, 1)
+        if not name:
+            raise ConfigError(f"connector: is missing: add it, one of {', '.join(known)}")
         raise ConfigError(f"connector: unknown connector {name!r}: "
-                          + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names())}"))
+                          + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known)}"))
     return importlib.import_module(f"connectors.{name}")
 
 
 def options_model(name: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
     """The options of one side of a connector: ``InletOptions``/``OutletOptions`` where they differ, else ``Options``."""
-    found = module(name)
+    found = module(name, side)
     if not hasattr(found, side):
         raise ConfigError(f"connector: {name!r} has no {side.lower()}: choose another connector")
     model: type[OptionsModel] = getattr(found, f"{side}Options", None) or found.Options

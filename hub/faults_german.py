@@ -35,6 +35,7 @@ PIECES = {
     "Tuple should have at least {} item after validation, not {}":
     "braucht mindestens {} Eintrag, hat {}", "Input should be {} or {}": "muss {} oder {} sein",
     "Input should be {}": "muss {} sein",
+    "add it, one of {}": "ergänzen, eines von {}",
     "did you mean {}?": "gemeint {}?", "one of {}": "es gibt {}", "there is none yet": "es gibt noch keinen",
     "unknown {}": "unbekannt: {}",
     # files

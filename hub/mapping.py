@@ -246,11 +246,11 @@ _PLAIN = {
 """pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""
 
 
-def problems_of(file: Path | str, error: ValidationError) -> list[str]:
-    """pydantic's complaints as lines ``file: key: what is wrong: what to do``."""
+def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:
+    """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was judged."""
     lines = []
     for item in errors_of(error):
-        key = ".".join(str(step) for step in item["loc"]) or "(file)"
+        key = ".".join(str(step) for step in (below, *item["loc"]) if step != "") or "(file)"
         what, remedy = _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
         lines.append(f"{file}: {key}: {what}: {remedy}")
     return lines

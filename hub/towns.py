@@ -181,11 +181,9 @@ class Towns:
         same = repr(data)
         if same in self._shared.policies:
             return self._shared.policies[same]
-        before = len(self._problems)
-        policy = self._reader.model(Policy, data, file)
+        policy = self._reader.model(Policy, data, file, key)
         if policy is not None:
             self._shared.policies[same] = policy
-        self._problems[before:] = [line.replace(f"{file}: ", f"{file}: {key}.", 1) for line in self._problems[before:]]
         return policy
 
     def _routes(self, file: Path, row: MunicipalityFile) -> Mapping[str, tuple[RouteRow, ...]]:

@@ -251,7 +251,6 @@ def test_a_faulty_file_is_told_once_and_by_its_own_names(etc: Path) -> None:
     file = etc / "municipalities/14999010.toml"
     file.write_text(file.read_text() + '[[route]]\nservices = ["hund"]\nrecipients = [{ destination = "ablage" }]\n')
     assert problems(etc).splitlines() == [
-        f"{file}: route.0.service: is missing: add it",
         f"{file}: route.0.recipients.0.send: is missing: add it",
         f"{file}: route.0.services: unknown key: did you mean 'service'?"]
 
@@ -263,6 +262,56 @@ def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
     change(etc / "mappings/hund/mapping.toml", 'category = "einfach"', 'category = "leicht"')
     assert problems(etc).splitlines() == [
         f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': correct the value"]
+
+
+@pytest.mark.parametrize(("old", "new", "faults"), [
+    ("[connectors.directory]", "[connectors.directroy]",
+     ["connectors.directroy: unknown connector 'directroy': did you mean 'directory'?"]),
+    ("[connectors.directory]", '[connectors.directory]\nnme = "x"\nmount = "no"\nparallel = 0',
+     ["connectors.directory.mount: is neither true nor false: write true or false, without quotes",
+      "connectors.directory.nme: unknown key: did you mean 'name'?",
+      "connectors.directory.parallel: Input should be greater than or equal to 1: correct the value"]),
+    ("[connectors.directory]", '[connectors.smtp]\nport = "25"\n[connectors.inbox]\n[connectors.directory]',
+     ["connectors.smtp.port: is no whole number: write a number without quotes, like 9464",
+      "connectors.inbox: 'inbox' has no outlet: choose another connector"]),
+    ("[policy.retry]", "[policy.rety]", ["policy.rety: unknown key: did you mean 'retry'?"]),
+    ("give_up_after", "give_up", ["policy.retry.give_up: unknown key: did you mean 'give_up_after'?"]),
+])
+def test_what_municipalities_inherit_is_told_once_and_where_it_stands(etc: Path, old: str, new: str, faults: list[str]) -> None:
+    change(etc / "defaults.toml", old, new)
+    assert problems(etc).splitlines() == [f"{etc}/defaults.toml: {fault}" for fault in faults]
+
+
+def test_what_is_missing_in_the_defaults_may_stand_with_the_destinations(etc: Path) -> None:
+    change(etc / "defaults.toml", "[connectors.directory]", '[connectors.smtp]\nfrom = "a@b.example"\n[connectors.directory]')
+    assert load(etc).defaults.connectors["smtp"] == {"from": "a@b.example"}
+
+
+def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
+    file = etc / "municipalities/14999010.toml"
+    change(file, 'name = "Musterstadt"', 'nam = "Musterstadt"')
+    assert problems(etc).splitlines() == [f"{file}: nam: unknown key: did you mean 'name'?"]
+    file.write_text(TOWN.replace('path = "drop"', 'pth = "drop"'))
+    assert problems(etc).splitlines() == [f"{file}: destinations.ablage.pth: unknown key: did you mean 'path'?"]
+
+
+def test_a_missing_or_unknown_connector_is_told_with_those_that_fit(etc: Path) -> None:
+    (etc / "hub.toml").write_text(HUB + '[inlets.portal]\nport = 1\n[inlets.ordner]\nconnector = "sftp2"\n')
+    change(etc / "municipalities/14999010.toml", 'connector = "directory"\npath = "drop"\n', "")
+    assert problems(etc).splitlines() == [
+        f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of amqp, https, inbox",
+        f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of amqp, https, inbox",
+        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, one of cmis, directory, rest, "
+        "sftp, smtp, soap, xdomea"]
+
+
+def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
+    (etc / "hub.toml").write_text("hub = 3\n")
+    fault = f"{etc}/hub.toml: hub: is no table: write it below a heading of its own, like [section]"
+    assert problems(etc) == fault
+    with pytest.raises(ConfigError) as error:
+        config.places(etc / "hub.toml")
+    assert error.value.problems == (fault,)
 
 
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
