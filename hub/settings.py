@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from hub import endpoint
 from hub.endpoint import FileModel
@@ -234,6 +242,18 @@ class DefaultsFile(FileModel):
 PopulationCount = Annotated[int, Field(ge=0)]
 
 
+def _counted(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One fault for both ways to write it."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise ValueError("is no number of people: write it like 1800, or with the day of the count "
+                         "like { 2024-12-31 = 1800 }") from None
+
+
+Population = Annotated[PopulationCount | Mapping[date, PopulationCount], WrapValidator(_counted)]
+
+
 class Contract(FileModel):
     """Each municipality has one contract, with its service provider (Dienstleister)."""
 
@@ -250,7 +270,7 @@ class MunicipalityFile(FileModel):
     ars: Ars | None = Field(None, description="Amtlicher Regionalschlüssel, 12 digits")
     formerly: tuple[Ags, ...] = Field((), description="retired AGS that still route here")
     mandant: tuple[str, ...] = Field((), description="Amt24's mandant ids, the first part of form ids")
-    population: PopulationCount | Mapping[date, PopulationCount] = Field({}, description="Einwohner, by the day of the count")
+    population: Population = Field({}, description="Einwohner, by the day of the count")
     contract: Contract = Field(default_factory=Contract, description="with whom, for bills")
     parameters: Mapping[str, str] = Field({}, description="for stylesheets")
     services: tuple[str, ...] = Field((), description="services that take the default route")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from hub import config
+from hub import config, endpoint, faults_german
+from hub.billing import BillingFile
 from hub.endpoint import build_outlet
 from hub.errors import ConfigError
+from hub.mapping import _PLAIN_SHAPES, MappingFile
+from hub.mapping_examples import ExampleFile
 from hub.postgres import Served
+from hub.settings import Policy
 
 HUB = """
 [hub]
@@ -312,6 +318,79 @@ def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
     with pytest.raises(ConfigError) as error:
         config.places(etc / "hub.toml")
     assert error.value.problems == (fault,)
+
+
+TOWN_FILE = "municipalities/14999010.toml"
+
+
+@pytest.mark.parametrize(("file", "old", "new", "fault"), [
+    ("hub.toml", "[[sender]]", '[inlets.portal]\nconnector = "https"\ncertificate = "c"\nkey = "file:k"\n'
+     'senders = ["amt24"]\n[[sender]]',
+     'inlets.portal.senders.0: is no table: write it in braces, like { name = "text" }, or below a heading of its own, '
+     "like [section]"),
+    ("hub.toml", "[[sender]]", '[inlets.portal]\nconnector = "https"\ncertificate = "c"\nkey = "file:k"\n'
+     'senders = [{ name = "amt24", subject = "amt24.example" }]\n[[sender]]',
+     "inlets.portal.senders.0.subject: 'amt24.example' is no name of a certificate's owner: write e.g. 'CN=amt24': "
+     "correct the value"),
+    ("hub.toml", "[hub]", "workers = 3\n[hub]",
+     'workers: is no table: write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
+    ("hub.toml", 'name = "amt24"', 'name = "Amt 24"',
+     'sender.0.name: is no key: write small letters, digits and hyphens, like "musterstadt"'),
+    ("hub.toml", "[[sender]]", "[sender]",
+     "sender: is a table, not a list of tables: write [[sender]] instead of [sender]"),
+    ("defaults.toml", "[[route]]", "[route]", "route: is a table, not a list of tables: write [[route]] instead of [route]"),
+    ("defaults.toml", "[[route]]", '[[route]]\nvalid_from = "soon"',
+     "route.0.valid_from: is no date: write it without quotes, like 2026-01-31"),
+    ("defaults.toml", "[policy.retry]", '[retention]\nat = "half past two"\n[policy.retry]',
+     "retention.at: is no time of day: write it without quotes, like 02:30:00"),
+    (TOWN_FILE, 'ags = "14999010"', 'ags = "1499901"',
+     'ags: is no AGS: write eight digits (for a district five), like "14999010"'),
+    (TOWN_FILE, '["14999011"]', "[14999011]", 'formerly.0: is no text: write it in quotes, like "14999010"'),
+    (TOWN_FILE, "services", "ars = 149990000010\nservices", 'ars: is no text: write it in quotes, like "149990000010"'),
+    (TOWN_FILE, '"musterstadt"', '"Musterstadt"',
+     'tenant: is no key: write small letters, digits and hyphens, like "musterstadt"'),
+    (TOWN_FILE, "[destinations.test]", "[destinations.Test]",
+     'destinations.Test: is no key: write small letters, digits and hyphens, like "musterstadt"'),
+    (TOWN_FILE, "services", "population = { 2024 = 1800 }\nservices",
+     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 = 1800 }: "
+     "correct the value"),
+    (TOWN_FILE, "services", 'population = "1800"\nservices',
+     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 = 1800 }: "
+     "correct the value"),
+    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = 640',
+     'destinations.ablage.mode: is no text: write it in quotes, like "0640"'),
+    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = "640"',
+     'destinations.ablage.mode: is no mode of a file: write four digits from 0 to 7, the first a 0, like "0640"'),
+    (TOWN_FILE, 'path = "drop"', 'path = "drop"\npath2 = 3',
+     "destinations.ablage.path2: unknown key: did you mean 'path'?"),
+    (TOWN_FILE, 'connector = "directory"\npath = "drop"\n',
+     'connector = "xdomea"\nreceiver = "Stadt"\ndrop = { connector = "smtp" }\n',
+     'destinations.ablage.drop: names a connector that cannot stand here: write connector = "directory" or connector = "sftp"'),
+    ("mappings/hund/mapping.toml", MAPPING, MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
+     "version: is a table, not a list of tables: write [[version]] instead of [version]"),
+])
+def test_a_value_of_the_wrong_kind_is_told_once_in_plain_words(etc: Path, file: str, old: str, new: str, fault: str) -> None:
+    change(etc / file, old, new)
+    assert problems(etc).splitlines() == [f"{etc / file}: {fault}"]
+    assert not re.search(r"\b(is|write|like|names|the|of)\b", faults_german.german(f"{file}: {fault}"))
+
+
+def patterns(schema: object) -> Iterator[str]:
+    """What pydantic will compare texts with."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "str" and "pattern" in schema:
+            yield schema["pattern"]
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            yield from patterns(each)
+
+
+def test_every_pattern_is_said_in_words() -> None:
+    models = [*config.FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
+    for name in endpoint.names():
+        models += [endpoint.options_model(name, side) for side in ("Inlet", "Outlet") if hasattr(endpoint.module(name), side)]
+    assert {pattern for model in models for pattern in patterns(model.__pydantic_core_schema__)} == set(_PLAIN_SHAPES)
 
 
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
