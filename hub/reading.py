@@ -59,7 +59,9 @@ class Reader:
         try:
             model = self._options_model(connector, side)
         except ConfigError as error:
-            self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
+            misspelt = [] if connector else get_close_matches("connector", data, 1)
+            self.problems += ([f"{file}: {key}.{wrong}: unknown key: did you mean 'connector'?" for wrong in misspelt]
+                              or [f"{file}: {key}.{problem}" for problem in error.problems])
             return None
         return self.model(model, self.resolved(model, data), file, key)
 

@@ -297,7 +297,10 @@ def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
     file = etc / "municipalities/14999010.toml"
     change(file, 'name = "Musterstadt"', 'nam = "Musterstadt"')
     assert problems(etc).splitlines() == [f"{file}: nam: unknown key: did you mean 'name'?"]
-    file.write_text(TOWN.replace('path = "drop"', 'pth = "drop"'))
+    file.write_text(TOWN.replace('connector = "directory"\npath = "drop"', 'conector = "directory"\npath = "drop"', 1))
+    assert "destinations.ablage.conector: unknown key: did you mean 'connector'?" in problems(etc)
+    assert len(problems(etc).splitlines()) == 1
+    file.write_text(TOWN.replace('path = "drop"', 'pth = "drop"', 1))
     assert problems(etc).splitlines() == [f"{file}: destinations.ablage.pth: unknown key: did you mean 'path'?"]
 
 
