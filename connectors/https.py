@@ -66,7 +66,11 @@ class Sender(OptionsModel):
     @field_validator("subject")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:
-        if value is not None and not list(x509.Name.from_rfc4514_string(value)):
+        try:
+            name = None if value is None else list(x509.Name.from_rfc4514_string(value))
+        except ValueError:  # mostly without a word
+            raise ValueError(f"{value!r} is no name of a certificate's owner: write e.g. 'CN=amt24'") from None
+        if name == []:
             raise ValueError("an empty subject would match every certificate: write e.g. 'CN=amt24'")
         return value
 

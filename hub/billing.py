@@ -26,10 +26,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from hub.config import Ags, Configuration, Key, Kind, Municipality, suggest
-from hub.endpoint import Finding
+from hub.endpoint import FileModel, Finding
 from hub.errors import ConfigError
 from hub.mapping import problems_of
 from hub.message import BERLIN
@@ -41,11 +41,7 @@ Everyone = Literal["*"]
 CENT = Decimal("0.01")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PriceClass(_Model):
+class PriceClass(FileModel):
     """One row of the price table: net, per assistant and year."""
 
     name: str = Field(description="as bills name the class")
@@ -61,7 +57,7 @@ class PriceClass(_Model):
         return {"einfach": self.einfach, "mittel": self.mittel, "komplex": self.komplex}[category]
 
 
-class PriceTable(_Model):
+class PriceTable(FileModel):
     """The prices from a day on."""
 
     valid_from: date = Field(description="a year takes the prices that hold on its first of January")
@@ -86,14 +82,14 @@ class PriceTable(_Model):
         return None if population is None else next(row for row in rows if row.up_to is None or population <= row.up_to)
 
 
-class Provider(_Model):
+class Provider(FileModel):
     """A Dienstleister: who gets the bill."""
 
     name: str = Field(description="as the bill names it")
     address: str = Field("", description="in one line")
 
 
-class CategoryRow(_Model):
+class CategoryRow(FileModel):
     """An agreed category, from a day on, whatever the destinations say."""
 
     municipality: Ags | Everyone = Field("*", description="AGS; '*': all")
@@ -104,7 +100,7 @@ class CategoryRow(_Model):
     reason: str = Field(description="who agreed, when: stands in the line's evidence")
 
 
-class SetupRow(_Model):
+class SetupRow(FileModel):
     """Something charged once."""
 
     municipality: Ags = Field(description="AGS")
@@ -113,7 +109,7 @@ class SetupRow(_Model):
     text: str = Field(description="as the bill names it")
 
 
-class AdjustmentRow(_Model):
+class AdjustmentRow(FileModel):
     """A subsidy or another change of what is charged: a percentage of lines, or an amount per municipality."""
 
     text: str = Field(description="as the bill names it")
@@ -132,7 +128,7 @@ class AdjustmentRow(_Model):
         return self
 
 
-class BillingFile(_Model):
+class BillingFile(FileModel):
     """``billing.toml``"""
 
     prices: tuple[PriceTable, ...] = Field(min_length=1, description="the price tables, each from a day on")

@@ -25,6 +25,7 @@ from hub.mapping import MappingFile, load_mapping, parse_toml, read_file, snapsh
 from hub.reading import Reader, suggest
 from hub.settings import (
     FILES,
+    POLICY_KEYS,
     Ags,
     DefaultsFile,
     DeliverSection,
@@ -227,21 +228,24 @@ class _Loader:
         self.digest = hashlib.sha256()
         self.reader = Reader(file.parent)
         self.problems = self.reader.problems
+        self.faulty: set[str] = set()
+        """Services whose mapping is faulty: they are there all the same, and their fault is told once."""
 
     def places(self) -> Places:
         hub_data = self._read(self.file)
         for override in self.overrides:
             self._override(hub_data, {}, override)
-        hub = self.reader.model(HubSection, self._section(HubSection, hub_data, "hub"), self.file)
-        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file)
-        if hub is None or store is None:
+        hub = self.reader.model(HubSection, self._section(HubSection, hub_data, "hub"), self.file, "hub")
+        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file, "store")
+        if hub is None or store is None or self.problems:
             raise ConfigError(self.problems)
         return Places(hub, store)
 
     def _section(self, model: type[BaseModel], hub_data: Mapping[str, Any], name: str) -> dict[str, Any]:
         section = hub_data.get(name, {})
         if not isinstance(section, dict):
-            return {"": section}
+            self.problems.append(f"{self.file}: {name}: is no table: write it below a heading of its own, like [section]")
+            return {}
         return self.reader.resolved(model, {"municipalities": "municipalities", **section} if name == "hub" else section)
 
     def load(self) -> Configuration:
@@ -254,7 +258,9 @@ class _Loader:
             hub_data[name] = self._section(section, hub_data, name)
         settings = self.reader.model(HubFile, hub_data, self.file)
         defaults = self.reader.model(DefaultsFile, defaults_data, defaults_file)
-        if settings is None or defaults is None or self.reader.model(Policy, defaults.policy, defaults_file) is None:
+        if defaults is not None:
+            self._check_defaults(defaults_file, defaults)
+        if settings is None or defaults is None or self.problems:
             raise ConfigError(self.problems)
         senders = {sender.name: sender for sender in settings.sender}
         if len(senders) < len(settings.sender):
@@ -271,14 +277,24 @@ class _Loader:
                 by_ags[ags] = town.row.tenant
         # a municipality whose file is faulty is there all the same: its fault is told once
         faulty = (file.stem for file in settings.hub.municipalities.glob("*.toml")) if self.problems else ()
-        self._check_senders(senders, {*by_ags, *faulty}, mappings)
-        self._check_retention(defaults_file, defaults.retention.services, mappings)
+        services = {*mappings, *self.faulty}
+        self._check_senders(senders, {*by_ags, *faulty}, services)
+        self._check_inlets(inlets, senders)
+        self._check_retention(defaults_file, defaults.retention.services, services)
         for town in towns.values():
-            self._check_retention(town.file, town.row.retention.services, mappings)
+            self._check_retention(town.file, town.row.retention.services, services)
         if self.problems:
             raise ConfigError(self.problems)
         return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings,
                              defaults=defaults)
+
+    def _check_defaults(self, file: Path, defaults: DefaultsFile) -> None:
+        """What is wrong there, every municipality would inherit: it is told once, before they are read."""
+        self.reader.model(Policy, defaults.policy, file, "policy")
+        for connector, data in defaults.connectors.items():
+            key = f"connectors.{connector}"
+            self.reader.inherited(connector, {name: value for name, value in data.items() if name not in POLICY_KEYS}, file, key)
+            self.reader.model(Policy, {name: value for name, value in data.items() if name in POLICY_KEYS}, file, key)
 
     def _read(self, file: Path) -> dict[str, Any]:
         content = read_file(file)
@@ -321,11 +337,12 @@ class _Loader:
                 mappings[place.name] = load_mapping(place)
             except ConfigError as error:
                 self.problems += error.problems
+                self.faulty.add(place.name)
         return mappings
 
     def _municipalities(self, folder: Path, defaults: DefaultsFile,
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
-        towns = Towns(self.reader, self.digest.digest(), defaults, mappings, self.known)
+        towns = Towns(self.reader, self.digest.digest(), defaults, mappings, self.known, self.faulty)
         found = towns.read(folder)
         self.digest.update("".join(towns.fingerprints).encode())
         if not found and not self.problems:
@@ -341,7 +358,18 @@ class _Loader:
                         self.problems.append(f"{self.file}: sender {sender.name}: {kind}: unknown {value!r}: "
                                              + suggest(value, known))
 
-    def _check_retention(self, file: Path, services: Iterable[str], mappings: Mapping[str, MappingFile]) -> None:
+    def _check_inlets(self, inlets: Iterable[Inlet], senders: Collection[str]) -> None:
+        """Whom an inlet recognises under a name that no [[sender]] has may hand in nothing."""
+        for inlet in inlets:
+            named = {f"senders.{index}": row for index, row in enumerate(inlet.options.get("senders", ()))}
+            if "sender" in inlet.options:
+                named["sender"] = inlet.options["sender"]
+            for key, row in named.items():
+                if row["name"] not in senders:
+                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender {row['name']!r}: "
+                                         + (suggest(row["name"], senders) if senders else "add a [[sender]] of that name"))
+
+    def _check_retention(self, file: Path, services: Iterable[str], known: Collection[str]) -> None:
         for service in services:
-            if service not in mappings:
-                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, mappings)}")
+            if service not in known:
+                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, known)}")

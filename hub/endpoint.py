@@ -22,7 +22,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 from hub.errors import ConfigError
 from hub.message import Accepted, Delivery, Incoming, Receipt
@@ -30,10 +31,33 @@ from hub.message import Accepted, Delivery, Incoming, Receipt
 Severity = Literal["ok", "warning", "error"]
 
 
-class OptionsModel(BaseModel):
+def _take_literally(schema: Any) -> None:
+    """Numbers and booleans, at any depth. A model that pydantic calls strict would take no list as a tuple, no text as a path."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float", "bool"):
+            schema["strict"] = True
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            _take_literally(each)
+
+
+class FileModel(BaseModel):
+    """Base of what stands in a file: frozen, unknown keys are errors, and a number is a number: neither "2" nor true is 2."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler, /) -> CoreSchema:
+        schema = handler(source)
+        _take_literally(schema)
+        return schema
+
+
+class OptionsModel(FileModel):
     """Base of every connector's options: frozen, unknown keys are errors. Each field has a description of one line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(str_strip_whitespace=True)
 
 
 def _check_secret(value: str) -> str:
@@ -230,21 +254,24 @@ def names() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(connectors.__path__) if not found.name.startswith("_"))
 
 
-def module(name: str) -> Any:
-    """A connector's module. Raises `ConfigError` with what there is."""
+def module(name: str, side: str = "") -> Any:
+    """A connector's module. Raises `ConfigError` with what there is, of those with that `side`."""
     loaded = None if name.startswith("_") else sys.modules.get(f"connectors.{name}")
     if loaded is not None:
         return loaded  # a large configuration asks often, and names() finds none while descriptors are short
     if name not in names():
-        close = get_close_matches(name, names(), 1)
+        known = [each for each in names() if not side or hasattr(importlib.import_module(f"connectors.{each}"), side)]
+        close = get_close_matches(name, known, 1)
+        if not name:
+            raise ConfigError(f"connector: is missing: add it, one of {', '.join(known)}")
         raise ConfigError(f"connector: unknown connector {name!r}: "
-                          + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names())}"))
+                          + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known)}"))
     return importlib.import_module(f"connectors.{name}")
 
 
 def options_model(name: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
     """The options of one side of a connector: ``InletOptions``/``OutletOptions`` where they differ, else ``Options``."""
-    found = module(name)
+    found = module(name, side)
     if not hasattr(found, side):
         raise ConfigError(f"connector: {name!r} has no {side.lower()}: choose another connector")
     model: type[OptionsModel] = getattr(found, f"{side}Options", None) or found.Options

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from hub.endpoint import FileModel
+
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Line = Annotated[str, StringConstraints(max_length=4000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -78,7 +80,7 @@ class Rule(_Model):
     order: Literal["case"] | None = None
 
 
-class Limits(_Model):
+class Limits(FileModel):
     """What an untrusted document may not exceed."""
 
     max_bytes: int = Field(150_000_000, description="bytes of one part")

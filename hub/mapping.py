@@ -39,9 +39,10 @@ from typing import Annotated, Any, Literal
 from xml.parsers import expat
 
 import rtoml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from hub.endpoint import FileModel
 from hub.errors import ConfigError
 
 _COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
@@ -96,15 +97,11 @@ VersionSpan = Annotated[str, AfterValidator(_check_span)]
 FormVersionSpan = Annotated[str, AfterValidator(_check_form_span)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice", "choices", "file",
                     "files", "json"]
 
 
-class FieldRow(_Model):
+class FieldRow(FileModel):
     """One field of the form: where it is, what type its text has, how a clerk reads it."""
 
     group: str = Field(description="id of its group")
@@ -114,7 +111,7 @@ class FieldRow(_Model):
     values: str | None = Field(None, description="name of the value list, for choice and choices")
 
 
-class GroupRow(_Model):
+class GroupRow(FileModel):
     """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur several times."""
 
     id: str = Field(description="the form's own id")
@@ -122,7 +119,7 @@ class GroupRow(_Model):
     instances: bool = Field(False, description="whether it may occur several times")
 
 
-class FieldTable(_Model):
+class FieldTable(FileModel):
     """The form's fields, in reading order, and its value lists (technical value to label)."""
 
     group: tuple[GroupRow, ...] = Field((), description="the groups, in reading order")
@@ -170,7 +167,7 @@ class FieldTable(_Model):
         return ranks
 
 
-class SchemaSet(_Model):
+class SchemaSet(FileModel):
     """A schema set installed by the operator (XÖV), found through the catalogue on disk."""
 
     set: str = Field(description="its name in the catalogue, like xmeld")
@@ -178,7 +175,7 @@ class SchemaSet(_Model):
     entry: str = Field(description="the schema file to begin with")
 
 
-class Rendering(_Model):
+class Rendering(FileModel):
     """One output of the mapping.
 
     ``stylesheet`` makes XML, HTML, text or CSV by XSLT (its own ``version`` chooses the engine). ``pdf`` with a stylesheet
@@ -201,7 +198,7 @@ class Rendering(_Model):
         return self
 
 
-class MappingVersion(_Model):
+class MappingVersion(FileModel):
     """One version of the form with its own schema, rules and stylesheets."""
 
     name: str = Field(description="its folder, and its name in logs and digests")
@@ -218,7 +215,7 @@ class MappingVersion(_Model):
     renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the names that routes send")
 
 
-class MappingFile(_Model):
+class MappingFile(FileModel):
     """``mapping.toml``."""
 
     service: str = Field(description="its key: the folder's name, and the last part of the path in")
@@ -231,35 +228,73 @@ class MappingFile(_Model):
 _PLAIN = {
     "extra_forbidden": ("unknown key", "remove it or correct its spelling"),
     "missing": ("is missing", "add it"),
-    "string_type": ("is no text", 'write it in quotes, like "14999010"'),
+    "string_type": ("is no text", 'write it in quotes, like "text"'),
     "tuple_type": ("is no list", 'write it in brackets, like ["a", "b"]'),
     "dict_type": ("is no table", "write it below a heading of its own, like [section]"),
     "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
+    "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
+    "union_tag_not_found": ("names no connector", 'write connector = "directory" or connector = "sftp"'),
+    "union_tag_invalid": ("names a connector that cannot stand here", 'write connector = "directory" or connector = "sftp"'),
     "int_type": ("is no whole number", "write a number without quotes, like 9464"),
     "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
     "int_from_float": ("is no whole number", "write it without a fraction"),
     "float_type": ("is no number", "write a number without quotes, like 2.5"),
     "float_parsing": ("is no number", "write a number without quotes, like 2.5"),
+    "decimal_type": ("is no number", "write a number without quotes, like 2.5"),
+    "decimal_parsing": ("is no number", "write a number without quotes, like 2.5"),
+    "finite_number": ("is no number", "write a number without quotes, like 2.5"),
     "bool_type": ("is neither true nor false", "write true or false, without quotes"),
     "bool_parsing": ("is neither true nor false", "write true or false, without quotes"),
-    "date_type": ("is no date", "write it without quotes, like 2026-01-31"),
+    "string_too_short": ("is empty", "write something between the quotes"),
+    "path_type": ("is no path", 'write it in quotes, like "/srv/data"'),
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
+                    ("is no date", "write it without quotes, like 2026-01-31")),
+    **dict.fromkeys(("time_type", "time_parsing"), ("is no time of day", "write it without quotes, like 02:30:00")),
 }
 """pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""
 
+_QUOTED = {"mode": "0640", "ags": "14999010", "formerly": "14999010", "municipalities": "14999010", "ars": "149990000010"}
+"""What a text looks like that is easily taken for a number; by its key."""
 
-def problems_of(file: Path | str, error: ValidationError) -> list[str]:
-    """pydantic's complaints as lines ``file: key: what is wrong: what to do``."""
+_PLAIN_SHAPES = {
+    r"^[a-z0-9][a-z0-9-]{0,62}$": ("is no key", 'write small letters, digits and hyphens, like "musterstadt"'),
+    r"^(\d{8}|\d{5})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
+    r"^([0-9]{5}|[0-9]{8})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
+    r"^(\d{12}|\d{9}|\d{5})$": ("is no ARS", 'write twelve digits, like "149990000010"'),
+    r"^postgresql://": ("is no address of a PostgreSQL", 'write it like "postgresql://user@host/database"'),
+    r"^0[0-7]{3}$": ("is no mode of a file", 'write four digits from 0 to 7, the first a 0, like "0640"'),
+    r"^[A-Za-z0-9._\[\]-]{1,60}$": ("is no name of a form's field", 'write letters, digits and . _ [ ] -, like "antrag"'),
+    r"^[a-z]+/[A-Za-z0-9.+_-]+(; ?charset=[A-Za-z0-9-]+)?$": ("is no media type", 'write it like "application/xml"'),
+    r"^[A-Za-z0-9_-]{1,60}$": ("is no name at the broker", 'write letters, digits, _ and -, like "amt24"'),
+}
+"""The patterns that a text must have, in words."""
+
+
+def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:
+    """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was judged."""
     lines = []
     for item in errors_of(error):
-        key = ".".join(str(step) for step in item["loc"]) or "(file)"
-        what, remedy = _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
+        key = ".".join(str(step) for step in (below, *item["loc"]) if step not in ("", "[key]")) or "(file)"
+        what, remedy = _said(item, key)
         lines.append(f"{file}: {key}: {what}: {remedy}")
     return lines
 
 
+def _said(item: ErrorDetails, key: str) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    names = [step for step in key.split(".") if not step.isdigit()]
+    if item["type"] == "string_type" and names[-1] in _QUOTED:
+        return "is no text", f'write it in quotes, like "{_QUOTED[names[-1]]}"'
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in _PLAIN_SHAPES:
+        return _PLAIN_SHAPES[item["ctx"]["pattern"]]
+    if item["type"] == "tuple_type" and isinstance(item["input"], dict):
+        return "is a table, not a list of tables", f"write [[{'.'.join(names)}]] instead of [{'.'.join(names)}]"
+    return _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
+
+
 def errors_of(error: ValidationError) -> list[ErrorDetails]:
     """pydantic's complaints, without the one that a list is too short because what stands in it is faulty."""
-    items = error.errors(include_url=False, include_input=False)
+    items = error.errors(include_url=False)
     places = [item["loc"] for item in items]
     return [item for item in items if item["type"] != "too_short"
             or not any(len(place) > len(item["loc"]) and place[:len(item["loc"])] == item["loc"] for place in places)]

@@ -35,8 +35,9 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from lxml import etree
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import StringConstraints, ValidationError
 
+from hub.endpoint import FileModel
 from hub.errors import ConfigError
 from hub.fields import annotate, type_values
 from hub.job import Body, Job, JobPart, OutPart, Parked, Recipient, Rule, Translated
@@ -52,10 +53,8 @@ MUNICIPALITY = {"name": "Stadt Musterstadt", "behoerde": "Stadt Musterstadt, Bü
 _MOST_LINES = 200
 
 
-class ExampleFile(BaseModel):
+class ExampleFile(FileModel):
     """``example.toml``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = ""
     ags: Annotated[str, StringConstraints(pattern=r"^([0-9]{5}|[0-9]{8})$")] = "14999010"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from hub import endpoint
 from hub.endpoint import OptionsModel, OutletBase
@@ -44,14 +45,12 @@ class Reader:
         self._places: dict[type[BaseModel], frozenset[str]] = {}
         self._same: dict[tuple[str, str], tuple[Mapping[str, Any], endpoint.Repeat]] = {}
 
-    def model(self, model: type[ModelT], data: Mapping[str, Any], file: Path) -> ModelT | None:
-        """The model of the data in `file`; None: it is faulty."""
+    def model(self, model: type[ModelT], data: Mapping[str, Any], file: Path, key: str = "") -> ModelT | None:
+        """The model of the data in `file`, which stand below `key`; None: it is faulty."""
         try:
             return model(**data)
         except ValidationError as error:
-            for line, item in zip(problems_of(file, error), errors_of(error), strict=True):
-                known = _meant(model, item["loc"]) if item["type"] == "extra_forbidden" else set()
-                self.problems.append(f"{line.rpartition(': ')[0]}: {suggest(str(item['loc'][-1]), known)}" if known else line)
+            self.problems += [line for _, line in _told(model, error, file, key)]
             return None
 
     def options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
@@ -60,18 +59,24 @@ class Reader:
         try:
             model = self._options_model(connector, side)
         except ConfigError as error:
-            self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
+            misspelt = [] if connector else get_close_matches("connector", data, 1)
+            self.problems += ([f"{file}: {key}.{wrong}: unknown key: did you mean 'connector'?" for wrong in misspelt]
+                              or [f"{file}: {key}.{problem}" for problem in error.problems])
             return None
+        return self.model(model, self.resolved(model, data), file, key)
+
+    def inherited(self, connector: str, data: Mapping[str, Any], file: Path, key: str) -> None:
+        """Judge what every destination of a connector inherits: what is given. The rest may stand with the destinations."""
         try:
-            options = model(**self.resolved(model, data))
+            model = self._options_model(connector, "Outlet")
+        except ConfigError as error:
+            self.problems += [f"{file}: {key}{problem.removeprefix('connector')}" for problem in error.problems]
+            return
+        try:
+            model(**self.resolved(model, data))
         except ValidationError as error:
-            for line, item in zip(problems_of(f"{file}: {key}", error), errors_of(error), strict=True):
-                wrong = str(item["loc"][-1]) if item["loc"] else ""
-                helped = line if item["type"] != "extra_forbidden" else (
-                    f"{line.rpartition(': ')[0]}: {suggest(wrong, model.model_fields)}")
-                self.problems.append(helped.replace(f"{key}: ", f"{key}.", 1))
-            return None
-        return options
+            self.problems += [line for item, line in _told(model, error, file, key)
+                              if item["loc"] and (item["type"] != "missing" or len(item["loc"]) > 1)]
 
     def outlet(self, connector: str, data: Mapping[str, Any], file: Path,
                key: str) -> tuple[Mapping[str, Any], endpoint.Repeat] | None:
@@ -103,7 +108,9 @@ class Reader:
             return self.resolved(_named(inner, value), value) if inner else dict(value)
         if isinstance(value, str) and value.startswith("file:") and not value.startswith("file:/"):
             return f"file:{self._place(value.removeprefix('file:'))}"
-        return self._place(value) if Path in kinds and isinstance(value, str) else value
+        if Path in kinds and isinstance(value, str):
+            return self._place(value) if value.strip() else ()  # the model will say that this is no path
+        return value
 
     def _place(self, path: str) -> str:
         """Absolute, without the ``..`` that operators would have to undo in their heads."""
@@ -140,11 +147,25 @@ def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[B
     return models[0]
 
 
+def _told(model: type[BaseModel], error: ValidationError, file: Path, key: str) -> Iterator[tuple[ErrorDetails, str]]:
+    """pydantic's complaints with their lines; a key that is missing because it is misspelt is told as misspelt only."""
+    told = list(zip(errors_of(error), problems_of(file, error, key), strict=True))
+    names = {item["loc"]: _meant(model, item["loc"]) for item, _ in told if item["type"] == "extra_forbidden"}
+    misspelt = {(*place[:-1], name) for place, known in names.items()
+                for name in get_close_matches(str(place[-1]), sorted(known), 1)}
+    for item, line in told:
+        if known := names.get(item["loc"]) if item["type"] == "extra_forbidden" else None:
+            yield item, f"{line.rpartition(': ')[0]}: {suggest(str(item['loc'][-1]), known)}"
+        elif item["type"] != "missing" or item["loc"] not in misspelt:
+            yield item, line
+
+
 def _meant(model: type[BaseModel], place: Sequence[int | str]) -> set[str]:
-    """The names among which an unknown one finds its like, those of its own place first; none: it is like nothing."""
-    wrong = str(place[-1])
-    choices = (set(_names(_at(model, place[:-1]))), set(_keys(model)) - {wrong})
-    return next((names for names in choices if get_close_matches(wrong, names, 1)), set())
+    """The names among which an unknown one finds its like, those of its own place first; like nothing: all of a connector's."""
+    wrong, own = str(place[-1]), set(_names(_at(model, place[:-1])))
+    choices = own, set(_keys(model)) - {wrong}
+    close = next((names for names in choices if get_close_matches(wrong, names, 1)), None)
+    return close or (own if issubclass(model, OptionsModel) else set())
 
 
 def _at(model: type[BaseModel], place: Iterable[int | str]) -> list[type[BaseModel]]:

@@ -10,7 +10,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from hub.endpoint import FileModel
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,16 +37,20 @@ Duration = Annotated[
 ]
 
 
-class RetryPolicy(BaseModel):
+class RetryPolicy(FileModel):
     """How long to wait after the n-th failed try, and when to stop trying."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: Duration = Field(timedelta(minutes=1), description="wait after the first failed try")
     factor: float = Field(2.0, ge=1.0, description="each wait is this many times the one before")
     longest: Duration = Field(timedelta(hours=4), description="no wait is longer")
     give_up_after: Duration = Field(timedelta(days=14), description="age of the delivery at which it is parked")
     spread: float = Field(0.1, ge=0.0, le=0.5, description="random part of a wait, so that a thousand do not come at once")
+
+    @model_validator(mode="after")
+    def _rises(self) -> RetryPolicy:
+        if self.first > self.longest:
+            raise ValueError("first is longer than longest: make longest at least as long")
+        return self
 
     def delay(self, attempts: int, age: timedelta, *, asked: float | None = None, dice: float = 0.5) -> timedelta | None:
         """The wait after `attempts` tries of a delivery of this `age`, or None: give up.

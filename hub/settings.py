@@ -11,9 +11,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from hub import endpoint
+from hub.endpoint import FileModel
 from hub.job import Limits
 from hub.mapping import VersionSpan
 from hub.retry import Duration, RetryPolicy
@@ -31,11 +40,7 @@ KINDS: Mapping[str, Kind] = {
 """What a destination is, by its connector, where it does not say so itself."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HubSection(_Model):
+class HubSection(FileModel):
     """Where the hub keeps and finds things."""
 
     name: str = Field("Datendrehscheibe", description="how this hub calls itself in mails and logs")
@@ -53,7 +58,7 @@ class HubSection(_Model):
         return self.control or self.state / "control.sock"
 
 
-class StoreSection(_Model):
+class StoreSection(FileModel):
     """Where messages are kept: in the hub's own folder (SQLite), or in a PostgreSQL that several hubs share."""
 
     url: str | None = Field(None, pattern=r"^postgresql://", description="postgresql://user@host/database; for a database with "
@@ -79,14 +84,14 @@ class StoreSection(_Model):
         return self
 
 
-class StatusSection(_Model):
+class StatusSection(FileModel):
     """Metrics, health and status for operators, over HTTP; never reachable from outside without a reverse proxy."""
 
     host: str = Field("127.0.0.1", description="address it listens on")
     port: int = Field(9464, ge=0, le=65535, description="its port; 0: a free one")
 
 
-class WorkersSection(_Model):
+class WorkersSection(FileModel):
     """The processes that read what citizens wrote."""
 
     count: int = Field(2, ge=1, le=64, description="how many of them")
@@ -96,7 +101,7 @@ class WorkersSection(_Model):
     deaths: int = Field(3, ge=1, description="deaths alone after which a message is parked")
 
 
-class DeliverSection(_Model):
+class DeliverSection(FileModel):
     """How deliveries are worked off."""
 
     threads: int = Field(16, ge=1, le=256, description="deliveries under way at once")
@@ -107,7 +112,7 @@ class DeliverSection(_Model):
     rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
 
 
-class DiskSection(_Model):
+class DiskSection(FileModel):
     """When the state's disk counts as full: then nothing is accepted, and deliveries go on."""
 
     min_free_mb: int = Field(512, ge=0, description="below so many free MiB nothing is accepted")
@@ -116,7 +121,7 @@ class DiskSection(_Model):
     reserve_mb: int = Field(64, ge=0, le=10_000, description="MiB laid by for the outcomes of deliveries on a full disk")
 
 
-class Sender(_Model):
+class Sender(FileModel):
     """Who may hand in what. How a sender is recognised stands with each inlet."""
 
     name: Key = Field(description="its name with the inlets, in logs and proofs")
@@ -130,7 +135,7 @@ class Sender(_Model):
                    for allowed, value in ((self.municipalities, ags), (self.services, service)))
 
 
-class HubFile(_Model):
+class HubFile(FileModel):
     """``hub.toml``"""
 
     hub: HubSection = Field(HubSection(), description="the hub itself: its folders and sizes")
@@ -144,7 +149,7 @@ class HubFile(_Model):
     inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that connector's options")
 
 
-class RecipientRow(_Model):
+class RecipientRow(FileModel):
     """Who gets what of a route: renderings by name, ``attachments``, ``original``."""
 
     destination: str = Field(description="a destination of the municipality, by name")
@@ -156,7 +161,7 @@ class RecipientRow(_Model):
     properties: Mapping[str, str] = Field({}, description="for the connector: `{property:…}` in its templates")
 
 
-class RouteRow(_Model):
+class RouteRow(FileModel):
     """One way for one service. Several routes of a service must not overlap."""
 
     service: str = Field(description="the service; in defaults.toml also '*'")
@@ -171,7 +176,7 @@ class RouteRow(_Model):
                                           "the order they were accepted in, each after the one before has arrived")
 
 
-class Policy(_Model):
+class Policy(FileModel):
     """What the hub does around a destination, whatever its connector."""
 
     retry: RetryPolicy = Field(RetryPolicy(), description="how often and how long it is tried again")
@@ -191,7 +196,7 @@ POLICY_KEYS = Policy.model_fields.keys()
 """What stands in a destination for the hub, not for the connector."""
 
 
-class RetentionRow(_Model):
+class RetentionRow(FileModel):
     """How long what is finished is kept; what is not said here is said further up."""
 
     payload_days: int | None = Field(None, ge=0, le=365, description="days after its end that an application's content is kept")
@@ -208,7 +213,7 @@ AS_USUAL = RetentionSection()
 """Of all municipalities that say nothing."""
 
 
-class RetentionDefaults(_Model):
+class RetentionDefaults(FileModel):
     """What holds where no municipality says otherwise."""
 
     payload_days: int = Field(30, ge=0, le=365, description="days after its end that an application's content is kept")
@@ -217,14 +222,14 @@ class RetentionDefaults(_Model):
     at: time = Field(time(2, 30), description="when the running hub deletes each day (Europe/Berlin)")
 
 
-class OnboardingDefaults(_Model):
+class OnboardingDefaults(FileModel):
     """What ``drehscheibe municipality add`` writes where the operator says nothing."""
 
     drop: str = Field("../var/drop/{tenant}", description="folder of a new municipality; {tenant} and {ags} are replaced")
     test_drop: str = Field("../var/drop/test", description="folder for tests")
 
 
-class DefaultsFile(_Model):
+class DefaultsFile(FileModel):
     """``defaults.toml``: what every municipality inherits."""
 
     policy: Mapping[str, Any] = Field({}, description="defaults of retry, in_doubt, parallel for every destination")
@@ -237,23 +242,35 @@ class DefaultsFile(_Model):
 PopulationCount = Annotated[int, Field(ge=0)]
 
 
-class Contract(_Model):
+def _counted(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One fault for both ways to write it."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise ValueError("is no number of people: write it like 1800, or with the day of the count "
+                         "like { 2024-12-31 = 1800 }") from None
+
+
+Population = Annotated[PopulationCount | Mapping[date, PopulationCount], WrapValidator(_counted)]
+
+
+class Contract(FileModel):
     """Each municipality has one contract, with its service provider (Dienstleister)."""
 
     provider: Key | None = Field(None, description="key of a provider in billing.toml")
     number: str | None = Field(None, description="the contract's number, as bills name it")
 
 
-class MunicipalityFile(_Model):
+class MunicipalityFile(FileModel):
     """``municipalities/<AGS>.toml``"""
 
-    name: str = Field(description="as people call it; stylesheets get it")
+    name: str = Field(min_length=1, description="as people call it; stylesheets get it")
     ags: Ags = Field(description="Amtlicher Gemeindeschlüssel, 8 digits (a district's 5)")
     tenant: Key = Field(description="stable key in the store; never changes, even when the AGS does")
     ars: Ars | None = Field(None, description="Amtlicher Regionalschlüssel, 12 digits")
     formerly: tuple[Ags, ...] = Field((), description="retired AGS that still route here")
     mandant: tuple[str, ...] = Field((), description="Amt24's mandant ids, the first part of form ids")
-    population: PopulationCount | Mapping[date, PopulationCount] = Field({}, description="Einwohner, by the day of the count")
+    population: Population = Field({}, description="Einwohner, by the day of the count")
     contract: Contract = Field(default_factory=Contract, description="with whom, for bills")
     parameters: Mapping[str, str] = Field({}, description="for stylesheets")
     services: tuple[str, ...] = Field((), description="services that take the default route")

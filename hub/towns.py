@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -85,16 +85,18 @@ class Towns:
     """Reads the municipalities' files.
 
     `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and their own files
-    are what they were. `fingerprints` are the files' names and digests, as they were read.
+    are what they were. Services whose mapping is `faulty` are no unknown ones. `fingerprints` are the files'
+    names and digests, as they were read.
     """
 
     def __init__(self, reader: Reader, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile],
-                 known: Iterable[Municipality] = ()) -> None:
+                 known: Iterable[Municipality] = (), faulty: Collection[str] = ()) -> None:
         self._reader = reader
         self._problems = reader.problems
         self._base = base
         self._defaults = defaults
         self._mappings = mappings
+        self._faulty = faulty
         self._known = {str(town.file): town for town in known}
         self._shared = _Shared()
         self.fingerprints: list[str] = []
@@ -168,7 +170,9 @@ class Towns:
         outlet = self._reader.outlet(connector, options, file, key)
         if policy is None or outlet is None:
             return None
-        if policy.fallback and policy.fallback not in row.destinations:
+        if policy.fallback == name:
+            self._problems.append(f"{file}: {key}.fallback: is the destination itself: name another one, or remove it")
+        elif policy.fallback and policy.fallback not in row.destinations:
             self._problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                   + suggest(policy.fallback, row.destinations))
         return Destination(f"{row.tenant}/{name}", row.tenant, connector, outlet[0], policy, outlet[1])
@@ -177,11 +181,9 @@ class Towns:
         same = repr(data)
         if same in self._shared.policies:
             return self._shared.policies[same]
-        before = len(self._problems)
-        policy = self._reader.model(Policy, data, file)
+        policy = self._reader.model(Policy, data, file, key)
         if policy is not None:
             self._shared.policies[same] = policy
-        self._problems[before:] = [line.replace(f"{file}: ", f"{file}: {key}.", 1) for line in self._problems[before:]]
         return policy
 
     def _routes(self, file: Path, row: MunicipalityFile) -> Mapping[str, tuple[RouteRow, ...]]:
@@ -223,7 +225,9 @@ class Towns:
                       destinations: Mapping[str, Destination]) -> None:
         mapping = self._mappings.get(service)
         if mapping is None:
-            self._problems.append(f"{file}: route: unknown service {service!r}: {suggest(service, self._mappings)}")
+            if service not in self._faulty:
+                self._problems.append(f"{file}: route: unknown service {service!r}: "
+                                      + suggest(service, {*self._mappings, *self._faulty}))
             return
         for index, route in enumerate(routes):
             where = f"{file}: route {service}{f' ({route.name})' if route.name else ''}"

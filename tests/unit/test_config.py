@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from hub import config
+from hub import config, endpoint, faults_german
+from hub.billing import BillingFile
 from hub.endpoint import build_outlet
 from hub.errors import ConfigError
+from hub.mapping import _PLAIN_SHAPES, MappingFile
+from hub.mapping_examples import ExampleFile
 from hub.postgres import Served
+from hub.settings import Policy
 
 HUB = """
 [hub]
@@ -167,6 +173,21 @@ def test_a_retired_ags_still_routes(etc: Path) -> None:
      "destinations.ablage.rate: 'viel' is no rate: write '10/s'"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\ntotal = "0s"', "destinations.ablage.total: "),
     ("defaults.toml", 'service = "*"', 'service = "*"\norder = "time"', "order: "),
+    ("hub.toml", "[hub]", "[hub]\nmax_bytes = true", "hub.max_bytes: is no whole number: write a number without quotes"),
+    ("hub.toml", "[hub]", '[workers]\ncount = "2"\n[hub]', "workers.count: is no whole number: write a number without quotes"),
+    ("hub.toml", "[hub]", "[workers]\nseconds = true\n[hub]", "workers.seconds: is no number: write a number without quotes"),
+    ("hub.toml", "[hub]", "[limits]\nmax_depth = true\n[hub]", "limits.max_depth: is no whole number"),
+    ("hub.toml", 'state = "state"', 'state = ""', "hub.state: is no path: write it in quotes"),
+    ("hub.toml", '"14999010"]', '"14999010"]\ntest = "true"', "sender.0.test: is neither true nor false: write true or false"),
+    ("defaults.toml", "[policy.retry]", '[retention]\npayload_days = "30"\n[policy.retry]',
+     "retention.payload_days: is no whole number: write a number"),
+    ("defaults.toml", '"3d"', '"3d"\nfirst = "5h"\nlongest = "4h"', "first is longer than longest: make longest"),
+    ("municipalities/14999010.toml", '"Musterstadt"', '""', "name: is empty: write something"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = ""', "destinations.ablage.path: is no path: write it in quotes"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nmount = "false"',
+     "destinations.ablage.mount: is neither true nor false: write true or false"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nfallback = "ablage"',
+     "destinations.ablage.fallback: is the destination itself: name another one"),
     ("defaults.toml", 'service = "*"', 'service = "andere"', "has no route for 'hund'"),
     ("mappings/hund/mapping.toml", "a.xsl", "b.xsl", "b.xsl is missing: add the file"),
     ("mappings/hund/mapping.toml", '">=2.0"', '"=>2.0"', "is no comparison of versions"),
@@ -236,9 +257,143 @@ def test_a_faulty_file_is_told_once_and_by_its_own_names(etc: Path) -> None:
     file = etc / "municipalities/14999010.toml"
     file.write_text(file.read_text() + '[[route]]\nservices = ["hund"]\nrecipients = [{ destination = "ablage" }]\n')
     assert problems(etc).splitlines() == [
-        f"{file}: route.0.service: is missing: add it",
         f"{file}: route.0.recipients.0.send: is missing: add it",
         f"{file}: route.0.services: unknown key: did you mean 'service'?"]
+
+
+def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
+    """Not again by whoever names its service: municipalities, senders, days of keeping."""
+    (etc / "hub.toml").write_text(HUB + 'services = ["hund"]\n')
+    (etc / "defaults.toml").write_text(DEFAULTS + "[retention.services.hund]\npayload_days = 3\n")
+    change(etc / "mappings/hund/mapping.toml", 'category = "einfach"', 'category = "leicht"')
+    assert problems(etc).splitlines() == [
+        f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': correct the value"]
+
+
+@pytest.mark.parametrize(("old", "new", "faults"), [
+    ("[connectors.directory]", "[connectors.directroy]",
+     ["connectors.directroy: unknown connector 'directroy': did you mean 'directory'?"]),
+    ("[connectors.directory]", '[connectors.directory]\nnme = "x"\nmount = "no"\nparallel = 0',
+     ["connectors.directory.mount: is neither true nor false: write true or false, without quotes",
+      "connectors.directory.nme: unknown key: did you mean 'name'?",
+      "connectors.directory.parallel: Input should be greater than or equal to 1: correct the value"]),
+    ("[connectors.directory]", '[connectors.smtp]\nport = "25"\n[connectors.inbox]\n[connectors.directory]',
+     ["connectors.smtp.port: is no whole number: write a number without quotes, like 9464",
+      "connectors.inbox: 'inbox' has no outlet: choose another connector"]),
+    ("[policy.retry]", "[policy.rety]", ["policy.rety: unknown key: did you mean 'retry'?"]),
+    ("give_up_after", "give_up", ["policy.retry.give_up: unknown key: did you mean 'give_up_after'?"]),
+])
+def test_what_municipalities_inherit_is_told_once_and_where_it_stands(etc: Path, old: str, new: str, faults: list[str]) -> None:
+    change(etc / "defaults.toml", old, new)
+    assert problems(etc).splitlines() == [f"{etc}/defaults.toml: {fault}" for fault in faults]
+
+
+def test_what_is_missing_in_the_defaults_may_stand_with_the_destinations(etc: Path) -> None:
+    change(etc / "defaults.toml", "[connectors.directory]", '[connectors.smtp]\nfrom = "a@b.example"\n[connectors.directory]')
+    assert load(etc).defaults.connectors["smtp"] == {"from": "a@b.example"}
+
+
+def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
+    file = etc / "municipalities/14999010.toml"
+    change(file, 'name = "Musterstadt"', 'nam = "Musterstadt"')
+    assert problems(etc).splitlines() == [f"{file}: nam: unknown key: did you mean 'name'?"]
+    file.write_text(TOWN.replace('connector = "directory"\npath = "drop"', 'conector = "directory"\npath = "drop"', 1))
+    assert "destinations.ablage.conector: unknown key: did you mean 'connector'?" in problems(etc)
+    assert len(problems(etc).splitlines()) == 1
+    file.write_text(TOWN.replace('path = "drop"', 'pth = "drop"', 1))
+    assert problems(etc).splitlines() == [f"{file}: destinations.ablage.pth: unknown key: did you mean 'path'?"]
+
+
+def test_a_missing_or_unknown_connector_is_told_with_those_that_fit(etc: Path) -> None:
+    (etc / "hub.toml").write_text(HUB + '[inlets.portal]\nport = 1\n[inlets.ordner]\nconnector = "sftp2"\n')
+    change(etc / "municipalities/14999010.toml", 'connector = "directory"\npath = "drop"\n', "")
+    assert problems(etc).splitlines() == [
+        f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of amqp, https, inbox",
+        f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of amqp, https, inbox",
+        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, one of cmis, directory, rest, "
+        "sftp, smtp, soap, xdomea"]
+
+
+def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
+    (etc / "hub.toml").write_text("hub = 3\n")
+    fault = f"{etc}/hub.toml: hub: is no table: write it below a heading of its own, like [section]"
+    assert problems(etc) == fault
+    with pytest.raises(ConfigError) as error:
+        config.places(etc / "hub.toml")
+    assert error.value.problems == (fault,)
+
+
+TOWN_FILE = "municipalities/14999010.toml"
+
+
+@pytest.mark.parametrize(("file", "old", "new", "fault"), [
+    ("hub.toml", "[[sender]]", '[inlets.portal]\nconnector = "https"\ncertificate = "c"\nkey = "file:k"\n'
+     'senders = ["amt24"]\n[[sender]]',
+     'inlets.portal.senders.0: is no table: write it in braces, like { name = "text" }, or below a heading of its own, '
+     "like [section]"),
+    ("hub.toml", "[[sender]]", '[inlets.portal]\nconnector = "https"\ncertificate = "c"\nkey = "file:k"\n'
+     'senders = [{ name = "amt24", subject = "amt24.example" }]\n[[sender]]',
+     "inlets.portal.senders.0.subject: 'amt24.example' is no name of a certificate's owner: write e.g. 'CN=amt24': "
+     "correct the value"),
+    ("hub.toml", "[hub]", "workers = 3\n[hub]",
+     'workers: is no table: write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
+    ("hub.toml", 'name = "amt24"', 'name = "Amt 24"',
+     'sender.0.name: is no key: write small letters, digits and hyphens, like "musterstadt"'),
+    ("hub.toml", "[[sender]]", "[sender]",
+     "sender: is a table, not a list of tables: write [[sender]] instead of [sender]"),
+    ("defaults.toml", "[[route]]", "[route]", "route: is a table, not a list of tables: write [[route]] instead of [route]"),
+    ("defaults.toml", "[[route]]", '[[route]]\nvalid_from = "soon"',
+     "route.0.valid_from: is no date: write it without quotes, like 2026-01-31"),
+    ("defaults.toml", "[policy.retry]", '[retention]\nat = "half past two"\n[policy.retry]',
+     "retention.at: is no time of day: write it without quotes, like 02:30:00"),
+    (TOWN_FILE, 'ags = "14999010"', 'ags = "1499901"',
+     'ags: is no AGS: write eight digits (for a district five), like "14999010"'),
+    (TOWN_FILE, '["14999011"]', "[14999011]", 'formerly.0: is no text: write it in quotes, like "14999010"'),
+    (TOWN_FILE, "services", "ars = 149990000010\nservices", 'ars: is no text: write it in quotes, like "149990000010"'),
+    (TOWN_FILE, '"musterstadt"', '"Musterstadt"',
+     'tenant: is no key: write small letters, digits and hyphens, like "musterstadt"'),
+    (TOWN_FILE, "[destinations.test]", "[destinations.Test]",
+     'destinations.Test: is no key: write small letters, digits and hyphens, like "musterstadt"'),
+    (TOWN_FILE, "services", "population = { 2024 = 1800 }\nservices",
+     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 = 1800 }: "
+     "correct the value"),
+    (TOWN_FILE, "services", 'population = "1800"\nservices',
+     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 = 1800 }: "
+     "correct the value"),
+    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = 640',
+     'destinations.ablage.mode: is no text: write it in quotes, like "0640"'),
+    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = "640"',
+     'destinations.ablage.mode: is no mode of a file: write four digits from 0 to 7, the first a 0, like "0640"'),
+    (TOWN_FILE, 'path = "drop"', 'path = "drop"\npath2 = 3',
+     "destinations.ablage.path2: unknown key: did you mean 'path'?"),
+    (TOWN_FILE, 'connector = "directory"\npath = "drop"\n',
+     'connector = "xdomea"\nreceiver = "Stadt"\ndrop = { connector = "smtp" }\n',
+     'destinations.ablage.drop: names a connector that cannot stand here: write connector = "directory" or connector = "sftp"'),
+    ("mappings/hund/mapping.toml", MAPPING, MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
+     "version: is a table, not a list of tables: write [[version]] instead of [version]"),
+])
+def test_a_value_of_the_wrong_kind_is_told_once_in_plain_words(etc: Path, file: str, old: str, new: str, fault: str) -> None:
+    change(etc / file, old, new)
+    assert problems(etc).splitlines() == [f"{etc / file}: {fault}"]
+    assert not re.search(r"\b(is|write|like|names|the|of)\b", faults_german.german(f"{file}: {fault}"))
+
+
+def patterns(schema: object) -> Iterator[str]:
+    """What pydantic will compare texts with."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "str" and "pattern" in schema:
+            yield schema["pattern"]
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            yield from patterns(each)
+
+
+def test_every_pattern_is_said_in_words() -> None:
+    models = [*config.FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
+    for name in endpoint.names():
+        models += [endpoint.options_model(name, side) for side in ("Inlet", "Outlet") if hasattr(endpoint.module(name), side)]
+    assert {pattern for model in models for pattern in patterns(model.__pydantic_core_schema__)} == set(_PLAIN_SHAPES)
 
 
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
@@ -282,6 +437,23 @@ def test_a_sender_may_send_only_what_it_is_allowed(etc: Path) -> None:
     sender = load(etc).senders["amt24"]
     assert sender.may_send("14999010", "hund")
     assert not sender.may_send("14999020", "hund")
+
+
+@pytest.mark.parametrize(("inlet", "fault"), [
+    ('connector = "https"\ncertificate = "c"\nkey = "file:k"\nsenders = [{ name = "amt24x", subject = "CN=a" }]',
+     "senders.0.name: unknown sender 'amt24x': did you mean 'amt24'?"),
+    ('connector = "amqp"\nhost = "h"\npassword = "file:p"\nsenders = [{ name = "amt24", user = "a" }, '
+     '{ name = "x", user = "x" }]',
+     "senders.1.name: unknown sender 'x': one of amt24"),
+    ('connector = "inbox"\nroot = "i"\ndone = "d"\nrejected = "r"\nsender = { name = "amt42" }',
+     "sender.name: unknown sender 'amt42': did you mean 'amt24'?"),
+])
+def test_an_inlet_names_only_senders_that_there_are(etc: Path, inlet: str, fault: str) -> None:
+    """Else all that they hand in were refused."""
+    (etc / "hub.toml").write_text(HUB + f"[inlets.portal]\n{inlet}\n")
+    assert problems(etc).splitlines() == [f"{etc}/hub.toml: inlets.portal.{fault}"]
+    (etc / "hub.toml").write_text(HUB.split("[[sender]]", maxsplit=1)[0] + f"[inlets.portal]\n{inlet}\n")
+    assert "add a [[sender]] of that name" in problems(etc)
 
 
 @pytest.mark.parametrize(("file", "old", "new", "taken_over"), [

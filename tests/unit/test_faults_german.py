@@ -17,7 +17,8 @@ from hub.faults_german import PIECES, german
 
 ROOT = Path(__file__).parents[2]
 READ_BY_OPERATORS = [*(ROOT / "hub" / f"{name}.py" for name in (
-    "config", "mapping", "mapping_new", "endpoint", "retry", "window", "billing", "check", "cli", "send", "status")),
+    "config", "towns", "reading", "settings", "mapping", "mapping_new", "endpoint", "retry", "window", "billing", "check", "cli",
+    "send", "status")),
     *sorted((ROOT / "connectors").glob("*.py"))]
 INNER = {"no XML", "DOCTYPE"}
 """Told to nobody: another sentence takes their place."""
