@@ -33,8 +33,7 @@ from hub import ledger
 from hub.blobs import HEADER, INCOMPLETE, Blobs, Damaged, FileBlobs, StoredBody, batches
 from hub.errors import StoreDamaged, StoreUnavailable
 from hub.ledger import TallyKey
-from hub.outbox import COPIED
-from hub.tables import blob, delivery, event, message, part
+from hub.tables import COPIED, blob, delivery, event, message, part
 
 Kind = Literal["database", "reference", "tally", "orphan", "leftover", "missing", "damaged"]
 Progress = Callable[[str, int, int], None]

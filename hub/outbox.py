@@ -28,7 +28,7 @@ from hub.blobs import Blobs, Staged, batches
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt, encode_json
 from hub.statements import Many, Query
-from hub.tables import delivery, event, message, micros, moment, span
+from hub.tables import COPIED, delivery, event, message, micros, moment, span
 from hub.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
@@ -141,10 +141,6 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
             _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
     return list(rows.values())
 
-
-COPIED = ("tenant", "ags", "service", "test", "case")
-"""What a delivery's row has from its message's. A claimed row has the message's beside it, as ``own_tenant`` …: where they
-differ, a bit has turned over."""
 
 ROUNDS = 20
 """How often a claim looks again when all that it found must wait for their turn."""

@@ -964,7 +964,7 @@ def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
 
 def _check_row(row: Row[Any], destination: str) -> None:
     """A bit that turned over in a row must not send it elsewhere, or under another's name. Raises `Damaged`."""
-    copied = all(getattr(row, name) == getattr(row, f"own_{name}") for name in outbox.COPIED)
+    copied = all(getattr(row, name) == getattr(row, f"own_{name}") for name in tables.COPIED)
     if not copied or row.destination != destination or row.id != delivery_id(row.message_id, row.recipient, row.generation):
         raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'")
 

@@ -233,6 +233,9 @@ delivery = Table(
     CheckConstraint(_one_of(DeliveryState), name="delivery_state"),
     sqlite_strict=True,
 )
+COPIED = ("tenant", "ags", "service", "test", "case")
+"""What a delivery's row has from its message's. `hub.outbox` claims it with the message's beside it, as ``own_tenant`` …: where
+they differ, a bit has turned over."""
 DELIVERY_WAITS = text("due_at IS NOT NULL")
 DELIVERY_LEASED = text("lease_until IS NOT NULL")
 DELIVERY_OPEN = text("state IN ('due', 'delivering', 'in_doubt')")
