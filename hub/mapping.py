@@ -31,7 +31,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -40,7 +40,6 @@ from xml.parsers import expat
 
 import rtoml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from hub.endpoint import FileModel
 from hub.errors import ConfigError
@@ -280,7 +279,7 @@ def problems_of(file: Path | str, error: ValidationError, below: str = "") -> li
     return lines
 
 
-def _said(item: ErrorDetails, key: str) -> tuple[str, str]:
+def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
     """What is wrong, and what to do."""
     names = [step for step in key.split(".") if not step.isdigit()]
     if item["type"] == "string_type" and names[-1] in _QUOTED:
@@ -292,7 +291,7 @@ def _said(item: ErrorDetails, key: str) -> tuple[str, str]:
     return _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
 
 
-def errors_of(error: ValidationError) -> list[ErrorDetails]:
+def errors_of(error: ValidationError) -> Sequence[Mapping[str, Any]]:
     """pydantic's complaints, without the one that a list is too short because what stands in it is faulty."""
     items = error.errors(include_url=False)
     places = [item["loc"] for item in items]

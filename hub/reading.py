@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from hub import endpoint
 from hub.endpoint import OptionsModel, OutletBase
@@ -147,7 +146,7 @@ def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[B
     return models[0]
 
 
-def _told(model: type[BaseModel], error: ValidationError, file: Path, key: str) -> Iterator[tuple[ErrorDetails, str]]:
+def _told(model: type[BaseModel], error: ValidationError, file: Path, key: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """pydantic's complaints with their lines; a key that is missing because it is misspelt is told as misspelt only."""
     told = list(zip(errors_of(error), problems_of(file, error, key), strict=True))
     names = {item["loc"]: _meant(model, item["loc"]) for item, _ in told if item["type"] == "extra_forbidden"}
