@@ -59,9 +59,15 @@ text and parsed again. Not tried: fewer events for each message, claiming and re
 **The yardstick** reached 0.2 of the lxml chain here, where the disk gives 3,750 fdatasync of a 4 KB append per second: runs
 that the chain judges are marked invalid, and shown all the same.
 
-**Latency**: not profiled yet. At 20 per second six syncs follow each other, which are only 2 ms here. At half of the rate
-reached with a full queue the hub falls behind when applications come evenly: small batches cost more for each, which is likely
-the reason, but not shown.
+**Latency at half of the reached rate: missed.** The main process is one Python interpreter, and one application alone costs it 7
+to 8 ms of processor time at 50 per second, but 1.3 ms in a large batch: five transactions of four to nine statements (3.3 ms, in
+the writer's thread), reading back what was claimed and the scheduler's looks (1.8), threads that wake each other some ninety
+times (a quarter of it in the kernel). So from about 130 per second on it is busy all the time, works in batches, and an
+application waits for a batch at each of its five stages. What helped (the median at 20 per second fell by a third, that at 100
+from 45 to 10 ms): one claim for one delivery instead of four, no look in vain after each batch, who has little in hand is let
+alone for 20 ms, statements compiled once. What did not: a shorter switch interval of the interpreter, fewer threads that accept,
+rows in one statement of many values, rows past SQLAlchemy, 60 or 100 ms instead of 20. Not tried: handing a message from
+acceptance to a worker, and a delivery from the worker to its outlet, in the transaction that is written anyway (two of five fewer).
 
 **Start and reload** of a country take a quarter and a third too long here; about half of the start is reading and checking.
 """

@@ -27,7 +27,7 @@ import copy
 import hashlib
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
@@ -110,9 +110,10 @@ def normalize(job: Job, read_body: ReadBody, out: Output) -> Normalized:
             _from_json(work, parse_json(read_body(part.body), job.limits))
         else:
             _from_xml(work, parse(read_body(part.body), job.limits))
+        brought = tuple(work.uploads)
         for other in job.parts:
             if other is not part:
-                _take_part(work, other, part, read_body)
+                _take_part(work, other, part, read_body, brought)
         return work.finish()
     except Rejected as error:
         raise NotNormal(error, Facts(**work.facts)) from error
@@ -627,12 +628,13 @@ def _json_bytes(data: Any) -> Iterator[bytes]:
 # --- further parts ----------------------------------------------------------------------------------------------------
 
 
-def _take_part(work: _Work, part: JobPart, document: JobPart, read_body: ReadBody) -> None:
-    """A part beside the document becomes an attachment, unless the envelope itself brought the same bytes there."""
+def _take_part(work: _Work, part: JobPart, document: JobPart, read_body: ReadBody, brought: Sequence[_Upload]) -> None:
+    """A part beside the document becomes an attachment, unless the envelope itself `brought` the same bytes there. Two parts of
+    the same bytes are two: a citizen gave them two names, and a clerk looks for both."""
     name = part.filename or part.name
     place = _place_of(work, name)
     role: Role = "applicant-pdf" if place is None and _is_applicant_pdf(work, part, document) else "upload"
-    if any(upload.sha256 == part.sha256 and (upload.field == place or place is None) for upload in work.uploads):
+    if any(upload.sha256 == part.sha256 and (upload.field == place or place is None) for upload in brought):
         return
     number = work.attach(_pieces(read_body(part.body)), name, part.media_type, role, place)
     if place is not None:

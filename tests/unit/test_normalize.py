@@ -370,6 +370,12 @@ def test_the_same_file_in_the_envelope_and_beside_it_is_one_attachment() -> None
     assert result.bodies("g:0:f") == [PDF]
 
 
+def test_two_files_with_the_same_bytes_are_two_attachments() -> None:
+    result = Result(form("<g><instance_0><a>x</a></instance_0></g>"), part(b"gleich", "files", "text/plain", "ausweis.txt"),
+                    part(b"gleich", "files", "text/plain", "nachweis.txt"))
+    assert [each.filename for each in result.normal.attachments] == ["ausweis.txt", "nachweis.txt"]
+
+
 def test_a_large_attachment_is_decoded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normalize_module, "_CHUNK", 13)
     for size in range(60):
