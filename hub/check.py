@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from hub import endpoint, hardened
+from hub import endpoint, hardened, translate, validate
 from hub.config import Configuration, Destination, suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
@@ -49,6 +49,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     hardened.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, {len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
+    yield from _mappings(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)
@@ -72,6 +73,19 @@ def chosen(configuration: Configuration, destination: str | None, municipality: 
     if destination is not None and destination not in keys:
         raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys, german=True)}")
     return list(keys.values()) if destination is None else [keys[destination]]
+
+
+def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """Field tables, schemas, rules and stylesheets: a message would be the first to notice."""
+    folder = configuration.settings.hub.mappings
+    common = folder / "_common" if (folder / "_common").is_dir() else None
+    for service, mapping in configuration.mappings.items():
+        problems: list[str] = []
+        for version in mapping.version:
+            problems += validate.problems_of(version, str(folder / service / version.name))
+            problems += translate.problems_of(version, folder / service, common)
+        for problem in dict.fromkeys(problems):
+            yield f"mapping {service}", Finding("error", problem, "Datei berichtigen (drehscheibe mapping test).")
 
 
 def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:

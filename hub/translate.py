@@ -51,6 +51,18 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
     return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
 
 
+def problems_of(version: MappingVersion, package: Path, common: Path | None) -> list[str]:
+    """What of a version's stylesheets cannot be compiled, without those of a municipality's own."""
+    problems: list[str] = []
+    for rendering in version.renderings.values():
+        try:
+            if rendering.stylesheet is not None:
+                xslt.compiled(xslt.Layers(package, version.name, common), rendering.stylesheet)
+        except Rejected as error:
+            problems += error.trace or (error.text,)
+    return problems
+
+
 @dataclass
 class _Desk:
     """What is at hand while one message is rendered; `done` holds what was rendered already."""

@@ -60,6 +60,20 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
         raise Rejected(Reason.CONFIGURATION, f"Die Prüfung ist nicht eingerichtet: {error}", error.problems) from error
 
 
+def problems_of(version: MappingVersion, folder: str) -> list[str]:
+    """What of a version's field table, schema and rules cannot be used: each is made ready as for a message."""
+    problems: list[str] = []
+    ready: tuple[tuple[str | None, Callable[[str, tuple[int, int]], object]], ...] = (
+        (version.fields, _field_table), (version.schema_, _own_schema), (version.rules, _rules))
+    for name, make in ready:
+        try:
+            if name is not None:
+                make(f"{folder}/{name}", _state(f"{folder}/{name}"))
+        except ConfigError as error:
+            problems += error.problems
+    return problems
+
+
 def field_table(file: str | None) -> FieldTable:
     """The field table of a mapping's version, kept until its file changes. Raises `ConfigError`."""
     return _field_table(file, _state(file)) if file else FieldTable()
