@@ -418,6 +418,8 @@ def reload(context: Context, as_json: bool) -> None:
     if not as_json:
         click.echo(_("The old configuration stays in force.") if answer["problems"] else _("The configuration was read again."),
                    err=bool(answer["problems"]))
+        if answer["restart"]:
+            _complain(_("Not taken up before a restart of the hub: {what}").format(what=", ".join(answer["restart"])))
     sys.exit(EX_CONFIG if answer["problems"] else 0)
 
 

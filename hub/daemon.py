@@ -85,7 +85,7 @@ class Daemon:
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
         self.space = Space(state, lambda: self.configuration.settings.disk)
         self.space.look()  # before anything is written: on a full disk the start needs the reserve
-        self.configuration = self.configuration.take_snapshots()
+        self.configuration = self._begun_with = self.configuration.take_snapshots()
         self.metrics = Metrics()
         self.store = Store.open(state, served=self.configuration.settings.store)
         try:
@@ -116,7 +116,8 @@ class Daemon:
                                  admit=self.space.admit)
         self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
         self.peers = Peers(self.store, self._assume_begun, self._wake_all, self.dispatcher.look_at_suspects)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention, self.space)
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention, self.space,
+                                 self.awaits_restart)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
@@ -237,13 +238,19 @@ class Daemon:
             return list(error.problems)
         except OSError as error:  # no space for the snapshots, no right to read
             return [f"{error.filename or self._file}: {error.strerror}"]
-        if fresh.inlets != self.configuration.inlets or fresh.settings.workers != self.configuration.settings.workers:
-            log.warning("inlets or workers were changed; that takes a restart")
         self.configuration = fresh
+        if self.awaits_restart():
+            log.warning("inlets or workers were changed; that takes a restart", changed=self.awaits_restart())
         self.deliverer.reset()
         self._wake_all()
         log.info("the configuration was read again", configuration=fresh.digest[:12])
         return []
+
+    def awaits_restart(self) -> list[str]:
+        """What of the configuration is other than what runs, and is not taken up before a restart."""
+        now, begun = self.configuration, self._begun_with
+        changed = {"inlets": now.inlets != begun.inlets, "workers": now.settings.workers != begun.settings.workers}
+        return [name for name, other in changed.items() if other]
 
     def alive(self) -> list[str]:
         """Parts that make no progress."""

@@ -36,13 +36,14 @@ class Operator:
 
     def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
                  reload: Callable[[], list[str]] | None = None, retention: Retention | None = None,
-                 space: Space | None = None) -> None:
+                 space: Space | None = None, awaits_restart: Callable[[], list[str]] = list) -> None:
         self._space = space
         self._long = LongWork()
         self._store = store
         self._deliverer = deliverer
         self._wake = wake
         self._reload = reload
+        self._awaits_restart = awaits_restart
         self._retention = retention
 
     def show(self, id: str) -> dict[str, Any]:
@@ -186,11 +187,11 @@ class Operator:
         return {"id": found.id, "new": new}
 
     def reload(self) -> dict[str, Any]:
-        """Read the configuration again; a faulty one changes nothing."""
+        """Read the configuration again; a faulty one changes nothing. `restart` names what a restart alone takes up."""
         if self._reload is None:
             raise HubError("Es läuft keine Drehscheibe, die neu laden könnte.")
         problems = self._reload()
-        return {"reloaded": not problems, "problems": problems}
+        return {"reloaded": not problems, "problems": problems, "restart": self._awaits_restart()}
 
     def expiring(self) -> dict[str, Any]:
         """How much the next run of the retention would delete."""

@@ -195,6 +195,7 @@ GERMAN = {
     "(known already: nothing new was taken)": "(schon bekannt: nichts Neues angenommen)",
     "The old configuration stays in force.": "Die alte Konfiguration gilt weiter.",
     "The configuration was read again.": "Die Konfiguration ist neu gelesen.",
+    "Not taken up before a restart of the hub: {what}": "Erst nach einem Neustart der Drehscheibe wirksam: {what}",
     "The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run":
         "Die Drehscheibe hat geendet (Code {code}); was sie annahm, ist sicher. Ihr Protokoll: {log}. Neu starten: make run",
     "An id for this action: whoever repeats it acts once.": "Eine Kennung für diese Handlung: wiederholt wirkt sie nur einmal.",

@@ -27,7 +27,7 @@ def test_a_fourth_municipality_joins_while_the_hub_runs(hub: HubProcess, sink: M
     added = hub.cli("municipality", "add", PRUEFSTADT, "--mail", "post@pruefstaedt.example", "--provider", "beispiel-it",
                     "--population", "4200")
     assert "error" not in {line["severity"] for line in hub.cli("check", "--municipality", PRUEFSTADT)}
-    assert hub.cli("reload") == {"reloaded": True, "problems": []}
+    assert hub.cli("reload") == {"reloaded": True, "problems": [], "restart": []}
     first = hub.send(document, ags=PRUEFSTADT, idempotency_key="eins")["id"]
     [message] = hub.settled([first])
     assert message["state"] == "completed", message
@@ -41,6 +41,14 @@ def test_a_fourth_municipality_joins_while_the_hub_runs(hub: HubProcess, sink: M
     found = (line["service"], line["category"], line["messages"], line["amount"]["printed"])
     assert found == ("hundesteuer", "einfach", 2, "75,00")
     assert {each["kind"] for each in line["destinations"]} == {"mail", "file"}
+
+
+def test_a_reload_says_what_only_a_restart_takes_up(hub: HubProcess) -> None:
+    hub.start()
+    file = hub.folder / "etc" / "hub.toml"
+    file.write_text(file.read_text().replace("[workers]", "[workers]\nbatch = 3", 1))
+    assert hub.cli("reload") == {"reloaded": True, "problems": [], "restart": ["workers"]}
+    assert hub.cli("reload")["restart"] == ["workers"], "still"
 
 
 def test_content_is_deleted_in_the_running_hub(hub: HubProcess, sink: MailSink) -> None:

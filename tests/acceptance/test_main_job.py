@@ -197,7 +197,7 @@ def test_a_faulty_reload_changes_nothing_and_a_good_one_does(hub: HubProcess, si
     document = document_of("v2-smallest")
     assert hub.settled([hub.send(document)["id"]])[0]["state"] == "completed"
     file.write_text(good.replace("buergerservice@musterstadt", "neu@musterstadt"))
-    assert hub.cli("reload") == {"reloaded": True, "problems": []}
+    assert hub.cli("reload") == {"reloaded": True, "problems": [], "restart": []}
     assert hub.settled([hub.send(document, idempotency_key="zwei")["id"]])[0]["state"] == "completed"
     receivers = [envelope[1] for envelope in sink.envelopes]
     assert receivers == [("buergerservice@musterstadt.example",), ("neu@musterstadt.example",)]
