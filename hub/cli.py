@@ -789,9 +789,15 @@ def municipality_install_list(context: Context, file: Path, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
+    from hub import billing
     from hub.onboarding import NewMunicipality, add
 
-    added = add(context.file, context.overrides, NewMunicipality(**said))
+    def judge(configuration: config.Configuration) -> None:
+        for where, finding in billing.check(configuration):
+            if finding.severity == "error" and Path(where).stem == said["ags"]:
+                raise HubError(finding.text)
+
+    added = add(context.file, context.overrides, NewMunicipality(**said), judge)
     if as_json:
         _print_json({"file": added.file, "name": added.name, "tenant": added.tenant, "services": added.services,
                      "folders": added.folders})

@@ -13,7 +13,7 @@ import json
 import lzma
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,12 @@ class Added:
     folders: tuple[Path, ...]
 
 
-def add(file: Path, overrides: Sequence[str], new: NewMunicipality) -> Added:
-    """Write the file of a municipality. Raises `HubError` (of a faulty configuration too), and leaves nothing behind then."""
+def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
+        judge: Callable[[Configuration], None] = lambda _: None) -> Added:
+    """Write the file of a municipality. Raises `HubError` (of a faulty configuration too), and leaves nothing behind then.
+
+    `judge` raises it for what else is wrong with the configuration that has it.
+    """
     configuration = config.load(file, overrides)
     if not re.fullmatch(r"\d{8}|\d{5}", new.ags):
         raise HubError(f"{new.ags!r} ist kein AGS: acht Ziffern, für einen Landkreis fünf")
@@ -154,7 +158,7 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality) -> Added:
     folders = _make_folders(configuration, new, tenant)
     _write(place, text)
     try:
-        config.load(file, overrides)
+        judge(config.load(file, overrides))
     except BaseException:
         place.unlink()
         for folder in folders:

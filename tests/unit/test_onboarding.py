@@ -167,6 +167,14 @@ def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path, mo
     assert all("Zu fragen: den Betreiber des Mailservers" in text for text in texts.values())
 
 
+def test_a_provider_that_nobody_knows_leaves_nothing_behind(place: Path) -> None:
+    before = sorted(place.parents[1].rglob("*"))
+    result = run(place, "municipality", "add", "14999040", "--name", "Prüfstädt", "--mail", "post@pruefstaedt.example",
+                 "--provider", "nix", code=1)
+    assert "'nix' steht nicht in billing.toml" in result.output
+    assert sorted(place.parents[1].rglob("*")) == before
+
+
 def test_a_check_that_breaks_hides_no_other(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = check.endpoint.build_outlet
 
