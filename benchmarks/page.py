@@ -67,7 +67,8 @@ application waits for a batch at each of its five stages. What helped (the media
 from 45 to 10 ms): one claim for one delivery instead of four, no look in vain after each batch, who has little in hand is let
 alone for 20 ms, statements compiled once. What did not: a shorter switch interval of the interpreter, fewer threads that accept,
 rows in one statement of many values, rows past SQLAlchemy, 60 or 100 ms instead of 20. Not tried: handing a message from
-acceptance to a worker, and a delivery from the worker to its outlet, in the transaction that is written anyway (two of five fewer).
+acceptance to a worker, and a delivery from the worker to its outlet, in the transaction that is written anyway (two of five
+fewer).
 
 **Start and reload** of a country take a quarter and a third too long here; about half of the start is reading and checking.
 """
