@@ -20,6 +20,12 @@ from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare, rout
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def unchanged_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up the log of its process, for good: here that is the one of all tests that come after."""
+    monkeypatch.setattr(cli.logs, "setup", lambda _level: None)
+
+
 def run(state: Path, *arguments: str, code: int = 0, language: str = "en") -> Result:
     command = ["--config", str(ROOT / "etc" / "hub.toml"), "--set", f"hub.state={state}", *arguments]
     result = CliRunner().invoke(cli.main, command, env={"DREHSCHEIBE_LANG": language, "COLUMNS": "300"})

@@ -81,10 +81,14 @@ def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int =
 def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), messages: int,
             progress: Progress = print) -> Result:
     """One message after the other, system calls counted: no 202 without a sync, no delivered folder without the syncs of itself
-    and of the folder above. A kill cannot show these: only a cut of the power would (`power`), which takes root."""
+    and of the folder above. A kill cannot show these: only a cut of the power would (`power`), which takes root.
+
+    The first life brings nothing to a worker, so that the syncs that are counted there are those of the acknowledgement.
+    """
     with Stage(folder, seed, threads=1) as stage:
         shim = Shim(folder / "shim")
-        stage.hub.launcher, stage.hub.environment = launcher, shim.environment
+        stage.hub.launcher = launcher
+        stage.hub.environment = {**shim.environment, "DREHSCHEIBE_FAULTS": "claim-messages before hang 1+"}
         stage.hub.start()
         faults: list[str] = []
         for number in range(1, messages + 1):
@@ -93,6 +97,14 @@ def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"),
             stage.reach(number)
             if not shim.counts["sync"]:
                 faults.append(f"probe {number}: acknowledged without a sync")
+        stage.hub.kill()
+        stage.hub.environment = shim.environment
+        stage.hub.start()
+        stage.settles()
+        for number in range(messages + 1, 2 * messages + 1):
+            shim.arm("sync", "slow", 1, ALL, error=20)
+            stage.budget(number)
+            stage.reach(number)
             stage.settles()
             if shim.counts["folder"] < 2:
                 faults.append(f"probe {number}: delivered with {shim.counts['folder']} syncs of folders")
