@@ -52,10 +52,8 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int, progres
         for number in range(1, rounds + 1):
             share = messages * number // (rounds + 1)
             before = stage.acknowledged()
-            if not stage.hub.alive():
-                stage.hub.start()
             stage.budget(share)
-            stage.reach(before + stage.dice.randint(0, (share - before) // 2))
+            _reach(stage, before + stage.dice.randint(0, (share - before) // 2))
             shim.arm("sync", "fail", stage.dice.randint(1, 6))
             wait(partial(_hurt_or_done, stage, shim, share), "a sync that fails")
             stage.extra_hits += shim.hits
@@ -64,11 +62,20 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int, progres
                 stage.hub.kill()
             shim.disarm()
         progress(f"{rounds} failed syncs, {stage.acknowledged()} acknowledged")
-        if not stage.hub.alive():
-            stage.hub.start()
         stage.budget(messages)
+        _reach(stage, messages)
         stage.drain()
         return {**stage.check(), "faults": faults}
+
+
+def _reach(stage: Stage, count: int) -> None:
+    """Wait for so many answers; a hub that seemed to go on may yet end over the sync that failed, and is started again."""
+    def reached() -> bool:
+        if not stage.hub.alive():
+            stage.hub.start()
+        return stage.acknowledged() >= count
+
+    wait(reached, f"{count} answers")
 
 
 def _hurt_or_done(stage: Stage, shim: Shim, count: int) -> bool:
