@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from tests.services import accepts, free_port, need, wait_until
@@ -70,7 +71,8 @@ class OpenSsh:
         family = [self._process.pid]
         for pid in family:
             for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                family += [int(child) for child in task.read_text().split()]
+                with suppress(OSError):  # a session that has just ended by itself
+                    family += [int(child) for child in task.read_text().split()]
         for pid in family:
             try:
                 os.kill(pid, signal.SIGKILL)
