@@ -29,8 +29,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from hub.config import Ags, Configuration, Key, Kind, Municipality, suggest
-from hub.endpoint import FileModel, Finding
+from hub.endpoint import Finding
 from hub.errors import ConfigError
+from hub.filemodel import FileModel
 from hub.mapping import problems_of
 from hub.message import BERLIN
 

@@ -22,35 +22,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import AfterValidator, ConfigDict
 
 from hub.errors import ConfigError
+from hub.filemodel import FileModel
 from hub.message import Accepted, Delivery, Incoming, Receipt
 
 Severity = Literal["ok", "warning", "error"]
-
-
-def _take_literally(schema: Any) -> None:
-    """Numbers and booleans, at any depth. A model that pydantic calls strict would take no list as a tuple, no text as a path."""
-    if isinstance(schema, dict):
-        if schema.get("type") in ("int", "float", "bool"):
-            schema["strict"] = True
-        schema = list(schema.values())
-    if isinstance(schema, list | tuple):
-        for each in schema:
-            _take_literally(each)
-
-
-class FileModel(BaseModel):
-    """Base of what stands in a file: frozen, unknown keys are errors, and a number is a number: neither "2" nor true is 2."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler, /) -> Any:
-        schema = handler(source)
-        _take_literally(schema)
-        return schema
 
 
 class OptionsModel(FileModel):

@@ -41,8 +41,8 @@ from xml.parsers import expat
 import rtoml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from hub.endpoint import FileModel
 from hub.errors import ConfigError
+from hub.filemodel import FileModel
 
 _COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
 

@@ -37,9 +37,9 @@ from typing import Annotated, Any, cast
 from lxml import etree
 from pydantic import StringConstraints, ValidationError
 
-from hub.endpoint import FileModel
 from hub.errors import ConfigError
 from hub.fields import annotate, type_values
+from hub.filemodel import FileModel
 from hub.job import Body, Job, JobPart, OutPart, Parked, Recipient, Rule, Translated
 from hub.mapping import FieldTable, load_fields, load_mapping, problems_of, read_toml, snapshot
 from hub.message import BERLIN, Reason

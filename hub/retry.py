@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from hub.endpoint import FileModel
+from hub.filemodel import FileModel
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

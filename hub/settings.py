@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from hub import endpoint
-from hub.endpoint import FileModel
+from hub.filemodel import FileModel
 from hub.job import Limits
 from hub.mapping import VersionSpan
 from hub.retry import Duration, RetryPolicy

@@ -28,21 +28,6 @@ FORM = b"<serviceportal-fields/>"
 MAX_BYTES = 1_000_000
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"), "other-ca")
-
-
-@pytest.fixture(scope="module")
-def portal(authority: Authority) -> KeyPair:
-    return authority.client("portal-test")
-
-
 class Hub:
     """An inlet in its thread, and clients for it."""
 

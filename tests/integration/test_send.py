@@ -17,21 +17,6 @@ from tests.services.tls import Authority, KeyPair
 UNREAD = "https://127.0.0.1:9"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"), "other-ca")
-
-
-@pytest.fixture(scope="module")
-def portal(authority: Authority) -> KeyPair:
-    return authority.client("portal-test")
-
-
 @pytest.fixture
 def hub(tmp_path: Path, authority: Authority) -> Iterator[Hub]:
     with Hub(tmp_path, authority) as hub:
