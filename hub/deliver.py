@@ -52,8 +52,8 @@ log = structlog.get_logger("hub.deliver")
 PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
-LOST_AFTER = timedelta(seconds=30)
-"""A claimed delivery that is in no thread's hands for so long is freed."""
+SEARCH, SEARCH_SOON = timedelta(seconds=30), timedelta(seconds=2)
+"""How often the deliverer looks for what is leased and in nobody's hands; and when, after a thread that failed."""
 
 LOOK = timedelta(seconds=10)
 """The scheduler looks at everything at least this often."""
@@ -98,9 +98,8 @@ class Deliverer:
         self._alone: dict[str, float] = {}
         self._crowded = False
         self._clock_ahead = self._now().timestamp() - time.monotonic()
-        self._claiming = 0
         self._unsettled: list[Settlement] = []
-        self._looked_for_lost = self._now()
+        self._next_search = time.monotonic() + SEARCH.total_seconds()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
         self.last_progress = time.monotonic()
 
@@ -169,7 +168,7 @@ class Deliverer:
             self._watch_clock()
             self._settle_late()
             self._find_lost()
-            wait = min(self._give_up_stuck(), self._look())
+            wait = max(0.01, min(self._give_up_stuck(), self._look(), self._next_search - time.monotonic()))
         except StoreUnavailable as error:
             log.error("the store cannot be read or written; deliveries wait", error=str(error))
             wait = 5.0
@@ -240,7 +239,7 @@ class Deliverer:
         """Asked with the lock held. One of size 0 has nothing to do: the rate does not allow more now."""
         if destination is not None and destination.policy.rate is not None:
             size = circuit.pace.take(size)
-        errand = _Errand(key, destination, circuit, size, circuit.deferred_first)
+        errand = _Errand(key, destination, circuit, size, circuit.deferred_first, self._store.new_claim())
         if size:
             self._turns += 1
             circuit.turn, circuit.active, circuit.deferred_first = self._turns, circuit.active + 1, not circuit.deferred_first
@@ -269,7 +268,6 @@ class Deliverer:
         ahead = self._now().timestamp() - time.monotonic()
         step = timedelta(seconds=self._clock_ahead - ahead)
         if step > CLOCK_STEP:
-            self._looked_for_lost -= step
             self._next_look = 0.0
             with self._lock:
                 for circuit in self._circuits.values():
@@ -279,18 +277,15 @@ class Deliverer:
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
-        """Free what is leased and in nobody's hands: an unforeseen error must not hold a delivery until the next start."""
-        if self._now() - self._looked_for_lost < LOST_AFTER:
+        """Free what is leased and in nobody's hands: an error in a thread must not hold a delivery until the next start."""
+        if time.monotonic() < self._next_search:
             return
         with self._lock:
-            if self._claiming:
-                return  # what is being claimed is leased already and in nobody's hands yet
-            # by errand: one that has settled and not ended yet may name what another one has claimed again since
-            in_hand = {item.delivery.id for errand in self._running for item in errand.claimed}
-            in_hand |= {settlement.delivery_id for settlement in self._unsettled}
-        settings = self._configuration().settings.deliver
-        self._looked_for_lost = self._now()
-        found = self._store.recover_lost(in_hand, self._now() + settings.lease - LOST_AFTER, self._assume_begun)
+            claims, before = {errand.claim for errand in self._running}, self._store.new_claim()
+            known = {settlement.delivery_id for settlement in self._unsettled}
+        found = self._store.recover_lost(claims, before, known, self._assume_begun)
+        self._next_search = time.monotonic() + SEARCH.total_seconds()
+        self.wake()
         if found:
             log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
         missed = self._store.free_missed()
@@ -317,10 +312,22 @@ class Deliverer:
             log.warning("a try that had been given up came to its end after all; its outcome is not used", destination=errand.key)
         except StoreUnavailable as error:
             log.error("the store cannot be written; the outcome will be probed", destination=errand.key, error=str(error))
+            self._drop(errand)
         except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
             log.error("the deliverer itself failed; please report this", destination=errand.key, **_where(error))
+            self._drop(errand)
         finally:
             self._end(errand)
+
+    def _drop(self, errand: _Errand) -> None:
+        """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
+        if errand.claimed:
+            self._keep([_untried(item, self._now(), "Die Drehscheibe kam nicht dazu.") for item in errand.rest()])
+        else:
+            self._store.forget_claim(errand.claim)
+        with self._lock:
+            self._next_search = min(self._next_search, time.monotonic() + SEARCH_SOON.total_seconds())
+        self.wake()
 
     def _end(self, errand: _Errand) -> None:
         """Once for each errand: by its thread, or by who gave it up."""
@@ -342,16 +349,11 @@ class Deliverer:
             return
         settings = self._configuration().settings.deliver
         wanted = min(errand.size, settings.batch)
-        with self._lock:
-            self._claiming += 1
-        try:
-            lease = max(settings.lease, self._total(errand.destination))
-            errand.claimed = self._store.claim_deliveries(errand.key, wanted, lease, errand.deferred_first)
-        finally:
+        lease = max(settings.lease, self._total(errand.destination))
+        errand.claimed = self._store.claim_deliveries(errand.key, wanted, lease, errand.deferred_first, errand.claim)
+        if len(errand.claimed) == wanted:
             with self._lock:
-                self._claiming -= 1
-                errand.circuit.more = len(errand.claimed) == wanted
-        if errand.circuit.more:
+                errand.circuit.more = True
             self.wake([errand.key])
         self._work_off(errand)
 
@@ -379,19 +381,19 @@ class Deliverer:
             why = self._why_not(errand.circuit, destination)
             if why:
                 # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
-                outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.claimed[index:]])
+                outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.returns(index)])
                 break
             if index >= gathered:
                 gathered = index + self._gather(errand, destination, index)
             ready = self._with_note(item)
             if isinstance(ready, Settlement):
-                outcomes.return_untried([ready])
                 errand.tried = index + 1
+                outcomes.return_untried([ready])
                 continue
             try:
                 outcomes.add(self._one(ready, destination, errand, index))
             except _Unwritten as error:
-                outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error)) for rest in errand.claimed[index:]])
+                outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error)) for rest in errand.returns(index)])
                 break
             self.last_progress = time.monotonic()
 
@@ -812,6 +814,7 @@ class _Errand:
     circuit: Circuit
     size: int
     deferred_first: bool
+    claim: int
     claimed: Sequence[ClaimedDelivery] = ()
     tried: int = 0
     elsewhere: bool = False
@@ -822,6 +825,7 @@ class _Errand:
     over: threading.Event = field(default_factory=threading.Event)
     _since: float | None = None
     _given_up: bool = False
+    _returned: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begins(self, index: int, effect: _Effect) -> _Effect:
@@ -858,8 +862,13 @@ class _Errand:
             return True
 
     def rest(self) -> Sequence[ClaimedDelivery]:
-        """What was not tried yet."""
-        return self.claimed[self.tried:]
+        """What was not tried yet, and is nobody else's to tell about."""
+        return () if self._returned else self.claimed[self.tried:]
+
+    def returns(self, index: int) -> Sequence[ClaimedDelivery]:
+        """From this one on they go back untried: their caller sees to it."""
+        self._returned = True
+        return self.claimed[index:]
 
 
 def _untried(item: ClaimedDelivery, due: datetime, why: str) -> Settlement:

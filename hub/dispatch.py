@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,6 @@ class Dispatcher:
         self._pending = True
         self._alone_until = 0.0
         self._suspects = list(store.suspects())
-        self._unreturned: list[str] = []
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
         self._progress = dict.fromkeys((thread.name for thread in self._threads), time.monotonic())
@@ -125,7 +125,6 @@ class Dispatcher:
         """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at its end."""
         self._progressed()
         try:
-            self._return()
             return self._room() and (self._suspect() or self._batch())
         except StoreUnavailable as error:
             log.error("the store cannot be written; messages wait", error=str(error))
@@ -143,11 +142,11 @@ class Dispatcher:
         if message_id is None:
             return False
         try:
-            for message in self._store.claim_messages(1, LEASE, only=[message_id]):
-                self._alone(self._configuration(), message)
-        except StoreUnavailable:
+            with self._claim() as claim:
+                for message in self._store.claim_messages(1, LEASE, only=[message_id], claim=claim):
+                    self._alone(self._configuration(), message)
+        except Exception:
             with self._news:
-                self._unreturned.append(message_id)
                 self._suspects.insert(0, message_id)
             raise
         return True
@@ -155,31 +154,26 @@ class Dispatcher:
     def _batch(self) -> bool:
         configuration = self._configuration()
         most = configuration.settings.workers.batch
-        messages = self._store.claim_messages(most, LEASE)
-        if not messages:
-            return False
-        self._alone_until = time.monotonic() + ALONE if len(messages) < most else 0.0
-        try:
-            self._together(configuration, messages)
-        except StoreUnavailable:
-            with self._news:
-                self._unreturned += [message.id for message in messages]
-            raise
-        finally:
-            self._alone_until = 0.0
+        with self._claim() as claim:
+            messages = self._store.claim_messages(most, LEASE, claim=claim)
+            if not messages:
+                return False
+            self._alone_until = time.monotonic() + ALONE if len(messages) < most else 0.0
+            try:
+                self._together(configuration, messages)
+            finally:
+                self._alone_until = 0.0
         return len(messages) == most  # whatever comes later wakes this thread, or another
 
-    def _return(self) -> None:
-        """Give back what was in hand when the store could not be written: its leases would keep it for half an hour."""
-        with self._news:
-            ids, self._unreturned = self._unreturned, []
-        if ids:
-            try:
-                self._store.release_messages(ids)
-            except StoreUnavailable:
-                with self._news:
-                    self._unreturned += ids
-                raise
+    @contextmanager
+    def _claim(self) -> Iterator[int]:
+        """The number of a claim, which is given back when something goes wrong: its leases would last for half an hour."""
+        claim = self._store.new_claim()
+        try:
+            yield claim
+        except Exception:
+            self._store.forget_claim(claim)
+            raise
 
     def _together(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> None:
         left, _ = self._run(configuration, messages)

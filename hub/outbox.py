@@ -366,10 +366,10 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
     return Recovered(due, doubt, len(rows) if unclean else 0, alone)
 
 
-def recover_lost(tx: Transaction, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
-    """Free what this process leased, not later than for `leased_until`, and has not in hand any more; how many."""
-    ours = (delivery.c.lease_fencing == tx.fencing) & (delivery.c.lease_until <= micros(leased_until))
-    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", in_hand))
+def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool], assume_begun: Callable[[str], bool]) -> int:
+    """Free what this process leased and is in nobody's hands any more; how many."""
+    ours = delivery.c.lease_fencing == tx.fencing
+    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", nobodys))
 
 
 def set_back(tx: Transaction, step: timedelta) -> int:
@@ -396,11 +396,11 @@ FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
 
 
 def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
-          but: Collection[str] = ()) -> tuple[int, int]:
+          nobodys: Callable[[Row[Any]], bool] = lambda _: True) -> tuple[int, int]:
     """How many became due, how many doubtful."""
     changes = []
     for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None), which)):
-        if row.id in but:
+        if not nobodys(row):
             continue
         doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
         state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"

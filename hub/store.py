@@ -162,7 +162,7 @@ class Store:
         self._readers = base.reading_engine()
         self._owner = f"{os.uname().nodename}:{os.getpid()}"
         self._claims = itertools.count(1)
-        self._lost_claims: list[str] = []
+        self._lost_claims: set[int] = set()
         self._assume_begun: Callable[[str], bool] = _always
         self._pulse: Pulse | None = None
         self._beaten = _uptime()
@@ -416,32 +416,42 @@ class Store:
 
     # ---------------------------------------------------------------- pipeline
 
-    def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None) -> list[StoredMessage]:
+    def new_claim(self) -> int:
+        """The number of a claim that is about to be made: higher than all before."""
+        return next(self._claims)
+
+    def forget_claim(self, claim: int) -> None:
+        """Nobody works on what this claim took in hand: the next one gives it back first, as if there had been no try."""
+        self._lost_claims.add(claim)
+
+    def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None,
+                       claim: int | None = None) -> list[StoredMessage]:
         """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them.
 
-        Those whose row is not what was accepted say so.
+        Those whose row is not what was accepted say so. `claim` is its number, from `new_claim`.
         """
-        with self._claim() as owner:
+        with self._claim(claim) as owner:
             ids = self._do(lambda tx: inbox.claim(self._give_back(tx), limit, lease, owner, only))
             return self._claimed_messages(ids) if ids else []
 
     @contextmanager
-    def _claim(self) -> Iterator[str]:
-        """A name for what is claimed. When nobody knows whether the claim was committed, the next one gives it back first."""
-        owner = f"{self._owner}:{next(self._claims)}"
+    def _claim(self, number: int | None) -> Iterator[str]:
+        """A name for what is claimed. When it fails, nobody knows whether it was committed."""
+        number = self.new_claim() if number is None else number
         try:
-            yield owner
-        except StoreUnavailable:
-            self._lost_claims.append(owner)
+            yield f"{self._owner}:{number}"
+        except Exception:
+            self.forget_claim(number)
             raise
 
     def _give_back(self, tx: Transaction) -> Transaction:
-        """Free what claims that nobody heard of have leased: there was no try."""
-        lost = list(self._lost_claims)
+        """Free what forgotten claims have leased."""
+        lost = set(self._lost_claims)
         if lost:
-            inbox.release(tx, lost_messages(tx.connection, lost))
-            outbox.release(tx, lost_deliveries(tx.connection, lost))
-            self._lost_claims = [name for name in self._lost_claims if name not in lost]
+            owners = [f"{self._owner}:{number}" for number in lost]
+            inbox.release(tx, lost_messages(tx.connection, owners))
+            outbox.release(tx, lost_deliveries(tx.connection, owners))
+            self._lost_claims -= lost
         return tx
 
     def _claimed_messages(self, ids: Sequence[str]) -> list[StoredMessage]:
@@ -556,14 +566,14 @@ class Store:
             return [(name, moment(at)) for name, at in outbox.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
-                         deferred_first: bool = False) -> list[ClaimedDelivery]:
+                         deferred_first: bool = False, claim: int | None = None) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
         One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out; only where
-        there is nothing else is the answer empty.
+        there is nothing else is the answer empty. `claim` is its number, from `new_claim`.
         """
         while True:
-            with self._claim() as owner:
+            with self._claim(claim) as owner:
                 rows = self._do(partial(self._claim_rows, destination, limit, lease, owner, deferred_first))
                 found = self._claimed(rows, destination) if rows else []
             if found or not rows:
@@ -658,9 +668,18 @@ class Store:
             found += outbox.recover(tx, self._assume_begun, unclean=True, gone=fencing)
         return found
 
-    def recover_lost(self, in_hand: Collection[str], leased_until: datetime, assume_begun: Callable[[str], bool]) -> int:
-        """Free deliveries that this process leased, at most until `leased_until`, but that are not `in_hand`; how many."""
-        return self._do(lambda tx: outbox.recover_lost(tx, in_hand, leased_until, assume_begun))
+    def recover_lost(self, claims: Collection[int], before: int, known: Collection[str],
+                     assume_begun: Callable[[str], bool]) -> int:
+        """Free deliveries that this process holds by claims older than `before` and not among `claims`; how many.
+
+        `known` are those whose outcome is known and will be written. What a forgotten claim holds was not tried; of the rest
+        nobody knows.
+        """
+        def nobodys(row: Row[Any]) -> bool:
+            number = int(row.lease_owner.rpartition(":")[2])
+            return number < before and number not in claims and row.id not in known
+
+        return self._do(lambda tx: outbox.recover_lost(self._give_back(tx), nobodys, assume_begun))
 
     def set_back(self, step: timedelta) -> int:
         """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""

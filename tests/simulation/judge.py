@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from hub.message import Accepted, Delivery
 from hub.outbox import FILES
 from hub.store import Store
@@ -74,6 +76,8 @@ class Judge:
     """By delivery: what its receiver has, as (marked, late)."""
     begun: Counter[str] = field(default_factory=Counter)
     confirmed: set[str] = field(default_factory=set)
+    planted: set[str] = field(default_factory=set)
+    """Messages that were made to kill whoever has them in hand; also those whose sender never heard of them."""
     innocent: Counter[str] = field(default_factory=Counter)
     """Deaths that were no message's fault, by message in hand."""
     forgotten: set[str] = field(default_factory=set)
@@ -142,10 +146,10 @@ class Judge:
 
     # ---------------------------------------------------------------- the store
 
-    def claims(self, store: Store, ids: Sequence[str]) -> None:
-        """These are in hand now, and will be tried."""
+    def claims(self, connection: Connection, ids: Sequence[str]) -> None:
+        """These are taken in hand in this transaction, and will be tried."""
         for name in ids:
-            earlier = rows(store, """
+            earlier = _rows(connection, """
                 SELECT before.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
                 JOIN delivery AS before ON before.order_key = own.order_key AND before.destination = own.destination
                 JOIN message AS first ON first.id = before.message_id AND first.no < mine.no
@@ -197,8 +201,7 @@ class Judge:
     def deaths(self, store: Store) -> None:
         """Only what was planted is parked for deaths."""
         for row in rows(store, "SELECT id, reason_text FROM message WHERE reason = 'runaway' AND state = 'parked'"):
-            sent = self.known.get(row["id"])
-            if (sent is None or sent.poison is None) and self.innocent[row["id"]] < 3:
+            if row["id"] not in self.planted and self.innocent[row["id"]] < 3:
                 self.fault("deaths", f"{row['id']}: {row['reason_text']}")
 
     def rests(self, store: Store) -> None:
@@ -219,8 +222,10 @@ class Judge:
                 self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
 
     def waiting(self, store: Store) -> list[int]:
-        """When what waits for the hub is due; a mail that waits for its files waits for the person who has them parked."""
-        return [row["due_at"] for row in rows(store, f"SELECT due_at FROM delivery WHERE due_at IS NOT NULL AND NOT ({_APART})")]
+        """When what waits for the hub is due, or would not be in hand any more; a mail that waits for its files waits for the
+        person who has them parked."""
+        return [row["at"] for row in rows(store, "SELECT coalesce(due_at, lease_until) AS at FROM delivery "
+                                                 f"WHERE coalesce(due_at, lease_until) IS NOT NULL AND NOT ({_APART})")]
 
     def held(self, store: Store) -> None:
         """Who waits for its turn has somebody to wait for, who waits for a person."""
@@ -240,10 +245,14 @@ _APART = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIK
 def rows(store: Store, query: str, **values: Any) -> list[dict[str, Any]]:
     """Straight from the tables."""
     with store._read() as connection:
-        cursor = connection.connection.cursor()
-        cursor.execute(query, values)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return _rows(connection, query, **values)
+
+
+def _rows(connection: Connection, query: str, **values: Any) -> list[dict[str, Any]]:
+    cursor = connection.connection.cursor()
+    cursor.execute(query, values)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _tenants(ags: str) -> tuple[str, ...]:

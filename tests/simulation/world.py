@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 
 from hub import blobs, database, deliver, dispatch, inbox, receive
 from hub.config import Configuration
@@ -31,7 +31,7 @@ from hub.metrics import Metrics
 from hub.operate import Operator
 from hub.receive import Receiver
 from hub.route import route
-from hub.store import ClaimedDelivery, NotFound, NotNow, Store
+from hub.store import NotFound, NotNow, Store
 from hub.workers import BatchResult, Why
 from hub.writer import Transaction, Writer, _apart, _Job
 from tests.simulation.judge import Judge, Sent, rows
@@ -167,10 +167,10 @@ class Watched(Store):
 
     world: World
 
-    def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
-                         deferred_first: bool = False) -> list[ClaimedDelivery]:
-        claimed = super().claim_deliveries(destination, limit, lease, deferred_first)
-        self.world.judge.claims(self, [item.delivery.id for item in claimed if not item.probe and item.delivery.case])
+    def _claim_rows(self, *arguments: Any) -> list[Row[Any]]:
+        claimed = super()._claim_rows(*arguments)
+        tx: Transaction = arguments[-1]  # within it: what comes a moment later was not earlier
+        self.world.judge.claims(tx.connection, [row.id for row in claimed if row.state == "due" and row.case])
         return claimed
 
 
@@ -197,6 +197,8 @@ class Pool:
             body = job.parts[0].body
             content = os.pread(inputs[body.fd], body.length, body.offset)
             sent = world.judge.sent[world.json(content)["number"]]
+            if sent.poison:
+                world.judge.planted.add(job.message_id)
             if sent.poison == "hub":
                 world.note(f"{job.message_id} kills the hub")
                 raise Killed

@@ -413,15 +413,16 @@ def test_what_is_claimed_again_before_its_last_try_has_ended_is_in_hand(bench: B
     deliverer = deliver.Deliverer(store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
     before, now = (deliverer._errand("musterstadt/eins", None, circuit, 1) for _ in range(2))
     for errand in (before, now):
-        errand.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10))
+        errand.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10), claim=errand.claim)
         if errand is before:
             store.settle([Settlement.again(errand.claimed[0].delivery.id, bench.clock, repeat_marked=False)])
     deliverer._end(before)
-    bench.clock += timedelta(minutes=1)
+    deliverer._next_search = 0.0
     deliverer._find_lost()
     assert bench.delivery(message).state is DeliveryState.DELIVERING
     deliverer._end(now)
-    bench.clock += timedelta(minutes=1)
+    bench.clock -= timedelta(days=1)  # whatever the clock says
+    deliverer._next_search = 0.0
     deliverer._find_lost()
     assert bench.delivery(message).state is DeliveryState.IN_DOUBT, "and in nobody's hands when that one has ended, too"
 
@@ -474,30 +475,60 @@ def test_an_outcome_that_could_not_be_written_is_written_later_and_nothing_is_se
     assert (row.attempts, len(bench.outlet.tries)) == (1, 1)
 
 
-def test_a_delivery_that_an_unforeseen_error_left_leased_is_found_and_asked_for(bench: Bench,
-                                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    real, broke = bench.store.claim_deliveries, threading.Event()
+def _three(bench: Bench) -> list[str]:
+    """Three messages that one claim takes in hand together."""
+    bench.deliverer.stop(timedelta(seconds=5))
+    messages = [bench.message(number) for number in range(3)]
+    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer._circuits["musterstadt/eins"] = deliver.Circuit(window=3)
+    return messages
 
-    def claim(*arguments: Any) -> Any:
-        found = real(*arguments)
-        if found and not broke.is_set():
+
+def _breaks_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, after: bool = False) -> threading.Event:
+    """An error that nobody could have foreseen, once: instead of what was asked for, or when it is done."""
+    real, broke = getattr(owner, name), threading.Event()
+
+    def breaks(*arguments: Any) -> Any:
+        answer = real(*arguments) if after or broke.is_set() else None
+        if not broke.is_set():
             broke.set()
             raise RuntimeError("nobody could have foreseen this")
-        return found
+        return answer
 
-    monkeypatch.setattr(bench.store, "claim_deliveries", claim)
-    bench.outlet.probes = [Absent()]
-    message = bench.message()
-    bench.deliverer.wake()
+    monkeypatch.setattr(owner, name, breaks)
+    return broke
+
+
+def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = _three(bench)
+    broke = _breaks_once(monkeypatch, Store, "claim_deliveries", after=True)
+    bench.deliverer.start()
     assert broke.wait(10)
-    assert bench.delivery(message).state is DeliveryState.DELIVERING
+    assert [bench.until(message, DeliveryState.DONE).attempts for message in messages] == [1, 1, 1], "there was no try"
+    assert len(bench.outlet.tries) == 3
 
-    def found_later() -> bool:
-        bench.later(seconds=40)
-        return bench.delivery(message).state is DeliveryState.DONE
 
-    wait_until(found_later, "the lost delivery is asked for and sent", 30)
-    assert bench.delivery(message).attempts == 2
+def test_whose_outcome_got_lost_is_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = _three(bench)
+    bench.outlet.probes = [Done(Receipt("war schon da"))] * 3
+    broke = _breaks_once(monkeypatch, Store, "settle")
+    bench.deliverer.start()
+    assert broke.wait(10)
+    for message in messages:
+        assert bench.until(message, DeliveryState.DONE).receipt == {"reference": "war schon da", "detail": {}}
+    assert len(bench.outlet.tries) == 3
+
+
+def test_what_was_not_tried_yet_when_an_outcome_got_lost_goes_back_as_that(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = _three(bench)
+    bench.outlet.probes = [Done(Receipt("war schon da"))]
+    broke = _breaks_once(monkeypatch, deliver._Outcomes, "add")
+    bench.deliverer.start()
+    assert broke.wait(10)
+    references = [bench.until(message, DeliveryState.DONE).receipt["reference"] for message in messages]  # type: ignore[index]
+    assert sorted(references) == ["angekommen", "angekommen", "war schon da"]
+    assert (len(bench.outlet.tries), [bench.delivery(message).attempts for message in messages]) == (3, [1, 1, 1])
 
 
 def test_a_delivery_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
