@@ -281,10 +281,14 @@ class Deliverer:
         if time.monotonic() < self._next_search:
             return
         with self._lock:
+            self._next_search = time.monotonic() + SEARCH.total_seconds()
             claims, before = {errand.claim for errand in self._running}, self._store.new_claim()
             known = {settlement.delivery_id for settlement in self._unsettled}
-        found = self._store.recover_lost(claims, before, known, self._assume_begun)
-        self._next_search = time.monotonic() + SEARCH.total_seconds()
+        try:
+            found = self._store.recover_lost(claims, before, known, self._assume_begun)
+        except StoreUnavailable:
+            self._search_soon()
+            raise
         self.wake()
         if found:
             log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
@@ -325,9 +329,12 @@ class Deliverer:
             self._keep([_untried(item, self._now(), "Die Drehscheibe kam nicht dazu.") for item in errand.rest()])
         else:
             self._store.forget_claim(errand.claim)
+        self._search_soon()
+
+    def _search_soon(self) -> None:
         with self._lock:
             self._next_search = min(self._next_search, time.monotonic() + SEARCH_SOON.total_seconds())
-        self.wake()
+        self._wake.set()  # only the search: where the store takes nothing, another look at once would be in vain
 
     def _end(self, errand: _Errand) -> None:
         """Once for each errand: by its thread, or by who gave it up."""

@@ -42,6 +42,9 @@ LONGEST_WAIT = 2.0
 ALONE = 0.02
 """Seconds for which a thread with less than a whole batch in hand is let alone: many small batches cost more than one."""
 
+PAUSE = 5.0
+"""Seconds until another try when the store, or this side of the workers, failed."""
+
 MOST_FILES = 200
 """Large bodies of a batch that travel as descriptors of their own; the rest is copied."""
 
@@ -128,12 +131,12 @@ class Dispatcher:
             return self._room() and (self._suspect() or self._batch())
         except StoreUnavailable as error:
             log.error("the store cannot be written; messages wait", error=str(error))
-            return self._stop.wait(5.0)
+            return self._stop.wait(PAUSE)
         except WorkerUnavailable:
             return None
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
             log.error("the dispatcher itself failed; please report this", **_where(error))
-            return self._stop.wait(5.0)
+            return self._stop.wait(PAUSE)
 
     def _suspect(self) -> bool:
         """One message that was in flight at an unclean end, alone."""
@@ -238,7 +241,7 @@ class Dispatcher:
             except WorkerUnavailable as error:  # never a message's fault: it waits
                 self._progressed()
                 log.error("no worker can be started; messages wait", error=str(error))
-                if self._stop.wait(5.0):
+                if self._stop.wait(PAUSE):
                     raise
 
     def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int,

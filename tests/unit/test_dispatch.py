@@ -123,6 +123,25 @@ def test_what_comes_while_a_thread_is_alone_comes_with_its_next_claim(bench: Ben
     assert bench.pool.batches == [1, 3]
 
 
+def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease alone would keep it for half an hour."""
+    monkeypatch.setattr("hub.dispatch.PAUSE", 0.1)
+    real, broke = bench.store.claim_messages, threading.Event()
+
+    def breaks(*arguments: Any, **named: Any) -> Any:
+        found = real(*arguments, **named)
+        if found and not broke.is_set():
+            broke.set()
+            raise RuntimeError("nobody could have foreseen this")
+        return found
+
+    bench.store.claim_messages = breaks  # type: ignore[method-assign]
+    message = bench.accept(0)
+    wait_until(lambda: bench.through(message), "it is through", 10)
+    assert broke.is_set()
+    assert bench.claims.count(1) == 2
+
+
 def test_planted_a_thread_that_is_let_alone_for_ever_holds_the_others_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.dispatch.ALONE", 3600.0)
     bench.pool.shut = True
