@@ -164,12 +164,14 @@ class _Chunks:
 def take(store: Store, target: Path, progress: Progress) -> dict[str, Any]:
     """Back the store up into a new folder, or a new file whose name ends in ``.tar``. What it holds, as plain data.
 
-    Raises `HubError` when the target is there already or has no room, and `OSError`.
+    Raises `HubError` when the target is there already, has no room or lies within what it saves, and `OSError`.
     """
     if target.exists() or target.is_symlink():
         raise HubError(f"{target}: is there already: name a new folder or file")
     if not target.parent.is_dir():
         raise HubError(f"{target.parent}: is no folder: make it, writable for the hub's user")
+    if target.parent.resolve().is_relative_to(store.directory.resolve()):
+        raise HubError(f"{target}: lies in the state folder itself and would be lost with it: name a place on another disk")
     _has_room(store, target.parent)
     working = target.with_name(f".{target.name}.part")
     if working.exists():

@@ -101,6 +101,9 @@ def test_an_existing_target_is_not_touched(tmp_path: Path, store: Store) -> None
         backup.take(store, tmp_path / "backup", silent)
     with pytest.raises(HubError, match="is no folder"):
         backup.take(store, tmp_path / "nowhere" / "backup", silent)
+    for name in ("store/backup", "store/blobs/backup.tar"):
+        with pytest.raises(HubError, match="lies in the state folder"):
+            backup.take(store, tmp_path / name, silent)
 
 
 def test_no_room_is_said_before(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

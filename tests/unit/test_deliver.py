@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -506,6 +507,21 @@ def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench
     assert broke.wait(10)
     assert [bench.until(message, DeliveryState.DONE).attempts for message in messages] == [1, 1, 1], "there was no try"
     assert len(bench.outlet.tries) == 3
+
+
+def test_a_store_that_takes_nothing_is_not_asked_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims: list[object] = []
+
+    def full(*arguments: object) -> Sequence[Any]:
+        claims.append(arguments)
+        raise StoreUnavailable("voll")
+
+    monkeypatch.setattr(bench.store, "claim_deliveries", full)
+    bench.message()
+    bench.deliverer.wake()
+    wait_until(lambda: claims, "it was asked", 10)
+    time.sleep(1)
+    assert len(claims) <= 2
 
 
 def test_whose_outcome_got_lost_is_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
