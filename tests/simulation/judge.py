@@ -222,10 +222,10 @@ class Judge:
                 self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
 
     def waiting(self, store: Store) -> list[int]:
-        """When what waits for the hub is due, or would not be in hand any more; a mail that waits for its files waits for the
-        person who has them parked."""
-        return [row["at"] for row in rows(store, "SELECT coalesce(due_at, lease_until) AS at FROM delivery "
-                                                 f"WHERE coalesce(due_at, lease_until) IS NOT NULL AND NOT ({_APART})")]
+        """When what waits for the hub is due, 0 for what is in hand; a mail that waits for its files waits for the person who has
+        them parked."""
+        return [row["at"] for row in rows(store, "SELECT coalesce(due_at, 0) AS at FROM delivery WHERE (due_at IS NOT NULL "
+                                                 f"OR lease_until IS NOT NULL) AND NOT ({_APART})")]
 
     def held(self, store: Store) -> None:
         """Who waits for its turn has somebody to wait for, who waits for a person."""
