@@ -247,10 +247,10 @@ class Deliverer:
             self._running[errand] = None
         return errand
 
-    def _keep(self, settlements: Sequence[Settlement]) -> None:
+    def _keep(self, claim: int, settlements: Sequence[Settlement]) -> None:
         """Outcomes that are known but could not be written: they are written as soon as that is possible again."""
         with self._lock:
-            self._unsettled += settlements
+            self._unsettled += [replace(settlement, claim=claim) for settlement in settlements]
 
     def _settle_late(self) -> None:
         with self._lock:
@@ -259,7 +259,8 @@ class Deliverer:
             try:
                 self._store.settle(late)
             except StoreUnavailable:
-                self._keep(late)
+                with self._lock:
+                    self._unsettled += late
                 raise
             log.info("outcomes that could not be written before are written now", count=len(late))
 
@@ -289,9 +290,9 @@ class Deliverer:
         except StoreUnavailable:
             self._search_soon()
             raise
-        self.wake()
         if found:
             log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
+            self.wake()
         missed = self._store.free_missed()
         if missed:
             log.info("deliveries whose turn had come within their case go on", count=missed)
@@ -326,15 +327,19 @@ class Deliverer:
     def _drop(self, errand: _Errand) -> None:
         """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
         if errand.claimed:
-            self._keep([_untried(item, self._now(), "Die Drehscheibe kam nicht dazu.") for item in errand.rest()])
+            due = self._now() + UNWRITTEN
+            self._keep(errand.claim, [_untried(item, due, "Die Drehscheibe kam nicht dazu.") for item in errand.rest()])
         else:
             self._store.forget_claim(errand.claim)
         self._search_soon()
 
     def _search_soon(self) -> None:
+        """Only the search, and once for many who ask: where the store takes nothing, other claims at once would be in vain."""
+        soon = time.monotonic() + SEARCH_SOON.total_seconds()
         with self._lock:
-            self._next_search = min(self._next_search, time.monotonic() + SEARCH_SOON.total_seconds())
-        self._wake.set()  # only the search: where the store takes nothing, another look at once would be in vain
+            news, self._next_search = soon < self._next_search, min(soon, self._next_search)
+        if news:
+            self._wake.set()
 
     def _end(self, errand: _Errand) -> None:
         """Once for each errand: by its thread, or by who gave it up."""
@@ -370,7 +375,7 @@ class Deliverer:
             self._store.settle([self._unknown_destination(item, errand.key) for item in errand.claimed])
             return
         try:
-            with _Outcomes(self._store, self._keep, partial(self._last, errand, destination),
+            with _Outcomes(self._store, partial(self._keep, errand.claim), partial(self._last, errand, destination),
                            at_once=destination.repeat == "ask") as errand.outcomes:
                 self._try_all(errand, destination, errand.outcomes)
         except _GivenUp:
@@ -533,7 +538,7 @@ class Deliverer:
             errand.outcomes.close(error)
             self._store.settle(settlements)
         except StoreUnavailable:
-            self._keep(settlements)
+            self._keep(errand.claim, settlements)
             raise
         finally:
             self._end(errand)

@@ -81,6 +81,8 @@ class Settlement:
     destination: str | None = None
     kind: str = ""
     slim: Slim | None = None
+    claim: int | None = None
+    """Where it is written late: the claim that had it in hand. Another one's is not touched any more."""
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
@@ -196,6 +198,11 @@ _IN_HAND = Query(select(delivery).where(
     delivery.c.lease_fencing == bindparam("fencing")))
 
 
+def claim_of(row: Row[Any]) -> int:
+    """The number of the claim (`hub.store.Store.new_claim`) that has it in hand."""
+    return int(row.lease_owner.rpartition(":")[2])
+
+
 def begin(tx: Transaction, ids: Sequence[str]) -> list[bool]:
     """Write the intent; False: not in hand any more."""
     rows = _in_hand(tx, ids)
@@ -213,6 +220,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     changes, finished, answers, over = [], [], [], []
     for settlement in settlements:
         row = rows.pop(settlement.delivery_id, None)
+        if row is not None and settlement.claim not in (None, claim_of(row)):
+            rows[row.id], row = row, None
         answers.append(row is not None)
         if row is None:
             continue
@@ -314,8 +323,8 @@ _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
 
 
-def release(tx: Transaction, ids: Sequence[str]) -> None:
-    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand."""
+def release(tx: Transaction, ids: Sequence[str]) -> int:
+    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand. How many."""
     changes = []
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
@@ -325,6 +334,7 @@ def release(tx: Transaction, ids: Sequence[str]) -> None:
             if row.state == DELIVERING:
                 _moved(tx, row, DUE, "released")
     _SETTLE(tx.connection, changes)
+    return len(changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from hub.database import Embedded, StoreInUse
 from hub.desk import NotFound, NotNow
 from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.examine import Examination, Progress, Report, silent
-from hub.job import OutDelivery, OutPart, Parked, Translated
+from hub.job import Facts, OutDelivery, OutPart, Parked, Translated
 from hub.ledger import Balance, TallyKey, Use, Used
 from hub.message import (
     RESTORED,
@@ -74,6 +74,8 @@ __all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow",
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
+UNREADABLE = (ValueError, TypeError, OverflowError)
+"""What a row raises in which a bit turned over, where it must be a date or a number."""
 AHEAD = 8 * 1024 * 1024  # but not more than this, together
 BEAT = timedelta(seconds=2)
 """How often a node says that it can write."""
@@ -431,7 +433,7 @@ class Store:
         Those whose row is not what was accepted say so. `claim` is its number, from `new_claim`.
         """
         with self._claim(claim) as owner:
-            ids = self._do(lambda tx: inbox.claim(self._give_back(tx), limit, lease, owner, only))
+            ids = self._giving_back(lambda tx, _: inbox.claim(tx, limit, lease, owner, only))
             return self._claimed_messages(ids) if ids else []
 
     @contextmanager
@@ -444,17 +446,35 @@ class Store:
             self.forget_claim(number)
             raise
 
-    def _give_back(self, tx: Transaction) -> Transaction:
-        """Free what forgotten claims have leased."""
+    def _giving_back(self, work: Callable[[Transaction, int], ResultT]) -> ResultT:
+        """`work`, after what forgotten claims have leased was freed in the same transaction; it is told how many deliveries."""
         lost = set(self._lost_claims)
-        if lost:
-            owners = [f"{self._owner}:{number}" for number in lost]
-            inbox.release(tx, lost_messages(tx.connection, owners))
-            outbox.release(tx, lost_deliveries(tx.connection, owners))
-            self._lost_claims -= lost
-        return tx
+        owners = [f"{self._owner}:{number}" for number in lost]
+
+        def give_back(tx: Transaction) -> ResultT:
+            freed = 0
+            if owners:
+                inbox.release(tx, lost_messages(tx.connection, owners))
+                freed = outbox.release(tx, lost_deliveries(tx.connection, owners))
+            return work(tx, freed)
+
+        done = self._do(give_back)
+        self._lost_claims -= lost  # only now: a transaction may fail, or run anew
+        return done
 
     def _claimed_messages(self, ids: Sequence[str]) -> list[StoredMessage]:
+        """These; one whose row cannot even be read is parked here, for the sake of those behind it."""
+        try:
+            return self._read_claimed(ids)
+        except UNREADABLE:
+            if len(ids) > 1:
+                return [message for each in ids for message in self._claimed_messages([each])]
+            parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
+                            text="the message's row cannot be read: 'drehscheibe store check'")
+            self._do(lambda tx: inbox.record(tx, [inbox.Recording(parked, "", self.blobs)]))
+            return []
+
+    def _read_claimed(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
             rows = _MESSAGES(connection, ids=ids)
             messages = inbox.read_messages(connection, rows)
@@ -574,14 +594,14 @@ class Store:
         """
         while True:
             with self._claim(claim) as owner:
-                rows = self._do(partial(self._claim_rows, destination, limit, lease, owner, deferred_first))
+                rows = self._giving_back(partial(self._claim_rows, destination, limit, lease, owner, deferred_first))
                 found = self._claimed(rows, destination) if rows else []
             if found or not rows:
                 return found
 
     def _claim_rows(self, destination: str, limit: int, lease: timedelta, owner: str, deferred_first: bool,
-                    tx: Transaction) -> list[Row[Any]]:
-        return outbox.claim(self._give_back(tx), destination, limit, lease, owner, deferred_first)
+                    tx: Transaction, _freed: int) -> list[Row[Any]]:
+        return outbox.claim(tx, destination, limit, lease, owner, deferred_first)
 
     def _claimed(self, rows: Sequence[Row[Any]], destination: str) -> list[ClaimedDelivery]:
         manifests = self.bodies([row.manifest for row in rows])
@@ -644,9 +664,9 @@ class Store:
         """One outcome, together with what other threads settle; the future comes true after the commit."""
         return self._write().gather(_settle_each, settlement)
 
-    def release_deliveries(self, ids: Sequence[str]) -> None:
-        """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in hand."""
-        self._do(lambda tx: outbox.release(tx, ids))
+    def release_deliveries(self, ids: Sequence[str]) -> int:
+        """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in hand. How many."""
+        return self._do(lambda tx: outbox.release(tx, ids))
 
     def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
         """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
@@ -676,10 +696,10 @@ class Store:
         nobody knows.
         """
         def nobodys(row: Row[Any]) -> bool:
-            number = int(row.lease_owner.rpartition(":")[2])
-            return number < before and number not in claims and row.id not in known
+            claim = outbox.claim_of(row)
+            return claim < before and claim not in claims and row.id not in known
 
-        return self._do(lambda tx: outbox.recover_lost(self._give_back(tx), nobodys, assume_begun))
+        return self._giving_back(lambda tx, freed: freed + outbox.recover_lost(tx, nobodys, assume_begun))
 
     def set_back(self, step: timedelta) -> int:
         """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
@@ -984,6 +1004,10 @@ def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
 def _check_row(row: Row[Any], destination: str) -> None:
     """A bit that turned over in a row must not send it elsewhere, or under another's name. Raises `Damaged`."""
     copied = all(getattr(row, name) == getattr(row, f"own_{name}") for name in tables.COPIED)
+    try:
+        moment(row.created_at), moment(row.first_due_at)
+    except UNREADABLE as error:
+        raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'") from error
     if not copied or row.destination != destination or row.id != delivery_id(row.message_id, row.recipient, row.generation):
         raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'")
 

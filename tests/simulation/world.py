@@ -19,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sqlalchemy import Connection, Engine, Row
+from sqlalchemy.exc import OperationalError
 
 from hub import blobs, database, deliver, dispatch, inbox, receive
 from hub.config import Configuration
@@ -47,6 +48,9 @@ STEPS = 90
 
 MOST_TRIPS, MOST_LIVES = 1000, 60
 """More trips to a worker in one life, and more lives, than anything that comes to its end needs."""
+
+LOST = 100.0
+"""Seconds after which somebody must have seen that something in hand is in nobody's hands."""
 
 REST = 400
 """Looks that a world may take to come to rest."""
@@ -136,7 +140,7 @@ class InlineWriter(Writer):
     def _flush(self) -> None:
         self._world.point("before a commit")
         batch, self._jobs = self._jobs, []
-        if self._world.store_is_full:
+        if self._world.store_is_full and self._world.dice.random() < 0.5:
             for job in batch:
                 job.future.set_exception(StoreUnavailable("nothing can be written now: SQLITE_FULL"))
             return
@@ -148,10 +152,21 @@ class InlineWriter(Writer):
                 self._run_apart(self._connection, job)
         self._world.point("after a commit", waits=False)
 
+    def _commit(self, commit: Any) -> None:  # type: ignore[override]
+        if self._world.store_is_full:
+            raise OperationalError("COMMIT", None, _Full())
+        commit.commit()
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._connection.close()
+
+
+class _Full(Exception):
+    """What SQLite says when a commit finds no room."""
+
+    sqlite_errorname = "SQLITE_FULL"
 
 
 class _NoLock:
@@ -169,7 +184,8 @@ class Watched(Store):
 
     def _claim_rows(self, *arguments: Any) -> list[Row[Any]]:
         claimed = super()._claim_rows(*arguments)
-        tx: Transaction = arguments[-1]  # within it: what comes a moment later was not earlier
+        tx: Transaction = arguments[-2]
+        # within the transaction: what comes a moment later was not earlier
         self.world.judge.claims(tx.connection, [row.id for row in claimed if row.state == "due" and row.case])
         return claimed
 
@@ -716,7 +732,7 @@ class World:
 
     def rest(self) -> None:
         """Until nothing waits for the hub any more."""
-        patience, before = 10.0, -1
+        patience, before, lost_since = 10.0, -1, None
         for _ in range(REST):
             self._step(self._settle)
             waiting = self.judge.waiting(self.store)
@@ -724,6 +740,9 @@ class World:
                 return
             patience = patience * 1.5 if len(waiting) == before else 10.0  # a window may be closed until Monday
             before = len(waiting)
+            lost_since = (lost_since or self.steady) if 0 in waiting and not self.tasks else None
+            if lost_since and self.steady - lost_since > LOST:
+                break
             soonest = (min(waiting, default=0) / 1e6) - self.now.timestamp()
             self._pass(max(min(patience, 3600.0), min(soonest, 86400.0)))
         self.judge.fault("unexplained", f"no rest: {waiting}, {self._received()} received, {[each.name for each in self.tasks]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hub.errors import ConfigError, Conflict, StoreUnavailable
 from hub.job import Facts, OutPart
 from hub.message import DeliveryState, Incoming, IncomingPart, Manifest, MessageState, Reason
 from hub.store import BadOutcome, Damaged, LostLease, NotFound, NotNow, Settlement, Store, StoreInUse
+from hub.writer import Writer
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,
@@ -689,3 +691,33 @@ def test_after_a_failed_fsync_nothing_is_accepted_and_the_end_is_not_clean(tmp_p
         assert second.unclean
         assert second.find_messages() == []
         assert accept(second, incoming()).id
+
+
+def test_a_forgotten_claim_is_given_back_also_when_the_next_commit_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [accept(store, incoming(content)).id for content in (b"<a/>", b"<b/>")]
+    claim = store.new_claim()
+    assert len(store.claim_messages(1, MINUTE, claim=claim)) == 1
+    store.forget_claim(claim)
+
+    def full(_: object) -> None:
+        error = database.dbapi2.OperationalError("no room")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise DBAPIError("COMMIT", {}, error)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "_commit", staticmethod(full))
+        with pytest.raises(StoreUnavailable):
+            store.claim_messages(1, MINUTE)
+    assert sorted(message.id for message in store.claim_messages(10, MINUTE)) == sorted(ids)
+
+
+def test_an_outcome_that_is_written_late_does_not_touch_what_another_claim_has_in_hand(store: Store) -> None:
+    routed(store)
+    first, second = store.new_claim(), store.new_claim()
+    [claimed] = store.claim_deliveries("mail-musterstadt", 1, MINUTE, claim=first)
+    late = replace(Settlement.later(claimed.delivery.id, store._now(), "held", "?", counted=False), claim=first)
+    assert store.settle([late]) == 1
+    [claimed] = store.claim_deliveries("mail-musterstadt", 1, MINUTE, claim=second)
+    assert store.settle([late]) == 0
+    assert store.get_delivery(claimed.delivery.id).state is DeliveryState.DELIVERING
+    assert store.settle([replace(late, claim=second)]) == 1

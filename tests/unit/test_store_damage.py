@@ -12,7 +12,7 @@ from pysqlite3 import dbapi2
 
 from hub.message import DeliveryState, Reason
 from hub.store import Store
-from tests.unit.store_kit import MINUTE, abandon, accept, incoming, opened, routed
+from tests.unit.store_kit import MINUTE, abandon, accept, incoming, opened, routed, unbalanced
 
 PAGE, HEADER = 4096 + 24, 32
 
@@ -52,6 +52,27 @@ def test_a_message_whose_part_was_turned_is_damaged(state: Path) -> None:
     turn(state, "UPDATE part SET media_type = 'application/xmm'")
     with opened(state) as store:
         assert [message.damaged for message in store.claim_messages(10, MINUTE)] == [True]
+
+
+@pytest.mark.parametrize("change", ["accepted_day = '2026-13-04'", "received_at = 9000000000000000000"])
+def test_a_message_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(state: Path, change: str) -> None:
+    with opened(state) as store:
+        bad, good = (accept(store, incoming(content)).id for content in (b"<a/>", b"<b/>"))
+    turn(state, f"UPDATE message SET {change} WHERE id = '{bad}'")
+    with opened(state) as store:
+        assert [message.id for message in store.claim_messages(10, MINUTE)] == [good]
+        store.release_messages([good])
+        assert [message.id for message in store.claim_messages(10, MINUTE)] == [good]
+        assert not unbalanced(store)
+
+
+@pytest.mark.parametrize("change", ["created_at = 9000000000000000000", "first_due_at = 9000000000000000000"])
+def test_a_delivery_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(state: Path, change: str) -> None:
+    with opened(state) as store:
+        bad, good = routed(store), routed(store, content=b"<b/>")
+    turn(state, f"UPDATE delivery SET {change} WHERE message_id = '{bad}'")
+    with opened(state) as store:
+        assert [claimed.delivery.message_id for claimed in store.claim_deliveries("mail-musterstadt", 10, MINUTE)] == [good]
 
 
 def test_a_test_that_was_recognised_late_is_not_damaged(state: Path) -> None:
