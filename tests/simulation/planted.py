@@ -145,8 +145,8 @@ def _given_up_and_begun_all_the_same() -> list[Change]:
 
 def _nothing_is_given_up() -> list[Change]:
     return [patch.object(Deliverer, "_find_lost", lambda self: None),
-            patch.object(outbox, "release", lambda tx, ids: None),
-            patch.object(Deliverer, "_keep", lambda self, settlements: None)]
+            patch.object(outbox, "release", lambda tx, ids: 0),
+            patch.object(Deliverer, "_keep", lambda self, claim, settlements: None)]
 
 
 def _order_is_ignored() -> list[Change]:
