@@ -52,7 +52,8 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
                                                    messages=30, soon=30)),
     "leases-ignored": ("silent duplicate", partial(nodes.two_nodes, kills=2, messages=80, drain=30)),
-    "takeover-forgets": ("unexplained", partial(nodes.two_nodes, kills=3, messages=80, drain=30)),
+    "takeover-forgets": ("unexplained", partial(nodes.two_nodes, kills=0, messages=80, drain=30,
+                                                first_dies_at="effect after kill 1")),
     "torn-over-sftp": ("torn", partial(sftp.bad_file_server, injuries=["killed"])),
 }
 

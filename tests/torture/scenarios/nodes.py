@@ -117,6 +117,18 @@ class Pair:
         if wait_for_takeover:
             wait(lambda: self.taken_over() > before, "the other node takes over", 60)
 
+    def die_at(self, point: str, messages: int) -> None:
+        """The first node, alone, ends at that fault point; the second one starts and takes over."""
+        first, second = self.hubs
+        first.environment = {"DREHSCHEIBE_FAULTS": point}
+        first.start()
+        self.stage.budget(messages)
+        wait(lambda: not first.alive(), "the node ends at its fault", 60)
+        first.environment = {}
+        self.stage.kills += 1
+        second.start()
+        wait(lambda: self.taken_over() > 0, "the second node takes over", 60)
+
     def freeze(self, victim: Hub) -> None:
         """SIGSTOP until the other one has taken over: the thawed one notices, and ends by itself."""
         before = self.taken_over()
@@ -127,10 +139,11 @@ class Pair:
         wait(lambda: not victim.alive(), "the thawed one ends", 60)
 
 
-def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, launcher: Sequence[str] = ("-m", "hub"),
-              drain: float = 300.0, progress: Progress = print) -> Result:
+def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, first_dies_at: str | None = None,
+              launcher: Sequence[str] = ("-m", "hub"), drain: float = 300.0, progress: Progress = print) -> Result:
     """Load by HTTPS, to whichever node answers, and by AMQP; one node after the other is killed, frozen or stopped, sometimes
-    both at once. `messages` in all, one in five of them by AMQP."""
+    both at once. `messages` in all, one in five of them by AMQP. With `first_dies_at`, a fault point, the first node is alone
+    at first and ends there by itself, with something in hand; the second one takes over before it comes back."""
     with database() as server, broker() as rabbit:
         name = server.add_database()
         hub = INLET.format(port=rabbit.line.port, secret=rabbit.secrets["drehscheibe"]) + STORE.format(
@@ -141,6 +154,8 @@ def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, launcher: S
             load = stage.process("publisher", str(stage.world.folder), f"b{seed}", str(rabbit.node.port), "torture", "amt24",
                                  "amt24")
             try:
+                if first_dies_at:
+                    pair.die_at(first_dies_at, messages // 5)
                 pair.start()
                 faults = _again_and_again(stage, pair, load, kills, messages, progress)
                 pair.start()
