@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import figures, page
+from benchmarks import figures, page, subjects
 from benchmarks.steps import STEPS, Step
 
 ROOT = figures.ROOT
@@ -36,13 +37,15 @@ def main() -> int:
     options = parser.parse_args()
     into = options.into or (Path(tempfile.mkdtemp(prefix="bench-quick-")) if options.quick else page.RESULTS)
     failed = []
-    for step in () if options.page else STEPS:
-        if (options.only and step.name not in options.only) or (
-            step.large and not options.large and step.name not in options.only
-        ):
-            continue
-        if not run(step, into, quick=options.quick):
-            failed.append(step.name)
+    with tempfile.TemporaryDirectory(prefix="bench-bin-") as bin_:
+        os.environ[subjects.BIN] = bin_
+        for step in () if options.page else STEPS:
+            if (options.only and step.name not in options.only) or (
+                step.large and not options.large and step.name not in options.only
+            ):
+                continue
+            if not run(step, into, quick=options.quick):
+                failed.append(step.name)
     if into == page.RESULTS:
         page.PAGE.write_text(page.page(page.results()), encoding="utf-8")
         print(f"written: {page.PAGE.relative_to(ROOT)}")
