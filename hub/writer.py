@@ -293,7 +293,9 @@ def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], An
 
 def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: bool) -> None:
     """Run neighbours of one kind in one savepoint; when that fails, each in its own."""
-    savepoint = None if alone else transaction.connection.begin_nested()
+    say = transaction.connection.exec_driver_sql  # Core would compile its savepoint, with another name, anew each time
+    if not alone:
+        say("SAVEPOINT piece")
     try:
         _call(transaction, group)
     except Exception as error:
@@ -301,15 +303,14 @@ def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: 
             raise  # SQLite may have rolled everything back by itself: the savepoint is gone, and nothing more may run
         if len(group) == 1:
             group[0].error = error
-        if savepoint is None:
+        if alone:
             raise
-        savepoint.rollback()
+        say("ROLLBACK TO SAVEPOINT piece")
         if len(group) > 1:
             for job in group:
                 _run_group(transaction, [job], alone=False)
-    else:
-        if savepoint is not None:
-            savepoint.commit()
+    if not alone:
+        say("RELEASE SAVEPOINT piece")
 
 
 def _call(transaction: Transaction, group: list[_Job[Any, Any]]) -> None:

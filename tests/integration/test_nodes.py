@@ -222,7 +222,7 @@ def test_what_two_nodes_do_to_each_other_is_done_anew(a: Store, b: Store) -> Non
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda pair: cross(*pair), ((a, ids), (b, ids[::-1]))))
-    assert sum(tries.values()) == 3
+    assert sum(tries.values()) >= 3  # more when the other one had no processor to go on with in time: it meets it once more
     assert [a.get_message(name).deaths for name in ids] == [2, 2]
 
 
