@@ -2,7 +2,8 @@
 
 Any thread hands in a piece of work and gets its result only after the commit. The writer takes all that waits, begins
 one transaction, gives each piece (or each run of pieces of the same kind at once) a savepoint of its own, and commits
-once: an fsync is paid per batch, not per message, and the batch grows with the waiting work by itself.
+once: an fsync is paid per batch, not per message, and the batch grows with the waiting work by itself. After a batch of many
+the next one may gather for a moment: where a sync is quick, batches would stay small, and a thread is woken for each.
 
 What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all of the batch as
 `StoreUnavailable`. When a session of PostgreSQL is cut during the commit, nobody knows whether it was done: the callers hear
@@ -20,6 +21,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -83,6 +85,11 @@ class StaleFencing(StoreUnavailable):
     """Another process has opened this store since: this one was frozen or lost its lock and must write nothing."""
 
 
+MANY = 10
+"""Pieces in a batch after which the next one may gather."""
+GATHER = 0.02
+"""Seconds for which it does; more brings nothing."""
+
 BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_AUTH", "SQLITE_PROTOCOL")
 PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_INTERRUPT")
 
@@ -137,6 +144,7 @@ class Writer:
         self._lock = threading.Lock()
         self._broken: str | None = None
         self._closed = False
+        self._last = 0
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -204,10 +212,12 @@ class Writer:
             job.future.set_exception(error)
 
     def _take(self) -> list[_Job[Any, Any]] | None:
-        """All that waits, at least one; None at the end."""
+        """All that waits, at least one, and after a batch of many also what comes soon; None at the end."""
         job = self._waiting.get()
         if job is None:
             return None
+        if self._last >= MANY:
+            time.sleep(GATHER)
         batch = [job]
         while len(batch) < self._largest:
             try:
@@ -218,6 +228,7 @@ class Writer:
                 self._waiting.put(None)
                 break
             batch.append(job)
+        self._last = len(batch)
         return batch
 
     def _write(self, connection: Connection, batch: list[_Job[Any, Any]], tries: int = TRIES) -> None:

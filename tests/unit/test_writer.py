@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from hub.database import writing_engine
 from hub.errors import StoreUnavailable
-from hub.writer import StaleFencing, Transaction, Writer
+from hub.writer import GATHER, MANY, StaleFencing, Transaction, Writer
 
 
 @pytest.fixture()
@@ -86,6 +86,18 @@ def test_one_batch_is_one_commit(engine: Engine, writer: Ours) -> None:
     assert [future.result(30) for future in futures] == list(range(50))
     assert len(commits) == 2  # the one that waited, and all others
     assert there(engine) == list(range(50))
+
+
+def test_after_a_batch_of_many_the_next_one_gathers(writer: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("hub.writer.time.sleep", waits.append)
+    for future in held(writer, [lambda n=n: writer.submit(put(n)) for n in range(MANY)]):
+        future.result(30)
+    assert waits == []
+    writer.do(put(100))
+    assert waits == [GATHER]
+    writer.do(put(101))
+    assert waits == [GATHER]  # one alone has nobody to wait for
 
 
 def test_one_that_fails_fails_alone(engine: Engine, writer: Ours) -> None:
