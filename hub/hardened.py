@@ -48,6 +48,7 @@ _PARSER = etree.XMLParser(encoding="utf-8", huge_tree=True, no_network=True, loa
                           recover=False)
 _CHUNK = 1 << 20
 _MAX_TOKEN = 2 * _CHUNK
+_LARGE = 16 * _CHUNK
 _DECLARATION = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
 _AS_IS = frozenset({"utf-8", "ascii"})
 _TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
@@ -75,13 +76,17 @@ def parse(source: Source, limits: Limits) -> etree._ElementTree:
     `source` is bytes in memory, a memory map, or a file descriptor (which is read from its start and stays open).
     Raises `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
     """
-    data = as_utf8(_bounded(source, limits.max_bytes))
+    view = _bounded(source, limits.max_bytes)
+    data = as_utf8(view)
     if not harmless(data, limits):
         scan(data, limits)
     try:
-        return etree.ElementTree(etree.fromstring(cast(bytes, data), _PARSER))
+        root = etree.fromstring(cast(bytes, data), _PARSER)
     except etree.XMLSyntaxError as error:
         raise _unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+    if view.nbytes >= _LARGE and isinstance(view.obj, mmap.mmap):
+        view.obj.madvise(mmap.MADV_DONTNEED)  # the tree has it all; who looks again has the page from the file
+    return etree.ElementTree(root)
 
 
 def _bounded(source: Source, max_bytes: int) -> memoryview:

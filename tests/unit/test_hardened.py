@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import socket
 import tempfile
@@ -186,6 +187,24 @@ def test_at_the_limit_is_not_over_it() -> None:
     parse(b"<a>" * 64 + b"</a>" * 64, LIMITS)
     parse(b"<a>" + b"x" * 999 + b"<b/>" + b"x" * 999 + b"</a>", LIMITS.model_copy(update={"max_text": 999}))
     parse(b"<a " + b" ".join(b"a%d='1'" % n for n in range(100)) + b"/>", LIMITS)
+
+
+def test_a_large_map_is_not_kept_in_memory_beside_its_tree(tmp_path: Path) -> None:
+    file = tmp_path / "groß.xml"
+    content = b"<a>" + b"0" * (20 << 20) + b"</a>"
+    file.write_bytes(content)
+    with file.open("rb") as opened:
+        view = memoryview(mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+    assert len(parse(view, LIMITS).getroot().text or "") == 20 << 20
+    assert _resident(file) == 0
+    assert view == content
+    assert _resident(file) > 0  # as it must be for the line above to mean anything
+
+
+def _resident(file: Path) -> int:
+    """KB of this process's maps of a file that are in memory."""
+    parts = Path("/proc/self/smaps").read_text(encoding="utf-8").split(f"{file}\n")[1:]
+    return sum(int(part.split("Rss:")[1].split()[0]) for part in parts)
 
 
 def test_memory_maps_views_and_descriptors_are_read_alike() -> None:
