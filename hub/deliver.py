@@ -323,6 +323,7 @@ class Deliverer:
             self._drop(errand)
         finally:
             self._end(errand)
+            errand.release()
 
     def _drop(self, errand: _Errand) -> None:
         """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
@@ -872,6 +873,16 @@ class _Errand:
             if self.effect is not None:
                 self.effect.forbid()
             return True
+
+    def release(self) -> None:
+        """Its thread is done with it: nobody can give it up any more.
+
+        Its outcomes know it as it knows them: such a circle waits for the garbage collector, which looks seldom (`hub.daemon`),
+        with all that was claimed.
+        """
+        with self._lock:
+            if not self._given_up:
+                self._since = self.outcomes = None
 
     def rest(self) -> Sequence[ClaimedDelivery]:
         """What was not tried yet, and is nobody else's to tell about."""

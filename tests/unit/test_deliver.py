@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import threading
 import time
@@ -20,6 +21,7 @@ from hub.errors import InDoubt, Misconfigured, Permanent, StoreUnavailable, Temp
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
 from hub.metrics import Metrics
+from hub.outbox import ClaimedDelivery
 from hub.store import DeliveryRow, Settlement, Store
 from tests.services import wait_until
 from tests.unit.store_kit import prepare
@@ -155,6 +157,18 @@ def test_a_delivery_that_arrives_completes_its_message(bench: Bench) -> None:
     assert row.receipt == {"reference": "angekommen", "detail": {}}
     assert bench.store.get_message(message).state is MessageState.COMPLETED
     assert bench.outlet.tries[0].read(bench.outlet.tries[0].manifest.parts[0]) == BODY
+
+
+def test_what_was_claimed_leaves_memory_without_the_garbage_collector(bench: Bench) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(3 * bench.configuration.settings.deliver.threads):
+            bench.until(bench.message(number), DeliveryState.DONE)
+        kept = sum(isinstance(each, ClaimedDelivery) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept <= bench.configuration.settings.deliver.threads  # a thread knows its last errand until it has another
 
 
 def test_the_attempt_is_on_disk_before_the_try(bench: Bench) -> None:

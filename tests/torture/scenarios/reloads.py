@@ -64,6 +64,7 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
         numbered.write(0)
         stage.hub.launcher = launcher
         stage.hub.start()
+        wait(lambda: bool(_said(stage, "the hub runs")), "the hub says so: its inlets may be ready a moment before")
         digests = {_said(stage, "the hub runs")[-1]: 0}
         faults, sent = [], 0
         for number in range(1, count + 1):
