@@ -68,12 +68,14 @@ and recording in one transaction, compiled code.
 **Latency at half of the reached rate: missed.** The main process is one Python interpreter, and one application alone costs all
 processes 9 to 13 ms of processor time at 20 to 100 per second, but 2.5 to 3 in large batches: five transactions of four to nine
 statements, reading back what was claimed, the scheduler's looks, threads that wake each other some ninety times. So from about
-150 per second on it works in batches, and an application waits for a batch at each of its five stages (medians of runs of 8 s at
-20, 100, 150, 200 and 300 per second: 13, 9, 28, 40 and 100 ms). What helped: one claim for one delivery instead of four, no look
-in vain after each batch, who has little in hand is let alone for 20 ms, statements compiled once. What did not: a shorter switch
-interval of the interpreter, fewer threads that accept, rows in one statement of many values, rows past SQLAlchemy, 60 or 100 ms
-instead of 20; the writer's gathering neither helps nor harms. Not tried: handing a message from acceptance to a worker, and a
-delivery from the worker to its outlet, in the transaction that is written anyway (two of five fewer).
+150 per second on it works in batches, and an application waits for a batch at each of its five stages (medians of runs of 8 s
+at 20, 100, 150, 200 and 300 per second: 13, 9, 28, 40 and 100 ms in a quick hour of the machine; 16, 53, 75, 170 and 455 in a
+slow one). What helped: one claim for one delivery instead of four, no look in vain after each batch, who has little in hand is
+let alone for 20 ms, statements compiled once. What did not: a shorter switch interval of the interpreter, fewer threads that
+accept, rows in one statement of many values, rows past SQLAlchemy, 60 or 100 ms instead of 20. Whether the writer gathers could
+not be told from the machine's drift (at 300 per second, in turn: with it p99 324 and 224 ms, without 426 and 178). Not tried:
+handing a message from acceptance to a worker, and a delivery from the worker to its outlet, in the transaction that is written
+anyway (two of five fewer).
 
 **Memory.** Over 100,000 applications the main process once grew from 255 to 362 MB: what a thread had claimed stood in a circle
 with its outcomes and waited for the garbage collector, which looks seldom here. An application of 100 MB once took three times
