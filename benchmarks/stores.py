@@ -21,8 +21,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hub.config import StoreSection
-from hub.store import Settlement, Store
+from hub.config.configuration import StoreSection
+from hub.store.store import Settlement, Store
 from tests.services.postgresql import PostgreSQL, need_postgresql
 from tests.unit.store_kit import RECEIPT, Output, accept, incoming, translated
 

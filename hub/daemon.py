@@ -30,20 +30,22 @@ from typing import Any
 import structlog
 import tenacity
 
-from hub import config, endpoint, faults, hardened
-from hub.control import ControlServer
-from hub.deliver import Deliverer
-from hub.dispatch import Dispatcher
+from hub import endpoint, failpoints
+from hub.administration.retention import Retention
+from hub.cluster.peers import Peers
+from hub.config import configuration
+from hub.delivery.deliverer import Deliverer
 from hub.errors import ConfigError, HubError, StoreUnavailable
-from hub.metrics import LedgerCollector, Metrics
-from hub.operate import Operator
-from hub.peers import Peers
-from hub.receive import Receiver
-from hub.retention import Retention
-from hub.space import Space
-from hub.status import StatusServer
-from hub.store import Store
-from hub.workers import Why, WorkerPool, WorkerSettings
+from hub.intake.disk_space import Space
+from hub.intake.receiver import Receiver
+from hub.operations.control_socket import ControlServer
+from hub.operations.ledger_metrics import LedgerCollector, Metrics
+from hub.operations.operator import Operator
+from hub.operations.status_server import StatusServer
+from hub.parsing import xml
+from hub.store.store import Store
+from hub.workers.dispatcher import Dispatcher
+from hub.workers.pool import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 
@@ -73,11 +75,11 @@ class Daemon:
         self._reload_asked = threading.Event()
         self._wake_main = threading.Event()
         self._reloading = threading.Lock()
-        hardened.check_versions()
-        faults.arm()
+        xml.check_versions()
+        failpoints.arm()
         gc.disable()
         try:
-            self.configuration = config.load(file, overrides)
+            self.configuration = configuration.load(file, overrides)
             gc.freeze()  # before the first collection: thousands of municipalities stay, and need not be looked through
         finally:
             gc.enable()
@@ -231,7 +233,7 @@ class Daemon:
 
     def _reload(self) -> list[str]:
         try:
-            fresh = config.load(self._file, self._overrides, self.configuration).take_snapshots()
+            fresh = configuration.load(self._file, self._overrides, self.configuration).take_snapshots()
             for inlet in self.inlets:
                 inlet.reload()
         except ConfigError as error:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hub import cli, config, endpoint
+from hub import endpoint
+from hub.cli import app
+from hub.config import configuration as config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,7 +80,7 @@ COMMANDS = sorted(set(re.findall(rf"^drehscheibe ([a-z]+(?: (?:{SECOND}))?)", RE
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_named_here_exists(command: str) -> None:
-    assert CliRunner().invoke(cli.main, [*command.split(), "--help"]).exit_code == 0
+    assert CliRunner().invoke(app.main, [*command.split(), "--help"]).exit_code == 0
     assert len(COMMANDS) > 8
 
 
