@@ -192,7 +192,7 @@ def _deaths_counted_for_bystanders() -> None:
 
 
 def _no_rate() -> None:
-    from hub.delivery.circuit_breaker import Pace
+    from hub.delivery.rate_limit import Pace
 
     Pace.ready = lambda self, rate, now: now  # type: ignore[method-assign]
     Pace.take = lambda self, wanted: wanted  # type: ignore[method-assign]

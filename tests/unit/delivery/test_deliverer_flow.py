@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from hub.config.configuration import DiskSection
 from hub.delivery import deliverer
-from hub.delivery.circuit_breaker import Pace
+from hub.delivery.rate_limit import Pace
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.intake.disk_space import Space
