@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hub import endpoint
-from hub.administration.billing import BillingFile
+from hub.administration.prices import BillingFile
 from hub.config import configuration
 from hub.config.window import Rate
 from hub.mapping.model import FieldTable, MappingFile

@@ -24,6 +24,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__
+from hub.administration import bill_output
+from hub.administration import prices as prices_
 from hub.config import configuration as config
 from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailable
 from hub.i18n.problems_german import german
@@ -32,7 +34,8 @@ from hub.operations import control_socket
 from hub.telemetry import logs
 
 if TYPE_CHECKING:
-    from hub.administration.billing import Bill, BillingFile
+    from hub.administration.billing import Bill
+    from hub.administration.prices import BillingFile
     from hub.store.store import Store
 
 EX_FINDINGS, EX_TEMPORARY, EX_CONFIG = 1, 75, 78
@@ -211,7 +214,6 @@ def run(context: Context, log_level: str) -> None:
 @json_option
 @click.pass_obj
 def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
-    from hub.administration import billing
     from hub.operations.checks import check_all
 
     configuration = context.load()
@@ -220,7 +222,7 @@ def check(context: Context, connect: bool, destination: str | None, municipality
         findings = list(check_all(configuration, connect=connect, destination=destination, municipality=municipality,
                                   progress=lambda done, of: bar.update(task, completed=done, total=of)))
     if not (destination or municipality):
-        findings += billing.check(configuration)
+        findings += prices_.check(configuration)
     if as_json:
         _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for where, finding in findings])
@@ -731,15 +733,15 @@ def bill(context: Context, year: int, provider: str | None, file: Path | None, a
 
     if as_csv and as_json:
         raise click.UsageError(_("either --csv or --json"))
-    prices = billing.load(file or context.file.parent / "billing.toml")
+    prices = prices_.load(file or context.file.parent / "billing.toml")
     if provider is not None and provider not in prices.provider:
         raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
     facts = [billing.Fact.of(row) for row in context.ask("usages", first=f"{year}-01", last=f"{year}-12")]
     found = billing.compute(prices, context.load(), facts, year).only(provider)
     if as_json:
-        _print_json(billing.to_json(found, prices))
+        _print_json(bill_output.to_json(found, prices))
     elif as_csv:
-        click.echo(billing.to_csv(found, prices), nl=False)
+        click.echo(bill_output.to_csv(found, prices), nl=False)
     else:
         _print_bill(found, prices)
     for problem in found.problems if not as_json else ():
@@ -754,9 +756,9 @@ def _print_bill(found: Bill, prices: BillingFile) -> None:
         click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
         _table(["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
                [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category or line.rule,
-                 line.messages or "", line.first or "", line.last or "", billing.reached_text(line), billing.money(line.amount)]
+                 line.messages or "", line.first or "", line.last or "", bill_output.reached_text(line), bill_output.money(line.amount)]
                 for contract in contracts for line in contract.lines])
-        click.echo(_("sum:") + f" {billing.money(billing.total(contracts))} €\n")
+        click.echo(_("sum:") + f" {bill_output.money(billing.total(contracts))} €\n")
     if not found.contracts:
         click.echo(_("nothing to charge"))
 
@@ -792,11 +794,10 @@ def municipality_install_list(context: Context, file: Path, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
-    from hub.administration import billing
     from hub.administration.onboarding import NewMunicipality, add
 
     def judge(configuration: config.Configuration) -> None:
-        for where, finding in billing.check(configuration):
+        for where, finding in prices_.check(configuration):
             if finding.severity == "error" and Path(where).stem == said["ags"]:
                 raise HubError(finding.text)
 
@@ -894,7 +895,7 @@ def broker_setup(context: Context, management: str, user: str, password_file: st
 @_command(main, "schema", "Print the JSON schema of a configuration file, for editors.")
 @click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "billing", "mapping", "fields"]))
 def schema(kind: str) -> None:
-    from hub.administration.billing import BillingFile
+    from hub.administration.prices import BillingFile
     from hub.mapping.model import FieldTable, MappingFile
 
     models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **config.FILES}

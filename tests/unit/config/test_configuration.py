@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub import endpoint
-from hub.administration.billing import BillingFile
+from hub.administration.prices import BillingFile
 from hub.authoring.examples import ExampleFile
 from hub.config import configuration as config
 from hub.config.sections import Policy
