@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
-from hub.administration.billing import CENT, Bill, Line, total
-from hub.administration.prices import BillingFile
-
-
-def money(amount: Decimal) -> str:
-    """As printed in German, rounded half up: 253.125 is ``253,13``."""
-    text = f"{amount.quantize(CENT, ROUND_HALF_UP):,.2f}"
-    return text.translate(str.maketrans(",.", ".,"))
+from hub.administration.billing import Bill, Line, total
+from hub.administration.prices import BillingFile, money
 
 
 def to_json(bill: Bill, file: BillingFile) -> dict[str, Any]:

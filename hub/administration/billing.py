@@ -22,13 +22,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from hub.administration.bill_output import money
-from hub.administration.prices import AdjustmentRow, BillingFile, Category, PriceTable, Who
+from hub.administration.prices import AdjustmentRow, BillingFile, Category, PriceTable, Who, money
 from hub.config.configuration import Configuration, Kind, Municipality, suggest
 from hub.errors import ConfigError
 from hub.message import BERLIN
-
-CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from hub.errors import ConfigError
 from hub.files.model import FileModel
 from hub.mapping.model import problems_of
 
+CENT = Decimal("0.01")
 Category = Literal["einfach", "mittel", "komplex"]
 Who = Literal["municipality", "city", "county-only"]
 Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
@@ -154,3 +155,9 @@ def check(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
         if provider is not None and provider not in prices.provider:
             yield str(town.file), Finding("error", f"contract.provider: {provider!r} steht nicht in billing.toml",
                                           suggest(provider, prices.provider, german=True))
+
+
+def money(amount: Decimal) -> str:
+    """As printed in German, rounded half up: 253.125 is ``253,13``."""
+    text = f"{amount.quantize(CENT, ROUND_HALF_UP):,.2f}"
+    return text.translate(str.maketrans(",.", ".,"))

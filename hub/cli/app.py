@@ -756,9 +756,10 @@ def _print_bill(found: Bill, prices: BillingFile) -> None:
         click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
         _table(["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
                [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category or line.rule,
-                 line.messages or "", line.first or "", line.last or "", bill_output.reached_text(line), bill_output.money(line.amount)]
+                 line.messages or "", line.first or "", line.last or "", bill_output.reached_text(line),
+                 prices_.money(line.amount)]
                 for contract in contracts for line in contract.lines])
-        click.echo(_("sum:") + f" {bill_output.money(billing.total(contracts))} €\n")
+        click.echo(_("sum:") + f" {prices_.money(billing.total(contracts))} €\n")
     if not found.contracts:
         click.echo(_("nothing to charge"))
 

@@ -46,8 +46,8 @@ from hub.store.store import ClaimedDelivery, LostLease, Settlement
 
 if TYPE_CHECKING:
     from hub.config.configuration import Configuration, Destination
-    from hub.operations.ledger_metrics import Metrics
     from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
 
 log = structlog.get_logger("hub.delivery.deliverer")
 

@@ -16,7 +16,7 @@ from hub import endpoint
 from hub.config.configuration import Configuration, Destination, suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
-from hub.parsing import xml
+from hub.parsing import versions
 from hub.pipeline import translate, validate
 from hub.store.database.postgresql import Served
 
@@ -48,7 +48,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     if destination or municipality:
         yield from _destinations(chosen(configuration, destination, municipality), progress)
         return
-    xml.check_versions()
+    versions.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, {len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _mappings(configuration)

@@ -38,7 +38,8 @@ from lxml import etree
 from hub.errors import Rejected
 from hub.job import Body, Facts, Job, JobPart, OutAttachment
 from hub.message import BERLIN, Reason, unique_names
-from hub.parsing.xml import Buffer, ByteArray, json_text, parse, parse_json
+from hub.parsing.json import ByteArray, json_text, parse_json
+from hub.parsing.xml import Buffer, parse
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
 SCHEMA = PurePath(__file__).with_name("envelope.xsd")
@@ -59,7 +60,7 @@ class Output(Protocol):
 Role = Literal["applicant-pdf", "upload", "payload"]
 
 _E = f"{{{NAMESPACE}}}"
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 _ID = re.compile(r"[A-Za-z_][\w.-]{0,199}", re.ASCII)
 _FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w .-]{1,150}):v(?P<version>\d{1,6}(?:\.\d{1,6}){0,3})")
 _INSTANCE = re.compile(r"instance_(\d{1,6})", re.ASCII)
@@ -337,8 +338,8 @@ def undouble(text: str) -> str:
 def decode_base64(text: str) -> Iterator[bytes]:
     """The bytes in chunks. Raises ValueError when the text is not base64 (RFC 4648 §4, white space allowed)."""
     rest, padded = b"", False
-    for start in range(0, len(text), _CHUNK):
-        piece = rest + text[start:start + _CHUNK].encode("ascii").translate(None, b" \t\r\n")
+    for start in range(0, len(text), CHUNK):
+        piece = rest + text[start:start + CHUNK].encode("ascii").translate(None, b" \t\r\n")
         cut = len(piece) - len(piece) % 4
         piece, rest = piece[:cut], piece[cut:]
         if (piece and padded) or piece.endswith(b"==="):
@@ -643,8 +644,8 @@ def _take_part(work: _Work, part: JobPart, document: JobPart, read_body: ReadBod
 
 def _pieces(content: Buffer) -> Iterator[bytes]:
     view = memoryview(content)
-    for start in range(0, view.nbytes, _CHUNK):
-        yield bytes(view[start:start + _CHUNK])
+    for start in range(0, view.nbytes, CHUNK):
+        yield bytes(view[start:start + CHUNK])
 
 
 def _place_of(work: _Work, name: str) -> str | None:

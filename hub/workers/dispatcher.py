@@ -29,8 +29,8 @@ from hub.store.store import BadOutcome, Damaged, StoredBody
 from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
 if TYPE_CHECKING:
-    from hub.operations.ledger_metrics import Metrics
     from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
 
 log = structlog.get_logger("hub.workers.dispatcher")
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import tomllib
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hub.administration import bill_output, billing, prices
+from hub.administration import billing, prices
 from hub.cli import app
 from hub.config import configuration as config
 from hub.errors import ConfigError
@@ -70,16 +71,16 @@ def test_the_price_table_of_2020(tenant: str, counts: tuple[int, int, int], pric
     [contract] = bill.contracts
     assert len(contract.lines) == sum(counts)
     assert {line.price_class for line in contract.lines} == {price_class}
-    assert bill_output.money(contract.total) == printed
+    assert prices.money(contract.total) == printed
     assert bill.problems == ()
 
 
 def test_prices_rounded_too_early_are_noticed() -> None:
     """Why prices are exact: with 253,13 the row of the cities would be 48.094,70."""
     text = (ROOT / "etc" / "billing.toml").read_text(encoding="utf-8").replace("253.125 ", "253.13 ")
-    rounded = prices.BillingFile(**billing.tomllib.loads(text, parse_float=Decimal))
+    rounded = prices.BillingFile(**tomllib.loads(text, parse_float=Decimal))
     bill = billing.compute(rounded, configuration(), mix("stadt", 40, 45, 15), 2026)
-    assert bill_output.money(bill.contracts[0].total) != "48.093,75"
+    assert prices.money(bill.contracts[0].total) != "48.093,75"
 
 
 @pytest.mark.parametrize(("amount", "text"), [
@@ -87,7 +88,7 @@ def test_prices_rounded_too_early_are_noticed() -> None:
     ("1234567.895", "1.234.567,90"), ("50", "50,00"),
 ])
 def test_money_is_rounded_when_it_is_printed(amount: str, text: str) -> None:
-    assert bill_output.money(Decimal(amount)) == text
+    assert prices.money(Decimal(amount)) == text
 
 
 @pytest.mark.parametrize(("kinds", "nature", "category"), [
@@ -177,7 +178,7 @@ def test_setup_and_adjustments() -> None:
                      ("adjustment", "Förderung", Decimal("-16.65")), ("adjustment", "Nachlass", Decimal(-10))],
         "14999033": [("yearly", "Dienst mittel 1", Decimal("168.75")), ("adjustment", "Förderung", Decimal("-56.19375"))]}
     assert bill.contracts[1].lines[1].rule == "-33,3 % von 168,75"
-    assert bill_output.money(billing.total(bill.contracts)) == "1.385,91"
+    assert prices.money(billing.total(bill.contracts)) == "1.385,91"
 
 
 @pytest.mark.parametrize(("text", "message"), [

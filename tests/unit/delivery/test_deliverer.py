@@ -21,10 +21,10 @@ from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeR
 from hub.errors import InDoubt, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
-from hub.operations.ledger_metrics import Metrics
 from hub.store.database import tables
 from hub.store.store import DeliveryRow, Settlement, Store
 from hub.store.transitions.deliveries import ClaimedDelivery
+from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.store_kit import prepare
 

@@ -20,11 +20,12 @@ from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.intake.disk_space import Space
 from hub.message import NOTE, Delivery, DeliveryState, Manifest, ManifestPart, MessageState, Receipt
-from hub.operations.ledger_metrics import LedgerCollector, Metrics
+from hub.operations.ledger_metrics import LedgerCollector
 from hub.operations.operator import Operator
 from hub.store import slim_manifest
 from hub.store.store import LostLease, Settlement
 from hub.store.transitions import case_order, deliveries
+from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.delivery.test_deliverer import Bench, Outlet
 

@@ -13,7 +13,7 @@ from hub.delivery import deliverer
 from hub.endpoint import Done
 from hub.errors import Permanent, Temporary
 from hub.message import Delivery, DeliveryState, Receipt
-from hub.operations.ledger_metrics import Metrics
+from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.delivery.test_deliverer import BODY, Bench, Outlet
 

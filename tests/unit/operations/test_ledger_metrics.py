@@ -18,8 +18,11 @@ from hub.endpoint import TurnedAway
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.intake.receiver import Receiver
 from hub.message import Incoming
-from hub.operations.ledger_metrics import DELIVERY_EVENTS, FAMILIES, Metrics, _first_series, _place, certificates
+from hub.operations.certificates import certificates
+from hub.operations.ledger_metrics import _first_series, _place
 from hub.store.store import Settlement
+from hub.telemetry.counters import Metrics
+from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,7 @@ import pytest
 from hub.config import configuration as config
 from hub.job import Job
 from hub.message import MessageState
-from hub.operations.ledger_metrics import Metrics
+from hub.telemetry.counters import Metrics
 from hub.workers.dispatcher import Dispatcher
 from hub.workers.pool import BatchResult
 from tests.services import wait_until
