@@ -23,7 +23,10 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from hub.administration.prices import AdjustmentRow, BillingFile, Category, PriceTable, Who, money
-from hub.config.configuration import Configuration, Kind, Municipality, suggest
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Municipality
+from hub.config.reader import suggest
+from hub.config.sections import Kind
 from hub.errors import ConfigError
 from hub.message import BERLIN
 

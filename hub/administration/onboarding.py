@@ -21,7 +21,10 @@ from typing import Any
 from lxml import etree
 
 from hub.config import configuration as config
-from hub.config.configuration import Configuration, Municipality, RouteRow
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Municipality
+from hub.config.reader import suggest
+from hub.config.sections import RouteRow
 from hub.errors import HubError, Rejected
 from hub.job import Limits
 from hub.mapping.model import read_toml
@@ -257,7 +260,7 @@ def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
     tenant = configuration.tenant_of(name) or (name if name in configuration.municipalities else None)
     if tenant is None:
         known = [*configuration.by_ags, *configuration.municipalities]
-        raise HubError(f"Keine Kommune {name!r}: {config.suggest(name, known, german=True)}")
+        raise HubError(f"Keine Kommune {name!r}: {suggest(name, known, german=True)}")
     town = configuration.municipalities[tenant]
     raw = read_toml(town.file)
     return {"file": str(town.file), "name": town.row.name, "ags": town.row.ags, "formerly": list(town.row.formerly),

@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from hub.config.configuration import Ags, Configuration, Key, suggest
+from hub.config.configuration import Configuration
+from hub.config.reader import suggest
+from hub.config.sections import Ags, Key
 from hub.endpoint import Finding
 from hub.errors import ConfigError
 from hub.files.model import FileModel

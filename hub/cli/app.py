@@ -27,6 +27,8 @@ from hub import __version__
 from hub.administration import bill_output
 from hub.administration import prices as prices_
 from hub.config import configuration as config
+from hub.config.reader import suggest
+from hub.config.sections import FILES
 from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailable
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
@@ -735,7 +737,7 @@ def bill(context: Context, year: int, provider: str | None, file: Path | None, a
         raise click.UsageError(_("either --csv or --json"))
     prices = prices_.load(file or context.file.parent / "billing.toml")
     if provider is not None and provider not in prices.provider:
-        raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
+        raise HubError(f"provider: unknown {provider!r}: {suggest(provider, prices.provider)}")
     facts = [billing.Fact.of(row) for row in context.ask("usages", first=f"{year}-01", last=f"{year}-12")]
     found = billing.compute(prices, context.load(), facts, year).only(provider)
     if as_json:
@@ -899,7 +901,7 @@ def schema(kind: str) -> None:
     from hub.administration.prices import BillingFile
     from hub.mapping.model import FieldTable, MappingFile
 
-    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **FILES}
     _print_json(models[kind].model_json_schema())
 
 

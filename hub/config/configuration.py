@@ -22,34 +22,19 @@ from pydantic import BaseModel
 from hub.config.municipalities import Destination, Municipality, Towns
 from hub.config.reader import Reader, suggest
 from hub.config.sections import (
-    FILES,
     POLICY_KEYS,
-    Ags,
     DefaultsFile,
-    DeliverSection,
-    DiskSection,
     HubFile,
     HubSection,
-    Key,
-    Kind,
-    MunicipalityFile,
     Policy,
     RecipientRow,
     RetentionSection,
-    RouteRow,
     Sender,
-    StatusSection,
     StoreSection,
 )
 from hub.errors import ConfigError
 from hub.job import Recipient, Rule
 from hub.mapping.model import MappingFile, load_mapping, parse_toml, read_file, snapshot, stylesheet_problems, tree_digest
-
-__all__ = [
-    "FILES", "Ags", "Configuration", "DefaultsFile", "DeliverSection", "Destination", "DiskSection", "HubFile", "Inlet", "Kept",
-    "Key", "Kind", "Municipality", "MunicipalityFile", "Places", "Policy", "RouteRow", "StatusSection", "StoreSection", "load",
-    "places", "suggest",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from hub.config.configuration import DeliverSection
+from hub.config.sections import DeliverSection
 from hub.delivery.rate_limit import Pace
 
 LONGEST_REST = timedelta(minutes=15)

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from hub import endpoint
-from hub.config.configuration import Configuration, Destination, suggest
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Destination
+from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.parsing import versions

@@ -17,8 +17,8 @@ from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessa
 from hub.operations.long_task import LongWork, Progress
 from hub.store.backup import take
 from hub.store.database.tables import moment
-from hub.store.store import DeliveryRow, NotFound
-from hub.store.transitions.operator_actions import Ambiguous
+from hub.store.store import DeliveryRow
+from hub.store.transitions.operator_actions import Ambiguous, NotFound
 
 if TYPE_CHECKING:
     from hub.administration.retention import Retention

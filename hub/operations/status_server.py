@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from hub.errors import Busy, StoreUnavailable
 from hub.operations.operator import Operator
-from hub.store.store import NotFound
+from hub.store.transitions.operator_actions import NotFound
 from hub.telemetry.counters import Metrics
 
 

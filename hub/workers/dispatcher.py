@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hub.config.configuration import Configuration, suggest
+from hub.config.configuration import Configuration
+from hub.config.reader import suggest
 from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
 from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
-from hub.store.store import BadOutcome, Damaged, StoredBody
+from hub.store.blobs.payload import Damaged, StoredBody
+from hub.store.store import BadOutcome
 from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
 if TYPE_CHECKING:

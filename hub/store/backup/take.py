@@ -45,9 +45,8 @@ from hub.errors import HubError
 from hub.operations.long_task import Progress
 from hub.store.blobs.payload import HEADER
 from hub.store.database.sqlite import INTERRUPTED, RESTORING, lock
-from hub.store.database.tables import REVISION
+from hub.store.database.tables import COPY, REVISION
 from hub.store.store import Store
-from hub.store.transitions.restored import COPY
 
 log = structlog.get_logger("hub.store.backup.take")
 

@@ -18,9 +18,12 @@ from click.testing import CliRunner
 from hub.administration import billing, prices
 from hub.cli import app
 from hub.config import configuration as config
+from hub.config.municipalities import Municipality
+from hub.config.sections import HubFile, MunicipalityFile
 from hub.errors import ConfigError
 from hub.mapping.model import MappingFile
-from hub.store.store import Settlement, Store
+from hub.store.store import Store
+from hub.store.transitions.deliveries import Settlement
 from tests.unit.store_kit import RECEIPT, Clock, claim_one, prepare, routed
 
 ROOT = Path(__file__).parents[3]
@@ -34,14 +37,14 @@ def configuration(**files: Any) -> config.Configuration:
     """Invented municipalities without files, each with a mailbox and a Fachverfahren, and three kinds of services."""
     towns = {}
     for tenant, (ags, population) in TOWN.items():
-        row = config.MunicipalityFile(**{
+        row = MunicipalityFile(**{
             "name": f"Stadt {tenant.title()}", "ags": ags, "tenant": tenant, "population": population,
             "contract": {"provider": "beispiel-it"}, **files.get(tenant, {})})
-        towns[tenant] = config.Municipality(Path(f"{ags}.toml"), row, {}, {}, None)
+        towns[tenant] = Municipality(Path(f"{ags}.toml"), row, {}, {}, None)
     mappings = {f"{nature}-{number}": MappingFile.model_construct(service=f"{nature}-{number}", title=f"Dienst {nature} {number}",
                                                                   category=nature) for nature in NATURES for number in range(60)}
     by_ags = {town.row.ags: tenant for tenant, town in towns.items()}
-    return config.Configuration(Path("hub.toml"), "0", config.HubFile(), {}, (), towns, by_ags, mappings)
+    return config.Configuration(Path("hub.toml"), "0", HubFile(), {}, (), towns, by_ags, mappings)
 
 
 def used(tenant: str, service: str, *kinds: str, month: int = 3, count: int = 2) -> list[billing.Fact]:

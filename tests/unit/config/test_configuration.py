@@ -13,7 +13,7 @@ from hub import endpoint
 from hub.administration.prices import BillingFile
 from hub.authoring.examples import ExampleFile
 from hub.config import configuration as config
-from hub.config.sections import Policy
+from hub.config.sections import FILES, Policy
 from hub.endpoint import build_outlet
 from hub.errors import ConfigError
 from hub.i18n import problems_german
@@ -392,7 +392,7 @@ def patterns(schema: object) -> Iterator[str]:
 
 
 def test_every_pattern_is_said_in_words() -> None:
-    models = [*config.FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
+    models = [*FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
     for name in endpoint.names():
         models += [endpoint.options_model(name, side) for side in ("Inlet", "Outlet") if hasattr(endpoint.module(name), side)]
     assert {pattern for model in models for pattern in patterns(model.__pydantic_core_schema__)} == set(_PLAIN_SHAPES)

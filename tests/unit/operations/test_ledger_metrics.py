@@ -20,7 +20,7 @@ from hub.intake.receiver import Receiver
 from hub.message import Incoming
 from hub.operations.certificates import certificates
 from hub.operations.ledger_metrics import _first_series, _place
-from hub.store.store import Settlement
+from hub.store.transitions.deliveries import Settlement
 from hub.telemetry.counters import Metrics
 from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
 

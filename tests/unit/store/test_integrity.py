@@ -137,7 +137,7 @@ def test_wrong_books_are_set_right(store: Store, spoil: str) -> None:
 
 
 def test_books_stay_right_when_proofs_are_gone_and_deliveries_rerouted(store: Store) -> None:
-    from hub.store.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     message = routed(store, ["m/a"])
     claimed = claim_one(store, "m/a")

@@ -18,10 +18,13 @@ from sqlalchemy.exc import DBAPIError
 from hub.errors import ConfigError, Conflict, StoreUnavailable
 from hub.job import Facts, OutPart
 from hub.message import DeliveryState, Incoming, IncomingPart, Manifest, MessageState, Reason
-from hub.store.blobs.payload import FileBlobs
+from hub.store.blobs.payload import Damaged, FileBlobs
 from hub.store.database import sqlite, tables
-from hub.store.store import BadOutcome, Damaged, LostLease, NotFound, NotNow, Settlement, Store, StoreInUse
+from hub.store.database.sqlite import StoreInUse
+from hub.store.store import BadOutcome, Store
 from hub.store.transitions import deliveries, messages
+from hub.store.transitions.deliveries import LostLease, Settlement
+from hub.store.transitions.operator_actions import NotFound, NotNow
 from hub.store.writer import Writer
 from tests.unit.store_kit import (
     MINUTE,

@@ -21,9 +21,11 @@ from hub.operations.operator import Operator
 from hub.store.backup import take as backup
 from hub.store.backup.take import BadBackup
 from hub.store.database import sqlite
+from hub.store.database.sqlite import StoreInUse
 from hub.store.integrity import silent
-from hub.store.store import Settlement, Store, StoreInUse
+from hub.store.store import Store
 from hub.store.transitions import restored as revive
+from hub.store.transitions.deliveries import Settlement
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,

@@ -21,8 +21,10 @@ from hub.message import BERLIN, MessageState
 from hub.operations.operator import Operator
 from hub.store.blobs.payload import FileBlobs, Payload, Staged
 from hub.store.database import sqlite
-from hub.store.store import Settlement, Store, Use
+from hub.store.database.ledger import Use
+from hub.store.store import Store
 from hub.store.transitions import erasure
+from hub.store.transitions.deliveries import Settlement
 from hub.store.transitions.erasure import Shredded
 from hub.store.transitions.operator_actions import NotNow
 from hub.store.writer import Transaction
