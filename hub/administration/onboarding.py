@@ -26,8 +26,8 @@ from hub.config.municipalities import Municipality
 from hub.config.reader import suggest
 from hub.config.sections import RouteRow
 from hub.errors import HubError, Rejected
+from hub.files.toml import read_toml
 from hub.job import Limits
-from hub.mapping.model import read_toml
 from hub.parsing import xml
 
 LARGEST = 64 * 1024 * 1024

@@ -17,7 +17,7 @@ from hub.config.sections import Ags, Key
 from hub.endpoint import Finding
 from hub.errors import ConfigError
 from hub.files.model import FileModel
-from hub.mapping.model import problems_of
+from hub.files.problems import problems_of
 
 CENT = Decimal("0.01")
 Category = Literal["einfach", "mittel", "komplex"]

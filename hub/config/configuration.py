@@ -33,8 +33,10 @@ from hub.config.sections import (
     StoreSection,
 )
 from hub.errors import ConfigError
+from hub.files.snapshot import snapshot, tree_digest
+from hub.files.toml import parse_toml, read_file
 from hub.job import Recipient, Rule
-from hub.mapping.model import MappingFile, load_mapping, parse_toml, read_file, snapshot, stylesheet_problems, tree_digest
+from hub.mapping.model import MappingFile, load_mapping, stylesheet_problems
 
 
 @dataclass(frozen=True, slots=True)

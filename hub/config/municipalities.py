@@ -29,7 +29,9 @@ from hub.config.sections import (
     RouteRow,
 )
 from hub.errors import ConfigError
-from hub.mapping.model import MappingFile, parse_toml, read_file, stylesheet_problems, tree_digest, version_in
+from hub.files.snapshot import tree_digest
+from hub.files.toml import parse_toml, read_file
+from hub.mapping.model import MappingFile, stylesheet_problems, version_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ from hub.config import configuration as config
 from hub.demo.certificates import Authority, write_private
 from hub.endpoint import secret_path
 from hub.errors import HubError
+from hub.files.toml import read_toml
 from hub.i18n.texts import _
-from hub.mapping.model import read_toml
 from hub.operations import control_socket
 from hub.operations.send import send_file
 

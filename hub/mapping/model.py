@@ -27,22 +27,20 @@ A daemon never reads the folder an operator edits: it takes a `Snapshot`, named 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from xml.parsers import expat
 
-import rtoml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from hub.errors import ConfigError
 from hub.files.model import FileModel
+from hub.files.problems import problems_of
+from hub.files.toml import read_toml
 
 _COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
 
@@ -224,103 +222,6 @@ class MappingFile(FileModel):
     version: tuple[MappingVersion, ...] = Field(description="the versions of its form")
 
 
-_PLAIN = {
-    "extra_forbidden": ("unknown key", "remove it or correct its spelling"),
-    "missing": ("is missing", "add it"),
-    "string_type": ("is no text", 'write it in quotes, like "text"'),
-    "tuple_type": ("is no list", 'write it in brackets, like ["a", "b"]'),
-    "dict_type": ("is no table", "write it below a heading of its own, like [section]"),
-    "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
-    "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
-    "union_tag_not_found": ("names no connector", 'write connector = "directory" or connector = "sftp"'),
-    "union_tag_invalid": ("names a connector that cannot stand here", 'write connector = "directory" or connector = "sftp"'),
-    "int_type": ("is no whole number", "write a number without quotes, like 9464"),
-    "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
-    "int_from_float": ("is no whole number", "write it without a fraction"),
-    "float_type": ("is no number", "write a number without quotes, like 2.5"),
-    "float_parsing": ("is no number", "write a number without quotes, like 2.5"),
-    "decimal_type": ("is no number", "write a number without quotes, like 2.5"),
-    "decimal_parsing": ("is no number", "write a number without quotes, like 2.5"),
-    "finite_number": ("is no number", "write a number without quotes, like 2.5"),
-    "bool_type": ("is neither true nor false", "write true or false, without quotes"),
-    "bool_parsing": ("is neither true nor false", "write true or false, without quotes"),
-    "string_too_short": ("is empty", "write something between the quotes"),
-    "path_type": ("is no path", 'write it in quotes, like "/srv/data"'),
-    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
-                    ("is no date", "write it without quotes, like 2026-01-31")),
-    **dict.fromkeys(("time_type", "time_parsing"), ("is no time of day", "write it without quotes, like 02:30:00")),
-}
-"""pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""
-
-_QUOTED = {"mode": "0640", "ags": "14999010", "formerly": "14999010", "municipalities": "14999010", "ars": "149990000010"}
-"""What a text looks like that is easily taken for a number; by its key."""
-
-_PLAIN_SHAPES = {
-    r"^[a-z0-9][a-z0-9-]{0,62}$": ("is no key", 'write small letters, digits and hyphens, like "musterstadt"'),
-    r"^(\d{8}|\d{5})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
-    r"^([0-9]{5}|[0-9]{8})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
-    r"^(\d{12}|\d{9}|\d{5})$": ("is no ARS", 'write twelve digits, like "149990000010"'),
-    r"^postgresql://": ("is no address of a PostgreSQL", 'write it like "postgresql://user@host/database"'),
-    r"^0[0-7]{3}$": ("is no mode of a file", 'write four digits from 0 to 7, the first a 0, like "0640"'),
-    r"^[A-Za-z0-9._\[\]-]{1,60}$": ("is no name of a form's field", 'write letters, digits and . _ [ ] -, like "antrag"'),
-    r"^[a-z]+/[A-Za-z0-9.+_-]+(; ?charset=[A-Za-z0-9-]+)?$": ("is no media type", 'write it like "application/xml"'),
-    r"^[A-Za-z0-9_-]{1,60}$": ("is no name at the broker", 'write letters, digits, _ and -, like "amt24"'),
-}
-"""The patterns that a text must have, in words."""
-
-
-def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:
-    """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was judged."""
-    lines = []
-    for item in errors_of(error):
-        key = ".".join(str(step) for step in (below, *item["loc"]) if step not in ("", "[key]")) or "(file)"
-        what, remedy = _said(item, key)
-        lines.append(f"{file}: {key}: {what}: {remedy}")
-    return lines
-
-
-def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
-    """What is wrong, and what to do."""
-    names = [step for step in key.split(".") if not step.isdigit()]
-    if item["type"] == "string_type" and names[-1] in _QUOTED:
-        return "is no text", f'write it in quotes, like "{_QUOTED[names[-1]]}"'
-    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in _PLAIN_SHAPES:
-        return _PLAIN_SHAPES[item["ctx"]["pattern"]]
-    if item["type"] == "tuple_type" and isinstance(item["input"], dict):
-        return "is a table, not a list of tables", f"write [[{'.'.join(names)}]] instead of [{'.'.join(names)}]"
-    return _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
-
-
-def errors_of(error: ValidationError) -> Sequence[Mapping[str, Any]]:
-    """pydantic's complaints, without the one that a list is too short because what stands in it is faulty."""
-    items = error.errors(include_url=False)
-    places = [item["loc"] for item in items]
-    return [item for item in items if item["type"] != "too_short"
-            or not any(len(place) > len(item["loc"]) and place[:len(item["loc"])] == item["loc"] for place in places)]
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file. Raises `ConfigError` with file and line."""
-    return parse_toml(file, read_file(file))
-
-
-def read_file(file: Path) -> bytes:
-    """The bytes of a file. Raises `ConfigError`."""
-    try:
-        with file.open("rb", buffering=0) as opened:
-            return opened.read()
-    except OSError as error:
-        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "create it or mend its rights") from error
-
-
-def parse_toml(file: Path, content: bytes) -> dict[str, Any]:
-    """The TOML in `content`, which was read from `file`. Raises `ConfigError` with file and line."""
-    try:
-        return rtoml.loads(content.decode("utf-8"))
-    except (rtoml.TomlParsingError, UnicodeDecodeError) as error:
-        raise ConfigError.at(file, "(file)", f"is no TOML ({error})", "mend that line") from error
-
-
 def load_mapping(folder: Path) -> MappingFile:
     """``mapping.toml`` of a service's folder, with every file it names present. Raises `ConfigError`."""
     file = folder / "mapping.toml"
@@ -365,45 +266,3 @@ def load_fields(file: Path) -> FieldTable:
         return FieldTable(**read_toml(file))
     except ValidationError as error:
         raise ConfigError(problems_of(file, error)) from error
-
-
-def tree_digest(folder: Path) -> str:
-    """SHA-256 over the names and bytes of all files below a folder (examples apart), as hex."""
-    digest = hashlib.sha256()
-    for file in _files(folder):
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return sorted(file for file in folder.rglob("*")
-                  if file.is_file() and not file.is_symlink() and "examples" not in file.relative_to(folder).parts)
-
-
-def snapshot(folder: Path, into: Path) -> Path:
-    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only.
-
-    It is not synced: a power cut may leave it empty under its name. So one that does not have its digest is made anew.
-    """
-    digest = tree_digest(folder)
-    target = into / digest
-    if target.is_dir() and tree_digest(target) != digest:
-        shutil.rmtree(target)
-    if not target.is_dir():
-        into.mkdir(parents=True, exist_ok=True)
-        temporary = into / f".{digest}.{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        for file in _files(folder):
-            copy = temporary / file.relative_to(folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
-        temporary.mkdir(exist_ok=True)
-        try:
-            temporary.rename(target)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if not target.is_dir():
-                raise
-    return target

@@ -16,8 +16,9 @@ from hub.config import configuration as config
 from hub.config.sections import FILES, Policy
 from hub.endpoint import build_outlet
 from hub.errors import ConfigError
+from hub.files.problems import _PLAIN_SHAPES
 from hub.i18n import problems_german
-from hub.mapping.model import _PLAIN_SHAPES, MappingFile
+from hub.mapping.model import MappingFile
 from hub.store.database.postgresql import Served
 
 HUB = """
