@@ -23,7 +23,9 @@ from lxml import etree
 from hub.authoring.examples import preview, run_examples
 from hub.files.toml import read_toml
 from hub.job import Body, Job, JobPart, Parked, Recipient, Rule, Translated
-from hub.mapping.model import FieldTable, MappingVersion, load_fields, load_mapping, version_in
+from hub.mapping.loader import load_fields, load_mapping
+from hub.mapping.model import FieldTable, MappingVersion
+from hub.mapping.versions import version_in
 from hub.message import BERLIN
 from hub.pipeline.normalize import Normalized, normalize
 from hub.pipeline.process import process

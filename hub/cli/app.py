@@ -494,7 +494,7 @@ def mapping_new(context: Context, service: str, title: str | None, groups: Seque
 @click.pass_obj
 def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
     from hub.authoring.schema_writer import schema_of
-    from hub.mapping.model import load_fields
+    from hub.mapping.loader import load_fields
 
     home = (folder or context.load().settings.hub.mappings) / service / version
     text = schema_of(load_fields(home / "fields.toml"))

@@ -36,7 +36,8 @@ from hub.errors import ConfigError
 from hub.files.snapshot import snapshot, tree_digest
 from hub.files.toml import parse_toml, read_file
 from hub.job import Recipient, Rule
-from hub.mapping.model import MappingFile, load_mapping, stylesheet_problems
+from hub.mapping.loader import load_mapping, stylesheet_problems
+from hub.mapping.model import MappingFile
 
 
 @dataclass(frozen=True, slots=True)

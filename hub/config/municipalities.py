@@ -31,7 +31,9 @@ from hub.config.sections import (
 from hub.errors import ConfigError
 from hub.files.snapshot import tree_digest
 from hub.files.toml import parse_toml, read_file
-from hub.mapping.model import MappingFile, stylesheet_problems, version_in
+from hub.mapping.loader import stylesheet_problems
+from hub.mapping.model import MappingFile
+from hub.mapping.versions import version_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from hub.config.retry import Duration, RetryPolicy
 from hub.config.window import Rate, Window
 from hub.files.model import FileModel
 from hub.job import Limits
-from hub.mapping.model import VersionSpan
+from hub.mapping.versions import VersionSpan
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Ags = Annotated[str, StringConstraints(pattern=r"^(\d{8}|\d{5})$")]

@@ -27,72 +27,15 @@ A daemon never reads the folder an operator edits: it takes a `Snapshot`, named 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Annotated, Literal
-from xml.parsers import expat
+from functools import cached_property
+from typing import Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from hub.errors import ConfigError
 from hub.files.model import FileModel
-from hub.files.problems import problems_of
-from hub.files.toml import read_toml
-
-_COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
-
-
-def version_key(text: str) -> tuple[int, ...]:
-    """A form version as numbers, so that 1.10 > 1.9 and 1.0 == 1. Raises ValueError when it is none."""
-    numbers = [int(number) for number in text.removeprefix("v").split(".")]
-    while len(numbers) > 1 and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
-@lru_cache(maxsize=4096)
-def version_in(version: str | None, span: str) -> bool:
-    """Whether a form version lies in a range such as ``>=1.0,<2.0``; ``*`` takes every version, also none.
-
-    ``>=1.0,<2.0 or none`` takes a form that names no version as well: before blueprint 1.6 the envelope had no form id.
-    """
-    span, _, also = span.partition(" or ")
-    if span.strip() == "*":
-        return True
-    if version is None:
-        return also.strip() == "none"
-    try:
-        key = version_key(version)
-    except ValueError:
-        return False
-    tests = {"=="  : lambda a, b: a == b, ">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b,
-             ">": lambda a, b: a > b, "<": lambda a, b: a < b}
-    for term in span.split(","):
-        match = _COMPARISON.match(term.strip())
-        if match is None or not tests[match[1]](key, version_key(match[2])):
-            return False
-    return True
-
-
-def _check_span(span: str) -> str:
-    if span.strip() != "*":
-        for term in span.split(","):
-            if not _COMPARISON.match(term.strip()):
-                raise ValueError(f"{term.strip()!r} is no comparison of versions such as '>=1.0' (joined by commas), or '*'")
-    return span
-
-
-def _check_form_span(span: str) -> str:
-    _check_span(span.removesuffix(" or none"))
-    return span
-
-
-VersionSpan = Annotated[str, AfterValidator(_check_span)]
-FormVersionSpan = Annotated[str, AfterValidator(_check_form_span)]
-
+from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice", "choices", "file",
                     "files", "json"]
@@ -220,49 +163,3 @@ class MappingFile(FileModel):
     category: Literal["einfach", "mittel", "komplex"] = Field(description="how much work its assistant is, for bills")
     leistung: str | None = Field(None, description="Leistungsschlüssel (LeiKa), 14 digits")
     version: tuple[MappingVersion, ...] = Field(description="the versions of its form")
-
-
-def load_mapping(folder: Path) -> MappingFile:
-    """``mapping.toml`` of a service's folder, with every file it names present. Raises `ConfigError`."""
-    file = folder / "mapping.toml"
-    try:
-        mapping = MappingFile(**read_toml(file))
-    except ValidationError as error:
-        raise ConfigError(problems_of(file, error)) from error
-    problems = []
-    if mapping.service != folder.name and len(folder.name) != 64:
-        problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same name")
-    for version in mapping.version:
-        named = [version.fields, version.schema_, version.rules, *(r.stylesheet for r in version.renderings.values())]
-        for name in named:
-            if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
-                problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
-    problems += stylesheet_problems(folder)
-    if problems:
-        raise ConfigError(problems)
-    return mapping
-
-
-def stylesheet_problems(folder: Path) -> list[str]:
-    """Stylesheets below a folder that are no whole XML, as after a copy that broke off: no message must meet them.
-
-    Whether they can be compiled, the workers find out: nothing is compiled in the main process.
-    """
-    problems = []
-    for file in sorted(folder.rglob("*.xsl")):
-        try:
-            expat.ParserCreate().Parse(file.read_bytes(), True)
-        except expat.ExpatError as error:
-            why = expat.ErrorString(error.code)
-            problems.append(f"{file}: line {error.lineno}: is no whole XML ({why}): mend the stylesheet")
-        except OSError as error:
-            problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
-    return problems
-
-
-def load_fields(file: Path) -> FieldTable:
-    """The field table. Raises `ConfigError`."""
-    try:
-        return FieldTable(**read_toml(file))
-    except ValidationError as error:
-        raise ConfigError(problems_of(file, error)) from error
