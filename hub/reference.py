@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 
 from hub import endpoint
 from hub.administration.prices import BillingFile
-from hub.config.sections import DefaultsFile, HubFile, MunicipalityFile, Policy
+from hub.config.municipality_file import DefaultsFile, MunicipalityFile, Policy
+from hub.config.sections import HubFile
 from hub.config.window import Rate
 from hub.mapping.model import FieldTable, MappingFile
 

@@ -23,8 +23,8 @@ from lxml import etree
 from hub.config import configuration as config
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
+from hub.config.municipality_file import RouteRow
 from hub.config.reader import suggest
-from hub.config.sections import RouteRow
 from hub.errors import HubError, Rejected
 from hub.files.toml import read_toml
 from hub.job import Limits

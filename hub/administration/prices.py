@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hub.config.configuration import Configuration
 from hub.config.reader import suggest
-from hub.config.sections import Ags, Key
+from hub.config.types import Ags, Key
 from hub.endpoint import Finding
 from hub.errors import ConfigError
 from hub.files.model import FileModel

@@ -20,18 +20,9 @@ import rtoml
 from pydantic import BaseModel
 
 from hub.config.municipalities import Destination, Municipality, Towns
+from hub.config.municipality_file import POLICY_KEYS, DefaultsFile, Policy, RecipientRow, RetentionSection
 from hub.config.reader import Reader, suggest
-from hub.config.sections import (
-    POLICY_KEYS,
-    DefaultsFile,
-    HubFile,
-    HubSection,
-    Policy,
-    RecipientRow,
-    RetentionSection,
-    Sender,
-    StoreSection,
-)
+from hub.config.sections import HubFile, HubSection, Sender, StoreSection
 from hub.errors import ConfigError
 from hub.files.snapshot import snapshot, tree_digest
 from hub.files.toml import parse_toml, read_file

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hub import endpoint
-from hub.config.reader import Reader, suggest
-from hub.config.sections import (
+from hub.config.municipality_file import (
     KINDS,
     POLICY_KEYS,
     DefaultsFile,
@@ -28,6 +27,7 @@ from hub.config.sections import (
     RecipientRow,
     RouteRow,
 )
+from hub.config.reader import Reader, suggest
 from hub.errors import ConfigError
 from hub.files.snapshot import tree_digest
 from hub.files.toml import parse_toml, read_file

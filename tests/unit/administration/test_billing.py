@@ -19,7 +19,8 @@ from hub.administration import billing, prices
 from hub.cli import app
 from hub.config import configuration as config
 from hub.config.municipalities import Municipality
-from hub.config.sections import HubFile, MunicipalityFile
+from hub.config.municipality_file import MunicipalityFile
+from hub.config.sections import HubFile
 from hub.errors import ConfigError
 from hub.mapping.model import MappingFile
 from hub.store.store import Store

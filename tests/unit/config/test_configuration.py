@@ -13,7 +13,8 @@ from hub import endpoint
 from hub.administration.prices import BillingFile
 from hub.authoring.examples import ExampleFile
 from hub.config import configuration as config
-from hub.config.sections import FILES, Policy
+from hub.config.municipality_file import Policy
+from hub.config.sections import FILES
 from hub.endpoint import build_outlet
 from hub.errors import ConfigError
 from hub.files.problems import _PLAIN_SHAPES
