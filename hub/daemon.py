@@ -30,7 +30,7 @@ import tenacity
 from hub import endpoint, failpoints
 from hub.administration.retention import Retention
 from hub.cluster.peers import Peers
-from hub.config import configuration
+from hub.config import loader
 from hub.delivery.deliverer import Deliverer
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.intake.disk_space import Space
@@ -78,7 +78,7 @@ class Daemon:
         failpoints.arm()
         gc.disable()
         try:
-            self.configuration = configuration.load(file, overrides)
+            self.configuration = loader.load(file, overrides)
             gc.freeze()  # before the first collection: thousands of municipalities stay, and need not be looked through
         finally:
             gc.enable()
@@ -232,7 +232,7 @@ class Daemon:
 
     def _reload(self) -> list[str]:
         try:
-            fresh = configuration.load(self._file, self._overrides, self.configuration).take_snapshots()
+            fresh = loader.load(self._file, self._overrides, self.configuration).take_snapshots()
             for inlet in self.inlets:
                 inlet.reload()
         except ConfigError as error:

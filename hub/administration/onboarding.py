@@ -20,7 +20,7 @@ from typing import Any
 
 from lxml import etree
 
-from hub.config import configuration as config
+from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
 from hub.config.municipality_file import RouteRow
@@ -146,7 +146,7 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
 
     `judge` raises it for what else is wrong with the configuration that has it.
     """
-    configuration = config.load(file, overrides)
+    configuration = loader.load(file, overrides)
     if not re.fullmatch(r"\d{8}|\d{5}", new.ags):
         raise HubError(f"{new.ags!r} ist kein AGS: acht Ziffern, für einen Landkreis fünf")
     place = configuration.settings.hub.municipalities / f"{new.ags}.toml"
@@ -162,7 +162,7 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
     folders = _make_folders(configuration, new, tenant)
     _write(place, text)
     try:
-        judge(config.load(file, overrides))
+        judge(loader.load(file, overrides))
     except BaseException:
         place.unlink()
         for folder in folders:

@@ -27,8 +27,9 @@ from hub import __version__
 from hub.administration import bill_output
 from hub.administration import prices as prices_
 from hub.config import configuration as config
+from hub.config import loader
+from hub.config.loader import FILES
 from hub.config.reader import suggest
-from hub.config.sections import FILES
 from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailable
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
@@ -52,11 +53,11 @@ class Context:
 
     def load(self) -> config.Configuration:
         """The configuration; its faults end the command with 78."""
-        return config.load(self.file, self.overrides)
+        return loader.load(self.file, self.overrides)
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Perform an operator's verb: through the running hub, or on the store itself."""
-        places = config.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
+        places = loader.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
         try:
             return control_socket.ask(places.hub.socket, verb, arguments)
         except ConnectionError:
@@ -73,7 +74,7 @@ class Context:
 
     def work(self, verb: str, **arguments: Any) -> Any:
         """Perform a long verb with its progress: in the running hub, or on the store itself."""
-        places = config.places(self.file, self.overrides)
+        places = loader.places(self.file, self.overrides)
         with _progress() as show:
             try:
                 begun = control_socket.ask(places.hub.socket, "begin", {"verb": verb, **arguments})
@@ -93,7 +94,7 @@ class Context:
         return state["result"]
 
 
-def _open(places: config.Places, *, read_only: bool = False) -> Store:
+def _open(places: loader.Places, *, read_only: bool = False) -> Store:
     """The store, while no hub runs here. Raises `HubError` when there is none yet."""
     from hub.store.store import Store
 
@@ -415,7 +416,7 @@ _change("confirm", "Record that the receiver has a delivery that is in doubt or 
 @click.pass_obj
 def reload(context: Context, as_json: bool) -> None:
     try:
-        answer = control_socket.ask(config.places(context.file, context.overrides).hub.socket, "reload", {})
+        answer = control_socket.ask(loader.places(context.file, context.overrides).hub.socket, "reload", {})
     except ConnectionError as error:
         raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
     if as_json:
@@ -636,7 +637,7 @@ FAULTS = {"database": "the database is damaged", "reference": "a row refers to n
 @click.pass_obj
 def store_repair(context: Context, deep: bool, yes: bool, as_json: bool) -> None:
     logs.setup("WARNING")  # standard output is the answer's alone
-    with closing(_open(config.places(context.file, context.overrides))) as opened, _progress() as show:
+    with closing(_open(loader.places(context.file, context.overrides))) as opened, _progress() as show:
         opened.only_node()
         todo = opened.plan_repair(opened.examine(deep=deep, alone=True, progress=show))
         done = opened.repair(todo, control_socket.whoami()) if yes and not todo.empty else None
@@ -697,7 +698,7 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         if only_verify:
             answer = backups.verify(source, show).to_json()
         else:
-            places = config.places(context.file, context.overrides)
+            places = loader.places(context.file, context.overrides)
             if places.store.url is not None:
                 raise HubError("[store] url: names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
             answer = backups.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
@@ -778,7 +779,7 @@ def municipality() -> None:
 def municipality_install_list(context: Context, file: Path, as_json: bool) -> None:
     from hub.administration.onboarding import install_list
 
-    found = install_list(file, config.places(context.file, context.overrides).hub.state)
+    found = install_list(file, loader.places(context.file, context.overrides).hub.state)
     if as_json:
         _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
     else:

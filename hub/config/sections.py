@@ -13,13 +13,11 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
-    BaseModel,
     Field,
     model_validator,
 )
 
 from hub import endpoint
-from hub.config.municipality_file import DefaultsFile, MunicipalityFile
 from hub.config.retry import Duration
 from hub.config.types import Key
 from hub.files.model import FileModel
@@ -133,7 +131,3 @@ class HubFile(FileModel):
     limits: Limits = Field(Limits(), description="what a message may hold at most")
     sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
     inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that connector's options")
-
-
-FILES: Mapping[str, type[BaseModel]] = {"hub": HubFile, "defaults": DefaultsFile, "municipality": MunicipalityFile}
-"""The kinds of files, for the editors' JSON schemas (``drehscheibe schema``)."""

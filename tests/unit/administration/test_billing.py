@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hub.administration import billing, prices
 from hub.cli import app
 from hub.config import configuration as config
+from hub.config import loader
 from hub.config.municipalities import Municipality
 from hub.config.municipality_file import MunicipalityFile
 from hub.config.sections import HubFile
@@ -237,16 +238,16 @@ def test_the_command_prints_table_csv_and_json(tmp_path: Path, monkeypatch: pyte
 def test_the_check_looks_at_the_prices_too(tmp_path: Path) -> None:
     for name in ("etc", "mappings"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    found = list(prices.check(config.load(tmp_path / "etc/hub.toml")))
+    found = list(prices.check(loader.load(tmp_path / "etc/hub.toml")))
     assert [(where, finding.severity) for where, finding in found] == [("billing", "ok")]
     file = tmp_path / "etc/billing.toml"
     text = file.read_text(encoding="utf-8").replace("[provider.beispiel-it]", "[provider.beispiel-it2]")
     file.write_text(text, encoding="utf-8")
-    _, *wrong = prices.check(config.load(tmp_path / "etc/hub.toml"))
+    _, *wrong = prices.check(loader.load(tmp_path / "etc/hub.toml"))
     assert [Path(where).name for where, _ in wrong] == ["14999010.toml", "14999020.toml", "14999030.toml"]
     assert {(finding.severity, finding.remedy) for _, finding in wrong} == {("error", "gemeint 'beispiel-it2'?")}
     file.write_text("prices = 3", encoding="utf-8")
     result = CliRunner().invoke(app.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
     assert (result.exit_code, "billing.toml: prices: " in result.output) == (1, True)
     file.unlink()
-    assert list(prices.check(config.load(tmp_path / "etc/hub.toml"))) == []
+    assert list(prices.check(loader.load(tmp_path / "etc/hub.toml"))) == []

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import update
 
-from hub.config import configuration
+from hub.config import loader
 from hub.delivery import deliverer as deliver
 from hub.delivery.circuit_breaker import Circuit
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
@@ -88,7 +88,7 @@ class Bench:
         options = SMTP if connector == "smtp" else 'path = "/nowhere"'
         (folder / "municipalities" / "14999010.toml").write_text(TOWN.format(
             connector=connector, options=f"{options}\n{policy}"))
-        self.configuration = configuration.load(folder / "hub.toml")
+        self.configuration = loader.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
         self.store = Store.open(prepare(folder / "state"), now=lambda: self.clock)
         self.outlet = Outlet([], [])
