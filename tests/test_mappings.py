@@ -27,7 +27,8 @@ from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.mapping.versions import version_in
 from hub.message import BERLIN
-from hub.pipeline.normalize import Normalized, normalize
+from hub.pipeline.envelope import Normalized
+from hub.pipeline.normalize import normalize
 from hub.pipeline.process import process
 from tests.services import need_pango, standards
 

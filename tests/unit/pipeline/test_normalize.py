@@ -17,7 +17,8 @@ from lxml import etree
 
 from hub.job import Body, Job, JobPart, Limits
 from hub.pipeline import normalize as normalize_module
-from hub.pipeline.normalize import NAMESPACE, SCHEMA, Normalized, NotNormal, decode_base64, normalize, undouble
+from hub.pipeline.envelope import NAMESPACE, SCHEMA, Normalized, decode_base64, undouble
+from hub.pipeline.normalize import NotNormal, normalize
 from tests.services import standards
 
 E = f"{{{NAMESPACE}}}"
