@@ -77,7 +77,7 @@ class Upload:
 
 
 @dataclass
-class Work:
+class EnvelopeBuilder:
     """The envelope while it is being built."""
 
     job: Job

@@ -11,13 +11,13 @@ from lxml import etree
 from hub.errors import Rejected
 from hub.message import Reason
 from hub.parsing.json import ByteArray, json_text
-from hub.pipeline.envelope import Work, decode_base64, set_text
+from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, set_text
 
 _COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
 _FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
 
 
-def from_json(work: Work, value: Any) -> None:
+def from_json(work: EnvelopeBuilder, value: Any) -> None:
     fields = value.get("fields") if isinstance(value, dict) else None
     if isinstance(fields, dict) and ("formId" in value or any(_COLON_KEY.fullmatch(key) for key in fields)):
         work.facts["source"] = "formcontent-json"
@@ -43,7 +43,7 @@ def _content(form_field: Any) -> Any:
     return form_field.get("value") if isinstance(form_field, dict) else form_field
 
 
-def _json_metadata(work: Work, metadata: dict[str, Any]) -> None:
+def _json_metadata(work: EnvelopeBuilder, metadata: dict[str, Any]) -> None:
     work.form(_string(metadata.get("formId")))
     work.created = _string(metadata.get("creationDate"))
     work.postfach = _string(metadata.get("postfachHandleId"))
@@ -52,7 +52,7 @@ def _json_metadata(work: Work, metadata: dict[str, Any]) -> None:
         work.attach(decode_base64(pdf), "antrag.pdf", "application/pdf", "applicant-pdf")
 
 
-def _json_fields(work: Work, pattern: re.Pattern[str], fields: dict[str, Any]) -> None:
+def _json_fields(work: EnvelopeBuilder, pattern: re.Pattern[str], fields: dict[str, Any]) -> None:
     """Ids that themselves hold ``_<digits>_`` cannot be told in the flat form: the first number is the instance."""
     for key, value in fields.items():
         match = pattern.fullmatch(key)
@@ -64,7 +64,7 @@ def _json_fields(work: Work, pattern: re.Pattern[str], fields: dict[str, Any]) -
         _json_field(work, place, target, value)
 
 
-def _json_field(work: Work, place: str, target: etree._Element, value: Any) -> None:
+def _json_field(work: EnvelopeBuilder, place: str, target: etree._Element, value: Any) -> None:
     value = _verified(value)
     if isinstance(value, list):
         for item in map(_verified, value):
@@ -87,7 +87,7 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str) else json_text(value)
 
 
-def _json_upload(work: Work, place: str, target: etree._Element, value: Any) -> bool:
+def _json_upload(work: EnvelopeBuilder, place: str, target: etree._Element, value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     if "uploadedFilename" in value:

@@ -8,7 +8,7 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.message import Reason
-from hub.pipeline.envelope import Work, decode_base64, undouble
+from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, undouble
 
 _INSTANCE = re.compile(r"instance_(\d{1,6})", re.ASCII)
 
@@ -25,7 +25,7 @@ def shown(element: etree._Element) -> str:
     return re.sub(r"[^\w.:/{}-]", "?", element.tag)[:120]
 
 
-def _metadata(work: Work, metadata: etree._Element | None) -> None:
+def form_metadata(work: EnvelopeBuilder, metadata: etree._Element | None) -> None:
     values: dict[str, str] = {}
     for element in metadata if metadata is not None else ():
         if element.tag == "pdfApplicantFormBase64":
@@ -39,7 +39,7 @@ def _metadata(work: Work, metadata: etree._Element | None) -> None:
     work.postfach = values.get("postfachHandleId")
 
 
-def form_fields(work: Work, fields: etree._Element, source: str) -> None:
+def form_fields(work: EnvelopeBuilder, fields: etree._Element, source: str) -> None:
     work.facts["source"] = source
     for group in fields:
         for instance in list(group):
@@ -65,7 +65,7 @@ def form_fields(work: Work, fields: etree._Element, source: str) -> None:
     etree.cleanup_namespaces(work.fields)
 
 
-def _form_values(work: Work, place: str, target: etree._Element, element: etree._Element) -> None:
+def _form_values(work: EnvelopeBuilder, place: str, target: etree._Element, element: etree._Element) -> None:
     if element.find("base64Data") is not None:
         _form_upload(work, place, target, element)
     else:
@@ -73,7 +73,7 @@ def _form_values(work: Work, place: str, target: etree._Element, element: etree.
             _form_list_item(work, place, target, child)
 
 
-def _form_list_item(work: Work, place: str, target: etree._Element, child: etree._Element) -> None:
+def _form_list_item(work: EnvelopeBuilder, place: str, target: etree._Element, child: etree._Element) -> None:
     if child.tag != "selectedValue":
         raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau", known(shown(child)))
     if child.find("base64Data") is not None:
@@ -88,7 +88,7 @@ def _form_list_item(work: Work, place: str, target: etree._Element, child: etree
             etree.SubElement(target, "value").text = text
 
 
-def _form_upload(work: Work, place: str, target: etree._Element, element: etree._Element) -> None:
+def _form_upload(work: EnvelopeBuilder, place: str, target: etree._Element, element: etree._Element) -> None:
     data = element.find("base64Data")
     if data is None or len(data) or {child.tag for child in element} - {"base64Data", "mimetype", "filename"}:
         raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau")

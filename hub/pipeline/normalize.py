@@ -33,9 +33,9 @@ from hub.job import Body, Facts, Job, JobPart
 from hub.message import Reason
 from hub.parsing.json import parse_json
 from hub.parsing.xml import Buffer, parse
-from hub.pipeline.envelope import CHUNK, Normalized, Output, Role, Upload, Work
+from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Output, Role, Upload
 from hub.pipeline.form_json import from_json
-from hub.pipeline.form_xml import _metadata, form_fields, known, shown
+from hub.pipeline.form_xml import form_fields, form_metadata, known, shown
 from hub.pipeline.xoev import from_xoev, is_xoev
 
 ReadBody = Callable[[Body], Buffer]
@@ -58,7 +58,7 @@ def normalize(job: Job, read_body: ReadBody, out: Output) -> Normalized:
 
     Raises `NotNormal`: ``unreadable``, ``doctype``, ``limit``, ``unknown-form``, ``invalid``.
     """
-    work = Work(job, out)
+    work = EnvelopeBuilder(job, out)
     try:
         part, kind = find_document(job.parts, read_body)
         if kind == "json":
@@ -104,17 +104,14 @@ def _says(media_type: str, kind: str) -> int:
     return 2 if plain in ("", "application/octet-stream", "text/plain") else 3
 
 
-# --- XML --------------------------------------------------------------------------------------------------------------
-
-
-def _from_xml(work: Work, tree: etree._ElementTree) -> None:
+def _from_xml(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
     root = tree.getroot()
     if root.tag == "serviceportal-fields":
         form_fields(work, root, "serviceportal-fields")
     elif root.tag == "serviceportal" and root.find("serviceportal-fields") is not None:
         has_lists = next(root.iter("selectedValue"), None) is not None
         work.facts["source"] = "serviceportal-lists" if has_lists else "serviceportal"
-        _metadata(work, root.find("metadata"))
+        form_metadata(work, root.find("metadata"))
         for fields in root.findall("serviceportal-fields"):
             form_fields(work, fields, work.facts["source"])
     elif is_xoev(root):
@@ -123,16 +120,10 @@ def _from_xml(work: Work, tree: etree._ElementTree) -> None:
         raise Rejected(Reason.UNKNOWN_FORM, "das Wurzelelement gehört zu keiner bekannten Form", known(shown(root)))
 
 
-# --- XÖV --------------------------------------------------------------------------------------------------------------
-
-
-# --- JSON -------------------------------------------------------------------------------------------------------------
-
-
 # --- further parts ----------------------------------------------------------------------------------------------------
 
 
-def _take_part(work: Work, part: JobPart, document: JobPart, read_body: ReadBody, brought: Sequence[Upload]) -> None:
+def _take_part(work: EnvelopeBuilder, part: JobPart, document: JobPart, read_body: ReadBody, brought: Sequence[Upload]) -> None:
     """A part beside the document becomes an attachment, unless the envelope itself `brought` the same bytes there. Two parts of
     the same bytes are two: a citizen gave them two names, and a clerk looks for both."""
     name = part.filename or part.name
@@ -151,7 +142,7 @@ def _pieces(content: Buffer) -> Iterator[bytes]:
         yield bytes(view[start:start + CHUNK])
 
 
-def _place_of(work: Work, name: str) -> str | None:
+def _place_of(work: EnvelopeBuilder, name: str) -> str | None:
     """The field of a file called ``<prefix>_anhang_<field>.<ext>``; several files of one field may be numbered."""
     match = _ANHANG.fullmatch(name)
     if match is None:
@@ -170,7 +161,7 @@ def _file_key(place: str) -> str:
     return re.sub(r"[^\w|]", "_", place, flags=re.ASCII)
 
 
-def _is_applicant_pdf(work: Work, part: JobPart, document: JobPart) -> bool:
+def _is_applicant_pdf(work: EnvelopeBuilder, part: JobPart, document: JobPart) -> bool:
     """The first PDF whose part is called so, or whose file is called like the document's (``<prefix>.xml``)."""
     stem, dot, extension = (part.filename or "").rpartition(".")
     if not (part.media_type.startswith("application/pdf") or extension.lower() == "pdf"):

@@ -9,7 +9,7 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.message import Reason
-from hub.pipeline.envelope import _E, Work, decode_base64
+from hub.pipeline.envelope import _E, EnvelopeBuilder, decode_base64
 
 LARGE_BODY = 4096
 
@@ -32,7 +32,7 @@ def is_xoev(root: etree._Element) -> bool:
                                 or any(_local(child).startswith("nachrichtenkopf") for child in root))
 
 
-def from_xoev(work: Work, tree: etree._ElementTree) -> None:
+def from_xoev(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
     root = tree.getroot()
     name, version = _local(root), root.get("version", "")
     work.payload = tree
@@ -44,7 +44,7 @@ def from_xoev(work: Work, tree: etree._ElementTree) -> None:
     work.payload_copy = _copy_without_bodies(work, root)
 
 
-def _copy_without_bodies(work: Work, root: etree._Element) -> etree._Element:
+def _copy_without_bodies(work: EnvelopeBuilder, root: etree._Element) -> etree._Element:
     """A copy with references in place of bodies. The bodies are set aside while copying, so that none is copied; the
     document itself is left as it was."""
     bodies: list[tuple[etree._Element, str]] = []
@@ -82,7 +82,7 @@ def _described(element: etree._Element) -> tuple[str, str]:
             next((found[name] for name in sorted(_MEDIA_NAMES) if found.get(name)), ""))
 
 
-def _xoev_body(work: Work, element: etree._Element) -> int | None:
+def _xoev_body(work: EnvelopeBuilder, element: etree._Element) -> int | None:
     filename, media_type = _described(element)
     ancestors = [_local(step) for step in element.iterancestors()]
     try:
