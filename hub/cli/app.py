@@ -34,6 +34,7 @@ from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailab
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
 from hub.operations import control_socket
+from hub.store.backup import restore as restore_
 from hub.telemetry import logs
 
 if TYPE_CHECKING:
@@ -691,17 +692,16 @@ def backup(context: Context, target: Path, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def restore(context: Context, source: Path, only_verify: bool, replace: bool, not_run_since: bool, as_json: bool) -> None:
-    from hub.store.backup import take as backups
 
     logs.setup("ERROR")  # standard output is the answer's alone
     with _progress() as show:
         if only_verify:
-            answer = backups.verify(source, show).to_json()
+            answer = restore_.verify(source, show).to_json()
         else:
             places = loader.places(context.file, context.overrides)
             if places.store.url is not None:
                 raise HubError("[store] url: names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
-            answer = backups.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
+            answer = restore_.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
     if as_json:
         _print_json(answer)
     elif only_verify:
