@@ -56,18 +56,12 @@ from hub.message import (
     encode_json,
 )
 from hub.store import slim_manifest
-from hub.store.blobs.payload import (
-    INCOMPLETE,
-    Blobs,
-    Damaged,
-    FileBlobs,
-    Payload,
-    RowBlobs,
-    Slice,
-    Staged,
-    StoredBody,
-    SyncFailed,
-)
+from hub.store.blobs.durable import SyncFailed
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Damaged, Payload, Slice, Staged
+from hub.store.blobs.protocol import Blobs
+from hub.store.blobs.rows import INCOMPLETE, RowBlobs
+from hub.store.blobs.stored import StoredBody
 from hub.store.database import ledger, sqlite, tables
 from hub.store.database.ledger import Balance, TallyKey, Use, Used
 from hub.store.database.postgresql import FOLLOWED, STOPPED, TAKEN_OVER, Node, Pulse, Served

@@ -25,7 +25,8 @@ from hub.config.rules import rules_for, why_none
 from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
 from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
-from hub.store.blobs.payload import Damaged, StoredBody
+from hub.store.blobs.payload import Damaged
+from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
 from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 

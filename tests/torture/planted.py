@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hub.store.blobs import durable
 from hub.store.database.statements import Query
 
 
@@ -47,9 +48,8 @@ def _synchronous_normal() -> None:
 
 
 def _bodies_not_synced() -> None:
-    from hub.store.blobs import payload
 
-    payload._fsync = lambda fd: None
+    durable._fsync = lambda fd: None
 
 
 def _no_folder_sync() -> None:

@@ -33,8 +33,7 @@ from sqlalchemy import (
 )
 
 from hub.message import DeliveryState, MessageState
-from hub.store.blobs.payload import batches
-from hub.store.database.statements import Query
+from hub.store.database.statements import Query, batches
 from hub.store.database.tables import delivery, message
 from hub.store.writer import Transaction
 

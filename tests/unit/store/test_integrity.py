@@ -13,7 +13,7 @@ from sqlalchemy import delete, text, update
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState, Reason
 from hub.store import integrity
-from hub.store.blobs.payload import FileBlobs
+from hub.store.blobs.files import FileBlobs
 from hub.store.database import ledger, tables
 from hub.store.integrity import Fault, Report
 from hub.store.store import Store

@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from hub.errors import ConfigError, Conflict, StoreUnavailable
 from hub.job import Facts, OutPart
 from hub.message import DeliveryState, Incoming, IncomingPart, Manifest, MessageState, Reason
-from hub.store.blobs.payload import Damaged, FileBlobs
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Damaged
 from hub.store.database import sqlite, tables
 from hub.store.database.sqlite import StoreInUse
 from hub.store.store import BadOutcome, Store

@@ -19,7 +19,8 @@ from hub.config.configuration import Kept
 from hub.errors import StoreUnavailable
 from hub.message import BERLIN, MessageState
 from hub.operations.operator import Operator
-from hub.store.blobs.payload import FileBlobs, Payload, Staged
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Payload, Staged
 from hub.store.database import sqlite
 from hub.store.database.ledger import Use
 from hub.store.store import Store
