@@ -68,6 +68,7 @@ from hub.store.database.postgresql import FOLLOWED, STOPPED, TAKEN_OVER, Node, P
 from hub.store.database.sqlite import Embedded, StoreInUse
 from hub.store.database.statements import Query
 from hub.store.database.tables import COPY, moment
+from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
 from hub.store.transitions import case_order, erasure, operator_actions, restored
 from hub.store.transitions import deliveries as outbox
@@ -77,7 +78,7 @@ from hub.store.transitions.case_order import Predecessor
 from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.store.transitions.erasure import Shredded
 from hub.store.transitions.operator_actions import NotFound
-from hub.store.writer import StaleFencing, Transaction, Writer, damage, disk_failure
+from hub.store.writer import StaleFencing, Writer, damage, disk_failure
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim

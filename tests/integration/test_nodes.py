@@ -160,7 +160,7 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
             return [future.exception(60) for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
 
     monkeypatch.setattr(inbox, "_known_keys", together)
-    monkeypatch.setattr("hub.store.writer.Transaction.one_by_one", lambda self, names: None)
+    monkeypatch.setattr("hub.store.database.transaction.Transaction.one_by_one", lambda self, names: None)
     assert [error for error in both() if error is not None]
 
 
@@ -191,7 +191,7 @@ def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, m
     message_id = routed(a, ["mail", "dms"])
     claims = [(store, claim_one(store, name)) for store, name in ((a, "mail"), (b, "dms"))]
     monkeypatch.setattr(outbox, "close_messages", together)
-    monkeypatch.setattr("hub.store.writer.Transaction.hold", lambda self, column, ids: None)
+    monkeypatch.setattr("hub.store.database.transaction.Transaction.hold", lambda self, column, ids: None)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda claim: claim[0].settle([Settlement.done(claim[1].delivery.id, RECEIPT)]), claims))
     assert {row.state for row in a.deliveries_of(message_id)} == {DeliveryState.DONE}

@@ -29,8 +29,8 @@ from hub.store.blobs.payload import Staged
 from hub.store.blobs.protocol import Blobs
 from hub.store.database.statements import Many, Query, batches
 from hub.store.database.tables import COPIED, delivery, event, message, micros, moment, span
+from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
-from hub.store.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
     DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE, DeliveryState.PARKED,

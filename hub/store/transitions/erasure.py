@@ -29,7 +29,7 @@ from hub.store.blobs.payload import Staged
 from hub.store.blobs.protocol import Blobs
 from hub.store.database.statements import batches
 from hub.store.database.tables import HAS_PAYLOAD, IS_PROOF, action, blob, delivery, duplicate, event, message, part, span
-from hub.store.writer import Transaction
+from hub.store.database.transaction import Transaction
 
 FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)
 FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)

@@ -32,8 +32,8 @@ from hub.store.blobs.payload import Staged
 from hub.store.blobs.protocol import Blobs
 from hub.store.database.statements import Many, Query, batches
 from hub.store.database.tables import blob, day, delivery, duplicate, message, moment, part, span
+from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
-from hub.store.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
 # not bound: the planner must see that the partial index fits

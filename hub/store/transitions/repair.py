@@ -28,8 +28,8 @@ from hub.store.blobs.protocol import Blobs
 from hub.store.database.ledger import TallyKey
 from hub.store.database.statements import batches
 from hub.store.database.tables import action, delivery, message
+from hub.store.database.transaction import Transaction
 from hub.store.integrity import EVENT, Fault, Report
-from hub.store.writer import Transaction
 
 QUARANTINE = "quarantine"
 HOPELESS = frozenset({"database", "reference"})

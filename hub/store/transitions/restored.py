@@ -29,7 +29,7 @@ from sqlalchemy import func, insert, literal_column, or_, select, update
 
 from hub.message import BERLIN, RESTORED, DeliveryState, MessageState
 from hub.store.database.tables import DELIVERY_OPEN, action, delivery, message, moment
-from hub.store.writer import Transaction
+from hub.store.database.transaction import Transaction
 
 WHO = "restore"
 

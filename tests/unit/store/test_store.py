@@ -137,7 +137,7 @@ def test_a_thawed_process_writes_nothing(tmp_path: Path) -> None:
 @only_sqlite
 def test_planted_without_the_fencing_check_a_thawed_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shows that it is the fencing number that stops it, and nothing else."""
-    from hub.store.writer import Transaction
+    from hub.store.database.transaction import Transaction
 
     monkeypatch.setattr(Store, "_transaction", lambda self, connection: Transaction(connection, 0, self.fencing))
     frozen = open_store(tmp_path / "store")
