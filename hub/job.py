@@ -222,3 +222,6 @@ _RULES = TypeAdapter(tuple[Rule, ...])
 def _rules(text: str) -> tuple[Rule, ...]:
     """A set of rules, kept: the next batches have the same ones."""
     return _RULES.validate_json(text)
+
+
+Outcome = Translated | Parked

@@ -21,7 +21,8 @@ import pytest
 
 from hub.job import Job, JobPart, Limits, Recipient, Rule, Translated
 from hub.workers import pool as workers_module
-from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerSettings, WorkerUnavailable, pack
+from hub.workers.pool import BatchResult, WorkerPool, pack
+from hub.workers.process import Why, WorkerSettings, WorkerUnavailable
 from tests.services import wait_until
 
 RUNNER = "tests.integration.worker_runner:process"
