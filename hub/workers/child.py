@@ -30,19 +30,17 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from hub.job import Batch, Body, Facts, Job, Parked, Translated
+from hub.job import Batch, Body, Facts, Job, Outcome, Parked, Process
 from hub.message import Reason
 from hub.workers.frames import Confinement, Failure, Hello, receive, send
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 15, 38
 
-Outcome = Translated | Parked
-Process = Callable[[Job, "Bodies", "OutFile"], Outcome]
 
 
 class Bodies:
