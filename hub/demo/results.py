@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from hub.demo.prepare import Place, _log
+from hub.demo.prepare import Place, log_of
 from hub.demo.processes import status_url
 from hub.files.toml import read_toml
 from hub.i18n.texts import _
@@ -75,7 +75,7 @@ class Sent:
         return not self.as_expected and not self.lacks_pango
 
 
-def _table(place: Place, sent: Sequence[Sent]) -> Table:
+def table_of(place: Place, sent: Sequence[Sent]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(_("message"), no_wrap=True)
     table.add_column(_("service"))
@@ -143,6 +143,6 @@ def say_where(place: Place) -> None:
     url = status_url(place)
     place.out.print()
     for what, where in ((_("metrics"), f"{url}/metrics"), (_("status"), f"{url}/status"),
-                        (_("mailboxes"), place.short(place.var / "mail")), (_("log"), place.short(_log(place, "hub"))),
+                        (_("mailboxes"), place.short(place.var / "mail")), (_("log"), place.short(log_of(place, "hub"))),
                         (_("more"), "drehscheibe messages · drehscheibe show <id> · drehscheibe why <id>")):
         place.out.print(f"{what:12} {where}", soft_wrap=True)

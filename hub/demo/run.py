@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hub.config import loader
-from hub.demo.prepare import Place, _log, _prepare
+from hub.demo.prepare import Place, log_of, prepare
 from hub.demo.processes import start_hub, start_mail, start_procedure, status_url, tail
-from hub.demo.results import Sent, _table, examples, say_where, sum_up
+from hub.demo.results import Sent, examples, say_where, sum_up, table_of
 from hub.errors import HubError
 from hub.i18n.texts import _
 from hub.operations import control_socket
@@ -50,13 +50,13 @@ def run_demo(root: Path, *, stay: bool) -> int:
         out.print(_("Without libpango no PDF can be printed; install it with: sudo {command}").format(command=PANGO))
     with _interruptible(), ExitStack() as stack:
         try:
-            _prepare(place)
+            prepare(place)
             start_mail(place, stack)
             start_procedure(place, stack)
             hub = start_hub(place, stack)
             sent = _send_all(place)
             _wait(place, sent)
-            out.print(_table(place, sent))
+            out.print(table_of(place, sent))
             sum_up(place, sent)
             say_where(place)
             if stay:
@@ -112,7 +112,7 @@ def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
     """Until Ctrl-C; a hub that ends by itself is told, and is no success."""
     code = hub.wait()
     text = _("The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run")
-    place.out.print(text.format(code=code, log=place.short(_log(place, "hub"))), soft_wrap=True)
+    place.out.print(text.format(code=code, log=place.short(log_of(place, "hub"))), soft_wrap=True)
     return 1
 
 
@@ -207,7 +207,7 @@ def _look(place: Place, client: httpx2.Client, item: Sent) -> None:
     if item.id:
         answer = client.get(f"{status_url(place)}/status/{item.id}")
         if answer.status_code != 200:
-            raise HubError(f"/status/{item.id}: {answer.status_code}: {tail(_log(place, 'hub'))}")
+            raise HubError(f"/status/{item.id}: {answer.status_code}: {tail(log_of(place, 'hub'))}")
         item.found = answer.json()
 
 

@@ -71,9 +71,9 @@ from hub.store.database.tables import COPY, moment
 from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
 from hub.store.transitions import case_order, erasure, operator_actions, restored
-from hub.store.transitions import deliveries as outbox
-from hub.store.transitions import messages as inbox
-from hub.store.transitions import repair as mend
+from hub.store.transitions import deliveries as delivery_transitions
+from hub.store.transitions import messages as message_transitions
+from hub.store.transitions import repair as repair_transitions
 from hub.store.transitions.case_order import Predecessor
 from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.store.transitions.erasure import Shredded
@@ -266,7 +266,7 @@ class Store:
         if not clean:
             return  # what is still under way is looked into at the next start, or by another node when this one is silent
         # whoever still holds something ends with this process; the other nodes go on at once
-        outbox.recover(tx, self._assume_begun, unclean=False, gone=self.fencing)
+        delivery_transitions.recover(tx, self._assume_begun, unclean=False, gone=self.fencing)
         self.base.end(tx.connection, self.fencing, tx.now, STOPPED)
         self.base.tell(tx.connection, self.fencing)
 
@@ -312,7 +312,7 @@ class Store:
             assert isinstance(self.base, Served)  # noqa: S101  nobody else has nodes
             if not self.base.end(tx.connection, node.fencing, tx.now, TAKEN_OVER, node.beat):
                 return None
-            return outbox.recover(tx, assume_begun, unclean=True, gone=node.fencing)
+            return delivery_transitions.recover(tx, assume_begun, unclean=True, gone=node.fencing)
 
         self._pulsing().cut(node)  # its writer may hold what this one waits for
         return self._do(work)
@@ -393,16 +393,17 @@ class Store:
             park = park or (Reason.UNREADABLE.value, incoming.unreadable)
         staged = self._stage_parts(incoming.parts)
         content = incoming.content_digest()
-        arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(content), content, tuple(staged),
+        arrival = message_transitions.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(content), content,
+                                              tuple(staged),
                                 self.blobs, park)
         try:
-            commit = self._write().gather(inbox.accept, arrival)
+            commit = self._write().gather(message_transitions.accept, arrival)
         except Exception:
             self._abandon(staged)
             raise
         return partial(self._accepted, arrival, commit)
 
-    def _accepted(self, arrival: inbox.Arrival, commit: Future[Accepted | Conflict]) -> Accepted:
+    def _accepted(self, arrival: message_transitions.Arrival, commit: Future[Accepted | Conflict]) -> Accepted:
         try:
             answer = commit.result()
         except Exception:  # not BaseException: an interrupted wait says nothing about the commit
@@ -441,7 +442,7 @@ class Store:
         Those whose row is not what was accepted say so. `claim` is its number, from `new_claim`.
         """
         with self._claim(claim) as owner:
-            ids = self._giving_back(lambda tx, _: inbox.claim(tx, limit, lease, owner, only))
+            ids = self._giving_back(lambda tx, _: message_transitions.claim(tx, limit, lease, owner, only))
             return self._claimed_messages(ids) if ids else []
 
     @contextmanager
@@ -462,8 +463,8 @@ class Store:
         def give_back(tx: Transaction) -> ResultT:
             freed = 0
             if owners:
-                inbox.release(tx, lost_messages(tx.connection, owners))
-                freed = outbox.release(tx, lost_deliveries(tx.connection, owners))
+                message_transitions.release(tx, lost_messages(tx.connection, owners))
+                freed = delivery_transitions.release(tx, lost_deliveries(tx.connection, owners))
             return work(tx, freed)
 
         done = self._do(give_back)
@@ -479,31 +480,31 @@ class Store:
                 return [message for each in ids for message in self._claimed_messages([each])]
             parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
                             text="the message's row cannot be read: 'drehscheibe store check'")
-            self._do(lambda tx: inbox.record(tx, [inbox.Recording(parked, "", self.blobs)]))
+            self._do(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "", self.blobs)]))
             return []
 
     def _read_claimed(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
             rows = _MESSAGES(connection, ids=ids)
-            messages = inbox.read_messages(connection, rows)
-            damaged = inbox.damaged(connection, rows, messages)
+            messages = message_transitions.read_messages(connection, rows)
+            damaged = message_transitions.damaged(connection, rows, messages)
         return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
 
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
-            return inbox.read_messages(connection, _MESSAGES(connection, ids=ids))
+            return message_transitions.read_messages(connection, _MESSAGES(connection, ids=ids))
 
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
-        self._do(lambda tx: inbox.release(tx, ids))
+        self._do(lambda tx: message_transitions.release(tx, ids))
 
     def adopt(self, message_id: str, tenant: str) -> None:
         """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
-        self._do(lambda tx: inbox.adopt(tx, message_id, tenant))
+        self._do(lambda tx: message_transitions.adopt(tx, message_id, tenant))
 
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
-        return self._do(lambda tx: inbox.count_death(tx, message_id))
+        return self._do(lambda tx: message_transitions.count_death(tx, message_id))
 
     def suspects(self) -> list[str]:
         """Messages that were in flight at an unclean end and have no outcome yet, oldest first."""
@@ -535,7 +536,7 @@ class Store:
             for outcome in outcomes:
                 recordings.append(self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
                 staged += recordings[-1].staged
-            answers = self._do(lambda tx: inbox.record(tx, recordings))
+            answers = self._do(lambda tx: message_transitions.record(tx, recordings))
         except Exception:
             self._abandon(staged)
             raise
@@ -545,9 +546,9 @@ class Store:
         return sorted({destination for answer in answers if answer for destination in answer})
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
-                 received: Sequence[StoredPart]) -> inbox.Recording:
+                 received: Sequence[StoredPart]) -> message_transitions.Recording:
         if isinstance(outcome, Parked):
-            return inbox.Recording(outcome, config_digest, self.blobs)
+            return message_transitions.Recording(outcome, config_digest, self.blobs)
         try:
             attachments = self._stage([Payload(Slice(out_fd, each.body.offset), each.size, each.sha256)
                                        for each in outcome.attachments])
@@ -566,7 +567,7 @@ class Store:
                        "field": each.field, "name": each.name, "filename": each.filename, "media_type": each.media_type,
                        "size": body.size, "sha256": body.sha256, "blob": body.id}
                       for no, (each, body) in enumerate(zip(outcome.attachments, attachments, strict=True), 1))
-        return inbox.Recording(outcome, config_digest, self.blobs, tuple(staged), parts, tuple(deliveries))
+        return message_transitions.Recording(outcome, config_digest, self.blobs, tuple(staged), parts, tuple(deliveries))
 
     def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int, received: Sequence[StoredPart],
                           attachments: Sequence[Staged], staged: list[Staged]) -> dict[str, Any]:
@@ -585,13 +586,13 @@ class Store:
     def due_destinations(self, now: datetime | None = None) -> list[tuple[str, datetime]]:
         """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by then."""
         with self._read() as connection:
-            found = outbox.due_destinations(connection)
+            found = delivery_transitions.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
     def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
         """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
         with self._read() as connection:
-            return [(name, moment(at)) for name, at in outbox.due_at(connection, destinations)]
+            return [(name, moment(at)) for name, at in delivery_transitions.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
                          deferred_first: bool = False, claim: int | None = None) -> list[ClaimedDelivery]:
@@ -609,7 +610,7 @@ class Store:
 
     def _claim_rows(self, destination: str, limit: int, lease: timedelta, owner: str, deferred_first: bool,
                     tx: Transaction, _freed: int) -> list[Row[Any]]:
-        return outbox.claim(tx, destination, limit, lease, owner, deferred_first)
+        return delivery_transitions.claim(tx, destination, limit, lease, owner, deferred_first)
 
     def _claimed(self, rows: Sequence[Row[Any]], destination: str) -> list[ClaimedDelivery]:
         manifests = self.bodies([row.manifest for row in rows])
@@ -641,14 +642,15 @@ class Store:
 
     def begin_effect(self, delivery_id: str) -> None:
         """Write down that bytes are about to leave. Raises `LostLease` when the delivery is not in hand any more."""
-        if not self._write().gather(outbox.begin, delivery_id).result():
+        if not self._write().gather(delivery_transitions.begin, delivery_id).result():
             raise LostLease(f"delivery {delivery_id} is not in hand any more")
 
     def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
         """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
         of them, which a new one brings there."""
         gone, new = slim_manifest.files(item.manifest), True
-        files_id = delivery_id(item.message_id, f"{item.recipient}{outbox.FILES}", self.get_delivery(item.id).generation)
+        files_id = delivery_id(item.message_id, f"{item.recipient}{delivery_transitions.FILES}",
+                               self.get_delivery(item.id).generation)
         for row in self.deliveries_of(item.message_id):
             if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
                 shared = slim_manifest.shared(item.manifest, self._manifest_of(row.id))
@@ -666,7 +668,7 @@ class Store:
 
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
-        return sum(self._do(lambda tx: outbox.settle(tx, settlements)))
+        return sum(self._do(lambda tx: delivery_transitions.settle(tx, settlements)))
 
     def settle_soon(self, settlement: Settlement) -> Future[bool]:
         """One outcome, together with what other threads settle; the future comes true after the commit."""
@@ -674,7 +676,7 @@ class Store:
 
     def release_deliveries(self, ids: Sequence[str]) -> int:
         """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in hand. How many."""
-        return self._do(lambda tx: outbox.release(tx, ids))
+        return self._do(lambda tx: delivery_transitions.release(tx, ids))
 
     def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
         """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
@@ -683,17 +685,17 @@ class Store:
         """
         self._assume_begun = assume_begun
         if isinstance(self.base, Embedded):
-            return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+            return self._do(lambda tx: delivery_transitions.recover(tx, assume_begun, unclean=self.unclean))
         return self._do(self._recover_former)
 
     def _recover_former(self, tx: Transaction) -> Recovered:
         """Other nodes live on: only what former runs of this very one had in hand is free."""
         assert isinstance(self.base, Served)  # noqa: S101
-        outbox.pull_in(tx)
+        delivery_transitions.pull_in(tx)
         found = Recovered(0, 0, 0, None)
         for fencing in self.base.former(tx.connection, self.fencing):
             self.base.end(tx.connection, fencing, tx.now, FOLLOWED)
-            found += outbox.recover(tx, self._assume_begun, unclean=True, gone=fencing)
+            found += delivery_transitions.recover(tx, self._assume_begun, unclean=True, gone=fencing)
         return found
 
     def recover_lost(self, claims: Collection[int], before: int, known: Collection[str],
@@ -704,14 +706,14 @@ class Store:
         nobody knows.
         """
         def nobodys(row: Row[Any]) -> bool:
-            claim = outbox.claim_of(row)
+            claim = delivery_transitions.claim_of(row)
             return claim < before and claim not in claims and row.id not in known
 
-        return self._giving_back(lambda tx, freed: freed + outbox.recover_lost(tx, nobodys, assume_begun))
+        return self._giving_back(lambda tx, freed: freed + delivery_transitions.recover_lost(tx, nobodys, assume_begun))
 
     def set_back(self, step: timedelta) -> int:
         """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
-        return self._do(lambda tx: outbox.set_back(tx, step))
+        return self._do(lambda tx: delivery_transitions.set_back(tx, step))
 
     def free_missed(self) -> int:
         """Let those go that wait for their turn within a case although it has come; how many."""
@@ -734,7 +736,7 @@ class Store:
     def get_message(self, name: str) -> StoredMessage:
         """By id or unique beginning of it. Raises `NotFound`."""
         with self._read() as connection:
-            return inbox.read_messages(connection, [operator_actions.find(connection, tables.message, name)])[0]
+            return message_transitions.read_messages(connection, [operator_actions.find(connection, tables.message, name)])[0]
 
     def get_delivery(self, name: str) -> DeliveryRow:
         """By id or unique beginning of it. Raises `NotFound`."""
@@ -755,7 +757,7 @@ class Store:
             if value is not None:
                 query = query.where(column == str(value))
         with self._read() as connection:
-            return inbox.read_messages(connection, connection.execute(query))
+            return message_transitions.read_messages(connection, connection.execute(query))
 
     def deliveries_of(self, message_id: str) -> list[DeliveryRow]:
         """In the order in which they were made."""
@@ -774,7 +776,7 @@ class Store:
     def queue(self) -> list[QueueRow]:
         """Per destination: how many are in which state, and since when the oldest waits."""
         with self._read() as connection:
-            counts, oldest = ledger.tallies(connection), outbox.oldest_open(connection)
+            counts, oldest = ledger.tallies(connection), delivery_transitions.oldest_open(connection)
         rows: dict[str, dict[str, int]] = {}
         for key, count in counts.items():
             if key.kind == "delivery":
@@ -848,7 +850,7 @@ class Store:
 
     def expire_keys(self, limit: int) -> int:
         """Forget duplicate keys and operators' actions that were kept long enough."""
-        return self._do(lambda tx: erasure.expire(tx, inbox.KEY_KEPT, limit))
+        return self._do(lambda tx: erasure.expire(tx, message_transitions.KEY_KEPT, limit))
 
     def dead_rows(self) -> list[int]:
         """Rows of overwritten bodies that may be deleted without moving anybody's content."""
@@ -914,17 +916,17 @@ class Store:
         """Look at all of it (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts anything meanwhile. Slow."""
         return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
 
-    def plan_repair(self, report: Report) -> mend.Plan:
+    def plan_repair(self, report: Report) -> repair_transitions.Plan:
         """What `repair` would do about a report."""
         with self._read() as connection:
-            return mend.plan(connection, self.blobs, report)
+            return repair_transitions.plan(connection, self.blobs, report)
 
-    def repair(self, todo: mend.Plan, who: str) -> dict[str, Any]:
+    def repair(self, todo: repair_transitions.Plan, who: str) -> dict[str, Any]:
         """Mend what can be mended safely (`hub.store.transitions.repair`); how much of each kind. Only while nobody else uses the
         store."""
-        done: dict[str, Any] = self._do(lambda tx: mend.carry_out(tx, todo, who))
-        folder = self.directory / mend.QUARANTINE / self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        return {**done, "quarantine": mend.quarantine(self.blobs, todo.orphans, folder), "folder": str(folder)}
+        done: dict[str, Any] = self._do(lambda tx: repair_transitions.carry_out(tx, todo, who))
+        folder = self.directory / repair_transitions.QUARANTINE / self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return {**done, "quarantine": repair_transitions.quarantine(self.blobs, todo.orphans, folder), "folder": str(folder)}
 
     def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
         """The tables as of one moment, which is returned, in a new file that knows that it is a copy
@@ -969,7 +971,8 @@ class Store:
 def lost_messages(connection: Connection, owners: Sequence[str]) -> list[str]:
     """Messages leased under these names."""
     table = tables.message
-    return list(connection.execute(select(table.c.id).where(table.c.state == inbox.RECEIVED, table.c.lease_until > 0,
+    return list(connection.execute(select(table.c.id).where(table.c.state == message_transitions.RECEIVED,
+                                                            table.c.lease_until > 0,
                                                             table.c.lease_owner.in_(owners))).scalars())
 
 
@@ -991,7 +994,7 @@ def _uptime() -> float:
 
 _MESSAGES = Query(select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True)))
                   .order_by(tables.message.c.no))
-_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
+_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == message_transitions.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
 _OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
@@ -1041,7 +1044,7 @@ def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:
 
 
 def _settle_each(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
-    return outbox.settle(tx, settlements)
+    return delivery_transitions.settle(tx, settlements)
 
 
 def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence[Staged],

@@ -27,8 +27,8 @@ from hub.store.database import tables
 from hub.store.database.postgresql import Node
 from hub.store.database.statements import Query
 from hub.store.store import Store
-from hub.store.transitions import deliveries as outbox
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import deliveries as delivery_transitions
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import LostLease, Recovered, Settlement
 from hub.store.writer import Writer
 from tests.services import wait_until
@@ -134,10 +134,11 @@ def test_each_thing_is_in_one_hand_and_the_books_are_right(a: Store, b: Store) -
 
 def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     blind = select(tables.delivery.c.no).where(
-        tables.delivery.c.destination == outbox.bindparam("d"), tables.delivery.c.state.in_(["due", "delivering"]),
-        literal_column("1") == outbox.bindparam("fresh"), literal_column("0") <= outbox.bindparam("now")).order_by(
-            tables.delivery.c.no).limit(outbox.bindparam("limit"))
-    monkeypatch.setattr(outbox, "_DUE", Query(blind))
+        tables.delivery.c.destination == delivery_transitions.bindparam("d"), tables.delivery.c.state.in_(["due", "delivering"]),
+        literal_column("1") == delivery_transitions.bindparam("fresh"),
+        literal_column("0") <= delivery_transitions.bindparam("now")).order_by(
+tables.delivery.c.no).limit(delivery_transitions.bindparam("limit"))
+    monkeypatch.setattr(delivery_transitions, "_DUE", Query(blind))
     message_id = routed(a)
     for store in (a, b):
         claimed = [item.delivery.message_id for item in store.claim_deliveries("mail-musterstadt", 1, MINUTE)]
@@ -147,7 +148,7 @@ def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: S
 def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both look, both find nothing: only the unique key is left, and it refuses what should have been a duplicate."""
     met = threading.Barrier(2, timeout=30)
-    real = inbox._known_keys
+    real = message_transitions._known_keys
 
     def together(tx: Any, arrivals: Any) -> Any:
         known = real(tx, arrivals)
@@ -159,7 +160,7 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
         with ThreadPoolExecutor(2) as pool:
             return [future.exception(60) for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
 
-    monkeypatch.setattr(inbox, "_known_keys", together)
+    monkeypatch.setattr(message_transitions, "_known_keys", together)
     monkeypatch.setattr("hub.store.database.transaction.Transaction.one_by_one", lambda self, names: None)
     assert [error for error in both() if error is not None]
 
@@ -181,7 +182,7 @@ def test_the_last_two_deliveries_of_a_message_end_on_two_nodes_at_once(a: Store,
 
 def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     met = threading.Barrier(2, timeout=30)
-    real = outbox.close_messages
+    real = delivery_transitions.close_messages
 
     def together(tx: Any, ids: Any) -> None:
         met.wait()  # both have written their own delivery, neither sees the other's
@@ -190,7 +191,7 @@ def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, m
 
     message_id = routed(a, ["mail", "dms"])
     claims = [(store, claim_one(store, name)) for store, name in ((a, "mail"), (b, "dms"))]
-    monkeypatch.setattr(outbox, "close_messages", together)
+    monkeypatch.setattr(delivery_transitions, "close_messages", together)
     monkeypatch.setattr("hub.store.database.transaction.Transaction.hold", lambda self, column, ids: None)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda claim: claim[0].settle([Settlement.done(claim[1].delivery.id, RECEIPT)]), claims))
@@ -218,10 +219,10 @@ def test_what_two_nodes_do_to_each_other_is_done_anew(a: Store, b: Store) -> Non
         def work(tx: Any) -> None:
             first = tries[order[0]] == 0
             tries[order[0]] += 1
-            inbox.count_death(tx, order[0])
+            message_transitions.count_death(tx, order[0])
             if first:
                 met.wait()
-            inbox.count_death(tx, order[1])
+            message_transitions.count_death(tx, order[1])
         store._do(work)
 
     with ThreadPoolExecutor(2) as pool:
@@ -281,7 +282,7 @@ def test_planted_a_forgotten_recovery_is_noticed(tmp_path: Path, section: StoreS
     dying = Store.open(tmp_path / "dying", served=section)
     ids = in_hand(dying)
     abandon(dying)
-    monkeypatch.setattr(outbox, "recover", lambda *_, **__: Recovered(0, 0, 0, None))
+    monkeypatch.setattr(delivery_transitions, "recover", lambda *_, **__: Recovered(0, 0, 0, None))
     a.take_over(seen_by(a, dying), lambda _: False)
     assert after_takeover(a, ids) != AS_AFTER_AN_UNCLEAN_START
 
@@ -307,10 +308,10 @@ def frozen_inside(a: Store, b: Store, act: Callable[[str], Any]) -> int:
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(tx: Any) -> None:
-        inbox.count_death(tx, message_id)
+        message_transitions.count_death(tx, message_id)
         inside.set()
         go_on.wait(60)
-        inbox.count_death(tx, message_id)
+        message_transitions.count_death(tx, message_id)
 
     message_id = accept(a, incoming()).id
     with ThreadPoolExecutor(1) as pool:

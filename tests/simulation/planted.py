@@ -15,7 +15,7 @@ from hub.message import Reason, Receipt
 from hub.pipeline import route
 from hub.store.database.ledger import Ledger
 from hub.store.transitions import case_order, deliveries, operator_actions, restored
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import Settlement
 from hub.workers.dispatcher import Dispatcher
 
@@ -29,7 +29,7 @@ def _key_without_municipality() -> list[Change]:
     def short(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
         return real(sender, "", service, test, key, content)
 
-    return [patch.object(module, "duplicate_key", short) for module in (message, inbox)]
+    return [patch.object(module, "duplicate_key", short) for module in (message, message_transitions)]
 
 
 def _key_without_test_flag() -> list[Change]:
@@ -38,21 +38,21 @@ def _key_without_test_flag() -> list[Change]:
     def short(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
         return real(sender, ags, service, False, key, content)
 
-    return [patch.object(module, "duplicate_key", short) for module in (message, inbox)]
+    return [patch.object(module, "duplicate_key", short) for module in (message, message_transitions)]
 
 
 def _keys_are_not_kept() -> list[Change]:
-    return [patch.object(inbox, "KEY_KEPT", timedelta(0))]
+    return [patch.object(message_transitions, "KEY_KEPT", timedelta(0))]
 
 
 def _same_key_other_content_is_a_duplicate() -> list[Change]:
-    real = inbox._known_keys
+    real = message_transitions._known_keys
 
     def known(tx: Any, arrivals: Sequence[Any]) -> Any:
         contents = {arrival.key: arrival.content_digest for arrival in arrivals}
         return {key: (name, contents[key]) for key, (name, _) in real(tx, arrivals).items()}
 
-    return [patch.object(inbox, "_known_keys", known)]
+    return [patch.object(message_transitions, "_known_keys", known)]
 
 
 def _settled_before_the_effect() -> list[Change]:
@@ -212,7 +212,7 @@ def _a_batch_dies_together() -> list[Change]:
 
 
 def _deaths_are_not_counted() -> list[Change]:
-    return [patch.object(inbox, "count_death", lambda tx, name: 0)]
+    return [patch.object(message_transitions, "count_death", lambda tx, name: 0)]
 
 
 def _a_restored_store_goes_on_plainly() -> list[Change]:

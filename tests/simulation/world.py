@@ -31,11 +31,12 @@ from hub.job import Body, Facts, Job, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart
 from hub.operations.operator import Operator
 from hub.pipeline.route import route
-from hub.store.blobs import payload
+from hub.store.blobs import files
+from hub.store.blobs import rows as row_blobs
 from hub.store.database import sqlite
 from hub.store.database.transaction import Transaction
 from hub.store.store import Store
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.operator_actions import NotFound, NotNow
 from hub.store.writer import Writer, _apart, _Job
 from hub.telemetry.counters import Metrics
@@ -829,7 +830,7 @@ def injected(world: World) -> Iterator[None]:
             stack.enter_context(patch.object(module, "time", clock))
             stack.enter_context(patch.object(module, "log", Notes(world)))
         stack.enter_context(patch.object(deliverer, "random", SimpleNamespace(random=world.dice.random)))
-        for named in (inbox, payload):
+        for named in (message_transitions, files, row_blobs):
             stack.enter_context(patch.object(named, "new_message_id", world.new_id))
         stack.enter_context(patch.object(sqlite, "_engine", _engine))
         yield

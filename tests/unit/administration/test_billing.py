@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from hub.administration import billing, prices
 from hub.cli import app
-from hub.config import configuration as config
 from hub.config import loader
+from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
 from hub.config.municipality_file import MunicipalityFile
 from hub.config.sections import HubFile
@@ -35,7 +35,7 @@ TOWN = {"klein": ("14999030", 3000), "mittel": ("14999031", 8000), "gross": ("14
 NATURES = ("einfach", "mittel", "komplex")
 
 
-def configuration(**files: Any) -> config.Configuration:
+def configuration(**files: Any) -> Configuration:
     """Invented municipalities without files, each with a mailbox and a Fachverfahren, and three kinds of services."""
     towns = {}
     for tenant, (ags, population) in TOWN.items():
@@ -46,7 +46,7 @@ def configuration(**files: Any) -> config.Configuration:
     mappings = {f"{nature}-{number}": MappingFile.model_construct(service=f"{nature}-{number}", title=f"Dienst {nature} {number}",
                                                                   category=nature) for nature in NATURES for number in range(60)}
     by_ags = {town.row.ags: tenant for tenant, town in towns.items()}
-    return config.Configuration(Path("hub.toml"), "0", HubFile(), {}, (), towns, by_ags, mappings)
+    return Configuration(Path("hub.toml"), "0", HubFile(), {}, (), towns, by_ags, mappings)
 
 
 def used(tenant: str, service: str, *kinds: str, month: int = 3, count: int = 2) -> list[billing.Fact]:

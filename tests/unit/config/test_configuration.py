@@ -12,8 +12,8 @@ import pytest
 from hub import endpoint
 from hub.administration.prices import BillingFile
 from hub.authoring.examples import ExampleFile
-from hub.config import configuration as config
 from hub.config import loader
+from hub.config.configuration import Configuration
 from hub.config.loader import FILES
 from hub.config.municipality_file import Policy
 from hub.config.rules import rules_for
@@ -96,7 +96,7 @@ def etc(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(etc: Path, *overrides: str) -> config.Configuration:
+def load(etc: Path, *overrides: str) -> Configuration:
     return loader.load(etc / "hub.toml", overrides)
 
 

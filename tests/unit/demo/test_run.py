@@ -72,14 +72,14 @@ def test_nothing_outside_of_var_is_touched(tmp_path: Path) -> None:
 def test_a_busy_port_is_replaced() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         taken = busy.getsockname()[1]
-        assert prepare._port(taken) != taken
-    free = prepare._port(0)
-    assert prepare._port(free) == free
+        assert prepare.listening_port(taken) != taken
+    free = prepare.listening_port(0)
+    assert prepare.listening_port(free) == free
 
 
 def rendered(here: prepare.Place, item: results.Sent) -> str:
     with here.out.capture() as capture:
-        here.out.print(results._table(here, [item]))
+        here.out.print(results.table_of(here, [item]))
     return capture.get()
 
 

@@ -17,7 +17,7 @@ from hub.message import RESTORED, DeliveryState, MessageState
 from hub.store.database.ledger import Ledger
 from hub.store.store import Store
 from hub.store.transitions import case_order
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import Settlement
 from hub.store.transitions.operator_actions import NotNow
 from tests.unit.store_kit import (
@@ -276,12 +276,12 @@ def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_planted_a_lost_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = inbox._insert_messages
+    real = message_transitions._insert_messages
 
     def losing(tx: object, new: list[Any]) -> None:
         real(tx, [row for row in new if row[1].incoming.parts[0].content != b"3"])  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inbox, "_insert_messages", losing)
+    monkeypatch.setattr(message_transitions, "_insert_messages", losing)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(StoreMachine, settings=PLANTED)
 
