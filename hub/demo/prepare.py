@@ -37,9 +37,11 @@ class Place:
         return self.root / "var"
 
     def ours(self, path: Path) -> Path:
-        """The same path. Raises `HubError` when it is not below ``var/``: the demo writes nothing elsewhere."""
+        """The same path. Raises `HubError` when it is not below ``var/``: the demo writes nothing
+        elsewhere."""
         if not path.resolve().is_relative_to(self.var.resolve()):
-            raise HubError(f"{path}: the demo writes below {self.var} only: run it with the example configuration")
+            raise HubError(f"{path}: the demo writes below {self.var} only: run it with the example "
+                           "configuration")
         return path
 
     def short(self, path: Path | str) -> str:
@@ -77,7 +79,8 @@ def _prepare_https(place: Place, authority: Authority, inlet: Inlet) -> None:
     place.overrides.append(f"inlets.{inlet.name}.port={listening_port(options['port'])}")
 
 
-def _prepare_destination(place: Place, authority: Authority, connector: str, options: Mapping[str, Any]) -> None:
+def _prepare_destination(place: Place, authority: Authority, connector: str,
+                         options: Mapping[str, Any]) -> None:
     if connector == "directory":
         folder = place.ours(Path(options["path"]))
         folder.mkdir(parents=True, exist_ok=True)
