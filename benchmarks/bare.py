@@ -252,9 +252,9 @@ class Pipeline:
         self._chain = Chain()
         state.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
-        crew: list[Callable[[], None]] = [self._store, *[self._render] * threads]
-        crew += [self._drop] if isinstance(outlet, Folder) else [self._send] * 4
-        for work in crew:
+        workers: list[Callable[[], None]] = [self._store, *[self._render] * threads]
+        workers += [self._drop] if isinstance(outlet, Folder) else [self._send] * 4
+        for work in workers:
             threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
     def put(self, item: Item) -> None:

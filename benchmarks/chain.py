@@ -57,10 +57,10 @@ def rate(documents: list[bytes], threads: int, seconds: float) -> float:
             counts[number] += 1
 
     began = time.monotonic()
-    crew = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    for thread in crew:
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for thread in workers:
         thread.start()
-    for thread in crew:
+    for thread in workers:
         thread.join()
     return sum(counts) / (time.monotonic() - began)
 

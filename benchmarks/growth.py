@@ -224,12 +224,14 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
     hour = timedelta(hours=1) // timedelta(microseconds=1)
     given = {"first": first, "count": count}
     then = f"{now - 48 * hour} + n"
-    town = {"tenant": "'musterstadt'", "ags": f"'{application.AGS}'", "service": f"'{application.SERVICE}'"}
+    municipality = {"tenant": "'musterstadt'", "ags": f"'{application.AGS}'",
+                    "service": f"'{application.SERVICE}'"}
     digests = {"config_digest": _DIGEST, "mapping_digest": _DIGEST}
     finished = "NULL" if due else f"{now - 24 * hour}"
     connection.execute("BEGIN")
     _insert(connection, "message", given, {
-        "id": _ID, **town, "sender": "'amt24'", "inlet": "'amt24'", "test": "0", "state": "'routed'" if due
+        "id": _ID, **municipality, "sender": "'amt24'", "inlet": "'amt24'", "test": "0", "state": "'routed'"
+        if due
         else "'completed'",
         "received_at": then, "accepted_day": "'2026-11-20'", "finished_at": finished, "case": _NAME,
         "key": _NAME,
@@ -242,14 +244,15 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
         "size": "3800", "sha256": _DIGEST, "blob": "printf('b-%d', n)"})
     for letter, size in (("b", 3800 if content else 600), ("m", 600)) if content or due else ():
         _insert(connection, "blob", given, {
-            "id": f"printf('{letter}-%d', n)", "message_id": _ID, "tenant": town["tenant"], "size": "3800",
+            "id": f"printf('{letter}-%d', n)", "message_id": _ID, "tenant": municipality["tenant"],
+            "size": "3800",
             "sha256": _DIGEST,
             "content": f"zeroblob({size})"})
     _insert(connection, "duplicate", given, {
         "key": "printf('%064x', n * 7919)", "message_id": _ID, "content_digest": _DIGEST,
         "kept_until": f"{now + 700 * hour}"})
     _insert(connection, "delivery", given, {
-        "id": _DELIVERY, "message_id": _ID, **town, "recipient": "'ziel'",
+        "id": _DELIVERY, "message_id": _ID, **municipality, "recipient": "'ziel'",
         "destination": f"printf('musterstadt/fern-%03d', n % {DESTINATIONS})" if due
         else "'musterstadt/ziel'",
         "generation": "1", "test": "0", "case": _NAME, "state": "'due'" if due else "'done'",

@@ -189,10 +189,10 @@ def main() -> int:
             result["answered" if status == 202
                    else "refused"][name] = time.monotonic() if status == 202 else status
 
-    crew = [threading.Thread(target=work, args=(line,)) for line in lines]
-    for thread in crew:
+    threads = [threading.Thread(target=work, args=(line,)) for line in lines]
+    for thread in threads:
         thread.start()
-    for thread in crew:
+    for thread in threads:
         thread.join()
     print(json.dumps({"began": began, **result}))
     return 0

@@ -74,7 +74,7 @@ class Rule(_Model):
     mapping_digest: str
     package: str = Field(description="snapshot of the service's folder")
     common: str | None = Field(None, description="snapshot of mappings/_common")
-    town: str | None = Field(None, description="snapshot of the municipality's own folder")
+    municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
     stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
                                                            "stylesheet, in `town`")
     schemas: str | None = Field(None, description="folder of the installed schema sets")

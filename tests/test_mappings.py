@@ -173,13 +173,13 @@ def test_both_versions_of_the_dog_tax_form_give_the_procedure_the_same_shape() -
     assert len(etree.fromstring(two).findall(f"{DOG}Hund")) == 3
 
 
-def test_the_towns_own_stylesheet_changes_only_what_it_overrides(tmp_path: Path) -> None:
+def test_the_municipalitys_own_stylesheet_changes_only_what_it_overrides(tmp_path: Path) -> None:
     folder = example("hundesteuer/v2-full")
     job, _ready = normalized(folder)
     documents = []
     for sheets in ({}, {"xml": "hundesteuer/xml.xsl"}):
         rules = tuple(rule.model_copy(update={
-            "town": str(ROOT / "etc/municipalities/14999020"), "stylesheets": sheets,
+            "municipality_folder": str(ROOT / "etc/municipalities/14999020"), "stylesheets": sheets,
             "common": str(MAPPINGS / "_common"),
             "recipients": (Recipient(name="fv", destination="fv", connector="directory", send=("xml",)),)})
                       for rule in job.rules)

@@ -178,8 +178,8 @@ class _Year:
                                  "genutzt: "
                                  f"{', '.join(sorted(used[tenant]))}; nicht berechnet")
         self._check_ags()
-        contracts = [contract for tenant, town in self.configuration.municipalities.items()
-                     if (contract := self._contract(town, used.get(tenant, {}))).lines]
+        contracts = [contract for tenant, municipality in self.configuration.municipalities.items()
+                     if (contract := self._contract(municipality, used.get(tenant, {}))).lines]
         contracts.sort(key=lambda contract: (contract.provider, contract.ags))
         return Bill(self.year, tuple(contracts), tuple(self.problems))
 
@@ -190,11 +190,11 @@ class _Year:
             self.problems.append(f"billing.toml: AGS {ags} ist nicht eingerichtet: "
                                  f"{suggest(ags, self.configuration.by_ags)}")
 
-    def _contract(self, town: Municipality, used: Mapping[str, Sequence[Fact]]) -> ContractBill:
-        row = town.row
+    def _contract(self, municipality: Municipality, used: Mapping[str, Sequence[Fact]]) -> ContractBill:
+        row = municipality.row
         population = row.counted(date(self.year, 1, 1))
         yearly = [line for service in sorted(used)
-                  if (line := self._yearly(town, service, used[service], population))]
+                  if (line := self._yearly(municipality, service, used[service], population))]
         once = [Line("setup", each.text, each.amount, first=each.day, last=each.day,
                      rule=f"einmalig am {each.day:%d.%m.%Y}")
                 for each in self.file.setup if self._is(each.municipality, row.ags)
@@ -212,12 +212,12 @@ class _Year:
     def _is(self, wanted: str, ags: str) -> bool:
         return wanted == "*" or self.configuration.tenant_of(wanted) == self.configuration.tenant_of(ags)
 
-    def _yearly(self, town: Municipality, service: str, facts: Sequence[Fact],
+    def _yearly(self, municipality: Municipality, service: str, facts: Sequence[Fact],
                 population: int | None) -> Line | None:
         completed = [fact for fact in facts if not fact.destination]
         if not completed:
             return None
-        row, mapping = town.row, self.configuration.mappings.get(service)
+        row, mapping = municipality.row, self.configuration.mappings.get(service)
         who = who_pays(row.ags, county_only=service in self.file.county_services)
         if service in self.file.county_services and who == "municipality":
             self.problems.append(f"{row.name} ({row.ags}): {service} ist nur für Landkreise und kreisfreie "

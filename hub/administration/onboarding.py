@@ -262,11 +262,12 @@ def _write(place: Path, text: str) -> None:
 
 def overview(configuration: Configuration) -> list[dict[str, Any]]:
     """One row per municipality."""
-    return [{"ags": town.row.ags, "name": town.row.name, "tenant": tenant,
-             "provider": town.row.contract.provider,
-             "services": sorted(town.routes), "destinations": {each.key.partition("/")[2]: each.connector
-                                                               for each in town.destinations.values()}}
-            for tenant, town in sorted(configuration.municipalities.items(),
+    return [{"ags": municipality.row.ags, "name": municipality.row.name, "tenant": tenant,
+             "provider": municipality.row.contract.provider,
+             "services": sorted(municipality.routes),
+             "destinations": {each.key.partition("/")[2]: each.connector
+                      for each in municipality.destinations.values()}}
+            for tenant, municipality in sorted(configuration.municipalities.items(),
                                        key=lambda item: item[1].row.ags)]
 
 
@@ -277,19 +278,20 @@ def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
     if tenant is None:
         known = [*configuration.by_ags, *configuration.municipalities]
         raise HubError(f"Keine Kommune {name!r}: {suggest(name, known, german=True)}")
-    town = configuration.municipalities[tenant]
-    raw = read_toml(town.file)
-    return {"file": str(town.file), "name": town.row.name, "ags": town.row.ags,
-            "formerly": list(town.row.formerly),
-            "tenant": tenant, "population": _plain(town.row.population),
-            "provider": town.row.contract.provider,
-            "destinations": [_destination(town, key, raw["destinations"][key.partition("/")[2]])
-                             for key in town.destinations],
-            "services": [_service(configuration, town, service) for service in sorted(town.routes)]}
+    municipality = configuration.municipalities[tenant]
+    raw = read_toml(municipality.file)
+    return {"file": str(municipality.file), "name": municipality.row.name, "ags": municipality.row.ags,
+            "formerly": list(municipality.row.formerly),
+            "tenant": tenant, "population": _plain(municipality.row.population),
+            "provider": municipality.row.contract.provider,
+            "destinations": [_destination(municipality, key, raw["destinations"][key.partition("/")[2]])
+                             for key in municipality.destinations],
+            "services":
+            [_service(configuration, municipality, service) for service in sorted(municipality.routes)]}
 
 
-def _destination(town: Municipality, key: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    found = town.destinations[key]
+def _destination(municipality: Municipality, key: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    found = municipality.destinations[key]
     values = {**{name: value for name, value in found.options.items() if value is not None},
               "kind": found.kind,
               "in_doubt": found.in_doubt, "retry": found.policy.retry.model_dump(mode="json"),
@@ -300,9 +302,9 @@ def _destination(town: Municipality, key: str, own: Mapping[str, Any]) -> dict[s
             "inherited": sorted(set(values) - set(own))}
 
 
-def _service(configuration: Configuration, town: Municipality, service: str) -> dict[str, Any]:
-    kept = configuration.retention(town.row.tenant, service)
-    own = any(row.service == service for row in town.row.route)
+def _service(configuration: Configuration, municipality: Municipality, service: str) -> dict[str, Any]:
+    kept = configuration.retention(municipality.row.tenant, service)
+    own = any(row.service == service for row in municipality.row.route)
     return {"service": service, "inherited": not own, "payload_days": kept.payload_days,
             "proof_days": kept.proof_days,
             "routes": [{"versions": row.versions, "valid_from": _plain(row.valid_from),
@@ -311,7 +313,7 @@ def _service(configuration: Configuration, town: Municipality, service: str) -> 
                         {each.name or each.destination: list(each.send) for each in row.recipients},
                         "test_recipients":
                         {each.name or each.destination: list(each.send) for each in row.test_recipients}}
-                       for row in town.routes[service]]}
+                       for row in municipality.routes[service]]}
 
 
 def _plain(value: Any) -> Any:

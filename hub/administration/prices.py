@@ -163,10 +163,10 @@ def check(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
         return
     yield "billing", Finding("ok",
                              f"{len(prices.prices)} Preistafel(n), {len(prices.provider)} Dienstleister")
-    for town in configuration.municipalities.values():
-        provider = town.row.contract.provider
+    for municipality in configuration.municipalities.values():
+        provider = municipality.row.contract.provider
         if provider is not None and provider not in prices.provider:
-            yield str(town.file), Finding("error",
+            yield str(municipality.file), Finding("error",
                                           f"contract.provider: {provider!r} steht nicht in billing.toml",
                                           suggest(provider, prices.provider, german=True))
 

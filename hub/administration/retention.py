@@ -26,7 +26,7 @@ import structlog
 
 from hub.errors import HubError, StoreUnavailable
 from hub.message import BERLIN
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 
 if TYPE_CHECKING:
     from hub.config.configuration import Configuration
@@ -104,8 +104,8 @@ class Retention:
             if not alone:
                 log.info("another node deletes just now what need not be kept any more")
                 return Report()
-            shredded, proofs = self._shred(), self._forget()
-            report = Report(shredded.messages, shredded.bodies, shredded.bytes, proofs, self._expire(),
+            erased, proofs = self._erase(), self._forget()
+            report = Report(erased.messages, erased.bodies, erased.bytes, proofs, self._expire(),
                             self._bury(),
                             self._store.remove_leftovers(), dry_run=False, log_truncated=self._truncate())
             if not self._stop.is_set():
@@ -134,40 +134,40 @@ class Retention:
             raise answers[0]
         return {"running": False, **answers[0].to_json()}
 
-    def _periods(self, *, shredded: bool) -> Iterator[tuple[str, str, datetime]]:
+    def _periods(self, *, erased: bool) -> Iterator[tuple[str, str, datetime]]:
         """(tenant, service, finished not after) for all that have something that could be due."""
         configuration = self._configuration()
-        for tenant, service in self._store.finished_services(shredded=shredded):
+        for tenant, service in self._store.finished_services(erased=erased):
             kept = configuration.retention(tenant, service)
-            yield tenant, service, self._now() - timedelta(days=kept.proof_days if shredded
+            yield tenant, service, self._now() - timedelta(days=kept.proof_days if erased
                                                            else kept.payload_days)
 
     def _count(self) -> Report:
-        payloads, proofs = (sum(self._store.count_due(*period, shredded=shredded)
-                                for period in self._periods(shredded=shredded))
-                            for shredded in (False, True))
+        payloads, proofs = (sum(self._store.count_due(*period, erased=erased)
+                                for period in self._periods(erased=erased))
+                            for erased in (False, True))
         return Report(messages=payloads, proofs=proofs, dry_run=True)
 
-    def _batches(self, *, shredded: bool) -> Iterator[list[str]]:
-        for tenant, service, before in self._periods(shredded=shredded):
+    def _batches(self, *, erased: bool) -> Iterator[list[str]]:
+        for tenant, service, before in self._periods(erased=erased):
             seen: set[str] = set()  # what the store refuses to touch must not come again for ever
             while not self._stop.is_set():
                 due = self._store.due_for_retention(tenant, service, before, BATCH + len(seen),
-                                                    shredded=shredded)
+                                                    erased=erased)
                 ids = [name for name in due if name not in seen]
                 if not ids:
                     break
                 yield ids
-                seen.update(self._store.still_due(ids, shredded=shredded))
+                seen.update(self._store.still_due(ids, erased=erased))
 
-    def _shred(self) -> Shredded:
-        total = Shredded()
-        for ids in self._batches(shredded=False):
-            total += self._store.shred(ids)
+    def _erase(self) -> Erased:
+        total = Erased()
+        for ids in self._batches(erased=False):
+            total += self._store.erase(ids)
         return total
 
     def _forget(self) -> int:
-        return sum(self._store.forget(ids) for ids in self._batches(shredded=True))
+        return sum(self._store.forget(ids) for ids in self._batches(erased=True))
 
     def _expire(self) -> int:
         total = 0

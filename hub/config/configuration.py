@@ -67,13 +67,13 @@ class Configuration:
 
     def destination(self, key: str) -> Destination | None:
         """A destination by ``<tenant>/<name>``."""
-        town = self.municipalities.get(key.partition("/")[0])
-        return town.destinations.get(key) if town else None
+        municipality = self.municipalities.get(key.partition("/")[0])
+        return municipality.destinations.get(key) if municipality else None
 
     def all_destinations(self) -> Iterator[Destination]:
         """Every destination of every municipality."""
-        for town in self.municipalities.values():
-            yield from town.destinations.values()
+        for municipality in self.municipalities.values():
+            yield from municipality.destinations.values()
 
     def take_snapshots(self) -> Configuration:
         """The same configuration, its mappings and stylesheets copied to where no edit reaches them."""
@@ -82,7 +82,8 @@ class Configuration:
         common = self.settings.hub.mappings / "_common"
         if common.is_dir():
             folders["_common"] = common
-        folders |= {f"town/{key}": town.folder for key, town in self.municipalities.items() if town.folder}
+        folders |= {f"town/{key}": municipality.folder for key, municipality in self.municipalities.items()
+                    if municipality.folder}
         snapshots = {name: snapshot(folder, into) for name, folder in folders.items()}
         return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets,
                              self.municipalities,
@@ -91,8 +92,8 @@ class Configuration:
     def retention(self, tenant: str, service: str) -> Kept:
         """How long a service's applications are kept: the municipality before the defaults, the service
         before the general."""
-        town, defaults = self.municipalities.get(tenant), self.defaults.retention
-        own = town.row.retention if town else RetentionSection()
+        municipality, defaults = self.municipalities.get(tenant), self.defaults.retention
+        own = municipality.row.retention if municipality else RetentionSection()
         rows = [own.services.get(service), own, defaults.services.get(service), defaults]
         payload, proof = (next(days for row in rows if row is not None
                                and (days := getattr(row, name)) is not None)

@@ -13,7 +13,7 @@ import rtoml
 from pydantic import BaseModel
 
 from hub.config.configuration import Configuration, Inlet
-from hub.config.municipalities import Municipality, Towns
+from hub.config.municipalities import Municipalities, Municipality
 from hub.config.municipality_file import POLICY_KEYS, DefaultsFile, MunicipalityFile, Policy
 from hub.config.reader import Reader, suggest
 from hub.config.sections import HubFile, HubSection, Sender, StoreSection
@@ -107,25 +107,27 @@ class _Loader:
             self.problems.append(f"{self.file}: sender: a name stands twice: give each sender its own name")
         inlets = tuple(filter(None, (self._inlet(name, row) for name, row in settings.inlets.items())))
         mappings = self._mappings(settings.hub.mappings)
-        towns = self._municipalities(settings.hub.municipalities, defaults, mappings)
+        municipalities = self._municipalities(settings.hub.municipalities, defaults, mappings)
         by_ags: dict[str, str] = {}
-        for town in towns.values():
-            for ags in (town.row.ags, *town.row.formerly):
+        for municipality in municipalities.values():
+            for ags in (municipality.row.ags, *municipality.row.formerly):
                 if ags in by_ags:
-                    self.problems.append(f"{town.file}: ags: {ags} belongs to {by_ags[ags]!r} already: "
+                    self.problems.append(f"{municipality.file}: ags: {ags} belongs to {by_ags[ags]!r} "
+                                         "already: "
                                          "an AGS routes to one municipality; remove it from one of the files")
-                by_ags[ags] = town.row.tenant
+                by_ags[ags] = municipality.row.tenant
         # a municipality whose file is faulty is there all the same: its fault is told once
         faulty = (file.stem for file in settings.hub.municipalities.glob("*.toml")) if self.problems else ()
         services = {*mappings, *self.faulty}
         self._check_senders(senders, {*by_ags, *faulty}, services)
         self._check_inlets(inlets, senders)
         self._check_retention(defaults_file, defaults.retention.services, services)
-        for town in towns.values():
-            self._check_retention(town.file, town.row.retention.services, services)
+        for municipality in municipalities.values():
+            self._check_retention(municipality.file, municipality.row.retention.services, services)
         if self.problems:
             raise ConfigError(self.problems)
-        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags,
+        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, municipalities,
+                             by_ags,
                              mappings,
                              defaults=defaults)
 
@@ -185,18 +187,19 @@ class _Loader:
 
     def _municipalities(self, folder: Path, defaults: DefaultsFile,
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
-        towns = Towns(self.reader, self.digest.digest(), defaults, mappings, self.known, self.faulty)
-        found = towns.read(folder)
-        self.digest.update("".join(towns.fingerprints).encode())
+        municipalities = Municipalities(self.reader, self.digest.digest(), defaults, mappings, self.known,
+                                        self.faulty)
+        found = municipalities.read(folder)
+        self.digest.update("".join(municipalities.fingerprints).encode())
         if not found and not self.problems:
             self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for "
                                  "a municipality")
         return found
 
-    def _check_senders(self, senders: Mapping[str, Sender], towns: Collection[str],
+    def _check_senders(self, senders: Mapping[str, Sender], municipalities: Collection[str],
                        services: Collection[str]) -> None:
         for sender in senders.values():
-            for kind, wanted, known in (("municipalities", sender.municipalities, towns),
+            for kind, wanted, known in (("municipalities", sender.municipalities, municipalities),
                                         ("services", sender.services, services)):
                 for value in wanted:
                     if value != "*" and value not in known:

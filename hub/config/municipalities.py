@@ -96,7 +96,7 @@ class _Shared:
         return data
 
 
-class Towns:
+class Municipalities:
     """Reads the municipalities' files.
 
     `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and
@@ -113,33 +113,33 @@ class Towns:
         self._defaults = defaults
         self._mappings = mappings
         self._faulty = faulty
-        self._known = {str(town.file): town for town in known}
+        self._known = {str(municipality.file): municipality for municipality in known}
         self._shared = _Shared()
         self.fingerprints: list[str] = []
 
     def read(self, folder: Path) -> dict[str, Municipality]:
         """Every municipality without fault, by its tenant."""
-        towns: dict[str, Municipality] = {}
+        municipalities: dict[str, Municipality] = {}
         with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
             kinds = {entry.name: entry.is_dir() for entry in entries}
         for name in sorted(name for name in kinds if name.endswith(".toml")):
             file = folder / name
             try:
-                town = self._town(file, has_folder=kinds.get(name.removesuffix(".toml"), False))
+                municipality = self._read_one(file, has_folder=kinds.get(name.removesuffix(".toml"), False))
             except ConfigError as error:
                 self._problems += error.problems
                 continue
-            if town is None:
+            if municipality is None:
                 continue
-            if town.row.tenant in towns:
-                self._problems.append(f"{file}: tenant: {town.row.tenant!r} is taken by "
-                                      f"{towns[town.row.tenant].file.name}: "
+            if municipality.row.tenant in municipalities:
+                self._problems.append(f"{file}: tenant: {municipality.row.tenant!r} is taken by "
+                                      f"{municipalities[municipality.row.tenant].file.name}: "
                                       "choose another key")
                 continue
-            towns[town.row.tenant] = town
-        return towns
+            municipalities[municipality.row.tenant] = municipality
+        return municipalities
 
-    def _town(self, file: Path, *, has_folder: bool) -> Municipality | None:
+    def _read_one(self, file: Path, *, has_folder: bool) -> Municipality | None:
         """One municipality, taken over as it is when it would become the same again; None: its file is
         faulty."""
         content = read_file(file)
@@ -170,17 +170,18 @@ class Towns:
         kinds = tuple((name, found.policy.test if (found := destinations.get(f"{row.tenant}/{name}"))
                        else None)
                       for name in row.destinations)
-        town = Municipality(file, row, destinations, routes, folder, fingerprint)
+        municipality = Municipality(file, row, destinations, routes, folder, fingerprint)
         alike = id(routes), kinds  # what is shared lives as long as this object
         if alike not in self._shared.fitting:
             before = len(self._problems)
-            self._check_all_routes(town, kinds)
-            shared = not self._check_stylesheets(town) and routes is self._shared.routes.get(row.services)
+            self._check_all_routes(municipality, kinds)
+            shared = not self._check_stylesheets(municipality) and routes is self._shared.routes.get(
+                row.services)
             if shared and len(self._problems) == before:
                 self._shared.fitting.add(alike)
         if folder is not None:
             self._problems += stylesheet_problems(folder)
-        return town
+        return municipality
 
     def _destination(self, file: Path, row: MunicipalityFile, name: str,
                      data: Mapping[str, Any]) -> Destination | None:
@@ -237,14 +238,15 @@ class Towns:
                                   "add one there, or a [[route]] here")
         return rows
 
-    def _check_all_routes(self, town: Municipality, kinds: tuple[Any, ...]) -> None:
+    def _check_all_routes(self, municipality: Municipality, kinds: tuple[Any, ...]) -> None:
         """`kinds`: names of the destinations and whether each is for tests; default routes are checked once
         for each."""
-        for service, rows in town.routes.items():
+        for service, rows in municipality.routes.items():
             checked = id(rows), kinds
             if checked not in self._shared.fitting:
                 before = len(self._problems)
-                self._check_routes(town.file, town.row, service, rows, town.destinations)
+                self._check_routes(municipality.file, municipality.row, service, rows,
+                                   municipality.destinations)
                 if len(self._problems) == before and rows is self._shared.defaults.get(service):
                     self._shared.fitting.add(checked)
 
@@ -288,17 +290,18 @@ class Towns:
                                       "the mapping: "
                                       + suggest(name, renderings | {"attachments", "original"}))
 
-    def _check_stylesheets(self, town: Municipality) -> bool:
+    def _check_stylesheets(self, municipality: Municipality) -> bool:
         """Whether it has any."""
-        for service, routes in town.routes.items():
+        for service, routes in municipality.routes.items():
             for route in routes:
                 for name, sheet in route.stylesheets.items():
-                    place = (town.folder or town.file.with_suffix("")) / sheet
+                    place = (municipality.folder or municipality.file.with_suffix("")) / sheet
                     if not place.is_file():
-                        self._problems.append(f"{town.file}: route {service}: stylesheets.{name}: {place} is "
+                        self._problems.append(f"{municipality.file}: route {service}: stylesheets.{name}: "
+                                              f"{place} is "
                                               "missing: "
                                               "add the file, or remove the key")
-        return any(route.stylesheets for routes in town.routes.values() for route in routes)
+        return any(route.stylesheets for routes in municipality.routes.values() for route in routes)
 
 
 def _overlap(one: RouteRow, other: RouteRow) -> bool:

@@ -105,18 +105,18 @@ def _minute(moment: datetime) -> datetime:
 
 @lru_cache(maxsize=1024)
 def _opens(spans: Spans, minute: datetime) -> datetime:
-    return min(at for at in _turns(spans, minute) if at > minute and is_open(spans, at))
+    return min(at for at in _changes(spans, minute) if at > minute and is_open(spans, at))
 
 
 @lru_cache(maxsize=1024)
 def _opened(spans: Spans, minute: datetime) -> datetime | None:
-    turns = sorted(at for at in _turns(spans, minute) if at <= minute)
-    before = [later for earlier, later in pairwise(turns) if not is_open(spans, earlier)
+    changes = sorted(at for at in _changes(spans, minute) if at <= minute)
+    before = [later for earlier, later in pairwise(changes) if not is_open(spans, earlier)
               and is_open(spans, later)]
     return before[-1] if before else None
 
 
-def _turns(spans: Spans, moment: datetime) -> Iterator[datetime]:
+def _changes(spans: Spans, moment: datetime) -> Iterator[datetime]:
     """Whenever something may change, in the days around: spans begin and end, the wall's clock leaps."""
     day = moment.astimezone(BERLIN).date()
     for date in (day + timedelta(days=step) for step in range(-_LOOK, _LOOK + 1)):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 
-class Crew:
+class ThreadPool:
     """Up to `size` threads that work off what is submitted, in order. Work must not raise."""
 
     def __init__(self, size: int, name: str) -> None:

@@ -84,7 +84,8 @@ def table_of(place: Place, sent: Sequence[Sent]) -> Table:
     table.add_column(_("municipality"))
     table.add_column(_("where it went"), overflow="fold", ratio=1)
     table.add_column(_("how long"), justify="right", no_wrap=True)
-    names = {town.row.ags: town.row.name for town in place.configuration.municipalities.values()}
+    names = {municipality.row.ags: municipality.row.name
+             for municipality in place.configuration.municipalities.values()}
     for item in sent:
         service = f"{item.example.service} ({item.example.name})"
         table.add_row(item.id[:18] or "-", service, names[item.ags], _where(place, item), _how_long(item))

@@ -131,19 +131,19 @@ def _plan(place: Place) -> list[Sent]:
     found = examples(place.configuration.settings.hub.mappings)
     by_connector = {inlet.connector: inlet.name for inlet in place.configuration.inlets}
     plan, by_folder = [], set()
-    for town in sorted(place.configuration.municipalities.values(),
-                       key=lambda town: -(town.row.counted(date.max) or 0)):
+    for municipality in sorted(place.configuration.municipalities.values(),
+                       key=lambda municipality: -(municipality.row.counted(date.max) or 0)):
         for example in found:
-            if example.service not in town.routes:
+            if example.service not in municipality.routes:
                 continue
             # one of each kind: the folder gives no id back, so that the message is found by its kind
-            way = (town.row.ags, example.service)
+            way = (municipality.row.ags, example.service)
             inbox = ("inbox" in by_connector and way not in by_folder and not example.test
                      and not example.attachments
                      and example.document.suffix == ".xml")
             if inbox:
                 by_folder.add(way)
-            plan.append(Sent(example, town.row.ags, by_connector["inbox" if inbox else "https"]))
+            plan.append(Sent(example, municipality.row.ags, by_connector["inbox" if inbox else "https"]))
     return plan
 
 

@@ -77,10 +77,10 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
 def chosen(configuration: Configuration, destination: str | None,
            municipality: str | None) -> list[Destination]:
     """The destinations that fit both. Raises `HubError` when none does."""
-    towns = configuration.municipalities
+    municipalities = configuration.municipalities
     tenant = None if municipality is None else configuration.tenant_of(municipality) or municipality
-    if tenant is not None and tenant not in towns:
-        known = suggest(municipality or "", [*configuration.by_ags, *towns], german=True)
+    if tenant is not None and tenant not in municipalities:
+        known = suggest(municipality or "", [*configuration.by_ags, *municipalities], german=True)
         raise HubError(f"Keine Kommune {municipality!r}: {known}")
     keys = {each.key: each for each in configuration.all_destinations() if tenant in (None, each.tenant)}
     if destination is not None and destination not in keys:

@@ -131,15 +131,15 @@ class LedgerCollector:
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
         held: dict[tuple[str, ...], float] = {(destination.key, why): 0.0 for destination in shown
                                               for why in ("window", "order")}
-        turns = self._store.waiting_turns()
-        held |= {(key, "order"): count for key, count in turns.items()}
+        waiting = self._store.waiting_in_order()
+        held |= {(key, "order"): count for key, count in waiting.items()}
         now = datetime.now(UTC)
         for row in self._store.queue():
             destination = configuration.destination(row.destination)
             spans = destination.policy.window if destination else ()
             if not window.is_open(spans, now):
                 ages[row.destination,] = 0.0
-                held[row.destination, "window"] = row.states[DeliveryState.DUE] - turns.get(row.destination,
+                held[row.destination, "window"] = row.states[DeliveryState.DUE] - waiting.get(row.destination,
                                                                                             0)
             else:
                 ages[row.destination,] = _age(max(filter(None, (row.oldest, window.opened(spans, now))))
@@ -196,18 +196,19 @@ def _first_series(configuration: Configuration) -> dict[Family, dict[tuple[str, 
 def large(configuration: Configuration) -> bool:
     """Whether a scrape cannot show what never happened: 11,000 municipalities with 100 services would make
     millions of zeros."""
-    return sum(len(town.routes) for town in configuration.municipalities.values()) > MOST_PAIRS
+    return sum(len(municipality.routes)
+               for municipality in configuration.municipalities.values()) > MOST_PAIRS
 
 
 def _pairs(configuration: Configuration) -> Iterator[tuple[str, str]]:
     """Service and destination, of every recipient of every route, and where it goes when it is too large for
     that."""
-    for tenant, town in configuration.municipalities.items():
-        for service, routes in town.routes.items():
+    for tenant, municipality in configuration.municipalities.items():
+        for service, routes in municipality.routes.items():
             for recipient in (row for route in routes for row in route.recipients):
                 key = f"{tenant}/{recipient.destination}"
                 yield service, key
-                fallback = town.destinations[key].policy.fallback
+                fallback = municipality.destinations[key].policy.fallback
                 if fallback:
                     yield service, f"{tenant}/{fallback}"
 

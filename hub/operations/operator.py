@@ -124,7 +124,7 @@ class Operator:
         """What waits, by destination: counts by state, age of the oldest, whether it rests."""
         now = datetime.now(UTC)
         circuits = self._deliverer.circuits() if self._deliverer else {}
-        turns = self._store.waiting_turns()
+        in_order = self._store.waiting_in_order()
         result = []
         for row in self._store.queue():
             circuit = circuits.get(row.destination)
@@ -136,7 +136,7 @@ class Operator:
                            else None,
                            "resting_until": _time(circuit.resting_until) if circuit and rests else None,
                            "why": circuit.why if circuit and rests else None,
-                           "closed_until": _time(opens), "waiting_for_turn": turns.get(row.destination, 0)})
+                           "closed_until": _time(opens), "waiting_for_turn": in_order.get(row.destination, 0)})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,

@@ -50,7 +50,7 @@ class Layers:
     package: Path
     version: str
     common: Path | None = None
-    town: Path | None = None
+    municipality: Path | None = None
 
     def resolve(self, href: str, base: str | None = None) -> str:
         """The name of what `href` means in the stylesheet `base`. Raises `ConfigError` for whatever leads
@@ -73,7 +73,7 @@ class Layers:
     def read(self, name: str) -> str:
         """The stylesheet's text, known to be XML without a DOCTYPE. Raises `ConfigError`."""
         layer, _, path = name.partition(":")
-        root = {"mapping": self.package, "common": self.common, "town": self.town}[layer]
+        root = {"mapping": self.package, "common": self.common, "town": self.municipality}[layer]
         file = root / path if root else None
         if root is None or file is None or not file.is_file() or not file.resolve().is_relative_to(
             root.resolve()):

@@ -78,7 +78,7 @@ from hub.store.transitions import messages as message_transitions
 from hub.store.transitions import repair as repair_transitions
 from hub.store.transitions.case_order import Predecessor
 from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 from hub.store.transitions.operator_actions import NotFound
 from hub.store.writer import StaleFencing, Writer, damage, disk_failure
 
@@ -170,7 +170,7 @@ class Store:
                              else FileBlobs(directory / "blobs", inline=inline))
         self.fencing = 0
         self.unclean = False
-        self.revived: restored.Revived | None = None
+        self.after_restore: restored.AfterRestore | None = None
         self.lost_pages = 0
         self._now = now
         self._writer: Writer | None = None
@@ -237,8 +237,10 @@ class Store:
             self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
             if copied_at is not None or self.lost_pages:
                 tx = Transaction(connection, now, self.fencing)
-                self.revived = (restored.revive(tx, now, "Beschädigtes Protokoll des Speichers am")
-                                if self.lost_pages or copied_at is None else restored.revive(tx, copied_at))
+                self.after_restore = (restored.put_in_doubt(tx, now,
+                                                            "Beschädigtes Protokoll des Speichers am")
+                                if self.lost_pages or copied_at is None
+                                      else restored.put_in_doubt(tx, copied_at))
                 tx.ledger.write(connection)
         self._writer = writer(engine, self._transaction, end=self._end)
 
@@ -764,7 +766,7 @@ class Store:
             numbers = case_order.missed(connection)
         return self._do(lambda tx: case_order.free_all(tx, numbers)) if numbers else 0
 
-    def waiting_turns(self) -> dict[str, int]:
+    def waiting_in_order(self) -> dict[str, int]:
         """By destination: how many wait for an earlier message of their case."""
         with self._read() as connection:
             return case_order.waiting(connection)
@@ -872,33 +874,33 @@ class Store:
 
     # ---------------------------------------------------------------- retention
 
-    def finished_services(self, *, shredded: bool) -> list[tuple[str, str]]:
+    def finished_services(self, *, erased: bool) -> list[tuple[str, str]]:
         """(tenant, service) with finished messages that have their content, or, `shredded`, whose content is
         gone."""
         with self._read() as connection:
-            return erasure.services(connection, shredded=shredded)
+            return erasure.services(connection, erased=erased)
 
     def due_for_retention(self, tenant: str, service: str, before: datetime, limit: int, *,
-                          shredded: bool) -> list[str]:
+                          erased: bool) -> list[str]:
         """Messages that were finished not after `before`, oldest first."""
         with self._read() as connection:
-            return erasure.due(connection, tenant, service, tables.micros(before), limit, shredded=shredded)
+            return erasure.due(connection, tenant, service, tables.micros(before), limit, erased=erased)
 
-    def count_due(self, tenant: str, service: str, before: datetime, *, shredded: bool) -> int:
+    def count_due(self, tenant: str, service: str, before: datetime, *, erased: bool) -> int:
         """How many there are of these."""
         with self._read() as connection:
-            return erasure.count(connection, tenant, service, tables.micros(before), shredded=shredded)
+            return erasure.count(connection, tenant, service, tables.micros(before), erased=erased)
 
-    def still_due(self, ids: Sequence[str], *, shredded: bool) -> set[str]:
+    def still_due(self, ids: Sequence[str], *, erased: bool) -> set[str]:
         """Of these messages: those that `shred` (or `forget`) left as they were."""
         with self._read() as connection:
             rows = connection.execute(select(tables.message.c.id, tables.message.c.payload_deleted_at).where(
                 tables.message.c.id.in_(ids)))
-            return {row.id for row in rows if (row.payload_deleted_at is not None) == shredded}
+            return {row.id for row in rows if (row.payload_deleted_at is not None) == erased}
 
-    def shred(self, ids: Sequence[str]) -> Shredded:
+    def erase(self, ids: Sequence[str]) -> Erased:
         """Delete the content of finished messages; the others of `ids` stay as they are."""
-        done = self._do(lambda tx: erasure.shred(tx, self.blobs, ids))
+        done = self._do(lambda tx: erasure.erase(tx, self.blobs, ids))
         self.blobs.abandon(done.files)
         return done
 
@@ -927,9 +929,9 @@ class Store:
         files = self.blobs.files()
         with self._read() as connection:
             known = self.blobs.fetch(connection, list(files))
-            shredded = erasure.shredded_blobs(connection, list(files))
+            erased = erasure.erased_blobs(connection, list(files))
         oldest = (self._now() - older).timestamp()
-        gone = [file for name, file in files.items() if name in shredded
+        gone = [file for name, file in files.items() if name in erased
                 or (name not in known and _age(file) < oldest)]
         for file in gone:
             file.unlink(missing_ok=True)
@@ -937,7 +939,7 @@ class Store:
 
     def truncate_log(self) -> bool:
         """Write the log into the tables and cut it to nothing. False: a reader still needs it."""
-        return self.base.shared or self._write().apart(sqlite.truncate_log)
+        return self.base.shared or self._write().one_by_one(sqlite.truncate_log)
 
     # ---------------------------------------------------------------- figures
 
@@ -1019,7 +1021,7 @@ class Store:
     def keeps(self, blob_id: str) -> bool:
         """Whether a body's row is there and its content is not deleted."""
         with self._read() as connection:
-            return bool(self.blobs.fetch(connection, [blob_id])) and not erasure.shredded_blobs(connection,
+            return bool(self.blobs.fetch(connection, [blob_id])) and not erasure.erased_blobs(connection,
                                                                                                 [blob_id])
 
     def raise_fencing(self, above: int) -> None:

@@ -40,7 +40,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-ApartT = TypeVar("ApartT")
+EachT = TypeVar("EachT")
 
 
 @dataclass(slots=True)
@@ -154,10 +154,10 @@ class Writer:
             self._waiting.put(job)
         return job.future
 
-    def apart(self, work: Callable[[Any], ApartT]) -> ApartT:
+    def one_by_one(self, work: Callable[[Any], EachT]) -> EachT:
         """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside
         of any."""
-        future: Future[ApartT] = self.gather(_apart, work)
+        future: Future[EachT] = self.gather(_one_by_one, work)
         return future.result()
 
     def break_down(self, why: str) -> None:
@@ -179,13 +179,13 @@ class Writer:
     def _run(self) -> None:
         with self._engine.connect() as connection:
             while (batch := self._take()) is not None:
-                aside = [job for job in batch if job.work is _apart]
-                if ordinary := [job for job in batch if job.work is not _apart]:
+                aside = [job for job in batch if job.work is _one_by_one]
+                if ordinary := [job for job in batch if job.work is not _one_by_one]:
                     self._write(connection, ordinary)
                 for job in aside:
-                    self._run_apart(connection, job)
+                    self._run_one_by_one(connection, job)
 
-    def _run_apart(self, connection: Connection, job: _Job[Any, Any]) -> None:
+    def _run_one_by_one(self, connection: Connection, job: _Job[Any, Any]) -> None:
         try:
             self._refuse_if_broken()
             job.future.set_result(job.item(connection.connection.dbapi_connection))
@@ -276,7 +276,7 @@ class Writer:
             job.future.set_exception(refusal)
 
 
-def _apart(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
+def _one_by_one(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
     """Names the work of `Writer.apart`; never called, because that work is in no transaction."""
     raise AssertionError(transaction, items)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.hub_process import ROOT, HubProcess, document_of
-from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.acceptance.test_survives import FOLDER_ONLY, municipality_file
 from tests.services import wait_until
 from tests.services.mailsink import MailSink
 
@@ -26,7 +26,7 @@ to = ["gemeinde@musterstadt.example"]
 @pytest.fixture
 def two(hub: HubProcess, sink: MailSink) -> Iterator[HubProcess]:
     """A hub with a folder, from which people take things away, and a mailbox."""
-    town_file(hub).write_text(MAIL_TOO)
+    municipality_file(hub).write_text(MAIL_TOO)
     hub.overrides += ['defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
     yield hub
 
@@ -120,7 +120,7 @@ def test_what_was_done_in_the_backup_stays_done(two: HubProcess, sink: MailSink,
 
 
 def test_check_and_repair_beside_and_without_a_running_hub(hub: HubProcess) -> None:
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     hub.start()
     message = hub.send(document_of("v2-smallest"), *[ROOT / "docs" / "deliver.md"] * 20)["id"]
     hub.settled([message])
@@ -146,7 +146,7 @@ def said(hub: HubProcess, language: str, *arguments: str) -> str:
 
 
 def test_people_read_it_in_their_language(hub: HubProcess, tmp_path: Path) -> None:
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     hub.start()
     for language, words in (("de", "heil"), ("en", "sound")):
         target = str(tmp_path / language)

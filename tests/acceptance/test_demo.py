@@ -81,9 +81,9 @@ def test_the_hub_found_no_fault_of_its_own(root: Path, first: str) -> None:
     assert "please report" not in log
 
 
-def test_three_towns_got_mail_and_files(root: Path, first: str) -> None:
-    for town in ("Stadt Musterstadt", "Stadt Beispielberg", "Gemeinde Probedorf"):
-        assert town in first
+def test_three_municipalities_got_mail_and_files(root: Path, first: str) -> None:
+    for municipality in ("Stadt Musterstadt", "Stadt Beispielberg", "Gemeinde Probedorf"):
+        assert municipality in first
     shown = set(re.findall(r"var/mail/(\S+)", first))
     assert len(shown) >= 4
     for address in shown:
@@ -95,7 +95,7 @@ def test_three_towns_got_mail_and_files(root: Path, first: str) -> None:
             assert parsed["Message-ID"]
 
 
-def rows(printed: str, service: str, town: str) -> list[str]:
+def rows(printed: str, service: str, municipality: str) -> list[str]:
     """What the table says about a service's applications for a town: a row with the lines below it."""
     found: list[str] = []
     for line in printed.splitlines():
@@ -103,7 +103,7 @@ def rows(printed: str, service: str, town: str) -> list[str]:
             found.append(line)
         elif line.startswith("   ") and found:
             found[-1] += "\n" + line
-    return [row for row in found if re.search(rf"\s{service} \(", row) and town in row
+    return [row for row in found if re.search(rf"\s{service} \(", row) and municipality in row
             and "parked:" not in row]
 
 

@@ -86,10 +86,10 @@ def test_the_systems_own_errors_are_told(error: OSError, code: int, monkeypatch:
 def test_a_wrong_kind_of_value_is_told_in_plain_words(tmp_path: Path) -> None:
     for name in ("etc", "mappings"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    town = tmp_path / "etc/municipalities/14999030.toml"
-    text = town.read_text(encoding="utf-8").replace('to = ["gemeinde@probedorf.example"]',
+    municipality = tmp_path / "etc/municipalities/14999030.toml"
+    text = municipality.read_text(encoding="utf-8").replace('to = ["gemeinde@probedorf.example"]',
                                                     'to = "gemeinde@probedorf.example"')
-    town.write_text(text.replace("test = true", 'test = "vielleicht"'), encoding="utf-8")
+    municipality.write_text(text.replace("test = true", 'test = "vielleicht"'), encoding="utf-8")
     result = CliRunner().invoke(app.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
     assert result.exit_code == 78
     assert 'destinations.postfach.to: is no list: write it in brackets, like ["a", "b"]' in result.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.hub_process import PROBEDORF, HubProcess, document_of
-from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.acceptance.test_survives import FOLDER_ONLY, municipality_file
 from tests.services import missing, need, wait_until
 from tests.torture.shim import Shim
 
@@ -43,7 +43,7 @@ def mounted(folder: Path, size: int) -> Iterator[Path]:
 def small(hub: HubProcess, tmp_path: Path) -> Iterator[Path]:
     """The hub's state on a file system of 64 MiB; it wants 16 of them free and keeps 4 in reserve."""
     with mounted(tmp_path / "small", 64) as folder:
-        town_file(hub).write_text(FOLDER_ONLY)
+        municipality_file(hub).write_text(FOLDER_ONLY)
         hub.overrides += [f'hub.state="{folder}"', "disk.min_free_mb=16", "disk.reserve_mb=4",
                           "disk.min_free_inodes=0",
                           'defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
@@ -159,7 +159,7 @@ def test_planted_without_mark_and_reserve_outcomes_cannot_be_written(hub: HubPro
 
 def test_after_a_failed_sync_the_hub_ends_and_a_new_start_goes_on(hub: HubProcess, tmp_path: Path) -> None:
     need("gcc", "gcc")
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     shim = Shim(tmp_path / "shim")
     hub.start(shim.environment)
     first = hub.send(document_of("v2-smallest"), idempotency_key="first")["id"]

@@ -58,8 +58,8 @@ def test_a_reload_says_what_only_a_restart_takes_up(hub: HubProcess) -> None:
 
 
 def test_content_is_deleted_in_the_running_hub(hub: HubProcess, sink: MailSink) -> None:
-    town = hub.folder / "etc" / "municipalities" / "14999030.toml"
-    town.write_text(town.read_text() + "\n[retention]\npayload_days = "
+    municipality = hub.folder / "etc" / "municipalities" / "14999030.toml"
+    municipality.write_text(municipality.read_text() + "\n[retention]\npayload_days = "
                                        "0\n[retention.services.feuerwehr-verdienstausfall]\n"
                     "payload_days = 365\n")
     hub.start()

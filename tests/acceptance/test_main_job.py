@@ -22,7 +22,7 @@ from tests.services.tls import Authority
 EXAMPLES = examples(ROOT / "mappings")
 
 
-def town(outlets: str) -> str:
+def municipality(outlets: str) -> str:
     """A municipality whose every application goes to each of the three outlets."""
     return f"""
 name = "Stadt Musterstadt"
@@ -67,7 +67,7 @@ key = "file:{openssh.key}"
 host_key = ["{openssh.host_key}"]
 path = "{openssh.files}"
 """
-    (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(town(outlets))
+    (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(municipality(outlets))
     hub.start()
     sent = {}
     for example in EXAMPLES:

@@ -38,7 +38,7 @@ test_recipients = [{ destination = "test", send = ["xml"] }]
 """
 
 
-def town_file(hub: HubProcess) -> Path:
+def municipality_file(hub: HubProcess) -> Path:
     """Musterstadt's file."""
     return hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml"
 
@@ -73,7 +73,7 @@ senders = [{{ name = "amt24", user = "amt24-test", password = "file:{secrets}/am
 
 
 def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbitmq: RabbitMQ) -> None:  # noqa: F811
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     rabbitmq.add_vhost("survive")
     amqp(hub, rabbitmq, "survive")
     body = document_of("v2-smallest").read_bytes()
@@ -166,14 +166,14 @@ def test_hostile_content_is_stored_and_parked_while_others_go_on(hub: HubProcess
 
 
 def test_an_unknown_service_goes_on_after_a_repair_and_a_replay(hub: HubProcess, sink: MailSink) -> None:
-    good = town_file(hub).read_text()
+    good = municipality_file(hub).read_text()
     without = re.sub(r'(services = \[\s*)"hundesteuer",', r"\1", good)
     assert without != good
-    town_file(hub).write_text(without)
+    municipality_file(hub).write_text(without)
     hub.start()
     message = hub.send(document_of("v2-smallest"))["id"]
     assert hub.settled([message])[0]["reason"] == "no-route"
-    town_file(hub).write_text(good)
+    municipality_file(hub).write_text(good)
     assert hub.cli("reload")["reloaded"]
     assert hub.cli("replay", message)["changed"] == 1
     assert hub.settled([message])[0]["state"] == "completed"
@@ -186,7 +186,7 @@ def test_an_unknown_municipality_gets_its_messages_once_it_is_added(hub: HubProc
     message = hub.send(document_of("v2-smallest"), ags="14999040")["id"]
     parked = hub.settled([message])[0]
     assert (parked["tenant"], parked["reason"]) == ("unknown", "unknown-municipality")
-    new = town_file(hub).read_text().replace('"14999010"', '"14999040"').replace('"musterstadt"',
+    new = municipality_file(hub).read_text().replace('"14999010"', '"14999040"').replace('"musterstadt"',
                                                                                  '"neudorf"').replace(
 'formerly = ["14999011"]', "")
     (hub.folder / "etc" / "municipalities" / "14999040.toml").write_text(new)
@@ -237,7 +237,7 @@ def test_a_dead_sftp_server_holds_up_nobody_and_gets_everything_when_it_is_back(
                                                                                 openssh: OpenSsh,
                                                                                 sink: MailSink) -> None:
     hub = hurried
-    town_file(hub).write_text(town_file(hub).read_text().replace("""[destinations.ablage]
+    municipality_file(hub).write_text(municipality_file(hub).read_text().replace("""[destinations.ablage]
 connector = "directory"
 path = "../var/drop/musterstadt"
 name = "{day}_{service}_{id}"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.hub_process import HubProcess, document_of
-from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.acceptance.test_survives import FOLDER_ONLY, municipality_file
 from tests.services import wait_until
 from tests.services.postgresql import PostgreSQL, postgresql
 
@@ -37,7 +37,7 @@ def hubs(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[HubProcess, H
     shutil.rmtree(pair[1].drop)
     pair[1].drop.symlink_to(pair[0].drop)
     for hub in pair:
-        town_file(hub).write_text(FOLDER_ONLY)
+        municipality_file(hub).write_text(FOLDER_ONLY)
     try:
         for hub in pair:
             hub.start()

@@ -31,7 +31,7 @@ SHEET = """<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/T
 <xsl:output method="text"/>
 <xsl:template match="/">Nachricht <xsl:value-of select="//nachrichtenUUID"/>, Anlagen: <xsl:value-of
     select="count(//e:attachment)"/></xsl:template></xsl:stylesheet>"""
-TOWN = """
+MUNICIPALITY = """
 name = "Gesundheitsamt Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -57,7 +57,7 @@ def waterworks(hub: HubProcess, tmp_path: Path) -> HubProcess:
     folder.mkdir(parents=True)
     (folder.parent / "mapping.toml").write_text(MAPPING)
     (folder / "mail-text.xsl").write_text(SHEET)
-    (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(TOWN)
+    (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(MUNICIPALITY)
     signature = tmp_path / "xmldsig"
     signature.mkdir()
     name = "UBL-xmldsig-core-schema-2.1.xsd"

@@ -45,7 +45,7 @@ DEFAULTS = """
 first = "1s"
 longest = "1s"
 """
-TOWN = f"""
+MUNICIPALITY = f"""
 name = "Stadt Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -185,7 +185,7 @@ def service(installed: Service) -> Iterator[Service]:
     if installed.changed or not installed.up():
         on.run("systemctl", "stop", "drehscheibe")
         for name, text in (("hub.toml", HUB), ("defaults.toml", DEFAULTS),
-                           ("municipalities/14999010.toml", TOWN)):
+                           ("municipalities/14999010.toml", MUNICIPALITY)):
             installed.configure(name, text)
         on.run("rm", "-f", f"{ADDITIONS}/test.conf")
         on.run("chmod", "0750", DROP)
@@ -277,7 +277,7 @@ def test_workers_have_no_network(service: Service) -> None:
     assert len(nets) == 2
 
 
-def test_a_unit_that_forbids_the_namespaces_is_told_apart(service: Service) -> None:
+def test_a_unit_that_forbids_the_namespaces_is_distinguished(service: Service) -> None:
     service.add(RestrictNamespaces="yes")
     service.restart()
     (started,) = service.on.journal("--lines=1", f"_PID={service.pid}", "LOGGER=hub.daemon")
@@ -375,7 +375,7 @@ def test_a_dispatcher_that_hangs_starves_the_watchdog(service: Service) -> None:
 def test_reload_takes_up_a_new_configuration(service: Service) -> None:
     before = service.pid
     service.on.run("install", "-d", "-o", "drehscheibe", "-m", "0750", f"{DROP}/neu")
-    service.configure("municipalities/14999010.toml", TOWN.replace(f'"{DROP}"', f'"{DROP}/neu"'))
+    service.configure("municipalities/14999010.toml", MUNICIPALITY.replace(f'"{DROP}"', f'"{DROP}/neu"'))
     service.on.shell(manual("Change the configuration"))
     message = service.send()
     service.completed(message)
@@ -385,14 +385,14 @@ def test_reload_takes_up_a_new_configuration(service: Service) -> None:
 
 def test_a_faulty_new_configuration_fails_the_reload_and_keeps_the_old_one(service: Service) -> None:
     before, since = service.pid, service.now()
-    service.configure("municipalities/14999010.toml", TOWN.replace('"directory"', '"direktory"'))
+    service.configure("municipalities/14999010.toml", MUNICIPALITY.replace('"directory"', '"direktory"'))
     assert service.on.tried("systemctl", "reload", "drehscheibe").returncode != 0
     assert (service.state("ActiveState"), service.pid) == ("active", before)
     assert "faults of the new one: 1" in service.state("StatusText")
     errors = [entry for entry in service.said(since, "-p", "err") if "direktory" in entry["MESSAGE"]]
     assert any("14999010.toml" in entry.get("PROBLEM", "") for entry in errors)
     service.completed(service.send())
-    service.configure("municipalities/14999010.toml", TOWN)
+    service.configure("municipalities/14999010.toml", MUNICIPALITY)
     service.on.run("systemctl", "reload", "drehscheibe")
     assert service.state("StatusText") == "takes applications"
 
@@ -423,7 +423,7 @@ def test_a_hangup_with_a_broken_certificate_does_not_end_the_hub(service: Servic
 def test_a_faulty_configuration_is_not_started_again_and_again(service: Service) -> None:
     service.on.run("systemctl", "stop", "drehscheibe")
     since = service.now()
-    service.configure("municipalities/14999010.toml", TOWN.replace('"directory"', '"direktory"'))
+    service.configure("municipalities/14999010.toml", MUNICIPALITY.replace('"directory"', '"direktory"'))
     assert service.on.tried("systemctl", "start", "drehscheibe").returncode != 0
     wait_until(lambda: service.state("ActiveState") == "failed", "the failure to stand")
     assert (service.state("ExecMainStatus"), service.state("NRestarts")) == ("78", "0")

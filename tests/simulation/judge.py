@@ -33,7 +33,7 @@ from sqlalchemy import Connection
 from hub.message import Accepted, Delivery
 from hub.store.store import Store
 from hub.store.transitions.deliveries import FILES
-from tests.simulation.towns import VARIANTS, configurations, expected, is_open
+from tests.simulation.municipalities import VARIANTS, configurations, expected, is_open
 from tests.unit.store_kit import unbalanced
 
 OPEN = ("due", "delivering", "in_doubt", "parked")
@@ -220,7 +220,7 @@ class Judge:
                                               and not (row["reason"] and row["reason_text"])):
                 self.fault("unexplained", f"message {row['id']}: {row}")
         finished = defaultdict(list)
-        held = {row["id"] for row in rows(store, f"SELECT id FROM delivery WHERE {_HELD} OR {_APART}")}
+        held = {row["id"] for row in rows(store, f"SELECT id FROM delivery WHERE {_HELD} OR {_SEPARATE}")}
         for row in rows(store, "SELECT id, message_id, state, reason, reason_text, due_at FROM delivery"):
             finished[row["message_id"]].append(row["state"] in ("done", "discarded"))
             explained = row["reason"] and row["reason_text"]
@@ -237,7 +237,7 @@ row["state"] == "parked" and not explained):
         for the person who has them parked."""
         return [row["at"] for row in rows(store, "SELECT coalesce(due_at, 0) AS at FROM delivery WHERE "
                                                  "(due_at IS NOT NULL "
-                                                 f"OR lease_until IS NOT NULL) AND NOT ({_APART})")]
+                                                 f"OR lease_until IS NOT NULL) AND NOT ({_SEPARATE})")]
 
     def held(self, store: Store) -> None:
         """Who waits for its turn has somebody to wait for, who waits for a person."""
@@ -248,7 +248,7 @@ row["state"] == "parked" and not explained):
 
 
 _HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
-_APART = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
+_SEPARATE = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
     AND EXISTS (
     SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
     AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""

@@ -220,7 +220,7 @@ def _deaths_are_not_counted() -> list[Change]:
 
 
 def _a_restored_store_goes_on_plainly() -> list[Change]:
-    return [patch.object(restored, "revive", lambda *_: restored.Revived(0, 0, 0))]
+    return [patch.object(restored, "put_in_doubt", lambda *_: restored.AfterRestore(0, 0, 0))]
 
 
 def _messages_are_not_closed() -> list[Change]:

@@ -10,7 +10,7 @@ from hub import endpoint
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import InDoubt, Misconfigured, Permanent, Temporary, TooLarge
 from hub.message import Delivery, Receipt
-from tests.simulation.towns import LARGE
+from tests.simulation.municipalities import LARGE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -39,15 +39,15 @@ from hub.store.database.transaction import Transaction
 from hub.store.store import Store
 from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.operator_actions import NotFound, NotNow
-from hub.store.writer import Writer, _apart, _Job
+from hub.store.writer import Writer, _Job, _one_by_one
 from hub.telemetry.counters import Metrics
 from hub.workers import dispatcher
 from hub.workers.dispatcher import Dispatcher
 from hub.workers.pool import BatchResult
 from hub.workers.process import Why
 from tests.simulation.judge import Judge, Sent, rows
+from tests.simulation.municipalities import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
 from tests.simulation.tasks import Killed, Task
-from tests.simulation.towns import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
 from tests.simulation.transports import Outlet, Peer
 
 START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
@@ -91,7 +91,7 @@ class Flag:
         return self._set
 
 
-class Crew:
+class ThreadPool:
     """The deliverer's threads as tasks of the world: no more than `size` are under way at once."""
 
     def __init__(self, world: World, size: int) -> None:
@@ -157,12 +157,12 @@ class InlineWriter(Writer):
             for job in batch:
                 job.future.set_exception(StoreUnavailable("nothing can be written now: SQLITE_FULL"))
             return
-        ordinary = [job for job in batch if job.work is not _apart]
+        ordinary = [job for job in batch if job.work is not _one_by_one]
         if ordinary:
             self._write(self._connection, ordinary)
         for job in batch:
-            if job.work is _apart:
-                self._run_apart(self._connection, job)
+            if job.work is _one_by_one:
+                self._run_one_by_one(self._connection, job)
         self._world.point("after a commit", waits=False)
 
     def _commit(self, commit: Any) -> None:  # type: ignore[override]
@@ -326,7 +326,7 @@ class World:
         self.dispatcher: Dispatcher
         self.receiver: Receiver
         self.operator: Operator
-        self.crew: Crew
+        self.threads: ThreadPool
 
     @property
     def store_is_full(self) -> bool:
@@ -443,7 +443,7 @@ class World:
         self.note(f"life {self.lives}: {recovered}{' unclean' if self.store.unclean else ''}")
         self.deliverer = Deliverer(self.store, self.configuration, metrics(), self.clock,
                                    lambda connector, options: Outlet(self, connector, options))
-        self.crew = self.deliverer._crew = Crew(self, 5)  # type: ignore[assignment]
+        self.threads = self.deliverer._thread_pool = ThreadPool(self, 5)  # type: ignore[assignment]
         self.deliverer._stop = Flag()  # type: ignore[assignment]
         self.dispatcher = Dispatcher(self.store, self.configuration, Pool(self), metrics(),  # type: ignore[arg-type]
                                      self.deliverer.wake)
@@ -624,12 +624,12 @@ class World:
     def look(self) -> None:
         """The deliverer's scheduler looks."""
         self.deliverer._round()
-        self.crew.hire()
+        self.threads.hire()
 
     def go_on(self) -> None:
         """One of the threads goes on."""
         for _ in range(self.dice.randint(1, 6)):
-            self.crew.hire()
+            self.threads.hire()
             ready = [task for task in self.tasks if task.not_before <= self.steady]
             if ready:
                 self.resume(self.dice.choice(ready))
@@ -790,7 +790,7 @@ class World:
                 self.dispatch()
             while ready := [task for task in self.tasks if task.not_before <= self.steady]:
                 self.resume(self.dice.choice(ready))
-                self.crew.hire()
+                self.threads.hire()
             if not received:
                 break
             self.look()

@@ -35,7 +35,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
-from tests.torture.document import ALL_TOWNS, Found, recognise, town_of
+from tests.torture.document import ALL_MUNICIPALITIES, Found, municipality_of, recognise
 from tests.torture.records import records
 from tests.torture.world import World
 
@@ -78,9 +78,11 @@ def collect(world: World) -> Evidence:
             seen.cut += 1
         elif "refused" in row:
             seen.refused += 1
-    towns = [town for town in ALL_TOWNS.values() if (world.drop / town).is_dir()]
-    seen.copies += [copy for town in towns for copy in folders(world.drop / town, town)]
-    seen.litter = sum(1 for town in towns for entry in (world.drop / town).iterdir()
+    municipalities = [municipality for municipality in ALL_MUNICIPALITIES.values()
+                      if (world.drop / municipality).is_dir()]
+    seen.copies += [copy for municipality in municipalities
+                    for copy in folders(world.drop / municipality, municipality)]
+    seen.litter = sum(1 for municipality in municipalities for entry in (world.drop / municipality).iterdir()
                       if entry.name.startswith("."))
     seen.copies += mails(world.mails, seen.mail_ids)
     _read_store(world, seen)
@@ -89,7 +91,7 @@ def collect(world: World) -> Evidence:
     return seen
 
 
-def folders(place: Path, town: str) -> Iterator[tuple[str, str, Found, bool]]:
+def folders(place: Path, municipality: str) -> Iterator[tuple[str, str, Found, bool]]:
     """The copies in a drop folder."""
     for entry in place.iterdir():
         if entry.name.startswith("."):
@@ -98,7 +100,7 @@ def folders(place: Path, town: str) -> Iterator[tuple[str, str, Found, bool]]:
         originals = [content for name, content in files.items() if name != "probe.xml"]
         whole = len(files) == 2 and len(originals) == 1
         found = recognise(originals[0] if originals else b"", files.get("probe.xml", b""))
-        yield town, "ablage", Found(found.name, found.whole and whole), False
+        yield municipality, "ablage", Found(found.name, found.whole and whole), False
 
 
 def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Found, bool]]:
@@ -112,8 +114,9 @@ def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Foun
         whole = len(files) == 1 and body is not None and body.get_content().strip() == f"Probe {found.name}"
         ids[str(found.name)].add(str(mail["Message-ID"]))
         for address in row["to"]:
-            town = address.partition("@")[2].removesuffix(".example")
-            yield town, "postfach", Found(found.name, found.whole and whole), MARK in str(mail["Subject"])
+            municipality = address.partition("@")[2].removesuffix(".example")
+            yield municipality, "postfach", Found(found.name, found.whole
+                                                  and whole), MARK in str(mail["Subject"])
 
 
 def _read_store(world: World, seen: Evidence) -> None:
@@ -148,15 +151,15 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
     for row in seen.deliveries:
         of_message[row["message_id"]].append(row)
     copies: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    for town, recipient, found, marked in seen.copies:
+    for municipality, recipient, found, marked in seen.copies:
         if found.name is None or not found.whole:
-            verdicts["torn"].append(f"{town}/{recipient}: {found.name}")
+            verdicts["torn"].append(f"{municipality}/{recipient}: {found.name}")
         if found.name is None:
             continue
         if found.name not in seen.sent:
-            verdicts["phantom"].append(f"{town}/{recipient}: {found.name}")
-        elif ALL_TOWNS[town_of(found.name)] != town:
-            verdicts["misrouted"].append(f"{town}/{recipient}: {found.name}")
+            verdicts["phantom"].append(f"{municipality}/{recipient}: {found.name}")
+        elif ALL_MUNICIPALITIES[municipality_of(found.name)] != municipality:
+            verdicts["misrouted"].append(f"{municipality}/{recipient}: {found.name}")
         elif found.whole:
             copies[found.name, recipient].append(marked)
     for (name, recipient), marks in copies.items():
@@ -209,7 +212,8 @@ def imbalances(seen: Evidence) -> Iterator[str]:
     keys = Counter(row["key"] for row in seen.messages)
     yield from (f"{count} messages for {key}" for key, count in keys.items() if count > 1)
     done = Counter(row["recipient"] for row in seen.deliveries if row["state"] == "done")
-    there = {recipient: {(town, found.name) for town, place, found, _ in seen.copies if place == recipient
+    there = {recipient: {(municipality, found.name) for municipality, place, found, _ in seen.copies
+                         if place == recipient
                          and found.name}
              for recipient in RECIPIENTS}
     for recipient in RECIPIENTS:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-TOWNS = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
+MUNICIPALITIES = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
 WIDE = {f"149991{number:02}": f"stadt{number:02}" for number in range(25)}
 """For scenarios that need many destinations: each town has two."""
 
-ALL_TOWNS = TOWNS | WIDE
+ALL_MUNICIPALITIES = MUNICIPALITIES | WIDE
 SERVICE = "zaehlprobe"
 LARGE_EVERY, LARGE_BYTES = 23, 90_000
 _NUMBER = re.compile(r"[0-9a-z]{1,12}-(\d{1,8})")
@@ -27,13 +27,13 @@ def number(run: str, index: int) -> str:
     return f"{run}-{index}"
 
 
-def town_of(name: str) -> str:
+def municipality_of(name: str) -> str:
     """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a
     third of it to one."""
     index = int(name.rpartition("-")[2])
     if name.startswith("w"):
         return list(WIDE)[index % len(WIDE) if index % 3 else 0]
-    return list(TOWNS)[0 if name.startswith("m") else index % len(TOWNS)]
+    return list(MUNICIPALITIES)[0 if name.startswith("m") else index % len(MUNICIPALITIES)]
 
 
 def filling(name: str) -> str:

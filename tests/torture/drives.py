@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
 
-from tests.torture.document import TOWNS
+from tests.torture.document import MUNICIPALITIES
 from tests.torture.world import World
 
 FICLONE = 0x40049409
@@ -195,8 +195,8 @@ def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[D
     """Two new drives, one under the store and one under the receivers' folders of a world whose hub never
     ran."""
     state, drop = (shelf.drive(place.name, place, inodes=inodes) for place in (world.state, world.drop))
-    for town in TOWNS.values():
-        (world.drop / town).mkdir()
+    for municipality in MUNICIPALITIES.values():
+        (world.drop / municipality).mkdir()
     drop.sync()
     return state, drop
 

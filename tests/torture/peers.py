@@ -26,7 +26,7 @@ from typing import Any
 from pysqlite3 import dbapi2
 
 from tests.torture.checker import RECIPIENTS, folders, mails
-from tests.torture.document import TOWNS, town_of
+from tests.torture.document import MUNICIPALITIES, municipality_of
 from tests.torture.stage import Stage, wait
 from tests.torture.world import World
 
@@ -91,7 +91,8 @@ def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Sto
 def copies(world: World, recipient: str) -> dict[str, Counter[bool]]:
     """By probe: how many whole copies lie at the recipient, without (False) and with the mark (True)."""
     found = (mails(world.mails, defaultdict(set)) if recipient == "postfach" else
-             (copy for town in TOWNS.values() for copy in folders(world.drop / town, town)))
+             (copy for municipality in MUNICIPALITIES.values()
+              for copy in folders(world.drop / municipality, municipality)))
     counts: dict[str, Counter[bool]] = {}
     for _, _, what, marked in found:
         if what.name is not None and what.whole:
@@ -119,7 +120,7 @@ class Cells:
         self.faults: list[str] = []
         assert recipient in RECIPIENTS
 
-    def send(self, count: int = len(TOWNS)) -> list[str]:
+    def send(self, count: int = len(MUNICIPALITIES)) -> list[str]:
         """One probe for each town, or so many; their names."""
         names = [f"{self.run}-{self.sent + number}" for number in range(count)]
         self.sent += len(names)
@@ -142,7 +143,7 @@ class Cells:
             allowed = {right} if isinstance(right, str) else set(right)
             kind = told[name].kind if name in told else "no delivery"
             if kind not in allowed:
-                self.faults.append(f"{cell}, {TOWNS[town_of(name)]}: {kind}, expected "
+                self.faults.append(f"{cell}, {MUNICIPALITIES[municipality_of(name)]}: {kind}, expected "
                                    f"{' or '.join(sorted(allowed))}")
             self.judged.append((cell, name, allowed & {kind} or allowed))
         self.stage.extra_hits += 1
@@ -153,5 +154,6 @@ class Cells:
         for cell, name, kinds in self.judged:
             plain, marked = (there.get(name, Counter())[each] for each in (False, True))
             if not any(plain in FEW[kind][0] and marked in FEW[kind][1] for kind in kinds):
-                self.faults.append(f"{cell}, {TOWNS[town_of(name)]}: {plain} copies, {marked} with a mark")
+                self.faults.append(f"{cell}, {MUNICIPALITIES[municipality_of(name)]}: {plain} copies, "
+                                   f"{marked} with a mark")
         return self.faults

@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.torture.document import SERVICE, document, number, town_of
+from tests.torture.document import SERVICE, document, municipality_of, number
 from tests.torture.world import World
 
 
@@ -77,7 +77,7 @@ class Producer:
 
     def post(self, connection: http.client.HTTPSConnection, name: str, body: bytes) -> bool:
         """Whether it was answered 202."""
-        connection.request("POST", f"/in/{town_of(name)}/{SERVICE}", body, {
+        connection.request("POST", f"/in/{municipality_of(name)}/{SERVICE}", body, {
             "Content-Type": "application/xml", "Idempotency-Key": name})
         response = connection.getresponse()
         answer = response.read()

@@ -20,7 +20,7 @@ import kombu
 from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
-from tests.torture.document import SERVICE, document, number, town_of
+from tests.torture.document import SERVICE, document, municipality_of, number
 from tests.torture.records import records
 from tests.torture.world import World
 
@@ -64,7 +64,8 @@ class Publisher:
                     link.channel(1).basic_publish(
                         Message(document(name), message_id=name, content_type="application/xml",
                                 delivery_mode=2,
-                                application_headers={"municipality": town_of(name), "service": SERVICE}),
+                                application_headers={"municipality": municipality_of(name),
+                                                     "service": SERVICE}),
                         "drehscheibe.in", self.login["userid"], timeout=5, confirm_timeout=5)
                 except (AMQPError, OSError):
                     self.note(cut=name)

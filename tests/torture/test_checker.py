@@ -8,26 +8,28 @@ from typing import Any
 import pytest
 
 from tests.torture.checker import VERDICTS, Evidence, judge
-from tests.torture.document import TOWNS, Found, document, filling, number, recognise, town_of
+from tests.torture.document import MUNICIPALITIES, Found, document, filling, municipality_of, number, recognise
 from tests.torture.scoreboard import Row, invalid, verdict
 
-TOWN = TOWNS[town_of("t-0")]
+MUNICIPALITY = MUNICIPALITIES[municipality_of("t-0")]
 
 
 def sound(count: int = 3) -> Evidence:
     """A run in which all is well."""
     seen = Evidence(sent={f"t-{index}" for index in range(count)})
     for index in range(count):
-        name, town = f"t-{index}", TOWNS[town_of(f"t-{index}")]
+        name, municipality = f"t-{index}", MUNICIPALITIES[municipality_of(f"t-{index}")]
         seen.told[name] = [f"id{index}"]
-        seen.messages.append({"id": f"id{index}", "key": name, "ags": town_of(name), "state": "completed",
+        seen.messages.append({"id": f"id{index}", "key": name, "ags": municipality_of(name),
+                              "state": "completed",
                               "reason": None,
                               "reason_text": None, "deaths": 0})
         for recipient in ("ablage", "postfach"):
-            seen.copies.append((town, recipient, Found(name, True), False))
+            seen.copies.append((municipality, recipient, Found(name, True), False))
             seen.deliveries.append({"id": f"{name}{recipient}", "message_id": f"id{index}",
                                     "recipient": recipient,
-                                    "destination": f"{town}/{recipient}", "state": "done", "reason": None,
+                                    "destination": f"{municipality}/{recipient}", "state": "done",
+                                    "reason": None,
                                     "reason_text": None})
     seen.tallies = {("message_total", "accepted"): count, ("message", "completed"): count,
                     ("delivery_total", "created"): 2 * count, ("delivery", "done"): 2 * count}
@@ -35,10 +37,10 @@ def sound(count: int = 3) -> Evidence:
     return seen
 
 
-def copy_of(seen: Evidence, found: Found, *, town: str = TOWN, recipient: str = "postfach",
+def copy_of(seen: Evidence, found: Found, *, municipality: str = MUNICIPALITY, recipient: str = "postfach",
             marked: bool = False) -> Evidence:
     """One copy more."""
-    seen.copies.append((town, recipient, found, marked))
+    seen.copies.append((municipality, recipient, found, marked))
     return seen
 
 
@@ -57,7 +59,7 @@ def park(seen: Evidence, text: str | None) -> None:
 HARM: dict[str, tuple[str, Callable[[Evidence], Any]]] = {
     "no copy": ("lost", lambda seen: seen.copies.pop(0)),
     "only a torn copy":
-    ("lost", lambda seen: seen.copies.__setitem__(0, (TOWN, "ablage", Found("t-0", False), False))),
+    ("lost", lambda seen: seen.copies.__setitem__(0, (MUNICIPALITY, "ablage", Found("t-0", False), False))),
     "a torn copy more": ("torn", lambda seen: copy_of(seen, Found("t-0", False))),
     "an unreadable copy": ("torn", lambda seen: copy_of(seen, Found(None, False))),
     "two copies": ("silent duplicate", lambda seen: copy_of(seen, Found("t-0", True))),

@@ -60,7 +60,7 @@ class Web:
         line, _, rest = head.partition(b"\r\n")
         method, path, _ = line.decode().split(" ")
         headers = message_from_bytes(rest, policy=HTTP)
-        town, _, asked = path.strip("/").partition("/")
+        municipality, _, asked = path.strip("/").partition("/")
         if method == "GET":
             await self.answer(writer, "200 OK" if asked in self.kept else "404 Not Found")
             return True
@@ -75,7 +75,7 @@ class Web:
             return reset(writer)
         body = await reader.readexactly(size)
         if not kind or kind.startswith("kept-") or kind in ("reset-in-answer", "truncated", "huge"):
-            await asyncio.to_thread(self.keep, town, key,
+            await asyncio.to_thread(self.keep, municipality, key,
                                     f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode() + body)
         return await self.fault(writer, kind)
 
@@ -111,19 +111,19 @@ class Web:
         writer.write(f"HTTP/1.1 {status}\r\n{more}Content-Length: 0\r\n\r\n".encode())
         await writer.drain()
 
-    def keep(self, town: str, key: str, mime: bytes) -> None:
+    def keep(self, municipality: str, key: str, mime: bytes) -> None:
         """As a folder with its two files, whole or not at all."""
         number = self.kept[key] = self.kept.get(key, 0) + 1
-        if number > 1 and town == "musterstadt":
+        if number > 1 and municipality == "musterstadt":
             return  # it promised to act once per key
-        hidden = self.drop / town / f".{key}-{number}"
+        hidden = self.drop / municipality / f".{key}-{number}"
         hidden.mkdir()
         for part in message_from_bytes(mime, policy=HTTP).iter_parts():
             with (hidden / str(part.get_filename())).open("wb") as file:
                 content = part.get_payload(decode=True)
                 file.write(content if isinstance(content, bytes) else b"")
                 os.fsync(file.fileno())
-        hidden.rename(self.drop / town / f"{key}-{number}")
+        hidden.rename(self.drop / municipality / f"{key}-{number}")
 
     async def trapped(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Nobody has any business here."""

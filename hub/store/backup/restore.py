@@ -187,10 +187,11 @@ def _open_once(building: Path, manifest: Manifest, above: int, *, not_run_since:
     try:
         store.raise_fencing(above + 1)
         if manifest.deleted_meanwhile:
-            store.shred(manifest.deleted_meanwhile)
-        revived = store.revived
-        answer = {"in_doubt": 0, "waiting": 0, "parked": 0} if revived is None else {
-            "in_doubt": revived.in_doubt, "waiting": revived.messages, "parked": revived.parked}
+            store.erase(manifest.deleted_meanwhile)
+        after_restore = store.after_restore
+        answer = {"in_doubt": 0, "waiting": 0, "parked": 0} if after_restore is None else {
+            "in_doubt": after_restore.in_doubt, "waiting": after_restore.messages,
+            "parked": after_restore.parked}
         return {**answer, "fencing": store.fencing, "deleted_meanwhile": len(manifest.deleted_meanwhile),
                 "damaged": list(manifest.damaged), "missing": list(manifest.missing)}
     finally:

@@ -356,8 +356,8 @@ def release(tx: Transaction, ids: Sequence[str]) -> int:
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
             changes.append(_change(tx, row, Settlement(
-                row.id, IN_DOUBT if row.state == IN_DOUBT else DUE, "released", moment(tx.now),
-                error=row.error,  # type: ignore[arg-type]
+                row.id, IN_DOUBT if row.state == IN_DOUBT else DUE,  # type: ignore[arg-type]
+                "released", moment(tx.now), error=row.error,
                 reason=row.reason, text=row.reason_text, counted=False)))
             if row.state == DELIVERING:
                 _moved(tx, row, DUE, "released")

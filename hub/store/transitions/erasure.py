@@ -41,7 +41,7 @@ WHO = "retention"
 
 
 @dataclass(frozen=True, slots=True)
-class Shredded:
+class Erased:
     """What was deleted. `files` are large bodies whose files go after the commit."""
 
     messages: int = 0
@@ -49,39 +49,39 @@ class Shredded:
     bytes: int = 0
     files: tuple[Staged, ...] = ()
 
-    def __add__(self, other: Shredded) -> Shredded:
-        return Shredded(self.messages + other.messages, self.bodies + other.bodies, self.bytes + other.bytes)
+    def __add__(self, other: Erased) -> Erased:
+        return Erased(self.messages + other.messages, self.bodies + other.bodies, self.bytes + other.bytes)
 
 
-def services(connection: Connection, *, shredded: bool) -> list[tuple[str, str]]:
+def services(connection: Connection, *, erased: bool) -> list[tuple[str, str]]:
     """(tenant, service) that have finished messages with their content, or whose content is gone."""
-    rows = connection.execute(select(message.c.tenant, message.c.service).where(IS_PROOF if shredded
+    rows = connection.execute(select(message.c.tenant, message.c.service).where(IS_PROOF if erased
                                                                                 else HAS_PAYLOAD)
                               .distinct().order_by(message.c.tenant, message.c.service))
     return [(row.tenant, row.service) for row in rows]
 
 
 def due(connection: Connection, tenant: str, service: str, before: int, limit: int, *,
-        shredded: bool) -> list[str]:
+        erased: bool) -> list[str]:
     """Finished not after `before` (microseconds), oldest first."""
     return list(connection.execute(
-        select(message.c.id).where(IS_PROOF if shredded else HAS_PAYLOAD, message.c.tenant == tenant,
+        select(message.c.id).where(IS_PROOF if erased else HAS_PAYLOAD, message.c.tenant == tenant,
                                    message.c.service == service, message.c.finished_at <= before)
         .order_by(message.c.finished_at).limit(limit)).scalars())
 
 
-def count(connection: Connection, tenant: str, service: str, before: int, *, shredded: bool) -> int:
+def count(connection: Connection, tenant: str, service: str, before: int, *, erased: bool) -> int:
     """How many `due` would name without a limit."""
     found: int = connection.execute(
         select(func.count()).select_from(message).where(
-            IS_PROOF if shredded else HAS_PAYLOAD, message.c.tenant == tenant, message.c.service == service,
+            IS_PROOF if erased else HAS_PAYLOAD, message.c.tenant == tenant, message.c.service == service,
             message.c.finished_at <= before)).scalar_one()
     return found
 
 
-def shred(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Shredded:
+def erase(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Erased:
     """Delete the content of those that are finished: bodies, names of uploads, where an answer was to go."""
-    names = list(_finished(tx.connection, ids, shredded=False))
+    names = list(_finished(tx.connection, ids, erased=False))
     bodies = blobs.erase(tx.connection, names)
     of_each: dict[str, list[Staged]] = {name: [] for name in names}
     for owner, body in bodies:
@@ -94,24 +94,24 @@ def shred(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Shredded:
             name=part.c.role + literal_column("'-'") + cast(part.c.no, Text), filename=None))
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(payload_deleted_at=tx.now,
                                                                                    reply_to=None))
-    return Shredded(len(names), len(bodies), sum(body.size for _, body in bodies),
+    return Erased(len(names), len(bodies), sum(body.size for _, body in bodies),
                     tuple(body for _, body in bodies if body.content is None))
 
 
-def _finished(connection: Connection, ids: Sequence[str], *, shredded: bool) -> Iterator[str]:
+def _finished(connection: Connection, ids: Sequence[str], *, erased: bool) -> Iterator[str]:
     """Those that may be touched now, asked inside the transaction: an operator may have sent one again
     meanwhile."""
     open_ones = select(delivery.c.message_id).where(delivery.c.message_id == message.c.id,
                                                     delivery.c.state.not_in(FINAL_DELIVERY)).exists()
     for some in batches(ids):
         yield from connection.execute(select(message.c.id).where(
-            message.c.id.in_(some), message.c.state.in_(FINAL_MESSAGE), IS_PROOF if shredded else HAS_PAYLOAD,
+            message.c.id.in_(some), message.c.state.in_(FINAL_MESSAGE), IS_PROOF if erased else HAS_PAYLOAD,
             ~open_ones).order_by(message.c.no).with_for_update()).scalars().all()
 
 
 def forget(tx: Transaction, ids: Sequence[str]) -> int:
     """Delete the proofs of those whose content is gone; the books keep counting them. How many."""
-    names = list(_finished(tx.connection, ids, shredded=True))
+    names = list(_finished(tx.connection, ids, erased=True))
     for some in batches(names):
         for row in tx.connection.execute(select(message.c.service,
                                                 message.c.state).where(message.c.id.in_(some))):
@@ -141,7 +141,7 @@ def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
 
 def dead(connection: Connection) -> list[int]:
     """Row numbers of overwritten bodies that no row with content is near to: these can be deleted."""
-    last = connection.execute(_LAST_SHREDDED).scalar()
+    last = connection.execute(_LAST_ERASED).scalar()
     if last is None:
         return []
     rows = [(row[0], row[1]) for row in connection.execute(_ROWS, {"last": last})]
@@ -163,7 +163,7 @@ def bury(tx: Transaction, numbers: Sequence[int]) -> int:
     return len(numbers)
 
 
-_LAST_SHREDDED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
+_LAST_ERASED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
                       "WHERE message.payload_deleted_at IS NOT NULL")
 _ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob JOIN message ON message.id = "
              "blob.message_id "
@@ -172,7 +172,7 @@ _BEYOND = text("SELECT rowid FROM blob WHERE rowid > :last LIMIT 1")
 _BURY = text("DELETE FROM blob WHERE rowid = :number")
 
 
-def shredded_blobs(connection: Connection, ids: Sequence[str]) -> set[str]:
+def erased_blobs(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Of these blobs: those whose message's content is deleted, so that a file of theirs is a leftover."""
     found: set[str] = set()
     for some in batches(ids):

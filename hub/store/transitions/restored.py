@@ -39,7 +39,7 @@ WHO = "restore"
 
 
 @dataclass(frozen=True, slots=True)
-class Revived:
+class AfterRestore:
     """How many: deliveries in doubt now, messages whose deliveries will be, and what was parked."""
 
     in_doubt: int
@@ -47,7 +47,7 @@ class Revived:
     parked: int
 
 
-def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> Revived:
+def put_in_doubt(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> AfterRestore:
     """Mark everything that may have gone on after `made_at` (microseconds), the backup's moment."""
     day = f"{moment(made_at).astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
     why = f"{what} {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
@@ -57,11 +57,11 @@ def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -
     parked = _parked(tx, why, told)
     for message_id in sorted(told):
         tx.ledger.event(tx.now, message_id, RESTORED, detail=f"{what} {day}", who=WHO)
-    revived = Revived(in_doubt, waiting, parked)
+    after_restore = AfterRestore(in_doubt, waiting, parked)
     tx.connection.execute(insert(action), [{"id": f"restore-{tx.fencing}-{tx.now}", "at": tx.now, "who": WHO,
                                             "verb": "restore",
-                                            "target": day, "result": json.dumps(asdict(revived))}])
-    return revived
+                                            "target": day, "result": json.dumps(asdict(after_restore))}])
+    return after_restore
 
 
 def _deliveries(tx: Transaction, why: str, told: set[str]) -> int:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tests.services import free_port
 from tests.services.proxy import Proxy
-from tests.torture.document import TOWNS, WIDE
+from tests.torture.document import MUNICIPALITIES, WIDE
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
 
@@ -43,9 +43,9 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
     its own `rate` per second, neither faster nor much slower, and the mailboxes of the others get theirs as
     before."""
     with Stage(folder, seed) as stage, closing(Proxy(free_port())) as proxy:
-        town = next(iter(TOWNS.values()))
-        away = f"{town}/postfach"
-        _behind(stage, next(iter(TOWNS)), proxy.port, f'rate = "{rate}/s"')
+        municipality = next(iter(MUNICIPALITIES.values()))
+        away = f"{municipality}/postfach"
+        _behind(stage, next(iter(MUNICIPALITIES)), proxy.port, f'rate = "{rate}/s"')
         stage.hub.launcher = launcher
         stage.hub.start()
         others = Paced(stage, stage.producer)
@@ -91,7 +91,7 @@ def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second:
     (`most`), within the same run."""
     with Stage(folder, seed, names=WIDE,
                smtp_timeout=3) as stage, closing(Proxy(stage.world.port("smtp"))) as proxy:
-        ags, town = next(iter(WIDE.items()))
+        ags, municipality = next(iter(WIDE.items()))
         _behind(stage, ags, proxy.port, "")
         stage.hub.launcher = launcher
         stage.hub.start()
@@ -111,7 +111,7 @@ def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second:
         assert wide.stdin is not None
         wide.stdin.close()
         stage.drain()
-        rest = [row for row in _arrived(stage) if row.destination != f"{town}/postfach"]
+        rest = [row for row in _arrived(stage) if row.destination != f"{municipality}/postfach"]
         report = stage.check()
     before, after = _p99(rest, calm), _p99(rest, hung)
     ratio = after / max(before, 1e-9)

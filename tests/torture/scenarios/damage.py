@@ -24,7 +24,7 @@ from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import Incoming, IncomingPart, Reason
 from hub.store.store import Store
 from tests.torture.checker import VERDICTS
-from tests.torture.document import SERVICE, TOWNS, document, filling, number, town_of
+from tests.torture.document import MUNICIPALITIES, SERVICE, document, filling, municipality_of, number
 from tests.torture.steps import Progress, Result
 
 LEASE = timedelta(minutes=15)
@@ -45,9 +45,11 @@ def build(folder: Path, count: int) -> tuple[Things, Things]:
     earlier: Things = {}
     for index in range(count):
         name = number("d", index)
-        town = town_of(name)
-        store.accept(Incoming("portal", "amt24", town, SERVICE, (IncomingPart.of(document(name)),), key=name),
-                     tenant=TOWNS[town], day=datetime.now(UTC).date(), config_digest="c" * 64)
+        municipality = municipality_of(name)
+        store.accept(Incoming("portal", "amt24", municipality, SERVICE, (IncomingPart.of(document(name)),),
+                              key=name),
+                     tenant=MUNICIPALITIES[municipality], day=datetime.now(UTC).date(),
+                     config_digest="c" * 64)
         if index == count // 2 - 1:
             earlier, _ = handed_out(store)
             store.release_messages(list(earlier))

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tests.torture.document import TOWNS
+from tests.torture.document import MUNICIPALITIES
 from tests.torture.peers import Cells
 from tests.torture.stage import Stage
 from tests.torture.steps import Progress, Result
@@ -49,7 +49,7 @@ def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CEL
         faults = folder / "web-faults.json"
         web = stage.process("web", str(stage.world.drop), str(faults))
         assert web.stdout is not None
-        _towns(stage, int(web.stdout.readline()))
+        _municipalities(stage, int(web.stdout.readline()))
         stage.hub.launcher = launcher
         stage.hub.start()
         run = Cells(stage, "ablage", f"s{seed}")
@@ -69,8 +69,8 @@ def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CEL
         return {**stage.check(), "faults": run.count() + _manners(stage.world.drop / "requests.jsonl")}
 
 
-def _towns(stage: Stage, port: int) -> None:
-    for (ags, tenant), promise in zip(TOWNS.items(), PROMISES, strict=True):
+def _municipalities(stage: Stage, port: int) -> None:
+    for (ags, tenant), promise in zip(MUNICIPALITIES.items(), PROMISES, strict=True):
         file = stage.world.config.parent / "municipalities" / f"{ags}.toml"
         old = f'connector = "directory"\npath = "{stage.world.drop}/{tenant}"'
         rest = REST.format(port=port, tenant=tenant, more=promise.format(port=port, tenant=tenant))

@@ -13,7 +13,7 @@ from pathlib import Path
 from pysqlite3 import dbapi2
 
 from tests.torture.checker import folders
-from tests.torture.document import TOWNS
+from tests.torture.document import MUNICIPALITIES
 from tests.torture.drives import Drive, Shelf, beneath
 from tests.torture.stage import Stage
 from tests.torture.steps import Progress, Result
@@ -138,13 +138,14 @@ def judge(state: Path, drop: Path, told: dict[str, str]) -> Iterator[str]:
             stored = content if content is not None else file.read_bytes() if file.exists() else b""
             if (len(stored) - 2, hashlib.sha256(stored[2:]).hexdigest()) != (size, sha256):
                 yield f"body {name} is not whole"
-        copies = {(town, found.name): found.whole for town in TOWNS.values()
-                  for _, _, found, _ in folders(drop / town, town)}
-        yield from (f"a torn copy of {name} at {town}" for (town, name), whole in copies.items() if not whole)
+        copies = {(municipality, found.name): found.whole for municipality in MUNICIPALITIES.values()
+                  for _, _, found, _ in folders(drop / municipality, municipality)}
+        yield from (f"a torn copy of {name} at {municipality}"
+                    for (municipality, name), whole in copies.items() if not whole)
         for key, ags in connection.execute(
                 "SELECT message.key, message.ags FROM delivery JOIN message ON message.id = message_id "
                 "WHERE delivery.state = 'done' AND recipient = 'ablage'"):
-            if (TOWNS[ags], key) not in copies:
-                yield f"{key} is said to be delivered to {TOWNS[ags]} and is not there"
+            if (MUNICIPALITIES[ags], key) not in copies:
+                yield f"{key} is said to be delivered to {MUNICIPALITIES[ags]} and is not there"
     finally:
         connection.close()

@@ -17,7 +17,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 from tests.torture.checker import recognise
-from tests.torture.document import SERVICE, TOWNS
+from tests.torture.document import MUNICIPALITIES, SERVICE
 from tests.torture.peers import rows
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
@@ -30,10 +30,10 @@ class Numbered:
     """The configuration on the disk, with its number."""
 
     def __init__(self, stage: Stage) -> None:
-        self.towns = sorted((stage.world.config.parent / "municipalities").iterdir())
+        self.municipalities = sorted((stage.world.config.parent / "municipalities").iterdir())
         self.defaults = stage.world.config.parent / "defaults.toml"
         self.sheet = stage.world.folder / "mappings" / SERVICE / "v1" / "xml.xsl"
-        self.good = {file: file.read_text() for file in (*self.towns, self.defaults, self.sheet)}
+        self.good = {file: file.read_text() for file in (*self.municipalities, self.defaults, self.sheet)}
 
     def write(self, number: int, broken: str | None = None) -> None:
         """Everywhere the same number, and in one place what is wrong."""
@@ -41,9 +41,9 @@ class Numbered:
                  .replace("postfach\", send", f"postfach\", subject = \"Stand {number}\", send")
                  .replace("<Probe ", f"<Probe stand=\"{number}\" ") for file, text in self.good.items()}
         assert texts != self.good
-        town = self.towns[number % len(self.towns)]
+        municipality = self.municipalities[number % len(self.municipalities)]
         if broken == "no TOML":
-            texts[town] += "\n[[[\n"
+            texts[municipality] += "\n[[[\n"
         elif broken == "unknown key":
             texts[self.defaults] += "\n[policy.retri]\nfirst = 1\n"
         elif broken == "broken stylesheet":
@@ -51,7 +51,8 @@ class Numbered:
         elif broken == "half a stylesheet":
             texts[self.sheet] = texts[self.sheet][:len(texts[self.sheet]) // 2]
         elif broken:
-            texts[town] = texts[town].replace('destination = "postfach"', 'destination = "briefkasten"')
+            texts[municipality] = texts[municipality].replace('destination = "postfach"',
+                                                              'destination = "briefkasten"')
         for file, text in texts.items():
             file.write_text(text)
 
@@ -101,8 +102,8 @@ def _mixed(stage: Stage, digests: dict[str, int]) -> list[str]:
     world, wrong = stage.world, Counter[str]()
     recorded = dict(rows(world.state / "store.sqlite3", "SELECT key, config_digest FROM message"))
     shown: dict[str, set[int]] = {name: set() for name in recorded}
-    for town in TOWNS.values():
-        for place in (world.drop / town).iterdir():
+    for municipality in MUNICIPALITIES.values():
+        for place in (world.drop / municipality).iterdir():
             name = recognise((place / "original.xml").read_bytes(), None).name
             match = re.search(rb'stand="(\d+)"', (place / "probe.xml").read_bytes())
             if name and match:

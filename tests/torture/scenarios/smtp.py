@@ -67,7 +67,7 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
                 launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
     """Every cell with the torture's sink, then those that Postfix's smtp-sink knows."""
     with Stage(folder, seed, smtp_timeout=3) as stage, Proxy(stage.world.port("smtp")) as line:
-        _towns(stage, line.port)
+        _municipalities(stage, line.port)
         stage.hub.launcher = launcher
         stage.hub.start()
         run = Cells(stage, "postfach", f"s{seed}")
@@ -81,7 +81,7 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
             stage.mail_faults(plan)
             names = run.send()
             run.tried(names)
-            _mend(stage)
+            _repair(stage)
             run.expect(name, names, *classes)
         progress(f"{len(chosen)} cells, {stage.acknowledged()} acknowledged")
         if smtp_sink:
@@ -90,12 +90,12 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
         return {**stage.check(), "faults": run.count()}
 
 
-def _mend(stage: Stage) -> None:
+def _repair(stage: Stage) -> None:
     stage.mail_faults([])
     stage.hub.signal(signal.SIGHUP)  # whoever needed a person had one
 
 
-def _towns(stage: Stage, port: int) -> None:
+def _municipalities(stage: Stage, port: int) -> None:
     """The three differ; all go through the line."""
     etc = stage.world.config.parent
     defaults = etc / "defaults.toml"

@@ -31,7 +31,7 @@ from tests.unit.store_kit import RECEIPT, Clock, claim_one, prepare, routed
 
 ROOT = Path(__file__).parents[3]
 PRICES = prices.load(ROOT / "etc" / "billing.toml")
-TOWN = {"klein": ("14999030", 3000), "mittel": ("14999031", 8000), "gross": ("14999032", 15000),
+MUNICIPALITY = {"klein": ("14999030", 3000), "mittel": ("14999031", 8000), "gross": ("14999032", 15000),
         "ab": ("14999033", 15001),
         "stadt": ("14999000", 500_000), "kreis": ("14999", 200_000)}
 NATURES = ("einfach", "mittel", "komplex")
@@ -40,17 +40,17 @@ NATURES = ("einfach", "mittel", "komplex")
 def configuration(**files: Any) -> Configuration:
     """Invented municipalities without files, each with a mailbox and a Fachverfahren, and three kinds of
     services."""
-    towns = {}
-    for tenant, (ags, population) in TOWN.items():
+    municipalities = {}
+    for tenant, (ags, population) in MUNICIPALITY.items():
         row = MunicipalityFile(**{
             "name": f"Stadt {tenant.title()}", "ags": ags, "tenant": tenant, "population": population,
             "contract": {"provider": "beispiel-it"}, **files.get(tenant, {})})
-        towns[tenant] = Municipality(Path(f"{ags}.toml"), row, {}, {}, None)
+        municipalities[tenant] = Municipality(Path(f"{ags}.toml"), row, {}, {}, None)
     mappings = {f"{nature}-{number}":
                 MappingFile.model_construct(service=f"{nature}-{number}", title=f"Dienst {nature} {number}",
                                             category=nature) for nature in NATURES for number in range(60)}
-    by_ags = {town.row.ags: tenant for tenant, town in towns.items()}
-    return Configuration(Path("hub.toml"), "0", HubFile(), {}, (), towns, by_ags, mappings)
+    by_ags = {municipality.row.ags: tenant for tenant, municipality in municipalities.items()}
+    return Configuration(Path("hub.toml"), "0", HubFile(), {}, (), municipalities, by_ags, mappings)
 
 
 def used(tenant: str, service: str, *kinds: str, month: int = 3, count: int = 2) -> list[billing.Fact]:
@@ -130,12 +130,12 @@ def test_the_class_by_population(population: int, name: str) -> None:
 def test_the_population_is_that_of_the_day() -> None:
     counted = {"klein":
                {"population": {date(2024, 12, 31): 2990, date(2025, 12, 31): 3010, date(2026, 6, 30): 9000}}}
-    towns = configuration(**counted)
+    municipalities = configuration(**counted)
     facts = used("klein", "einfach-1", "mail")
-    assert billing.compute(PRICES, towns, facts, 2025).contracts[0].population == 2990
-    bill = billing.compute(PRICES, towns, facts, 2026)
+    assert billing.compute(PRICES, municipalities, facts, 2025).contracts[0].population == 2990
+    bill = billing.compute(PRICES, municipalities, facts, 2026)
     assert (bill.contracts[0].population, bill.contracts[0].total) == (3010, Decimal(75))
-    unknown = billing.compute(PRICES, towns, facts, 2024)
+    unknown = billing.compute(PRICES, municipalities, facts, 2024)
     assert unknown.contracts == ()
     assert "keine Einwohnerzahl vom 01.01.2024" in unknown.problems[0]
 
@@ -163,22 +163,23 @@ def test_the_category_is_dated() -> None:
 
 
 def test_what_cannot_be_charged_is_said() -> None:
-    towns = configuration(klein={"contract": {}}, mittel={"contract": {"provider": "unbekannt"}})
+    municipalities = configuration(klein={"contract": {}}, mittel={"contract": {"provider": "unbekannt"}})
     county = PRICES.model_copy(update={"county_services": ("einfach-7",)})
     facts = [*used("klein", "einfach-7", "mail"), *used("mittel", "einfach-1", "mail"),
              *used("weg", "einfach-1", "mail"),
              *used("stadt", "einfach-7", "mail")]
-    bill = billing.compute(county, towns, facts, 2026)
+    bill = billing.compute(county, municipalities, facts, 2026)
     assert [text.partition(":")[0] for text in bill.problems] == ["weg", "Stadt Klein (14999030)",
                                                                   "Stadt Klein (14999030)",
                                                                   "Stadt Mittel (14999031)"]
     assert {contract.ags: contract.total for contract in bill.contracts} == {
         "14999030": Decimal(50), "14999031": Decimal(75), "14999000": Decimal(400)}
     with pytest.raises(ConfigError, match="no prices hold on 1 January 2019"):
-        billing.compute(PRICES, towns, facts, 2019)
+        billing.compute(PRICES, municipalities, facts, 2019)
     row = prices.SetupRow(municipality="14999099", date=date(2026, 1, 1), amount=Decimal(1), text="x")
     wrong = PRICES.model_copy(update={"setup": (row,)})
-    assert "AGS 14999099 ist nicht eingerichtet" in billing.compute(wrong, towns, [], 2026).problems[0]
+    assert "AGS 14999099 ist nicht eingerichtet" in billing.compute(wrong, municipalities, [],
+                                                                    2026).problems[0]
 
 
 def test_only_deliveries_without_a_completed_application_are_no_use() -> None:

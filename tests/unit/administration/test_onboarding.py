@@ -71,11 +71,13 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
     assert (added["name"], added["tenant"]) == ("Stadt Prüfstädt-Großübung", "pruefstaedt-grossuebung")
     assert added["folders"] == [str(place.parents[1] / "var" / "drop" / name)
                                 for name in ("pruefstaedt-grossuebung", "test")]
-    town = loader.load(place).municipalities["pruefstaedt-grossuebung"]
+    municipality = loader.load(place).municipalities["pruefstaedt-grossuebung"]
     services = {folder.parent.name for folder in (ROOT / "mappings").glob("*/mapping.toml")}
-    assert set(town.routes) == services == set(added["services"])
-    assert {destination.connector for destination in town.destinations.values()} == {"smtp", "directory"}
-    assert (town.row.contract.provider, town.row.population, town.row.route) == ("beispiel-it", 4200, ())
+    assert set(municipality.routes) == services == set(added["services"])
+    assert {destination.connector for destination in municipality.destinations.values()} == {"smtp",
+                                                                                             "directory"}
+    assert (municipality.row.contract.provider, municipality.row.population,
+            municipality.row.route) == ("beispiel-it", 4200, ())
     assert [row["ags"] for row in answer(place, "municipality", "list")] == ["14999010", "14999020",
                                                                              "14999030", "14999040"]
     shown = answer(place, "municipality", "show", "14999040")
@@ -90,10 +92,10 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
 def test_without_a_mailbox_the_routes_are_its_own(place: Path) -> None:
     answer(place, "municipality", "add", "14999050", "--name", "Gemeinde Übungsau", "--service",
            "hundesteuer")
-    town = loader.load(place).municipalities["uebungsau"]
-    [route] = town.routes["hundesteuer"]
+    municipality = loader.load(place).municipalities["uebungsau"]
+    [route] = municipality.routes["hundesteuer"]
     assert [recipient.destination for recipient in route.recipients] == ["ablage"]
-    assert set(town.routes) == {"hundesteuer"}
+    assert set(municipality.routes) == {"hundesteuer"}
 
 
 def test_a_name_that_is_taken_gets_the_key_too(place: Path) -> None:

@@ -32,7 +32,7 @@ mappings = "mappings"
 name = "amt24"
 municipalities = ["14999010"]
 """
-TOWN = """
+MUNICIPALITY = """
 name = "Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -91,7 +91,7 @@ def etc(tmp_path: Path) -> Path:
         (tmp_path / "mappings" / "hund" / version / "a.xsl").write_text("<x/>")
     (tmp_path / "hub.toml").write_text(HUB)
     (tmp_path / "defaults.toml").write_text(DEFAULTS)
-    (tmp_path / "municipalities" / "14999010.toml").write_text(TOWN)
+    (tmp_path / "municipalities" / "14999010.toml").write_text(MUNICIPALITY)
     (tmp_path / "mappings" / "hund" / "mapping.toml").write_text(MAPPING)
     return tmp_path
 
@@ -131,7 +131,7 @@ def test_defaults_are_inherited_and_paths_are_relative_to_the_configuration(etc:
 def test_a_destination_within_a_destination(etc: Path, drop: str, key: str, path: str) -> None:
     """Its paths are judged by the connector that it names, and the options survive being plain data."""
     (etc / "municipalities" / "14999010.toml").write_text(
-        TOWN + '[destinations.dms]\nconnector = "xdomea"\nreceiver = "Stadt '
+        MUNICIPALITY + '[destinations.dms]\nconnector = "xdomea"\nreceiver = "Stadt '
                f'Musterstadt"\n[destinations.dms.drop]\n{drop}\n')
     found = load(etc).destination("musterstadt/dms")
     assert found is not None
@@ -324,11 +324,11 @@ def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
     file = etc / "municipalities/14999010.toml"
     change(file, 'name = "Musterstadt"', 'nam = "Musterstadt"')
     assert problems(etc).splitlines() == [f"{file}: nam: unknown key: did you mean 'name'?"]
-    file.write_text(TOWN.replace('connector = "directory"\npath = "drop"',
+    file.write_text(MUNICIPALITY.replace('connector = "directory"\npath = "drop"',
                                  'conector = "directory"\npath = "drop"', 1))
     assert "destinations.ablage.conector: unknown key: did you mean 'connector'?" in problems(etc)
     assert len(problems(etc).splitlines()) == 1
-    file.write_text(TOWN.replace('path = "drop"', 'pth = "drop"', 1))
+    file.write_text(MUNICIPALITY.replace('path = "drop"', 'pth = "drop"', 1))
     assert problems(etc).splitlines() == [f"{file}: destinations.ablage.pth: unknown key: did you mean "
                                           "'path'?"]
 
@@ -353,7 +353,7 @@ def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
     assert error.value.problems == (fault,)
 
 
-TOWN_FILE = "municipalities/14999010.toml"
+MUNICIPALITY_FILE = "municipalities/14999010.toml"
 
 
 @pytest.mark.parametrize(("file", "old", "new", "fault"), [
@@ -380,31 +380,32 @@ TOWN_FILE = "municipalities/14999010.toml"
      "route.0.valid_from: is no date: write it without quotes, like 2026-01-31"),
     ("defaults.toml", "[policy.retry]", '[retention]\nat = "half past two"\n[policy.retry]',
      "retention.at: is no time of day: write it without quotes, like 02:30:00"),
-    (TOWN_FILE, 'ags = "14999010"', 'ags = "1499901"',
+    (MUNICIPALITY_FILE, 'ags = "14999010"', 'ags = "1499901"',
      'ags: is no AGS: write eight digits (for a district five), like "14999010"'),
-    (TOWN_FILE, '["14999011"]', "[14999011]", 'formerly.0: is no text: write it in quotes, like "14999010"'),
-    (TOWN_FILE, "services", "ars = 149990000010\nservices",
+    (MUNICIPALITY_FILE, '["14999011"]', "[14999011]",
+     'formerly.0: is no text: write it in quotes, like "14999010"'),
+    (MUNICIPALITY_FILE, "services", "ars = 149990000010\nservices",
      'ars: is no text: write it in quotes, like "149990000010"'),
-    (TOWN_FILE, '"musterstadt"', '"Musterstadt"',
+    (MUNICIPALITY_FILE, '"musterstadt"', '"Musterstadt"',
      'tenant: is no key: write small letters, digits and hyphens, like "musterstadt"'),
-    (TOWN_FILE, "[destinations.test]", "[destinations.Test]",
+    (MUNICIPALITY_FILE, "[destinations.test]", "[destinations.Test]",
      'destinations.Test: is no key: write small letters, digits and hyphens, like "musterstadt"'),
-    (TOWN_FILE, "services", "population = { 2024 = 1800 }\nservices",
+    (MUNICIPALITY_FILE, "services", "population = { 2024 = 1800 }\nservices",
      "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 "
      "= 1800 }: "
      "correct the value"),
-    (TOWN_FILE, "services", 'population = "1800"\nservices',
+    (MUNICIPALITY_FILE, "services", 'population = "1800"\nservices',
      "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 "
      "= 1800 }: "
      "correct the value"),
-    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = 640',
+    (MUNICIPALITY_FILE, 'path = "drop"', 'path = "drop"\nmode = 640',
      'destinations.ablage.mode: is no text: write it in quotes, like "0640"'),
-    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = "640"',
+    (MUNICIPALITY_FILE, 'path = "drop"', 'path = "drop"\nmode = "640"',
      'destinations.ablage.mode: is no mode of a file: write four digits from 0 to 7, the first a 0, like '
      '"0640"'),
-    (TOWN_FILE, 'path = "drop"', 'path = "drop"\npath2 = 3',
+    (MUNICIPALITY_FILE, 'path = "drop"', 'path = "drop"\npath2 = 3',
      "destinations.ablage.path2: unknown key: did you mean 'path'?"),
-    (TOWN_FILE, 'connector = "directory"\npath = "drop"\n',
+    (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
      'connector = "xdomea"\nreceiver = "Stadt"\ndrop = { connector = "smtp" }\n',
      'destinations.ablage.drop: names a connector that cannot stand here: write connector = "directory" or '
      'connector = "sftp"'),
@@ -440,7 +441,7 @@ def test_every_pattern_is_said_in_words() -> None:
 
 
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
-    second = TOWN.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
+    second = MUNICIPALITY.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
     (etc / "municipalities" / "14999020.toml").write_text(second)
     assert "tenant: 'musterstadt' is taken" in problems(etc)
     (etc / "municipalities" / "14999020.toml").write_text(second.replace('"musterstadt"', '"anderswo"'))
@@ -510,9 +511,11 @@ def test_an_inlet_names_only_senders_that_there_are(etc: Path, inlet: str, fault
 def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: str, old: str, new: str,
                                                              taken_over: list[str]) -> None:
     """The result is always that of a fresh start."""
-    town = TOWN.replace("Musterstadt", "Neudorf").replace("14999010", "14999040").replace("musterstadt",
-                                                                                          "neudorf")
-    (etc / "municipalities" / "14999040.toml").write_text(town.replace('formerly = ["14999011"]\n', ""))
+    municipality = MUNICIPALITY.replace("Musterstadt", "Neudorf").replace("14999010",
+                                                                          "14999040").replace("musterstadt",
+                                                                              "neudorf")
+    (etc / "municipalities" / "14999040.toml").write_text(municipality.replace('formerly = ["14999011"]\n',
+                                                                               ""))
     (etc / "municipalities" / "14999010").mkdir()
     (etc / "municipalities" / "14999010" / "own.xsl").write_text("<x/>")
     known = load(etc)
@@ -521,16 +524,16 @@ def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: st
     again, fresh = loader.load(etc / "hub.toml", (), known), load(etc)
     assert again == fresh
     assert again.municipalities == fresh.municipalities
-    assert [key for key, town in again.municipalities.items()
-            if town is known.municipalities[key]] == taken_over
+    assert [key for key, municipality in again.municipalities.items()
+            if municipality is known.municipalities[key]] == taken_over
     assert (again.digest == known.digest) == (old == "")
 
 
 def test_what_municipalities_share_is_checked_for_each_that_differs(etc: Path) -> None:
     """Both take the default route; the second has not the destination it names."""
-    town = TOWN.replace("14999010", "14999040").replace("musterstadt",
+    municipality = MUNICIPALITY.replace("14999010", "14999040").replace("musterstadt",
                                                         "neudorf").replace('formerly = ["14999011"]\n', "")
-    (etc / "municipalities" / "14999040.toml").write_text(town.replace("[destinations.ablage]",
+    (etc / "municipalities" / "14999040.toml").write_text(municipality.replace("[destinations.ablage]",
                                                                        "[destinations.archiv]"))
     assert problems(etc).splitlines() == [
         f"{etc}/municipalities/14999040.toml: route hund: recipients: unknown destination 'ablage': one of "
@@ -540,9 +543,9 @@ def test_what_municipalities_share_is_checked_for_each_that_differs(etc: Path) -
 def test_what_is_configured_alike_is_shared_when_it_is_right_and_told_of_each_when_it_is_wrong(
     etc: Path) -> None:
     first, second = (etc / "municipalities" / f"{ags}.toml" for ags in ("14999010", "14999040"))
-    town = TOWN.replace("14999010", "14999040").replace("musterstadt",
+    municipality = MUNICIPALITY.replace("14999010", "14999040").replace("musterstadt",
                                                         "neudorf").replace('formerly = ["14999011"]\n', "")
-    second.write_text(town)
+    second.write_text(municipality)
     one, other = (load(etc).municipalities[tenant].destinations[f"{tenant}/ablage"]
                   for tenant in ("musterstadt", "neudorf"))
     assert (one.options, one.policy, one.repeat) == (other.options, other.policy, other.repeat)
@@ -557,11 +560,11 @@ def test_a_doubled_key_is_told_with_its_line(etc: Path) -> None:
 
 
 def test_municipalities_with_the_same_services_share_their_routes(etc: Path) -> None:
-    town = TOWN.replace("14999010", "14999040").replace("musterstadt",
+    municipality = MUNICIPALITY.replace("14999010", "14999040").replace("musterstadt",
                                                         "neudorf").replace('formerly = ["14999011"]\n', "")
-    (etc / "municipalities" / "14999040.toml").write_text(town)
-    towns = load(etc).municipalities
-    assert towns["musterstadt"].routes is towns["neudorf"].routes
+    (etc / "municipalities" / "14999040.toml").write_text(municipality)
+    municipalities = load(etc).municipalities
+    assert municipalities["musterstadt"].routes is municipalities["neudorf"].routes
 
 
 def test_a_database_is_named_without_its_secret(etc: Path) -> None:

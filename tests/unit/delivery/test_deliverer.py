@@ -33,7 +33,7 @@ from tests.unit.store_kit import prepare
 BODY = b"<hund/>"
 
 HUB = '[hub]\nstate = "state"\nmappings = "mappings"\n[deliver]\nrest_after = 3\nrest = "1h"\nthreads = 4\n'
-TOWN = """
+MUNICIPALITY = """
 name = "Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -87,7 +87,7 @@ class Bench:
         (folder / "municipalities").mkdir()
         (folder / "hub.toml").write_text(HUB + hub)
         options = SMTP if connector == "smtp" else 'path = "/nowhere"'
-        (folder / "municipalities" / "14999010.toml").write_text(TOWN.format(
+        (folder / "municipalities" / "14999010.toml").write_text(MUNICIPALITY.format(
             connector=connector, options=f"{options}\n{policy}"))
         self.configuration = loader.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -340,7 +340,7 @@ def test_what_is_too_large_goes_to_the_fallback(bench: Bench) -> None:
     assert states == bench.store.recount()
 
 
-def test_a_receipt_with_refused_addresses_is_counted_apart(bench: Bench) -> None:
+def test_a_receipt_with_refused_addresses_is_counted_separately(bench: Bench) -> None:
     bench.outlet.script = [Receipt("angekommen", {"to[0]": "250", "refused": "1"})]
     bench.until(bench.message(), DeliveryState.DONE)
     assert {key.name for key in bench.store.tallies() if key.kind == "delivery_total"} >= {"done_partly"}
@@ -389,7 +389,7 @@ def test_a_misconfigured_destination_parks_nothing(bench: Bench) -> None:
         bench.until(message, DeliveryState.DONE)
 
 
-def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_mended(bench: Bench) -> None:
+def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_repaired(bench: Bench) -> None:
     for number in range(5):
         bench.until(bench.message(number), DeliveryState.DONE)  # so that several are claimed at once
     bench.outlet.begin = False
@@ -416,7 +416,8 @@ def test_a_person_who_knows_that_the_receiver_is_back_need_not_wait(bench: Bench
     assert [event.who for event in bench.store.events_of(message) if event.name == "replayed"] == ["erika"]
 
 
-def test_one_dead_town_does_not_slow_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_dead_municipality_does_not_slow_the_others(bench: Bench,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     hanging, release = threading.Event(), threading.Event()
     slow = [bench.message(number) for number in range(3)]
     # not the first three tries: an errand may take two of them
@@ -452,12 +453,13 @@ def test_what_is_claimed_again_before_its_last_try_has_ended_is_in_hand(bench: B
     message, store, circuit = bench.message(), bench.store, Circuit()
     deliverer = deliver.Deliverer(store, lambda: bench.configuration, Metrics(), lambda: bench.clock,
                                   bench.build)
-    before, now = (deliverer._errand("musterstadt/eins", None, circuit, 1) for _ in range(2))
-    for errand in (before, now):
-        errand.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10),
-                                                claim=errand.claim)
-        if errand is before:
-            store.settle([Settlement.again(errand.claimed[0].delivery.id, bench.clock, repeat_marked=False)])
+    before, now = (deliverer._assignment("musterstadt/eins", None, circuit, 1) for _ in range(2))
+    for assignment in (before, now):
+        assignment.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10),
+                                                claim=assignment.claim)
+        if assignment is before:
+            store.settle([Settlement.again(assignment.claimed[0].delivery.id, bench.clock,
+                                           repeat_marked=False)])
     deliverer._end(before)
     deliverer._next_search = 0.0
     deliverer._find_lost()
@@ -475,9 +477,10 @@ def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
     message = bench.message()
     bench.until(message, DeliveryState.IN_DOUBT)
     whole = bench.configuration
-    town = whole.municipalities["musterstadt"]
-    less = {key: each for key, each in town.destinations.items() if key != "musterstadt/eins"}
-    bench.configuration = replace(whole, municipalities={"musterstadt": replace(town, destinations=less)})
+    municipality = whole.municipalities["musterstadt"]
+    less = {key: each for key, each in municipality.destinations.items() if key != "musterstadt/eins"}
+    bench.configuration = replace(whole,
+                                  municipalities={"musterstadt": replace(municipality, destinations=less)})
     bench.later(minutes=1)
     row = bench.until(message, DeliveryState.PARKED)
     assert row.reason == "in-doubt"

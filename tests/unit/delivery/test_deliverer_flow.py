@@ -138,7 +138,7 @@ def test_a_batch_under_way_ends_with_the_window(benches: Benches) -> None:
         assert bench.until(message, DeliveryState.DONE).attempts == 1
 
 
-def test_what_a_window_holds_is_counted_apart_and_is_not_old(benches: Benches) -> None:
+def test_what_a_window_holds_is_counted_separately_and_is_not_old(benches: Benches) -> None:
     bench = benches()
     now = datetime.now(UTC)
     bench.store._now = lambda: now - timedelta(days=3)  # type: ignore[method-assign]
@@ -598,7 +598,7 @@ def test_outcomes_that_wait_are_written_at_the_stop(benches: Benches,
 # -------------------------------------------------------------------- a mail that is too large
 
 
-class Towns(Outlet):
+class Municipalities(Outlet):
     """A mail server that takes nothing with files, and a folder."""
 
     repeat = "ask"
@@ -615,7 +615,7 @@ class Towns(Outlet):
 
 def test_a_mail_that_is_too_large_goes_without_its_files_and_says_where_they_lie(benches: Benches) -> None:
     bench = benches(connector="smtp")
-    bench.outlet = Towns([], [])
+    bench.outlet = Municipalities([], [])
     message = bench.message()
     arrives(bench, message)
     mail, files = bench.store.deliveries_of(message)
@@ -636,7 +636,7 @@ def test_a_mail_that_is_too_large_goes_without_its_files_and_says_where_they_lie
 
 def test_files_that_the_route_brings_there_anyway_are_not_brought_twice(benches: Benches) -> None:
     bench = benches(connector="smtp")
-    bench.outlet = Towns([Temporary("weg")], [])
+    bench.outlet = Municipalities([Temporary("weg")], [])
     message = bench.accept()
     bench.route(message, "eins", also="zwei")
     bench.deliverer.wake()
@@ -669,7 +669,7 @@ def test_what_the_route_brings_there_is_left_to_it_and_the_rest_stays_in_the_mai
 
 def test_files_that_were_discarded_are_told_too(benches: Benches) -> None:
     bench = benches(connector="smtp")
-    bench.outlet = Towns([Permanent("nein")], [])
+    bench.outlet = Municipalities([Permanent("nein")], [])
     message = bench.message()
     bench.deliverer.wake()
     wait_until(lambda: len(bench.store.deliveries_of(message)) == 2

@@ -23,13 +23,13 @@ def example_folder(mappings: Path, service: str, name: str, toml: str = "", *fil
     (folder / "example.toml").write_text(toml)
 
 
-def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]],
+def place(tmp_path: Path, municipalities: dict[str, tuple[str, int, tuple[str, ...]]],
           inlets: tuple[str, ...]) -> prepare.Place:
     """A place whose configuration knows no more than these tests need."""
     municipalities = {
         ags: SimpleNamespace(row=SimpleNamespace(ags=ags, name=name, counted=lambda _, size=size: size),
                              routes=dict.fromkeys(services, ()))
-        for ags, (name, size, services) in towns.items()}
+        for ags, (name, size, services) in municipalities.items()}
     destinations = {
         "big/mailbox": SimpleNamespace(connector="smtp", options={"to": ["steuer@musterstadt.example"]}),
         "big/folder": SimpleNamespace(connector="directory", options={"path": tmp_path / "etc/../var/drop"})}
@@ -41,14 +41,15 @@ def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]],
     return prepare.Place(tmp_path, cast(Any, configuration), Console(width=200), "run")
 
 
-TOWNS = {"14999030": ("Probedorf", 1800, ("dog",)), "14999010": ("Musterstadt", 61000, ("dog", "trade"))}
+MUNICIPALITIES = {"14999030": ("Probedorf", 1800, ("dog",)),
+                  "14999010": ("Musterstadt", 61000, ("dog", "trade"))}
 
 
-def test_every_example_goes_to_every_town_that_has_the_service(tmp_path: Path) -> None:
+def test_every_example_goes_to_every_municipality_that_has_the_service(tmp_path: Path) -> None:
     example_folder(tmp_path / "mappings", "dog", "small")
     example_folder(tmp_path / "mappings", "dog", "wrong", 'parked = "invalid"')
     example_folder(tmp_path / "mappings", "trade", "full", 'attachments = ["a.pdf"]', "a.pdf")
-    plan = demo._plan(place(tmp_path, TOWNS, ("https", "inbox")))
+    plan = demo._plan(place(tmp_path, MUNICIPALITIES, ("https", "inbox")))
     assert [(item.ags, item.example.service, item.example.name, item.inlet) for item in plan] == [
         ("14999010", "dog", "small", "by-inbox"), ("14999010", "dog", "wrong", "by-https"),
         ("14999010", "trade", "full", "by-https"),
@@ -59,7 +60,7 @@ def test_every_example_goes_to_every_town_that_has_the_service(tmp_path: Path) -
 
 def test_without_a_watched_folder_all_go_over_https(tmp_path: Path) -> None:
     example_folder(tmp_path / "mappings", "dog", "small")
-    assert {item.inlet for item in demo._plan(place(tmp_path, TOWNS, ("https",)))} == {"by-https"}
+    assert {item.inlet for item in demo._plan(place(tmp_path, MUNICIPALITIES, ("https",)))} == {"by-https"}
 
 
 def test_nothing_outside_of_var_is_touched(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def sent(tmp_path: Path, *, parked: str | None = None, **found: Any) -> results.
 
 
 def test_the_table_says_where_it_went_and_how_long_it_took(tmp_path: Path) -> None:
-    here = place(tmp_path, TOWNS, ("https",))
+    here = place(tmp_path, MUNICIPALITIES, ("https",))
     item = sent(tmp_path, state="completed", received_at="2026-11-22T10:00:00.000+01:00", deliveries=[
         {"destination": "big/mailbox", "state": "done", "finished_at": "2026-11-22T10:00:00.250+01:00",
          "receipt": {}},
@@ -126,7 +127,7 @@ def test_a_machine_without_pango_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
-    here = place(tmp_path, TOWNS, ("https",))
+    here = place(tmp_path, MUNICIPALITIES, ("https",))
     text = rendered(here, sent(tmp_path, state="parked", reason="invalid",
                                reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
 {"destination": "big/folder", "state": "parked", "finished_at": None, "text": "Der Zielordner fehlt.",

@@ -82,7 +82,7 @@ def test_no_german_is_left_over() -> None:
     files = [file for folder in ("hub", "connectors") for file in (ROOT / folder).rglob("*.py")]
     sources = "\n".join(file.read_text(encoding="utf-8") for file in files
                         if file != Path(str(problems_german.__file__)))
-    sources = re.sub(r"\"\s*\n\s*f?\"", "", sources.replace('\\"', '"'))
+    sources = re.sub(r"[\"']\s*\n\s*f?[\"']", "", sources.replace('\\"', '"'))
     words = {piece: max(re.split(r"\{[^}]*\}|'", piece), key=len).strip().removesuffix(" for")
              for piece in PIECES}
     assert {piece for piece, word in words.items() if word not in sources

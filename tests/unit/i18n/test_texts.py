@@ -15,14 +15,15 @@ from hub.i18n import texts
 from hub.message import MessageState
 
 ROOT = Path(__file__).parents[3]
-SOURCE = "\n".join(file.read_text(encoding="utf-8") for room in ("cli", "demo")
-                   for file in (ROOT / "hub" / room).glob("*.py"))
+SOURCE = "\n".join(file.read_text(encoding="utf-8")
+                   for room in ("cli", "demo") for file in (ROOT / "hub" / room).glob("*.py"))
+SOURCE = re.sub(r'"\n\s*"', "", SOURCE)  # a text over two lines
 
 
 def english_texts() -> set[str]:
     """Every text of the command line that a person reads."""
     marked = re.findall(r'_\(\s*"((?:[^"\\]|\\.)*)"\)', SOURCE)
-    helps = re.findall(r'(?:@_command\([a-z]+, "[a-z-]+", |_change\("[a-z]+", )"((?:[^"\\]|\\.)*)"', SOURCE)
+    helps = re.findall(r'(?:@_command\([a-z]+, "[a-z-]+",\s+|_change\("[a-z]+",\s+)"((?:[^"\\]|\\.)*)"', SOURCE)
     columns = [name for found in re.findall(r"_table\(\[(.*?)\]", SOURCE)
                for name in re.findall(r'"([^"]+)"', found)]
     return {*marked, *helps, *columns, *app.FAULTS.values(), *app.REPAIRS.values(), *app.STEPS} - {"AGS"}

@@ -136,7 +136,7 @@ def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None
 
 
 @pytest.mark.parametrize("reason", get_args(TurnedAway))
-def test_what_an_inlet_turns_away_is_counted_with_its_reason(metrics: Metrics, reason: TurnedAway) -> None:
+def test_what_an_inlet_refuses_is_counted_with_its_reason(metrics: Metrics, reason: TurnedAway) -> None:
     metrics.turned_away("portal")(reason)
     assert [value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
             for name in get_args(TurnedAway)] == [float(name == reason) for name in get_args(TurnedAway)]

@@ -59,18 +59,18 @@ UPLOADS = (
 )
 
 
-class Desk:
+class Workplace:
     """A package in a folder, and a message to render with it."""
 
     def __init__(self, folder: Path) -> None:
         self.package = folder / "package"
-        self.town = folder / "town"
+        self.municipality = folder / "town"
         self.renderings: dict[str, Mapping[str, Any]] = {}
         self.recipients: list[Recipient] = []
         self.stylesheets: dict[str, str] = {}
         self.attachments = UPLOADS
         (self.package / "v1").mkdir(parents=True)
-        self.town.mkdir()
+        self.municipality.mkdir()
 
     def write(self, name: str, text: str) -> None:
         file = self.package / name
@@ -88,7 +88,7 @@ class Desk:
             Recipient(name="amt", destination="amt", connector="smtp", send=tuple(self.renderings)),)
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
                     mapping_digest="0",
-                    package=str(self.package), common=str(COMMON), town=str(self.town),
+                    package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
                     stylesheets=self.stylesheets,
                     recipients=recipients,
                     municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
@@ -117,8 +117,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def common(role: str, sheet: str, file: str) -> dict[str, Any]:
 # What recipients get
 
 
-def test_the_html_of_a_mail_is_readable_and_accessible(desk: Desk) -> None:
-    desk.renderings = {"h": common("html", "mail-html.xsl", "antrag.html")}
-    (delivery,), out = desk.render()
-    page = html.fromstring(desk.body(delivery.parts[0], out).decode())
+def test_the_html_of_a_mail_is_readable_and_accessible(workplace: Workplace) -> None:
+    workplace.renderings = {"h": common("html", "mail-html.xsl", "antrag.html")}
+    (delivery,), out = workplace.render()
+    page = html.fromstring(workplace.body(delivery.parts[0], out).decode())
     assert page.get("lang") == "de"
     assert page.findtext(".//title") == f"Anmeldung zur Hundesteuer – {short_id(ID)}"
     assert [element.text_content() for element in page.iter("h1", "h2")] == [
@@ -160,10 +160,10 @@ def test_the_html_of_a_mail_is_readable_and_accessible(desk: Desk) -> None:
     assert [li.text_content() for li in page.iter("li")] == ["groß", "braun", "Impfpaß.pdf (1,2 MB)"]
 
 
-def test_the_text_of_a_mail(desk: Desk) -> None:
-    desk.renderings = {"t": common("text", "mail-text.xsl", "antrag.txt")}
-    (delivery,), out = desk.render()
-    text = desk.body(delivery.parts[0], out).decode()
+def test_the_text_of_a_mail(workplace: Workplace) -> None:
+    workplace.renderings = {"t": common("text", "mail-text.xsl", "antrag.txt")}
+    (delivery,), out = workplace.render()
+    text = workplace.body(delivery.parts[0], out).decode()
     assert "\r" not in text
     assert "Hund 2 von 2\n------------\nMerkmale: groß\n" in text
     assert "Bemerkung: =1+1\n    zweite Zeile\n" in text
@@ -171,10 +171,10 @@ def test_the_text_of_a_mail(desk: Desk) -> None:
     assert text.endswith(f"Nachrichtennummer: {ID}\n")
 
 
-def test_csv_is_tall_with_crlf_and_no_formulas(desk: Desk) -> None:
-    desk.renderings = {"c": common("csv", "fields-csv.xsl", "felder.csv")}
-    (delivery,), out = desk.render()
-    text = desk.body(delivery.parts[0], out).decode()
+def test_csv_is_tall_with_crlf_and_no_formulas(workplace: Workplace) -> None:
+    workplace.renderings = {"c": common("csv", "fields-csv.xsl", "felder.csv")}
+    (delivery,), out = workplace.render()
+    text = workplace.body(delivery.parts[0], out).decode()
     assert not re.search(r"(?<!\r)\n", text)
     rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(text, newline=""))}
     assert rows["halter:0:name"] == ['Erika "Rika" Mustermann & Łódź', "Name"]
@@ -186,13 +186,13 @@ def test_csv_is_tall_with_crlf_and_no_formulas(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_a_pdf_is_accessible_and_the_same_every_time(desk: Desk) -> None:
+def test_a_pdf_is_accessible_and_the_same_every_time(workplace: Workplace) -> None:
     need_pango()
-    desk.renderings = {"p": common("pdf", "pdf.xsl", "antrag.pdf")}
-    first = desk.render()
-    second = desk.render()
+    workplace.renderings = {"p": common("pdf", "pdf.xsl", "antrag.pdf")}
+    first = workplace.render()
+    second = workplace.render()
     assert first == second
-    content = desk.body(first[0][0].parts[0], first[1])
+    content = workplace.body(first[0][0].parts[0], first[1])
     assert content.startswith(b"%PDF-1.7")
     inside = inflated(content)
     assert b"/StructTreeRoot" in inside and b"/Lang" in inside and b"/MarkInfo" in inside
@@ -200,33 +200,33 @@ def test_a_pdf_is_accessible_and_the_same_every_time(desk: Desk) -> None:
     assert b"CreationDate" not in inside
 
 
-def test_the_applicants_own_pdf_goes_first_and_a_printed_one_stands_in(desk: Desk) -> None:
+def test_the_applicants_own_pdf_goes_first_and_a_printed_one_stands_in(workplace: Workplace) -> None:
     need_pango()
-    desk.renderings = {"p": {**common("pdf", "pdf.xsl", "antrag.pdf"), "applicant_pdf": True}}
-    (delivery,), out = desk.render()
+    workplace.renderings = {"p": {**common("pdf", "pdf.xsl", "antrag.pdf"), "applicant_pdf": True}}
+    (delivery,), out = workplace.render()
     assert (delivery.parts[0].attachment, delivery.parts[0].body, out) == (0, None, b"")
-    desk.attachments = UPLOADS[1:]
-    (delivery,), out = desk.render()
-    assert desk.body(delivery.parts[0], out).startswith(b"%PDF")
+    workplace.attachments = UPLOADS[1:]
+    (delivery,), out = workplace.render()
+    assert workplace.body(delivery.parts[0], out).startswith(b"%PDF")
 
 
-def test_no_pdf_and_no_stylesheet_parks(desk: Desk) -> None:
-    desk.renderings = {"p": {"role": "pdf", "applicant_pdf": True, "file": "a.pdf",
+def test_no_pdf_and_no_stylesheet_parks(workplace: Workplace) -> None:
+    workplace.renderings = {"p": {"role": "pdf", "applicant_pdf": True, "file": "a.pdf",
                              "media_type": "application/pdf"}}
-    desk.attachments = ()
+    workplace.attachments = ()
     with pytest.raises(Rejected) as caught:
-        desk.render()
+        workplace.render()
     assert caught.value.reason == "invalid"
 
 
-def test_recipients_share_renderings_and_get_safe_unique_names(desk: Desk) -> None:
-    desk.sheet('<xsl:template match="/"><x/></xsl:template>')
-    desk.renderings = {"x":
+def test_recipients_share_renderings_and_get_safe_unique_names(workplace: Workplace) -> None:
+    workplace.sheet('<xsl:template match="/"><x/></xsl:template>')
+    workplace.renderings = {"x":
                        {"role": "xml", "stylesheet": "x.xsl", "file": "Impfpass.pdf", "media_type": "a/b"}}
-    desk.recipients = [
+    workplace.recipients = [
         Recipient(name="a", destination="post", connector="smtp", send=("x", "attachments"), subject="Neu"),
         Recipient(name="b", destination="drop", connector="directory", send=("original", "x"), path="p")]
-    (first, second), out = desk.render()
+    (first, second), out = workplace.render()
     assert [part.name for part in first.parts] == ["Impfpass.pdf", "Impfpass-2.pdf", "IMPFPASS-3.pdf"]
     assert [part.attachment for part in first.parts] == [None, 1, 2]
     assert [part.role for part in first.parts] == ["xml", "attachment", "attachment"]
@@ -241,64 +241,64 @@ def test_recipients_share_renderings_and_get_safe_unique_names(desk: Desk) -> No
                                 "day": "20261122", "version": "v1", "case": "01936f00-abcd"}
 
 
-def test_xml_is_written_in_the_receivers_encoding(desk: Desk) -> None:
+def test_xml_is_written_in_the_receivers_encoding(workplace: Workplace) -> None:
     body = '<xsl:template match="/"><n><xsl:value-of select="//name"/></n></xsl:template>'
     for version in ("1.0", "3.0"):
-        content = desk.one(body, version, encoding="iso-8859-15")
+        content = workplace.one(body, version, encoding="iso-8859-15")
         assert b"&#321;\xf3d&#378;" in content
         assert re.match(rb'<\?xml version="1.0" encoding="iso-8859-15"\?>', content, re.IGNORECASE)
         assert etree.fromstring(content).text == 'Erika "Rika" Mustermann & Łódź'
 
 
-def test_the_stylesheets_own_encoding_holds_where_the_mapping_names_none(desk: Desk) -> None:
+def test_the_stylesheets_own_encoding_holds_where_the_mapping_names_none(workplace: Workplace) -> None:
     body = ('<xsl:output encoding="iso-8859-1"/>'
             '<xsl:template match="/"><n><xsl:value-of select="//name"/></n></xsl:template>')
     for version in ("1.0", "2.0"):
-        assert etree.fromstring(desk.one(body, version)).text == 'Erika "Rika" Mustermann & Łódź'
+        assert etree.fromstring(workplace.one(body, version)).text == 'Erika "Rika" Mustermann & Łódź'
 
 
-def test_text_that_does_not_fit_the_encoding_parks_without_showing_it(desk: Desk) -> None:
+def test_text_that_does_not_fit_the_encoding_parks_without_showing_it(workplace: Workplace) -> None:
     with pytest.raises(Rejected) as caught:
-        desk.one('<xsl:output method="text"/><xsl:template match="/"><xsl:value-of '
+        workplace.one('<xsl:output method="text"/><xsl:template match="/"><xsl:value-of '
                  'select="//name"/></xsl:template>',
                  role="text", encoding="iso-8859-15")
     assert caught.value.reason == "invalid"
     assert "U+0141" in caught.value.text and "Mustermann" not in caught.value.text
 
 
-def test_json_must_be_json(desk: Desk) -> None:
+def test_json_must_be_json(workplace: Workplace) -> None:
     text = '<xsl:output method="text"/><xsl:template match="/">{}</xsl:template>'
-    assert desk.one(text.format('{"a": 1}'), role="json") == b'{"a": 1}'
+    assert workplace.one(text.format('{"a": 1}'), role="json") == b'{"a": 1}'
     with pytest.raises(Rejected, match="kein JSON"):
-        desk.one(text.format("{"), role="json")
+        workplace.one(text.format("{"), role="json")
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0", "3.0"])
-def test_parameters_and_imports_of_all_layers(desk: Desk, version: str) -> None:
-    desk.write("v1/teile/b.xsl",
+def test_parameters_and_imports_of_all_layers(workplace: Workplace, version: str) -> None:
+    workplace.write("v1/teile/b.xsl",
                f'<xsl:stylesheet {XSL} version="{version}"><xsl:include href="../../alle.xsl"/>'
                '<xsl:template name="wer"><wer>v1</wer></xsl:template></xsl:stylesheet>')
-    desk.write("alle.xsl",
+    workplace.write("alle.xsl",
                f'<xsl:stylesheet {XSL} version="{version}"><xsl:template name="alle"><alle/></xsl:template>'
                "</xsl:stylesheet>")
-    desk.sheet("""<xsl:import
+    workplace.sheet("""<xsl:import
         href = 'teile/b.xsl' />
       <xsl:import href="common:eingang.xsl"/><xsl:output indent="no"/>
       <xsl:template match="/"><o name="{$name}" short="{$short}"><xsl:call-template name="wer"/>
       <xsl:call-template name="alle"/></o></xsl:template>""", version)
-    desk.renderings = {"x": {"role": "xml", "stylesheet": "x.xsl", "file": "x.xml", "media_type": "a/b"}}
-    (delivery,), out = desk.render()
-    own = etree.fromstring(desk.body(delivery.parts[0], out))
+    workplace.renderings = {"x": {"role": "xml", "stylesheet": "x.xsl", "file": "x.xml", "media_type": "a/b"}}
+    (delivery,), out = workplace.render()
+    own = etree.fromstring(workplace.body(delivery.parts[0], out))
     assert dict(own.attrib) == {"name": "Stadt Musterstadt", "short": "01936f00-abcd"}
     assert [child.tag for child in own] == ["wer", "alle"]
 
-    (desk.town / "sub").mkdir()
-    (desk.town / "sub" / "x.xsl").write_text(
+    (workplace.municipality / "sub").mkdir()
+    (workplace.municipality / "sub" / "x.xsl").write_text(
         f'<xsl:stylesheet {XSL} version="{version}"><xsl:import href="mapping:x.xsl"/>'
         '<xsl:template name="wer"><wer>town</wer></xsl:template></xsl:stylesheet>')
-    desk.stylesheets = {"x": "sub/x.xsl"}
-    (delivery,), out = desk.render()
-    assert etree.fromstring(desk.body(delivery.parts[0], out)).findtext("wer") == "town"
+    workplace.stylesheets = {"x": "sub/x.xsl"}
+    (delivery,), out = workplace.render()
+    assert etree.fromstring(workplace.body(delivery.parts[0], out)).findtext("wer") == "town"
 
 
 # What a stylesheet can never do
@@ -311,28 +311,28 @@ def test_parameters_and_imports_of_all_layers(desk: Desk, version: str) -> None:
     "common:../hundesteuer/v1/x.xsl", "town:x.xsl", "data:application/xml,&lt;x/>", "..\\x.xsl", "",
     "mapping:", "//x/y",
 ])
-def test_imports_stay_in_the_package(desk: Desk, version: str, href: str) -> None:
-    (desk.package.parent / "geheim.xsl").write_text(f'<xsl:stylesheet {XSL} version="{version}"/>')
+def test_imports_stay_in_the_package(workplace: Workplace, version: str, href: str) -> None:
+    (workplace.package.parent / "geheim.xsl").write_text(f'<xsl:stylesheet {XSL} version="{version}"/>')
     with pytest.raises(Rejected) as caught:
-        desk.one(f'<xsl:import href="{href}"/><xsl:template match="/"><x/></xsl:template>', version)
+        workplace.one(f'<xsl:import href="{href}"/><xsl:template match="/"><x/></xsl:template>', version)
     assert caught.value.reason == "configuration"
     assert "mapping:v1" in caught.value.text or "is missing" in caught.value.text
 
 
 @pytest.mark.parametrize("version", ["1.0", "3.0"])
-def test_a_symbolic_link_does_not_lead_out(desk: Desk, version: str) -> None:
-    outside = desk.package.parent / "aussen.xsl"
+def test_a_symbolic_link_does_not_lead_out(workplace: Workplace, version: str) -> None:
+    outside = workplace.package.parent / "aussen.xsl"
     outside.write_text(f'<xsl:stylesheet {XSL} version="{version}"/>')
-    (desk.package / "v1" / "link.xsl").symlink_to(outside)
+    (workplace.package / "v1" / "link.xsl").symlink_to(outside)
     with pytest.raises(Rejected, match="is missing"):
-        desk.one('<xsl:import href="link.xsl"/><xsl:template match="/"><x/></xsl:template>', version)
+        workplace.one('<xsl:import href="link.xsl"/><xsl:template match="/"><x/></xsl:template>', version)
 
 
-def test_a_circle_of_imports_is_told(desk: Desk) -> None:
-    desk.sheet('<xsl:import href="x.xsl"/>', name="v1/y.xsl")
+def test_a_circle_of_imports_is_told(workplace: Workplace) -> None:
+    workplace.sheet('<xsl:import href="x.xsl"/>', name="v1/y.xsl")
     for version in ("1.0", "3.0"):
         with pytest.raises(Rejected, match="circle"):
-            desk.one('<xsl:import href="y.xsl"/><xsl:template match="/"><x/></xsl:template>', version)
+            workplace.one('<xsl:import href="y.xsl"/><xsl:template match="/"><x/></xsl:template>', version)
 
 
 READS_1 = ["document('file://{file}')", "document('{file}')", "document('mapping:v1/x.xsl')", "document('')"]
@@ -345,24 +345,26 @@ READS_3 = ["doc('file://{file}')", "document('{file}')", "unparsed-text('file://
 
 @pytest.mark.parametrize(("version", "expression"),
                          [*(("1.0", read) for read in READS_1), *(("3.0", read) for read in READS_3)])
-def test_reading_files_is_refused(desk: Desk, secret: Path, version: str, expression: str) -> None:
+def test_reading_files_is_refused(workplace: Workplace, secret: Path, version: str, expression: str) -> None:
     select = expression.format(file=secret, folder=secret.parent)
     with pytest.raises(Rejected) as caught:
-        desk.one(f'<xsl:template match="/"><x><xsl:copy-of select="{select}"/></x></xsl:template>', version)
+        workplace.one(f'<xsl:template match="/"><x><xsl:copy-of select="{select}"/></x></xsl:template>',
+                      version)
     assert caught.value.reason == "configuration"
     assert "streng geheim" not in caught.value.text
 
 
-def test_reading_while_compiling_is_refused(desk: Desk, secret: Path) -> None:
+def test_reading_while_compiling_is_refused(workplace: Workplace, secret: Path) -> None:
     with pytest.raises(Rejected) as caught:
-        desk.one(f"""<xsl:param name="p" static="yes" select="doc('file://{secret}')"/>
+        workplace.one(f"""<xsl:param name="p" static="yes" select="doc('file://{secret}')"/>
                      <xsl:template match="/"><x><xsl:copy-of select="$p"/></x></xsl:template>""", "3.0")
     assert caught.value.reason == "configuration"
 
 
-def test_the_environment_is_empty(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_empty(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEHEIM", "streng geheim")
-    content = desk.one("""<xsl:template match="/"><x><xsl:value-of select="environment-variable('GEHEIM'),
+    content = workplace.one(
+        """<xsl:template match="/"><x><xsl:value-of select="environment-variable('GEHEIM'),
                           environment-variable('PATH'), available-environment-variables()"/></x></xsl:template>""", "3.0")
     assert not (etree.fromstring(content).text or "").strip()
 
@@ -372,32 +374,32 @@ def test_the_environment_is_empty(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
     ("1.0", '<sax:output href="{file}"><y/></sax:output>'),
     ("3.0", '<xsl:result-document href="file://{file}"><y/></xsl:result-document>'),
 ])
-def test_writing_files_is_refused(desk: Desk, tmp_path: Path, version: str, body: str) -> None:
+def test_writing_files_is_refused(workplace: Workplace, tmp_path: Path, version: str, body: str) -> None:
     target = tmp_path / "geschrieben.xml"
     with pytest.raises(Rejected) as caught:
-        desk.one(f'<xsl:template match="/"><x>{body.format(file=target)}</x></xsl:template>', version)
+        workplace.one(f'<xsl:template match="/"><x>{body.format(file=target)}</x></xsl:template>', version)
     assert caught.value.reason == "configuration"
     assert not target.exists()
 
 
-def test_the_tests_notice_when_access_is_not_denied(desk: Desk, secret: Path, tmp_path: Path,
+def test_the_tests_notice_when_access_is_not_denied(workplace: Workplace, secret: Path, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: without DENIED the very same stylesheets write, and read what the resolver finds."""
     monkeypatch.setattr(xslt, "DENIED", None)
     target = tmp_path / "geschrieben.xml"
-    content = desk.one(f"""<xsl:template match="/">
+    content = workplace.one(f"""<xsl:template match="/">
         <x><xsl:copy-of select="document('mapping:v1/x.xsl')"/>
         <exsl:document href="{target}"><y/></exsl:document></x></xsl:template>""")
     assert b"exsl:document" in content
     assert target.exists()
 
 
-def test_the_resolver_stands_even_where_access_is_not_denied(desk: Desk, secret: Path,
+def test_the_resolver_stands_even_where_access_is_not_denied(workplace: Workplace, secret: Path,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xslt, "DENIED", None)
     body = f"""<xsl:template match="/"><x><xsl:copy-of select="document('{secret}')"/></x></xsl:template>"""
     with pytest.raises(Rejected, match="not part of the package"):
-        desk.one(body)
+        workplace.one(body)
 
 
 def test_the_tests_notice_when_saxon_is_open(tmp_path: Path, secret: Path) -> None:
@@ -463,17 +465,17 @@ def test_a_missing_pango_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_a_stylesheet_may_end_with_a_reason(desk: Desk, version: str) -> None:
+def test_a_stylesheet_may_end_with_a_reason(workplace: Workplace, version: str) -> None:
     with pytest.raises(Rejected) as caught:
-        desk.one('<xsl:template match="/"><xsl:message terminate="yes">Die Chipnummer fehlt für Hund '
+        workplace.one('<xsl:template match="/"><xsl:message terminate="yes">Die Chipnummer fehlt für Hund '
                  '2.</xsl:message>'
                  "</xsl:template>", version)
     assert (caught.value.reason, caught.value.text) == ("invalid", "Die Chipnummer fehlt für Hund 2.")
 
 
 @pytest.mark.parametrize("version", ["1.0", "3.0"])
-def test_a_mere_message_ends_nothing(desk: Desk, version: str) -> None:
-    content = desk.one('<xsl:template match="/"><xsl:message>nur so</xsl:message><x/></xsl:template>',
+def test_a_mere_message_ends_nothing(workplace: Workplace, version: str) -> None:
+    content = workplace.one('<xsl:template match="/"><xsl:message>nur so</xsl:message><x/></xsl:template>',
                        version)
     assert etree.fromstring(content).tag == "x"
 
@@ -486,17 +488,17 @@ def test_a_mere_message_ends_nothing(desk: Desk, version: str) -> None:
     ("1.0", '<xsl:template match="/">\n<x></xsl:template>'),
     ("1.0", '<xsl:template match="/">\n<xsl:if test="name[">nie</xsl:if></xsl:template>'),
 ])
-def test_a_broken_stylesheet_is_named_with_its_line(desk: Desk, version: str, body: str) -> None:
+def test_a_broken_stylesheet_is_named_with_its_line(workplace: Workplace, version: str, body: str) -> None:
     with pytest.raises(Rejected) as caught:
-        desk.one(body, version)
+        workplace.one(body, version)
     assert caught.value.reason == "configuration"
     assert "mapping:v1/x.xsl" in caught.value.text
     assert re.search(r":4|line 4", caught.value.text), caught.value.text
 
 
-def test_where_libxslt_names_no_line_the_file_is_named(desk: Desk) -> None:
+def test_where_libxslt_names_no_line_the_file_is_named(workplace: Workplace) -> None:
     with pytest.raises(Rejected, match=r"mapping:v1/x\.xsl: Undefined namespace prefix") as caught:
-        desk.one('<xsl:template match="/"><xsl:if test="q:name">nie</xsl:if></xsl:template>')
+        workplace.one('<xsl:template match="/"><xsl:if test="q:name">nie</xsl:if></xsl:template>')
     assert caught.value.reason == "configuration"
 
 
@@ -505,24 +507,24 @@ def test_where_libxslt_names_no_line_the_file_is_named(desk: Desk) -> None:
     (f'<xsl:stylesheet {XSL} version="4.0"/>', "version"),
     (f"<xsl:stylesheet {XSL}/>", "version"),
 ])
-def test_other_unusable_stylesheets(desk: Desk, raw: str, words: str) -> None:
-    desk.write("v1/x.xsl", raw)
-    desk.renderings = {"x": {"role": "xml", "stylesheet": "x.xsl", "file": "x.xml", "media_type": "a/b"}}
+def test_other_unusable_stylesheets(workplace: Workplace, raw: str, words: str) -> None:
+    workplace.write("v1/x.xsl", raw)
+    workplace.renderings = {"x": {"role": "xml", "stylesheet": "x.xsl", "file": "x.xml", "media_type": "a/b"}}
     with pytest.raises(Rejected, match=words) as caught:
-        desk.render()
+        workplace.render()
     assert caught.value.reason == "configuration"
 
 
-def test_an_empty_result_and_an_unknown_rendering_are_configuration(desk: Desk) -> None:
+def test_an_empty_result_and_an_unknown_rendering_are_configuration(workplace: Workplace) -> None:
     with pytest.raises(Rejected, match="nichts ausgegeben"):
-        desk.one('<xsl:output method="text"/><xsl:template match="/"/>', role="text")
-    desk.recipients = [Recipient(name="a", destination="d", connector="smtp", send=("gibtsnicht",))]
+        workplace.one('<xsl:output method="text"/><xsl:template match="/"/>', role="text")
+    workplace.recipients = [Recipient(name="a", destination="d", connector="smtp", send=("gibtsnicht",))]
     with pytest.raises(Rejected, match="gibtsnicht"):
-        desk.render()
+        workplace.render()
 
 
-def test_a_broken_stylesheet_does_not_stay_in_the_cache(desk: Desk) -> None:
+def test_a_broken_stylesheet_does_not_stay_in_the_cache(workplace: Workplace) -> None:
     with pytest.raises(Rejected):
-        desk.one('<xsl:import href="fehlt.xsl"/>')
-    desk.sheet('<xsl:template match="/"><x/></xsl:template>', name="v1/fehlt.xsl")
-    assert b"<x " in desk.one('<xsl:import href="fehlt.xsl"/>')
+        workplace.one('<xsl:import href="fehlt.xsl"/>')
+    workplace.sheet('<xsl:template match="/"><x/></xsl:template>', name="v1/fehlt.xsl")
+    assert b"<x " in workplace.one('<xsl:import href="fehlt.xsl"/>')

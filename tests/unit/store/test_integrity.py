@@ -19,7 +19,7 @@ from hub.store.database import ledger, tables
 from hub.store.integrity import Fault, Report
 from hub.store.store import Store
 from hub.store.transitions import repair
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 from tests.unit.store_kit import MINUTE, abandon, accept, claim_one, deliver, incoming, opened, routed, unbalanced
 
 LARGE = b"<a>" + b"x" * 5000 + b"</a>"
@@ -46,7 +46,7 @@ def look(store: Store, *, deep: bool = False) -> Report:
     return store.examine(deep=deep, alone=True)
 
 
-def mended(store: Store, *, deep: bool = False) -> repair.Plan:
+def repaired(store: Store, *, deep: bool = False) -> repair.Plan:
     """Repair, and look again: nothing is left that is not known."""
     todo = store.plan_repair(look(store, deep=deep))
     store.repair(todo, "erika")
@@ -76,7 +76,7 @@ def test_beside_a_writer_nothing_is_wrong(tmp_path: Path) -> None:
                 ids = [routed(store, content=os.urandom(50)) for _ in range(3)]
                 for _ in ids:
                     deliver(store)
-                store.shred(ids)
+                store.erase(ids)
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -91,7 +91,7 @@ def test_beside_a_writer_nothing_is_wrong(tmp_path: Path) -> None:
         assert look(store, deep=True).sound
 
 
-def test_a_damaged_database_is_told_and_not_mended(tmp_path: Path) -> None:
+def test_a_damaged_database_is_told_and_not_repaired(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
         for number in range(60):
             accept(store, incoming(b"<a>%d</a>" % number + b"x" * 2000))
@@ -132,7 +132,7 @@ def test_wrong_books_are_set_right(store: Store, spoil: str) -> None:
     store._do(lambda tx: tx.connection.execute(text(spoil)))
     report = look(store)
     assert set(kinds(report)) == {"tally"}
-    mended(store)
+    repaired(store)
     assert all(balance.holds for balance in store.balances())
     deliver(store, "m/b")
     assert unbalanced(store) == []
@@ -146,12 +146,12 @@ def test_books_stay_right_when_proofs_are_gone_and_deliveries_rerouted(store: St
     store.settle([Settlement.rerouted(claimed.delivery.id, store._now(), "m/b", "zu groß")])
     deliver(store, "m/b")
     assert look(store).sound
-    store.shred([message])
+    store.erase([message])
     store.forget([message])
     assert look(store).sound
     store._do(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', "
                                                     "'delivery_total')")))
-    mended(store)
+    repaired(store)
 
 
 def test_an_orphan_is_moved_and_never_deleted(store: Store) -> None:
@@ -161,7 +161,7 @@ def test_an_orphan_is_moved_and_never_deleted(store: Store) -> None:
     assert store.examine().sound, "beside a running hub it may be an acceptance under way"
     os.utime(orphan, (1, 1))
     assert kinds(store.examine()) == ["orphan"]
-    mended(store)
+    repaired(store)
     [moved] = (store.directory / repair.QUARANTINE).glob("*/*")
     assert (moved.name, moved.read_bytes()) == (orphan.name, b"\0\0somebody's")
     assert moved.parent.stat().st_mode & 0o777 == 0o700
@@ -172,7 +172,7 @@ def test_a_leftover_of_deleted_content_is_left_to_the_retention(store: Store) ->
     deliver(store)
     file = only(store)
     content = file.read_bytes()
-    store.shred([message])
+    store.erase([message])
     file.write_bytes(content)
     report = look(store)
     assert kinds(report) == ["leftover"] and report.sound
@@ -190,7 +190,7 @@ def test_a_message_without_its_body_is_parked_with_a_reason(store: Store, spoil:
     message = accept(store, incoming(LARGE)).id
     SPOILS[spoil](only(store))
     assert kinds(look(store)) == ["missing" if spoil == "missing" else "damaged"]
-    assert mended(store).park_messages == (message,)
+    assert repaired(store).park_messages == (message,)
     found = store.get_message(message)
     assert (found.state, found.reason) == (MessageState.PARKED, Reason.DAMAGED)
     assert "beim Absender neu anfordern" in (found.reason_text or "")
@@ -207,7 +207,7 @@ def test_only_digests_find_changed_bytes(store: Store) -> None:
     file.write_bytes(content)
     assert look(store).sound
     assert [fault.message for fault in look(store, deep=True).faults] == [message]
-    assert mended(store, deep=True).park_messages == (message,)
+    assert repaired(store, deep=True).park_messages == (message,)
 
 
 def test_a_changed_row_is_found_too(store: Store) -> None:
@@ -220,14 +220,14 @@ def test_a_changed_row_is_found_too(store: Store) -> None:
     report = look(store, deep=True)
     assert set(kinds(report)) == {"damaged"} and {fault.message for fault in report.faults} == {message}
     [row] = store.deliveries_of(message)
-    assert mended(store, deep=True).park_deliveries == (row.id,)
+    assert repaired(store, deep=True).park_deliveries == (row.id,)
 
 
 def test_only_deliveries_that_need_the_lost_body_are_parked(store: Store) -> None:
     """The received body is lost; the renderings are there."""
     message = routed(store, content=LARGE)
     only(store).unlink()
-    todo = mended(store)
+    todo = repaired(store)
     assert (todo.park_messages, todo.park_deliveries, len(todo.note)) == ((), (), 1)
     assert store.get_message(message).state is MessageState.ROUTED
     assert deliver(store)
@@ -241,7 +241,7 @@ def test_what_was_under_way_may_be_there_and_says_so(tmp_path: Path) -> None:
         tables.blob.c.id == claimed.delivery.manifest.parts[0].blob).values(content=b"\0\0<x/>")))
     abandon(killed)
     with opened(tmp_path / "store", inline=1000) as store:
-        assert mended(store, deep=True).park_deliveries == (claimed.delivery.id,)
+        assert repaired(store, deep=True).park_deliveries == (claimed.delivery.id,)
         [row] = store.deliveries_of(message)
         assert row.state is DeliveryState.PARKED and "dort nachsehen" in (row.text or "")
         store.recover(lambda _: True)
@@ -252,7 +252,7 @@ def test_what_is_finished_keeps_its_state_and_the_loss_is_known_afterwards(store
     message = routed(store, content=LARGE)
     deliver(store)
     only(store).unlink()
-    mended(store)
+    repaired(store)
     assert store.get_message(message).state is MessageState.COMPLETED
     assert [fault.known for fault in look(store).faults] == [True]
 
@@ -260,7 +260,7 @@ def test_what_is_finished_keeps_its_state_and_the_loss_is_known_afterwards(store
 def test_the_repair_stands_among_the_actions(store: Store) -> None:
     accept(store, incoming(LARGE))
     only(store).unlink()
-    mended(store)
+    repaired(store)
     with store._read() as connection:
         [row] = connection.execute(text("SELECT who, verb, result FROM action")).all()
     assert (row.who, row.verb) == ("erika", "store-repair") and '"park_messages": 1' in row.result
@@ -290,12 +290,12 @@ def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store
     def races(examination: type[integrity.Examination]) -> list[Fault]:
         message = routed(store, content=os.urandom(5000))
         deliver(store)
-        real, done = store.blobs.path, list[Shredded]()
+        real, done = store.blobs.path, list[Erased]()
 
         def path(name: str) -> Path:
             if not done:
-                done.append(Shredded())
-                store.shred([message])
+                done.append(Erased())
+                store.erase([message])
             return real(name)
 
         with pytest.MonkeyPatch.context() as patch:

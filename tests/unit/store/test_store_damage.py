@@ -131,7 +131,7 @@ def killed(state: Path, into: Path) -> Path:
 def test_a_log_as_a_kill_left_it_has_lost_nothing(state: Path, tmp_path: Path) -> None:
     with opened(killed(state, tmp_path / "copy")) as store:
         assert store.lost_pages == 0
-        assert store.revived is None
+        assert store.after_restore is None
         assert len(store.find_messages()) == 21
 
 
@@ -150,7 +150,7 @@ def test_a_log_that_lost_commits_is_noticed_and_nothing_is_sent_plainly(state: P
             log.write(bytes([byte ^ 1]))
     with opened(copy) as store:
         assert store.lost_pages > 0
-        assert store.revived is not None
+        assert store.after_restore is not None
         assert all(row.state is not DeliveryState.DUE for message in store.find_messages()
                    for row in store.deliveries_of(message.id))
     with opened(copy) as store:

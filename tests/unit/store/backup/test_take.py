@@ -80,7 +80,7 @@ def test_what_was_backed_up_comes_back(tmp_path: Path, store: Store, name: str) 
     assert {entry.name for entry in (tmp_path / "new").iterdir()} == {"store.sqlite3", "blobs", "lock"}
     with opened(tmp_path / "new", inline=1000) as again:
         assert again.fencing == result["fencing"] + 1
-        assert not again.unclean and again.revived is None, "the restore has opened it once"
+        assert not again.unclean and again.after_restore is None, "the restore has opened it once"
         assert again.examine(deep=True).sound and unbalanced(again) == []
         assert again.get_message(finished).state is MessageState.COMPLETED
         part = again.get_message(waits).parts[0]
@@ -166,7 +166,7 @@ def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(t
 
     def meanwhile(step: str, done: int, of: int) -> None:
         if step == "tables" and done == of:
-            store.shred([message])
+            store.erase([message])
 
     answer = take.take(store, tmp_path / "backup", meanwhile)
     assert (list(answer["deleted_meanwhile"]), answer["files"]) == ([message], 0)
@@ -441,10 +441,10 @@ def test_a_copy_put_into_place_by_hand_is_asked_about_too(tmp_path: Path, store:
     routed(store, content=LARGE)
     take.take(store, tmp_path / "backup", silent)
     with opened(tmp_path / "backup", inline=1000) as again:
-        assert again.revived == restored_transition.Revived(1, 0, 0)
+        assert again.after_restore == restored_transition.AfterRestore(1, 0, 0)
         assert claim_one(again).restored
     with opened(tmp_path / "backup", inline=1000) as third:
-        assert third.revived is None
+        assert third.after_restore is None
 
 
 def test_who_knows_that_nothing_ran_since_may_keep_it_as_it_was(tmp_path: Path, store: Store) -> None:
@@ -474,7 +474,7 @@ def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> bo
         take.take(store, tmp_path / "backup", silent)
         work_off(store)
     if monkeypatch is not None:
-        monkeypatch.setattr(restored_transition, "revive", lambda tx, made_at: None)
+        monkeypatch.setattr(restored_transition, "put_in_doubt", lambda tx, made_at: None)
     restored(tmp_path / "backup", tmp_path / "new")
     with opened(tmp_path / "new", now=Clock()) as again:
         work_off(again)

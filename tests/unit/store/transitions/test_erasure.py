@@ -28,7 +28,7 @@ from hub.store.database.transaction import Transaction
 from hub.store.store import Store
 from hub.store.transitions import erasure
 from hub.store.transitions.deliveries import Settlement
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 from hub.store.transitions.operator_actions import NotNow
 from tests.unit.store_kit import (
     MINUTE,
@@ -182,10 +182,10 @@ def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
     run."""
     chance, left = random.Random(seed), []
     crowd(store, chance, range(1000))
-    for town in range(11):
-        retention(store, Clock(), lambda tenant, service, town=town: Kept(  # type: ignore[misc]
-            0 if int(tenant.removeprefix("town-")) <= town else 365 * 99, 365 * 99)).run()
-        crowd(store, chance, range(1000 + 30 * town, 1030 + 30 * town))
+    for municipality in range(11):
+        retention(store, Clock(), lambda tenant, service, municipality=municipality: Kept(  # type: ignore[misc]
+            0 if int(tenant.removeprefix("town-")) <= municipality else 365 * 99, 365 * 99)).run()
+        crowd(store, chance, range(1000 + 30 * municipality, 1030 + 30 * municipality))
         store.truncate_log()
         with store._read() as connection:
             kept = connection.execute(
@@ -272,8 +272,8 @@ def test_a_reader_holds_the_log_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
         clock.now += 31 * DAY
         runner = retention(store, clock)
         runner._stop.set()  # do not wait for the reader
-        assert store.shred(store.due_for_retention("musterstadt", "hundesteuer", clock.now, 9,
-                                                   shredded=False)).messages == 1
+        assert store.erase(store.due_for_retention("musterstadt", "hundesteuer", clock.now, 9,
+                                                   erased=False)).messages == 1
         assert not store.truncate_log()
         accept(store, incoming(b"<b/>"))
         reader.close()
@@ -300,7 +300,7 @@ def test_what_is_not_finished_is_never_touched(tmp_path: Path) -> None:
         clock.now += 3000 * DAY
         report = retention(store, clock, lambda tenant, service: Kept(0, 365)).run()
         assert (report.messages, report.proofs, report.rows) == (0, 0, 0)
-        assert store.shred(list(names.values())).messages == 0, "not even when asked to"
+        assert store.erase(list(names.values())).messages == 0, "not even when asked to"
         assert store.forget(list(names.values())) == 0
         assert {1, 2, 3, 4, 5} <= found(tmp_path / "s")
         for name in names.values():
@@ -364,7 +364,7 @@ def test_forgetting_without_counting_is_noticed(tmp_path: Path, monkeypatch: pyt
         assert unbalanced(store) != []
 
 
-def test_a_crash_between_commit_and_file_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_commit_and_file_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     clock.now = datetime.now(UTC)
     with opened(tmp_path / "s", now=clock, inline=100) as store:
@@ -383,7 +383,7 @@ def test_a_crash_between_commit_and_file_is_mended(tmp_path: Path, monkeypatch: 
         assert found(tmp_path / "s") == set()
 
 
-def test_the_days_are_the_services_and_the_towns(tmp_path: Path) -> None:
+def test_the_days_are_the_services_and_the_municipalities(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         application(store, 1, service="kurz")
@@ -416,7 +416,7 @@ def test_a_run_says_when_it_ended_and_what_it_left(tmp_path: Path, monkeypatch: 
             application(store, number)
         clock.now += 31 * DAY
         runner = Retention(store, Periods, lambda *run: told.append(run), now=clock)  # type: ignore[arg-type, return-value]
-        monkeypatch.setattr(store, "shred", lambda ids: Shredded())
+        monkeypatch.setattr(store, "erase", lambda ids: Erased())
         monkeypatch.setattr(store, "truncate_log", lambda: False)
         runner._stop.wait = lambda _: False  # type: ignore[method-assign]
         runner.run()

@@ -70,7 +70,7 @@ class Variant:
 
     name: str
     routes: dict[str, tuple[str, ...]]
-    towns: tuple[str, ...] = (NORD, SUED)
+    municipalities: tuple[str, ...] = (NORD, SUED)
     without: tuple[str, ...] = ()
     tests: tuple[str, ...] = ("probe",)
 
@@ -79,14 +79,15 @@ VARIANTS = (
     Variant("base", {PLAIN: ("ablage", "postfach", "fach"), ORDERED: ("fenster", "streng", "akte")}),
     Variant("other ways", {PLAIN: ("akte", "streng"), ORDERED: ("postfach", "ablage")}),
     Variant("no fach", {PLAIN: ("postfach",), ORDERED: ("fenster", "streng", "akte")}, without=("fach",)),
-    Variant("only the north", {PLAIN: ("ablage", "postfach", "fach"), ORDERED: ("akte",)}, towns=(NORD,)),
+    Variant("only the north", {PLAIN: ("ablage", "postfach", "fach"), ORDERED: ("akte",)},
+            municipalities=(NORD,)),
     Variant("no tests", {PLAIN: ("fach", "ablage"), ORDERED: ("fenster", "streng", "akte")}, tests=()),
 )
 
 
 def expected(variant: Variant, ags: str, service: str, test: bool, form: str) -> frozenset[str] | str:
     """Where a message must go by this variant, or the reason for which it must be parked."""
-    if ags not in variant.towns:
+    if ags not in variant.municipalities:
         return "unknown-municipality"
     if form != "1.0" or (test and not variant.tests):
         return "no-route"
@@ -114,10 +115,10 @@ def configurations() -> dict[str, Configuration]:
 
 
 def _load(folder: Path, variant: Variant) -> Configuration:
-    towns = folder / "municipalities"
-    shutil.rmtree(towns, ignore_errors=True)
-    towns.mkdir()
-    for ags in variant.towns:
+    municipalities = folder / "municipalities"
+    shutil.rmtree(municipalities, ignore_errors=True)
+    municipalities.mkdir()
+    for ags in variant.municipalities:
         tenant = TENANTS[ags]
         text = f'name = "{tenant}"\nags = "{ags}"\ntenant = "{tenant}"\n'
         for name, row in DESTINATIONS.items():
@@ -127,7 +128,7 @@ def _load(folder: Path, variant: Variant) -> Configuration:
             text += f'[[route]]\nservice = "{service}"\nrecipients = {_recipients(names)}\n'
             text += f"test_recipients = {_recipients(variant.tests)}\n" if variant.tests else ""
             text += 'order = "case"\n' if service == ORDERED else ""
-        (towns / f"{ags}.toml").write_text(text)
+        (municipalities / f"{ags}.toml").write_text(text)
     return loader.load(folder / "hub.toml")
 
 
