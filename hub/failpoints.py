@@ -35,7 +35,7 @@ VARIABLE = "DREHSCHEIBE_FAULTS"
 
 POINTS: Mapping[str, str] = {
     "accept": "hub.intake.receiver:Receiver.together",
-    "stage": "hub.store.blobs.payload:FileBlobs.stage",
+    "stage": "hub.store.blobs.files:FileBlobs.stage",
     "commit": "hub.store.writer:Writer._commit",
     "recover": "hub.store.store:Store.recover",
     "claim-messages": "hub.store.store:Store.claim_messages",

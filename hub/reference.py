@@ -18,18 +18,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hub import endpoint
-from hub.administration.billing import BillingFile
-from hub.config import configuration
+from hub.administration.prices import BillingFile
+from hub.config.municipality_file import DefaultsFile, MunicipalityFile, Policy
+from hub.config.sections import HubFile
 from hub.config.window import Rate
 from hub.mapping.model import FieldTable, MappingFile
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
 _CONFIGURATION = (
-    ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (configuration.HubFile,)),
+    ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (HubFile,)),
     ("defaults.toml", "What every municipality inherits; it lies beside hub.toml. `[policy]` takes the policy keys below.",
-     (configuration.DefaultsFile, configuration.Policy)),
+     (DefaultsFile, Policy)),
     ("municipalities/&lt;AGS&gt;.toml", "One municipality. A destination takes `connector`, that connector's options "
-     "(connectors.md), and the policy keys above.", (configuration.MunicipalityFile,)),
+     "(connectors.md), and the policy keys above.", (MunicipalityFile,)),
     ("billing.toml", "Prices, providers and agreements for `drehscheibe bill`; it lies beside hub.toml.", (BillingFile,)),
     ("mappings/&lt;service&gt;/mapping.toml", "One service.", (MappingFile,)),
     ("mappings/&lt;service&gt;/&lt;version&gt;/fields.toml", "The fields of one version of a form.", (FieldTable,)),

@@ -21,10 +21,14 @@ import pytest
 from lxml import etree
 
 from hub.authoring.examples import preview, run_examples
+from hub.files.toml import read_toml
 from hub.job import Body, Job, JobPart, Parked, Recipient, Rule, Translated
-from hub.mapping.model import FieldTable, MappingVersion, load_fields, load_mapping, read_toml, version_in
+from hub.mapping.loader import load_fields, load_mapping
+from hub.mapping.model import FieldTable, MappingVersion
+from hub.mapping.versions import version_in
 from hub.message import BERLIN
-from hub.pipeline.normalize import Normalized, normalize
+from hub.pipeline.envelope import Normalized
+from hub.pipeline.normalize import normalize
 from hub.pipeline.process import process
 from tests.services import need_pango, standards
 

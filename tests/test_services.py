@@ -19,7 +19,7 @@ from hub.authoring.schema_writer import schema_of
 from hub.cli import app
 from hub.errors import ConfigError
 from hub.job import Parked, Recipient, Translated
-from hub.mapping.model import load_fields, load_mapping
+from hub.mapping.loader import load_fields, load_mapping
 from hub.pipeline.process import process
 from tests import test_mappings as common
 from tests.test_mappings import MAPPINGS, ROOT, E, example, normalized

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from hub.operations.ledger_metrics import FAMILIES, Family
+from hub.telemetry.families import FAMILIES, Family
 
 HEAD = """# Metrics
 

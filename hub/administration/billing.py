@@ -16,163 +16,19 @@ What cannot be charged is never left out silently: it is a line of `Bill.problem
 
 from __future__ import annotations
 
-import csv
-import io
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
-
-from hub.config.configuration import Ags, Configuration, Key, Kind, Municipality, suggest
-from hub.endpoint import Finding
+from hub.administration.prices import AdjustmentRow, BillingFile, Category, PriceTable, Who, money
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Municipality
+from hub.config.municipality_file import Kind
+from hub.config.reader import suggest
 from hub.errors import ConfigError
-from hub.files.model import FileModel
-from hub.mapping.model import problems_of
 from hub.message import BERLIN
-
-Category = Literal["einfach", "mittel", "komplex"]
-Who = Literal["municipality", "city", "county-only"]
-Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
-Everyone = Literal["*"]
-CENT = Decimal("0.01")
-
-
-class PriceClass(FileModel):
-    """One row of the price table: net, per assistant and year."""
-
-    name: str = Field(description="as bills name the class")
-    who: Who = Field("municipality", description="whose class it is: municipalities by population, cities that are a county of "
-                     "their own, or what only those and counties use")
-    up_to: int | None = Field(None, gt=0, description="largest population of the class; none: all above")
-    einfach: Amount = Field(description="price of an assistant of category einfach, Euro")
-    mittel: Amount = Field(description="of category mittel")
-    komplex: Amount = Field(description="of category komplex")
-
-    def price(self, category: Category) -> Decimal:
-        """Exact."""
-        return {"einfach": self.einfach, "mittel": self.mittel, "komplex": self.komplex}[category]
-
-
-class PriceTable(FileModel):
-    """The prices from a day on."""
-
-    valid_from: date = Field(description="a year takes the prices that hold on its first of January")
-    classes: tuple[PriceClass, ...] = Field(alias="class", description="the rows, those of municipalities rising by `up_to`")
-
-    @model_validator(mode="after")
-    def _complete(self) -> PriceTable:
-        limits = [row.up_to for row in self.classes if row.who == "municipality"]
-        bounded = [limit for limit in limits if limit is not None]
-        if limits[-1:] != [None] or len(bounded) != len(limits) - 1 or bounded != sorted(set(bounded)):
-            raise ValueError("the classes of municipalities must rise by up_to, and only the last has none")
-        for who in ("city", "county-only"):
-            if sum(row.who == who for row in self.classes) != 1:
-                raise ValueError(f"there must be one class with who = {who!r}")
-        return self
-
-    def class_of(self, who: Who, population: int | None) -> PriceClass | None:
-        """None: it depends on the population, and that is not known."""
-        rows = [row for row in self.classes if row.who == who]
-        if who != "municipality":
-            return rows[0]
-        return None if population is None else next(row for row in rows if row.up_to is None or population <= row.up_to)
-
-
-class Provider(FileModel):
-    """A Dienstleister: who gets the bill."""
-
-    name: str = Field(description="as the bill names it")
-    address: str = Field("", description="in one line")
-
-
-class CategoryRow(FileModel):
-    """An agreed category, from a day on, whatever the destinations say."""
-
-    municipality: Ags | Everyone = Field("*", description="AGS; '*': all")
-    service: str = Field(description="the assistant")
-    category: Category = Field(description="what was agreed")
-    valid_from: date = Field(description="first day it holds")
-    valid_until: date | None = Field(None, description="first day it does not hold any more")
-    reason: str = Field(description="who agreed, when: stands in the line's evidence")
-
-
-class SetupRow(FileModel):
-    """Something charged once."""
-
-    municipality: Ags = Field(description="AGS")
-    day: date = Field(alias="date", description="it is charged in the year of this day")
-    amount: Amount = Field(description="Euro")
-    text: str = Field(description="as the bill names it")
-
-
-class AdjustmentRow(FileModel):
-    """A subsidy or another change of what is charged: a percentage of lines, or an amount per municipality."""
-
-    text: str = Field(description="as the bill names it")
-    municipality: Ags | Everyone = Field("*", description="AGS; '*': all")
-    service: str = Field("*", description="the assistant; '*': all")
-    on: Literal["yearly", "setup", "all"] = Field("yearly", description="which lines a percentage is of")
-    percent: Amount | None = Field(None, description="of the lines; -100 takes all away; either this or amount")
-    amount: Amount | None = Field(None, description="Euro for each municipality; either this or percent")
-    valid_from: date = Field(description="it counts in each year of which it holds on any day")
-    valid_until: date | None = Field(None, description="first day it does not hold any more")
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> AdjustmentRow:
-        if (self.percent is None) == (self.amount is None):
-            raise ValueError("give either percent or amount")
-        return self
-
-
-class BillingFile(FileModel):
-    """``billing.toml``"""
-
-    prices: tuple[PriceTable, ...] = Field(min_length=1, description="the price tables, each from a day on")
-    provider: Mapping[Key, Provider] = Field({}, description="who gets bills, by the key that municipalities name")
-    county_services: tuple[str, ...] = Field((), description="assistants only for counties and cities that are one")
-    category: tuple[CategoryRow, ...] = Field((), description="agreed categories")
-    setup: tuple[SetupRow, ...] = Field((), description="what is charged once")
-    adjustment: tuple[AdjustmentRow, ...] = Field((), description="subsidies and other changes")
-
-    def table(self, year: int) -> PriceTable | None:
-        """The prices that hold when the year begins."""
-        return max((table for table in self.prices if table.valid_from <= date(year, 1, 1)), key=lambda table: table.valid_from,
-                   default=None)
-
-
-def load(file: Path) -> BillingFile:
-    """Read ``billing.toml``, its numbers as exact decimals. Raises `ConfigError`."""
-    try:
-        return BillingFile(**tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal))
-    except OSError as error:
-        raise ConfigError.at(file, "file", f"cannot be read ({error.strerror})", "write one as docs/billing.md shows") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError.at(file, "TOML", str(error), "correct the line") from error
-    except ValidationError as error:
-        raise ConfigError(problems_of(file, error)) from error
-
-
-def check(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
-    """What ``drehscheibe check`` says about ``billing.toml`` beside ``hub.toml``: nothing where there is none."""
-    file = configuration.file.parent / "billing.toml"
-    if not file.is_file():
-        return
-    try:
-        prices = load(file)
-    except ConfigError as error:
-        yield from (("billing", Finding("error", problem)) for problem in error.problems)
-        return
-    yield "billing", Finding("ok", f"{len(prices.prices)} Preistafel(n), {len(prices.provider)} Dienstleister")
-    for town in configuration.municipalities.values():
-        provider = town.row.contract.provider
-        if provider is not None and provider not in prices.provider:
-            yield str(town.file), Finding("error", f"contract.provider: {provider!r} steht nicht in billing.toml",
-                                          suggest(provider, prices.provider, german=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,12 +119,6 @@ class Bill:
 def total(contracts: Iterable[ContractBill]) -> Decimal:
     """Exact."""
     return sum((contract.total for contract in contracts), Decimal())
-
-
-def money(amount: Decimal) -> str:
-    """As printed in German, rounded half up: 253.125 is ``253,13``."""
-    text = f"{amount.quantize(CENT, ROUND_HALF_UP):,.2f}"
-    return text.translate(str.maketrans(",.", ".,"))
 
 
 def category_of(kinds: Iterable[str], nature: str | None) -> tuple[Category, str]:
@@ -409,51 +259,3 @@ class _Year:
 
 def _day(moment: datetime) -> date:
     return moment.astimezone(BERLIN).date()
-
-
-def to_json(bill: Bill, file: BillingFile) -> dict[str, Any]:
-    """All of it; amounts exact as text, and as printed."""
-    return {"year": bill.year, "problems": list(bill.problems), "total": _amount(total(bill.contracts)), "providers": [{
-        "key": key, "name": file.provider[key].name if key in file.provider else None, "total": _amount(total(contracts)),
-        "contracts": [{"number": contract.number, "ags": contract.ags, "municipality": contract.name,
-                       "population": contract.population, "total": _amount(contract.total),
-                       "lines": [_line(line) for line in contract.lines]} for contract in contracts]}
-        for key, contracts in bill.providers().items()]}
-
-
-def _amount(amount: Decimal) -> dict[str, str]:
-    return {"exact": f"{amount:f}", "printed": money(amount)}
-
-
-def _line(line: Line) -> dict[str, Any]:
-    return {"item": line.item, "text": line.text, "amount": _amount(line.amount), "service": line.service,
-            "class": line.price_class, "category": line.category, "rule": line.rule, "messages": line.messages,
-            "first": line.first.isoformat() if line.first else None, "last": line.last.isoformat() if line.last else None,
-            "destinations": [{"destination": each.destination, "kind": each.kind, "deliveries": each.deliveries,
-                              "first": each.first.isoformat(), "last": each.last.isoformat()} for each in line.destinations]}
-
-
-COLUMNS = ("Jahr", "Dienstleister", "Vertrag", "AGS", "Kommune", "Einwohner", "Posten", "Text", "Dienst", "Klasse", "Kategorie",
-           "Regel", "Anträge", "erster", "letzter", "Ziele", "Betrag genau", "Betrag")
-ITEMS = {"yearly": "jährlich", "setup": "einmalig", "adjustment": "Anpassung"}
-
-
-def to_csv(bill: Bill, file: BillingFile) -> str:
-    """One row per line, for spreadsheets in German: semicolons, decimal commas."""
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for contract in bill.contracts:
-        provider = file.provider[contract.provider].name if contract.provider in file.provider else contract.provider
-        for line in contract.lines:
-            writer.writerow([bill.year, provider, contract.number or "", contract.ags, contract.name,
-                             "" if contract.population is None else contract.population, ITEMS[line.item], line.text,
-                             line.service or "", line.price_class or "", line.category or "", line.rule, line.messages or "",
-                             line.first or "", line.last or "", reached_text(line), f"{line.amount:f}".replace(".", ","),
-                             money(line.amount).replace(".", "")])
-    return out.getvalue()
-
-
-def reached_text(line: Line) -> str:
-    """The destinations in one cell."""
-    return ", ".join(f"{each.destination} ({each.kind or '?'}: {each.deliveries})" for each in line.destinations)

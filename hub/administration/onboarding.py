@@ -20,11 +20,14 @@ from typing import Any
 
 from lxml import etree
 
-from hub.config import configuration as config
-from hub.config.configuration import Configuration, Municipality, RouteRow
+from hub.config import loader
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Municipality
+from hub.config.municipality_file import RouteRow
+from hub.config.reader import suggest
 from hub.errors import HubError, Rejected
+from hub.files.toml import read_toml
 from hub.job import Limits
-from hub.mapping.model import read_toml
 from hub.parsing import xml
 
 LARGEST = 64 * 1024 * 1024
@@ -143,7 +146,7 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
 
     `judge` raises it for what else is wrong with the configuration that has it.
     """
-    configuration = config.load(file, overrides)
+    configuration = loader.load(file, overrides)
     if not re.fullmatch(r"\d{8}|\d{5}", new.ags):
         raise HubError(f"{new.ags!r} ist kein AGS: acht Ziffern, für einen Landkreis fünf")
     place = configuration.settings.hub.municipalities / f"{new.ags}.toml"
@@ -159,7 +162,7 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
     folders = _make_folders(configuration, new, tenant)
     _write(place, text)
     try:
-        judge(config.load(file, overrides))
+        judge(loader.load(file, overrides))
     except BaseException:
         place.unlink()
         for folder in folders:
@@ -257,7 +260,7 @@ def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
     tenant = configuration.tenant_of(name) or (name if name in configuration.municipalities else None)
     if tenant is None:
         known = [*configuration.by_ags, *configuration.municipalities]
-        raise HubError(f"Keine Kommune {name!r}: {config.suggest(name, known, german=True)}")
+        raise HubError(f"Keine Kommune {name!r}: {suggest(name, known, german=True)}")
     town = configuration.municipalities[tenant]
     raw = read_toml(town.file)
     return {"file": str(town.file), "name": town.row.name, "ags": town.row.ags, "formerly": list(town.row.formerly),

@@ -39,8 +39,12 @@ from pydantic import StringConstraints, ValidationError
 
 from hub.errors import ConfigError
 from hub.files.model import FileModel
+from hub.files.problems import problems_of
+from hub.files.snapshot import snapshot
+from hub.files.toml import read_toml
 from hub.job import Body, Job, JobPart, OutPart, Parked, Recipient, Rule, Translated
-from hub.mapping.model import FieldTable, load_fields, load_mapping, problems_of, read_toml, snapshot
+from hub.mapping.loader import load_fields, load_mapping
+from hub.mapping.model import FieldTable
 from hub.message import BERLIN, Reason
 from hub.pipeline.fields import annotate, type_values
 from hub.pipeline.normalize import normalize

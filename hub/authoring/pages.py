@@ -11,7 +11,9 @@ from pathlib import Path
 
 from lxml import etree
 
-from hub.mapping.model import FieldTable, MappingFile, MappingVersion, load_fields, load_mapping, read_toml
+from hub.files.toml import read_toml
+from hub.mapping.loader import load_fields, load_mapping
+from hub.mapping.model import FieldTable, MappingFile, MappingVersion
 
 _SCH = "{http://purl.oclc.org/dsdl/schematron}"
 _GENERATED = "<!-- Written by `make docs` from the mapping: change it there. -->"

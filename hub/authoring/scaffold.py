@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from hub.authoring.examples import Result, run_examples
 from hub.authoring.schema_writer import schema_of
 from hub.errors import ConfigError
-from hub.mapping.model import load_fields
+from hub.mapping.loader import load_fields
 
 TEMPLATES = Path(__file__).with_name("new_service")
 DEFAULT_GROUPS = {"anliegen": "Anliegen"}

@@ -24,15 +24,22 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hub import __version__
+from hub.administration import bill_output
+from hub.administration import prices as prices_
 from hub.config import configuration as config
+from hub.config import loader
+from hub.config.loader import FILES
+from hub.config.reader import suggest
 from hub.errors import Busy, ConfigError, HubError, StoreDamaged, StoreUnavailable
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
 from hub.operations import control_socket
+from hub.store.backup import restore as restore_
 from hub.telemetry import logs
 
 if TYPE_CHECKING:
-    from hub.administration.billing import Bill, BillingFile
+    from hub.administration.billing import Bill
+    from hub.administration.prices import BillingFile
     from hub.store.store import Store
 
 EX_FINDINGS, EX_TEMPORARY, EX_CONFIG = 1, 75, 78
@@ -47,11 +54,11 @@ class Context:
 
     def load(self) -> config.Configuration:
         """The configuration; its faults end the command with 78."""
-        return config.load(self.file, self.overrides)
+        return loader.load(self.file, self.overrides)
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Perform an operator's verb: through the running hub, or on the store itself."""
-        places = config.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
+        places = loader.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
         try:
             return control_socket.ask(places.hub.socket, verb, arguments)
         except ConnectionError:
@@ -68,7 +75,7 @@ class Context:
 
     def work(self, verb: str, **arguments: Any) -> Any:
         """Perform a long verb with its progress: in the running hub, or on the store itself."""
-        places = config.places(self.file, self.overrides)
+        places = loader.places(self.file, self.overrides)
         with _progress() as show:
             try:
                 begun = control_socket.ask(places.hub.socket, "begin", {"verb": verb, **arguments})
@@ -88,7 +95,7 @@ class Context:
         return state["result"]
 
 
-def _open(places: config.Places, *, read_only: bool = False) -> Store:
+def _open(places: loader.Places, *, read_only: bool = False) -> Store:
     """The store, while no hub runs here. Raises `HubError` when there is none yet."""
     from hub.store.store import Store
 
@@ -211,7 +218,6 @@ def run(context: Context, log_level: str) -> None:
 @json_option
 @click.pass_obj
 def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
-    from hub.administration import billing
     from hub.operations.checks import check_all
 
     configuration = context.load()
@@ -220,7 +226,7 @@ def check(context: Context, connect: bool, destination: str | None, municipality
         findings = list(check_all(configuration, connect=connect, destination=destination, municipality=municipality,
                                   progress=lambda done, of: bar.update(task, completed=done, total=of)))
     if not (destination or municipality):
-        findings += billing.check(configuration)
+        findings += prices_.check(configuration)
     if as_json:
         _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for where, finding in findings])
@@ -411,7 +417,7 @@ _change("confirm", "Record that the receiver has a delivery that is in doubt or 
 @click.pass_obj
 def reload(context: Context, as_json: bool) -> None:
     try:
-        answer = control_socket.ask(config.places(context.file, context.overrides).hub.socket, "reload", {})
+        answer = control_socket.ask(loader.places(context.file, context.overrides).hub.socket, "reload", {})
     except ConnectionError as error:
         raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
     if as_json:
@@ -490,7 +496,7 @@ def mapping_new(context: Context, service: str, title: str | None, groups: Seque
 @click.pass_obj
 def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
     from hub.authoring.schema_writer import schema_of
-    from hub.mapping.model import load_fields
+    from hub.mapping.loader import load_fields
 
     home = (folder or context.load().settings.hub.mappings) / service / version
     text = schema_of(load_fields(home / "fields.toml"))
@@ -632,7 +638,7 @@ FAULTS = {"database": "the database is damaged", "reference": "a row refers to n
 @click.pass_obj
 def store_repair(context: Context, deep: bool, yes: bool, as_json: bool) -> None:
     logs.setup("WARNING")  # standard output is the answer's alone
-    with closing(_open(config.places(context.file, context.overrides))) as opened, _progress() as show:
+    with closing(_open(loader.places(context.file, context.overrides))) as opened, _progress() as show:
         opened.only_node()
         todo = opened.plan_repair(opened.examine(deep=deep, alone=True, progress=show))
         done = opened.repair(todo, control_socket.whoami()) if yes and not todo.empty else None
@@ -686,17 +692,16 @@ def backup(context: Context, target: Path, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def restore(context: Context, source: Path, only_verify: bool, replace: bool, not_run_since: bool, as_json: bool) -> None:
-    from hub.store.backup import take as backups
 
     logs.setup("ERROR")  # standard output is the answer's alone
     with _progress() as show:
         if only_verify:
-            answer = backups.verify(source, show).to_json()
+            answer = restore_.verify(source, show).to_json()
         else:
-            places = config.places(context.file, context.overrides)
+            places = loader.places(context.file, context.overrides)
             if places.store.url is not None:
                 raise HubError("[store] url: names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
-            answer = backups.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
+            answer = restore_.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
     if as_json:
         _print_json(answer)
     elif only_verify:
@@ -731,15 +736,15 @@ def bill(context: Context, year: int, provider: str | None, file: Path | None, a
 
     if as_csv and as_json:
         raise click.UsageError(_("either --csv or --json"))
-    prices = billing.load(file or context.file.parent / "billing.toml")
+    prices = prices_.load(file or context.file.parent / "billing.toml")
     if provider is not None and provider not in prices.provider:
-        raise HubError(f"provider: unknown {provider!r}: {config.suggest(provider, prices.provider)}")
+        raise HubError(f"provider: unknown {provider!r}: {suggest(provider, prices.provider)}")
     facts = [billing.Fact.of(row) for row in context.ask("usages", first=f"{year}-01", last=f"{year}-12")]
     found = billing.compute(prices, context.load(), facts, year).only(provider)
     if as_json:
-        _print_json(billing.to_json(found, prices))
+        _print_json(bill_output.to_json(found, prices))
     elif as_csv:
-        click.echo(billing.to_csv(found, prices), nl=False)
+        click.echo(bill_output.to_csv(found, prices), nl=False)
     else:
         _print_bill(found, prices)
     for problem in found.problems if not as_json else ():
@@ -754,9 +759,10 @@ def _print_bill(found: Bill, prices: BillingFile) -> None:
         click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
         _table(["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
                [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category or line.rule,
-                 line.messages or "", line.first or "", line.last or "", billing.reached_text(line), billing.money(line.amount)]
+                 line.messages or "", line.first or "", line.last or "", bill_output.reached_text(line),
+                 prices_.money(line.amount)]
                 for contract in contracts for line in contract.lines])
-        click.echo(_("sum:") + f" {billing.money(billing.total(contracts))} €\n")
+        click.echo(_("sum:") + f" {prices_.money(billing.total(contracts))} €\n")
     if not found.contracts:
         click.echo(_("nothing to charge"))
 
@@ -773,7 +779,7 @@ def municipality() -> None:
 def municipality_install_list(context: Context, file: Path, as_json: bool) -> None:
     from hub.administration.onboarding import install_list
 
-    found = install_list(file, config.places(context.file, context.overrides).hub.state)
+    found = install_list(file, loader.places(context.file, context.overrides).hub.state)
     if as_json:
         _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
     else:
@@ -792,11 +798,10 @@ def municipality_install_list(context: Context, file: Path, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
-    from hub.administration import billing
     from hub.administration.onboarding import NewMunicipality, add
 
     def judge(configuration: config.Configuration) -> None:
-        for where, finding in billing.check(configuration):
+        for where, finding in prices_.check(configuration):
             if finding.severity == "error" and Path(where).stem == said["ags"]:
                 raise HubError(finding.text)
 
@@ -894,10 +899,10 @@ def broker_setup(context: Context, management: str, user: str, password_file: st
 @_command(main, "schema", "Print the JSON schema of a configuration file, for editors.")
 @click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "billing", "mapping", "fields"]))
 def schema(kind: str) -> None:
-    from hub.administration.billing import BillingFile
+    from hub.administration.prices import BillingFile
     from hub.mapping.model import FieldTable, MappingFile
 
-    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **config.FILES}
+    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **FILES}
     _print_json(models[kind].model_json_schema())
 
 

@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from hub.errors import StoreUnavailable
-from hub.store.store import BEAT, Node, Recovered, Store
+from hub.store.database.postgresql import Node
+from hub.store.store import BEAT, Store
+from hub.store.transitions.deliveries import Recovered
 
 log = structlog.get_logger("hub.cluster.peers")
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hub import endpoint
-from hub.config.reader import Reader, suggest
-from hub.config.sections import (
+from hub.config.municipality_file import (
     KINDS,
     POLICY_KEYS,
     DefaultsFile,
@@ -28,8 +27,13 @@ from hub.config.sections import (
     RecipientRow,
     RouteRow,
 )
+from hub.config.reader import Reader, suggest
 from hub.errors import ConfigError
-from hub.mapping.model import MappingFile, parse_toml, read_file, stylesheet_problems, tree_digest, version_in
+from hub.files.snapshot import tree_digest
+from hub.files.toml import parse_toml, read_file
+from hub.mapping.loader import stylesheet_problems
+from hub.mapping.model import MappingFile
+from hub.mapping.versions import version_in
 
 
 @dataclass(frozen=True, slots=True)

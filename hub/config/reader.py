@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from hub import endpoint
 from hub.endpoint import OptionsModel, OutletBase
 from hub.errors import ConfigError
-from hub.mapping.model import errors_of, problems_of
+from hub.files.problems import errors_of, problems_of
 
 
 def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:

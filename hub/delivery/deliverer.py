@@ -42,12 +42,13 @@ from hub.delivery.thread_pool import Crew
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Delivery, DeliveryState, Manifest, Reason
 from hub.store import slim_manifest
-from hub.store.store import ClaimedDelivery, LostLease, Settlement
+from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Settlement
 
 if TYPE_CHECKING:
-    from hub.config.configuration import Configuration, Destination
-    from hub.operations.ledger_metrics import Metrics
+    from hub.config.configuration import Configuration
+    from hub.config.municipalities import Destination
     from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
 
 log = structlog.get_logger("hub.delivery.deliverer")
 

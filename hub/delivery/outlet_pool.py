@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from hub.config.configuration import Destination
+from hub.config.municipalities import Destination
 from hub.endpoint import OutletBase
 
 IDLE = timedelta(seconds=60)

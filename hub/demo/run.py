@@ -34,11 +34,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hub.config import configuration as config
+from hub.config import loader
 from hub.demo.certificates import Authority, write_private
 from hub.endpoint import secret_path
 from hub.errors import HubError
+from hub.files.toml import read_toml
 from hub.i18n.texts import _
-from hub.mapping.model import read_toml
 from hub.operations import control_socket
 from hub.operations.send import send_file
 
@@ -139,7 +140,7 @@ class Place:
 def run_demo(root: Path, *, stay: bool) -> int:
     """Play all examples; with `stay` go on serving until Ctrl-C. 0 when each ended where it should, else 1."""
     out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    place = Place(root, config.load(root / "etc/hub.toml"), out, datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
+    place = Place(root, loader.load(root / "etc/hub.toml"), out, datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
     _refuse_second(place)
     if not _has_pango():
         out.print(_("Without libpango no PDF can be printed; install it with: sudo {command}").format(command=PANGO))
@@ -328,7 +329,7 @@ def _start_mail(place: Place, stack: ExitStack) -> None:
 
 
 def _start_hub(place: Place, stack: ExitStack) -> subprocess.Popen[bytes]:
-    place.configuration = config.load(place.configuration.file, place.overrides)
+    place.configuration = loader.load(place.configuration.file, place.overrides)
     settings = [argument for override in place.overrides for argument in ("--set", override)]
     child = _start(place, stack, "hub", ["-m", "hub", "--config", str(place.configuration.file), *settings, "run"], piped=False)
     with place.out.status(_("starting the hub …")):

@@ -27,7 +27,7 @@ import structlog
 from hub.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from hub.config.configuration import DiskSection
+    from hub.config.sections import DiskSection
 
 log = structlog.get_logger("hub.intake.disk_space")
 

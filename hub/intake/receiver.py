@@ -18,8 +18,8 @@ from hub.message import BERLIN, UNKNOWN_TENANT, Accepted, Incoming
 
 if TYPE_CHECKING:
     from hub.config.configuration import Configuration
-    from hub.operations.ledger_metrics import Metrics
     from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
 
 log = structlog.get_logger("hub.intake.receiver")
 

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from hub import endpoint
-from hub.config.configuration import Configuration, Destination, suggest
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Destination
+from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
-from hub.parsing import xml
+from hub.parsing import versions
 from hub.pipeline import translate, validate
 from hub.store.database.postgresql import Served
 
@@ -48,7 +50,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     if destination or municipality:
         yield from _destinations(chosen(configuration, destination, municipality), progress)
         return
-    xml.check_versions()
+    versions.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, {len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _mappings(configuration)

@@ -14,10 +14,9 @@ from typing import Any
 import structlog
 
 from hub.errors import Busy, HubError
+from hub.store.integrity import Progress
 
 log = structlog.get_logger("hub.operations.long_task")
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
-from hub.operations.long_task import LongWork, Progress
+from hub.operations.long_task import LongWork
 from hub.store.backup import take
 from hub.store.database.tables import moment
-from hub.store.store import DeliveryRow, NotFound
-from hub.store.transitions.operator_actions import Ambiguous
+from hub.store.integrity import Progress
+from hub.store.store import DeliveryRow
+from hub.store.transitions.operator_actions import Ambiguous, NotFound
 
 if TYPE_CHECKING:
     from hub.administration.retention import Retention

@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from hub.errors import Busy, StoreUnavailable
-from hub.operations.ledger_metrics import Metrics
 from hub.operations.operator import Operator
-from hub.store.store import NotFound
+from hub.store.transitions.operator_actions import NotFound
+from hub.telemetry.counters import Metrics
 
 
 class StatusServer:

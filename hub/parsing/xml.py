@@ -20,12 +20,9 @@ Every refusal is `hub.errors.Rejected` with a German text that names a limit or 
 from __future__ import annotations
 
 import codecs
-import json
 import mmap
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NoReturn, cast
@@ -33,41 +30,23 @@ from xml.parsers import expat
 
 from lxml import etree
 
-from hub.errors import ConfigError, Rejected
+from hub.errors import Rejected
 from hub.job import Limits
 from hub.message import Reason
 
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 Source = Buffer | int
 
-OLDEST_LXML = (6, 1, 1)
-OLDEST_LIBXML2 = (2, 14, 0)
 # `encoding` overrules the document's own declaration: the bytes are UTF-8 by then.
 _PARSER = etree.XMLParser(encoding="utf-8", huge_tree=True, no_network=True, load_dtd=False, dtd_validation=False,
                           attribute_defaults=False, remove_comments=True, remove_pis=True, collect_ids=False,
                           recover=False)
-_CHUNK = 1 << 20
-_MAX_TOKEN = 2 * _CHUNK
-_LARGE = 16 * _CHUNK
+CHUNK = 1 << 20
+_MAX_TOKEN = 2 * CHUNK
+_LARGE = 16 * CHUNK
 _DECLARATION = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
 _AS_IS = frozenset({"utf-8", "ascii"})
 _TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
-
-
-def check_versions(lxml: Sequence[int] = etree.LXML_VERSION, libxml2: Sequence[int] = etree.LIBXML_VERSION) -> None:
-    """Raises `ConfigError` when lxml or libxml2 is older than the first one with the fixes the hub relies on."""
-    problems = []
-    if tuple(lxml) < OLDEST_LXML:
-        problems.append(f"lxml: version: {_dotted(lxml)} is too old: install lxml {_dotted(OLDEST_LXML)} or newer")
-    if tuple(libxml2) < OLDEST_LIBXML2:
-        problems.append(f"libxml2: version: {_dotted(libxml2)} is too old: install an lxml wheel that brings libxml2 "
-                        f"{_dotted(OLDEST_LIBXML2)} or newer")
-    if problems:
-        raise ConfigError(problems)
-
-
-def _dotted(version: Sequence[int]) -> str:
-    return ".".join(str(number) for number in version[:3])
 
 
 def parse(source: Source, limits: Limits) -> etree._ElementTree:
@@ -76,20 +55,20 @@ def parse(source: Source, limits: Limits) -> etree._ElementTree:
     `source` is bytes in memory, a memory map, or a file descriptor (which is read from its start and stays open).
     Raises `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
     """
-    view = _bounded(source, limits.max_bytes)
+    view = bounded(source, limits.max_bytes)
     data = as_utf8(view)
     if not harmless(data, limits):
         scan(data, limits)
     try:
         root = etree.fromstring(cast(bytes, data), _PARSER)
     except etree.XMLSyntaxError as error:
-        raise _unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+        raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
     if view.nbytes >= _LARGE and isinstance(view.obj, mmap.mmap):
         view.obj.madvise(mmap.MADV_DONTNEED)  # the tree has it all; who looks again has the page from the file
     return etree.ElementTree(root)
 
 
-def _bounded(source: Source, max_bytes: int) -> memoryview:
+def bounded(source: Source, max_bytes: int) -> memoryview:
     if isinstance(source, int):
         size = os.fstat(source).st_size
         _check_size(size, max_bytes)
@@ -97,13 +76,13 @@ def _bounded(source: Source, max_bytes: int) -> memoryview:
     view = memoryview(source)
     _check_size(view.nbytes, max_bytes)
     if not view.nbytes:
-        raise _unreadable("das Dokument ist leer")
+        raise unreadable("das Dokument ist leer")
     return view
 
 
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise _limit(f"das Dokument hat {size} Bytes, erlaubt sind {max_bytes}")
+        raise limit(f"das Dokument hat {size} Bytes, erlaubt sind {max_bytes}")
 
 
 def as_utf8(data: Buffer) -> memoryview:
@@ -114,7 +93,7 @@ def as_utf8(data: Buffer) -> memoryview:
     view = memoryview(data)
     head = bytes(view[:300])
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, b"<\0\0\0", b"\0\0\0<")):
-        raise _unreadable("der Zeichensatz UTF-32 wird nicht unterstützt")
+        raise unreadable("der Zeichensatz UTF-32 wird nicht unterstützt")
     if head.startswith(codecs.BOM_UTF8):
         return view[len(codecs.BOM_UTF8):]
     for start, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -127,7 +106,7 @@ def as_utf8(data: Buffer) -> memoryview:
         return view
     if name in _TRANSCODED:
         return _transcode(view, name)
-    raise _unreadable("der angegebene Zeichensatz wird nicht unterstützt")
+    raise unreadable("der angegebene Zeichensatz wird nicht unterstützt")
 
 
 @lru_cache(maxsize=64)
@@ -142,7 +121,7 @@ def _transcode(view: memoryview, encoding: str) -> memoryview:
     try:
         return memoryview(str(view, encoding, "strict").encode("utf-8"))
     except UnicodeError:
-        raise _unreadable("die Bytes passen nicht zum Zeichensatz") from None
+        raise unreadable("die Bytes passen nicht zum Zeichensatz") from None
 
 
 _TAG = re.compile(rb"<(/?)")
@@ -155,7 +134,7 @@ def harmless(data: Buffer, limits: Limits) -> bool:
     Every number here is an upper bound in a well-formed document: without ``<!`` and ``<?`` (but the declaration) each
     ``<`` begins a tag, each ``</`` ends an element, and an empty element is taken for one that never ends.
     """
-    if memoryview(data).nbytes > min(_CHUNK, limits.max_text):
+    if memoryview(data).nbytes > min(CHUNK, limits.max_text):
         return False
     text = bytes(data)
     if b"<!" in text or text.find(b"<?", 1) >= 0 or text.count(b"=") > limits.max_attributes:
@@ -175,13 +154,13 @@ def scan(data: Buffer, limits: Limits) -> None:
     if view.nbytes > limits.max_text:
         _count_text(parser, limits)
     try:
-        for start in range(0, view.nbytes, _CHUNK):
-            parser.Parse(view[start:start + _CHUNK], False)
-            if start + _CHUNK - parser.CurrentByteIndex > _MAX_TOKEN:
-                raise _limit(f"ein Tag oder Kommentar ist länger als {_MAX_TOKEN} Bytes")
+        for start in range(0, view.nbytes, CHUNK):
+            parser.Parse(view[start:start + CHUNK], False)
+            if start + CHUNK - parser.CurrentByteIndex > _MAX_TOKEN:
+                raise limit(f"ein Tag oder Kommentar ist länger als {_MAX_TOKEN} Bytes")
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise _unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+        raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
 
 
 def _counters(limits: Limits) -> tuple[Any, Any]:
@@ -193,11 +172,11 @@ def _counters(limits: Limits) -> tuple[Any, Any]:
         depth += 1
         elements += 1
         if depth > max_depth:
-            raise _limit(f"mehr als {max_depth} Ebenen")
+            raise limit(f"mehr als {max_depth} Ebenen")
         if elements > max_elements:
-            raise _limit(f"mehr als {max_elements} Elemente")
+            raise limit(f"mehr als {max_elements} Elemente")
         if len(attributes) > max_list:
-            raise _limit(f"mehr als {max_list // 2} Attribute an einem Element")
+            raise limit(f"mehr als {max_list // 2} Attribute an einem Element")
 
     def end(_name: str) -> None:
         nonlocal depth
@@ -218,7 +197,7 @@ def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
         nonlocal length
         length += len(data) if data.isascii() else len(data.encode())
         if length > max_text:
-            raise _limit(f"ein Text ist länger als {max_text} Bytes")
+            raise limit(f"ein Text ist länger als {max_text} Bytes")
 
     def start(name: str, attributes: list[str]) -> None:
         nonlocal length
@@ -231,7 +210,7 @@ def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
         end_element(name)
 
     parser.buffer_text = True
-    parser.buffer_size = _CHUNK
+    parser.buffer_size = CHUNK
     parser.CharacterDataHandler = text
     parser.StartElementHandler, parser.EndElementHandler = start, end
 
@@ -240,126 +219,9 @@ def _refuse_doctype(*_declaration: object) -> NoReturn:
     raise Rejected(Reason.DOCTYPE, "das Dokument enthält eine DOCTYPE-Angabe; sie ist nicht erlaubt")
 
 
-def _limit(text: str) -> Rejected:
+def limit(text: str) -> Rejected:
     return Rejected(Reason.LIMIT, text)
 
 
-def _unreadable(text: str) -> Rejected:
+def unreadable(text: str) -> Rejected:
     return Rejected(Reason.UNREADABLE, text)
-
-
-class Number(str):
-    """A JSON number, as the text that was sent: 5.10 stays 5.10, and no digit of a long one is lost."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ByteArray:
-    """``"data": [80, 68, -70]``: the numbers of a Java ``byte[]``, still as text (as objects: 60 bytes each)."""
-
-    text: memoryview
-
-    def __iter__(self) -> Any:
-        """The bytes in chunks. Raises ValueError when they are none."""
-        start, size = 0, self.text.nbytes
-        while start < size:
-            end = min(start + _CHUNK, size)
-            while end < size and self.text[end] != 0x2C:
-                end += 1
-            numbers = bytes(self.text[start:end])
-            yield bytes(_signed(int(number)) for number in numbers.split(b","))
-            start = end + 1
-
-
-def _signed(number: int) -> int:
-    if not -128 <= number <= 255:
-        raise ValueError("no byte")
-    return number & 0xFF
-
-
-# A string runs to its closing quote or to the end, so that the search never starts a second time inside it (quadratic).
-# Hazard: before Python 3.11.5 (Debian 12 has 3.11.2) a possessive group may match what it must not when it has something to
-# go back to inside; these have not.
-_TOKEN = re.compile(rb'"data"\s*+:\s*+\[(?P<bytes>[\s\d,-]++)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
-                    re.DOTALL)
-
-
-def parse_json(source: Source, limits: Limits) -> Any:
-    """The value of a JSON document in UTF-8: dict, list, str, bool, None, `Number`, `ByteArray` (below a key ``data``).
-
-    Doubled keys are refused, because two readers would take different ones. Raises `Rejected` with ``limit`` or
-    ``unreadable``.
-    """
-    view = _bounded(source, limits.max_bytes)
-    if bytes(view[:3]) == codecs.BOM_UTF8:
-        view = view[3:]
-    nonce = os.urandom(16).hex()
-    text, arrays = _measure(view, limits, nonce)
-
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise _unreadable("ein Schlüssel steht in einem JSON-Objekt zweimal")
-        data = result.get("data")
-        if isinstance(data, str) and data.startswith(nonce):
-            result["data"] = arrays[int(data[len(nonce):])]
-        return result
-
-    try:
-        return json.loads(text, object_pairs_hook=mapping, parse_int=Number, parse_float=Number,
-                          parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise _unreadable(f"kein gültiges JSON (Zeile {error.lineno}, Spalte {error.colno})") from None
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise _unreadable("NaN und Infinity sind kein JSON")
-
-
-def _measure(view: memoryview, limits: Limits, nonce: str) -> tuple[str, list[ByteArray]]:
-    """The text with each byte array replaced by its number, once depth, members and lengths are in bounds."""
-    pieces: list[memoryview | bytes] = []
-    arrays: list[ByteArray] = []
-    depth = members = start = 0
-    for match in _TOKEN.finditer(view):
-        first, last = match.span()
-        token = view[first]
-        if match.lastgroup == "bytes":
-            inner = match.span("bytes")
-            pieces += [view[start:first], f'"data":"{nonce}{len(arrays)}"'.encode()]
-            arrays.append(ByteArray(view[inner[0]:inner[1]]))
-            start = last
-        elif token == 0x22:
-            if last - first > limits.max_text:
-                raise _limit(f"ein Text ist länger als {limits.max_text} Bytes")
-        elif token in b"[{":
-            depth += 1
-            members += 1
-        elif token in b"]}":
-            depth -= 1
-        else:
-            members += 1
-        if depth > limits.max_depth:
-            raise _limit(f"mehr als {limits.max_depth} Ebenen")
-        if members > limits.max_elements:
-            raise _limit(f"mehr als {limits.max_elements} Werte")
-    pieces.append(view[start:])
-    try:
-        return str(b"".join(pieces), "utf-8", "strict"), arrays
-    except UnicodeDecodeError:
-        raise _unreadable("das JSON ist nicht in UTF-8") from None
-
-
-def json_text(value: Any) -> str:
-    """A value of `parse_json` as JSON again, numbers exactly as they were sent."""
-    if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, ByteArray):
-        return f"[{str(value.text, 'ascii')}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{json_text(item)}"
-                              for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(json_text, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from hub.errors import ConfigError, Rejected
 from hub.job import Facts, Job, Parked, Translated
-from hub.mapping.model import FieldTable, MappingVersion, load_fields, load_mapping
+from hub.mapping.loader import load_fields, load_mapping
+from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
 from hub.pipeline.fields import annotate, type_values
 from hub.pipeline.normalize import NotNormal, normalize

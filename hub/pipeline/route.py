@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hub.errors import Rejected
 from hub.job import Facts, Job, Rule
-from hub.mapping.model import version_in
+from hub.mapping.versions import version_in
 from hub.message import Reason
 
 

@@ -28,7 +28,8 @@ from urllib.parse import unquote, urlsplit
 from lxml import etree
 
 from hub.errors import ConfigError
-from hub.mapping.model import SchemaSet, read_toml
+from hub.files.toml import read_toml
+from hub.mapping.model import SchemaSet
 from hub.message import safe_name
 
 XS = "{http://www.w3.org/2001/XMLSchema}"

@@ -26,7 +26,8 @@ from lxml.isoschematron import iso_abstract_expand, iso_svrl_for_xslt1
 
 from hub.errors import ConfigError, Rejected
 from hub.job import Rule
-from hub.mapping.model import FieldTable, MappingVersion, load_fields
+from hub.mapping.loader import load_fields
+from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
 from hub.pipeline import xslt
 from hub.pipeline.fields import E, label_of

@@ -30,9 +30,14 @@ from sqlalchemy import Connection, bindparam, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
 from hub.errors import StoreDamaged, StoreUnavailable
-from hub.store.blobs.payload import HEADER, INCOMPLETE, Blobs, Damaged, FileBlobs, StoredBody, batches
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import HEADER, Damaged
+from hub.store.blobs.protocol import Blobs
+from hub.store.blobs.rows import INCOMPLETE
+from hub.store.blobs.stored import StoredBody
 from hub.store.database import ledger
 from hub.store.database.ledger import TallyKey
+from hub.store.database.statements import batches
 from hub.store.database.tables import COPIED, blob, delivery, event, message, part
 
 Kind = Literal["database", "reference", "tally", "orphan", "leftover", "missing", "damaged"]

@@ -36,7 +36,7 @@ from sqlalchemy import Connection, Row, bindparam, func, literal_column, select,
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hub.config.configuration import StoreSection
+from hub.config.sections import StoreSection
 from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.job import Facts, OutDelivery, OutPart, Parked, Translated
 from hub.message import (
@@ -56,24 +56,19 @@ from hub.message import (
     encode_json,
 )
 from hub.store import slim_manifest
-from hub.store.blobs.payload import (
-    INCOMPLETE,
-    Blobs,
-    Damaged,
-    FileBlobs,
-    Payload,
-    RowBlobs,
-    Slice,
-    Staged,
-    StoredBody,
-    SyncFailed,
-)
+from hub.store.blobs.durable import SyncFailed
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Damaged, Payload, Slice, Staged
+from hub.store.blobs.protocol import Blobs
+from hub.store.blobs.rows import INCOMPLETE, RowBlobs
+from hub.store.blobs.stored import StoredBody
 from hub.store.database import ledger, sqlite, tables
 from hub.store.database.ledger import Balance, TallyKey, Use, Used
 from hub.store.database.postgresql import FOLLOWED, STOPPED, TAKEN_OVER, Node, Pulse, Served
 from hub.store.database.sqlite import Embedded, StoreInUse
 from hub.store.database.statements import Query
-from hub.store.database.tables import moment
+from hub.store.database.tables import COPY, moment
+from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
 from hub.store.transitions import case_order, erasure, operator_actions, restored
 from hub.store.transitions import deliveries as outbox
@@ -82,12 +77,8 @@ from hub.store.transitions import repair as mend
 from hub.store.transitions.case_order import Predecessor
 from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
 from hub.store.transitions.erasure import Shredded
-from hub.store.transitions.operator_actions import NotFound, NotNow
-from hub.store.writer import StaleFencing, Transaction, Writer, damage, disk_failure
-
-__all__ = ["BadOutcome", "Balance", "ClaimedDelivery", "Damaged", "DeliveryRow", "Event", "LostLease", "Node", "NotFound",
-           "NotNow", "Predecessor", "QueueRow", "Recovered", "Settlement", "Shredded", "Store", "StoreInUse", "StoredBody",
-           "TallyKey", "Use", "Used"]
+from hub.store.transitions.operator_actions import NotFound
+from hub.store.writer import StaleFencing, Writer, damage, disk_failure
 
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
@@ -941,7 +932,7 @@ class Store:
         made_at = self._now()
         with self._read() as connection:
             connection.execute(select(tables.store.c.fencing)).scalar_one()  # from here on the transaction sees this moment
-            sqlite.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), restored.COPY, progress)
+            sqlite.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), COPY, progress)
         return made_at
 
     @property

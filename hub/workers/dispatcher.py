@@ -16,21 +16,23 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from hub.config.configuration import Configuration, suggest
+from hub.config.configuration import Configuration
+from hub.config.rules import rules_for, why_none
 from hub.errors import StoreUnavailable
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
 from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
-from hub.store.store import BadOutcome, Damaged, StoredBody
+from hub.store.blobs.payload import Damaged
+from hub.store.blobs.stored import StoredBody
+from hub.store.store import BadOutcome
 from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
 
 if TYPE_CHECKING:
-    from hub.operations.ledger_metrics import Metrics
     from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
 
 log = structlog.get_logger("hub.workers.dispatcher")
 
@@ -270,8 +272,8 @@ class Dispatcher:
         tenant = configuration.tenant_of(message.ags)
         if tenant is not None and message.tenant == UNKNOWN_TENANT:
             self._store.adopt(message.id, tenant)
-        rules = configuration.rules(message.ags, message.service)
-        reason, why = (None, None) if rules else _no_rules(configuration, message)
+        rules = rules_for(configuration, message.ags, message.service)
+        reason, why = (None, None) if rules else why_none(configuration, message)
         return Job(
             message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
             service=message.service, test=message.test, received_at=message.received_at, accepted_day=message.accepted_day,
@@ -361,27 +363,3 @@ def _misfit(outcome: Translated | Parked) -> Parked:
     return Parked(message_id=outcome.message_id, facts=Facts(), reason=Reason.RUNAWAY,
                   text="Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der Drehscheibe: "
                        "bitte melden, danach erneut verarbeiten.")
-
-
-def _no_rules(configuration: Configuration, message: StoredMessage) -> tuple[str, str]:
-    """Why no rule came into question at all."""
-    tenant = configuration.tenant_of(message.ags)
-    file = configuration.settings.hub.municipalities
-    if tenant is None:
-        return Reason.UNKNOWN_MUNICIPALITY, (
-            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags, german=True)}): "
-            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann 'replay'.")
-    town = configuration.municipalities[tenant]
-    if message.service not in configuration.mappings:
-        return Reason.UNKNOWN_SERVICE, (
-            f"Den Dienst {message.service[:60]!r} gibt es nicht "
-            f"({suggest(message.service, configuration.mappings, german=True)}): "
-            "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
-    return Reason.NO_ROUTE, (
-        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes, german=True)}): "
-        f"in {town.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
-
-
-def _relative(path: Path, configuration: Configuration) -> Path:
-    base = configuration.file.parent
-    return path.relative_to(base) if path.is_relative_to(base) else path

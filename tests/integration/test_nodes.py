@@ -20,14 +20,16 @@ import pytest
 from sqlalchemy import literal_column, select
 
 from hub.cluster.peers import Silence
-from hub.config.configuration import StoreSection
+from hub.config.sections import StoreSection
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState
 from hub.store.database import tables
-from hub.store.store import Node, Recovered, Settlement, Store
+from hub.store.database.postgresql import Node
+from hub.store.database.statements import Query
+from hub.store.store import Store
 from hub.store.transitions import deliveries as outbox
 from hub.store.transitions import messages as inbox
-from hub.store.transitions.deliveries import LostLease
+from hub.store.transitions.deliveries import LostLease, Recovered, Settlement
 from hub.store.writer import Writer
 from tests.services import wait_until
 from tests.services.postgresql import PostgreSQL, postgresql
@@ -135,7 +137,7 @@ def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: S
         tables.delivery.c.destination == outbox.bindparam("d"), tables.delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == outbox.bindparam("fresh"), literal_column("0") <= outbox.bindparam("now")).order_by(
             tables.delivery.c.no).limit(outbox.bindparam("limit"))
-    monkeypatch.setattr(outbox, "_DUE", outbox.Query(blind))
+    monkeypatch.setattr(outbox, "_DUE", Query(blind))
     message_id = routed(a)
     for store in (a, b):
         claimed = [item.delivery.message_id for item in store.claim_deliveries("mail-musterstadt", 1, MINUTE)]
@@ -158,7 +160,7 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
             return [future.exception(60) for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
 
     monkeypatch.setattr(inbox, "_known_keys", together)
-    monkeypatch.setattr("hub.store.writer.Transaction.one_by_one", lambda self, names: None)
+    monkeypatch.setattr("hub.store.database.transaction.Transaction.one_by_one", lambda self, names: None)
     assert [error for error in both() if error is not None]
 
 
@@ -189,7 +191,7 @@ def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, m
     message_id = routed(a, ["mail", "dms"])
     claims = [(store, claim_one(store, name)) for store, name in ((a, "mail"), (b, "dms"))]
     monkeypatch.setattr(outbox, "close_messages", together)
-    monkeypatch.setattr("hub.store.writer.Transaction.hold", lambda self, column, ids: None)
+    monkeypatch.setattr("hub.store.database.transaction.Transaction.hold", lambda self, column, ids: None)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda claim: claim[0].settle([Settlement.done(claim[1].delivery.id, RECEIPT)]), claims))
     assert {row.state for row in a.deliveries_of(message_id)} == {DeliveryState.DONE}

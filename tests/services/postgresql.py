@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hub.config.configuration import StoreSection
+from hub.config.sections import StoreSection
 from hub.store.store import Store
 from tests.services import free_port, missing, wait_until
 

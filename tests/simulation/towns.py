@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from hub.config import configuration
+from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.message import BERLIN
 from tests.torture import world as torture
@@ -124,7 +124,7 @@ def _load(folder: Path, variant: Variant) -> Configuration:
             text += f"test_recipients = {_recipients(variant.tests)}\n" if variant.tests else ""
             text += 'order = "case"\n' if service == ORDERED else ""
         (towns / f"{ags}.toml").write_text(text)
-    return configuration.load(folder / "hub.toml")
+    return loader.load(folder / "hub.toml")
 
 
 def _recipients(names: tuple[str, ...]) -> str:

@@ -29,14 +29,16 @@ from hub.intake import receiver
 from hub.intake.receiver import Receiver
 from hub.job import Body, Facts, Job, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart
-from hub.operations.ledger_metrics import Metrics
 from hub.operations.operator import Operator
 from hub.pipeline.route import route
 from hub.store.blobs import payload
 from hub.store.database import sqlite
-from hub.store.store import NotFound, NotNow, Store
+from hub.store.database.transaction import Transaction
+from hub.store.store import Store
 from hub.store.transitions import messages as inbox
-from hub.store.writer import Transaction, Writer, _apart, _Job
+from hub.store.transitions.operator_actions import NotFound, NotNow
+from hub.store.writer import Writer, _apart, _Job
+from hub.telemetry.counters import Metrics
 from hub.workers import dispatcher
 from hub.workers.dispatcher import Dispatcher
 from hub.workers.pool import BatchResult, Why

@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hub.store.blobs import durable
+from hub.store.database.statements import Query
+
 
 def _acknowledge_before_commit() -> None:
     from hub.store.writer import Writer
@@ -45,9 +48,8 @@ def _synchronous_normal() -> None:
 
 
 def _bodies_not_synced() -> None:
-    from hub.store.blobs import payload
 
-    payload._fsync = lambda fd: None
+    durable._fsync = lambda fd: None
 
 
 def _no_folder_sync() -> None:
@@ -67,7 +69,7 @@ def _no_file_sync() -> None:
 def _done_before_send() -> None:
     from hub.delivery.deliverer import _Effect
     from hub.message import Receipt
-    from hub.store.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     begins = _Effect.begins
 
@@ -86,7 +88,7 @@ def _new_message_id_per_try() -> None:
 
 
 def _repeat_without_mark() -> None:
-    from hub.store.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     again = Settlement.again.__func__  # type: ignore[attr-defined]
     Settlement.again = classmethod(  # type: ignore[method-assign,assignment]
@@ -171,7 +173,7 @@ def _truncated_attachment() -> None:
 
 
 def _parked_without_a_word() -> None:
-    from hub.store.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))  # type: ignore[method-assign,assignment]
 
@@ -192,7 +194,7 @@ def _deaths_counted_for_bystanders() -> None:
 
 
 def _no_rate() -> None:
-    from hub.delivery.circuit_breaker import Pace
+    from hub.delivery.rate_limit import Pace
 
     Pace.ready = lambda self, rate, now: now  # type: ignore[method-assign]
     Pace.take = lambda self, wanted: wanted  # type: ignore[method-assign]
@@ -272,7 +274,7 @@ def _leases_ignored() -> None:
     from hub.store.database.tables import delivery
     from hub.store.transitions import deliveries
 
-    deliveries._DUE = deliveries.Query(select(delivery.c.no).where(
+    deliveries._DUE = Query(select(delivery.c.no).where(
         delivery.c.destination == bindparam("d"), delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == bindparam("fresh"), literal_column("0") <= bindparam("now")).order_by(
             delivery.c.no).limit(bindparam("limit")))

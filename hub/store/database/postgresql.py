@@ -50,7 +50,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.pool import NullPool, QueuePool
 
-from hub.config.configuration import StoreSection
+from hub.config.sections import StoreSection
 from hub.endpoint import Finding, read_secret, secret_path
 from hub.errors import ConfigError, StoreUnavailable
 from hub.store.database import sqlite

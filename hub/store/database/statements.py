@@ -7,7 +7,7 @@ are written with Core all the same, so that PostgreSQL, where the way to the ser
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -112,3 +112,9 @@ class _Compiled:
 def _rounded(count: int) -> int:
     """Lists of few lengths, so that the driver knows most statements already; a value that is named twice does no harm."""
     return 1 << (count - 1).bit_length() if count else 0
+
+
+def batches(ids: Sequence[str], size: int = 500) -> Iterator[list[str]]:
+    """In portions that fit into one statement."""
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])

@@ -33,10 +33,9 @@ from sqlalchemy import (
 )
 
 from hub.message import DeliveryState, MessageState
-from hub.store.blobs.payload import batches
-from hub.store.database.statements import Query
+from hub.store.database.statements import Query, batches
 from hub.store.database.tables import delivery, message
-from hub.store.writer import Transaction
+from hub.store.database.transaction import Transaction
 
 DUE = DeliveryState.DUE.value
 TEXT = "Eine frühere Nachricht desselben Vorgangs ist noch nicht zugestellt."

@@ -25,11 +25,12 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, in
 
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt, encode_json
-from hub.store.blobs.payload import Blobs, Staged, batches
-from hub.store.database.statements import Many, Query
+from hub.store.blobs.payload import Staged
+from hub.store.blobs.protocol import Blobs
+from hub.store.database.statements import Many, Query, batches
 from hub.store.database.tables import COPIED, delivery, event, message, micros, moment, span
+from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
-from hub.store.writer import Transaction
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
     DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE, DeliveryState.PARKED,

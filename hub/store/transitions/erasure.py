@@ -6,7 +6,7 @@ meanwhile waits for milliseconds; `hub.administration.retention` decides what is
 
 What "gone" takes in SQLite (tests/unit/store/transitions/test_erasure.py looks into the raw files):
 
-* bodies are overwritten where they lie (`hub.store.blobs.payload.FileBlobs.erase`), large ones' files removed;
+* bodies are overwritten where they lie (`hub.store.blobs.files.FileBlobs.erase`), large ones' files removed;
 * their rows are deleted later, and only where no row in the neighbourhood has content any more (`dead`);
 * ``secure_delete`` zeroes what deleted rows of the other tables and freed pages held;
 * the write-ahead log still has the old pages until it is truncated (`hub.store.store.Store.truncate_log`).
@@ -25,9 +25,11 @@ from datetime import timedelta
 from sqlalchemy import Connection, Text, cast, delete, func, literal_column, select, text, update
 
 from hub.message import DeliveryState, MessageState
-from hub.store.blobs.payload import Blobs, Staged, batches
+from hub.store.blobs.payload import Staged
+from hub.store.blobs.protocol import Blobs
+from hub.store.database.statements import batches
 from hub.store.database.tables import HAS_PAYLOAD, IS_PROOF, action, blob, delivery, duplicate, event, message, part, span
-from hub.store.writer import Transaction
+from hub.store.database.transaction import Transaction
 
 FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)
 FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)

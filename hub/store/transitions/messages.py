@@ -28,11 +28,12 @@ from hub.message import (
     encode_json,
     new_message_id,
 )
-from hub.store.blobs.payload import Blobs, Staged, batches
-from hub.store.database.statements import Many, Query
+from hub.store.blobs.payload import Staged
+from hub.store.blobs.protocol import Blobs
+from hub.store.database.statements import Many, Query, batches
 from hub.store.database.tables import blob, day, delivery, duplicate, message, moment, part, span
+from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
-from hub.store.writer import Transaction
 
 KEY_KEPT = timedelta(days=30)
 # not bound: the planner must see that the partial index fits
@@ -126,14 +127,14 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
         tx.ledger.event(tx.now, message_id, "accepted", after=state.value, reason=reason, detail=text)
         if reason is not None:
             tx.ledger.happened("message", incoming.service, "", f"parked:{reason}")
-    _INSERT(tx.connection, rows)
+    INSERT(tx.connection, rows)
     if blobs:
         new[0][1].blobs.insert(tx.connection, blobs)
     _INSERT_PARTS(tx.connection, parts)
 
 
 _KEEP_KEYS = Many.insert(duplicate, [column.name for column in duplicate.c])
-_INSERT = Many.insert(message, ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
+INSERT = Many.insert(message, ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
                                 "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
                                 "reason_text", "config_digest"])
 _INSERT_PARTS = Many.insert(part, [column.name for column in part.c])

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Row, Table, func, insert, select, update
 from hub.errors import HubError
 from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
 from hub.store.database.tables import action, delivery, event, message, moment
+from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
 from hub.store.transitions.deliveries import DELIVERING, DISCARDED, DONE, DUE, IN_DOUBT, PARKED, close_messages
-from hub.store.writer import Transaction
 
 
 class NotFound(HubError):

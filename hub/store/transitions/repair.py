@@ -22,11 +22,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from hub.message import DeliveryState, MessageState, Reason
-from hub.store.blobs.payload import Blobs, Damaged, FileBlobs, batches
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Damaged
+from hub.store.blobs.protocol import Blobs
 from hub.store.database.ledger import TallyKey
+from hub.store.database.statements import batches
 from hub.store.database.tables import action, delivery, message
+from hub.store.database.transaction import Transaction
 from hub.store.integrity import EVENT, Fault, Report
-from hub.store.writer import Transaction
 
 QUARANTINE = "quarantine"
 HOPELESS = frozenset({"database", "reference"})

@@ -28,10 +28,8 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, insert, literal_column, or_, select, update
 
 from hub.message import BERLIN, RESTORED, DeliveryState, MessageState
-from hub.store.database.tables import COPY, DELIVERY_OPEN, action, delivery, message, moment
-from hub.store.writer import Transaction
-
-__all__ = ["COPY", "Revived", "revive"]
+from hub.store.database.tables import DELIVERY_OPEN, action, delivery, message, moment
+from hub.store.database.transaction import Transaction
 
 WHO = "restore"
 

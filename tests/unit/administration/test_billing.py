@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import tomllib
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,16 +15,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hub.administration import billing
+from hub.administration import billing, prices
 from hub.cli import app
 from hub.config import configuration as config
+from hub.config import loader
+from hub.config.municipalities import Municipality
+from hub.config.municipality_file import MunicipalityFile
+from hub.config.sections import HubFile
 from hub.errors import ConfigError
 from hub.mapping.model import MappingFile
-from hub.store.store import Settlement, Store
+from hub.store.store import Store
+from hub.store.transitions.deliveries import Settlement
 from tests.unit.store_kit import RECEIPT, Clock, claim_one, prepare, routed
 
 ROOT = Path(__file__).parents[3]
-PRICES = billing.load(ROOT / "etc" / "billing.toml")
+PRICES = prices.load(ROOT / "etc" / "billing.toml")
 TOWN = {"klein": ("14999030", 3000), "mittel": ("14999031", 8000), "gross": ("14999032", 15000), "ab": ("14999033", 15001),
         "stadt": ("14999000", 500_000), "kreis": ("14999", 200_000)}
 NATURES = ("einfach", "mittel", "komplex")
@@ -33,14 +39,14 @@ def configuration(**files: Any) -> config.Configuration:
     """Invented municipalities without files, each with a mailbox and a Fachverfahren, and three kinds of services."""
     towns = {}
     for tenant, (ags, population) in TOWN.items():
-        row = config.MunicipalityFile(**{
+        row = MunicipalityFile(**{
             "name": f"Stadt {tenant.title()}", "ags": ags, "tenant": tenant, "population": population,
             "contract": {"provider": "beispiel-it"}, **files.get(tenant, {})})
-        towns[tenant] = config.Municipality(Path(f"{ags}.toml"), row, {}, {}, None)
+        towns[tenant] = Municipality(Path(f"{ags}.toml"), row, {}, {}, None)
     mappings = {f"{nature}-{number}": MappingFile.model_construct(service=f"{nature}-{number}", title=f"Dienst {nature} {number}",
                                                                   category=nature) for nature in NATURES for number in range(60)}
     by_ags = {town.row.ags: tenant for tenant, town in towns.items()}
-    return config.Configuration(Path("hub.toml"), "0", config.HubFile(), {}, (), towns, by_ags, mappings)
+    return config.Configuration(Path("hub.toml"), "0", HubFile(), {}, (), towns, by_ags, mappings)
 
 
 def used(tenant: str, service: str, *kinds: str, month: int = 3, count: int = 2) -> list[billing.Fact]:
@@ -70,16 +76,16 @@ def test_the_price_table_of_2020(tenant: str, counts: tuple[int, int, int], pric
     [contract] = bill.contracts
     assert len(contract.lines) == sum(counts)
     assert {line.price_class for line in contract.lines} == {price_class}
-    assert billing.money(contract.total) == printed
+    assert prices.money(contract.total) == printed
     assert bill.problems == ()
 
 
 def test_prices_rounded_too_early_are_noticed() -> None:
     """Why prices are exact: with 253,13 the row of the cities would be 48.094,70."""
     text = (ROOT / "etc" / "billing.toml").read_text(encoding="utf-8").replace("253.125 ", "253.13 ")
-    rounded = billing.BillingFile(**billing.tomllib.loads(text, parse_float=Decimal))
+    rounded = prices.BillingFile(**tomllib.loads(text, parse_float=Decimal))
     bill = billing.compute(rounded, configuration(), mix("stadt", 40, 45, 15), 2026)
-    assert billing.money(bill.contracts[0].total) != "48.093,75"
+    assert prices.money(bill.contracts[0].total) != "48.093,75"
 
 
 @pytest.mark.parametrize(("amount", "text"), [
@@ -87,7 +93,7 @@ def test_prices_rounded_too_early_are_noticed() -> None:
     ("1234567.895", "1.234.567,90"), ("50", "50,00"),
 ])
 def test_money_is_rounded_when_it_is_printed(amount: str, text: str) -> None:
-    assert billing.money(Decimal(amount)) == text
+    assert prices.money(Decimal(amount)) == text
 
 
 @pytest.mark.parametrize(("kinds", "nature", "category"), [
@@ -130,9 +136,9 @@ def test_the_category_is_dated() -> None:
     assert line.rule.endswith("(seit 01.09.2026: klein/fachverfahren)")
     assert [(each.kind, each.deliveries) for each in line.destinations] == [("fachverfahren", 2), ("mail", 4)]
     agreed = PRICES.model_copy(update={"category": (
-        billing.CategoryRow(municipality="14999030", service="komplex-1", category="mittel", valid_from=date(2025, 1, 1),
+        prices.CategoryRow(municipality="14999030", service="komplex-1", category="mittel", valid_from=date(2025, 1, 1),
                             valid_until=date(2027, 1, 1), reason="Vereinbarung"),
-        billing.CategoryRow(service="komplex-1", category="einfach", valid_from=date(2020, 1, 1), reason="alt"))})
+        prices.CategoryRow(service="komplex-1", category="einfach", valid_from=date(2020, 1, 1), reason="alt"))})
     [line] = billing.compute(agreed, configuration(), facts, 2026).contracts[0].lines
     assert (line.category, line.amount, line.rule) == ("mittel", Decimal(100), "vereinbart ab 01.01.2025: Vereinbarung")
     [line] = billing.compute(agreed, configuration(), facts, 2027).contracts[0].lines
@@ -151,7 +157,7 @@ def test_what_cannot_be_charged_is_said() -> None:
         "14999030": Decimal(50), "14999031": Decimal(75), "14999000": Decimal(400)}
     with pytest.raises(ConfigError, match="no prices hold on 1 January 2019"):
         billing.compute(PRICES, towns, facts, 2019)
-    row = billing.SetupRow(municipality="14999099", date=date(2026, 1, 1), amount=Decimal(1), text="x")
+    row = prices.SetupRow(municipality="14999099", date=date(2026, 1, 1), amount=Decimal(1), text="x")
     wrong = PRICES.model_copy(update={"setup": (row,)})
     assert "AGS 14999099 ist nicht eingerichtet" in billing.compute(wrong, towns, [], 2026).problems[0]
 
@@ -163,12 +169,12 @@ def test_only_deliveries_without_a_completed_application_are_no_use() -> None:
 
 def test_setup_and_adjustments() -> None:
     file = PRICES.model_copy(update={
-        "setup": (billing.SetupRow(municipality="14999030", date=date(2026, 3, 1), amount=Decimal(1250), text="Einrichtung"),
-                  billing.SetupRow(municipality="14999030", date=date(2025, 3, 1), amount=Decimal(99), text="voriges Jahr")),
-        "adjustment": (billing.AdjustmentRow(text="Förderung", percent=Decimal("-33.3"), valid_from=date(2022, 7, 1)),
-                       billing.AdjustmentRow(text="Nachlass", municipality="14999030", amount=Decimal("-10"), on="all",
+        "setup": (prices.SetupRow(municipality="14999030", date=date(2026, 3, 1), amount=Decimal(1250), text="Einrichtung"),
+                  prices.SetupRow(municipality="14999030", date=date(2025, 3, 1), amount=Decimal(99), text="voriges Jahr")),
+        "adjustment": (prices.AdjustmentRow(text="Förderung", percent=Decimal("-33.3"), valid_from=date(2022, 7, 1)),
+                       prices.AdjustmentRow(text="Nachlass", municipality="14999030", amount=Decimal("-10"), on="all",
                                              valid_from=date(2026, 1, 1)),
-                       billing.AdjustmentRow(text="vorbei", percent=Decimal(-100), valid_from=date(2020, 1, 1),
+                       prices.AdjustmentRow(text="vorbei", percent=Decimal(-100), valid_from=date(2020, 1, 1),
                                              valid_until=date(2026, 1, 1)))})
     bill = billing.compute(file, configuration(), [*used("klein", "einfach-1", "mail"), *used("ab", "mittel-1", "dms")], 2026)
     lines = {contract.ags: [(line.item, line.text, line.amount) for line in contract.lines] for contract in bill.contracts}
@@ -177,7 +183,7 @@ def test_setup_and_adjustments() -> None:
                      ("adjustment", "Förderung", Decimal("-16.65")), ("adjustment", "Nachlass", Decimal(-10))],
         "14999033": [("yearly", "Dienst mittel 1", Decimal("168.75")), ("adjustment", "Förderung", Decimal("-56.19375"))]}
     assert bill.contracts[1].lines[1].rule == "-33,3 % von 168,75"
-    assert billing.money(billing.total(bill.contracts)) == "1.385,91"
+    assert prices.money(billing.total(bill.contracts)) == "1.385,91"
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -188,7 +194,7 @@ def test_setup_and_adjustments() -> None:
 def test_a_faulty_price_file_is_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "billing.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        billing.load(tmp_path / "billing.toml")
+        prices.load(tmp_path / "billing.toml")
 
 
 def example(tmp_path: Path) -> list[str]:
@@ -232,16 +238,16 @@ def test_the_command_prints_table_csv_and_json(tmp_path: Path, monkeypatch: pyte
 def test_the_check_looks_at_the_prices_too(tmp_path: Path) -> None:
     for name in ("etc", "mappings"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    found = list(billing.check(config.load(tmp_path / "etc/hub.toml")))
+    found = list(prices.check(loader.load(tmp_path / "etc/hub.toml")))
     assert [(where, finding.severity) for where, finding in found] == [("billing", "ok")]
     file = tmp_path / "etc/billing.toml"
     text = file.read_text(encoding="utf-8").replace("[provider.beispiel-it]", "[provider.beispiel-it2]")
     file.write_text(text, encoding="utf-8")
-    _, *wrong = billing.check(config.load(tmp_path / "etc/hub.toml"))
+    _, *wrong = prices.check(loader.load(tmp_path / "etc/hub.toml"))
     assert [Path(where).name for where, _ in wrong] == ["14999010.toml", "14999020.toml", "14999030.toml"]
     assert {(finding.severity, finding.remedy) for _, finding in wrong} == {("error", "gemeint 'beispiel-it2'?")}
     file.write_text("prices = 3", encoding="utf-8")
     result = CliRunner().invoke(app.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
     assert (result.exit_code, "billing.toml: prices: " in result.output) == (1, True)
     file.unlink()
-    assert list(billing.check(config.load(tmp_path / "etc/hub.toml"))) == []
+    assert list(prices.check(loader.load(tmp_path / "etc/hub.toml"))) == []

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from hub.administration import onboarding
 from hub.cli import app
-from hub.config import configuration as config
+from hub.config import loader
 from hub.endpoint import Finding
 from hub.errors import HubError
 from hub.operations import checks
@@ -67,7 +67,7 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
                    "--population", "4200")
     assert (added["name"], added["tenant"]) == ("Stadt Prüfstädt-Großübung", "pruefstaedt-grossuebung")
     assert added["folders"] == [str(place.parents[1] / "var" / "drop" / name) for name in ("pruefstaedt-grossuebung", "test")]
-    town = config.load(place).municipalities["pruefstaedt-grossuebung"]
+    town = loader.load(place).municipalities["pruefstaedt-grossuebung"]
     services = {folder.parent.name for folder in (ROOT / "mappings").glob("*/mapping.toml")}
     assert set(town.routes) == services == set(added["services"])
     assert {destination.connector for destination in town.destinations.values()} == {"smtp", "directory"}
@@ -83,7 +83,7 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
 
 def test_without_a_mailbox_the_routes_are_its_own(place: Path) -> None:
     answer(place, "municipality", "add", "14999050", "--name", "Gemeinde Übungsau", "--service", "hundesteuer")
-    town = config.load(place).municipalities["uebungsau"]
+    town = loader.load(place).municipalities["uebungsau"]
     [route] = town.routes["hundesteuer"]
     assert [recipient.destination for recipient in route.recipients] == ["ablage"]
     assert set(town.routes) == {"hundesteuer"}
@@ -142,7 +142,7 @@ def test_the_real_lists_are_read(tmp_path: Path) -> None:
 
 
 def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configuration = config.load(place)
+    configuration = loader.load(place)
     together = threading.Barrier(2)
 
     class Outlet:
@@ -188,13 +188,13 @@ def test_a_check_that_breaks_hides_no_other(place: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(checks.endpoint, "build_outlet", build)
     (place.parents[1] / "var" / "drop" / "probedorf").mkdir()
-    found = dict(checks.check_all(config.load(place), connect=False, municipality="14999030"))
+    found = dict(checks.check_all(loader.load(place), connect=False, municipality="14999030"))
     assert found["probedorf/postfach"].text == "Die Prüfung selbst ist gescheitert (RuntimeError)"
     assert found["probedorf/ablage"].severity == "ok"
 
 
 def test_filters_name_what_there_is(place: Path) -> None:
-    configuration = config.load(place)
+    configuration = loader.load(place)
     assert [each.key for each in checks.chosen(configuration, "probedorf/ablage", None)] == ["probedorf/ablage"]
     assert {each.tenant for each in checks.chosen(configuration, None, "14999011")} == {"musterstadt"}, "a retired AGS too"
     with pytest.raises(HubError, match="gemeint 'probedorf/ablage'"):

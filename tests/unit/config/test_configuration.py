@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 
 from hub import endpoint
-from hub.administration.billing import BillingFile
+from hub.administration.prices import BillingFile
 from hub.authoring.examples import ExampleFile
 from hub.config import configuration as config
-from hub.config.sections import Policy
+from hub.config import loader
+from hub.config.loader import FILES
+from hub.config.municipality_file import Policy
+from hub.config.rules import rules_for
 from hub.endpoint import build_outlet
 from hub.errors import ConfigError
+from hub.files.problems import _PLAIN_SHAPES
 from hub.i18n import problems_german
-from hub.mapping.model import _PLAIN_SHAPES, MappingFile
+from hub.mapping.model import MappingFile
 from hub.store.database.postgresql import Served
 
 HUB = """
@@ -93,7 +97,7 @@ def etc(tmp_path: Path) -> Path:
 
 
 def load(etc: Path, *overrides: str) -> config.Configuration:
-    return config.load(etc / "hub.toml", overrides)
+    return loader.load(etc / "hub.toml", overrides)
 
 
 def change(file: Path, old: str, new: str) -> None:
@@ -137,7 +141,7 @@ def test_a_destination_within_a_destination(etc: Path, drop: str, key: str, path
 
 
 def test_every_way_is_a_rule_route_times_version_times_test(etc: Path) -> None:
-    rules = load(etc).take_snapshots().rules("14999010", "hund")
+    rules = rules_for(load(etc).take_snapshots(), "14999010", "hund")
     assert [rule.id for rule in rules] == ["musterstadt/hund/v1", "musterstadt/hund/v1/test",
                                            "musterstadt/hund/v2", "musterstadt/hund/v2/test"]
     assert rules[0].valid_from == date(2025, 1, 1)
@@ -146,8 +150,8 @@ def test_every_way_is_a_rule_route_times_version_times_test(etc: Path) -> None:
 
 
 def test_a_retired_ags_still_routes(etc: Path) -> None:
-    assert load(etc).rules("14999011", "hund") == load(etc).rules("14999010", "hund")
-    assert load(etc).rules("14999012", "hund") == ()
+    assert rules_for(load(etc), "14999011", "hund") == rules_for(load(etc), "14999010", "hund")
+    assert rules_for(load(etc), "14999012", "hund") == ()
 
 
 @pytest.mark.parametrize(("file", "old", "new", "words"), [
@@ -209,7 +213,7 @@ def test_windows_rates_and_order(etc: Path) -> None:
     policy = next(each for each in configuration.all_destinations() if each.key.endswith("/ablage")).policy
     assert ([span.text for span in policy.window], policy.rate, policy.total) == (
         ["Mo-Fr 06:00-20:00", "Sa 08:00-12:00"], 10.0, timedelta(hours=2))
-    assert {rule.order for rule in configuration.rules("14999010", "hund")} == {"case"}
+    assert {rule.order for rule in rules_for(configuration, "14999010", "hund")} == {"case"}
 
 
 @pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl", "municipalities/14999010/own.xsl"])
@@ -321,7 +325,7 @@ def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
     fault = f"{etc}/hub.toml: hub: is no table: write it below a heading of its own, like [section]"
     assert problems(etc) == fault
     with pytest.raises(ConfigError) as error:
-        config.places(etc / "hub.toml")
+        loader.places(etc / "hub.toml")
     assert error.value.problems == (fault,)
 
 
@@ -392,7 +396,7 @@ def patterns(schema: object) -> Iterator[str]:
 
 
 def test_every_pattern_is_said_in_words() -> None:
-    models = [*config.FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
+    models = [*FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
     for name in endpoint.names():
         models += [endpoint.options_model(name, side) for side in ("Inlet", "Outlet") if hasattr(endpoint.module(name), side)]
     assert {pattern for model in models for pattern in patterns(model.__pydantic_core_schema__)} == set(_PLAIN_SHAPES)
@@ -417,20 +421,20 @@ def test_values_can_be_set_for_one_run(etc: Path) -> None:
 
 
 def test_a_snapshot_that_a_power_cut_emptied_is_made_anew(etc: Path) -> None:
-    package = Path(load(etc).take_snapshots().rules("14999010", "hund")[0].package)
+    package = Path(rules_for(load(etc).take_snapshots(), "14999010", "hund")[0].package)
     files = {file: file.read_bytes() for file in package.rglob("*") if file.is_file()}
     for file in files:
         file.write_bytes(b"")
-    again = Path(load(etc).take_snapshots().rules("14999010", "hund")[0].package)
+    again = Path(rules_for(load(etc).take_snapshots(), "14999010", "hund")[0].package)
     assert again == package
     assert files == {file: file.read_bytes() for file in package.rglob("*") if file.is_file()} != {}
 
 
 def test_a_snapshot_keeps_what_an_edit_changes(etc: Path) -> None:
-    before = load(etc).take_snapshots().rules("14999010", "hund")[0]
+    before = rules_for(load(etc).take_snapshots(), "14999010", "hund")[0]
     (etc / "mappings" / "hund" / "v1" / "a.xsl").write_text("<edited/>")
     assert (Path(before.package) / "v1" / "a.xsl").read_text() == "<x/>"
-    after = load(etc).take_snapshots().rules("14999010", "hund")[0]
+    after = rules_for(load(etc).take_snapshots(), "14999010", "hund")[0]
     assert (Path(after.package) / "v1" / "a.xsl").read_text() == "<edited/>"
     assert after.mapping_digest != before.mapping_digest
 
@@ -475,7 +479,7 @@ def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: st
     known = load(etc)
     text = (etc / file).read_text()
     (etc / file).write_text(text.replace(old, new) if old else text)
-    again, fresh = config.load(etc / "hub.toml", (), known), load(etc)
+    again, fresh = loader.load(etc / "hub.toml", (), known), load(etc)
     assert again == fresh
     assert again.municipalities == fresh.municipalities
     assert [key for key, town in again.municipalities.items() if town is known.municipalities[key]] == taken_over
@@ -522,7 +526,7 @@ ca = "db-ca.pem"
 """)
     store = load(etc).settings.store
     assert (store.password, store.ca, store.tls) == (f"file:{etc}/secrets/database", etc / "db-ca.pem", "verify-full")
-    assert config.places(etc / "hub.toml").store == store
+    assert loader.places(etc / "hub.toml").store == store
     shown = Served(store, etc).where
     assert "db-a.example" in shown
     assert "hub@" not in shown

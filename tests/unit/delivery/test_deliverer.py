@@ -15,16 +15,17 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import update
 
-from hub.config import configuration
+from hub.config import loader
 from hub.delivery import deliverer as deliver
+from hub.delivery.circuit_breaker import Circuit
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import InDoubt, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import RESTORED, Delivery, DeliveryState, Incoming, IncomingPart, MessageState, Receipt
-from hub.operations.ledger_metrics import Metrics
 from hub.store.database import tables
-from hub.store.store import DeliveryRow, Settlement, Store
-from hub.store.transitions.deliveries import ClaimedDelivery
+from hub.store.store import DeliveryRow, Store
+from hub.store.transitions.deliveries import ClaimedDelivery, Settlement
+from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.store_kit import prepare
 
@@ -87,7 +88,7 @@ class Bench:
         options = SMTP if connector == "smtp" else 'path = "/nowhere"'
         (folder / "municipalities" / "14999010.toml").write_text(TOWN.format(
             connector=connector, options=f"{options}\n{policy}"))
-        self.configuration = configuration.load(folder / "hub.toml")
+        self.configuration = loader.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
         self.store = Store.open(prepare(folder / "state"), now=lambda: self.clock)
         self.outlet = Outlet([], [])
@@ -429,7 +430,7 @@ def test_a_destination_that_was_removed_parks_with_a_reason(bench: Bench) -> Non
 
 def test_what_is_claimed_again_before_its_last_try_has_ended_is_in_hand(bench: Bench) -> None:
     bench.deliverer.stop(timedelta(seconds=5))
-    message, store, circuit = bench.message(), bench.store, deliver.Circuit()
+    message, store, circuit = bench.message(), bench.store, Circuit()
     deliverer = deliver.Deliverer(store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
     before, now = (deliverer._errand("musterstadt/eins", None, circuit, 1) for _ in range(2))
     for errand in (before, now):
@@ -467,7 +468,7 @@ def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
 
 def test_a_planted_resend_without_a_probe_would_be_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of `test_nobody_knows…` can fail: a deliverer that repeats silently sends twice."""
-    monkeypatch.setattr(deliver.Deliverer, "_probe", lambda self, item, outlet, destination: deliver.Settlement.again(
+    monkeypatch.setattr(deliver.Deliverer, "_probe", lambda self, item, outlet, destination: Settlement.again(
         item.delivery.id, self._now(), repeat_marked=False))
     bench.outlet.script, bench.outlet.probes = [InDoubt("?")], [Unknown()]
     message = bench.message()
@@ -500,7 +501,7 @@ def _three(bench: Bench) -> list[str]:
     bench.deliverer.stop(timedelta(seconds=5))
     messages = [bench.message(number) for number in range(3)]
     bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
-    bench.deliverer._circuits["musterstadt/eins"] = deliver.Circuit(window=3)
+    bench.deliverer._circuits["musterstadt/eins"] = Circuit(window=3)
     return messages
 
 

@@ -13,18 +13,20 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from hub.config.configuration import DiskSection
+from hub.config.sections import DiskSection
 from hub.delivery import deliverer
-from hub.delivery.circuit_breaker import Pace
+from hub.delivery.circuit_breaker import Circuit
+from hub.delivery.rate_limit import Pace
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.intake.disk_space import Space
 from hub.message import NOTE, Delivery, DeliveryState, Manifest, ManifestPart, MessageState, Receipt
-from hub.operations.ledger_metrics import LedgerCollector, Metrics
+from hub.operations.ledger_metrics import LedgerCollector
 from hub.operations.operator import Operator
 from hub.store import slim_manifest
-from hub.store.store import LostLease, Settlement
 from hub.store.transitions import case_order, deliveries
+from hub.store.transitions.deliveries import LostLease, Settlement
+from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.delivery.test_deliverer import Bench, Outlet
 
@@ -119,7 +121,7 @@ def test_a_batch_under_way_ends_with_the_window(benches: Benches) -> None:
     messages = [bench.message(number) for number in range(10, 14)]
     bench.outlet.script = [last]
     bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
-    bench.deliverer._circuits[EINS] = deliverer.Circuit(window=4)
+    bench.deliverer._circuits[EINS] = Circuit(window=4)
     bench.deliverer.start()
     bench.until(messages[0], DeliveryState.DONE)
     quiet(bench)
@@ -217,7 +219,7 @@ def test_an_earlier_one_that_goes_elsewhere_holds_nobody_up(benches: Benches) ->
     bench.route(second, order="case")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    bench.deliverer._circuits["musterstadt/zwei"] = deliverer.Circuit(failures=9, resting_until=bench.clock + timedelta(hours=1))
+    bench.deliverer._circuits["musterstadt/zwei"] = Circuit(failures=9, resting_until=bench.clock + timedelta(hours=1))
     bench.route(first, "zwei", order="case")
     bench.until(second, DeliveryState.DONE)
     assert bench.delivery(first).state is DeliveryState.DUE
@@ -324,7 +326,7 @@ def test_an_outage_is_drained_at_the_destinations_rate(benches: Benches) -> None
     for _ in range(3):
         quiet(bench)
         bench.later(seconds=1)
-    wait_until(lambda: bench.deliverer.circuits().get(EINS, deliverer.Circuit()).resting_until is not None, "the outage", 10)
+    wait_until(lambda: bench.deliverer.circuits().get(EINS, Circuit()).resting_until is not None, "the outage", 10)
     bench.clock += timedelta(hours=3)
     for _ in range(40):
         quiet(bench)
@@ -361,7 +363,7 @@ def test_where_threads_are_short_the_longest_unserved_comes_first(benches: Bench
     bench = benches()
     circuits = bench.deliverer._circuits
     for turn, name in enumerate(("c", "a", "b"), 1):
-        circuits[name] = deliverer.Circuit(turn=turn)
+        circuits[name] = Circuit(turn=turn)
     now = bench.clock
     assert [name for name, _ in bench.deliverer._longest_unserved_first([("a", now), ("b", now), ("c", now), ("new", now)])] == [
         "new", "c", "a", "b"]
@@ -466,7 +468,7 @@ def test_outcomes_before_the_one_that_hangs_are_written(benches: Benches) -> Non
     bench.outlet.script = [Receipt("eins"), Receipt("zwei"), hang]
     messages = [bench.message(number) for number in range(10, 14)]
     bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
-    bench.deliverer._circuits[EINS] = deliverer.Circuit(window=4)
+    bench.deliverer._circuits[EINS] = Circuit(window=4)
     bench.deliverer.start()
     assert hang.hangs.wait(10)
     for message in (messages[0], messages[1], messages[3]):

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from hub.delivery import deliverer
+from hub.delivery.circuit_breaker import Circuit
 from hub.endpoint import Done
 from hub.errors import Permanent, Temporary
 from hub.message import Delivery, DeliveryState, Receipt
-from hub.operations.ledger_metrics import Metrics
+from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.delivery.test_deliverer import BODY, Bench, Outlet
 
@@ -61,7 +62,7 @@ def backlog(bench: Bench, count: int) -> tuple[Gathering, list[str]]:
     assert isinstance(outlet, Gathering)
     outlet.settled = lambda: sum(bench.delivery(each).state is not DeliveryState.DELIVERING for each in messages)
     bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
-    bench.deliverer._circuits[EINS] = deliverer.Circuit(window=count)
+    bench.deliverer._circuits[EINS] = Circuit(window=count)
     bench.deliverer.start()
     return outlet, messages
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config.configuration import DiskSection
+from hub.config.sections import DiskSection
 from hub.errors import StoreUnavailable
 from hub.intake.disk_space import AGAIN, COPIES, LARGE, Room, Space, room_of
 

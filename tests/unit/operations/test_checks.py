@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import configuration
+from hub.config import loader
 from hub.operations import checks
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ def place(tmp_path: Path) -> Path:
 
 def faults(place: Path) -> list[str]:
     """What is wrong with the mappings."""
-    found = checks.check_all(configuration.load(place / "etc/hub.toml"), connect=False)
+    found = checks.check_all(loader.load(place / "etc/hub.toml"), connect=False)
     return [f"{where}: {finding.text}" for where, finding in found if where.startswith("mapping") and finding.severity == "error"]
 
 

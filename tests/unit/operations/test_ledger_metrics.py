@@ -12,14 +12,17 @@ from typing import Any, cast, get_args
 import pytest
 import time_machine
 
-from hub.config import configuration as config
+from hub.config import loader
 from hub.demo.certificates import Authority
 from hub.endpoint import TurnedAway
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.intake.receiver import Receiver
 from hub.message import Incoming
-from hub.operations.ledger_metrics import DELIVERY_EVENTS, FAMILIES, Metrics, _first_series, _place, certificates
-from hub.store.store import Settlement
+from hub.operations.certificates import certificates
+from hub.operations.ledger_metrics import _first_series, _place
+from hub.store.transitions.deliveries import Settlement
+from hub.telemetry.counters import Metrics
+from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,7 +83,7 @@ def test_every_tally_has_its_metric(tally: tuple[str, str, str, str], place: str
 
 
 def test_the_example_begins_with_its_outcomes_at_zero() -> None:
-    series = _first_series(config.load(ROOT / "etc" / "hub.toml"))
+    series = _first_series(loader.load(ROOT / "etc" / "hub.toml"))
     assert {value for values in series.values() for value in values.values()} == {0}
     assert series[DELIVERY_EVENTS][("gewerbemeldung", "musterstadt/gewerberegister", "later")] == 0
     assert ("hundesteuer", "musterstadt/test", "later") not in series[DELIVERY_EVENTS]
@@ -160,7 +163,7 @@ def test_a_message_id_is_an_exemplar_and_never_a_label(metrics: Metrics) -> None
 
 
 def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
-    configuration = config.load(ROOT / "etc" / "hub.toml")
+    configuration = loader.load(ROOT / "etc" / "hub.toml")
     assert len(_first_series(configuration)[DELIVERY_EVENTS]) > 10
     monkeypatch.setattr("hub.operations.ledger_metrics.MOST_PAIRS", 10)
     assert _first_series(configuration)[DELIVERY_EVENTS] == {}

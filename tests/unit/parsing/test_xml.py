@@ -21,7 +21,9 @@ from lxml import etree
 from hub.errors import ConfigError, Rejected
 from hub.job import Limits
 from hub.parsing import xml
-from hub.parsing.xml import ByteArray, Number, check_versions, json_text, parse, parse_json
+from hub.parsing.json import ByteArray, Number, json_text, parse_json
+from hub.parsing.versions import check_versions
+from hub.parsing.xml import parse
 
 LIMITS = Limits()
 DECLARED = '<?xml version="1.0" encoding="{}"?>'
@@ -329,7 +331,7 @@ def test_java_bytes_are_taken_out_before_they_become_objects() -> None:
 
 
 def test_java_bytes_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xml, "_CHUNK", 7)
+    monkeypatch.setattr(xml, "CHUNK", 7)
     numbers = [number - 128 for number in range(256)]
     value = parse_json(json.dumps({"data": numbers}).encode(), LIMITS)
     assert b"".join(value["data"]) == bytes(number & 255 for number in numbers)

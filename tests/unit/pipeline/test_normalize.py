@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from hub.job import Body, Job, JobPart, Limits
-from hub.pipeline import normalize as normalize_module
-from hub.pipeline.normalize import NAMESPACE, SCHEMA, Normalized, NotNormal, decode_base64, normalize, undouble
+from hub.pipeline import envelope, form_xml
+from hub.pipeline.envelope import NAMESPACE, SCHEMA, Normalized, decode_base64, undouble
+from hub.pipeline.normalize import NotNormal, normalize
 from tests.services import standards
 
 E = f"{{{NAMESPACE}}}"
@@ -377,7 +378,7 @@ def test_two_files_with_the_same_bytes_are_two_attachments() -> None:
 
 
 def test_a_large_attachment_is_decoded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normalize_module, "_CHUNK", 13)
+    monkeypatch.setattr(envelope, "CHUNK", 13)
     for size in range(60):
         body = bytes(range(size))
         wrapped = "\r\n ".join(b64(body)[start:start + 5] for start in range(0, len(b64(body)), 5))
@@ -388,7 +389,7 @@ def test_a_large_attachment_is_decoded_in_chunks(monkeypatch: pytest.MonkeyPatch
                                   "AAA=AAAA", "AAAA A"])
 def test_bad_base64_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in (1 << 20, 4, 3):
-        monkeypatch.setattr(normalize_module, "_CHUNK", chunk)
+        monkeypatch.setattr(envelope, "CHUNK", chunk)
         with pytest.raises(ValueError):
             b"".join(decode_base64(text))
     field = f"<f><base64Data>{text}</base64Data><mimetype/><filename/></f>"
@@ -539,6 +540,6 @@ def test_whatever_was_entered_is_found_in_the_envelope(fields: dict[Any, Any], w
 
 def test_a_planted_guess_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: without undoing the doubled level the property above does not hold."""
-    monkeypatch.setattr(normalize_module, "undouble", lambda text: text)
+    monkeypatch.setattr(form_xml, "undouble", lambda text: text)
     result = Result(part(as_xml({("g", 0, "f"): ["a & b"]})))
     assert result.values("g:0:f") != ["a & b"]

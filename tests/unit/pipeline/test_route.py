@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hub.errors import Rejected
 from hub.job import Facts, Job, Rule
-from hub.mapping.model import version_in, version_key
+from hub.mapping.versions import version_in, version_key
 from hub.pipeline.route import route
 
 FACTS = Facts(form_name="Hundesteuer", form_version="1.10")

@@ -13,7 +13,7 @@ from sqlalchemy import delete, text, update
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState, Reason
 from hub.store import integrity
-from hub.store.blobs.payload import FileBlobs
+from hub.store.blobs.files import FileBlobs
 from hub.store.database import ledger, tables
 from hub.store.integrity import Fault, Report
 from hub.store.store import Store
@@ -137,7 +137,7 @@ def test_wrong_books_are_set_right(store: Store, spoil: str) -> None:
 
 
 def test_books_stay_right_when_proofs_are_gone_and_deliveries_rerouted(store: Store) -> None:
-    from hub.store.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     message = routed(store, ["m/a"])
     claimed = claim_one(store, "m/a")

@@ -18,10 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from hub.errors import ConfigError, Conflict, StoreUnavailable
 from hub.job import Facts, OutPart
 from hub.message import DeliveryState, Incoming, IncomingPart, Manifest, MessageState, Reason
-from hub.store.blobs.payload import FileBlobs
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Damaged
 from hub.store.database import sqlite, tables
-from hub.store.store import BadOutcome, Damaged, LostLease, NotFound, NotNow, Settlement, Store, StoreInUse
+from hub.store.database.sqlite import StoreInUse
+from hub.store.store import BadOutcome, Store
 from hub.store.transitions import deliveries, messages
+from hub.store.transitions.deliveries import LostLease, Settlement
+from hub.store.transitions.operator_actions import NotFound, NotNow
 from hub.store.writer import Writer
 from tests.unit.store_kit import (
     MINUTE,
@@ -133,7 +137,7 @@ def test_a_thawed_process_writes_nothing(tmp_path: Path) -> None:
 @only_sqlite
 def test_planted_without_the_fencing_check_a_thawed_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shows that it is the fencing number that stops it, and nothing else."""
-    from hub.store.writer import Transaction
+    from hub.store.database.transaction import Transaction
 
     monkeypatch.setattr(Store, "_transaction", lambda self, connection: Transaction(connection, 0, self.fencing))
     frozen = open_store(tmp_path / "store")

@@ -15,9 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hub.message import RESTORED, DeliveryState, MessageState
 from hub.store.database.ledger import Ledger
-from hub.store.store import NotNow, Settlement, Store
+from hub.store.store import Store
 from hub.store.transitions import case_order
 from hub.store.transitions import messages as inbox
+from hub.store.transitions.deliveries import Settlement
+from hub.store.transitions.operator_actions import NotNow
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,

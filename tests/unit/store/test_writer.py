@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, text
 
 from hub.errors import StoreUnavailable
 from hub.store.database.sqlite import writing_engine
-from hub.store.writer import GATHER, MANY, StaleFencing, Transaction, Writer
+from hub.store.database.transaction import Transaction
+from hub.store.writer import GATHER, MANY, StaleFencing, Writer
 
 
 @pytest.fixture()

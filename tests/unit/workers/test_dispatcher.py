@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from hub.config import configuration as config
+from hub.config import loader
 from hub.job import Job
 from hub.message import MessageState
-from hub.operations.ledger_metrics import Metrics
+from hub.telemetry.counters import Metrics
 from hub.workers.dispatcher import Dispatcher
 from hub.workers.pool import BatchResult
 from tests.services import wait_until
@@ -48,7 +48,7 @@ class Bench:
         (folder / "municipalities").mkdir()
         (folder / "hub.toml").write_text(HUB)
         (folder / "municipalities/14999010.toml").write_text('name = "Musterstadt"\nags = "14999010"\ntenant = "musterstadt"\n')
-        configuration = config.load(folder / "hub.toml")
+        configuration = loader.load(folder / "hub.toml")
         self.store = open_store(folder / "state")
         self.pool = Pool()
         self.claims: list[int] = []

@@ -18,12 +18,15 @@ from hub.administration.retention import Retention
 from hub.errors import ConfigError, HubError
 from hub.message import RESTORED, DeliveryState, MessageState, Reason
 from hub.operations.operator import Operator
+from hub.store.backup import restore
 from hub.store.backup import take as backup
-from hub.store.backup.take import BadBackup
+from hub.store.backup.archive import BadBackup
 from hub.store.database import sqlite
+from hub.store.database.sqlite import StoreInUse
 from hub.store.integrity import silent
-from hub.store.store import Settlement, Store, StoreInUse
+from hub.store.store import Store
 from hub.store.transitions import restored as revive
+from hub.store.transitions.deliveries import Settlement
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,
@@ -51,7 +54,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def restored(place: Path, state: Path, **options: Any) -> dict[str, Any]:
-    return backup.restore(place, state, **{"replace": False, "not_run_since": False, "progress": silent, **options})
+    return restore.restore(place, state, **{"replace": False, "not_run_since": False, "progress": silent, **options})
 
 
 def modes(folder: Path) -> set[int]:
@@ -69,7 +72,7 @@ def test_what_was_backed_up_comes_back(tmp_path: Path, store: Store, name: str) 
     answer = backup.take(store, tmp_path / name, lambda step, done, of: steps.append(step))
     assert (answer["messages"], answer["files"], answer["open_deliveries"]) == (2, 2, 0)
     assert set(steps) == {"tables", "files"}
-    assert backup.verify(tmp_path / name, silent).messages == 2
+    assert restore.verify(tmp_path / name, silent).messages == 2
     assert {entry.name for entry in tmp_path.iterdir()} == {"store", name}, "nothing is left beside it"
     result = restored(tmp_path / name, tmp_path / "new")
     assert result["fencing"] > store.fencing
@@ -194,7 +197,7 @@ def test_what_is_damaged_or_missing_at_the_source_is_told(tmp_path: Path, store:
     missing.unlink()
     answer = backup.take(store, tmp_path / "backup", silent)
     assert (list(answer["damaged"]), list(answer["missing"])) == ([damaged.name], [missing.name])
-    assert backup.verify(tmp_path / "backup", silent)
+    assert restore.verify(tmp_path / "backup", silent)
 
 
 # --- verifying ------------------------------------------------------------------------------------------------------------
@@ -233,7 +236,7 @@ def test_a_spoilt_backup_is_not_restored(tmp_path: Path, store: Store, spoil: st
     act, told = SPOILS[spoil]
     act(tmp_path / "backup")
     with pytest.raises(BadBackup, match=told):
-        backup.verify(tmp_path / "backup", silent)
+        restore.verify(tmp_path / "backup", silent)
     with pytest.raises(BadBackup, match=told):
         restored(tmp_path / "backup", tmp_path / "new")
     assert not (tmp_path / "new" / "store.sqlite3").exists()
@@ -256,15 +259,15 @@ def test_tables_that_are_damaged_before_the_backup_are_found(tmp_path: Path, sto
         patch.setattr(sqlite, "copy", spoilt)
         backup.take(store, tmp_path / "backup", silent)
     with pytest.raises((BadBackup, HubError, Exception), match=r"store\.sqlite3|malformed|disk image"):
-        backup.verify(tmp_path / "backup", silent)
+        restore.verify(tmp_path / "backup", silent)
 
 
 def test_no_tar_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar" * 1000)
     with pytest.raises(BadBackup, match="neither a folder nor a tar"):
-        backup.verify(tmp_path / "x.tar", silent)
+        restore.verify(tmp_path / "x.tar", silent)
     with pytest.raises(BadBackup, match="is not there"):
-        backup.verify(tmp_path / "nothing", silent)
+        restore.verify(tmp_path / "nothing", silent)
 
 
 # --- into a state ---------------------------------------------------------------------------------------------------------
@@ -482,7 +485,7 @@ def test_planted_a_copy_that_does_not_know_what_it_is_is_refused(tmp_path: Path,
     backup.take(store, tmp_path / "backup", silent)
     monkeypatch.undo()
     with pytest.raises(BadBackup, match="does not say that it is a copy"):
-        backup.verify(tmp_path / "backup", silent)
+        restore.verify(tmp_path / "backup", silent)
 
 
 def test_the_restore_stands_among_the_actions(tmp_path: Path, store: Store) -> None:

@@ -13,7 +13,10 @@ from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, create_engine, insert
 
 from hub.errors import StoreUnavailable
-from hub.store.blobs.payload import HEADER, Blobs, Damaged, FileBlobs, Payload, Slice, Staged, SyncFailed
+from hub.store.blobs.durable import SyncFailed
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import HEADER, Damaged, Payload, Slice, Staged
+from hub.store.blobs.protocol import Blobs
 from hub.store.database.tables import metadata
 from tests.unit.store_kit import accept, incoming, opened, spooled
 

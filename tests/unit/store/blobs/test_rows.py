@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from hub.errors import StoreUnavailable
-from hub.store.blobs.payload import CHUNK, HEADER, Damaged, Payload, RowBlobs
+from hub.store.blobs.payload import CHUNK, HEADER, Damaged, Payload
+from hub.store.blobs.rows import RowBlobs
 from hub.store.database.postgresql import Served
 from hub.store.database.tables import blob, chunk, message
 from tests.services.postgresql import PostgreSQL

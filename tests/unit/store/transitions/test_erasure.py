@@ -19,13 +19,16 @@ from hub.config.configuration import Kept
 from hub.errors import StoreUnavailable
 from hub.message import BERLIN, MessageState
 from hub.operations.operator import Operator
-from hub.store.blobs.payload import FileBlobs, Payload, Staged
+from hub.store.blobs.files import FileBlobs
+from hub.store.blobs.payload import Payload, Staged
 from hub.store.database import sqlite
-from hub.store.store import Settlement, Store, Use
+from hub.store.database.ledger import Use
+from hub.store.database.transaction import Transaction
+from hub.store.store import Store
 from hub.store.transitions import erasure
+from hub.store.transitions.deliveries import Settlement
 from hub.store.transitions.erasure import Shredded
 from hub.store.transitions.operator_actions import NotNow
-from hub.store.writer import Transaction
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,
