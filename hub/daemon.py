@@ -44,7 +44,8 @@ from hub.parsing import versions
 from hub.store.store import Store
 from hub.telemetry.counters import Metrics
 from hub.workers.dispatcher import Dispatcher
-from hub.workers.pool import Why, WorkerPool, WorkerSettings
+from hub.workers.pool import WorkerPool
+from hub.workers.process import Why, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 

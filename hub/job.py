@@ -6,10 +6,11 @@ every answer against these models, because a worker has read what a citizen wrot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
@@ -222,3 +223,22 @@ _RULES = TypeAdapter(tuple[Rule, ...])
 def _rules(text: str) -> tuple[Rule, ...]:
     """A set of rules, kept: the next batches have the same ones."""
     return _RULES.validate_json(text)
+
+
+Outcome = Translated | Parked
+ReadBody = Callable[[Body], bytes | bytearray | memoryview | mmap.mmap]
+"""The bytes of a slice, nothing of them copied. Raises EOFError when it is short."""
+
+
+class Output(Protocol):
+    """Where the bodies go that a job makes. It grows at its end."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append all of it; how many bytes that were. Raises OSError (EFBIG, ENOSPC)."""
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+
+
+Process = Callable[[Job, ReadBody, Output], Outcome]
+"""What a worker does to one message. It never raises for content."""

@@ -10,26 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.job import Body, Facts, Job, OutAttachment
+from hub.job import Body, Facts, Job, OutAttachment, Output
 from hub.message import BERLIN, Reason, unique_names
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
 SCHEMA = PurePath(__file__).with_name("envelope.xsd")
-
-
-class Output(Protocol):
-    """Where bodies of attachments go: grows at its end."""
-
-    def write(self, data: bytes, /) -> int:
-        """Append."""
-
-    def tell(self) -> int:
-        """Where the next byte goes."""
 
 Role = Literal["applicant-pdf", "upload", "payload"]
 

@@ -23,23 +23,20 @@ Bodies are decoded once, in chunks, straight into the job's output; the envelope
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.job import Body, Facts, Job, JobPart
+from hub.job import Facts, Job, JobPart, Output, ReadBody
 from hub.message import Reason
 from hub.parsing.json import parse_json
 from hub.parsing.xml import Buffer, parse
-from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Output, Role, Upload
+from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Role, Upload
 from hub.pipeline.form_json import from_json
 from hub.pipeline.form_xml import form_fields, form_metadata, known, shown
 from hub.pipeline.xoev import from_xoev, is_xoev
-
-ReadBody = Callable[[Body], Buffer]
-
 
 _ANHANG = re.compile(r".*_anhang_(?P<key>.+?)(?:\.[^.]*)?", re.DOTALL)
 _APPLICANT_PDF = re.compile(r"pdf|antrag", re.IGNORECASE)

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hub.errors import ConfigError, Rejected
-from hub.job import Facts, Job, Parked, Translated
+from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
@@ -26,18 +25,15 @@ from hub.pipeline.route import route
 from hub.pipeline.translate import render
 from hub.pipeline.validate import validate
 
-if TYPE_CHECKING:
-    from hub.workers.child import Bodies, OutFile
-
 TEXT = 4000
 """Longest text of a reason or a line of a trace (`hub.job.Line`)."""
 
 
-def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
+def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
     """One message through all stages. Never raises for content."""
     facts, digest = Facts(test=job.test), None
     try:
-        envelope, facts, attachments, payload = normalize(job, bodies, out)
+        envelope, facts, attachments, payload = normalize(job, read_body, out)
         rule, trace = route(job, facts)
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)

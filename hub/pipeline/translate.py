@@ -17,26 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Recipient, Rule
+from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
 from hub.pipeline import pdf, xslt
 
 _EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json", "application/pdf": "pdf",
                "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
-
-
-class Output(Protocol):
-    """Where new bodies go: a file that stands at its end."""
-
-    def tell(self) -> int: ...
-
-    def write(self, content: bytes, /) -> int: ...
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,

@@ -27,49 +27,20 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from hub.job import Batch, Body, Facts, Job, Parked, Translated
+from hub.job import Batch, Body, Facts, Job, Outcome, Parked, Process
 from hub.message import Reason
+from hub.workers.frames import Confinement, Failure, Hello, receive, send
 
-MAX_FRAME = 32 * 1024 * 1024
-MAX_FDS = 250
-HEADER = struct.Struct(">I")
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 15, 38
 
-Outcome = Translated | Parked
-Process = Callable[[Job, "Bodies", "OutFile"], Outcome]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Confinement(_Model):
-    """What a worker may use; bytes and seconds."""
-
-    runner: str
-    parent: int
-    data_bytes: int
-    cpu_seconds: int
-    out_bytes: int
-    open_files: int
-
-
-class Hello(_Model):
-    """The worker is ready."""
-
-    kind: Literal["hello"] = "hello"
-    network_dropped: bool
 
 
 class Bodies:
@@ -219,37 +190,3 @@ def _failure(kind: Literal["failed", "broken"], error: BaseException) -> bytes:
     last = frames[-1] if frames else None
     place = f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}" if last else ""  # noqa: PTH119
     return Failure(kind=kind, error=type(error).__name__[:100], place=place[:200]).model_dump_json().encode()
-
-
-class Failure(_Model):
-    """A bug in the engine (``failed``), or an engine that cannot be loaded (``broken``)."""
-
-    kind: Literal["failed", "broken"]
-    error: str
-    place: str
-
-
-def send(channel: socket.socket, frame: bytes) -> None:
-    """One frame."""
-    channel.sendall(HEADER.pack(len(frame)) + frame)
-
-
-def receive(channel: socket.socket) -> tuple[bytes, list[int]] | None:
-    """One frame and the descriptors beside it, or None at the end."""
-    header, fds, _flags, _address = socket.recv_fds(channel, HEADER.size, MAX_FDS + 1, socket.MSG_CMSG_CLOEXEC)
-    if not header:
-        return None
-    header += _exactly(channel, HEADER.size - len(header))
-    (length,) = HEADER.unpack(header)
-    return _exactly(channel, length), list(fds)
-
-
-def _exactly(channel: socket.socket, length: int) -> bytes:
-    buffer = bytearray(length)
-    view = memoryview(buffer)
-    while view:
-        count = channel.recv_into(view)
-        if not count:
-            raise EOFError("the parent is gone")
-        view = view[count:]
-    return bytes(buffer)

@@ -28,7 +28,8 @@ from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
-from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
+from hub.workers.pool import BatchResult, WorkerPool, pack
+from hub.workers.process import Why, WorkerUnavailable
 
 if TYPE_CHECKING:
     from hub.store.store import Store

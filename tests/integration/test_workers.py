@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 from hub.job import Job, JobPart, Limits, Recipient, Rule, Translated
-from hub.workers import pool as workers_module
-from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerSettings, WorkerUnavailable, pack
+from hub.workers import process
+from hub.workers.pool import BatchResult, WorkerPool, pack
+from hub.workers.process import Why, WorkerSettings, WorkerUnavailable
 from tests.services import wait_until
 
 RUNNER = "tests.integration.worker_runner:process"
@@ -296,7 +297,7 @@ def test_stopping_lets_a_batch_end_and_then_kills() -> None:
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     script = f"""
 import os, sys, threading
-sys.path.insert(0, {str(Path(workers_module.__file__).parents[2])!r})
+sys.path.insert(0, {str(Path(process.__file__).parents[2])!r})
 from tests.integration.test_workers import *
 pool = WorkerPool(1, SETTINGS.model_copy(update={{"cpu_seconds": 600, "wall_seconds": 600}}), RUNNER).start()
 print(run(pool, job("state"))[0].outcomes[0].text, flush=True)
@@ -373,7 +374,7 @@ def test_hostile_documents_cost_their_own_message_only(pool: WorkerPool) -> None
 def test_without_the_check_a_lie_would_be_believed(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch, rule: str,
                                                    service: str) -> None:
     """A planted fault: the parent believes everything. The tests above would notice."""
-    monkeypatch.setattr(workers_module, "check", lambda _job, _outcome, _size: "")
+    monkeypatch.setattr(process, "check", lambda _job, _outcome, _size: "")
     assert run(pool, job(service))[0].complete
 
 

@@ -41,7 +41,8 @@ from hub.store.writer import Writer, _apart, _Job
 from hub.telemetry.counters import Metrics
 from hub.workers import dispatcher
 from hub.workers.dispatcher import Dispatcher
-from hub.workers.pool import BatchResult, Why
+from hub.workers.pool import BatchResult
+from hub.workers.process import Why
 from tests.simulation.judge import Judge, Sent, rows
 from tests.simulation.tasks import Killed, Task
 from tests.simulation.towns import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations

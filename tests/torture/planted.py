@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hub.store.blobs import durable
 from hub.store.database.statements import Query
 
 
@@ -48,8 +47,9 @@ def _synchronous_normal() -> None:
 
 
 def _bodies_not_synced() -> None:
+    from hub.store.blobs import durable
 
-    durable._fsync = lambda fd: None
+    durable.sync_fd = lambda fd: None
 
 
 def _no_folder_sync() -> None:

@@ -123,7 +123,7 @@ class _Chunks:
         return given
 
 
-def _facts(tables: Any) -> dict[str, int]:
+def facts_of(tables: Any) -> dict[str, int]:
     """Counts for the manifest."""
     one = "SELECT (SELECT fencing FROM store), (SELECT count(*) FROM message), (SELECT count(*) FROM delivery WHERE {})"
     [(fencing, messages, deliveries)] = tables.execute(one.format("state IN ('due', 'delivering', 'in_doubt')"))
@@ -165,7 +165,7 @@ class _TarSource:
 
 
 @contextmanager
-def _source(place: Path) -> Iterator[Source]:
+def open_source(place: Path) -> Iterator[Source]:
     if place.is_dir():
         yield _FolderSource(place)
         return

@@ -29,8 +29,8 @@ from hub.store.backup.archive import (
     Folder,
     Manifest,
     Source,
-    _facts,
-    _source,
+    facts_of,
+    open_source,
     opened,
     remove,
     sync,
@@ -45,7 +45,7 @@ log = structlog.get_logger("hub.store.backup.restore")
 
 def verify(place: Path, progress: Progress) -> Manifest:
     """Check manifest, every digest, and the tables themselves. Raises `BadBackup` with all that is wrong."""
-    with _source(place) as source, tempfile.TemporaryDirectory(prefix="drehscheibe-verify-", dir=_scratch(place)) as folder:
+    with open_source(place) as source, tempfile.TemporaryDirectory(prefix="drehscheibe-verify-", dir=_scratch(place)) as folder:
         return _check(source, progress, Path(folder))[0]
 
 
@@ -105,7 +105,7 @@ def _check_tables(file: Path, manifest: Manifest) -> list[str]:
         [(clean,)] = tables.execute("SELECT clean FROM store")
         if clean != COPY:
             wrong.append(f"{STORE}: does not say that it is a copy")
-        if _facts(tables) != {name: getattr(manifest, name) for name in ("fencing", "messages", "open_deliveries")}:
+        if facts_of(tables) != {name: getattr(manifest, name) for name in ("fencing", "messages", "open_deliveries")}:
             wrong.append(f"{STORE}: is not the one of the manifest")
     return wrong
 
@@ -127,7 +127,7 @@ def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, pro
         building = state / RESTORING
         remove(building)
         building.mkdir(mode=0o700)
-        with _source(place) as source:
+        with open_source(place) as source:
             manifest, sums = _check(source, progress, building)
             _copy_blobs(source, sums, building, progress)
         before = _fencing(state / STORE)

@@ -46,7 +46,7 @@ from hub.store.backup.archive import (
     Manifest,
     Sink,
     Tar,
-    _facts,
+    facts_of,
     opened,
     remove,
     sync,
@@ -119,7 +119,7 @@ def _write(store: Store, sink: Sink, scratch: Path, progress: Progress) -> Manif
     copy = scratch / f".{STORE}.copy"
     made_at = store.copy(copy, lambda done, of: progress("tables", done, of))
     with opened(copy) as tables:
-        facts = _facts(tables)
+        facts = facts_of(tables)
         files = tables.execute(_FILES).fetchall()
     sums = {STORE: sink.put(STORE, copy.stat().st_size, _read(copy))}
     written = copy.stat().st_size

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from hub.errors import StoreUnavailable
 from hub.message import new_message_id
-from hub.store.blobs.durable import _fsync, sync, write_all
+from hub.store.blobs import durable
 from hub.store.blobs.payload import FETCH, HEADER, INLINE, INSERT, Payload, Staged
 from hub.store.blobs.stored import StoredBody
 from hub.store.database.statements import batches
@@ -33,8 +33,8 @@ class FileBlobs:
             (self._folder / name).mkdir(mode=0o700)
         for file in temporary.iterdir():
             file.unlink()
-        sync(self._folder)
-        sync(self._folder.parent)
+        durable.sync(self._folder)
+        durable.sync(self._folder.parent)
 
     def path(self, blob_id: str) -> Path:
         """Where a large body lies."""
@@ -63,10 +63,10 @@ class FileBlobs:
         try:
             with temporary.open("xb", buffering=0) as file:
                 os.fchmod(file.fileno(), 0o600)
-                write_all(file.fileno(), HEADER)
+                durable.write_all(file.fileno(), HEADER)
                 for chunk in payload.chunks():
-                    write_all(file.fileno(), chunk)
-                _fsync(file.fileno())
+                    durable.write_all(file.fileno(), chunk)
+                durable.sync_fd(file.fileno())
             temporary.rename(self.path(blob_id))
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class FileBlobs:
 
     def _make_names_durable(self, staged: Sequence[Staged]) -> None:
         for folder in {self.path(body.id).parent for body in staged if body.content is None}:
-            sync(folder)
+            durable.sync(folder)
 
     def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
         """See `Blobs.insert`."""

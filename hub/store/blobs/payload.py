@@ -80,13 +80,13 @@ class Payload:
         if isinstance(self.source, bytes):
             yield self.source
         elif isinstance(self.source, Slice):
-            yield from _pread(self.source.fd, self.source.offset, self.size)
+            yield from read_at(self.source.fd, self.source.offset, self.size)
         else:
             with self.source.open("rb") as file:
-                yield from _pread(file.fileno(), 0, self.size + 1)  # one more: a longer file shows itself
+                yield from read_at(file.fileno(), 0, self.size + 1)  # one more: a longer file shows itself
 
 
-def _pread(fd: int, offset: int, length: int) -> Iterator[bytes]:
+def read_at(fd: int, offset: int, length: int) -> Iterator[bytes]:
     end = offset + length
     while offset < end and (chunk := os.pread(fd, min(CHUNK, end - offset), offset)):
         offset += len(chunk)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from hub.demo import prepare, results
 from hub.demo import run as demo
 from hub.errors import HubError
 
@@ -22,7 +23,7 @@ def example_folder(mappings: Path, service: str, name: str, toml: str = "", *fil
     (folder / "example.toml").write_text(toml)
 
 
-def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], inlets: tuple[str, ...]) -> demo.Place:
+def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], inlets: tuple[str, ...]) -> prepare.Place:
     """A place whose configuration knows no more than these tests need."""
     municipalities = {
         ags: SimpleNamespace(row=SimpleNamespace(ags=ags, name=name, counted=lambda _, size=size: size),
@@ -34,7 +35,7 @@ def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], in
     configuration = SimpleNamespace(
         municipalities=municipalities, inlets=[SimpleNamespace(name=f"by-{name}", connector=name) for name in inlets],
         settings=SimpleNamespace(hub=SimpleNamespace(mappings=tmp_path / "mappings")), destination=destinations.get)
-    return demo.Place(tmp_path, cast(Any, configuration), Console(width=200), "run")
+    return prepare.Place(tmp_path, cast(Any, configuration), Console(width=200), "run")
 
 
 TOWNS = {"14999030": ("Probedorf", 1800, ("dog",)), "14999010": ("Musterstadt", 61000, ("dog", "trade"))}
@@ -71,20 +72,20 @@ def test_nothing_outside_of_var_is_touched(tmp_path: Path) -> None:
 def test_a_busy_port_is_replaced() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         taken = busy.getsockname()[1]
-        assert demo._port(taken) != taken
-    free = demo._port(0)
-    assert demo._port(free) == free
+        assert prepare._port(taken) != taken
+    free = prepare._port(0)
+    assert prepare._port(free) == free
 
 
-def rendered(here: demo.Place, item: demo.Sent) -> str:
+def rendered(here: prepare.Place, item: results.Sent) -> str:
     with here.out.capture() as capture:
-        here.out.print(demo._table(here, [item]))
+        here.out.print(results._table(here, [item]))
     return capture.get()
 
 
-def sent(tmp_path: Path, *, parked: str | None = None, **found: Any) -> demo.Sent:
-    example = demo.Example("dog", "small", tmp_path / "message.xml", (), parked, False)
-    return demo.Sent(example, "14999010", "by-https", "019abcde-0000-7000-8000-000000000000", found=found)
+def sent(tmp_path: Path, *, parked: str | None = None, **found: Any) -> results.Sent:
+    example = results.Example("dog", "small", tmp_path / "message.xml", (), parked, False)
+    return results.Sent(example, "14999010", "by-https", "019abcde-0000-7000-8000-000000000000", found=found)
 
 
 def test_the_table_says_where_it_went_and_how_long_it_took(tmp_path: Path) -> None:
