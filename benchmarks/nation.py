@@ -1,7 +1,7 @@
 """A configuration for the whole country: a file for each of 11,000 municipalities, each with 100 services.
 
-The keys come from the code list of all municipalities (``standards/codelists``); names and everything else are invented. Without
-that list keys are counted up.
+The keys come from the code list of all municipalities (``standards/codelists``); names and everything else
+are invented. Without that list keys are counted up.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def write(etc: Path, mappings: Path, drop: Path, towns: int = TOWNS, count: int 
     for name in names:
         if not (mappings / name).exists():
             application.write_mapping(mappings, name)
-    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5]) for first in range(0, len(names), 5))
+    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5])
+                            for first in range(0, len(names), 5))
     folder = etc / "municipalities"
     folder.mkdir(parents=True, exist_ok=True)
     (etc / "defaults.toml").write_text(

@@ -2,10 +2,10 @@
 
 ``python -m benchmarks.scale --towns 11000 --services 100``
 
-Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed, while applications
-come in at 50/s, and how long those took meanwhile; a reload with all files new; the main process's memory after each; one scrape
-of /metrics; and the memory of the workers while applications for every service come in, whose stylesheets are compiled on first
-use and kept by an LRU.
+Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed,
+while applications come in at 50/s, and how long those took meanwhile; a reload with all files new; the main
+process's memory after each; one scrape of /metrics; and the memory of the workers while applications for
+every service come in, whose stylesheets are compiled on first use and kept by an LRU.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.S
             touch(hub, nation.keys(towns), turn)
             alls.append(hub.reload())
             figures.progress(
-                f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all {alls[-1]:.1f} s, "
+                f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all "
+                f"{alls[-1]:.1f} s, "
                 f"{hub.main_memory() >> 20} MB"
             )
             if turn < rounds - 1:
@@ -151,7 +152,8 @@ def sheets(hub: Hub, services: int) -> dict[str, Any]:
             hub.freeze()
             with hub.publisher() as publisher:
                 for number, service in enumerate(nation.services(services) * 3):
-                    publisher.send(name := f"{hub.name}-sheet{turn}-{number}", application.document(name), service=service)
+                    publisher.send(name := f"{hub.name}-sheet{turn}-{number}", application.document(name),
+                                   service=service)
                 publisher.settle()
             began = time.monotonic()
             hub.thaw()

@@ -1,13 +1,16 @@
-"""Deletes what need not be kept any more: the content of finished applications early, their proofs late, the rest never.
+"""Deletes what need not be kept any more: the content of finished applications early, their proofs late, the
+rest never.
 
-How long is a matter of the municipality and the service: ``[retention]`` in ``defaults.toml`` and in the municipality's file,
-each with ``[retention.services.<service>]``. What the municipality says comes before what the defaults say, and in either a
-service's own line before the general one. Undelivered, doubtful and parked applications are never touched, whatever their age.
+How long is a matter of the municipality and the service: ``[retention]`` in ``defaults.toml`` and in the
+municipality's file, each with ``[retention.services.<service>]``. What the municipality says comes before
+what the defaults say, and in either a service's own line before the general one. Undelivered, doubtful and
+parked applications are never touched, whatever their age.
 
-A run works in small batches, so that inlets and deliveries wait for milliseconds, and may be ended between any two of them: the
-next run goes on. In the running hub one runs at its start and then every day at ``[retention] at``; ``drehscheibe retention
-run`` asks for one now, and without a running hub does it itself. What a run did is logged in numbers, and stands as the event
-``payload_deleted`` in each message's history; neither holds personal data.
+A run works in small batches, so that inlets and deliveries wait for milliseconds, and may be ended between
+any two of them: the next run goes on. In the running hub one runs at its start and then every day at
+``[retention] at``; ``drehscheibe retention run`` asks for one now, and without a running hub does it itself.
+What a run did is logged in numbers, and stands as the event ``payload_deleted`` in each message's history;
+neither holds personal data.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ PATIENCE = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run deleted, or would delete. Not `log_truncated`: a reader still holds old pages, and the next run tries again."""
+    """What a run deleted, or would delete. Not `log_truncated`: a reader still holds old pages, and the next
+    run tries again."""
 
     messages: int = 0
     bodies: int = 0
@@ -61,8 +65,8 @@ def _unheard(_: datetime, __: Mapping[str, int]) -> None:
 
 
 class Retention:
-    """Runs now and then; `stop` ends a run between two batches. `told` hears of each run that came to its end: when, and how
-    much of content, proofs and log it left though it was due."""
+    """Runs now and then; `stop` ends a run between two batches. `told` hears of each run that came to its
+    end: when, and how much of content, proofs and log it left though it was due."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration],
                  told: Callable[[datetime, Mapping[str, int]], None] = _unheard, *,
@@ -87,7 +91,8 @@ class Retention:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is deleted meanwhile, once the run at hand has ended: a backup wants the files that its rows name."""
+        """Nothing is deleted meanwhile, once the run at hand has ended: a backup wants the files that its
+        rows name."""
         with self._one_at_a_time:
             yield
 
@@ -100,11 +105,13 @@ class Retention:
                 log.info("another node deletes just now what need not be kept any more")
                 return Report()
             shredded, proofs = self._shred(), self._forget()
-            report = Report(shredded.messages, shredded.bodies, shredded.bytes, proofs, self._expire(), self._bury(),
+            report = Report(shredded.messages, shredded.bodies, shredded.bytes, proofs, self._expire(),
+                            self._bury(),
                             self._store.remove_leftovers(), dry_run=False, log_truncated=self._truncate())
             if not self._stop.is_set():
                 left = self._count()
-                self._told(self._now(), {"content": left.messages, "proofs": left.proofs, "log": int(not report.log_truncated)})
+                self._told(self._now(), {"content": left.messages, "proofs": left.proofs,
+                                         "log": int(not report.log_truncated)})
         log.info("what need not be kept any more is deleted", **report.to_json())
         return report
 
@@ -132,10 +139,12 @@ class Retention:
         configuration = self._configuration()
         for tenant, service in self._store.finished_services(shredded=shredded):
             kept = configuration.retention(tenant, service)
-            yield tenant, service, self._now() - timedelta(days=kept.proof_days if shredded else kept.payload_days)
+            yield tenant, service, self._now() - timedelta(days=kept.proof_days if shredded
+                                                           else kept.payload_days)
 
     def _count(self) -> Report:
-        payloads, proofs = (sum(self._store.count_due(*period, shredded=shredded) for period in self._periods(shredded=shredded))
+        payloads, proofs = (sum(self._store.count_due(*period, shredded=shredded)
+                                for period in self._periods(shredded=shredded))
                             for shredded in (False, True))
         return Report(messages=payloads, proofs=proofs, dry_run=True)
 
@@ -143,7 +152,8 @@ class Retention:
         for tenant, service, before in self._periods(shredded=shredded):
             seen: set[str] = set()  # what the store refuses to touch must not come again for ever
             while not self._stop.is_set():
-                due = self._store.due_for_retention(tenant, service, before, BATCH + len(seen), shredded=shredded)
+                due = self._store.due_for_retention(tenant, service, before, BATCH + len(seen),
+                                                    shredded=shredded)
                 ids = [name for name in due if name not in seen]
                 if not ids:
                     break
@@ -190,7 +200,8 @@ class Retention:
             except StoreUnavailable as error:
                 log.error("nothing could be deleted; the next run tries again", error=str(error))
             except Exception as error:  # noqa: BLE001  deleting must not end for good because of one run
-                log.error("a run of the retention failed; the next one tries again", error_class=type(error).__name__)
+                log.error("a run of the retention failed; the next one tries again",
+                          error_class=type(error).__name__)
             self._stop.wait((self._next() - self._now()).total_seconds())
 
     def _next(self) -> datetime:

@@ -1,11 +1,13 @@
-"""The configuration: ``hub.toml``, ``defaults.toml`` and one file per municipality, read once and then unchanging.
+"""The configuration: ``hub.toml``, ``defaults.toml`` and one file per municipality, read once and then
+unchanging.
 
-A `Configuration` is a snapshot: what was read, checked as a whole, with a digest. A message carries the digest of the
-configuration that handled it. All faults of all files are reported together, as ``file: key: what is wrong: what to do``.
+A `Configuration` is a snapshot: what was read, checked as a whole, with a digest. A message carries the
+digest of the configuration that handled it. All faults of all files are reported together, as ``file: key:
+what is wrong: what to do``.
 
-Relative paths are relative to the folder of ``hub.toml``. What may stand in the files is in `hub.config.sections`, how a
-municipality's becomes destinations and routes in `hub.config.municipalities`; how all
-of them are read in `hub.config.loader`, which way a message may go in `hub.config.rules`.
+Relative paths are relative to the folder of ``hub.toml``. What may stand in the files is in
+`hub.config.sections`, how a municipality's becomes destinations and routes in `hub.config.municipalities`;
+how all of them are read in `hub.config.loader`, which way a message may go in `hub.config.rules`.
 """
 
 from __future__ import annotations
@@ -82,15 +84,18 @@ class Configuration:
             folders["_common"] = common
         folders |= {f"town/{key}": town.folder for key, town in self.municipalities.items() if town.folder}
         snapshots = {name: snapshot(folder, into) for name, folder in folders.items()}
-        return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets, self.municipalities,
+        return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets,
+                             self.municipalities,
                              self.by_ags, self.mappings, snapshots, self.defaults)
 
     def retention(self, tenant: str, service: str) -> Kept:
-        """How long a service's applications are kept: the municipality before the defaults, the service before the general."""
+        """How long a service's applications are kept: the municipality before the defaults, the service
+        before the general."""
         town, defaults = self.municipalities.get(tenant), self.defaults.retention
         own = town.row.retention if town else RetentionSection()
         rows = [own.services.get(service), own, defaults.services.get(service), defaults]
-        payload, proof = (next(days for row in rows if row is not None and (days := getattr(row, name)) is not None)
+        payload, proof = (next(days for row in rows if row is not None
+                               and (days := getattr(row, name)) is not None)
                           for name in ("payload_days", "proof_days"))
         return Kept(payload, proof)
 

@@ -33,13 +33,15 @@ class Places:
 
 
 def load(file: Path, overrides: Sequence[str] = (), known: Configuration | None = None) -> Configuration:
-    """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means defaults.toml.
+    """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means
+    defaults.toml.
 
-    Municipalities are taken over from `known` where nothing that they are made from has changed. Raises `ConfigError` with
-    every problem of every file.
+    Municipalities are taken over from `known` where nothing that they are made from has changed. Raises
+    `ConfigError` with every problem of every file.
     """
     collecting = gc.isenabled()
-    gc.disable()  # with thousands of municipalities it would look through all of them again and again, and find nothing
+    # with thousands of municipalities it would look through all of them again and again, and find nothing
+    gc.disable()
     try:
         return _Loader(file.resolve(), overrides, known).load()
     finally:
@@ -71,7 +73,8 @@ class _Loader:
         for override in self.overrides:
             self._override(hub_data, {}, override)
         hub = self.reader.model(HubSection, self._section(HubSection, hub_data, "hub"), self.file, "hub")
-        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file, "store")
+        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file,
+                                  "store")
         if hub is None or store is None or self.problems:
             raise ConfigError(self.problems)
         return Places(hub, store)
@@ -79,9 +82,11 @@ class _Loader:
     def _section(self, model: type[BaseModel], hub_data: Mapping[str, Any], name: str) -> dict[str, Any]:
         section = hub_data.get(name, {})
         if not isinstance(section, dict):
-            self.problems.append(f"{self.file}: {name}: is no table: write it below a heading of its own, like [section]")
+            self.problems.append(f"{self.file}: {name}: is no table: write it below a heading of its own, "
+                                 "like [section]")
             return {}
-        return self.reader.resolved(model, {"municipalities": "municipalities", **section} if name == "hub" else section)
+        return self.reader.resolved(model, {"municipalities": "municipalities", **section} if name == "hub"
+                                    else section)
 
     def load(self) -> Configuration:
         hub_data = self._read(self.file)
@@ -120,7 +125,8 @@ class _Loader:
             self._check_retention(town.file, town.row.retention.services, services)
         if self.problems:
             raise ConfigError(self.problems)
-        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings,
+        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags,
+                             mappings,
                              defaults=defaults)
 
     def _check_defaults(self, file: Path, defaults: DefaultsFile) -> None:
@@ -128,8 +134,10 @@ class _Loader:
         self.reader.model(Policy, defaults.policy, file, "policy")
         for connector, data in defaults.connectors.items():
             key = f"connectors.{connector}"
-            self.reader.inherited(connector, {name: value for name, value in data.items() if name not in POLICY_KEYS}, file, key)
-            self.reader.model(Policy, {name: value for name, value in data.items() if name in POLICY_KEYS}, file, key)
+            self.reader.inherited(connector, {name: value for name, value in data.items()
+                                              if name not in POLICY_KEYS}, file, key)
+            self.reader.model(Policy, {name: value for name, value in data.items() if name in POLICY_KEYS},
+                              file, key)
 
     def _read(self, file: Path) -> dict[str, Any]:
         content = read_file(file)
@@ -181,10 +189,12 @@ class _Loader:
         found = towns.read(folder)
         self.digest.update("".join(towns.fingerprints).encode())
         if not found and not self.problems:
-            self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
+            self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for "
+                                 "a municipality")
         return found
 
-    def _check_senders(self, senders: Mapping[str, Sender], towns: Collection[str], services: Collection[str]) -> None:
+    def _check_senders(self, senders: Mapping[str, Sender], towns: Collection[str],
+                       services: Collection[str]) -> None:
         for sender in senders.values():
             for kind, wanted, known in (("municipalities", sender.municipalities, towns),
                                         ("services", sender.services, services)):
@@ -201,14 +211,18 @@ class _Loader:
                 named["sender"] = inlet.options["sender"]
             for key, row in named.items():
                 if row["name"] not in senders:
-                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender {row['name']!r}: "
-                                         + (suggest(row["name"], senders) if senders else "add a [[sender]] of that name"))
+                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender "
+                                         f"{row['name']!r}: "
+                                         + (suggest(row["name"], senders) if senders
+                                            else "add a [[sender]] of that name"))
 
     def _check_retention(self, file: Path, services: Iterable[str], known: Collection[str]) -> None:
         for service in services:
             if service not in known:
-                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, known)}")
+                self.problems.append(f"{file}: retention.services: unknown service {service!r}: "
+                                     f"{suggest(service, known)}")
 
 
-FILES: Mapping[str, type[BaseModel]] = {"hub": HubFile, "defaults": DefaultsFile, "municipality": MunicipalityFile}
+FILES: Mapping[str, type[BaseModel]] = {"hub": HubFile, "defaults": DefaultsFile,
+                                        "municipality": MunicipalityFile}
 """The kinds of files, for the editors' JSON schemas (``drehscheibe schema``)."""

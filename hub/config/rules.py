@@ -35,7 +35,8 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
     town = configuration.municipalities[tenant]
     snapshots = configuration.snapshots
     package, common, own = (snapshots.get(name) for name in (service, "_common", f"town/{tenant}"))
-    digest = hashlib.sha256("/".join(path.name if path else "-" for path in (package, common, own)).encode()).hexdigest()
+    digest = hashlib.sha256("/".join(path.name if path else "-"
+                                     for path in (package, common, own)).encode()).hexdigest()
     rules = []
     for route in town.routes.get(service, ()):
         for version in mapping.version:
@@ -44,11 +45,14 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
             for test, rows in ((False, route.recipients), (True, route.test_recipients)):
                 if not rows:
                     continue
-                name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test else None) if part)
+                name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test
+                                                  else None) if part)
                 rules.append(Rule(
-                    id=name, tenant=tenant, service=service, forms=version.forms, route_versions=route.versions,
+                    id=name, tenant=tenant, service=service, forms=version.forms,
+                    route_versions=route.versions,
                     mapping_versions=version.versions, valid_from=max(spans, default=None),
-                    valid_until=min(ends, default=None), test=test, mapping_version=version.name, mapping_digest=digest,
+                    valid_until=min(ends, default=None), test=test, mapping_version=version.name,
+                    mapping_digest=digest,
                     package=str(package or configuration.settings.hub.mappings / service),
                     common=str(common) if common else None, town=str(own) if own else None,
                     stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
@@ -62,8 +66,10 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
 
 def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
     key = f"{town.row.tenant}/{row.destination}"
-    return Recipient(name=row.name or row.destination, destination=key, connector=town.destinations[key].connector,
-                     send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
+    return Recipient(name=row.name or row.destination, destination=key,
+                     connector=town.destinations[key].connector,
+                     send=row.send, subject=row.subject, path=row.path, headers=row.headers,
+                     properties=row.properties)
 
 
 def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str, str]:
@@ -72,8 +78,10 @@ def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str,
     file = configuration.settings.hub.municipalities
     if tenant is None:
         return Reason.UNKNOWN_MUNICIPALITY, (
-            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags, german=True)}): "
-            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann 'replay'.")
+            f"Keine Kommune hat den AGS {message.ags[:12]!r} "
+            f"({suggest(message.ags, configuration.by_ags, german=True)}): "
+            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann "
+            "'replay'.")
     town = configuration.municipalities[tenant]
     if message.service not in configuration.mappings:
         return Reason.UNKNOWN_SERVICE, (
@@ -81,7 +89,8 @@ def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str,
             f"({suggest(message.service, configuration.mappings, german=True)}): "
             "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
     return Reason.NO_ROUTE, (
-        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes, german=True)}): "
+        f"{town.row.name} hat keinen Weg für {message.service!r} "
+        f"({suggest(message.service, town.routes, german=True)}): "
         f"in {town.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hub.config import configuration as config
+from hub.config.configuration import Configuration, Inlet
 from hub.demo.certificates import Authority, write_private
 from hub.endpoint import secret_path
 from hub.errors import HubError
@@ -24,7 +24,7 @@ class Place:
     """Where this run happens: its root, its configuration, and the ports it took."""
 
     root: Path
-    configuration: config.Configuration
+    configuration: Configuration
     out: Console
     run: str
     overrides: list[str] = field(default_factory=list)
@@ -37,9 +37,11 @@ class Place:
         return self.root / "var"
 
     def ours(self, path: Path) -> Path:
-        """The same path. Raises `HubError` when it is not below ``var/``: the demo writes nothing elsewhere."""
+        """The same path. Raises `HubError` when it is not below ``var/``: the demo writes nothing
+        elsewhere."""
         if not path.resolve().is_relative_to(self.var.resolve()):
-            raise HubError(f"{path}: the demo writes below {self.var} only: run it with the example configuration")
+            raise HubError(f"{path}: the demo writes below {self.var} only: run it with the example "
+                           "configuration")
         return path
 
     def short(self, path: Path | str) -> str:
@@ -47,7 +49,7 @@ class Place:
         return os.path.normpath(path).removeprefix(f"{Path.cwd()}/")
 
 
-def _prepare(place: Place) -> None:
+def prepare(place: Place) -> None:
     configuration = place.configuration
     authority = Authority(place.ours(place.var / "tls"))
     place.ours(configuration.state).mkdir(parents=True, exist_ok=True)
@@ -60,10 +62,10 @@ def _prepare(place: Place) -> None:
     for destination in configuration.all_destinations():
         _prepare_destination(place, authority, destination.connector, destination.options)
     authority.server(place.var / "tls/mail.pem", place.var / "tls/mail.key")
-    place.overrides.append(f"status.port={_port(configuration.settings.status.port)}")
+    place.overrides.append(f"status.port={listening_port(configuration.settings.status.port)}")
 
 
-def _prepare_https(place: Place, authority: Authority, inlet: config.Inlet) -> None:
+def _prepare_https(place: Place, authority: Authority, inlet: Inlet) -> None:
     options = inlet.options
     authority.server(place.ours(Path(options["certificate"])), place.ours(secret_path(options["key"])))
     for file in options["client_ca"]:
@@ -74,10 +76,11 @@ def _prepare_https(place: Place, authority: Authority, inlet: config.Inlet) -> N
         pair = place.var / f"tls/{sender['name']}.pem", place.var / f"tls/{sender['name']}.key"
         authority.client(*pair, sender["subject"], sender["san"])
         place.client = place.client or pair
-    place.overrides.append(f"inlets.{inlet.name}.port={_port(options['port'])}")
+    place.overrides.append(f"inlets.{inlet.name}.port={listening_port(options['port'])}")
 
 
-def _prepare_destination(place: Place, authority: Authority, connector: str, options: Mapping[str, Any]) -> None:
+def _prepare_destination(place: Place, authority: Authority, connector: str,
+                         options: Mapping[str, Any]) -> None:
     if connector == "directory":
         folder = place.ours(Path(options["path"]))
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,7 @@ def _trust(place: Place, authority: Authority, file: Path) -> None:
         shutil.copyfile(authority.file, file)
 
 
-def _port(wanted: int) -> int:
+def listening_port(wanted: int) -> int:
     """This port of loopback, or a free one when it is busy."""
     for port in (wanted, 0):
         with socket.socket() as probe:
@@ -111,7 +114,7 @@ def _port(wanted: int) -> int:
     raise HubError("no port is free on 127.0.0.1")
 
 
-def _log(place: Place, name: str) -> Path:
+def log_of(place: Place, name: str) -> Path:
     file = place.var / "log" / f"{name}-{place.run}.log"
     file.parent.mkdir(parents=True, exist_ok=True)
     return file

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from hub.demo.prepare import Place, _log
+from hub.demo.prepare import Place, log_of
 from hub.demo.processes import status_url
 from hub.files.toml import read_toml
 from hub.i18n.texts import _
@@ -38,7 +38,8 @@ def _example(folder: Path) -> Example:
     data = read_toml(folder / "example.toml")
     document = min(file for file in folder.glob("message.*"))
     attachments = tuple(folder / name for name in data.get("attachments", ()))
-    return Example(folder.parents[1].name, folder.name, document, attachments, data.get("parked"), bool(data.get("test")))
+    return Example(folder.parents[1].name, folder.name, document, attachments, data.get("parked"),
+                   bool(data.get("test")))
 
 
 @dataclass
@@ -66,7 +67,8 @@ class Sent:
 
     @property
     def lacks_pango(self) -> bool:
-        """Whether it is parked only because this machine cannot print PDFs: that is the machine's choice, no fault."""
+        """Whether it is parked only because this machine cannot print PDFs: that is the machine's choice, no
+        fault."""
         return self.state == "parked" and "libpango" in (self.found.get("reason_text") or "")
 
     @property
@@ -75,7 +77,7 @@ class Sent:
         return not self.as_expected and not self.lacks_pango
 
 
-def _table(place: Place, sent: Sequence[Sent]) -> Table:
+def table_of(place: Place, sent: Sequence[Sent]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(_("message"), no_wrap=True)
     table.add_column(_("service"))
@@ -105,11 +107,13 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
     for delivery in item.found.get("deliveries", ()):
         destination = place.configuration.destination(delivery["destination"])
         if delivery["state"] != "done":
-            lines.append(f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}".rstrip(": "))
+            lines.append(
+                f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}".rstrip(": "))
         elif destination is not None and destination.connector == "smtp":
             lines += [place.short(place.var / "mail" / address) for address in destination.options["to"]]
         elif destination is not None and destination.connector in ("directory", "xdomea"):
-            folder = destination.options["path"] if destination.connector == "directory" else destination.options["drop"]["path"]
+            folder = destination.options[
+                "path"] if destination.connector == "directory" else destination.options["drop"]["path"]
             lines.append(place.short(Path(folder) / delivery["receipt"]["reference"]))
         else:
             lines.append(f"{delivery['destination']}: {delivery['receipt']['reference']}")
@@ -117,10 +121,12 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
 
 
 def _how_long(item: Sent) -> str:
-    times = [delivery["finished_at"] for delivery in item.found.get("deliveries", ()) if delivery["finished_at"]]
+    times = [delivery["finished_at"] for delivery in item.found.get("deliveries", ())
+             if delivery["finished_at"]]
     if not times or item.state != "completed":
         return "-"
-    taken = max(datetime.fromisoformat(text) for text in times) - datetime.fromisoformat(item.found["received_at"])
+    taken = max(datetime.fromisoformat(text)
+                for text in times) - datetime.fromisoformat(item.found["received_at"])
     return f"{taken.total_seconds():.2f} s"
 
 
@@ -129,10 +135,12 @@ def sum_up(place: Place, sent: Sequence[Sent]) -> None:
     arrived = sum(item.as_expected for item in sent if not item.example.parked)
     wrong = sum(item.wrong for item in sent)
     waiting = [item for item in sent if item.lacks_pango]
-    place.out.print(_("{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.")
+    place.out.print(_("{arrived} arrived, {parked} are parked because their example is faulty on purpose, "
+                      "{wrong} ✗ went wrong.")
                     .format(arrived=arrived, parked=parked, wrong=wrong))
     if waiting:
-        place.out.print(_("{count} have no PDF yet for want of libpango; once it is there: drehscheibe replay {id}")
+        place.out.print(_("{count} have no PDF yet for want of libpango; once it is there: drehscheibe "
+                          "replay {id}")
                         .format(count=len(waiting), id=waiting[0].id[:18]))
     if parked or wrong:
         example = next(item for item in sent if item.state != "completed")
@@ -143,6 +151,7 @@ def say_where(place: Place) -> None:
     url = status_url(place)
     place.out.print()
     for what, where in ((_("metrics"), f"{url}/metrics"), (_("status"), f"{url}/status"),
-                        (_("mailboxes"), place.short(place.var / "mail")), (_("log"), place.short(_log(place, "hub"))),
+                        (_("mailboxes"), place.short(place.var / "mail")),
+                        (_("log"), place.short(log_of(place, "hub"))),
                         (_("more"), "drehscheibe messages · drehscheibe show <id> · drehscheibe why <id>")):
         place.out.print(f"{what:12} {where}", soft_wrap=True)

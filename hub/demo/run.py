@@ -1,9 +1,10 @@
-"""``drehscheibe demo``, which is what ``make run`` calls: the example configuration at work, on one machine, with no service.
+"""``drehscheibe demo``, which is what ``make run`` calls: the example configuration at work, on one machine,
+with no service.
 
-It prepares under ``var/`` what the configuration names (a test CA and certificates, folders, passwords), starts a mail server
-that keeps what it gets, starts the hub as the real command, hands in the examples of every mapping for every municipality
-through the real inlets, and prints where each arrived. Everything stays: a second run adds its own messages to the same store
-and shows only those; ``drehscheibe messages`` shows all.
+It prepares under ``var/`` what the configuration names (a test CA and certificates, folders, passwords),
+starts a mail server that keeps what it gets, starts the hub as the real command, hands in the examples of
+every mapping for every municipality through the real inlets, and prints where each arrived. Everything stays:
+a second run adds its own messages to the same store and shows only those; ``drehscheibe messages`` shows all.
 
 Nothing outside of ``var/`` is written; a busy port is replaced by a free one.
 """
@@ -28,9 +29,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hub.config import loader
-from hub.demo.prepare import Place, _log, _prepare
+from hub.demo.prepare import Place, log_of, prepare
 from hub.demo.processes import start_hub, start_mail, start_procedure, status_url, tail
-from hub.demo.results import Sent, _table, examples, say_where, sum_up
+from hub.demo.results import Sent, examples, say_where, sum_up, table_of
 from hub.errors import HubError
 from hub.i18n.texts import _
 from hub.operations import control_socket
@@ -42,21 +43,24 @@ PANGO = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
 
 def run_demo(root: Path, *, stay: bool) -> int:
-    """Play all examples; with `stay` go on serving until Ctrl-C. 0 when each ended where it should, else 1."""
+    """Play all examples; with `stay` go on serving until Ctrl-C. 0 when each ended where it should, else
+    1."""
     out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    place = Place(root, loader.load(root / "etc/hub.toml"), out, datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
+    place = Place(root, loader.load(root / "etc/hub.toml"), out,
+                  datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
     _refuse_second(place)
     if not _has_pango():
-        out.print(_("Without libpango no PDF can be printed; install it with: sudo {command}").format(command=PANGO))
+        out.print(_("Without libpango no PDF can be printed; install it with: sudo {command}").format(
+            command=PANGO))
     with _interruptible(), ExitStack() as stack:
         try:
-            _prepare(place)
+            prepare(place)
             start_mail(place, stack)
             start_procedure(place, stack)
             hub = start_hub(place, stack)
             sent = _send_all(place)
             _wait(place, sent)
-            out.print(_table(place, sent))
+            out.print(table_of(place, sent))
             sum_up(place, sent)
             say_where(place)
             if stay:
@@ -90,7 +94,8 @@ def _refuse_second(place: Place) -> None:
         control_socket.ask(place.configuration.control, "status", {})
     except ConnectionError:
         return
-    raise HubError(_("The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there."))
+    raise HubError(_("The example hub is running already: look at it with 'drehscheibe queue', or stop it "
+                     "with Ctrl-C there."))
 
 
 def _has_pango() -> bool:
@@ -102,35 +107,39 @@ def _has_pango() -> bool:
     return True
 
 
-# --- what the configuration names -----------------------------------------------------------------------------------------
+# --- what the configuration names ---------------------------------------------------------------------------
 
 
-# --- the two processes ----------------------------------------------------------------------------------------------------
+# --- the two processes --------------------------------------------------------------------------------------
 
 
 def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
     """Until Ctrl-C; a hub that ends by itself is told, and is no success."""
     code = hub.wait()
-    text = _("The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run")
-    place.out.print(text.format(code=code, log=place.short(_log(place, "hub"))), soft_wrap=True)
+    text = _("The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: "
+             "make run")
+    place.out.print(text.format(code=code, log=place.short(log_of(place, "hub"))), soft_wrap=True)
     return 1
 
 
-# --- applications ---------------------------------------------------------------------------------------------------------
+# --- applications -------------------------------------------------------------------------------------------
 
 
 def _plan(place: Place) -> list[Sent]:
-    """Every example of every mapping for every municipality that has the service; through the inbox where it can be, in turn."""
+    """Every example of every mapping for every municipality that has the service; through the inbox where it
+    can be, in turn."""
     found = examples(place.configuration.settings.hub.mappings)
     by_connector = {inlet.connector: inlet.name for inlet in place.configuration.inlets}
     plan, by_folder = [], set()
-    for town in sorted(place.configuration.municipalities.values(), key=lambda town: -(town.row.counted(date.max) or 0)):
+    for town in sorted(place.configuration.municipalities.values(),
+                       key=lambda town: -(town.row.counted(date.max) or 0)):
         for example in found:
             if example.service not in town.routes:
                 continue
             # one of each kind: the folder gives no id back, so that the message is found by its kind
             way = (town.row.ags, example.service)
-            inbox = ("inbox" in by_connector and way not in by_folder and not example.test and not example.attachments
+            inbox = ("inbox" in by_connector and way not in by_folder and not example.test
+                     and not example.attachments
                      and example.document.suffix == ".xml")
             if inbox:
                 by_folder.add(way)
@@ -157,7 +166,8 @@ def _send(place: Place, item: Sent) -> None:
     if place.client is None:
         raise HubError(f"{place.configuration.file}: inlets.{inlet.name}: has no sender: add one")
     certificate, key = place.client
-    answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem", cert=certificate, key=key,
+    answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem",
+                       cert=certificate, key=key,
                        url=f"https://localhost:{inlet.options['port']}/in/{item.ags}/{item.example.service}",
                        idempotency_key=f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}",
                        test=item.example.test)
@@ -168,7 +178,8 @@ def _send(place: Place, item: Sent) -> None:
 
 
 def _drop(place: Place, item: Sent, inbox: Path) -> None:
-    """Written beside, renamed in. The name says which run it is, or a second run's copy would be a duplicate of the first's."""
+    """Written beside, renamed in. The name says which run it is, or a second run's copy would be a duplicate
+    of the first's."""
     folder = place.ours(inbox) / item.ags / item.example.service
     folder.mkdir(parents=True, exist_ok=True)
     item.before = frozenset(row["id"] for row in _from_folder(place, item))
@@ -184,13 +195,14 @@ def _from_folder(place: Place, item: Sent) -> list[dict[str, Any]]:
     return [row for row in rows if row["inlet"] == item.inlet]
 
 
-# --- where it went --------------------------------------------------------------------------------------------------------
+# --- where it went ------------------------------------------------------------------------------------------
 
 
 def _wait(place: Place, sent: Sequence[Sent]) -> None:
     """Until each has ended, or the time is over; what has not ended then is shown as it is."""
     deadline = time.monotonic() + WAIT_SECONDS
-    with _progress(place, _("arriving"), len(sent)) as advance, httpx2.Client(timeout=10, trust_env=False) as client:
+    with _progress(place, _("arriving"), len(sent)) as advance, httpx2.Client(timeout=10,
+                                                                              trust_env=False) as client:
         waiting = list(sent)
         while waiting and time.monotonic() < deadline:
             for item in waiting:
@@ -207,7 +219,7 @@ def _look(place: Place, client: httpx2.Client, item: Sent) -> None:
     if item.id:
         answer = client.get(f"{status_url(place)}/status/{item.id}")
         if answer.status_code != 200:
-            raise HubError(f"/status/{item.id}: {answer.status_code}: {tail(_log(place, 'hub'))}")
+            raise HubError(f"/status/{item.id}: {answer.status_code}: {tail(log_of(place, 'hub'))}")
         item.found = answer.json()
 
 

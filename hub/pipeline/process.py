@@ -4,9 +4,9 @@
 
     normalize ► route ► type ► validate ► annotate ► translate per recipient
 
-Runs in a worker process without secrets, database or network, because it reads what a citizen wrote. Everything that is
-wrong with a message ends as `Parked`, with a reason that a person can act on; anything else that is raised is a fault of
-the hub itself and costs the worker, not the message.
+Runs in a worker process without secrets, database or network, because it reads what a citizen wrote.
+Everything that is wrong with a message ends as `Parked`, with a reason that a person can act on; anything
+else that is raised is a fault of the hub itself and costs the worker, not the message.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest)
-    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest, trace=trace,
+    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest,
+                      trace=trace,
                       attachments=attachments, deliveries=deliveries, order=rule.order)
 
 
@@ -56,7 +57,8 @@ def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str |
 
 @lru_cache(maxsize=512)
 def _mapping(package: str, name: str) -> tuple[MappingVersion, FieldTable]:
-    """A mapping version with its field table; `package` is a snapshot named by its digest, so it never changes."""
+    """A mapping version with its field table; `package` is a snapshot named by its digest, so it never
+    changes."""
     folder = Path(package)
     version = next(version for version in load_mapping(folder).version if version.name == name)
     return version, load_fields(folder / name / version.fields) if version.fields else FieldTable()

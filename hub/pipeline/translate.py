@@ -1,8 +1,9 @@
 """One application, rendered for each recipient: XML, HTML, text, CSV, JSON, PDF, attachments, the original.
 
-`render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however many recipients
-get it. Attachments and the original are named by number, never copied. No file name or subject made here holds personal
-data, except the names that citizens gave to their own uploads, which are made safe and unique.
+`render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however
+many recipients get it. Attachments and the original are named by number, never copied. No file name or
+subject made here holds personal data, except the names that citizens gave to their own uploads, which are
+made safe and unique.
 
 Stylesheets get these parameters, all strings: everything of the rule's municipality (``name``, ``ags``, …),
 ``message-id``, ``case``, ``day`` (YYYY-MM-DD), ``subject``, ``service`` and ``version``.
@@ -26,7 +27,8 @@ from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
 from hub.pipeline import pdf, xslt
 
-_EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json", "application/pdf": "pdf",
+_EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json",
+               "application/pdf": "pdf",
                "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
 
 
@@ -34,9 +36,9 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
            attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
     """A delivery for each recipient of the rule, in its order.
 
-    New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet ends with
-    a message of its own or a character does not fit the rendering's encoding, ``configuration`` when a stylesheet, an
-    import or the PDF engine is at fault.
+    New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet
+    ends with a message of its own or a character does not fit the rendering's encoding, ``configuration``
+    when a stylesheet, an import or the PDF engine is at fault.
     """
     desk = _Desk(rule, version, annotated, attachments, out, job, name_parts(job, version))
     return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
@@ -89,7 +91,8 @@ def _delivery(desk: _Desk, recipient: Recipient) -> OutDelivery:
 def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
     """Safe building blocks for file names; none names a person."""
     short = short_id(job.message_id)
-    return {"id": job.message_id, "short": short, "service": _known_name(job.service), "ags": _known_name(job.ags),
+    return {"id": job.message_id, "short": short, "service": _known_name(job.service),
+            "ags": _known_name(job.ags),
             "day": job.accepted_day.isoformat().replace("-", ""), "version": _known_name(version.name),
             "case": safe_name(job.case) if job.case else short}
 
@@ -108,7 +111,8 @@ def _subject(desk: _Desk, recipient: Recipient) -> str:
 
 
 def _attachments(desk: _Desk) -> list[OutPart]:
-    return [_attachment(number, attachment, "attachment") for number, attachment in enumerate(desk.attachments)
+    return [_attachment(number, attachment, "attachment")
+            for number, attachment in enumerate(desk.attachments)
             if attachment.role == "upload"]
 
 
@@ -137,7 +141,8 @@ def _rendering(desk: _Desk, name: str) -> OutPart:
         rendering = desk.version.renderings.get(name)
         if rendering is None:
             known = ", ".join(sorted(desk.version.renderings))
-            raise Rejected(Reason.CONFIGURATION, f"Die Abbildung {desk.rule.service} ({desk.version.name}) hat keine "
+            raise Rejected(Reason.CONFIGURATION,
+                           f"Die Abbildung {desk.rule.service} ({desk.version.name}) hat keine "
                            f"Ausgabe {name!r}, nur: {known}")
         desk.done[name] = _applicants_pdf(desk, rendering) or _rendered(desk, name, rendering)
     return desk.done[name]
@@ -149,7 +154,8 @@ def _applicants_pdf(desk: _Desk, rendering: Rendering) -> OutPart | None:
     for number, attachment in enumerate(desk.attachments):
         if attachment.role == "applicant-pdf":
             part = _attachment(number, attachment, rendering.role)
-            return part.model_copy(update={"name": _known_name(rendering.file), "media_type": rendering.media_type})
+            return part.model_copy(update={"name": _known_name(rendering.file),
+                                           "media_type": rendering.media_type})
     return None
 
 
@@ -161,9 +167,11 @@ def _rendered(desk: _Desk, name: str, rendering: Rendering) -> OutPart:
                        f"{name!r} gibt es kein Stylesheet.")
     content = _content(desk, rendering, href)
     if not content:
-        raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet {href} hat nichts ausgegeben (Ausgabe {name!r}).")
+        raise Rejected(Reason.CONFIGURATION,
+                       f"Das Stylesheet {href} hat nichts ausgegeben (Ausgabe {name!r}).")
     return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
-                   size=len(content), sha256=hashlib.sha256(content).hexdigest(), body=_write(desk.out, content))
+                   size=len(content), sha256=hashlib.sha256(content).hexdigest(),
+                   body=_write(desk.out, content))
 
 
 def _write(out: Output, content: bytes) -> Body:
@@ -192,16 +200,19 @@ def _plain(text: str, rendering: Rendering, href: str) -> bytes:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet {href} hat kein JSON ausgegeben.") from error
+            raise Rejected(Reason.CONFIGURATION,
+                           f"Das Stylesheet {href} hat kein JSON ausgegeben.") from error
     text = re.sub(r"\r\n|\r|\n", "\r\n" if rendering.role == "csv" else "\n", text)
     try:
         return text.encode(rendering.encoding)
     except UnicodeEncodeError as error:
         sign = f"U+{ord(text[error.start]):04X}"
-        raise Rejected(Reason.INVALID, f"Das Zeichen {sign} lässt sich nicht in {rendering.encoding} schreiben "
+        raise Rejected(Reason.INVALID,
+                       f"Das Zeichen {sign} lässt sich nicht in {rendering.encoding} schreiben "
                        f"({rendering.file}).") from error
     except LookupError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Die Kodierung {rendering.encoding!r} ist unbekannt.") from error
+        raise Rejected(Reason.CONFIGURATION,
+                       f"Die Kodierung {rendering.encoding!r} ist unbekannt.") from error
 
 
 def _parameters(desk: _Desk) -> Mapping[str, str]:

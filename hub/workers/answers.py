@@ -7,7 +7,8 @@ from hub.message import Reason
 
 
 def check(job: Job, outcome: Outcome, out_size: int) -> str | None:
-    """What about an answer is not true, or None: a compromised worker must not send one town's data to another."""
+    """What about an answer is not true, or None: a compromised worker must not send one town's data to
+    another."""
     if outcome.message_id != job.message_id:
         return "the answer is about another message"
     if job.test and not outcome.facts.test:

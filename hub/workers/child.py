@@ -1,18 +1,20 @@
 """The worker: a process without secrets, database or network that reads what citizens wrote.
 
-Started by `hub.workers.pool`, with a cleared environment and one socket, as ``python -I -c <bootstrap> <root> <socket>
-<confinement>``. It says hello once its engine is loaded, then answers each batch with one frame per job, in order; the
-answers that came tell which job is running. It ends when the socket does.
+Started by `hub.workers.pool`, with a cleared environment and one socket, as ``python -I -c <bootstrap> <root>
+<socket> <confinement>``. It says hello once its engine is loaded, then answers each batch with one frame per
+job, in order; the answers that came tell which job is running. It ends when the socket does.
 
-A frame is four bytes of length and JSON. Bodies travel beside it as descriptors; nothing received is ever code.
+A frame is four bytes of length and JSON. Bodies travel beside it as descriptors; nothing received is ever
+code.
 
-What is confined, in this order (each step needs the earlier ones): the network is unshared where the kernel allows it
-(`Hello.network_dropped`); no new privileges; death with the parent; no core dump; limits on data, output, descriptors
-and, before each job anew, CPU time. RLIMIT_DATA and not RLIMIT_AS, because saxonche maps 34 GB of address space.
+What is confined, in this order (each step needs the earlier ones): the network is unshared where the kernel
+allows it (`Hello.network_dropped`); no new privileges; death with the parent; no core dump; limits on data,
+output, descriptors and, before each job anew, CPU time. RLIMIT_DATA and not RLIMIT_AS, because saxonche maps
+34 GB of address space.
 
-BUGS: RLIMIT_NPROC does not bind root and counts threads, so it is not set: a fork bomb is bounded by the unit's
-TasksMax and by the parent, which kills the whole process group. The worker has the hub's user, so what that user may
-read it may read too.
+BUGS: RLIMIT_NPROC does not bind root and counts threads, so it is not set: a fork bomb is bounded by the
+unit's TasksMax and by the parent, which kills the whole process group. The worker has the hub's user, so what
+that user may read it may read too.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ class Bodies:
 
 
 class OutFile:
-    """The output of a batch: grows at its end, whatever other holders of the descriptor do with its offset."""
+    """The output of a batch: grows at its end, whatever other holders of the descriptor do with its
+    offset."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -128,7 +131,8 @@ def confine(bounds: Confinement) -> bool:
     if os.getppid() != bounds.parent:  # it died before the death signal was asked for
         sys.exit(0)
     for limit, wanted in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, bounds.data_bytes),
-                          (resource.RLIMIT_FSIZE, bounds.out_bytes), (resource.RLIMIT_NOFILE, bounds.open_files)):
+                          (resource.RLIMIT_FSIZE, bounds.out_bytes),
+                          (resource.RLIMIT_NOFILE, bounds.open_files)):
         _, hard = resource.getrlimit(limit)
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(limit, (value, value))
@@ -144,7 +148,8 @@ def load(runner: str) -> Process:
     return process
 
 
-def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Sequence[int], bounds: Confinement) -> None:
+def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Sequence[int],
+          bounds: Confinement) -> None:
     """Answer each job of a batch; the last descriptor is the output, and stands at its end."""
     bodies, out = Bodies(fds[:-1]), OutFile(fds[-1])
     for job in jobs:
@@ -165,7 +170,8 @@ def run(process: Process, job: Job, bodies: Bodies, out: OutFile, *, alone: bool
     except (MemoryError, OSError) as error:
         if not alone or (isinstance(error, OSError) and error.errno not in (errno.EFBIG, errno.ENOMEM)):
             raise
-        outcome = Parked(message_id=job.message_id, facts=Facts(source=None, test=job.test), reason=Reason.RUNAWAY,
+        outcome = Parked(message_id=job.message_id, facts=Facts(source=None, test=job.test),
+                         reason=Reason.RUNAWAY,
                          text="Die Verarbeitung überschritt ihre Grenzen an Arbeitsspeicher oder Ausgabe.")
     if isinstance(outcome, Parked):
         out.truncate(start)

@@ -1,4 +1,5 @@
-"""What crosses the socket between the hub and a worker: frames of JSON with a limit, descriptors beside them."""
+"""What crosses the socket between the hub and a worker: frames of JSON with a limit, descriptors beside
+them."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def send(channel: socket.socket, frame: bytes) -> None:
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int]] | None:
     """One frame and the descriptors beside it, or None at the end."""
-    header, fds, _flags, _address = socket.recv_fds(channel, HEADER.size, MAX_FDS + 1, socket.MSG_CMSG_CLOEXEC)
+    header, fds, _flags, _address = socket.recv_fds(channel, HEADER.size, MAX_FDS + 1,
+                                                    socket.MSG_CMSG_CLOEXEC)
     if not header:
         return None
     header += _exactly(channel, HEADER.size - len(header))

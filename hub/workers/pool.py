@@ -1,17 +1,18 @@
 """The pool of worker processes, in the main process, which itself never parses what a citizen wrote.
 
-``WorkerPool.run`` gives a batch to one free worker and comes back with what was done; several threads may call it at
-once. A worker that dies, overruns a limit or lies is killed with its process group and replaced; the `BatchResult` then
-says which message was running, which ones were not finished, and why. Repeating those one by one (`run_one`) and
-counting deaths is the caller's affair.
+``WorkerPool.run`` gives a batch to one free worker and comes back with what was done; several threads may
+call it at once. A worker that dies, overruns a limit or lies is killed with its process group and replaced;
+the `BatchResult` then says which message was running, which ones were not finished, and why. Repeating those
+one by one (`run_one`) and counting deaths is the caller's affair.
 
-Each answer is checked before it is believed: it fits the models of `hub.job`; it is about the job whose turn it is;
-every slice lies inside the output; every delivery goes to a recipient of the one rule it names, at that recipient's
-destination. What is not checked here: the bytes of the output. A worker keeps its descriptor of the output for a while,
-so whoever stores a slice must hash what is stored and compare with the answer's digest.
+Each answer is checked before it is believed: it fits the models of `hub.job`; it is about the job whose turn
+it is; every slice lies inside the output; every delivery goes to a recipient of the one rule it names, at
+that recipient's destination. What is not checked here: the bytes of the output. A worker keeps its descriptor
+of the output for a while, so whoever stores a slice must hash what is stored and compare with the answer's
+digest.
 
-Hazard: Linux sends the parent-death signal when the *thread* that started the child ends. Workers are therefore started
-by one thread that lives as long as the pool.
+Hazard: Linux sends the parent-death signal when the *thread* that started the child ends. Workers are
+therefore started by one thread that lives as long as the pool.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from hub.workers.process import Overrun, Why, Worker, WorkerSettings, WorkerUnav
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """`outcomes` are those of the first jobs, in order. `detail` names a signal, a class or a place in code only."""
+    """`outcomes` are those of the first jobs, in order. `detail` names a signal, a class or a place in code
+    only."""
 
     outcomes: tuple[Outcome, ...]
     unfinished: tuple[str, ...] = ()
@@ -49,7 +51,8 @@ class BatchResult:
 
 
 def pack(contents: Iterable[bytes], index: int = 0) -> tuple[int, list[Body]]:
-    """Small bodies in one sealed memory file; `index` is the place that its descriptor will have among the inputs."""
+    """Small bodies in one sealed memory file; `index` is the place that its descriptor will have among the
+    inputs."""
     fd = os.memfd_create("bodies", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     bodies, offset = [], 0
     with open(fd, "wb", closefd=False) as file:  # a descriptor
@@ -65,7 +68,8 @@ def pack(contents: Iterable[bytes], index: int = 0) -> tuple[int, list[Body]]:
 class WorkerPool:
     """`count` workers. `runner` is ``module`` or ``module:function`` of ``process(job, bodies, out)``."""
 
-    def __init__(self, count: int, settings: WorkerSettings | None = None, runner: str = "hub.pipeline.process") -> None:
+    def __init__(self, count: int, settings: WorkerSettings | None = None,
+                 runner: str = "hub.pipeline.process") -> None:
         self.count = count
         self.settings = settings or WorkerSettings()
         self.runner = runner
@@ -119,8 +123,8 @@ class WorkerPool:
 
     def run(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
             heard: Callable[[], None] = lambda: None) -> BatchResult:
-        """A batch on the next free worker. `inputs` and `out_fd` stay the caller's; the output grows at its end.
-        `heard` is called after each answer: a batch may take long and get on all the same.
+        """A batch on the next free worker. `inputs` and `out_fd` stay the caller's; the output grows at its
+        end. `heard` is called after each answer: a batch may take long and get on all the same.
 
         Raises `WorkerUnavailable` when there is none, ValueError when there are too many inputs.
         """

@@ -25,7 +25,8 @@ from hub.workers.frames import HEADER, MAX_FRAME, Confinement, Failure, Hello
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hub.workers.child import main; main()"
-# An XML tree is hundreds of equal small pieces, freed at once: glibc keeps 7 of a size at hand, which is a tenth slower.
+# An XML tree is hundreds of equal small pieces, freed at once: glibc keeps 7 of a size at hand, which is a
+# tenth slower.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent", "MALLOC_ARENA_MAX": "2",
                 "GLIBC_TUNABLES": "glibc.malloc.tcache_count=500"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -44,14 +45,16 @@ class WorkerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_bytes: int = Field(default=1536 << 20, description="memory a worker may ask for (RLIMIT_DATA)")
-    resident_bytes: int = Field(default=1792 << 20, description="resident memory at which the parent kills a worker")
+    resident_bytes: int = Field(default=1792 << 20,
+                                description="resident memory at which the parent kills a worker")
     cpu_seconds: int = Field(default=60, ge=1, description="CPU time for one message")
     wall_seconds: float = Field(default=120, gt=0, description="time for one message")
     start_seconds: float = Field(default=60, gt=0, description="time until a new worker is ready")
     out_bytes: int = Field(default=2 << 30, description="size of the output of one batch")
     open_files: int = Field(default=512, description="descriptors a worker may have open")
     recycle_jobs: int = Field(default=5000, ge=1, description="messages after which a worker is replaced")
-    recycle_bytes: int = Field(default=768 << 20, description="resident memory at which an idle worker is replaced")
+    recycle_bytes: int = Field(default=768 << 20,
+                               description="resident memory at which an idle worker is replaced")
 
 
 class Why(StrEnum):
@@ -99,8 +102,10 @@ class Worker:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOTSTRAP, _ROOT, str(theirs.fileno()), bounds.model_dump_json()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_ENVIRONMENT, cwd="/",
+                [sys.executable, "-I", "-c", _BOOTSTRAP, _ROOT, str(theirs.fileno()),
+                 bounds.model_dump_json()],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_ENVIRONMENT,
+                cwd="/",
                 pass_fds=(theirs.fileno(),), start_new_session=True, bufsize=0)
         except BaseException:
             self._channel.close()
@@ -115,7 +120,8 @@ class Worker:
         self._statm = os.open(f"/proc/{self._process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._errors, select.POLLIN)
-        self._poll.register(self._pidfd, select.POLLIN)  # what it started may hold its socket open when it is dead
+        # what it started may hold its socket open when it is dead
+        self._poll.register(self._pidfd, select.POLLIN)
 
     def greet(self) -> bool:
         """Wait for the hello; whether the network is gone. Raises `WorkerUnavailable`."""
@@ -132,7 +138,8 @@ class Worker:
         return hello.network_dropped
 
     def quiet(self) -> bool:
-        """Alive and silent, as an idle worker has to be; one that died meanwhile costs no message anything."""
+        """Alive and silent, as an idle worker has to be; one that died meanwhile costs no message
+        anything."""
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
         return not self._received and not waiting.poll(0)
@@ -178,7 +185,8 @@ class Worker:
     def close(self, *, kill: bool = False) -> None:
         """End the process: by closing its socket, or (`kill`, or after two seconds) by force.
 
-        It is waited for last, so that its id, which is also the group's, stays its own while anything of it lives.
+        It is waited for last, so that its id, which is also the group's, stays its own while anything of it
+        lives.
         """
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
@@ -206,8 +214,9 @@ class Worker:
             view = view[self._transfer(select.POLLOUT, deadline, lambda: self._channel.send(view)):]  # noqa: B023
 
     def _rest(self, seconds: float) -> None:
-        """Let answers gather in the socket, where they outlive their worker: being woken for each costs more than reading it.
-        Half of what the rest of a batch may take is slept, so that its end is hardly noticed late."""
+        """Let answers gather in the socket, where they outlive their worker: being woken for each costs more
+        than reading it. Half of what the rest of a batch may take is slept, so that its end is hardly noticed
+        late."""
         if not self._received and seconds >= _SHORTEST_REST:
             self._poll.register(self._channel, 0)  # its end wakes all the same
             self._poll.poll(min(seconds, _LONGEST_REST) * 1000)
@@ -231,7 +240,8 @@ class Worker:
         return count
 
     def _transfer(self, events: int, deadline: float, act: Callable[[], int]) -> int:
-        """`act` once the socket allows it, meanwhile watching time, memory and the error pipe. Raises `Overrun`."""
+        """`act` once the socket allows it, meanwhile watching time, memory and the error pipe. Raises
+        `Overrun`."""
         self._poll.register(self._channel, events)
         looked = time.monotonic()
         while True:
@@ -258,7 +268,8 @@ class Worker:
                 raise self._death()
 
     def _drain(self) -> None:
-        """Empty the error pipe, so that the worker never waits for it; of the text only the first bytes are kept."""
+        """Empty the error pipe, so that the worker never waits for it; of the text only the first bytes are
+        kept."""
         data = self._errors.read(_STDERR_KEPT)
         if data:
             self._stderr += data[:_STDERR_KEPT - len(self._stderr)]
@@ -266,7 +277,8 @@ class Worker:
             self._poll.unregister(self._errors)
 
     def _death(self) -> Overrun:
-        """The socket ended: how the process died. Its error pipe may carry a citizen's data: only code places pass."""
+        """The socket ended: how the process died. Its error pipe may carry a citizen's data: only code places
+        pass."""
         end = self._ended(2.0)
         with suppress(KeyError, ValueError):
             self._drain()

@@ -31,13 +31,16 @@ class Desk:
     folder: Path
 
     def __post_init__(self) -> None:
-        self.shell = subprocess.Popen(["sh", "-eu"], cwd=self.folder, env=ENVIRONMENT, text=True, encoding="utf-8",
+        self.shell = subprocess.Popen(["sh", "-eu"], cwd=self.folder, env=ENVIRONMENT, text=True,
+                                      encoding="utf-8",
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def type(self, block: str) -> str:
-        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the test."""
+        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the
+        test."""
         assert self.shell.stdin and self.shell.stdout
-        self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")  # what was printed may end without a line's end
+        # what was printed may end without a line's end
+        self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")
         self.shell.stdin.flush()
         printed = ""
         for line in self.shell.stdout:
@@ -48,12 +51,14 @@ class Desk:
 
     def with_ports(self, block: str) -> str:
         """The block with the ports of this configuration instead of the example's."""
-        status, https = re.findall(r"^port = (\d+)", (self.folder / "etc/hub.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        status, https = re.findall(r"^port = (\d+)",
+                                   (self.folder / "etc/hub.toml").read_text(encoding="utf-8"), re.MULTILINE)
         return block.replace(":9464/", f":{status}/").replace(":8443/", f":{https}/")
 
     def newest(self, *filters: str) -> list[str]:
         """The ids of messages, the newest first, as one types them."""
-        return [row["id"][:18] for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
+        return [row["id"][:18]
+                for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
 
     def rests(self) -> bool:
         """Whether every message has come to where it goes."""
@@ -70,7 +75,8 @@ def free_ports(folder: Path) -> None:
     named = {port: str(free_port()) for port in PORTS}
     for file in (folder / "etc/hub.toml", folder / "etc/defaults.toml"):
         text = file.read_text(encoding="utf-8")
-        file.write_text(re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: named[found[1]], text), encoding="utf-8")
+        file.write_text(re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: named[found[1]], text),
+                        encoding="utf-8")
 
 
 @pytest.fixture
@@ -83,7 +89,8 @@ def folder(tmp_path: Path) -> Path:
             shutil.rmtree(example)
     launcher = tmp_path / ".venv/bin/drehscheibe"
     launcher.parent.mkdir(parents=True)
-    launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m hub "$@"\n', encoding="utf-8")
+    launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m hub "$@"\n',
+                        encoding="utf-8")
     launcher.chmod(0o755)
     free_ports(tmp_path)
     return tmp_path
@@ -94,10 +101,12 @@ def desk(folder: Path) -> Iterator[Desk]:
     """Beside the first terminal, in which `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT,
+                               stdout=out, stderr=out)
     desk = Desk(folder)
     try:
-        wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"), f"the examples ({log})", 120)
+        wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"),
+                   f"the examples ({log})", 120)
         assert hub.poll() is None, log.read_text(encoding="utf-8")
         yield desk
     finally:
@@ -113,7 +122,8 @@ def test_every_block_works_as_it_stands(desk: Desk) -> None:
         if "drehscheibe send" in block:
             wait_until(desk.rests, "every message has come to where it goes", 60)
     assert len(BLOCKS) > 10
-    for expected in ("completed", "Familienkarte", "Karte: Die Art der Karte fehlt.", "waldbad.xml", "parked"):
+    for expected in ("completed", "Familienkarte", "Karte: Die Art der Karte fehlt.", "waldbad.xml",
+                     "parked"):
         assert expected in "\n".join(printed), expected
     assert not (desk.folder / "etc/municipalities/14999050.toml").exists()
 

@@ -1,4 +1,5 @@
-"""The simulated hub's configuration, in variants between which it changes, and what is right for each: the judge's own table.
+"""The simulated hub's configuration, in variants between which it changes, and what is right for each: the
+judge's own table.
 
 The table is written by hand and knows nothing of `hub.pipeline.route`.
 """
@@ -46,9 +47,11 @@ name = "zweites"
 
 DESTINATIONS = {
     "ablage": 'connector = "directory"\npath = "/sim/{tenant}/ablage"',
-    "postfach": 'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["postfach@{tenant}.example"]\n'
+    "postfach":
+    'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["postfach@{tenant}.example"]\n'
                 'fallback = "ablage"',
-    "streng": 'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["streng@{tenant}.example"]\n'
+    "streng":
+    'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["streng@{tenant}.example"]\n'
               'in_doubt = "ask"\nrate = "2/s"',
     "fach": 'connector = "rest"\nurl = "https://{tenant}.example/fach"\nbody = "xml"\nidempotent = true',
     "fenster": 'connector = "directory"\npath = "/sim/{tenant}/fenster"\nwindow = ["Mo-Fr 08:00-16:00"]',
@@ -87,7 +90,8 @@ def expected(variant: Variant, ags: str, service: str, test: bool, form: str) ->
         return "unknown-municipality"
     if form != "1.0" or (test and not variant.tests):
         return "no-route"
-    return frozenset(f"{TENANTS[ags]}/{name}" for name in (variant.tests if test else variant.routes[service]))
+    return frozenset(f"{TENANTS[ags]}/{name}"
+                     for name in (variant.tests if test else variant.routes[service]))
 
 
 def is_open(destination: str, at: datetime) -> bool:

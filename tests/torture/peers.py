@@ -1,6 +1,8 @@
-"""What the scenarios of hostile peers share: what the hub's store says of one probe, and the classes it may fall into.
+"""What the scenarios of hostile peers share: what the hub's store says of one probe, and the classes it may
+fall into.
 
-===========  =====================================================================================================
+===========
+=====================================================================================================
 delivered    at the first try; what the peer did had no effect
 retried      a temporary failure, certain; then one copy without a mark
 held         a misconfiguration, certain: the destination rests until somebody mends it; then one copy without a mark
@@ -8,7 +10,8 @@ parked       a final no, with a reason; no copy
 asked        nobody knows: parked for a person (``in_doubt = "ask"``); no copy or one
 marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark, at most one without
 probed       nobody knew, and the peer was asked; then one copy without a mark
-===========  =====================================================================================================
+===========
+=====================================================================================================
 """
 
 from __future__ import annotations
@@ -76,7 +79,8 @@ def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Sto
     told, file = {}, world.state / "store.sqlite3"
     for name in names:
         found = rows(file, "SELECT d.id, d.message_id, d.state, d.reason, d.repeat_marked FROM delivery d"
-                     " JOIN message m ON m.id = d.message_id WHERE m.key = ? AND d.recipient = ?", name, recipient)
+                     " JOIN message m ON m.id = d.message_id WHERE m.key = ? AND d.recipient = ?", name,
+                     recipient)
         for identity, message, state, reason, marked in found:
             events = rows(file, "SELECT name, reason FROM event WHERE message_id = ? AND delivery_id = ?"
                           " AND name != 'claimed' ORDER BY no", message, identity)
@@ -103,7 +107,8 @@ FEW: dict[str, tuple[range, range]] = {
 
 
 class Cells:
-    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became of them."""
+    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became
+    of them."""
 
     def __init__(self, stage: Stage, recipient: str, names: str) -> None:
         self.stage = stage
@@ -124,7 +129,8 @@ class Cells:
 
     def tried(self, names: list[str]) -> None:
         """Wait until each was tried once, to whatever end."""
-        wait(lambda: len([1 for story in stories(self.stage.world, self.recipient, names).values() if story.begun]) == len(names),
+        wait(lambda: len([1 for story in stories(self.stage.world, self.recipient, names).values()
+                          if story.begun]) == len(names),
              "a first try of each")
 
     def expect(self, cell: str, names: list[str], *classes: str | Collection[str]) -> None:
@@ -136,7 +142,8 @@ class Cells:
             allowed = {right} if isinstance(right, str) else set(right)
             kind = told[name].kind if name in told else "no delivery"
             if kind not in allowed:
-                self.faults.append(f"{cell}, {TOWNS[town_of(name)]}: {kind}, expected {' or '.join(sorted(allowed))}")
+                self.faults.append(f"{cell}, {TOWNS[town_of(name)]}: {kind}, expected "
+                                   f"{' or '.join(sorted(allowed))}")
             self.judged.append((cell, name, allowed & {kind} or allowed))
         self.stage.extra_hits += 1
 

@@ -1,13 +1,16 @@
-"""The HTTP receiver: puts each application into a folder below its town's, syncs it, and only then answers 201.
+"""The HTTP receiver: puts each application into a folder below its town's, syncs it, and only then answers
+201.
 
-``python -m tests.torture.web <drop> <faults>``; it prints its port. A second port is the trap, where nobody has any
-business. ``POST /<town>``: the third town's path acts each time, the first one's once per Idempotency-Key. ``GET /<town>/<key>``:
-200 or 404. The file ``<faults>`` may hold ``{"command": "POST", "kind": …}``:
+``python -m tests.torture.web <drop> <faults>``; it prints its port. A second port is the trap, where nobody
+has any business. ``POST /<town>``: the third town's path acts each time, the first one's once per
+Idempotency-Key. ``GET /<town>/<key>``: 200 or 404. The file ``<faults>`` may hold ``{"command": "POST",
+"kind": …}``:
 
-``reset-at-once`` ``reset-in-request`` ``reset-after-request`` the connection is reset there, and nothing is kept
-``reset-in-answer`` kept, and reset in the middle of the status line; ``kept-reset``: before its first byte
-``truncated`` ``huge`` kept; 200 with a body that ends too early, or is 1 GB long; ``hang``, ``kept-hang``: no answer
-``429`` ``503`` ``401`` ``307`` ``302`` ``500`` ``kept-500`` said; 429 and 503 with Retry-After, the redirects to the trap
+``reset-at-once`` ``reset-in-request`` ``reset-after-request`` the connection is reset there, and nothing is
+kept ``reset-in-answer`` kept, and reset in the middle of the status line; ``kept-reset``: before its first
+byte ``truncated`` ``huge`` kept; 200 with a body that ends too early, or is 1 GB long; ``hang``,
+``kept-hang``: no answer ``429`` ``503`` ``401`` ``307`` ``302`` ``500`` ``kept-500`` said; 429 and 503 with
+Retry-After, the redirects to the trap
 
 Every request is written to ``<drop>/requests.jsonl`` with its time.
 """
@@ -72,7 +75,8 @@ class Web:
             return reset(writer)
         body = await reader.readexactly(size)
         if not kind or kind.startswith("kept-") or kind in ("reset-in-answer", "truncated", "huge"):
-            await asyncio.to_thread(self.keep, town, key, f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode() + body)
+            await asyncio.to_thread(self.keep, town, key,
+                                    f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode() + body)
         return await self.fault(writer, kind)
 
     async def fault(self, writer: asyncio.StreamWriter, kind: str) -> bool:

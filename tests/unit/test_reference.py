@@ -40,8 +40,10 @@ def test_the_page_of_commands_says_what_help_says(written: Path) -> None:
     blocks = dict(re.findall(r"^## ([^\n]+)\n\n```\n(.*?)\n```", page, re.MULTILINE | re.DOTALL))
     assert len(blocks) > 30
     for path in ("drehscheibe send", "drehscheibe broker setup", "drehscheibe mapping new"):
-        told = subprocess.run([sys.executable, "-P", "-m", "hub", *path.split()[1:], "--help"], capture_output=True, text=True,
-                              timeout=60, check=True, env={**os.environ, "PYTHONPATH": str(ROOT), "DREHSCHEIBE_LANG": "en"})
+        told = subprocess.run([sys.executable, "-P", "-m", "hub", *path.split()[1:], "--help"],
+                              capture_output=True, text=True,
+                              timeout=60, check=True,
+                              env={**os.environ, "PYTHONPATH": str(ROOT), "DREHSCHEIBE_LANG": "en"})
         assert words(told.stdout) == words(blocks[path]), path
 
 
@@ -90,8 +92,10 @@ def test_every_file_of_the_reference_has_its_schema_for_editors() -> None:
 
 @pytest.mark.slow
 def test_completion_prints_its_script() -> None:
-    result = subprocess.run([sys.executable, "-P", "-m", "hub"], capture_output=True, text=True, timeout=60, check=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT), "_DREHSCHEIBE_COMPLETE": "bash_source"})
+    result = subprocess.run([sys.executable, "-P", "-m", "hub"], capture_output=True, text=True, timeout=60,
+                            check=True,
+                            env={**os.environ, "PYTHONPATH": str(ROOT),
+                                 "_DREHSCHEIBE_COMPLETE": "bash_source"})
     assert "_DREHSCHEIBE_COMPLETE=bash_complete" in result.stdout
 
 
@@ -103,9 +107,12 @@ def test_every_page_in_the_index_exists() -> None:
 
 
 def test_the_glossary_is_in_order_and_every_place_in_it_exists() -> None:
-    rows = [line.split("|") for line in (ROOT / "docs/glossary.md").read_text(encoding="utf-8").splitlines()[6:]]
-    words = [row[1].strip().lower().translate(str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss"})) for row in rows]
+    rows = [line.split("|")
+            for line in (ROOT / "docs/glossary.md").read_text(encoding="utf-8").splitlines()[6:]]
+    words = [row[1].strip().lower().translate(str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss"}))
+             for row in rows]
     assert len(words) > 30
     assert words == sorted(words)
-    places = [part for row in rows for part in row[3].split("`")[1::2] if part.startswith(("docs/", "etc/", "hub/", "mappings/"))]
+    places = [part for row in rows for part in row[3].split("`")[1::2]
+              if part.startswith(("docs/", "etc/", "hub/", "mappings/"))]
     assert [place for place in places if not (ROOT / place).exists()] == []

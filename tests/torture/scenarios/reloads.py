@@ -1,8 +1,8 @@
 """Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
 
-Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's stylesheet (the file
-in the folder). A message's two copies must show the number of the very configuration whose digest the store recorded for it, and
-a broken configuration's number must show nowhere.
+Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's
+stylesheet (the file in the folder). A message's two copies must show the number of the very configuration
+whose digest the store recorded for it, and a broken configuration's number must show nowhere.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Numbered:
             file.write_text(text)
 
 
-def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int, launcher: Sequence[str] = ("-m", "hub"),
+def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int,
+                           launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
     """`count` reloads, at random moments of the load."""
     with Stage(folder, seed) as stage:
@@ -64,7 +65,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
         numbered.write(0)
         stage.hub.launcher = launcher
         stage.hub.start()
-        wait(lambda: bool(_said(stage, "the hub runs")), "the hub says so: its inlets may be ready a moment before")
+        wait(lambda: bool(_said(stage, "the hub runs")),
+             "the hub says so: its inlets may be ready a moment before")
         digests = {_said(stage, "the hub runs")[-1]: 0}
         faults, sent = [], 0
         for number in range(1, count + 1):
@@ -90,7 +92,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
 
 def _said(stage: Stage, words: str) -> list[str]:
     """The configurations of such lines of the log."""
-    return [str(json.loads(line).get("configuration")) for line in stage.world.log.read_text().splitlines() if words in line]
+    return [str(json.loads(line).get("configuration")) for line in stage.world.log.read_text().splitlines()
+            if words in line]
 
 
 def _mixed(stage: Stage, digests: dict[str, int]) -> list[str]:

@@ -1,5 +1,5 @@
-"""A real OpenSSH server that dies in the middle of files, is full, read-only, another one, and as slow as 64 kbit/s: never a torn
-file under a final name, and in the end one copy of each."""
+"""A real OpenSSH server that dies in the middle of files, is full, read-only, another one, and as slow as 64
+kbit/s: never a torn file under a final name, and in the end one copy of each."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class Server:
         names = self.run.send(LARGE_EVERY)
         hits, seen = 0, set[Path]()
         for _ in range(kills):
-            wait(lambda: bool(self._half_written() - seen) or self.stage.hub.settled(), "a file is being written")  # noqa: B023
+            wait(lambda: bool(self._half_written() - seen) or self.stage.hub.settled(),
+                 "a file is being written")  # noqa: B023
             hits += bool(self._half_written() - seen)
             self.ssh.kill()
             seen |= self._half_written()
@@ -119,14 +120,17 @@ class Server:
 
 
 INJURIES: dict[str, Callable[[Server], None]] = {
-    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden, "another key": Server.another_key,
+    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden,
+    "another key": Server.another_key,
     "slow": Server.slow}
 SHORT = ("forbidden", "another key", "full")
 
 
-def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), progress: Progress = print,
+def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
+                    progress: Progress = print,
                     launcher: Sequence[str] = ("-m", "hub")) -> Result:
-    """One after the other. Only root can give the server a small disk: without it "full" is left out and said so."""
+    """One after the other. Only root can give the server a small disk: without it "full" is left out and said
+    so."""
     with Stage(folder, seed) as stage, _small_disk(stage.world.drop) as small:
         server = Server(folder / "ssh", stage)
         try:
@@ -150,7 +154,8 @@ def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tupl
 def _small_disk(drop: Path) -> Iterator[bool]:
     """The drop folders are on a disk of their own, where that is allowed."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)]
-    small = os.geteuid() == 0 and subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+    small = os.geteuid() == 0 and subprocess.run(command, check=False,
+                                                 stderr=subprocess.DEVNULL).returncode == 0
     for town in TOWNS.values():
         (drop / town).mkdir(exist_ok=True)
     try:
@@ -169,4 +174,5 @@ def _towns(stage: Stage, server: Server) -> None:
         old = f'connector = "directory"\npath = "{path}"'
         assert old in file.read_text()
         file.write_text(file.read_text().replace(old, SFTP.format(
-            port=server.line.port, user=server.ssh.user, key=server.ssh.key, host_key=server.ssh.host_key, path=path)))
+            port=server.line.port, user=server.ssh.user, key=server.ssh.key, host_key=server.ssh.host_key,
+            path=path)))

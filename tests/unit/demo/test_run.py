@@ -23,7 +23,8 @@ def example_folder(mappings: Path, service: str, name: str, toml: str = "", *fil
     (folder / "example.toml").write_text(toml)
 
 
-def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], inlets: tuple[str, ...]) -> prepare.Place:
+def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]],
+          inlets: tuple[str, ...]) -> prepare.Place:
     """A place whose configuration knows no more than these tests need."""
     municipalities = {
         ags: SimpleNamespace(row=SimpleNamespace(ags=ags, name=name, counted=lambda _, size=size: size),
@@ -33,8 +34,10 @@ def place(tmp_path: Path, towns: dict[str, tuple[str, int, tuple[str, ...]]], in
         "big/mailbox": SimpleNamespace(connector="smtp", options={"to": ["steuer@musterstadt.example"]}),
         "big/folder": SimpleNamespace(connector="directory", options={"path": tmp_path / "etc/../var/drop"})}
     configuration = SimpleNamespace(
-        municipalities=municipalities, inlets=[SimpleNamespace(name=f"by-{name}", connector=name) for name in inlets],
-        settings=SimpleNamespace(hub=SimpleNamespace(mappings=tmp_path / "mappings")), destination=destinations.get)
+        municipalities=municipalities,
+        inlets=[SimpleNamespace(name=f"by-{name}", connector=name) for name in inlets],
+        settings=SimpleNamespace(hub=SimpleNamespace(mappings=tmp_path / "mappings")),
+        destination=destinations.get)
     return prepare.Place(tmp_path, cast(Any, configuration), Console(width=200), "run")
 
 
@@ -72,14 +75,14 @@ def test_nothing_outside_of_var_is_touched(tmp_path: Path) -> None:
 def test_a_busy_port_is_replaced() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         taken = busy.getsockname()[1]
-        assert prepare._port(taken) != taken
-    free = prepare._port(0)
-    assert prepare._port(free) == free
+        assert prepare.listening_port(taken) != taken
+    free = prepare.listening_port(0)
+    assert prepare.listening_port(free) == free
 
 
 def rendered(here: prepare.Place, item: results.Sent) -> str:
     with here.out.capture() as capture:
-        here.out.print(results._table(here, [item]))
+        here.out.print(results.table_of(here, [item]))
     return capture.get()
 
 
@@ -91,27 +94,32 @@ def sent(tmp_path: Path, *, parked: str | None = None, **found: Any) -> results.
 def test_the_table_says_where_it_went_and_how_long_it_took(tmp_path: Path) -> None:
     here = place(tmp_path, TOWNS, ("https",))
     item = sent(tmp_path, state="completed", received_at="2026-11-22T10:00:00.000+01:00", deliveries=[
-        {"destination": "big/mailbox", "state": "done", "finished_at": "2026-11-22T10:00:00.250+01:00", "receipt": {}},
+        {"destination": "big/mailbox", "state": "done", "finished_at": "2026-11-22T10:00:00.250+01:00",
+         "receipt": {}},
         {"destination": "big/folder", "state": "done", "finished_at": "2026-11-22T10:00:01.500+01:00",
          "receipt": {"reference": "case-1"}}])
     text = rendered(here, item)
     assert item.as_expected
-    for part in ("019abcde-0000-7000", "dog (small)", "Musterstadt", f"{tmp_path}/var/mail/steuer@musterstadt.example",
+    for part in ("019abcde-0000-7000", "dog (small)", "Musterstadt",
+                 f"{tmp_path}/var/mail/steuer@musterstadt.example",
                  f"{tmp_path}/var/drop/case-1", "1.50 s"):
         assert part in text
 
 
 @pytest.mark.parametrize(("state", "reason", "parked", "good"), [
-    ("completed", None, None, True), ("parked", "invalid", "invalid", True), ("parked", "runaway", "invalid", False),
+    ("completed", None, None, True), ("parked", "invalid", "invalid", True),
+    ("parked", "runaway", "invalid", False),
     ("parked", "invalid", None, False), ("completed", None, "invalid", False), ("routed", None, None, False),
     ("", None, "invalid", False)])
-def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str, reason: str | None, parked: str | None,
+def test_only_what_the_example_says_counts_as_success(tmp_path: Path, state: str, reason: str | None,
+                                                      parked: str | None,
                                                       good: bool) -> None:
     assert sent(tmp_path, parked=parked, state=state, reason=reason).as_expected is good
 
 
 def test_a_machine_without_pango_is_no_fault(tmp_path: Path) -> None:
-    item = sent(tmp_path, state="parked", reason="configuration", reason_text="es fehlt: apt install libpango-1.0-0")
+    item = sent(tmp_path, state="parked", reason="configuration",
+                reason_text="es fehlt: apt install libpango-1.0-0")
     assert not item.as_expected
     assert not item.wrong
     assert sent(tmp_path, state="parked", reason="configuration", reason_text="Das Stylesheet fehlt.").wrong
@@ -119,8 +127,10 @@ def test_a_machine_without_pango_is_no_fault(tmp_path: Path) -> None:
 
 def test_the_table_says_why_something_did_not_arrive(tmp_path: Path) -> None:
     here = place(tmp_path, TOWNS, ("https",))
-    text = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
-        {"destination": "big/folder", "state": "parked", "finished_at": None, "text": "Der Zielordner fehlt.", "receipt": None}]))
+    text = rendered(here, sent(tmp_path, state="parked", reason="invalid",
+                               reason_text="Es fehlt:\n- Chip\n- Rasse", deliveries=[
+{"destination": "big/folder", "state": "parked", "finished_at": None, "text": "Der Zielordner fehlt.",
+ "receipt": None}]))
     assert "✗ parked: Es fehlt (2)" in text
     some = "Es fehlt (die ersten 10):" + "\n- Chip" * 10
     text_of_many = rendered(here, sent(tmp_path, state="parked", reason="invalid", reason_text=some))

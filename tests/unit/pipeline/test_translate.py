@@ -1,4 +1,5 @@
-"""Rendering: what recipients get, and what a stylesheet can never do; each safety claim with a planted fault."""
+"""Rendering: what recipients get, and what a stylesheet can never do; each safety claim with a planted
+fault."""
 
 import csv
 import hashlib
@@ -27,7 +28,8 @@ XSL = 'xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="urn:datendrehsc
 WRITERS = 'xmlns:exsl="http://exslt.org/common" xmlns:sax="http://icl.com/saxon" extension-element-prefixes="exsl sax"'
 SHA = hashlib.sha256(b"x").hexdigest()
 TABLE = FieldTable(
-    group=[{"id": "halter", "title": "Halterin oder Halter"}, {"id": "hund", "title": "Hund", "instances": True}],
+    group=[{"id": "halter", "title": "Halterin oder Halter"},
+           {"id": "hund", "title": "Hund", "instances": True}],
     field=[{"group": "halter", "id": "name", "label": "Name"},
            {"group": "halter", "id": "geburtsdatum", "type": "date", "label": "Geburtsdatum"},
            {"group": "halter", "id": "bemerkung", "type": "textarea", "label": "Bemerkung"},
@@ -45,11 +47,14 @@ zweite Zeile</bemerkung><nachweis><attachment ref="2"/></nachweis><leer/></insta
 <e:attachments><e:attachment id="1" name="antrag.pdf" size="3" role="applicant-pdf"/>
 <e:attachment id="2" name="Impfpaß.pdf" size="1234567" role="upload"/></e:attachments></e:envelope>"""
 UPLOADS = (
-    OutAttachment(name="antrag", filename=None, media_type="application/pdf", role="applicant-pdf", size=3, sha256=SHA,
+    OutAttachment(name="antrag", filename=None, media_type="application/pdf", role="applicant-pdf", size=3,
+                  sha256=SHA,
                   body=Body(length=3)),
-    OutAttachment(name="nachweis", filename="../Impfpaß.pdf", media_type="application/pdf", role="upload", size=4,
+    OutAttachment(name="nachweis", filename="../Impfpaß.pdf", media_type="application/pdf", role="upload",
+                  size=4,
                   sha256=SHA, body=Body(offset=3, length=4)),
-    OutAttachment(name="nachweis", filename="IMPFPASS.pdf", media_type="application/pdf", role="upload", size=4,
+    OutAttachment(name="nachweis", filename="IMPFPASS.pdf", media_type="application/pdf", role="upload",
+                  size=4,
                   sha256=SHA, body=Body(offset=7, length=4)),
 )
 
@@ -81,11 +86,15 @@ class Desk:
         version = MappingVersion(name="v1", subject="Anmeldung zur Hundesteuer", renderings=self.renderings)
         recipients = tuple(self.recipients) or (
             Recipient(name="amt", destination="amt", connector="smtp", send=tuple(self.renderings)),)
-        rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1", mapping_digest="0",
-                    package=str(self.package), common=str(COMMON), town=str(self.town), stylesheets=self.stylesheets,
-                    recipients=recipients, municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
+        rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
+                    mapping_digest="0",
+                    package=str(self.package), common=str(COMMON), town=str(self.town),
+                    stylesheets=self.stylesheets,
+                    recipients=recipients,
+                    municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
-                  received_at=datetime(2026, 11, 22, 9, 11, 12, tzinfo=UTC), accepted_day=date(2026, 11, 22), case=None,
+                  received_at=datetime(2026, 11, 22, 9, 11, 12, tzinfo=UTC), accepted_day=date(2026, 11, 22),
+                  case=None,
                   parts=(JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
                                  body=Body(length=5)),), rules=(rule,))
         envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
@@ -95,7 +104,8 @@ class Desk:
     def one(self, body: str, version: str = "1.0", role: str = "xml", **more: Any) -> bytes:
         """What a stylesheet with this body makes."""
         self.sheet(body, version)
-        self.renderings = {"x": {"role": role, "stylesheet": "x.xsl", "file": f"x.{role}", "media_type": "a/b", **more}}
+        self.renderings = {"x": {"role": role, "stylesheet": "x.xsl", "file": f"x.{role}",
+                                 "media_type": "a/b", **more}}
         (delivery,), out = self.render()
         return self.body(delivery.parts[0], out)
 
@@ -121,7 +131,8 @@ def secret(tmp_path: Path) -> Path:
 def inflated(content: bytes) -> bytes:
     """A PDF's bytes with its compressed streams opened, for looking whether something is in it."""
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
-    return content + b"".join(zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b"x")
+    return content + b"".join(zlib.decompressobj().decompress(stream) for stream in streams
+                              if stream[:1] == b"x")
 
 
 def common(role: str, sheet: str, file: str) -> dict[str, Any]:
@@ -200,7 +211,8 @@ def test_the_applicants_own_pdf_goes_first_and_a_printed_one_stands_in(desk: Des
 
 
 def test_no_pdf_and_no_stylesheet_parks(desk: Desk) -> None:
-    desk.renderings = {"p": {"role": "pdf", "applicant_pdf": True, "file": "a.pdf", "media_type": "application/pdf"}}
+    desk.renderings = {"p": {"role": "pdf", "applicant_pdf": True, "file": "a.pdf",
+                             "media_type": "application/pdf"}}
     desk.attachments = ()
     with pytest.raises(Rejected) as caught:
         desk.render()
@@ -209,7 +221,8 @@ def test_no_pdf_and_no_stylesheet_parks(desk: Desk) -> None:
 
 def test_recipients_share_renderings_and_get_safe_unique_names(desk: Desk) -> None:
     desk.sheet('<xsl:template match="/"><x/></xsl:template>')
-    desk.renderings = {"x": {"role": "xml", "stylesheet": "x.xsl", "file": "Impfpass.pdf", "media_type": "a/b"}}
+    desk.renderings = {"x":
+                       {"role": "xml", "stylesheet": "x.xsl", "file": "Impfpass.pdf", "media_type": "a/b"}}
     desk.recipients = [
         Recipient(name="a", destination="post", connector="smtp", send=("x", "attachments"), subject="Neu"),
         Recipient(name="b", destination="drop", connector="directory", send=("original", "x"), path="p")]
@@ -223,7 +236,8 @@ def test_recipients_share_renderings_and_get_safe_unique_names(desk: Desk) -> No
         ("original", "original.xml", 0), ("xml", "Impfpass.pdf", None)]
     assert first.parts[0].body == second.parts[1].body
     assert first.parts[0].size == len(out)
-    assert first.name_parts == {"id": ID, "short": "01936f00-abcd", "service": "hundesteuer", "ags": "14999010",
+    assert first.name_parts == {"id": ID, "short": "01936f00-abcd", "service": "hundesteuer",
+                                "ags": "14999010",
                                 "day": "20261122", "version": "v1", "case": "01936f00-abcd"}
 
 
@@ -245,7 +259,8 @@ def test_the_stylesheets_own_encoding_holds_where_the_mapping_names_none(desk: D
 
 def test_text_that_does_not_fit_the_encoding_parks_without_showing_it(desk: Desk) -> None:
     with pytest.raises(Rejected) as caught:
-        desk.one('<xsl:output method="text"/><xsl:template match="/"><xsl:value-of select="//name"/></xsl:template>',
+        desk.one('<xsl:output method="text"/><xsl:template match="/"><xsl:value-of '
+                 'select="//name"/></xsl:template>',
                  role="text", encoding="iso-8859-15")
     assert caught.value.reason == "invalid"
     assert "U+0141" in caught.value.text and "Mustermann" not in caught.value.text
@@ -260,9 +275,11 @@ def test_json_must_be_json(desk: Desk) -> None:
 
 @pytest.mark.parametrize("version", ["1.0", "2.0", "3.0"])
 def test_parameters_and_imports_of_all_layers(desk: Desk, version: str) -> None:
-    desk.write("v1/teile/b.xsl", f'<xsl:stylesheet {XSL} version="{version}"><xsl:include href="../../alle.xsl"/>'
+    desk.write("v1/teile/b.xsl",
+               f'<xsl:stylesheet {XSL} version="{version}"><xsl:include href="../../alle.xsl"/>'
                '<xsl:template name="wer"><wer>v1</wer></xsl:template></xsl:stylesheet>')
-    desk.write("alle.xsl", f'<xsl:stylesheet {XSL} version="{version}"><xsl:template name="alle"><alle/></xsl:template>'
+    desk.write("alle.xsl",
+               f'<xsl:stylesheet {XSL} version="{version}"><xsl:template name="alle"><alle/></xsl:template>'
                "</xsl:stylesheet>")
     desk.sheet("""<xsl:import
         href = 'teile/b.xsl' />
@@ -289,8 +306,10 @@ def test_parameters_and_imports_of_all_layers(desk: Desk, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["1.0", "3.0"])
 @pytest.mark.parametrize("href", [
-    "file:///etc/passwd", "/etc/passwd", "http://192.0.2.1/x.xsl", "../../geheim.xsl", "mapping:../../geheim.xsl",
-    "common:../hundesteuer/v1/x.xsl", "town:x.xsl", "data:application/xml,&lt;x/>", "..\\x.xsl", "", "mapping:", "//x/y",
+    "file:///etc/passwd", "/etc/passwd", "http://192.0.2.1/x.xsl", "../../geheim.xsl",
+    "mapping:../../geheim.xsl",
+    "common:../hundesteuer/v1/x.xsl", "town:x.xsl", "data:application/xml,&lt;x/>", "..\\x.xsl", "",
+    "mapping:", "//x/y",
 ])
 def test_imports_stay_in_the_package(desk: Desk, version: str, href: str) -> None:
     (desk.package.parent / "geheim.xsl").write_text(f'<xsl:stylesheet {XSL} version="{version}"/>')
@@ -317,12 +336,15 @@ def test_a_circle_of_imports_is_told(desk: Desk) -> None:
 
 
 READS_1 = ["document('file://{file}')", "document('{file}')", "document('mapping:v1/x.xsl')", "document('')"]
-READS_3 = ["doc('file://{file}')", "document('{file}')", "unparsed-text('file://{file}')", "json-doc('file://{file}')",
-           "unparsed-text-lines('file://{file}')", "collection('file://{folder}')", "uri-collection('file://{folder}')",
+READS_3 = ["doc('file://{file}')", "document('{file}')", "unparsed-text('file://{file}')",
+           "json-doc('file://{file}')",
+           "unparsed-text-lines('file://{file}')", "collection('file://{folder}')",
+           "uri-collection('file://{folder}')",
            "transform(map{{'stylesheet-location': 'file://{file}', 'source-node': /}})?output"]
 
 
-@pytest.mark.parametrize(("version", "expression"), [*(("1.0", read) for read in READS_1), *(("3.0", read) for read in READS_3)])
+@pytest.mark.parametrize(("version", "expression"),
+                         [*(("1.0", read) for read in READS_1), *(("3.0", read) for read in READS_3)])
 def test_reading_files_is_refused(desk: Desk, secret: Path, version: str, expression: str) -> None:
     select = expression.format(file=secret, folder=secret.parent)
     with pytest.raises(Rejected) as caught:
@@ -379,7 +401,8 @@ def test_the_resolver_stands_even_where_access_is_not_denied(desk: Desk, secret:
 
 
 def test_the_tests_notice_when_saxon_is_open(tmp_path: Path, secret: Path) -> None:
-    """The planted fault: a process whose Saxon was not closed reads files. (In a process of its own: settings stick.)"""
+    """The planted fault: a process whose Saxon was not closed reads files. (In a process of its own: settings
+    stick.)"""
     import subprocess
     import sys
 
@@ -390,11 +413,14 @@ def test_the_tests_notice_when_saxon_is_open(tmp_path: Path, secret: Path) -> No
         "print(xslt.compiled(layers, 'x.xsl').run(etree.fromstring('<a/>'), {}).decode())\n")
     (tmp_path / "v1").mkdir()
     (tmp_path / "v1" / "x.xsl").write_text(
-        f'<xsl:stylesheet {XSL} version="3.0"><xsl:template match="/"><xsl:copy-of select="doc(\'file://{secret}\')"/>'
+        f'<xsl:stylesheet {XSL} version="3.0"><xsl:template match="/"><xsl:copy-of '
+        f'select="doc(\'file://{secret}\')"/>'
         "</xsl:template></xsl:stylesheet>")
-    open_ = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    open_ = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True,
+                           timeout=60, check=False)
     assert "streng geheim" in open_.stdout
-    closed = subprocess.run([sys.executable, "-c", program.replace("xslt.SAXON_SETTINGS.clear()", ""), tmp_path],
+    closed = subprocess.run([sys.executable, "-c", program.replace("xslt.SAXON_SETTINGS.clear()", ""),
+                             tmp_path],
                             capture_output=True, text=True, timeout=60, check=False)
     assert closed.returncode != 0 and "streng geheim" not in closed.stdout
     assert "prohibited" in closed.stderr
@@ -411,7 +437,8 @@ def test_a_pdf_fetches_nothing(url: str) -> None:
 def test_a_pdf_may_hold_data_and_gets_language_and_title() -> None:
     need_pango()
     gif = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-    content = inflated(pdf.print_pdf(f'<html><body><img alt="x" src="{gif}">Text</body></html>', "Ersatztitel"))
+    content = inflated(pdf.print_pdf(f'<html><body><img alt="x" src="{gif}">Text</body></html>',
+                                     "Ersatztitel"))
     assert b"/Image" in content and b"/Lang" in content
     assert "Ersatztitel".encode("utf-16-be") in content or b"Ersatztitel" in content
 
@@ -438,14 +465,16 @@ def test_a_missing_pango_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_a_stylesheet_may_end_with_a_reason(desk: Desk, version: str) -> None:
     with pytest.raises(Rejected) as caught:
-        desk.one('<xsl:template match="/"><xsl:message terminate="yes">Die Chipnummer fehlt für Hund 2.</xsl:message>'
+        desk.one('<xsl:template match="/"><xsl:message terminate="yes">Die Chipnummer fehlt für Hund '
+                 '2.</xsl:message>'
                  "</xsl:template>", version)
     assert (caught.value.reason, caught.value.text) == ("invalid", "Die Chipnummer fehlt für Hund 2.")
 
 
 @pytest.mark.parametrize("version", ["1.0", "3.0"])
 def test_a_mere_message_ends_nothing(desk: Desk, version: str) -> None:
-    content = desk.one('<xsl:template match="/"><xsl:message>nur so</xsl:message><x/></xsl:template>', version)
+    content = desk.one('<xsl:template match="/"><xsl:message>nur so</xsl:message><x/></xsl:template>',
+                       version)
     assert etree.fromstring(content).tag == "x"
 
 

@@ -1,4 +1,5 @@
-"""The store looked through and mended: each kind of damage is found, what is parked says why, nothing is deleted or made up."""
+"""The store looked through and mended: each kind of damage is found, what is parked says why, nothing is
+deleted or made up."""
 
 from __future__ import annotations
 
@@ -81,7 +82,8 @@ def test_beside_a_writer_nothing_is_wrong(tmp_path: Path) -> None:
         thread.start()
         try:
             with opened(tmp_path / "store", read_only=True, inline=10) as reader:
-                found = [fault for _ in range(5) for fault in reader.examine(deep=True).faults if fault.kind != "leftover"]
+                found = [fault for _ in range(5) for fault in reader.examine(deep=True).faults
+                         if fault.kind != "leftover"]
         finally:
             done.set()
             thread.join()
@@ -147,7 +149,8 @@ def test_books_stay_right_when_proofs_are_gone_and_deliveries_rerouted(store: St
     store.shred([message])
     store.forget([message])
     assert look(store).sound
-    store._do(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', 'delivery_total')")))
+    store._do(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', "
+                                                    "'delivery_total')")))
     mended(store)
 
 
@@ -191,7 +194,8 @@ def test_a_message_without_its_body_is_parked_with_a_reason(store: Store, spoil:
     found = store.get_message(message)
     assert (found.state, found.reason) == (MessageState.PARKED, Reason.DAMAGED)
     assert "beim Absender neu anfordern" in (found.reason_text or "")
-    assert [(event.name, event.who) for event in store.events_of(message)][1:] == [("damaged", "erika"), ("parked", "erika")]
+    assert [(event.name, event.who) for event in store.events_of(message)][1:] == [("damaged", "erika"),
+                                                                                   ("parked", "erika")]
     assert store.claim_messages(1, MINUTE) == []
 
 
@@ -269,17 +273,20 @@ def test_a_reader_repairs_nothing(tmp_path: Path) -> None:
         reader.repair(reader.plan_repair(reader.examine()), "erika")
 
 
-# --- planted --------------------------------------------------------------------------------------------------------------
+# --- planted ------------------------------------------------------------------------------------------------
 
 
-def test_planted_rows_before_files_take_acceptances_for_orphans(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shows why the age of a file counts: what is accepted between the two looks has a file and no row yet."""
+def test_planted_rows_before_files_take_acceptances_for_orphans(store: Store,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shows why the age of a file counts: what is accepted between the two looks has a file and no row
+    yet."""
     monkeypatch.setattr(integrity, "YOUNG", -1.0)
     store.blobs.path("019a0000-0000-7000-8000-0000000000ab").write_bytes(b"\0\0")
     assert kinds(store.examine()) == ["orphan"]
 
 
-def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     def races(examination: type[integrity.Examination]) -> list[Fault]:
         message = routed(store, content=os.urandom(5000))
         deliver(store)
@@ -293,7 +300,8 @@ def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store.blobs, "path", path)
-            return [fault for fault in examination(store._read, store.blobs, alone=True).run().faults if fault.kind == "missing"]
+            return [fault for fault in examination(store._read, store.blobs, alone=True).run().faults
+                    if fault.kind == "missing"]
 
     class Hasty(integrity.Examination):
         def _still_there(self, blobs: FileBlobs, name: str) -> bool:
@@ -314,7 +322,8 @@ def test_planted_a_repair_that_deletes_is_noticed(store: Store, monkeypatch: pyt
         test_an_orphan_is_moved_and_never_deleted(store)
 
 
-def test_planted_books_that_are_not_recounted_are_noticed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_books_that_are_not_recounted_are_noticed(store: Store,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "differences", lambda connection: {})
     with pytest.raises(AssertionError):
         test_wrong_books_are_set_right(store, "DELETE FROM tally")

@@ -54,14 +54,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def restored(place: Path, state: Path, **options: Any) -> dict[str, Any]:
-    return restore.restore(place, state, **{"replace": False, "not_run_since": False, "progress": silent, **options})
+    return restore.restore(place, state,
+                           **{"replace": False, "not_run_since": False, "progress": silent, **options})
 
 
 def modes(folder: Path) -> set[int]:
     return {file.stat().st_mode & 0o777 for file in (folder, *folder.rglob("*"))}
 
 
-# --- taking one and putting it back ---------------------------------------------------------------------------------------
+# --- taking one and putting it back -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["backup", "backup.tar"])
@@ -97,7 +98,8 @@ def test_it_is_for_its_owner_alone_and_others_can_check_it(tmp_path: Path, store
         name = "out"
     else:
         assert modes(tmp_path / name) == {0o600, 0o700}
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path / name, check=True)
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path / name,
+                   check=True)
 
 
 def test_an_existing_target_is_not_touched(tmp_path: Path, store: Store) -> None:
@@ -157,7 +159,8 @@ def test_beside_a_busy_writer_it_is_of_one_moment(tmp_path: Path) -> None:
             assert unbalanced(again) == []
 
 
-def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(tmp_path: Path, store: Store) -> None:
+def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(tmp_path: Path,
+                                                                               store: Store) -> None:
     message = routed(store, content=LARGE)
     deliver(store)
 
@@ -173,7 +176,8 @@ def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(t
         assert again.examine(deep=True).sound
 
 
-def test_the_running_hub_deletes_nothing_meanwhile(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_running_hub_deletes_nothing_meanwhile(tmp_path: Path, store: Store,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     retention = Retention(store, lambda: None)  # type: ignore[arg-type, return-value]
     real, runs = take.take, list[object]()
     run = threading.Thread(target=lambda: runs.append(retention.run(dry_run=True)))
@@ -200,7 +204,7 @@ def test_what_is_damaged_or_missing_at_the_source_is_told(tmp_path: Path, store:
     assert restore.verify(tmp_path / "backup", silent)
 
 
-# --- verifying ------------------------------------------------------------------------------------------------------------
+# --- verifying ----------------------------------------------------------------------------------------------
 
 
 def body_of(place: Path) -> Path:
@@ -216,15 +220,19 @@ def flip(file: Path, at: int = -1) -> None:
 SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda place: (place / "manifest.json").unlink(), "was not finished"),
     "another count": (lambda place: (place / "manifest.json").write_text(
-        (place / "manifest.json").read_text().replace('"messages": 2', '"messages": 3')), "does not have its digest"),
-    "a later format": (lambda place: (place / "manifest.json").write_text(json.dumps({"format": 9})), "format 9"),
+        (place / "manifest.json").read_text().replace('"messages": 2', '"messages": 3')),
+                      "does not have its digest"),
+    "a later format":
+    (lambda place: (place / "manifest.json").write_text(json.dumps({"format": 9})), "format 9"),
     "no json": (lambda place: (place / "manifest.json").write_text("{"), "cannot be read"),
     "other sums": (lambda place: flip(place / "SHA256SUMS", 3), "SHA256SUMS: does not have its digest"),
     "a flipped body": (lambda place: flip(body_of(place)), "does not have its digest"),
     "a lost body": (lambda place: body_of(place).unlink(), "No such file"),
     "a body more": (lambda place: (place / "blobs" / "more").write_bytes(b"x"), "does not belong"),
-    "a flipped table": (lambda place: flip(place / "store.sqlite3", 5000), "store.sqlite3: does not have its digest"),
-    "a link": (lambda place: (body := body_of(place)).rename(body.with_name("x")) and body.symlink_to("x"), "does not belong"),
+    "a flipped table":
+    (lambda place: flip(place / "store.sqlite3", 5000), "store.sqlite3: does not have its digest"),
+    "a link": (lambda place: (body := body_of(place)).rename(body.with_name("x")) and body.symlink_to("x"),
+               "does not belong"),
 }
 
 
@@ -270,7 +278,7 @@ def test_no_tar_is_told(tmp_path: Path) -> None:
         restore.verify(tmp_path / "nothing", silent)
 
 
-# --- into a state ---------------------------------------------------------------------------------------------------------
+# --- into a state -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -305,7 +313,8 @@ def test_an_interrupted_restore_is_not_opened_and_can_be_repeated(tmp_path: Path
 
     def dies(self: Path, target: Path) -> Path:
         inside = self.parent.name == sqlite.RESTORING
-        if step == ("rename-blobs" if self.name == "blobs" else "rename-store") if inside else step == "before":
+        if step == ("rename-blobs" if self.name == "blobs"
+                    else "rename-store") if inside else step == "before":
             hits.append(self)
             raise KeyboardInterrupt
         return rename(self, target)
@@ -333,7 +342,7 @@ def test_what_root_restores_belongs_to_the_hubs_user(tmp_path: Path, store: Stor
     assert {file.stat().st_uid for file in state.rglob("*")} == {65534}
 
 
-# --- what was due is asked about ------------------------------------------------------------------------------------------
+# --- what was due is asked about ----------------------------------------------------------------------------
 
 
 def put_back(store: Store, tmp_path: Path, **options: Any) -> Store:
@@ -445,11 +454,12 @@ def test_who_knows_that_nothing_ran_since_may_keep_it_as_it_was(tmp_path: Path, 
     again.close()
 
 
-# --- a duplicate at the sink ----------------------------------------------------------------------------------------------
+# --- a duplicate at the sink --------------------------------------------------------------------------------
 
 
 def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> bool:
-    """Whether a receiver that takes things away gets twice what was pending in the backup and delivered afterwards."""
+    """Whether a receiver that takes things away gets twice what was pending in the backup and delivered
+    afterwards."""
     sink: list[str] = []
 
     def work_off(store: Store) -> None:
@@ -475,7 +485,8 @@ def test_nothing_is_sent_twice_silently_after_a_restore(tmp_path: Path) -> None:
     assert not doubled(tmp_path)
 
 
-def test_planted_a_restore_that_leaves_them_plainly_due_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_a_restore_that_leaves_them_plainly_due_is_noticed(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     assert doubled(tmp_path, monkeypatch)
 
 

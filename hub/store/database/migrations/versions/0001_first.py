@@ -199,4 +199,5 @@ def upgrade() -> None:
 def _protect_history() -> None:
     """Events are written once."""
     if op.get_context().dialect.name == "sqlite":
-        op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are final'); END")
+        op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events "
+                   "are final'); END")
