@@ -110,7 +110,8 @@ def test_the_pages_name_enough_to_be_held() -> None:
 
 
 def test_a_lost_path_or_name_is_noticed() -> None:
-    text = "`hub/errors.py` `hub/<any>/__init__.py` `hub/gone.py` `mappings/<service>/gone.toml` `make check` `a/b`"
+    text = ("`hub/errors.py` `hub/<any>/__init__.py` `hub/gone.py` `mappings/<service>/gone.toml` "
+            "`make check` `a/b`")
     assert lost_paths(text) == ["hub/gone.py", "mappings/<service>/gone.toml"]
     text = "`HubError`, `Vanished` in `hub/errors.py`; `Writer` in\n`hub/store/`; `Gone` in `hub/store/`"
     assert lost_names(text) == ["Vanished in hub/errors.py", "Gone in hub/store/"]
@@ -126,3 +127,14 @@ def test_each_decision_is_in_both_lists_and_short() -> None:
         text = page.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 60, page.name
         assert "\n## Decide anew when\n" in text, page.name
+
+
+def test_the_first_change_can_still_be_made() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    changes = re.findall(r"^sed -i 's/([^/]+)/([^/]+)/' (\S+)$", guide, re.MULTILINE)
+    assert len(changes) == 1
+    for old, new, file in changes:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert (text.count(old), text.count(new)) == (1, 0), f"choose another first change in {file}"
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", guide)) <= targets
