@@ -25,6 +25,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hub.i18n.sentence import Sentence
+from hub.message import Reason
+
 
 class HubError(Exception):
     """Base of everything the hub raises on purpose."""
@@ -77,11 +80,13 @@ class Conflict(HubError):
 class Rejected(HubError):
     """A message cannot be processed as it is.
 
-    `reason` is a code of `hub.message.Reason`; `text` is German, for the operator, and free of personal data;
-    `trace` lists what was tried, one line each.
+    `text` is German, for the operator; `trace` lists what was tried, one line each. Both are sentences, which
+    hold nothing a citizen wrote. Raises TypeError for a text that is none.
     """
 
-    def __init__(self, reason: str, text: str, trace: Sequence[str] = ()) -> None:
+    def __init__(self, reason: Reason, text: Sentence, trace: Sequence[Sentence] = ()) -> None:
+        if not all(isinstance(line, Sentence) for line in (text, *trace)):
+            raise TypeError("a reason is a sentence made by hub.i18n.sentence")
         super().__init__(f"{reason}: {text}")
         self.reason = reason
         self.text = text

@@ -131,19 +131,6 @@ def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
         return text
 
 
-def label_of(table: FieldTable, group: str, field: str | None = None, n: int | None = None) -> str:
-    """Where something is, in a clerk's words: ``Angaben zum Hund (2.) › Rufname``; ids where the table has
-    none."""
-    row = table.groups.get(group)
-    title = row.title if row else group
-    if n is not None and (n > 0 or (row is not None and row.instances)):
-        title = f"{title} ({n + 1}.)"
-    if field is None:
-        return title
-    known = table.rows.get((group, field))
-    return f"{title} › {known.label if known else field}"
-
-
 def _groups(envelope: etree._Element) -> list[etree._Element]:
     return [group for fields in envelope.iterchildren(f"{E}fields") for group in fields]
 
