@@ -37,7 +37,9 @@ _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
 
 def _plain(text: str, limit: int) -> str:
     """One printable line of at most `limit` characters."""
-    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(sign if sign.isprintable() else "?" for sign in line)
     return line if len(line) <= limit else f"{line[:limit]} …"
 
 

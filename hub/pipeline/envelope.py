@@ -15,7 +15,7 @@ import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
@@ -168,9 +168,9 @@ class EnvelopeBuilder:
                 digest.update(chunk)
                 size += len(chunk)
         except ValueError:
-            where = self.told(place) if place in self.elements else Name(role)
+            where = self.told(place) if place in self.elements else say("{role}", role=Name(role))
             raise Rejected(Reason.INVALID, say("die Anlage {number} ({where}) ist nicht richtig kodiert",
-                                               number=len(self.uploads) + 1, where=where())) from None
+                                               number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
             _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
             size, digest.hexdigest(), Body(fd=0, offset=start, length=size)))
@@ -222,8 +222,8 @@ class EnvelopeBuilder:
                     form.set(attribute, self.facts[fact])
         for name, text in (("created", self.created), ("postfachHandle", self.postfach)):
             if text:
-                set_text(etree.SubElement(metadata, E + name), text,
-                         lambda name=name: say("das Feld {name} der Metadaten", name=Name(name)))
+                where = say("das Feld {name} der Metadaten", name=Name(name))
+                set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
 
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
@@ -254,6 +254,10 @@ def set_text(element: etree._Element, text: str, where: Callable[[], Sentence]) 
     except ValueError:
         raise Rejected(Reason.INVALID, say("{where} enthält ein Zeichen, das in XML nicht erlaubt ist",
                                            where=where())) from None
+
+
+def _same(where: Sentence) -> Sentence:
+    return where
 
 
 def _clean_type(media_type: str, filename: str) -> str:

@@ -23,6 +23,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Sentence, say
 from hub.message import Reason
 from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, undouble
+from hub.pipeline.places import line_of
 
 _INSTANCE = re.compile(r"instance_(\d{1,6})", re.ASCII)
 _LOST_UPLOAD = re.compile(r"(?:[\w$]+\.)*BinaryContent(?:V1)?(?:@[0-9a-f]+|[\[({].*)", re.DOTALL)
@@ -33,7 +34,7 @@ def known(element: etree._Element) -> tuple[Sentence, ...]:
     name = etree.QName(element)
     space = say(" in einem Namensraum") if name.namespace else say("")
     return (say("gefunden: ein Element in Zeile {line}, dessen Name {length} Zeichen hat{space}",
-                line=int(element.sourceline or 0), length=len(name.localname), space=space),
+                line=line_of(element), length=len(name.localname), space=space),
             say("bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON"))
 
 

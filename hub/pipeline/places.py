@@ -20,27 +20,38 @@ from hub.errors import ConfigError
 from hub.i18n.sentence import Name, Place, Words, place
 from hub.job import Rule
 from hub.mapping.loader import load_fields, load_mapping
-from hub.mapping.model import FieldTable
+from hub.mapping.model import FieldTable, GroupRow
 
 NOWHERE = place("gesamte Nachricht")
 
 
 def field_place(table: FieldTable, group: tuple[str, int], n: int | None = None,
-                field: tuple[str, int] | None = None) -> Place:
+                field: tuple[str, int] | None = None, schema: Collection[str] = ()) -> Place:
     """Where a group or a field is. `group` and `field` are each the sender's name and the position, counted
-    from 1; `n` is the number of the instance, counted from 0."""
+    from 1; `n` is the number of the instance, counted from 0. `schema` has further names of ours."""
     name, position = group
     row = table.groups.get(name)
-    title = place("{title}", title=Words(row.title)) if row else unknown("Gruppe", name, position)
+    title, id_ = _title(name, position, row, schema)
     if n is not None and (n > 0 or (row is not None and row.instances)):
         title = place("{title} ({number}.)", title=title, number=n + 1)
+    if n is not None:
+        id_ = place("{id}:{n}", id=id_, n=n)
     if field is None:
-        return place("{title} ({id})", title=title, id=Name(row.id)) if row else title
+        return place("{title} ({id})", title=title, id=id_)
     known = table.rows.get((name, field[0]))
-    if known is None:
+    if known is None and field[0] not in schema:
         return place("{title} › {field}", title=title, field=unknown("Feld", *field))
-    return place("{title} › {label} ({group}:{n}:{id})", title=title, label=Words(known.label),
-                 group=Name(known.group), n=n or 0, id=Name(known.id))
+    label = place("{label}", label=Words(known.label) if known else Name(field[0]))
+    return place("{title} › {label} ({id}:{field})", title=title, label=label, id=id_, field=Name(field[0]))
+
+
+def _title(name: str, position: int, row: GroupRow | None, schema: Collection[str]) -> tuple[Place, Place]:
+    """What a group is called, and its id."""
+    if row is not None:
+        return place("{title}", title=Words(row.title)), place("{id}", id=Name(row.id))
+    if name in schema:
+        return place("{name}", name=Name(name)), place("{name}", name=Name(name))
+    return unknown("Gruppe", name, position), place("{position}", position=position)
 
 
 def unknown(what: str, name: str, position: int) -> Place:
@@ -77,6 +88,12 @@ def path_of(element: etree._Element, root: etree._Element, known: Collection[str
     for step in steps:
         path = place("{path}/{step}", path=path, step=step)
     return path
+
+
+def line_of(element: etree._Element) -> int:
+    """The line of an element in its file; 0 where it is not known."""
+    line: object = element.sourceline
+    return line if isinstance(line, int) else 0
 
 
 def _down_to(element: etree._Element, root: etree._Element) -> list[etree._Element]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from hub.mapping.model import FieldTable
-from hub.pipeline.fields import E, annotate, label_of, type_values, typed_text
+from hub.pipeline.fields import E, annotate, type_values, typed_text
 
 TABLE = FieldTable(
     group=[{"id": "halter", "title": "Halterin oder Halter"},
@@ -133,7 +133,3 @@ def test_values_that_do_not_fit_are_shown_as_sent() -> None:
         "gestern", "viel", "vielleicht", "{"]
 
 
-def test_a_place_is_named_in_a_clerks_words() -> None:
-    assert label_of(TABLE, "halter", "name", 0) == "Halterin oder Halter › Name"
-    assert label_of(TABLE, "hund", "rasse", 1) == "Hund (2.) › Rasse"
-    assert label_of(TABLE, "fremd", "x", 0) == "fremd › x"
