@@ -69,6 +69,11 @@ class Address(str):
     def __new__(cls, text: str) -> Self:
         return super().__new__(cls, f"„{_plain(text, 60)}“")
 
+    @property
+    def bare(self) -> str:
+        """Without the quotes, for a field of a log line."""
+        return self[1:-1]
+
 
 class Version(str):
     """The version of a form, up to four numbers with dots; anything else is ``(unbekannt)``."""

@@ -34,6 +34,8 @@ _INLINE = (f"{SCH}emph", f"{SCH}span", f"{SCH}dir")
 _HARMLESS = frozenset({"warning", "warn", "information", "info"})
 _IMPERSONAL = re.compile(r"(@n|position\(\)|last\(\)|count\([^()]*\)|[0-9+* -])+")
 _NUMBER = r"(-?\d{1,3})"
+_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
+_PREFIX = re.compile(r"([A-Za-z_][\w.-]*):(?!:)")
 _MARK = "\uE000"
 
 
@@ -69,7 +71,7 @@ class RuleSet:
         try:
             report = self._transformation(envelope)
         except etree.XSLTApplyError as error:
-            raise ConfigError.at(self._file, "(rules)", "cannot be applied", "mend the rules") from error
+            raise ConfigError.at(self._file, *_culprit(self._file), "mend the rules") from error
         found = report.getroot().iter(f"{SVRL}failed-assert", f"{SVRL}successful-report")
         return [self._failed(item, envelope) for item in found
                 if item.get("role", "").lower() not in _HARMLESS]
@@ -117,7 +119,7 @@ def rule_set(name: str, _at: tuple[int, int]) -> RuleSet:
     except OSError as error:
         raise ConfigError.at(file, "(rules)", "cannot be read", "restore it") from error
     except etree.XSLTError as error:
-        raise ConfigError.at(file, "(rules)", "cannot be compiled", "mend the rules") from error
+        raise ConfigError.at(file, *_culprit(file), "mend the rules") from error
 
 
 def _numbered(root: etree._Element) -> dict[str, _Rule]:
@@ -138,6 +140,22 @@ def _words(check: etree._Element) -> tuple[str, ...]:
             child.text = _MARK
     text = " ".join("".join(str(piece) for piece in marked.itertext()).split())
     return tuple(text.split(_MARK))
+
+
+def _culprit(file: Path) -> tuple[str, str]:
+    """Line and kind of the first expression that is wrong; libxslt knows only lines of what it was made of."""
+    root = etree.parse(str(file), etree.XMLParser(no_network=True, resolve_entities=False)).getroot()
+    declared = {element.get("prefix") for element in root.iter(f"{SCH}ns")}
+    for element in root.iter(etree.Element):
+        for expression in filter(None, map(element.get, ("test", "context", "select", "value"))):
+            line = f"line {line_of(element)}"
+            try:
+                etree.XPath(expression)
+            except etree.XPathSyntaxError:
+                return line, "an expression (XPath) is misspelt"
+            if {found[1] for found in _PREFIX.finditer(_LITERAL.sub("", expression))} - declared:
+                return line, "an expression uses a prefix that no sch:ns declares"
+    return "(rules)", "cannot be used"
 
 
 def _check(file: Path, root: etree._Element) -> None:

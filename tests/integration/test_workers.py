@@ -240,9 +240,9 @@ def test_no_descriptor_leaks_over_200_batches_with_deaths() -> None:
         well(pool)
         well(pool)
         assert _open_files() == before
-        started = set(pool._alive)
-    assert not pool._alive
-    assert all(worker._process.returncode is not None for worker in started)
+        started = pool.alive
+    assert not pool.alive
+    assert all(worker.ended for worker in started)
 
 
 def test_a_worker_sees_nothing_it_does_not_need(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,13 +291,13 @@ def test_stopping_lets_a_batch_end_and_then_kills() -> None:
     results: list[BatchResult] = []
     thread = threading.Thread(target=lambda: results.append(run(pool, job("sleep"))[0]))
     thread.start()
-    wait_until(pool._slots.empty, "the batch to run")
+    wait_until(lambda: pool.busy, "the batch to run")
     pool.stop(0.2)
     thread.join()
     assert results[0].why == Why.DIED
     with pytest.raises(WorkerUnavailable, match="stopping"):
         run(pool, job())
-    assert not pool._alive
+    assert not pool.alive
 
 
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:

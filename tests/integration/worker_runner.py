@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from hub.i18n.sentence import Sentence
 from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.pipeline.normalize import normalize
 from hub.workers.child import Bodies, OutFile
@@ -26,7 +27,7 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
 
 def parked(job: Job, text: str = "nichts zu tun", message_id: str | None = None) -> Parked:
     return Parked(message_id=message_id or job.message_id, facts=Facts(source=None), reason="invalid",
-                  text=text)
+                  text=Sentence.heard(text))
 
 
 def do_well(job: Job, bodies: Bodies, out: OutFile) -> Translated:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from hub.cli import app
 from hub.errors import StoreDamaged
+from hub.i18n.sentence import Sentence
 from hub.job import Facts, Parked
 from hub.store.store import Store
 from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare, routed
@@ -112,7 +113,8 @@ def stopped(state: Path, text: str, *trace: str) -> str:
     message = accept(store, incoming()).id
     assert store.claim_messages(1, MINUTE)
     output = Output()
-    store.record([Parked(message_id=message, facts=Facts(), reason="invalid", text=text, trace=trace)],
+    said = [Sentence.heard(each) for each in (text, *trace)]
+    store.record([Parked(message_id=message, facts=Facts(), reason="invalid", text=said[0], trace=tuple(said[1:]))],
                  output.fd,
                  config_digest="config-1")
     store.close()
