@@ -51,12 +51,13 @@ class Operator:
         self._retention = retention
 
     def show(self, id: str) -> dict[str, Any]:
-        """One message with its parts, deliveries and history."""
+        """One message with its parts, deliveries and history. A part is told by its number: its name and its
+        type are the sender's words."""
         message = self._message(id)
         return {**_message(message),
                 "parts":
-                [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
-                  "sha256": part.sha256} for part in message.parts],
+                [{"role": part.role, "no": part.no, "size": part.size, "sha256": part.sha256}
+                 for part in message.parts],
                 "deliveries": [_delivery(row) for row in self._store.deliveries_of(message.id)],
                 "events": [{"at": _time(event.at), "event": event.name, "delivery": event.delivery_id,
                             "reason": event.reason,

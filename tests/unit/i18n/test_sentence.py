@@ -43,7 +43,6 @@ NAMED: dict[str, set[str]] = {
 
 CALLED: dict[str, set[str]] = {
     "hub/job.py": {"Sentence.heard"},
-    "hub/i18n/sentence.py": {"Sentence", "Place"},
 }
 """Where a sentence is made of a text without `say`."""
 
