@@ -23,6 +23,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.connections = 0
+        self.ended = 0  # clients that were told the end of the server's side
         self.passing = threading.Event()
         self.behave()
         self._spawn(self._accept)
@@ -132,6 +133,8 @@ class Proxy:
             pass
         if not self.lose_answers:
             self._shut(client)
+            with self._lock:
+                self.ended += 1
 
     @staticmethod
     def _reset(side: socket.socket) -> None:
