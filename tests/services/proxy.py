@@ -57,11 +57,14 @@ class Proxy:
         self.cut_answers = True
 
     def drop(self) -> None:
-        """Reset every open connection; new ones are welcome."""
+        """Reset every open connection; new ones are welcome. Returns when the other sides can feel it."""
         with self._lock:
+            forwarding = self._threads[1:]
             for side in self._open:
                 self._reset(side)
             self._open.clear()
+        for thread in forwarding:  # a socket that somebody still reads is not reset before he is gone
+            thread.join(1)
 
     def cut_after(self, count: int) -> None:
         """Reset after so many more bytes from the client."""
