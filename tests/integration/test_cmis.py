@@ -14,10 +14,12 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
+from connectors._cmis_wire import object_of
 from connectors._http_answer import Answer
-from connectors.cmis import Options, Outlet, _Folder, _object
+from connectors.cmis import Folder, Options, Outlet, Wanted
 from hub.endpoint import Absent, Done, Unknown, is_certain
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
+from hub.message import Delivery
 from tests.acceptance.hub_process import HubProcess, document_of
 from tests.integration.contract import (
     APPLICATION,
@@ -30,6 +32,7 @@ from tests.integration.contract import (
 )
 from tests.services import wait_until
 from tests.services.cmis import PASSWORD, USER, Chemistry
+from tests.services.lines import Scripted
 from tests.services.proxy import Proxy
 
 COUNTER = itertools.count(1)
@@ -54,6 +57,8 @@ class Dms:
         self.folder_id = self.room(self.folder)
         self.options = options
         self.outlets: list[Outlet] = []
+        self.lines: list[Scripted] = []
+        self.kind: type[Outlet] = Outlet
 
     def settings(self, **options: Any) -> Options:
         values: dict[str, Any] = {"url": f"http://127.0.0.1:{self.proxy.port}/cmis/browser", "user": USER,
@@ -61,7 +66,9 @@ class Dms:
         return Options(**(values | self.options | options))
 
     def outlet(self, **options: Any) -> Outlet:
-        self.outlets.append(Outlet(self.settings(**options)))
+        settings = self.settings(**options)
+        self.lines.append(Scripted(settings))
+        self.outlets.append(self.kind(settings, self.lines[-1]))
         return self.outlets[-1]
 
     def impatient(self) -> Outlet:
@@ -133,16 +140,9 @@ def typed(server: Chemistry, tmp_path: Path) -> Iterator[Dms]:
     dms.close()
 
 
-def at_create(outlet: Outlet, number: int, fault: Callable[[], None]) -> None:
-    """The line breaks at this create of the next delivery."""
-    count, honest = itertools.count(1), outlet._create
-
-    def create(*arguments: Any) -> Any:
-        if next(count) == number:
-            fault()
-        return honest(*arguments)
-
-    outlet._create = create  # type: ignore[method-assign]
+def at_create(dms: Dms, number: int, fault: Callable[[], None]) -> None:
+    """The line of the newest outlet breaks at this create."""
+    dms.lines[-1].before = lambda count: fault() if count == number else None
 
 
 def everything(dms: Dms) -> list[str]:
@@ -158,7 +158,7 @@ class TestCmis(NetworkContract):
     def test_a_lost_answer_is_in_doubt(self, receiver: Dms, fault: str) -> None:
         """As in the suite, at the last of six creates."""
         effect, outlet = Effect(), receiver.impatient()
-        at_create(outlet, 1 + len(APPLICATION), getattr(receiver.proxy, fault))
+        at_create(receiver, 1 + len(APPLICATION), getattr(receiver.proxy, fault))
         with pytest.raises(DeliveryError) as raised:
             outlet.deliver(make_delivery(), effect)
         assert effect.begun == 1
@@ -206,11 +206,10 @@ class TestNothingTwice:
                                                    create: int) -> None:
         dms: Dms = request.getfixturevalue(room)
         delivery, outlet = make_delivery(manifest=MANIFEST), dms.outlet()
-        at_create(outlet, create, dms.proxy.cut_at_answer if fault == "cut_at_answer" else lambda: dms.proxy.cut_after(100))
+        at_create(dms, create, dms.proxy.cut_at_answer if fault == "cut_at_answer" else lambda: dms.proxy.cut_after(100))
         with pytest.raises(Temporary):
             outlet.deliver(delivery, Effect())
         dms.proxy.behave()
-        outlet._create = type(outlet)._create.__get__(outlet)  # type: ignore[method-assign]
         wait_until(lambda: len(everything(dms)) >= create - (fault == "cut_after"), "what was sent has arrived")
         complete = fault == "cut_at_answer" and create == 1 + len(APPLICATION)
         assert isinstance(outlet.probe(delivery), Done if complete else Absent)
@@ -259,22 +258,24 @@ class TestNothingTwice:
             outlet.deliver(changed, Effect())
         assert is_certain(raised.value)
 
-    def test_a_folder_created_without_a_search_is_noticed(self, receiver: Dms, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Outlet, "_find", lambda self, delivery: _Folder(None, f"{delivery.id} {secrets.token_hex(4)}"))
+    def test_a_folder_created_without_a_search_is_noticed(self, receiver: Dms) -> None:
+        class Blind(Outlet):
+            def find(self, delivery: Delivery) -> Folder:
+                return Folder(None, f"{delivery.id} {secrets.token_hex(4)}")
+
+        receiver.kind = Blind
         with pytest.raises(AssertionError):
             OutletContract().test_a_second_try_is_the_same_thing(receiver)
 
-    def test_documents_created_without_a_search_are_noticed(self, receiver: Dms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_documents_created_without_a_search_are_noticed(self, receiver: Dms) -> None:
         names = itertools.count()
 
-        def blind(options: Options, delivery: Any) -> Any:
-            found = honest(options, delivery)
-            return [type(row)(row.number, f"{next(names)}-{row.name}", row.key, row.part) for row in found]
+        class Blind(Outlet):
+            def wanted(self, delivery: Delivery) -> list[Wanted]:
+                return [Wanted(row.number, f"{next(names)}-{row.name}", row.key, row.part)
+                        for row in super().wanted(delivery)]
 
-        from connectors import cmis
-
-        honest = cmis.wanted
-        monkeypatch.setattr(cmis, "wanted", blind)
+        receiver.kind = Blind
         with pytest.raises(AssertionError):
             OutletContract().test_a_second_try_is_the_same_thing(receiver)
 
@@ -299,8 +300,11 @@ class TestProperties:
         assert receipt.detail["folder"] == folder["cmis:objectId"]
         assert receipt.detail["documents"].split() == [row["cmis:objectId"] for row in documents]
 
-    def test_more_documents_than_one_answer_holds(self, receiver: Dms, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("connectors.cmis._PAGE", 2)
+    def test_more_documents_than_one_answer_holds(self, receiver: Dms) -> None:
+        class Narrow(Outlet):
+            page = 2
+
+        receiver.kind = Narrow
         outlet = receiver.outlet()
         receipt = outlet.deliver(make_delivery(), Effect())
         assert outlet.probe(make_delivery()) == Done(receipt)
@@ -379,8 +383,10 @@ class TestTrouble:
         """Its addresses come from the Host header or a setting; the password stays with the host of `url`."""
         outlet = receiver.outlet(url=f"http://localhost:{receiver.proxy.port}/cmis/browser")
         outlet.deliver(make_delivery(), Effect())
-        assert outlet._known is not None
-        assert outlet._known.root.startswith(f"http://localhost:{receiver.proxy.port}/cmis/browser/A1")
+        urls = receiver.lines[-1].urls
+        assert len(urls) > len(APPLICATION)
+        assert {httpx2.URL(url).netloc for url in urls} == {f"localhost:{receiver.proxy.port}".encode()}
+        assert urls[-1].startswith(f"http://localhost:{receiver.proxy.port}/cmis/browser/A1")
 
     @pytest.mark.parametrize(("options", "why"), [
         ({"name": "{subject}"}, "needs {id}"),
@@ -419,18 +425,17 @@ def answer(status: int, content: bytes | None, **headers: str) -> Answer:
 def test_what_an_answer_to_a_create_means(said: Answer, kind: type[DeliveryError], certain: bool) -> None:
     """Certain is only what the server itself has refused; a broken or strange answer may stand for a success."""
     with pytest.raises(kind) as raised:
-        _object(said, "Beim Anlegen", created=True)
+        object_of(said, "Beim Anlegen", created=True)
     assert type(raised.value) is kind
     assert is_certain(raised.value) == certain
     if "Retry-After" in said.headers:
         assert raised.value.retry_after == 7
 
 
-def test_json_of_another_shape_is_tried_again(receiver: Dms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_of_another_shape_is_tried_again(receiver: Dms) -> None:
     outlet = receiver.outlet()
     outlet.deliver(make_delivery(number=2), Effect())
-    monkeypatch.setattr(outlet._line, "ask", lambda url: answer(200, b'{"objects": [{"object": null}], "succinctProperties": '
-                                                                     b'{"cmis:objectId": "1"}}'))
+    receiver.lines[-1].said = answer(200, b'{"objects": [{"object": null}], "succinctProperties": {"cmis:objectId": "1"}}')
     with pytest.raises(Temporary, match="anders, als CMIS"):
         outlet.deliver(make_delivery(), Effect())
 
