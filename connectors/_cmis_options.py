@@ -20,11 +20,15 @@ class Options(HttpOptions):
     folder_type: str = Field("cmis:folder", description="object type of the new folders")
     document_type: str = Field("cmis:document", description="object type of the documents")
     name: Template = Field("{day} {service} {id}", description="template: name of the new folder")
-    properties: Mapping[str, Template] = Field({}, description="properties of the folder: property id = template")
+    properties: Mapping[str, Template] = Field({},
+                                               description="properties of the folder: property id = template")
     document_properties: Mapping[str, DocumentTemplate] = Field(
-        {}, description="properties of each document: property id = template, also {name}, {role}, {kind}, {number}")
-    external_id: str = Field("", description="property of the folder type that holds the delivery's id; searched first")
-    document_external_id: str = Field("", description="property of the document type for '<delivery id>/<number>'")
+        {}, description="properties of each document: property id = template, also {name}, {role}, {kind}, "
+                        "{number}")
+    external_id: str = Field(
+        "", description="property of the folder type that holds the delivery's id; searched first")
+    document_external_id: str = Field(
+        "", description="property of the document type for '<delivery id>/<number>'")
 
     @model_validator(mode="after")
     def _usable(self) -> Options:
@@ -35,6 +39,7 @@ class Options(HttpOptions):
             raise ValueError(f"folder {self.folder!r}: a path from the root on, such as /Eingang/Hundesteuer")
         enough = {"id", "message", "short"} if self.external_id else {"id"}
         if not enough & set(keys(self.name)):
-            raise ValueError(f"name {self.name!r} needs {{id}}, or with external_id {{short}}: two applications could "
+            raise ValueError(
+                f"name {self.name!r} needs {{id}}, or with external_id {{short}}: two applications could "
                              "want the same name")
         return self

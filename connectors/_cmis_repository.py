@@ -1,4 +1,4 @@
-"""A repository of a DMS as the hub needs it: addresses, the folder for new applications, types and properties."""
+"""A repository of a DMS as the hub needs it: addresses, the folder for applications, types and properties."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class ObjectType:
 
     def require(self, names: Sequence[str]) -> None:
         """Raises `Misconfigured` for properties that the type does not have; empty names do not count."""
-        missing = sorted({name for name in names if name} - set(self.described.get("propertyDefinitions", {})))
+        there = self.described.get("propertyDefinitions", {})
+        missing = sorted({name for name in names if name and name not in there})
         if missing:
             raise Misconfigured(f"Der Objekttyp {self.described.get('id')} hat im DMS die Eigenschaft "
                                 f"{', '.join(missing)} nicht.")
@@ -36,7 +37,7 @@ class ObjectType:
         return str(self.described["propertyDefinitions"][name].get("queryName") or name)
 
     def values(self, texts: Mapping[str, str]) -> dict[str, str]:
-        """Properties as the binding writes them; an empty text leaves a property unset. Raises `Misconfigured`."""
+        """Properties as the binding writes them; an empty text leaves one unset. Raises `Misconfigured`."""
         definitions = self.described["propertyDefinitions"]
         return {name: _moment(name, text) if definitions[name].get("propertyType") == "datetime" else text
                 for name, text in texts.items() if text}
@@ -47,17 +48,20 @@ class ObjectType:
             return Finding("error", f"Der Objekttyp {name} ist keiner für {needed}.",
                            "folder_type und document_type prüfen.")
         if self.described.get("creatable") is False:
-            return Finding("error", f"Vom Objekttyp {name} lässt sich nichts anlegen.", "Einen abgeleiteten Typ nennen.")
+            return Finding("error", f"Vom Objekttyp {name} lässt sich nichts anlegen.",
+                           "Einen abgeleiteten Typ nennen.")
         return Finding("ok", f"Den Objekttyp {name} gibt es mit allen genannten Eigenschaften.")
 
     def missing(self, names: set[str]) -> Iterator[Finding]:
         """Properties that the DMS demands and nobody sets, and those of `names` that cannot be set."""
         for name, definition in sorted(self.described["propertyDefinitions"].items()):
             if definition.get("required") and not name.startswith("cmis:") and name not in names:
-                yield Finding("error", f"Der Objekttyp {self.described['id']} verlangt die Eigenschaft {name}.",
+                yield Finding("error",
+                              f"Der Objekttyp {self.described['id']} verlangt die Eigenschaft {name}.",
                               "Sie unter properties oder document_properties mit einer Vorlage nennen.")
             if name in names and definition.get("updatability") not in ("readwrite", "oncreate"):
-                yield Finding("error", f"Die Eigenschaft {name} lässt sich nicht setzen.", "Eine andere nennen.")
+                yield Finding("error", f"Die Eigenschaft {name} lässt sich nicht setzen.",
+                              "Eine andere nennen.")
 
 
 def _moment(name: str, text: str) -> str:
@@ -65,7 +69,8 @@ def _moment(name: str, text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise refused(Misconfigured(f"Die Eigenschaft {name} ist ein Datum, ihre Vorlage ergibt aber keines.")) from error
+        raise refused(Misconfigured(
+            f"Die Eigenschaft {name} ist ein Datum, ihre Vorlage ergibt aber keines.")) from error
     return str(int((moment if moment.tzinfo else moment.replace(tzinfo=BERLIN)).timestamp() * 1000))
 
 
@@ -73,7 +78,8 @@ def _moment(name: str, text: str) -> str:
 class Repository:
     """What does not change while the outlet is open.
 
-    `url` and `root` are addresses, `parent` is the folder for new ones, `answer` the one that named the repository.
+    `url` and `root` are addresses, `parent` is the folder for new ones, `answer` the one that named the
+    repository.
     """
 
     url: str
@@ -86,17 +92,19 @@ class Repository:
 
     def findings(self, options: Options) -> Iterator[Finding]:
         """What a connection check says about it."""
-        yield Finding("ok", f"Das DMS antwortet: {self.info.get('productName', '?')} "
-                            f"{self.info.get('productVersion', '')}, Repository {self.info.get('repositoryId', '?')}.")
+        product = f"{self.info.get('productName', '?')} {self.info.get('productVersion', '')}"
+        yield Finding("ok", f"Das DMS antwortet: {product}, Repository {self.info.get('repositoryId', '?')}.")
         yield from certificate_finding(self.answer.expires)
         yield self.folder_type.finding(options.folder_type, "cmis:folder")
         yield self.document_type.finding(options.document_type, "cmis:document")
         yield from self.folder_type.missing({*options.properties, options.external_id})
         yield from self.document_type.missing({*options.document_properties, options.document_external_id})
         if options.external_id and self.info.get("capabilities", {}).get("capabilityQuery") in (None, "none"):
-            yield Finding("error", "Das DMS kann nicht suchen, external_id verlangt es aber.", "external_id weglassen.")
+            yield Finding("error", "Das DMS kann nicht suchen, external_id verlangt es aber.",
+                          "external_id weglassen.")
         if self.parent["actions"].get("canCreateFolder") is False:
-            yield Finding("error", f"Der Benutzer darf in der Ablage {self.parent['cmis:path']} keine Ordner anlegen.",
+            yield Finding("error",
+                          f"Der Benutzer darf in der Ablage {self.parent['cmis:path']} keine Ordner anlegen.",
                           "Den Betreiber des DMS um das Recht bitten.")
         else:
             yield Finding("ok", f"Die Ablage {self.parent['cmis:path']} ist da.")
@@ -118,7 +126,8 @@ def read_repository(line: Line, options: Options) -> Repository:
     document_type = _read_type(line, url, options.document_type)
     folder_type.require([*options.properties, options.external_id])
     document_type.require([*options.document_properties, options.document_external_id])
-    return Repository(url, root, _read_parent(line, options, root), folder_type, document_type, chosen, answer)
+    return Repository(url, root, _read_parent(line, options, root), folder_type, document_type, chosen,
+                      answer)
 
 
 def _read_type(line: Line, url: str, name: str) -> ObjectType:
@@ -129,8 +138,10 @@ def _read_type(line: Line, url: str, name: str) -> ObjectType:
 
 
 def _read_parent(line: Line, options: Options, root: str) -> Mapping[str, Any]:
-    where = with_query(root, objectId=options.folder_id) if options.folder_id else path_url(root, options.folder)
-    answer = line.ask(with_query(where, cmisselector="object", succinct="true", includeAllowableActions="true"))
+    by_id = with_query(root, objectId=options.folder_id)
+    where = by_id if options.folder_id else path_url(root, options.folder)
+    answer = line.ask(with_query(where, cmisselector="object", succinct="true",
+                                 includeAllowableActions="true"))
     if answer.status in (400, 404):
         raise Misconfigured(f"Die Ablage {options.folder_id or options.folder} gibt es im DMS nicht.")
     actions = content_of(answer, "Zur Ablage").get("allowableActions", {})

@@ -73,7 +73,8 @@ def multipart(fields: Mapping[str, str], delivery: Delivery, part: ManifestPart,
     boundary = secrets.token_hex(24)  # new each time: no upload can contain it
     head = b"".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n'
-        f"Content-Type: text/plain; charset=UTF-8\r\n\r\n{value}\r\n".encode() for name, value in fields.items())
+        f"Content-Type: text/plain; charset=UTF-8\r\n\r\n{value}\r\n".encode()
+        for name, value in fields.items())
     kind = part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else "application/octet-stream"
     head += (f'--{boundary}\r\nContent-Disposition: form-data; name="content"; filename="{file_name}"\r\n'
              f"Content-Type: {kind}\r\nContent-Transfer-Encoding: binary\r\n\r\n").encode()

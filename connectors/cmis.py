@@ -1,21 +1,24 @@
 """A DMS that speaks CMIS 1.1 (browser binding): a folder per application, a document per part.
 
 What arrives
-    one folder of `folder_type` below `folder`, called `name`, with the municipality's `properties`; in it every part of the
-    manifest as a document of `document_type` with `document_properties`.
+    one folder of `folder_type` below `folder`, called `name`, with the municipality's `properties`; in it
+    every part of the manifest as a document of `document_type` with `document_properties`.
 A second delivery
-    CMIS cannot create "unless it is there", so the hub looks first: for the folder by its path and, where `external_id` names
-    a property, by a query for the delivery's id (a clerk may have renamed or moved it); for the documents among the
-    folder's children, by `document_external_id` or by name. What is there is left alone, what is missing is made. The path is
-    asked besides the query because the index of some servers lags behind.
+    CMIS cannot create "unless it is there", so the hub looks first: for the folder by its path and, where
+    `external_id` names a property, by a query for the delivery's id (a clerk may have renamed or moved it);
+    for the documents among the folder's children, by `document_external_id` or by name. What is there is left
+    alone, what is missing is made. The path is asked besides the query because the index of some servers lags
+    behind.
 In doubt
-    The effect begins with the last byte of the first create. From then on a try that ends early leaves a folder with some of
-    its documents. `probe` says Done when all are there with their sizes, and Absent when the folder or a document is
-    missing: a repetition continues where the last try ended, and nothing comes twice.
+    The effect begins with the last byte of the first create. From then on a try that ends early leaves a
+    folder with some of its documents. `probe` says Done when all are there with their sizes, and Absent when
+    the folder or a document is missing: a repetition continues where the last try ended, and nothing comes
+    twice.
 Temporary
     no answer, 5xx, 429, 408. After the effect began: in doubt.
 Misconfigured
-    login or rights (401, 403), no such repository, folder, type or property, a redirect, an answer that is no CMIS.
+    login or rights (401, 403), no such repository, folder, type or property, a redirect, an answer that is no
+    CMIS.
 Permanent
     what the DMS refuses about this delivery (400, 409 constraint): what was made before stays in its folder.
 
@@ -32,9 +35,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from connectors import _cmis_wire as wire
 from connectors._cmis_options import Options
 from connectors._cmis_repository import Repository, read_repository
-from connectors._cmis_wire import content_of, exception_of, form, multipart, numbered, object_of, path_url, with_query
 from connectors._http import Body, Line
 from connectors._http_answer import Answer
 from connectors._template import record_line
@@ -102,7 +105,8 @@ class Outlet(OutletBase[Options]):
                 findings.extend(self._repository().findings(self.options))
         except DeliveryError as error:
             findings.append(Finding(
-                "error", str(error), f"Mit dem Betreiber des DMS {self.options.url} und die Angaben dieses Ziels "
+                "error", str(error),
+                f"Mit dem Betreiber des DMS {self.options.url} und die Angaben dieses Ziels "
                                      "prüfen: URL, Benutzer, Ablage, Typen, Eigenschaften."))
         return findings
 
@@ -119,9 +123,10 @@ class Outlet(OutletBase[Options]):
         except DeliveryError:
             self._known = None
             raise
-        except (KeyError, TypeError, AttributeError) as error:  # JSON, but not of the shape that CMIS gives it
+        except (KeyError, TypeError, AttributeError) as error:  # JSON of another shape than CMIS gives it
             self._known = None
-            raise Temporary(f"Das DMS antwortet anders, als CMIS es festlegt ({type(error).__name__}).") from error
+            raise Temporary(
+                f"Das DMS antwortet anders, als CMIS es festlegt ({type(error).__name__}).") from error
 
     # --- looking -----------------------------------------------------------------------------------------
 
@@ -145,10 +150,11 @@ class Outlet(OutletBase[Options]):
 
     def _by_path(self, repository: Repository, name: str) -> Mapping[str, Any] | None:
         path = f"{str(repository.parent['cmis:path']).rstrip('/')}/{name}"
-        answer = self._line.ask(with_query(path_url(repository.root, path), cmisselector="object", succinct="true"))
-        if answer.status == 404 and exception_of(answer) == "objectNotFound":
+        answer = self._line.ask(wire.with_query(wire.path_url(repository.root, path), cmisselector="object",
+                                           succinct="true"))
+        if answer.status == 404 and wire.exception_of(answer) == "objectNotFound":
             return None
-        return object_of(answer, "Zum Ordner")
+        return wire.object_of(answer, "Zum Ordner")
 
     def _by_query(self, repository: Repository, delivery: Delivery) -> Folder | None:
         if not self.options.external_id:
@@ -157,9 +163,10 @@ class Outlet(OutletBase[Options]):
         table, column = folders.described["queryName"], folders.column(self.options.external_id)
         # the names are the DMS's own, the id is a UUID
         statement = f"SELECT * FROM {table} WHERE {column} = '{delivery.id}'"  # noqa: S608  # nosec B608
-        url = with_query(repository.url, cmisselector="query", q=statement, succinct="true", maxItems="2")
+        url = wire.with_query(repository.url, cmisselector="query", q=statement, succinct="true",
+                              maxItems="2")
         answer = self._line.ask(url)
-        results = content_of(answer, "Zur Suche").get("results", [])
+        results = wire.content_of(answer, "Zur Suche").get("results", [])
         if len(results) > 1:
             raise refused(Permanent("Im DMS gibt es mehrere Ordner mit der Kennung dieser Zustellung."))
         if not results:
@@ -173,9 +180,9 @@ class Outlet(OutletBase[Options]):
         ours = {document.key for document in self.wanted(delivery)}
         skip, more = 0, True
         while more:
-            url = with_query(self._repository().root, objectId=folder.id or "", cmisselector="children",
+            url = wire.with_query(self._repository().root, objectId=folder.id or "", cmisselector="children",
                              succinct="true", maxItems=str(self.page), skipCount=str(skip))
-            content = content_of(self._line.ask(url), "Zum Inhalt des Ordners")
+            content = wire.content_of(self._line.ask(url), "Zum Inhalt des Ordners")
             rows = [row["object"]["succinctProperties"] for row in content["objects"]]
             found = (_document(self.options, row) for row in rows)
             there |= {document.key: document for document in found if document.key in ours}
@@ -203,11 +210,12 @@ class Outlet(OutletBase[Options]):
         properties |= repository.folder_type.values(texts)
         if options.external_id:
             properties[options.external_id] = delivery.id
-        fields = {"cmisaction": "createFolder", "succinct": "true", **numbered(properties)}
-        answer = self._create(repository.parent["cmis:objectId"], form(fields), effect)
-        if exception_of(answer) == "nameConstraintViolation":
+        fields = {"cmisaction": "createFolder", "succinct": "true", **wire.numbered(properties)}
+        answer = self._create(repository.parent["cmis:objectId"], wire.form(fields), effect)
+        if wire.exception_of(answer) == "nameConstraintViolation":
             return self._made_meanwhile(delivery)
-        return Folder(object_of(answer, "Beim Anlegen des Ordners", created=True)["cmis:objectId"], folder.name)
+        return Folder(wire.object_of(answer, "Beim Anlegen des Ordners", created=True)["cmis:objectId"],
+                      folder.name)
 
     def _made_meanwhile(self, delivery: Delivery) -> Folder:
         """An earlier try whose connection broke was still at work when this one looked."""
@@ -225,21 +233,24 @@ class Outlet(OutletBase[Options]):
         properties |= repository.document_type.values(texts)
         if options.document_external_id:
             properties[options.document_external_id] = document.key
-        fields = {"cmisaction": "createDocument", "succinct": "true", **numbered(properties)}
+        fields = {"cmisaction": "createDocument", "succinct": "true", **wire.numbered(properties)}
         if repository.document_type.described.get("versionable"):
             fields["versioningState"] = "major"
-        answer = self._create(folder.id or "", multipart(fields, delivery, document.part, document.name), effect)
-        if exception_of(answer) == "nameConstraintViolation":
+        answer = self._create(folder.id or "", wire.multipart(fields, delivery, document.part, document.name),
+                              effect)
+        if wire.exception_of(answer) == "nameConstraintViolation":
             there = self._documents(folder, delivery)
             if document.key not in there:
                 raise refused(Permanent(f"Den Namen von Dokument {document.number} trägt im Ordner schon ein "
                                         "anderes."))
             return there
-        made = object_of(answer, f"Beim Anlegen von Dokument {document.number}", created=True)
+        made = wire.object_of(answer, f"Beim Anlegen von Dokument {document.number}", created=True)
         return {document.key: Document(document.key, str(made["cmis:objectId"]), None)}
 
     def _create(self, parent: str, body: Body, effect: _Once) -> Answer:
-        return self._line.send("POST", with_query(self._repository().root, objectId=str(parent)), {}, body, effect)
+        return self._line.send("POST", wire.with_query(self._repository().root, objectId=str(parent)), {},
+                               body,
+                               effect)
 
 
 class _Once:
@@ -293,4 +304,5 @@ def folder_name(options: Options, delivery: Delivery) -> str:
 def _document(options: Options, row: Mapping[str, Any]) -> Document:
     size = row.get("cmis:contentStreamLength")
     key = row.get(options.document_external_id or "cmis:name")
-    return Document(str(key), str(row["cmis:objectId"]), size if isinstance(size, int) and size >= 0 else None)
+    known = size if isinstance(size, int) and size >= 0 else None
+    return Document(str(key), str(row["cmis:objectId"]), known)

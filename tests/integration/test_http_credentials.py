@@ -67,7 +67,8 @@ class TestSecrets:
         assert office.server.taken[0].headers["X-Schluessel"] == "geheim"
         assert office.send(office.line()) == 401
 
-    def test_a_secret_is_read_anew_for_each_request(self, office: Office, secret: str, tmp_path: Path) -> None:
+    def test_a_secret_is_read_anew_for_each_request(self, office: Office, secret: str,
+                                                    tmp_path: Path) -> None:
         line = office.line(api_key=secret)
         office.send(line)
         (tmp_path / "pw").write_text("neu\n")
@@ -135,7 +136,8 @@ class TestToken:
         assert len(office.server.taken) == 1
 
     @pytest.mark.parametrize(("status", "body", "kind"), [
-        (401, b'{"error":"invalid_client"}', Misconfigured), (400, b'{"error":"invalid_scope"}', Misconfigured),
+        (401, b'{"error":"invalid_client"}', Misconfigured),
+        (400, b'{"error":"invalid_scope"}', Misconfigured),
         (403, b"<html>", Misconfigured), (200, b"{}", Misconfigured), (503, b"<html>", Temporary),
         (429, b"<html>", Temporary), (200, b"<html>", Temporary), (200, b"[" * 2_000_000, Temporary),
         (302, b"", Misconfigured)])

@@ -36,7 +36,8 @@ def send(server: Fachverfahren, effect: Effect | None = None, line: Any = Line, 
     """One application over a line of its own."""
     made: Line = line(HttpOptions(**({"timeout": 5} | options)))
     try:
-        return made.send("POST", f"https://localhost:{server.port}/a", {}, Body.of(b"x", "text/plain"), effect or Effect())
+        return made.send("POST", f"https://localhost:{server.port}/a", {}, Body.of(b"x", "text/plain"),
+                         effect or Effect())
     finally:
         made.close()
 
@@ -64,12 +65,14 @@ class TestTrust:
         ours, theirs = authority.client("hub"), Authority(tmp_path, "fremd").client("hub")
         effect = Effect()
         with pytest.raises(Misconfigured, match="passen nicht zusammen"):
-            send(server, effect, ca_file=authority.file, certificate=ours.certificate, key=f"file:{theirs.key}")
+            send(server, effect, ca_file=authority.file, certificate=ours.certificate,
+                 key=f"file:{theirs.key}")
         with pytest.raises(Misconfigured, match="ca_file"):
             send(server, effect, ca_file=tmp_path / "keine.pem")
         assert effect.begun == 0
 
-    def test_a_server_we_do_not_trust(self, server: Fachverfahren, authority: Authority, tmp_path: Path) -> None:
+    def test_a_server_we_do_not_trust(self, server: Fachverfahren, authority: Authority,
+                                      tmp_path: Path) -> None:
         effect = Effect()
         other_name = Fachverfahren(authority.server("anders.example", file="other"))
         try:
@@ -106,8 +109,10 @@ class TestLimits:
         assert server.requests[-1][2]["Accept-Encoding"] == "identity"
 
     @pytest.mark.parametrize(("line", "status"), [
-        *((Line, status) for status in (301, 302, 303, 307, 308)), *((following, status) for status in (301, 302, 303))])
-    def test_no_redirect_is_followed(self, server: Fachverfahren, authority: Authority, status: int, line: Any) -> None:
+        *((Line, status) for status in (301, 302, 303, 307, 308)),
+        *((following, status) for status in (301, 302, 303))])
+    def test_no_redirect_is_followed(self, server: Fachverfahren, authority: Authority, status: int,
+                                     line: Any) -> None:
         """The line that does follow shows that it would be noticed."""
         server.misbehave(says(status, Location=f"https://localhost:{server.port}/anderswo"))
         answer = send(server, line=line, ca_file=authority.file)

@@ -1,4 +1,4 @@
-"""Fachverfahren by REST: the contract and every fault, against a server on loopback that is a stand-in and says so."""
+"""Fachverfahren by REST: the contract and every fault, against a stand-in on loopback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from hub import endpoint
 from hub.endpoint import Absent, Done, Unknown, is_certain
 from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary, TooLarge
 from hub.message import Delivery
-from tests.integration.contract import APPLICATION, SEPARATORS, Arrival, Effect, NetworkContract, make_delivery
+from tests.integration.contract import (
+    APPLICATION,
+    SEPARATORS,
+    Arrival,
+    Effect,
+    NetworkContract,
+    make_delivery,
+)
 from tests.services import wait_until
 from tests.services.fachverfahren import (
     Fachverfahren,
@@ -56,12 +63,14 @@ class Office:
         self.server = Fachverfahren(authority.server(), **server)
         self.proxy = Proxy(self.server.port)
         self.base = f"https://localhost:{self.proxy.port}"
-        self.promise = {key: self.base + value if key.endswith("url") else value for key, value in promise.items()}
+        self.promise = {key: self.base + value if key.endswith("url") else value
+                        for key, value in promise.items()}
         self.outlets: list[Outlet] = []
         self.line: Callable[[HttpOptions], Line] = Line
 
     def outlet(self, **options: Any) -> Outlet:
-        values: dict[str, Any] = {"url": f"{self.base}/antraege", "ca_file": self.authority.file, **CODES, **self.promise}
+        values: dict[str, Any] = {"url": f"{self.base}/antraege", "ca_file": self.authority.file, **CODES,
+                                  **self.promise}
         if not {"body", "json"} & set(options):
             values["multipart"] = [{"name": "datei", "role": "*"}]
         read = Options(**(values | options))
@@ -126,12 +135,13 @@ class TestRest(NetworkContract):
     def test_the_repetition_follows_the_options(self, receiver: Office) -> None:
         outlet = receiver.outlet()
         options = outlet.options.model_dump(by_alias=True)
-        expected = "idempotent" if receiver.promise.get("idempotent") else "probe" if "probe_url" in receiver.promise else "ask"
+        promise = receiver.promise
+        expected = "idempotent" if promise.get("idempotent") else "probe" if "probe_url" in promise else "ask"
         assert outlet.repeat == expected
         assert endpoint.repeat_of("rest", options) == expected
 
 
-# --- what goes out --------------------------------------------------------------------------------------------------
+# --- what goes out ------------------------------------------------------------------------------------------
 
 EVIL = f"x{SEPARATORS}Bcc: y/../..?a=b&c#d\"}}{{,\\ Größe 😀 \x00"
 
@@ -155,7 +165,8 @@ class TestRequest:
         assert "Transfer-Encoding" not in taken.headers
 
     def test_put_to_an_address_of_its_own(self, fach: Office) -> None:
-        taken = sent(fach, body="xml", method="PUT", url=f"{fach.base}/a/{{ags}}/{{id}}?s={{service}}", key_header=None,
+        taken = sent(fach, body="xml", method="PUT", url=f"{fach.base}/a/{{ags}}/{{id}}?s={{service}}",
+                     key_header=None,
                      content_type="text/xml; charset=utf-8")
         assert taken.path == f"/a/14999010/{make_delivery().id}?s=hundesteuer"
         assert fach.server.requests[-1][0] == "PUT"
@@ -169,9 +180,11 @@ class TestRequest:
         assert [row[2]["Idempotency-Key"] for row in fach.server.requests] == [make_delivery().id] * 2
 
     def test_a_json_document(self, fach: Office) -> None:
-        parts = [*APPLICATION, ("json", "daten.json", "application/json", b'{"hund": "Bello", "n": [1, 2.5, null]}'),
+        parts = [*APPLICATION,
+                 ("json", "daten.json", "application/json", b'{"hund": "Bello", "n": [1, 2.5, null]}'),
                  ("attachment", "Impfpaß Bello.pdf", "image/png", b"zwei")]
-        template = {"id": "{id}", "betreff": "{subject}", "akte": "{property:akte}", "fest": 7, "ja": True, "leer": {},
+        template = {"id": "{id}", "betreff": "{subject}", "akte": "{property:akte}", "fest": 7, "ja": True,
+                    "leer": {},
                     "klammer": "{{x}}", "daten": "{json:json}", "antrag": "{base64:pdf}", "xml": "{text:xml}",
                     "anlagen": [{"each": "attachment", "name": "{part:name}", "art": "{part:media_type}",
                                  "bytes": "{part:size}", "inhalt": "{part:base64}"}, "ende"]}
@@ -182,21 +195,25 @@ class TestRequest:
         assert ("pdf", base64.b64decode(found["antrag"])) in bodies
         assert ("xml", found["xml"].encode()) in bodies
         assert found["daten"] == {"hund": "Bello", "n": [1, 2.5, None]}
-        assert (found["id"], found["fest"], found["ja"], found["leer"], found["klammer"]) == (delivery.id, 7, True, {}, "{x}")
-        assert found["betreff"] == found["akte"] == EVIL.translate(dict.fromkeys([0x0b, 0x0c, 0x1c, 0x1d, 0x1e, 0], " "))
+        assert [found[key] for key in ("id", "fest", "ja", "leer", "klammer")] == [delivery.id, 7, True, {},
+                                                                                   "{x}"]
+        harmless = EVIL.translate(dict.fromkeys([0x0b, 0x0c, 0x1c, 0x1d, 0x1e, 0], " "))
+        assert found["betreff"] == found["akte"] == harmless
         assert [row["name"] for row in found["anlagen"][:2]] == ["Impfpass_Bello.pdf", "Impfpass_Bello-2.pdf"]
         assert base64.b64decode(found["anlagen"][1]["inhalt"]) == b"zwei"
         assert found["anlagen"][2] == "ende"
         assert taken.headers["Content-Type"] == "application/json"
 
     def test_fields_beside_files(self, fach: Office) -> None:
-        taken = sent(fach, multipart=[{"name": "kopf", "text": "{service} {id}"}, {"name": "xml", "role": "xml"},
+        taken = sent(fach,
+                     multipart=[{"name": "kopf", "text": "{service} {id}"}, {"name": "xml", "role": "xml"},
                                       {"name": "anlage", "role": "attachment"}])
         assert taken.files()["kopf"] == f"hundesteuer {make_delivery().id}".encode()
         assert set(taken.files()) == {"kopf", "hundesteuer.xml", "Impfpass_Bello.pdf"}
 
     def test_no_value_becomes_structure(self, fach: Office) -> None:
-        delivery = make_delivery(subject=EVIL, manifest={"properties": {"p": EVIL}, "headers": {"X-Route": EVIL}})
+        delivery = make_delivery(subject=EVIL,
+                                 manifest={"properties": {"p": EVIL}, "headers": {"X-Route": EVIL}})
         taken = sent(fach, body="xml", delivery=delivery, url=f"{fach.base}/a/{{property:p}}?q={{subject}}",
                      headers={"X-Betreff": "{subject}"})
         assert taken.path.startswith("/a/x%0D%0A")
@@ -220,7 +237,8 @@ class TestRequest:
         with pytest.raises(Permanent, match="0 Teile der Rolle 'csv'"):
             fach.outlet(body="csv").deliver(make_delivery(), effect)
         with pytest.raises(Permanent, match="'json' ist kein json"):
-            fach.outlet(json={"x": "{json:json}"}).deliver(make_delivery([("json", "a.json", "a/b", b"{")]), effect)
+            fach.outlet(json={"x": "{json:json}"}).deliver(make_delivery([("json", "a.json", "a/b", b"{")]),
+                                                           effect)
         with pytest.raises(Misconfigured, match="property:akte"):
             fach.outlet(json={"x": "{property:akte}"}).deliver(make_delivery(), effect)
         with pytest.raises(Misconfigured, match="Kopfzeile"):
@@ -230,7 +248,7 @@ class TestRequest:
         assert effect.begun == 0
         assert fach.server.requests == []
 
-# --- what comes back ------------------------------------------------------------------------------------------------
+# --- what comes back ----------------------------------------------------------------------------------------
 
 
 def outcome(fach: Office, *faults: Fault, delivery: Delivery | None = None, **options: Any) -> DeliveryError:
@@ -259,13 +277,15 @@ class TestAnswer:
 
     @pytest.mark.parametrize(("fault", "kind", "certain"), [
         (code("-0815"), Permanent, True), (code("-7001"), Temporary, True), (code("-9999"), InDoubt, False),
-        (code("-7001", 400), Temporary, True), (code("Erika Mustermann"), Permanent, True), (code("+0000", 400), Permanent, True),
+        (code("-7001", 400), Temporary, True), (code("Erika Mustermann"), Permanent, True),
+        (code("+0000", 400), Permanent, True),
         (code("+0000", 500), InDoubt, False), (says(200, b"{}"), InDoubt, False), (says(200), InDoubt, False),
         (says(200, b"[" * 100_000), InDoubt, False), (says(200, b"<html>", "text/html"), InDoubt, False),
         (says(200, b'{"ergebnis": {"rc": {"a": 1}}}'), InDoubt, False), (says(206, b"{}"), InDoubt, False),
         (says(400), Permanent, True), (says(401), Misconfigured, True), (says(403), Misconfigured, True),
         (says(404), Misconfigured, True), (says(405), Misconfigured, True), (says(408), Temporary, True),
-        (says(409), Temporary, True), (says(413), TooLarge, True), (says(422), Permanent, True), (says(425), Temporary, True),
+        (says(409), Temporary, True), (says(413), TooLarge, True), (says(422), Permanent, True),
+        (says(425), Temporary, True),
         (says(429), Temporary, True), (says(500), InDoubt, False), (says(501), Misconfigured, True),
         (says(502, b"<html>Bad Gateway</html>", "text/html"), Temporary, True), (says(503), Temporary, True),
         (says(504), InDoubt, False), (says(507), Temporary, True), (says(520), InDoubt, False)])
@@ -276,7 +296,8 @@ class TestAnswer:
 
     def test_conflict_and_missing_address_depend(self, fach: Office) -> None:
         assert isinstance(outcome(fach, says(409), idempotent=False), Permanent)
-        missing = outcome(fach, says(404), url=f"{fach.base}/antraege/{{case}}", delivery=make_delivery(case="c-1"))
+        missing = outcome(fach, says(404), url=f"{fach.base}/antraege/{{case}}",
+                          delivery=make_delivery(case="c-1"))
         assert type(missing) is Permanent
 
     def test_known_from_an_earlier_try(self, fach: Office) -> None:
@@ -291,7 +312,8 @@ class TestAnswer:
 
     def test_status_alone(self, fach: Office) -> None:
         fach.server.misbehave(says(202), says(201, b"<html>kein JSON"))
-        outlet = fach.outlet(answer="none", code_path=None, code_success=[], code_temporary=[], code_in_doubt=[],
+        outlet = fach.outlet(answer="none", code_path=None, code_success=[], code_temporary=[],
+                             code_in_doubt=[],
                              reference_path=None)
         for number in (1, 2):
             outlet.deliver(make_delivery(number=number), Effect())
@@ -300,7 +322,8 @@ class TestAnswer:
         answers = [b'<a:antwort xmlns:a="urn:a"><a:rc> +17 </a:rc><a:nr az="K 7/26"/></a:antwort>',
                    b'<!DOCTYPE a [<!ENTITY e "+1">]><a:antwort xmlns:a="urn:a"><a:rc>&e;</a:rc></a:antwort>',
                    b'<a:antwort xmlns:a="urn:a"><a:rc>-1</a:rc></a:antwort>']
-        options = {"answer": "xml", "code_path": "/a:antwort/a:rc", "reference_path": "//a:nr/@az", "namespaces": {"a": "urn:a"}}
+        options = {"answer": "xml", "code_path": "/a:antwort/a:rc", "reference_path": "//a:nr/@az",
+                   "namespaces": {"a": "urn:a"}}
         fach.server.misbehave(says(200, answers[0], "text/xml"))
         receipt = fach.outlet(**options).deliver(make_delivery(), Effect())
         assert receipt.detail == {"status": "200", "code": "+17", "number": "K 7/26"}
@@ -333,7 +356,8 @@ class TestFaults:
     """A time-out, a reset or half an answer after the last byte is in doubt, never failed."""
 
     @pytest.mark.parametrize(("fault", "acted"), [
-        (hangs, 0), (acts_and_hangs, 1), (cuts, 0), (half_an_answer, 1), (truncated_json, 1), (endless(200), 1)])
+        (hangs, 0), (acts_and_hangs, 1), (cuts, 0), (half_an_answer, 1), (truncated_json, 1),
+        (endless(200), 1)])
     def test_in_doubt(self, fach: Office, fault: Fault, acted: int) -> None:
         error = outcome(fach, fault, timeout=2)
         assert not is_certain(error)
@@ -376,7 +400,8 @@ class TestProbe:
         assert isinstance(self.outlet(fach, probe_absent=[]).probe(make_delivery()), Unknown)
 
     def test_codes(self, fach: Office) -> None:
-        codes = {"probe_code_path": "/ergebnis/rc", "probe_code_found": ["+*"], "probe_code_absent": ["-0404"],
+        codes = {"probe_code_path": "/ergebnis/rc", "probe_code_found": ["+*"],
+                 "probe_code_absent": ["-0404"],
                  "probe_absent": []}
         outlet = self.outlet(fach, **codes)
         assert outlet.probe(make_delivery()) == Absent()
@@ -385,7 +410,8 @@ class TestProbe:
         fach.server.answer = lambda taken: (200, "application/json", b'{"ergebnis": {"rc": "?"}}')
         assert isinstance(outlet.probe(make_delivery()), Unknown)
 
-    @pytest.mark.parametrize(("status", "kind"), [(503, Temporary), (500, Temporary), (302, Misconfigured), (403, Misconfigured)])
+    @pytest.mark.parametrize(("status", "kind"),
+                             [(503, Temporary), (500, Temporary), (302, Misconfigured), (403, Misconfigured)])
     def test_not_now(self, fach: Office, status: int, kind: type[DeliveryError]) -> None:
         fach.server.answer = lambda taken: (status, "text/html", b"")
         fach.server.take(make_delivery().id, "/", {}, b"")
@@ -406,7 +432,8 @@ class TestCheck:
         fach.server.login = "x"
         assert [finding.severity for finding in fach.outlet().check()] == ["ok", "error"]
         fach.server.login = None
-        assert [finding.severity for finding in fach.outlet(check_url=f"{fach.base}/fehlt").check()] == ["ok", "error"]
+        assert [finding.severity
+                for finding in fach.outlet(check_url=f"{fach.base}/fehlt").check()] == ["ok", "error"]
 
 
 class TestOptions:
@@ -415,19 +442,24 @@ class TestOptions:
     GOOD: ClassVar[dict[str, Any]] = {"url": "https://verfahren.musterstadt.example/antraege", "body": "xml"}
 
     @pytest.mark.parametrize(("changes", "complaint"), [
-        ({"url": "http://verfahren.example/a"}, "in the clear"), ({"url": "https://{ags}.example/"}, "never in its host"),
-        ({"url": "https://x.example/{dog}"}, "unknown placeholder"), ({"url": "https://x.example/{base64:pdf}"}, "unknown"),
+        ({"url": "http://verfahren.example/a"}, "in the clear"),
+        ({"url": "https://{ags}.example/"}, "never in its host"),
+        ({"url": "https://x.example/{dog}"}, "unknown placeholder"),
+        ({"url": "https://x.example/{base64:pdf}"}, "unknown"),
         ({"body": None}, "exactly one"), ({"json": {"a": "b"}}, "exactly one"),
         ({"body": None, "json": {"a": "{xml:xml}"}}, "only as a whole value"),
         ({"body": None, "json": {"a": "{part:name}"}}, "only in a table with each"),
         ({"body": None, "json": {"a": "{"}}, "no template"),
         ({"body": None, "multipart": [{"name": "a"}]}, "exactly one of role"),
-        ({"headers": {"Authorization": "x"}}, "connector itself"), ({"headers": {"X:Y": "x"}}, "no header name"),
+        ({"headers": {"Authorization": "x"}}, "connector itself"),
+        ({"headers": {"X:Y": "x"}}, "no header name"),
         ({"code_path": "/rc", "answer": "json"}, "code_success"), ({"code_success": ["+"]}, "need code_path"),
         ({"code_path": "rc", "code_success": ["+*"], "answer": "json"}, "JSON pointer"),
         ({"code_path": "/a:rc", "code_success": ["+*"], "answer": "xml"}, "no XPath"),
-        ({"code_path": "/rc", "code_success": ["+*"]}, "answer ="), ({"code_path": "/rc", "code_success": ["*"]}, "says nothing"),
-        ({"idempotent": True, "key_header": None}, "recognise"), ({"probe_url": "https://x.example/a"}, "asks for one"),
+        ({"code_path": "/rc", "code_success": ["+*"]}, "answer ="),
+        ({"code_path": "/rc", "code_success": ["*"]}, "says nothing"),
+        ({"idempotent": True, "key_header": None}, "recognise"),
+        ({"probe_url": "https://x.example/a"}, "asks for one"),
         ({"probe_code_path": "/rc", "answer": "json"}, "belong together"), ({"urls": "x"}, "Extra")])
     def test_refused(self, changes: dict[str, Any], complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
@@ -438,7 +470,8 @@ class TestOptions:
         assert [name for name, field in rest.FormField.model_fields.items() if not field.description] == []
 
     def test_options_survive_the_configuration(self) -> None:
-        options = Options(**(self.GOOD | {"body": None, "json": {"id": "{id}", "n": [1, {"each": "xml", "t": "{part:name}"}]}}))
+        options = Options(**(self.GOOD | {
+            "body": None, "json": {"id": "{id}", "n": [1, {"each": "xml", "t": "{part:name}"}]}}))
         assert Options(**options.model_dump(by_alias=True)) == options
 
     def test_the_examples_in_the_docs_are_right(self) -> None:

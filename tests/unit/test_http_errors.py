@@ -33,7 +33,8 @@ UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
     (caused(httpx2.ConnectError("x"), socket.gaierror()), Temporary, "Namen nicht zu finden", False),
     (caused(httpx2.ConnectError("x"), TOO_OLD), Misconfigured, "keine gemeinsame", False),
     (caused(httpx2.ReadError("x"), ALERT), Misconfigured, "certificate_required", True),
-    (caused(httpx2.ReadError("x"), ssl.SSLError(1, "[SSL: SSLV3_ALERT_BAD_RECORD_MAC]")), Temporary, "abgebrochen", False),
+    (caused(httpx2.ReadError("x"), ssl.SSLError(1, "[SSL: SSLV3_ALERT_BAD_RECORD_MAC]")), Temporary,
+     "abgebrochen", False),
     (httpx2.LocalProtocolError("x"), Permanent, "Kopfzeile oder Länge", False),
     (httpx2.InvalidURL("Erika"), Permanent, "InvalidURL", False),
     (ConfigError("a: b: c: d"), Misconfigured, "a: b: c: d", False)])
@@ -61,6 +62,7 @@ def test_what_is_ours_passes() -> None:
 
 @pytest.mark.parametrize(("code", "expected"), [
     ("+0000", "+0000"), ("urn:fach/E-17", "urn:fach/E-17"), ("Erika Mustermann", "unzulässiger Code"),
-    ("", "unzulässiger Code"), ("x" * 61, "unzulässiger Code"), ("a\n", "unzulässiger Code"), ("ä", "unzulässiger Code")])
+    ("", "unzulässiger Code"), ("x" * 61, "unzulässiger Code"), ("a\n", "unzulässiger Code"),
+    ("ä", "unzulässiger Code")])
 def test_a_code_is_shown_and_nothing_else(code: str, expected: str) -> None:
     assert shown(code) == expected

@@ -21,7 +21,8 @@ class TestCredentials:
           "password": "file:/x"}, "exclude each other"),
         ({"token_url": "http://x.example/", "client_id": "a", "client_secret": "file:/x"}, "in the clear"),
         ({"api_key": "abc"}, "never written"), ({"api_key_header": "Host"}, "connector itself"),
-        ({"timeout": 0}, "greater than 0"), ({"connect_timeout": -1}, "greater than 0"), ({"max_answer": 0}, "greater"),
+        ({"timeout": 0}, "greater than 0"), ({"connect_timeout": -1}, "greater than 0"),
+        ({"max_answer": 0}, "greater"),
         ({"verify": False}, "Extra")])
     def test_refused(self, options: dict[str, Any], complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
@@ -35,14 +36,16 @@ class TestUrl:
     """Where a request may go."""
 
     @pytest.mark.parametrize(("url", "complaint"), [
-        ("ftp://x/", "is no URL"), ("nur/pfad", "is no URL"), ("https://", "is no URL"), ("https://x:y/", "is no URL"),
+        ("ftp://x/", "is no URL"), ("nur/pfad", "is no URL"), ("https://", "is no URL"),
+        ("https://x:y/", "is no URL"),
         ("https://u:p@x.example/", "no password"), ("https://x.example/#teil", "no fragment"),
         ("http://verfahren.example/a", "in the clear"), ("http://10.0.0.1/a", "in the clear")])
     def test_refused(self, url: str, complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             HttpOptions().require_url(url)
 
-    @pytest.mark.parametrize("url", ["https://x.example/a?b=c", "http://127.0.0.1:8080/a", "http://localhost/", "http://[::1]/"])
+    @pytest.mark.parametrize("url", ["https://x.example/a?b=c", "http://127.0.0.1:8080/a",
+                                     "http://localhost/", "http://[::1]/"])
     def test_good(self, url: str) -> None:
         assert HttpOptions().require_url(url) == url
 
@@ -63,7 +66,8 @@ class TestUrl:
 
 
 @pytest.mark.parametrize(("name", "complaint"), [
-    ("X:Y", "no header name"), ("", "no header name"), ("Größe", "no header name"), ("a\nb", "no header name"),
+    ("X:Y", "no header name"), ("", "no header name"), ("Größe", "no header name"),
+    ("a\nb", "no header name"),
     ("x" * 61, "no header name"), ("HOST", "connector itself"), ("Content-Length", "connector itself"),
     ("transfer-encoding", "connector itself"), ("Authorization", "connector itself")])
 def test_headers_that_are_not_to_be_set(name: str, complaint: str) -> None:
