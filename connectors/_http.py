@@ -28,6 +28,9 @@ Hazards
     where the answer is awaited; the alert is the server's clear no. If it hangs up before the alert is read,
     the delivery is in doubt.
 
+    A server may make a file as soon as the headers of a PUT are there, and fill it while they who poll look:
+    send to a hidden name (`unseen`), then ``MOVE``.
+
     A kept connection may be closed by the server at the moment of sending: in doubt, like every lost answer.
 """
 
@@ -72,8 +75,15 @@ class Body:
 
 
 def unseen() -> None:
-    """Stands for `effect_begins` where no reader sees what a request does: a hidden name, a folder above
-    it."""
+    """Stands for `effect_begins` where a request announces nothing.
+
+    No reader sees what it does (a hidden name, a folder above it), or an earlier request of the same try has
+    begun the effect. So its errors say nothing of the effect, and are never marked by `refused`.
+    """
+
+
+def announced() -> None:
+    """Stands for `effect_begins` where it was called for this very request just before: errors are marked."""
 
 
 class Line:
@@ -157,7 +167,7 @@ class Line:
                 result = read(response)
         except DeliveryError as error:
             self.close()
-            if request.effect_begins is not None and (not effect.begun or says_no(error)):
+            if request.tells and (not effect.begun or says_no(error)):
                 refused(error)
             raise
         except BaseException:
@@ -166,7 +176,8 @@ class Line:
         acts_with_a_body = request.effect_begins is not None and request.body is not None
         if acts_with_a_body and not effect.begun and response.status_code < 300:
             self.close()
-            raise refused(Temporary("Der Server hat geantwortet, bevor er alles hatte."))
+            hasty = Temporary("Der Server hat geantwortet, bevor er alles hatte.")
+            raise refused(hasty) if request.tells else hasty
         return result
 
     def _built(self, client: httpx2.Client, request: _Request, effect: _Effect) -> httpx2.Request:
@@ -197,6 +208,11 @@ class _Request:
     body: Body | None = None
     effect_begins: Callable[[], None] | None = None
     limit: _http_transport.Limit | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether its errors tell what became of the try's effect."""
+        return self.effect_begins not in (None, unseen)
 
 
 class _Effect:

@@ -10,10 +10,10 @@ A second delivery
     alone, what is missing is made. The path is asked besides the query because the index of some servers lags
     behind.
 In doubt
-    The effect begins with the last byte of the first create. From then on a try that ends early leaves a
-    folder with some of its documents. `probe` says Done when all are there with their sizes, and Absent when
-    the folder or a document is missing: a repetition continues where the last try ended, and nothing comes
-    twice.
+    The effect begins with the last byte of the first create, and no later failure of a line is certain. From
+    then on a try that ends early leaves a folder with some of its documents. `probe` says Done when all are
+    there with their sizes, and Absent when the folder or a document is missing: a repetition continues where
+    the last try ended, and nothing comes twice.
 Temporary
     no answer, 5xx, 429, 408. After the effect began: in doubt.
 Misconfigured
@@ -38,7 +38,7 @@ from typing import Any, ClassVar
 from connectors import _cmis_wire as wire
 from connectors._cmis_options import Options
 from connectors._cmis_repository import Repository, read_repository
-from connectors._http import Body, Line
+from connectors._http import Body, Line, unseen
 from connectors._http_answer import Answer
 from connectors._template import record_line
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
@@ -248,21 +248,20 @@ class Outlet(OutletBase[Options]):
         return {document.key: Document(document.key, str(made["cmis:objectId"]), None)}
 
     def _create(self, parent: str, body: Body, effect: _Once) -> Answer:
-        return self._line.send("POST", wire.with_query(self._repository().root, objectId=str(parent)), {},
-                               body,
-                               effect)
+        url = wire.with_query(self._repository().root, objectId=str(parent))
+        return self._line.send("POST", url, {}, body, unseen if effect.begun else effect)
 
 
 class _Once:
-    """`effect_begins`, before the first create of a try and not again."""
+    """`effect_begins`, for the first create of a try."""
 
     def __init__(self, effect_begins: Callable[[], None]) -> None:
-        self._effect_begins: Callable[[], None] | None = effect_begins
+        self._effect_begins = effect_begins
+        self.begun = False
 
     def __call__(self) -> None:
-        if self._effect_begins is not None:
-            self._effect_begins()
-            self._effect_begins = None
+        self._effect_begins()
+        self.begun = True
 
 
 @dataclass(frozen=True, slots=True)

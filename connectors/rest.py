@@ -3,8 +3,7 @@
 What arrives
     One POST or PUT to `url`. Its body is one part of the delivery as it is (`body = "xml"`), several parts as
     multipart/form-data (`multipart`), or a JSON document from a template (`json`) that may hold parts as
-    base64, text or JSON. Templates: `connectors._template`, `connectors._tree`; the same delivery gives the
-    same bytes on every try.
+    base64, text or JSON (docs/deliver.md, Templates). The same delivery gives the same bytes on every try.
 A second delivery
     carries the same key, the delivery's id, in `key_header` (Idempotency-Key). What that is worth only the
     receiver knows: ``repeat`` is ``idempotent`` if he promised to act once per key (`idempotent = true`),

@@ -2,9 +2,9 @@
 
 What arrives
     One call of `operation`. Its content is either one part of the delivery as the body's element
-    (`body = "xml"`), or parameters from a template (`parameters`: `connectors._tree`; parts as
-    ``{base64:pdf}``, ``{text:xml}`` or
-    ``{xml:xml}``), which zeep brings into the types and the order of the WSDL.
+    (`body = "xml"`), or parameters from a template (`parameters`: docs/deliver.md, Templates; parts as
+    ``{base64:pdf}``, ``{text:xml}`` or ``{xml:xml}``), which zeep brings into the types and the order of the
+    WSDL.
 WSDL
     and all it imports are read from disk, below its folder; nothing is ever loaded from the network. `url` is
     where the call goes: the address inside the WSDL is not used.

@@ -212,8 +212,9 @@ class TestNothingTwice:
         delivery, outlet = make_delivery(manifest=MANIFEST), dms.outlet()
         at_create(dms, create, dms.proxy.cut_at_answer if fault == "cut_at_answer"
                   else lambda: dms.proxy.cut_after(100))
-        with pytest.raises(Temporary):
+        with pytest.raises(Temporary) as raised:
             outlet.deliver(delivery, Effect())
+        assert is_certain(raised.value) == (create == 1 and fault == "cut_after")
         dms.proxy.behave()
         wait_until(lambda: len(everything(dms)) >= create - (fault == "cut_after"),
                    "what was sent has arrived")

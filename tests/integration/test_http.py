@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from connectors._http import Body, Line, held_back, unseen
+from connectors._http import Body, Line, announced, held_back, unseen
 from connectors._http_options import HttpOptions
 from hub.endpoint import is_certain, refused
 from hub.errors import DeliveryError, Permanent, Temporary
@@ -158,6 +158,33 @@ class TestEffects:
             EFFECTS[verb](line, server.url, hub)
         assert (hub.begun, server.acted) == (1, 1)
         assert not is_certain(raised.value)
+
+    @pytest.mark.parametrize("verb", EFFECTS)
+    @pytest.mark.parametrize("death", [*DEATHS, "closed"])
+    def test_what_announces_nothing_says_nothing(self, server: Mortal, line: Line, verb: str,
+                                                 death: Any) -> None:
+        """A hidden file that was not sent does not prove that the one before was not shown."""
+        if death == "closed":
+            server.close()
+        else:
+            server.death = death
+        try:
+            EFFECTS[verb](line, server.url, unseen)
+        except DeliveryError as error:
+            assert not is_certain(error)
+        else:
+            assert death == "within the answer"
+
+    @pytest.mark.parametrize(("death", "certain"), [("closed", True), ("after the request", False)])
+    def test_what_was_announced_just_before_is_told_apart(self, server: Mortal, line: Line, death: Any,
+                                                          certain: bool) -> None:
+        if death == "after the request":
+            server.death = death
+        else:
+            server.close()
+        with pytest.raises(Temporary) as raised:
+            line.act("MOVE", server.url, {}, announced)
+        assert is_certain(raised.value) == certain
 
     def test_an_answer_before_the_last_byte(self, line: Line) -> None:
         """A server that says yes too early did not have it."""
