@@ -144,7 +144,7 @@ def drawn_rooms() -> set[str]:
     """The packages in the tree that docs/architecture.md draws."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     tree = page.split("## Rooms", 1)[1].split("```")[1]
-    return {found for found in re.findall(r"^ {2,4}(\w+)/ ", tree, re.MULTILINE)}
+    return set(re.findall(r"^ {2,4}(\w+)/ ", tree, re.MULTILINE))
 
 
 def test_the_drawn_tree_names_every_room() -> None:
