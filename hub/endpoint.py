@@ -25,7 +25,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 from pydantic import AfterValidator, ConfigDict
 
 from hub.errors import ConfigError
-from hub.filemodel import FileModel
+from hub.files.model import FileModel
 from hub.message import Accepted, Delivery, Incoming, Receipt
 
 Severity = Literal["ok", "warning", "error"]
@@ -108,7 +108,8 @@ class OutletBase(ABC, Generic[OptionsT]):
 
     repeat: Repeat
     notes: ClassVar[bool] = False
-    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split (`hub.apart`)."""
+    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split
+    (`hub.store.slim_manifest`)."""
     gathers: ClassVar[bool] = False
     """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
     keeps: bool = False

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hub import cli, config, endpoint
+from hub import endpoint
+from hub.cli import app
+from hub.config import loader
+from hub.config.rules import rules_for
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,19 +47,20 @@ def without_hub(script: str) -> str:
 
 def test_a_municipality_is_one_file(copy: Path) -> None:
     shell(without_hub(block("Add a municipality", "sh")), copy)
-    configuration = config.load(copy / "etc/hub.toml")
+    configuration = loader.load(copy / "etc/hub.toml")
     assert configuration.tenant_of("14999040") == "neudorf"
-    assert {rule.test for rule in configuration.rules("14999040", "hundesteuer")} == {False, True}
+    assert {rule.test for rule in rules_for(configuration, "14999040", "hundesteuer")} == {False, True}
 
 
 @pytest.mark.slow
 def test_a_service_is_one_folder(copy: Path) -> None:
     ours = f'drehscheibe() {{ PYTHONPATH="{ROOT}" "{sys.executable}" -P -m hub "$@"; }}\n'
     shell(ours + block("Add a service", "sh"), copy)
-    town = copy / "etc/municipalities/14999030.toml"
-    text = town.read_text(encoding="utf-8").replace("services = [", 'services = ["zweitwohnungsteuer", ')
-    town.write_text(text, encoding="utf-8")
-    assert config.load(copy / "etc/hub.toml").rules("14999030", "zweitwohnungsteuer")
+    municipality = copy / "etc/municipalities/14999030.toml"
+    text = municipality.read_text(encoding="utf-8").replace("services = [",
+                                                            'services = ["zweitwohnungsteuer", ')
+    municipality.write_text(text, encoding="utf-8")
+    assert rules_for(loader.load(copy / "etc/hub.toml"), "14999030", "zweitwohnungsteuer")
 
 
 def test_a_connector_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,12 +82,13 @@ COMMANDS = sorted(set(re.findall(rf"^drehscheibe ([a-z]+(?: (?:{SECOND}))?)", RE
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_named_here_exists(command: str) -> None:
-    assert CliRunner().invoke(cli.main, [*command.split(), "--help"]).exit_code == 0
+    assert CliRunner().invoke(app.main, [*command.split(), "--help"]).exit_code == 0
     assert len(COMMANDS) > 8
 
 
 def test_every_file_named_here_exists() -> None:
-    named = set(re.findall(r"(?<![\w/.~-])(?:mappings/hundesteuer|etc|docs|hub|tests|connectors)/[\w./-]*\w", README))
+    named = set(re.findall(r"(?<![\w/.~-])(?:mappings/hundesteuer|etc|docs|hub|tests|connectors)/[\w./-]*\w",
+                           README))
     missing = {name for name in named if "14999040" not in name and not (ROOT / name).exists()}
     assert len(named) > 5
     assert missing == set()

@@ -1,4 +1,5 @@
-"""Writes a man page for every command into a folder: ``python docs/reference/generate_man.py dist/man`` (``make man``).
+"""Writes a man page for every command into a folder: ``python docs/reference/generate_man.py dist/man``
+(``make man``).
 
 English, as the other reference pages. `SOURCE_DATE_EPOCH`, where it is set, dates the pages.
 """
@@ -11,20 +12,21 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen while hub.cli is imported
+os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen while hub.cli.app is imported
 
 import tomllib
 
 import click
 from click_man.core import write_man_pages
 
-from hub.cli import main
+from hub.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 
 
 def _say_shortly(command: click.Command) -> None:
-    """Give every command its short help: click-man would cut it at 45 characters, by a function that click 8.5 deprecates."""
+    """Give every command its short help: click-man would cut it at 45 characters, by a function that click
+    8.5 deprecates."""
     command.short_help = command.get_short_help_str(200)
     for inner in getattr(command, "commands", {}).values():
         _say_shortly(inner)

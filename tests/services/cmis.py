@@ -71,11 +71,11 @@ def artifact(name: str) -> Path:
             [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get",
              f"-Dartifact={name}",
              "-Dtransitive=false", f"-Dmaven.repo.local={REPOSITORY}"], check=False, capture_output=True,
-             text=True, timeout=600)
+            text=True, timeout=600)
         if done.returncode != 0:
             missing(name, "Maven Central cannot be reached")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert digest == ARTIFACTS[name], f"{file} is not the file it should be"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == ARTIFACTS[
+        name], f"{file} is not the file it should be"
     return file
 
 
@@ -193,7 +193,7 @@ class Chemistry:
         """The properties of everything in a folder."""
         answer = self.client.get(self.files,
                                  params={"objectId": folder, "cmisselector": "children", "succinct": "true",
-                                                     "maxItems": "1000"})
+                                         "maxItems": "1000"})
         answer.raise_for_status()
         return [row["object"]["succinctProperties"] for row in answer.json()["objects"]]
 

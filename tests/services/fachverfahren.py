@@ -227,8 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.say(status, body, kind)
 
     def take(self) -> Taken:
-        last = urlsplit(self.path).path.rsplit("/", 1)[-1]
-        key = self.headers.get("Idempotency-Key") or soap_key(self.body) or last
+        key = self.headers.get("Idempotency-Key") or soap_key(self.body) or urlsplit(self.path).path.rsplit(
+            "/", 1)[-1]
         return self.fach.take(key, self.path, dict(self.headers.items()), self.body)
 
     def token(self) -> None:
@@ -269,8 +269,8 @@ SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w
 def soap_answer(taken: Taken) -> tuple[int, str, bytes]:
     """As the tests' WSDL says, in the version of the question."""
     version = "1.2" if taken.headers["Content-Type"].startswith("application/soap+xml") else "1.1"
-    return 200, "text/xml", soap(
-        f"<f:einreichenAntwort xmlns:f='urn:fach'><f:rc>+0000</f:rc><f:nummer>{taken.number}</f:nummer>"
+    return 200, "text/xml", soap("<f:einreichenAntwort "
+                                 f"xmlns:f='urn:fach'><f:rc>+0000</f:rc><f:nummer>{taken.number}</f:nummer>"
                                  "</f:einreichenAntwort>", version)
 
 
@@ -309,9 +309,9 @@ def soap_fault(code: str, detail: str = "", version: str = "1.1", subcode: str =
                 f"<detail>{detail}</detail></s:Fault>")
     else:
         inner = f"<s:Subcode><s:Value>{subcode}</s:Value></s:Subcode>" if subcode else ""
-        body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code>"
-                "<s:Reason><s:Text xml:lang='de'>Erika Mustermann</s:Text></s:Reason>"
-                f"<s:Detail>{detail}</s:Detail></s:Fault>")
+        body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code><s:Reason><s:Text "
+                "xml:lang='de'>Erika Mustermann"
+                f"</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
     return says(status, soap(body, version), "text/xml")
 
 

@@ -33,7 +33,8 @@ Subsystem sftp {sftp}
 class OpenSsh:
     """`files` is where to write; `host_key` the line to pin; `key` the private key of `user`."""
 
-    def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp", more: str = "") -> None:
+    def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp",
+                 more: str = "") -> None:
         self.binary = need("sshd", "openssh-server")
         self._keygen = need("ssh-keygen", "openssh-client")
         self.root = root
@@ -54,7 +55,8 @@ class OpenSsh:
     def _make_key(self, name: str, kind: str) -> Path:
         file = self.root / name
         if not file.exists():
-            subprocess.run([self._keygen, "-q", "-t", kind, "-N", "", "-C", name, "-f", str(file)], check=True)
+            subprocess.run([self._keygen, "-q", "-t", kind, "-N", "", "-C", name, "-f", str(file)],
+                           check=True)
         return file
 
     def start(self) -> None:

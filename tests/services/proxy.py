@@ -1,4 +1,5 @@
-"""A TCP proxy on loopback that misbehaves on command: hangs, resets, loses answers, cuts, dawdles."""
+"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle,
+dawdle."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class Proxy:
         self.lose_answers = True
 
     def cut_at_answer(self, spare: int = 0) -> None:
-        """What the client says still arrives; at the next answer but so many the client's line is reset."""
+        """What the client says still arrives; at the next answer but so many the client's connection is
+        reset."""
         self.answers_to_spare = spare
         self.cut_answers = True
 

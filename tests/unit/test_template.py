@@ -22,7 +22,7 @@ from connectors._template import (
     record_line,
 )
 from hub.errors import Misconfigured, Permanent
-from hub.faults_german import german
+from hub.i18n.problems_german import german
 from tests.integration.contract import CREATED, MESSAGE, make_delivery
 
 ALL = {"FILE_NAME": FILE_NAME, "REQUEST": REQUEST, "EACH": EACH, "RECORD": RECORD, "DOCUMENT": DOCUMENT}

@@ -1,0 +1,342 @@
+"""Stylesheets: found in three layers, compiled once, run without any way to read or write.
+
+A stylesheet is named ``town:<file>`` (the municipality's own folder), ``mapping:<version>/<file>`` (the
+service's package) or ``common:<file>`` (shared by all). What it may import::
+
+    href="kopf.xsl"            beside it, inside of its own layer
+    href="mapping:mail.xsl"    the mapping's, in the folder of the form version at work
+    href="common:mail.xsl"     the common one
+
+Nothing else is found: no path out of the layer, no file:, no http:. XSLT 1.0 runs in libxslt with every
+access denied. 2.0 and 3.0 run in Saxon, whose only permitted protocol is ``data:`` (imports are handed over
+as such, so the engine never opens a file), with extension functions and xsl:result-document off. Saxon's
+settings hold for the whole process.
+
+An endless stylesheet is ended by the worker's limits, not here; memory that runs out leaves as `MemoryError`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from lxml import etree
+
+from hub.errors import ConfigError, Rejected
+from hub.message import Reason
+
+XSL = "{http://www.w3.org/1999/XSL/Transform}"
+DENIED: Any = etree.XSLTAccessControl.DENY_ALL  # type: ignore[attr-defined]
+_SAXON = "http://saxon.sf.net/feature/"
+SAXON_SETTINGS = {f"{_SAXON}allowedProtocols": "data", f"{_SAXON}allow-external-functions": "false"}
+_PLAIN = re.compile(r"[A-Za-z0-9_äöüÄÖÜß][A-Za-z0-9_äöüÄÖÜß .-]*")
+_NCNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_IMPORT = re.compile(r"(?P<before><(?:[\w.-]+:)?(?:import|include)\b[^<>]*?\bhref\s*=\s*)"
+                     r"(?P<quote>[\"'])(?P<href>[^\"'<>]*)(?P=quote)")
+_LONGEST = 1_500
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The folders a stylesheet may come from: snapshots, so their paths name their content."""
+
+    package: Path
+    version: str
+    common: Path | None = None
+    municipality: Path | None = None
+
+    def resolve(self, href: str, base: str | None = None) -> str:
+        """The name of what `href` means in the stylesheet `base`. Raises `ConfigError` for whatever leads
+        elsewhere."""
+        layer, _, path = (base or "mapping:").partition(":")
+        scheme, colon, rest = href.partition(":")
+        if colon and scheme in ("mapping", "common", "town") and (scheme != "town" or base is None):
+            layer, path = scheme, posixpath.join(self.version, rest) if scheme == "mapping" else rest
+        elif colon:
+            raise _broken(base, f"import of {href[:200]}",
+                          "only mapping:, common: and files beside it can be imported")
+        else:
+            path = posixpath.join(posixpath.dirname(path) if base else self.version, href)
+        path = posixpath.normpath(path)
+        if not all(_PLAIN.fullmatch(step) for step in path.split("/")):
+            raise _broken(base, f"import of {href[:200]}",
+                          "the path leaves the package, or has odd characters")
+        return f"{layer}:{path}"
+
+    def read(self, name: str) -> str:
+        """The stylesheet's text, known to be XML without a DOCTYPE. Raises `ConfigError`."""
+        layer, _, path = name.partition(":")
+        root = {"mapping": self.package, "common": self.common, "town": self.municipality}[layer]
+        file = root / path if root else None
+        if root is None or file is None or not file.is_file() or not file.resolve().is_relative_to(
+            root.resolve()):
+            raise _broken(name, "is missing", "add the file")
+        return _checked_text(name, file.read_bytes())
+
+
+class Stylesheet(Protocol):
+    """A compiled stylesheet."""
+
+    def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
+        """The result, serialised as xsl:output says. Raises `Rejected`."""
+
+
+@lru_cache(maxsize=256)
+def compiled(layers: Layers, href: str, encoding: str | None = None) -> Stylesheet:
+    """The stylesheet that `href` names, ready to run and kept. `encoding` overrules xsl:output.
+
+    Raises `Rejected` with ``configuration``, file and line when it cannot be compiled.
+    """
+    try:
+        return _compiled(layers, layers.resolve(href), encoding)
+    except ConfigError as error:
+        raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist nicht brauchbar: {error}",
+                       error.problems) from error
+
+
+def _compiled(layers: Layers, name: str, encoding: str | None) -> Stylesheet:
+    root = etree.fromstring(layers.read(name).encode(), _parser())
+    version = root.get("version") or root.get(f"{XSL}version") or ""
+    engine = _Libxslt if version == "1.0" else _Saxon if version in ("2.0", "3.0") else None
+    if engine is None:
+        raise _broken(name, f"version is {version!r}", 'write version="1.0", "2.0" or "3.0"')
+    mode = root.get("default-mode")
+    extra = f" default-mode={quoteattr(mode)}" if mode else ""
+    output = f"<xsl:output encoding={quoteattr(encoding)}/>" if encoding else ""
+    shell = (f'<xsl:stylesheet xmlns:xsl="{XSL[1:-1]}" version="{version}"{extra}>'
+             f'<xsl:import href={{}}/>{output}</xsl:stylesheet>')
+    return engine(layers, name, shell)
+
+
+class _Libxslt:
+    """XSLT 1.0."""
+
+    def __init__(self, layers: Layers, name: str, shell: str) -> None:
+        self._name = name
+        _modules(layers, name)  # every import checked first, for its clear words
+        parser = _parser()
+        parser.resolvers.add(_Resolver(layers))
+        try:
+            tree = etree.fromstring(shell.format(quoteattr(name)), parser)
+            self._transform = etree.XSLT(tree, access_control=DENIED)
+        except etree.XSLTParseError as error:
+            raise ConfigError(f"{_places(error, name)}: the stylesheet is wrong: mend it") from error
+
+    def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
+        given: dict[str, Any] = {key: etree.XSLT.strparam(value)
+                                 for key, value in _usable(parameters).items()}
+        try:
+            return bytes(self._transform(tree, **given))
+        except etree.XSLTApplyError as error:
+            raise _failed_1(error, self._name) from error
+        except ConfigError as error:  # the resolver was asked while running
+            raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {error}") from error
+
+
+class _Resolver(etree.Resolver):
+    """Answers only for names of the layers; libxslt itself asks for nothing else, because hrefs are
+    rewritten."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.layers = layers
+
+    def resolve(self, system_url: str, public_id: str, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+        if system_url.partition(":")[0] not in ("town", "mapping", "common"):
+            raise _broken(system_url, "is not part of the package", "import it by mapping: or common:")
+        imports = _imports(self.layers, system_url)
+        text = _rewritten(self.layers.read(system_url), imports)
+        return self.resolve_string(text.encode(), context, base_url=system_url)
+
+
+class _Saxon:
+    """XSLT 2.0 and 3.0."""
+
+    def __init__(self, layers: Layers, name: str, shell: str) -> None:
+        processor = _processor()
+        self._names: list[str] = []
+        _modules(layers, name)
+        text = shell.format(quoteattr(self._inline(layers, name)))
+        try:
+            compiler = processor.new_xslt30_processor()
+            self._executable = compiler.compile_stylesheet(stylesheet_text=text, encoding="utf-8")
+        except _saxon_error() as error:
+            raise ConfigError(f"{name}: {self._words(error)}: mend the stylesheet") from error
+        override = re.search(r'<xsl:output encoding="([^"]+)"', shell)
+        self._encoding = override[1] if override else _output_encoding(layers, name)
+        self._executable.set_property("!encoding", "UTF-8")  # its text reaches Python as UTF-8 only
+
+    def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
+        processor, executable = _processor(), self._executable
+        executable.clear_parameters()
+        executable.clear_xsl_messages()
+        executable.set_save_xsl_message(True)
+        for key, value in _usable(parameters).items():
+            executable.set_parameter(key, processor.make_string_value(value))
+        try:
+            node = processor.parse_xml(xml_text=etree.tostring(tree, encoding="unicode"))
+            text = executable.transform_to_string(xdm_node=node)
+        except _saxon_error() as error:
+            raise self._failed(error) from error
+        return self._encoded(str(text or ""))
+
+    def _encoded(self, text: str) -> bytes:
+        if self._encoding.lower() == "utf-8":
+            return text.encode()
+        declared = re.sub(r'(<\?xml version="1\.[01]" encoding="|; charset=)UTF-8', rf"\g<1>{self._encoding}",
+                          text, count=1)
+        return declared.encode(self._encoding, "xmlcharrefreplace")
+
+    def _inline(self, layers: Layers, name: str) -> str:
+        """The stylesheet as a ``data:`` URL with its imports inside it in the same way."""
+        text = layers.read(name)
+        urls = {href: self._inline(layers, target) for href, target in _imports(layers, name).items()}
+        body = _without_declaration(_rewritten(text, urls))
+        self._names.append(name)
+        return f"data:application/xml;charset=utf-8;n={len(self._names) - 1},{quote(body, safe='')}"
+
+    def _failed(self, error: Exception) -> Rejected:
+        words = self._words(error)
+        if "xsl:message" in words and "terminated" in words:
+            messages = self._executable.get_xsl_messages()
+            texts = [str(messages.item_at(at)) for at in range(messages.size)] if messages is not None else []
+            return Rejected(Reason.INVALID,
+                            _short(texts[-1] if texts else "Das Stylesheet hat sich selbst beendet."))
+        return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {words}")
+
+    def _words(self, error: Exception) -> str:
+        words = str(error)
+        if "OutOfMemory" in words or "heap" in words.lower():
+            raise MemoryError(words[:200]) from error
+        words = re.sub(r"(?:data:application/)?xml;charset=utf-8;n=(\d+),\S*",
+                       lambda url: self._names[int(url[1])], words)
+        return _short(re.sub(r"\bof file:\S*", "", words))
+
+
+@cache
+def _processor() -> Any:
+    """The one processor of this process: more than one aborts it, and its settings can only be closed
+    once."""
+    import saxonche
+
+    processor = saxonche.PySaxonProcessor(license=False)
+    for key, value in SAXON_SETTINGS.items():
+        processor.set_configuration_property(key, value)
+    return processor
+
+
+def _saxon_error() -> type[Exception]:
+    import saxonche
+
+    error: type[Exception] = saxonche.PySaxonApiError
+    return error
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False)
+
+
+def _checked_text(name: str, raw: bytes) -> str:
+    try:
+        root = etree.fromstring(raw, _parser())
+    except etree.XMLSyntaxError as error:
+        raise _broken(name, f"line {error.lineno}: no XML ({error.msg})", "mend that line") from error
+    info: Any = root.getroottree().docinfo
+    if info.doctype:
+        raise _broken(name, "has a DOCTYPE", "remove it")
+    for banned in ("use-package", "import-schema"):
+        for element in root.iter(f"{XSL}{banned}"):
+            raise _broken(name, f"line {element.sourceline}: xsl:{banned}", "import stylesheets instead")
+    return _without_declaration(raw.decode(info.encoding or "utf-8").removeprefix("\ufeff"))
+
+
+def _without_declaration(text: str) -> str:
+    """Without ``<?xml …?>``, whose encoding is not true of a str; its line breaks stay, so that line numbers
+    do."""
+    return re.sub(r"^<\?xml\s[^>]*\?>", lambda match: "" if "\n" not in match[0] else match[0][-2:], text,
+                  count=1)
+
+
+def _imports(layers: Layers, name: str) -> dict[str, str]:
+    """href as written, to the name of the stylesheet it means."""
+    root = etree.fromstring(layers.read(name).encode(), _parser())
+    found = {}
+    for element in root.iter(f"{XSL}import", f"{XSL}include"):
+        href = element.get("href", "")
+        found[href] = layers.resolve(href, name)
+    return found
+
+
+def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> None:
+    """Walk through all imports. Raises `ConfigError` for a missing one and for a circle."""
+    if name in above:
+        raise _broken(above[-1], f"imports {name} in a circle", "import it once")
+    for target in _imports(layers, name).values():
+        _modules(layers, target, (*above, name))
+
+
+def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
+    """The text with other hrefs in xsl:import and xsl:include, line by line the same."""
+    def replace(match: re.Match[str]) -> str:
+        target = hrefs.get(match["href"])
+        return match[0] if target is None else f"{match['before']}{quoteattr(target)}"
+
+    return _IMPORT.sub(replace, text)
+
+
+def _output_encoding(layers: Layers, name: str) -> str:
+    """What xsl:output declares: the importing stylesheet wins, the last declaration in it."""
+    _modules(layers, name)
+    root = etree.fromstring(layers.read(name).encode(), _parser())
+    for output in reversed(root.findall(f"{XSL}output")):
+        if output.get("encoding") and output.get("name") is None:
+            return output.get("encoding", "utf-8")
+    inherited = [_output_encoding(layers, target) for target in _imports(layers, name).values()]
+    return next((encoding for encoding in reversed(inherited) if encoding.lower() != "utf-8"), "utf-8")
+
+
+def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in parameters.items() if _is_name(key)}
+
+
+@lru_cache(maxsize=4096)
+def _is_name(key: str) -> bool:
+    return _NCNAME.fullmatch(key) is not None
+
+
+def _failed_1(error: etree.XSLTApplyError, name: str) -> Rejected:
+    """libxslt: a terminating xsl:message leaves nothing in the log but messages; everything else names its
+    element."""
+    entries: list[Any] = [*error.error_log]
+    messages = [str(entry.message) for entry in entries]
+    if any("emory allocation" in message for message in messages) or set(messages) == {"unknown error"}:
+        raise MemoryError("XSLT") from error
+    if entries and all(entry.domain_name == "XSLT" and not str(entry.message).startswith("runtime error")
+                       for entry in entries):
+        return Rejected(Reason.INVALID, _short(messages[-1]))
+    return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {_places(error, name)}")
+
+
+def _places(error: Any, name: str) -> str:
+    """``mapping:v1/mail.xsl:12: what`` from the log, where file and reason stand in different entries."""
+    entries: list[Any] = [*error.error_log]
+    place = next((f"{entry.filename}:{entry.line}" for entry in entries if entry.line and entry.filename),
+                 name)
+    words = [str(entry.message) for entry in entries
+             if not str(entry.message).startswith("runtime error") and entry.message != "unknown error"]
+    return _short(f"{place}: {'; '.join(dict.fromkeys(words)) or error}")
+
+
+def _broken(name: str | None, problem: str, remedy: str) -> ConfigError:
+    return ConfigError(f"{name or 'stylesheet'}: {problem}: {remedy}")
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _LONGEST else words[:_LONGEST] + " …"
