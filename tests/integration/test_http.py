@@ -110,8 +110,9 @@ class TestEffects:
 
     @pytest.mark.parametrize("verb", EFFECTS)
     def test_no_tls(self, server: Mortal, line: Line, verb: str) -> None:
+        """A load balancer without a server behind it does that: nobody has to mend the destination."""
         server.death, hub = "at the connection", Hub(server)
-        with pytest.raises(DeliveryError) as raised:
+        with pytest.raises(Temporary, match="nicht erreichbar") as raised:
             EFFECTS[verb](line, server.url.replace("http:", "https:"), hub)
         assert hub.begun == 0
         assert is_certain(raised.value)

@@ -32,6 +32,8 @@ UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
     (httpx2.RemoteProtocolError("x"), Temporary, "abgebrochen", False),
     (caused(httpx2.ConnectError("x"), socket.gaierror()), Temporary, "Namen nicht zu finden", False),
     (caused(httpx2.ConnectError("x"), TOO_OLD), Misconfigured, "keine gemeinsame", False),
+    (caused(httpx2.ConnectError("x"), ssl.SSLEOFError()), Temporary, "nicht erreichbar", False),
+    (caused(httpx2.ReadError("x"), ssl.SSLEOFError()), Temporary, "abgebrochen", False),
     (caused(httpx2.ReadError("x"), ALERT), Misconfigured, "certificate_required", True),
     (caused(httpx2.ReadError("x"), ssl.SSLError(1, "[SSL: SSLV3_ALERT_BAD_RECORD_MAC]")), Temporary,
      "abgebrochen", False),
