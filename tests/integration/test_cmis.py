@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from pydantic import ValidationError
 
 from connectors._http_answer import Answer
 from connectors.cmis import Folder, Options, Outlet, Wanted
@@ -403,18 +402,6 @@ class TestTrouble:
         assert {httpx2.URL(url).netloc for url in urls} == {f"localhost:{receiver.proxy.port}".encode()}
         assert urls[-1].startswith(f"http://localhost:{receiver.proxy.port}/cmis/browser/A1")
 
-    @pytest.mark.parametrize(("options", "why"), [
-        ({"name": "{subject}"}, "needs {id}"),
-        ({"name": "{short}"}, "needs {id}"),
-        ({"name": "{nmae} {id}"}, "unknown placeholder"),
-        ({"folder": "Eingang"}, "a path from the root on"),
-        ({"folder_id": "1"}, "exclude each other"),
-        ({"url": "http://dms.musterstadt.example/cmis"}, "in the clear"),
-        ({"properties": {"a": "{kind}"}}, "unknown placeholder {kind}: known here are {id}"),
-    ])
-    def test_options_that_cannot_be(self, receiver: Dms, options: dict[str, Any], why: str) -> None:
-        with pytest.raises(ValidationError, match=re.escape(why)):
-            receiver.settings(**options)
 
 def answer(status: int, content: bytes | None, **headers: str) -> Answer:
     return Answer(status, httpx2.Headers(headers), content)
