@@ -5,8 +5,8 @@
     HubError
     ├── ConfigError           the configuration is wrong: file, key, what, what to do (exit code 78)
     ├── StoreUnavailable      nothing can be made durable now: the sender keeps the message and asks again
-    │   └── StoreDamaged      and never before somebody restores a backup: the database is not what was written
-    ├── Busy                  something outside is in the way (a port, another hub, no answer): again later (exit code 75)
+    │   └── StoreDamaged      and never before somebody restores a backup: the database is damaged
+    ├── Busy                  something outside is in the way (a port, another hub): later (exit code 75)
     ├── NotAllowed            the sender may not hand this in (HTTPS 403)
     ├── Conflict              same duplicate key, other content (HTTPS 409)
     ├── Rejected              this message cannot be processed as it is: it is parked with a reason

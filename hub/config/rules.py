@@ -80,19 +80,19 @@ def why_none(configuration: Configuration, message: StoredMessage) -> tuple[Reas
     file = configuration.settings.hub.municipalities
     if tenant is None:
         return Reason.UNKNOWN_MUNICIPALITY, say(
-            "Keine Kommune hat den AGS {ags} ({known}): {folder}/<AGS>.toml anlegen oder 'formerly' ergänzen, "
-            "neu laden, dann 'replay'.", ags=Address(message.ags),
+            "Keine Kommune hat den AGS {ags} ({known}): {folder}/<AGS>.toml anlegen oder 'formerly' "
+            "ergänzen, neu laden, dann 'replay'.", ags=Address(message.ags),
             known=Words(suggest(message.ags, configuration.by_ags, german=True)),
             folder=Name(str(_relative(file, configuration))))
     municipality = configuration.municipalities[tenant]
     if message.service not in configuration.mappings:
         return Reason.UNKNOWN_SERVICE, say(
-            "Den Dienst {service} gibt es nicht ({known}): eine Abbildung in mappings/ anlegen, neu laden, dann "
-            "'replay'.", service=Address(message.service),
+            "Den Dienst {service} gibt es nicht ({known}): eine Abbildung in mappings/ anlegen, neu laden, "
+            "dann 'replay'.", service=Address(message.service),
             known=Words(suggest(message.service, configuration.mappings, german=True)))
     return Reason.NO_ROUTE, say(
-        "{name} hat keinen Weg für {service} ({known}): in {file} 'services' oder [[route]] ergänzen, neu laden, "
-        "dann 'replay'.", name=Words(municipality.row.name), service=Address(message.service),
+        "{name} hat keinen Weg für {service} ({known}): in {file} 'services' oder [[route]] ergänzen, neu "
+        "laden, dann 'replay'.", name=Words(municipality.row.name), service=Address(message.service),
         known=Words(suggest(message.service, municipality.routes, german=True)),
         file=Name(municipality.file.name))
 

@@ -14,8 +14,9 @@ of words that stand in the code and of pieces. The type of a piece says what it 
     Address      the AGS or the service that a sender named: a few printable characters
     Sentence     what was said before
 
-A plain str is refused, by mypy and by `say` itself. ``tests/unit/i18n/test_sentence.py`` reads the hub's code:
-the words of each `say` are a literal, and each place that makes a `Name` or `Words` stands in a list there.
+A plain str is refused, by mypy and by `say` itself. ``tests/unit/i18n/test_sentence.py`` reads the hub's
+code: the words of each `say` are a literal, and each place that makes a `Name` or `Words` stands in a list
+there.
 
 BUGS: a type cannot know where its text came from. Who writes ``Name(value)`` with a citizen's value deceives
 it; the list in the test is there so that somebody looks at each such place.

@@ -2,11 +2,12 @@
 
 `type_values` turns every generation's way of writing a value into one::
 
-    date      2015-07-08T00:00:00.000+02:00 · 2015-07-07T22:00:00+0000 · 2015-07-08  ->  2015-07-08 (Europe/Berlin)
+    date      2015-07-08T00:00:00.000+02:00 · 2015-07-07T22:00:00+0000 · 2015-07-08  ->  2015-07-08
     time      1970-01-01T11:55:00.000+01:00 · 11:55:00 · 11:55                       ->  11:55:00
-    money, decimal, integer                                                          ->  plain decimal with
-    '.'
-    boolean                                                                          ->  true, false
+    money, decimal, integer                                             ->  plain decimal with '.'
+    boolean                                                             ->  true, false
+
+Days and times are those of Europe/Berlin.
 
 Nothing is guessed from the look of a value: only the table's type counts. A value that does not fit stays as
 it was sent, so that the schema reports it; no value raises. Headings and texts of the form, which the

@@ -2,7 +2,7 @@
 
 ::
 
-    formcontent-json   the form content itself: fields by ``group:instance:field``, uploads as Java byte arrays
+    formcontent-json   the form content: fields by ``group:instance:field``, uploads as Java byte arrays
     json               form dump: fields by ``group_instance_field``, with or without metadata
 
 An upload is an object with ``uploadedFilename`` and ``data``, or with ``filename`` and ``fileAsBase64``. One

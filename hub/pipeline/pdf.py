@@ -29,8 +29,9 @@ def print_pdf(html: str, title: str) -> bytes:
             pdf_variant="pdf/ua-1", pdf_identifier=hashlib.sha256(html.encode()).digest()[:16])
     except FatalURLFetchingError as error:
         raise Rejected(Reason.CONFIGURATION, say(
-            "Das PDF-Stylesheet ist nicht brauchbar: die Seite verweist auf eine Adresse, die nicht mit data: "
-            "beginnt: den Verweis herausnehmen oder den Inhalt als data: einbetten, dann erneut verarbeiten."
+            "Das PDF-Stylesheet ist nicht brauchbar: die Seite verweist auf eine Adresse, die nicht mit "
+            "data: beginnt: den Verweis herausnehmen oder den Inhalt als data: einbetten, dann erneut "
+            "verarbeiten."
         )) from error
     return content
 

@@ -8,9 +8,10 @@ Runs in a worker process without secrets, database or network, because it reads 
 Everything that is wrong with a message ends as `Parked`, with a reason that a person can act on; anything
 else that is raised is a fault of the hub itself and costs the worker, not the message.
 
-No reason holds what a citizen wrote: it is a sentence (`hub.i18n.sentence`). Engines (libxml2, libxslt, Saxon,
-xmlschema, json) put values into their errors, so their words are never passed on. Instead the reason names the
-place, the type and the length of a value, the file and the line of a stylesheet, and the kind of the error.
+No reason holds what a citizen wrote: it is a sentence (`hub.i18n.sentence`). Engines (libxml2, libxslt,
+Saxon, xmlschema, json) put values into their errors, so their words are never passed on. Instead the reason
+names the place, the type and the length of a value, the file and the line of a stylesheet, and the kind of
+the error.
 """
 
 from __future__ import annotations

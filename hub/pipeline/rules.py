@@ -143,7 +143,7 @@ def _words(check: etree._Element) -> tuple[str, ...]:
 
 
 def _culprit(file: Path) -> tuple[str, str]:
-    """Line and kind of the first expression that is wrong; libxslt knows only lines of what it was made of."""
+    """Line and kind of the first expression that is wrong: libxslt knows only what was made of the rules."""
     root = etree.parse(str(file), etree.XMLParser(no_network=True, resolve_entities=False)).getroot()
     declared = {element.get("prefix") for element in root.iter(f"{SCH}ns")}
     for element in root.iter(etree.Element):

@@ -209,8 +209,8 @@ def _type_reason(name: str | None, value: str | None, document: _Document) -> Se
 def _attributes_reason(group: Any, element: Any, document: _Document) -> Sentence:
     """The attributes that the schema wants and the element has not; else it has one too many."""
     missing = document.listed(
-        name.rpartition("}")[2] for name, attribute in group.items()
-        if isinstance(name, str) and getattr(attribute, "use", "") == "required" and name not in element.attrib)
+        name.rpartition("}")[2] for name, attribute in group.items() if isinstance(name, str)
+        and getattr(attribute, "use", "") == "required" and name not in element.attrib)
     if missing:
         return say("es fehlt das Attribut {names}", names=missing)
     return say("hat ein Attribut, das nicht vorgesehen ist")

@@ -112,7 +112,8 @@ class _Resolver(etree.Resolver):
         self.catalogue = catalogue
         self.urls = urls
 
-    def resolve(self, system_url: str, public_id: str, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+    def resolve(self, system_url: str, _public_id: str,  # type: ignore[override]
+                context: Any) -> Any:
         file = self.catalogue.locate(system_url, self.urls)
         if file is None:
             raise ConfigError.at(self.catalogue.folder, system_url, "no catalogue knows this schema",

@@ -1,15 +1,15 @@
 """Why a stylesheet failed, in words of ours: file, line and kind of the error, never what the engine says.
 
-libxslt and Saxon write values into their errors: ``Invalid date "Erika Mustermann"``. So of an error only what
-is known beforehand is taken: a code out of a table, a line that the named stylesheet has, the beginning of a
-message that is one of libxslt's own. Everything else of it is dropped.
+libxslt and Saxon write values into their errors: ``Invalid date "Erika Mustermann"``. So only what is known
+beforehand is taken from an error: a code out of a table, a line that the named stylesheet has, the beginning
+of a message that is one of libxslt's own. Everything else of it is dropped.
 
 A stylesheet may end itself with ``xsl:message terminate="yes"``. The reason then has the words that stand in
 the stylesheet at that place, with ``…`` for each value between them. Which place it was is found out by
 comparing those words with what was said.
 
-The name of a stylesheet is ``mapping:v1/mail.xsl`` and the like (`hub.pipeline.xslt`). `modules` are the texts
-of a stylesheet and of all that it imports, by name, the stylesheet itself first.
+The name of a stylesheet is ``mapping:v1/mail.xsl`` and the like (`hub.pipeline.xslt`). `modules` are the
+texts of a stylesheet and of all that it imports, by name, the stylesheet itself first.
 """
 
 from __future__ import annotations
@@ -222,8 +222,8 @@ def _problem(name: str, line: int, kind: Sentence) -> str:
 
 def _failure(name: str, line: int, kind: Sentence) -> Rejected:
     return Rejected(Reason.CONFIGURATION, say(
-        "Das Stylesheet ist gescheitert: {place}: {kind}: das Stylesheet berichtigen, dann erneut verarbeiten.",
-        place=_at(name, line), kind=kind))
+        "Das Stylesheet ist gescheitert: {place}: {kind}: das Stylesheet berichtigen, dann erneut "
+        "verarbeiten.", place=_at(name, line), kind=kind))
 
 
 def _ended(said: str, modules: Mapping[str, str]) -> Rejected:

@@ -84,8 +84,9 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
-        properties=recipient.properties, parts=tuple(part if part.name == name else part.model_copy(update={"name": name})
-                    for part, name in zip(parts, names, strict=True)))
+        properties=recipient.properties, parts=tuple(
+            part if part.name == name else part.model_copy(update={"name": name})
+            for part, name in zip(parts, names, strict=True)))
 
 
 def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
@@ -132,14 +133,16 @@ def _originals(job: Job) -> list[OutPart]:
 def _original_name(number: int, filename: str | None, media_type: str) -> str:
     if filename:
         return safe_name(filename)
-    return f"original{f'-{number + 1}' if number else ''}.{_EXTENSIONS.get(media_type.partition(';')[0], 'bin')}"
+    extension = _EXTENSIONS.get(media_type.partition(";")[0], "bin")
+    return f"original{f'-{number + 1}' if number else ''}.{extension}"
 
 
 def _rendering(renderer: _Renderer, name: str) -> OutPart:
     if name not in renderer.done:
         rendering = renderer.version.renderings.get(name)
         if rendering is None:
-            known = lines([say("{name}", name=Name(each)) for each in sorted(renderer.version.renderings)], ", ")
+            known = lines([say("{name}", name=Name(each)) for each in sorted(renderer.version.renderings)],
+                          ", ")
             raise Rejected(Reason.CONFIGURATION, say(
                 "Die Abbildung {service} ({version}) hat keine Ausgabe '{name}', nur: {known}",
                 service=Name(renderer.rule.service), version=Name(renderer.version.name), name=Name(name),
@@ -209,8 +212,8 @@ def _plain(text: str, rendering: Rendering, href: str) -> bytes:
         return text.encode(rendering.encoding)
     except UnicodeEncodeError as error:
         raise Rejected(Reason.INVALID, say(
-            "Ein Zeichen in Zeile {line} von {file} lässt sich nicht in {encoding} schreiben: die Kodierung der "
-            "Ausgabe ändern oder das Zeichen im Stylesheet umschreiben, dann erneut verarbeiten.",
+            "Ein Zeichen in Zeile {line} von {file} lässt sich nicht in {encoding} schreiben: die Kodierung "
+            "der Ausgabe ändern oder das Zeichen im Stylesheet umschreiben, dann erneut verarbeiten.",
             line=text.count("\n", 0, error.start) + 1, file=Name(rendering.file),
             encoding=Name(rendering.encoding))) from error
     except LookupError as error:

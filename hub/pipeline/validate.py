@@ -122,8 +122,8 @@ def _fits(schema: etree.XMLSchema, document: etree._Element | etree._ElementTree
         return bool(schema.validate(document))
     except etree.XMLSchemaValidateError as error:
         raise Rejected(Reason.LIMIT, say(
-            "Ein Wert ließ sich mit dem Schema {file} nicht prüfen: zu aufwendig für eines seiner Muster. Das "
-            "Muster im Schema vereinfachen, dann erneut verarbeiten.", file=Name(file.name))) from error
+            "Ein Wert ließ sich mit dem Schema {file} nicht prüfen: zu aufwendig für eines seiner Muster. "
+            "Das Muster im Schema vereinfachen, dann erneut verarbeiten.", file=Name(file.name))) from error
 
 
 def _validate_rules(envelope: etree._Element, file: str, words: str | None) -> None:

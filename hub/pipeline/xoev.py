@@ -92,8 +92,9 @@ def _xoev_body(work: EnvelopeBuilder, element: etree._Element) -> int | None:
     filename, media_type = _described(element)
     ancestors = [_local(step) for step in element.iterancestors()]
     try:
+        path = "/".join([*reversed(ancestors[:-1]), _local(element)])[-900:]
         return work.attach(decode_base64(element.text or ""), filename or f"anlage-{len(work.uploads) + 1}",
-                           media_type, "payload", "/".join([*reversed(ancestors[:-1]), _local(element)])[-900:])
+                           media_type, "payload", path)
     except Rejected as error:
         if error.reason == Reason.INVALID:  # it only looked like base64, and stays in the copy as it is
             return None

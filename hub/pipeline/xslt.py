@@ -149,7 +149,8 @@ class _Resolver(etree.Resolver):
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
 
-    def resolve(self, system_url: str, public_id: str, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+    def resolve(self, system_url: str, _public_id: str,  # type: ignore[override]
+                context: Any) -> Any:
         if system_url.partition(":")[0] not in ("town", "mapping", "common"):
             raise _broken(system_url, "is not part of the package", "import it by mapping: or common:")
         imports = _imports(self.layers, system_url)

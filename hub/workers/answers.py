@@ -8,8 +8,8 @@ from hub.message import Reason
 
 
 def check(job: Job, outcome: Outcome, out_size: int) -> Sentence | None:
-    """What about an answer is not true, or None. A compromised worker must not send one municipality's data to
-    another."""
+    """What about an answer is not true, or None. A compromised worker must not send one municipality's data
+    to another."""
     if outcome.message_id != job.message_id:
         return say("the answer is about another message")
     if job.test and not outcome.facts.test:

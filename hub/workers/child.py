@@ -1,8 +1,9 @@
 """The worker: a process without secrets, database or network. It reads what citizens wrote.
 
-It is started by `hub.workers.pool`, with a cleared environment and one socket, as ``python -I -c <bootstrap> <root>
-<socket> <confinement>``. It says hello once its engine is loaded. Then it answers each batch with one frame
-per job, in order: the answers that came tell which job is running. It ends when the socket does.
+It is started by `hub.workers.pool`, with a cleared environment and one socket, as
+``python -I -c <bootstrap> <root> <socket> <confinement>``. It says hello once its engine is loaded. Then it
+answers each batch with one frame per job, in order: the answers that came tell which job is running. It ends
+when the socket does.
 
 A frame is four bytes of length and JSON. Bodies travel beside it as descriptors; nothing received is ever
 code.
@@ -156,7 +157,7 @@ def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Se
         raise_cpu_limit(bounds.cpu_seconds)
         try:
             outcome = run(process, job, bodies, out, alone=len(jobs) == 1)
-        except Exception as error:  # noqa: BLE001  # a bug, reported by class and place; its text may carry data
+        except Exception as error:  # noqa: BLE001  # a bug, told by class and place; its text may carry data
             send(channel, _failure("failed", error))
             return
         send(channel, outcome.model_dump_json().encode())

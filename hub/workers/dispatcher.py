@@ -209,9 +209,10 @@ class Dispatcher:
                 return
             deaths = self._store.count_death(message.id)
             log.warning("a worker ended over this message alone", deaths=deaths, **_fields(message))
-        self._record(configuration, [Parked(message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY, text=say(
-            "Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das Stylesheet des "
-            "Dienstes prüfen, dann erneut verarbeiten.", deaths=deaths, why=why))], -1, [message])
+        text = say("Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
+                   "Stylesheet des Dienstes prüfen, dann erneut verarbeiten.", deaths=deaths, why=why)
+        parked = Parked(message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY, text=text)
+        self._record(configuration, [parked], -1, [message])
 
     def _run(self, configuration: Configuration,
              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
@@ -270,7 +271,7 @@ class Dispatcher:
         try:
             destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest,
                                               messages=messages)
-        except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
+        except BadOutcome as error:  # checked before: a fault of the hub; the others must not suffer for it
             log.error("an outcome does not fit its message; please report this", message=error.message_id)
             self._record(configuration,
                          [_misfit(outcome) if outcome.message_id == error.message_id else outcome

@@ -222,7 +222,8 @@ class Worker:
         sent = self._transfer(select.POLLOUT, deadline, lambda: socket.send_fds(self._channel, [header], fds))
         view = memoryview(header[sent:] + frame)
         while view:
-            view = view[self._transfer(select.POLLOUT, deadline, lambda: self._channel.send(view)):]  # noqa: B023
+            count = self._transfer(select.POLLOUT, deadline, lambda: self._channel.send(view))  # noqa: B023
+            view = view[count:]
 
     def _rest(self, seconds: float) -> None:
         """Let answers gather in the socket, where they outlive their worker: being woken for each costs more

@@ -251,7 +251,8 @@ def test_a_worker_sees_nothing_it_does_not_need(pool: WorkerPool, monkeypatch: p
         server.bind(("127.0.0.1", 0))
         server.listen()
         result, _ = run(fresh, job("confined", case=str(server.getsockname()[1])))
-    environment, files, no_new_privileges, network, core, folder = result.outcomes[0].text.split("|")  # type: ignore[union-attr]
+    said = result.outcomes[0].text.split("|")  # type: ignore[union-attr]
+    environment, files, no_new_privileges, network, core, folder = said
     assert "SECRET" not in environment
     assert set(environment.split(",")) <= {"PATH", "LANG", "HOME", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES",
                                            "LC_CTYPE"}
@@ -355,7 +356,8 @@ def test_a_message_with_30_mb_is_normalized_by_descriptor(tmp_path: Path) -> Non
     body = os.urandom(1 << 20) * 30
     document = (b"<serviceportal><serviceportal-fields><g><instance_0><f><base64Data>"
                 + base64.b64encode(body)
-                + b"</base64Data><mimetype>application/pdf</mimetype><filename>plan.pdf</filename></f></instance_0></g>"
+                + b"</base64Data><mimetype>application/pdf</mimetype><filename>plan.pdf</filename></f>"
+                 b"</instance_0></g>"
                 b"</serviceportal-fields></serviceportal>")
     (tmp_path / "document").write_bytes(document)
     with (WorkerPool(1, WorkerSettings(), RUNNER) as pool, (tmp_path / "document").open("rb") as file,

@@ -104,7 +104,8 @@ def rejection(*parts: tuple[bytes, str, str, str | None], **changes: Any) -> Not
 
 
 def upload(content: bytes, name: str, media_type: str = "application/pdf") -> str:
-    return f"<base64Data>{b64(content)}</base64Data><mimetype>{media_type}</mimetype><filename>{name}</filename>"
+    return (f"<base64Data>{b64(content)}</base64Data><mimetype>{media_type}</mimetype>"
+            f"<filename>{name}</filename>")
 
 
 def content(fields: dict[str, Any], **more: Any) -> tuple[bytes, str, str, str | None]:

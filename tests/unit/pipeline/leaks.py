@@ -45,10 +45,11 @@ def ask(parts: Sequence[Part], rules: tuple[Rule, ...], service: str, **more: An
     """What the pipeline makes of a message."""
     contents = [content for *_, content in parts]
     job = Job(message_id="019a0000-0000-7000-8000-000000000001", tenant="beispiel", ags="14999010",
-              service=service, test=False, received_at=datetime(2026, 11, 22, 9, tzinfo=UTC), accepted_day=DAY,
-              rules=rules, **{"case": None, **more}, parts=tuple(
+              service=service, test=False, received_at=datetime(2026, 11, 22, 9, tzinfo=UTC),
+              accepted_day=DAY, rules=rules, **{"case": None, **more}, parts=tuple(
                   JobPart(name=name, filename=filename, media_type=media_type,
-                          sha256=hashlib.sha256(content).hexdigest(), body=Body(fd=number, length=len(content)))
+                          sha256=hashlib.sha256(content).hexdigest(),
+                          body=Body(fd=number, length=len(content)))
                   for number, (name, filename, media_type, content) in enumerate(parts)))
     return process(job, lambda body: contents[body.fd], io.BytesIO())
 
@@ -140,7 +141,8 @@ def hostile(folder: Path, more: str = "", **files: str) -> tuple[Rule, ...]:
     """The rules of a mapping with these files: ``ausgabe_xsl`` is ausgabe.xsl."""
     package = folder / "feindlich"
     (package / "v1").mkdir(parents=True, exist_ok=True)
-    (package / "mapping.toml").write_text(MAPPING_TOML.format(service="feindlich", more=more), encoding="utf-8")
+    (package / "mapping.toml").write_text(MAPPING_TOML.format(service="feindlich", more=more),
+                                          encoding="utf-8")
     known = {"fields_toml": FIELDS_TOML, "ausgabe_xsl": stylesheet("1.0", "<x/>"), **files}
     for name, text in known.items():
         (package / "v1" / name.replace("_", ".")).write_text(text, encoding="utf-8")

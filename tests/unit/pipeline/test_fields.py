@@ -28,7 +28,8 @@ TABLE = FieldTable(
 
 def envelope(fields: str, attachments: str = "") -> etree._Element:
     return etree.fromstring(f'<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1" version="1"><e:metadata/>'
-                            f"<e:fields>{fields}</e:fields><e:attachments>{attachments}</e:attachments></e:envelope>")
+                            f"<e:fields>{fields}</e:fields><e:attachments>{attachments}</e:attachments>"
+                            "</e:envelope>")
 
 
 @pytest.mark.parametrize(("type_", "sent", "typed"), [
@@ -96,12 +97,14 @@ def test_a_list_is_typed_value_by_value() -> None:
 def test_annotating_gives_words_and_order() -> None:
     sent = envelope(
         '<fremd><instance n="0"><x>1</x></instance></fremd>'
-        '<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale><rasse>R1</rasse></instance>'
+        '<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale>'
+        "<rasse>R1</rasse></instance>"
         '<instance n="1"><rasse>R9</rasse></instance></hund>'
         '<halter><instance n="0"><zusatz>z</zusatz><nachweis><attachment ref="1"/><attachment '
         'ref="2"/></nachweis>'
         "<einwilligung>true</einwilligung><betrag>1234.5</betrag><zeit>11:55:00</zeit>"
-        '<geburtsdatum>2015-07-08</geburtsdatum><name>Mustermann</name><karte>{"a":{"b":true},"c":[1,2]}</karte>'
+        '<geburtsdatum>2015-07-08</geburtsdatum><name>Mustermann</name>'
+        '<karte>{"a":{"b":true},"c":[1,2]}</karte>'
         "</instance></halter>",
         '<e:attachment id="1" name="a.pdf"/><e:attachment id="2" name="b.png"/>')
     done = annotate(type_values(sent, TABLE), TABLE)

@@ -51,7 +51,8 @@ def test_only_the_texts_of_fields_are_taken_over() -> None:
     group = Result(sent).envelope.find(f"{E}fields/g")
     assert group is not None
     assert etree.tostring(group, method="c14n") == (
-        f'<g xmlns:e="{E[1:-1]}"><instance n="0"><a>x&lt;</a><b><value>v</value></b><c>z</c></instance></g>'.encode())
+        f'<g xmlns:e="{E[1:-1]}"><instance n="0"><a>x&lt;</a><b><value>v</value></b><c>z</c></instance>'
+        "</g>".encode())
     assert Result(sent).normal.facts.canonical_digest == Result(plain).normal.facts.canonical_digest
 
 
@@ -65,9 +66,10 @@ def test_a_form_without_its_pdf() -> None:
 def test_a_form_before_version_1_6() -> None:
     result = Result(
         old_form(
-            "<g><instance_0><nachweise><selectedValue>de.seitenbau.common.api.BinaryContent@1f2e3d</selectedValue>"
-                 "<selectedValue>de.seitenbau.common.api.BinaryContent@4c5b6a</selectedValue></nachweise><datum>"
-                 "2015-07-08T00:00:00.000+02:00</datum><foto/></instance_0></g>", "antrag_hund.xml"),
+            "<g><instance_0><nachweise>"
+            "<selectedValue>de.seitenbau.common.api.BinaryContent@1f2e3d</selectedValue>"
+            "<selectedValue>de.seitenbau.common.api.BinaryContent@4c5b6a</selectedValue></nachweise><datum>"
+            "2015-07-08T00:00:00.000+02:00</datum><foto/></instance_0></g>", "antrag_hund.xml"),
         part(PDF, "pdf", "application/pdf", "antrag_hund.pdf"),
         part(b"foto", "files", "image/png", "antrag_hund_anhang_g_0_foto.png"),
         part(b"eins", "files", "application/pdf", "antrag_hund_anhang_g_0_nachweise_1.pdf"),

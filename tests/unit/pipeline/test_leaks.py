@@ -96,7 +96,8 @@ def test_metadata_is_told_nowhere(key: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("content", [
-    f"{CANARY}".encode(), f"<{CANARY}/>".encode(), f"<a><{CANARY}></a>".encode(), f'<a {CANARY}="1"/>'.encode(),
+    f"{CANARY}".encode(), f"<{CANARY}/>".encode(), f"<a><{CANARY}></a>".encode(),
+    f'<a {CANARY}="1"/>'.encode(),
     f"<!DOCTYPE {CANARY}><a/>".encode(), f"<a>&{CANARY};</a>".encode(),
     f'<?xml version="1.0" encoding="{CANARY}"?><a/>'.encode(), f'{{"{CANARY}": {CANARY}}}'.encode(),
     f'{{"{CANARY}": 1, "{CANARY}": 2}}'.encode(), f'{{"fields": {{"{CANARY}": 1}}}}'.encode(),
@@ -106,9 +107,10 @@ def test_metadata_is_told_nowhere(key: str, value: str) -> None:
     f"<serviceportal-fields><{CANARY}><{CANARY}/></{CANARY}></serviceportal-fields>".encode(),
     f"<serviceportal-fields><g><instance_0><{CANARY}/><{CANARY}/></instance_0></g>"
     "</serviceportal-fields>".encode(),
-    f"<serviceportal-fields><g><instance_0><a><{CANARY}/></a></instance_0></g></serviceportal-fields>".encode(),
-    f"<serviceportal-fields><g><instance_0><{CANARY}><base64Data>{CANARY}!</base64Data></{CANARY}></instance_0>"
-    "</g></serviceportal-fields>".encode(),
+    f"<serviceportal-fields><g><instance_0><a><{CANARY}/></a></instance_0></g>"
+    "</serviceportal-fields>".encode(),
+    f"<serviceportal-fields><g><instance_0><{CANARY}><base64Data>{CANARY}!</base64Data></{CANARY}>"
+    "</instance_0></g></serviceportal-fields>".encode(),
     f'<x:{CANARY} xmlns:x="urn:xoev-de:{CANARY}" version="{CANARY}"/>'.encode(),
 ], ids=range(19))
 def test_documents_that_are_none_tell_nothing(content: bytes) -> None:
@@ -123,22 +125,25 @@ def test_documents_that_are_none_tell_nothing(content: bytes) -> None:
 SAID = {"name": CANARY, "datum": CANARY}
 NAME = "//name"
 IN_BOTH = {
-    "message": f'<xsl:message terminate="yes">Der Name <xsl:value-of select="{NAME}"/> ist falsch</xsl:message>',
+    "message": f'<xsl:message terminate="yes">Der Name <xsl:value-of select="{NAME}"/> ist falsch'
+               "</xsl:message>",
     "message alone": f'<xsl:message terminate="yes"><xsl:copy-of select="{NAME}"/></xsl:message>',
     "element": f"<xsl:element name=\"{{concat('1 ', {NAME})}}\"/>",
     "document": f'<xsl:copy-of select="document({NAME})"/>',
     "document with a scheme": f"<xsl:copy-of select=\"document(concat('mapping:', {NAME}))\"/>",
     "format": f'<xsl:value-of select="format-number(1, string({NAME}), string({NAME}))"/>',
-    "after a message": f'<xsl:message><xsl:value-of select="{NAME}"/></xsl:message><xsl:value-of select="$x"/>',
-    "message with a place": '<xsl:message terminate="yes">Error on line 3 of xml;charset=utf-8;n=0,\n  FORG0001  '
-                            f'<xsl:value-of select="{NAME}"/></xsl:message>',
+    "after a message": f'<xsl:message><xsl:value-of select="{NAME}"/></xsl:message>'
+                       '<xsl:value-of select="$x"/>',
+    "message with a place": '<xsl:message terminate="yes">Error on line 3 of xml;charset=utf-8;n=0,\n'
+                            f'  FORG0001  <xsl:value-of select="{NAME}"/></xsl:message>',
 }
 IN_XSLT_1 = {"write": f'<xsl:document href="{{{NAME}}}">x</xsl:document>',
              "type": f'<xsl:value-of select="count(string({NAME}))"/>'}
 IN_XSLT_3 = {
     "date": f'<xsl:value-of select="xs:date({NAME}[1])"/>',
     "error": f"<xsl:sequence select=\"error(QName('urn:x', {NAME}[1]), 'Name ' || {NAME}[1])\"/>",
-    "error of ours": f"<xsl:sequence select=\"error(QName('urn:x', 'FORG0001'), '{'x' * 60} ' || {NAME}[1])\"/>",
+    "error of ours": "<xsl:sequence select=\"error(QName('urn:x', 'FORG0001'), "
+                     f"'{'x' * 60} ' || {NAME}[1])\"/>",
     "evaluate": f'<xsl:evaluate xpath="string({NAME}[1]) || \'(\'"/>',
     "result": f'<xsl:result-document href="{{{NAME}[1]}}">x</xsl:result-document>',
     "pattern": f"<xsl:value-of select=\"matches('x', {NAME}[1] || '(')\"/>",
@@ -149,9 +154,10 @@ IN_XSLT_3 = {
     "treat": f'<xsl:value-of select="{NAME}[1] treat as xs:integer"/>',
     "map": f"<xsl:value-of select=\"parse-json({NAME}[1])\"/>",
     "xml": f"<xsl:value-of select=\"parse-xml({NAME}[1])\"/>",
-    "lines": "<xsl:sequence select=\"error((), '&#10;Error on line 1 of xml;charset=utf-8;n=0,&#10;  FORG0001  '"
-             f" || {NAME}[1])\"/>",
-    "place": f"<xsl:sequence select=\"error((), '&#10;  File &quot;/' || {NAME}[1] || '.py&quot;, line 1 in x')\"/>",
+    "lines": "<xsl:sequence select=\"error((), '&#10;Error on line 1 of xml;charset=utf-8;n=0,&#10;"
+             f"  FORG0001  ' || {NAME}[1])\"/>",
+    "place": f"<xsl:sequence select=\"error((), '&#10;  File &quot;/' || {NAME}[1] || "
+             "'.py&quot;, line 1 in x')\"/>",
 }
 STYLESHEETS = [
     *[(version, name, body) for version in ("1.0", "2.0", "3.0") for name, body in IN_BOTH.items()],
@@ -169,8 +175,8 @@ def test_a_stylesheet_cannot_tell_a_value(tmp_path: Path, version: str, name: st
     assert not leaks(outcome)
 
 
-SCHEMA = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:datendrehscheibe:envelope:1"
- xmlns:e="urn:datendrehscheibe:envelope:1">
+SCHEMA = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
+ targetNamespace="urn:datendrehscheibe:envelope:1" xmlns:e="urn:datendrehscheibe:envelope:1">
 <xs:element name="fields"><xs:complexType><xs:sequence><xs:element name="person"><xs:complexType><xs:sequence>
 <xs:element name="instance"><xs:complexType><xs:sequence>
 <xs:element name="name" type="{type}"/><xs:element name="datum" type="xs:date" minOccurs="0"/></xs:sequence>
@@ -182,7 +188,8 @@ SCHEMA = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespa
 KINDS = [("e:facet", f'<xs:{facet} value="{value}"/>') for facet, value in (
     ("enumeration", "rot"), ("pattern", "[0-9]+"), ("maxLength", "3"), ("minLength", "90"), ("length", "2"))]
 TYPES = [*KINDS, *((name, "") for name in (
-    "xs:date", "xs:integer", "xs:boolean", "xs:decimal", "xs:base64Binary", "xs:dateTime", "e:union", "e:list"))]
+    "xs:date", "xs:integer", "xs:boolean", "xs:decimal", "xs:base64Binary", "xs:dateTime", "e:union",
+    "e:list"))]
 
 
 @pytest.mark.parametrize("elements", [schema_faults.MAX_ELEMENTS, 0], ids=["xmlschema", "libxml2"])
@@ -191,7 +198,8 @@ def test_a_schema_cannot_tell_a_value(tmp_path: Path, monkeypatch: pytest.Monkey
                                       elements: int) -> None:
     monkeypatch.setattr(schema_faults, "MAX_ELEMENTS", elements)
     rules = hostile(tmp_path, 'schema = "fields.xsd"', fields_xsd=SCHEMA.format(type=type_, facet=facet))
-    for values in ({"name": CANARY}, {CANARY: "1"}, {"name": "1", CANARY: "1"}, {"name": "1", "datum": CANARY}):
+    for values in ({"name": CANARY}, {CANARY: "1"}, {"name": "1", CANARY: "1"},
+                   {"name": "1", "datum": CANARY}):
         outcome = ask([("application", None, "application/xml", form(values))], rules, "feindlich")
         assert isinstance(outcome, Parked)
         assert outcome.reason == Reason.INVALID
@@ -234,15 +242,17 @@ XOEV = {
     "value": f"<name>{CANARY}</name>", "name": f"<{CANARY}/>", "name below": f"<name><{CANARY}/></name>",
     "attribute": f'<name {CANARY}="1">2026-01-01</name>', "type": f'<name {XSI} xsi:type="{CANARY}">x</name>',
     "location": f'<name {XSI} xsi:schemaLocation="urn:{CANARY} file:///{CANARY}">x</name>',
-    "namespace": f'<{CANARY} xmlns="urn:{CANARY}"/>', "text": CANARY, "nil": f'<name {XSI} xsi:nil="{CANARY}"/>',
+    "namespace": f'<{CANARY} xmlns="urn:{CANARY}"/>', "text": CANARY,
+    "nil": f'<name {XSI} xsi:nil="{CANARY}"/>',
 }
 
 
 @pytest.mark.parametrize("elements", [schema_faults.MAX_ELEMENTS, 0], ids=["xmlschema", "libxml2"])
 @pytest.mark.parametrize("inner", XOEV.values(), ids=XOEV)
-@pytest.mark.parametrize(("root", "version"), [("antrag.0010", "1.0"), ("antrag.0010", CANARY), (CANARY, "1.0")])
-def test_a_xoev_document_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, elements: int,
-                                     root: str, version: str) -> None:
+@pytest.mark.parametrize(("root", "version"), [
+    ("antrag.0010", "1.0"), ("antrag.0010", CANARY), (CANARY, "1.0")])
+def test_a_xoev_document_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str,
+                                     elements: int, root: str, version: str) -> None:
     monkeypatch.setattr(schema_faults, "MAX_ELEMENTS", elements)
     schemas = tmp_path / "schemas/xtest/1.0"
     schemas.mkdir(parents=True)
@@ -298,7 +308,8 @@ def test_a_canary_in_whatever_surroundings_is_told_nowhere(places: list[str], ar
               "namespace": f'<name xmlns="urn:{CANARY}">1</name>', "comment": f"<!--{CANARY}-->",
               "cdata": f"<name><![CDATA[{around}{CANARY}]]></name>"}
     inner = "".join(pieces[place] for place in places)
-    document = f"<serviceportal-fields><person><instance_0>{inner}</instance_0></person></serviceportal-fields>"
+    document = (f"<serviceportal-fields><person><instance_0>{inner}</instance_0></person>"
+                "</serviceportal-fields>")
     outcome = ask([("application", None, "application/xml", document.encode())],
                   rules_of(MAPPINGS / "hundesteuer"), "hundesteuer")
     assert CANARY.lower() not in told(outcome)

@@ -71,7 +71,8 @@ def test_what_is_refused(document: bytes, reason: str) -> None:
 
 
 def test_a_refusal_keeps_the_facts_and_no_content() -> None:
-    fields = "<g><instance_0><f><base64Data>Mustermann!</base64Data><mimetype/><filename/></f></instance_0></g>"
+    fields = ("<g><instance_0><f><base64Data>Mustermann!</base64Data><mimetype/><filename/></f>"
+              "</instance_0></g>")
     error = rejection(form(fields, "<metadata><formId>1:Hund:v1.0</formId></metadata>"), test=True)
     assert (error.facts.form_name, error.facts.form_version, error.facts.test) == ("Hund", "1.0", True)
     assert "1. Gruppe (unbekannter Name mit 1 Zeichen) › 1. Feld" in error.text
@@ -137,7 +138,8 @@ def as_json(fields: dict[Any, Any]) -> bytes:
 def test_whatever_was_entered_is_found_in_the_envelope(fields: dict[Any, Any], write: Any) -> None:
     result = Result(part(write(fields)))
     found = {(group.tag, int(instance.get("n", "")), element.tag)
-             for group in result.envelope.find(f"{E}fields") for instance in group for element in instance}  # type: ignore
+             for group in result.envelope.iterfind(f"{E}fields/*") for instance in group
+             for element in instance}
     assert found == set(fields)
     for (group, instance, name), value in fields.items():
         place = f"{group}:{instance}:{name}"

@@ -9,8 +9,10 @@ from hub.pipeline.places import field_place, line_of, path_of, table_for
 from tests.unit.pipeline.leaks import CANARY, MAPPINGS, rules_of
 
 TABLE = FieldTable(
-    group=[{"id": "halter", "title": "Halterin oder Halter"}, {"id": "hund", "title": "Hund", "instances": True}],
-    field=[{"group": "halter", "id": "name", "label": "Name"}, {"group": "hund", "id": "rasse", "label": "Rasse"}])
+    group=[{"id": "halter", "title": "Halterin oder Halter"},
+           {"id": "hund", "title": "Hund", "instances": True}],
+    field=[{"group": "halter", "id": "name", "label": "Name"},
+           {"group": "hund", "id": "rasse", "label": "Rasse"}])
 
 
 def test_a_place_is_named_in_a_clerks_words() -> None:
@@ -28,7 +30,8 @@ def test_a_name_that_no_table_knows_is_told_by_number_and_length() -> None:
 
 
 def test_a_name_that_only_the_schema_knows_is_told() -> None:
-    assert field_place(TABLE, ("hund", 2), 0, ("betrag", 3), {"betrag"}) == "Hund (1.) › betrag (hund:0:betrag)"
+    assert field_place(TABLE, ("hund", 2), 0, ("betrag", 3), {"betrag"}) == (
+        "Hund (1.) › betrag (hund:0:betrag)")
     assert field_place(TABLE, ("ort", 2), 0, schema={"ort"}) == "ort (ort:0)"
 
 

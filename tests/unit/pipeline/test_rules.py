@@ -22,7 +22,7 @@ def test_a_rules_own_text_is_what_the_operator_reads(package: Path) -> None:
     assert error.text.splitlines() == ["Die Angaben verletzen Regeln des Antrags:",
                                        "- Halter 1: Der Name fehlt."]
     assert error.trace == (
-        "Halter 1: Der Name fehlt. [Halterin oder Halter (1.) (halter:0)] (rules.sch, Zeile 2)",)
+        "Halter 1: Der Name fehlt. [Halterin oder Halter (1.) (halter:0)] (rules.sch, Zeile 3)",)
 
 
 def test_reports_and_the_day_of_acceptance_work(package: Path) -> None:
@@ -53,8 +53,9 @@ def test_rules_cannot_read_files(package: Path, tmp_path: Path, monkeypatch: pyt
      "value-of may only count"),
     ('<sch:assert test="name">x</sch:assert>', ' queryBinding="xslt2"', "xslt2 is not supported"),
     ('<sch:extends href="aussen.sch"/>', "", "includes another file"),
-    ('<sch:assert test="name[">x</sch:assert>', "", "line 2: an expression (XPath) is misspelt"),
-    ('<sch:assert test="x:name">x</sch:assert>', "", "line 2: an expression uses a prefix that no sch:ns declares"),
+    ('<sch:assert test="name[">x</sch:assert>', "", "line 3: an expression (XPath) is misspelt"),
+    ('<sch:assert test="x:name">x</sch:assert>', "",
+     "line 3: an expression uses a prefix that no sch:ns declares"),
 ])
 def test_rules_that_cannot_be_used_are_configuration(package: Path, rule: str, attributes: str,
                                                      words: str) -> None:

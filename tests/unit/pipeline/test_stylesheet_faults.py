@@ -37,6 +37,7 @@ def test_a_broken_stylesheet_is_named_with_its_line(workplace: Workplace, versio
 
 
 def test_where_libxslt_names_no_line_the_file_is_named(workplace: Workplace) -> None:
-    with pytest.raises(Rejected, match=r"mapping:v1/x\.xsl: es verwendet ein Präfix ohne Namensraum") as caught:
+    words = r"mapping:v1/x\.xsl: es verwendet ein Präfix ohne Namensraum"
+    with pytest.raises(Rejected, match=words) as caught:
         workplace.one('<xsl:template match="/"><xsl:if test="q:name">nie</xsl:if></xsl:template>')
     assert caught.value.reason == "configuration"

@@ -101,7 +101,8 @@ def test_the_environment_is_empty(workplace: Workplace, monkeypatch: pytest.Monk
     monkeypatch.setenv("GEHEIM", "streng geheim")
     content = workplace.one(
         """<xsl:template match="/"><x><xsl:value-of select="environment-variable('GEHEIM'),
-                          environment-variable('PATH'), available-environment-variables()"/></x></xsl:template>""", "3.0")
+            environment-variable('PATH'), available-environment-variables()"/></x></xsl:template>""",
+        "3.0")
     assert not (etree.fromstring(content).text or "").strip()
 
 

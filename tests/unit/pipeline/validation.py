@@ -14,17 +14,19 @@ from hub.mapping.model import MappingVersion
 from hub.pipeline.validate import validate
 
 DAY = date(2026, 11, 22)
-XSD = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:datendrehscheibe:envelope:1">
+XSD = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
+ targetNamespace="urn:datendrehscheibe:envelope:1">
 <xs:element name="fields"><xs:complexType><xs:all>
  <xs:element name="halter" minOccurs="0"><xs:complexType><xs:sequence>
   <xs:element name="instance" maxOccurs="3"><xs:complexType><xs:all>
-   <xs:element name="name" minOccurs="0"><xs:simpleType><xs:restriction base="xs:string"><xs:maxLength value="12"/>
-     <xs:minLength value="2"/></xs:restriction></xs:simpleType></xs:element>
+   <xs:element name="name" minOccurs="0"><xs:simpleType><xs:restriction base="xs:string">
+     <xs:maxLength value="12"/><xs:minLength value="2"/></xs:restriction></xs:simpleType></xs:element>
    <xs:element name="geburtsdatum" type="xs:date" minOccurs="0"/>
-   <xs:element name="betrag" minOccurs="0"><xs:simpleType><xs:restriction base="xs:decimal"><xs:maxInclusive value="100"/>
-     <xs:fractionDigits value="2"/></xs:restriction></xs:simpleType></xs:element>
-   <xs:element name="wahl" minOccurs="0"><xs:simpleType><xs:restriction base="xs:string"><xs:enumeration value="rot"/>
-     <xs:enumeration value="blau"/></xs:restriction></xs:simpleType></xs:element>
+   <xs:element name="betrag" minOccurs="0"><xs:simpleType><xs:restriction base="xs:decimal">
+     <xs:maxInclusive value="100"/><xs:fractionDigits value="2"/></xs:restriction></xs:simpleType>
+   </xs:element>
+   <xs:element name="wahl" minOccurs="0"><xs:simpleType><xs:restriction base="xs:string">
+     <xs:enumeration value="rot"/><xs:enumeration value="blau"/></xs:restriction></xs:simpleType></xs:element>
    <xs:element name="muster" minOccurs="0"><xs:simpleType><xs:restriction base="xs:string">
      <xs:pattern value="(a+)+"/></xs:restriction></xs:simpleType></xs:element>
    <xs:element name="anzahl" type="xs:int" minOccurs="0"/>
@@ -38,7 +40,8 @@ field = [{ group = "halter", id = "name", label = "Name" },
          { group = "halter", id = "geburtsdatum", label = "Geburtsdatum", type = "date" }]
 """
 SCH = """<sch:schema xmlns:sch="http://purl.oclc.org/dsdl/schematron"{attributes}>
-<sch:ns prefix="e" uri="urn:datendrehscheibe:envelope:1"/><sch:pattern><sch:rule context="halter/instance">{rule}</sch:rule>
+<sch:ns prefix="e" uri="urn:datendrehscheibe:envelope:1"/><sch:pattern><sch:rule context="halter/instance"
+>{rule}</sch:rule>
 </sch:pattern></sch:schema>"""
 
 

@@ -22,7 +22,8 @@ from hub.pipeline.translate import render
 COMMON = Path(__file__).parents[3] / "mappings" / "_common"
 ID = "01936f00-0000-7000-8000-00000000abcd"
 XSL = 'xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="urn:datendrehscheibe:envelope:1"'
-WRITERS = 'xmlns:exsl="http://exslt.org/common" xmlns:sax="http://icl.com/saxon" extension-element-prefixes="exsl sax"'
+WRITERS = ('xmlns:exsl="http://exslt.org/common" xmlns:sax="http://icl.com/saxon" '
+           'extension-element-prefixes="exsl sax"')
 SHA = hashlib.sha256(b"x").hexdigest()
 TABLE = FieldTable(
     group=[{"id": "halter", "title": "Halterin oder Halter"},
@@ -34,12 +35,15 @@ TABLE = FieldTable(
            {"group": "hund", "id": "merkmale", "type": "choices", "label": "Merkmale", "values": "m"}],
     values={"m": {"a": "groß", "b": "braun"}})
 ENVELOPE = f"""<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1" version="1"><e:metadata>
-<e:message id="{ID}" ags="14999010" service="hundesteuer" received="2026-11-22T10:11:12+01:00" day="2026-11-22" test="false"/>
-<e:source>serviceportal</e:source><e:form id="1:HundesteuerAnmeldung:v1.1" name="HundesteuerAnmeldung" version="1.1"/>
+<e:message id="{ID}" ags="14999010" service="hundesteuer" received="2026-11-22T10:11:12+01:00"
+ day="2026-11-22" test="false"/>
+<e:source>serviceportal</e:source><e:form id="1:HundesteuerAnmeldung:v1.1" name="HundesteuerAnmeldung"
+ version="1.1"/>
 </e:metadata><e:fields><halter><instance n="0"><name>Erika "Rika" Mustermann &amp; Łódź</name>
 <geburtsdatum>1980-07-08T00:00:00.000+02:00</geburtsdatum><bemerkung>=1+1
 zweite Zeile</bemerkung><nachweis><attachment ref="2"/></nachweis><leer/></instance></halter>
-<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale></instance><instance n="1"><merkmale>
+<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale></instance><instance n="1">
+<merkmale>
 <value>a</value></merkmale></instance></hund></e:fields>
 <e:attachments><e:attachment id="1" name="antrag.pdf" size="3" role="applicant-pdf"/>
 <e:attachment id="2" name="Impfpaß.pdf" size="1234567" role="upload"/></e:attachments></e:envelope>"""
