@@ -31,7 +31,11 @@ def field_place(table: FieldTable, group: tuple[str, int], n: int | None = None,
     from 1; `n` is the number of the instance, counted from 0. `schema` has further names of ours."""
     name, position = group
     row = table.groups.get(name)
-    title, id_ = _title(name, position, row, schema)
+    if row is None and name not in schema:
+        title = unknown("Gruppe", name, position)
+        return title if field is None else place("{title} › {field}", title=title,
+                                                 field=unknown("Feld", *field))
+    title, id_ = _title(name, row)
     if n is not None and (n > 0 or (row is not None and row.instances)):
         title = place("{title} ({number}.)", title=title, number=n + 1)
     if n is not None:
@@ -45,13 +49,11 @@ def field_place(table: FieldTable, group: tuple[str, int], n: int | None = None,
     return place("{title} › {label} ({id}:{field})", title=title, label=label, id=id_, field=Name(field[0]))
 
 
-def _title(name: str, position: int, row: GroupRow | None, schema: Collection[str]) -> tuple[Place, Place]:
-    """What a group is called, and its id."""
+def _title(name: str, row: GroupRow | None) -> tuple[Place, Place]:
+    """What a group of ours is called, and its id."""
     if row is not None:
         return place("{title}", title=Words(row.title)), place("{id}", id=Name(row.id))
-    if name in schema:
-        return place("{name}", name=Name(name)), place("{name}", name=Name(name))
-    return unknown("Gruppe", name, position), place("{position}", position=position)
+    return place("{name}", name=Name(name)), place("{name}", name=Name(name))
 
 
 def unknown(what: str, name: str, position: int) -> Place:
