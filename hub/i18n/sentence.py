@@ -68,7 +68,7 @@ class Address(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        return super().__new__(cls, f"„{_plain(text, 60)}“")
+        return super().__new__(cls, f"'{_plain(text, 60)}'")
 
     @property
     def bare(self) -> str:

@@ -100,7 +100,7 @@ def test_pieces_are_put_into_the_words() -> None:
     sentence = say("{where}: {count} von {most}, {day}, {version}, {shape}, {address}", where=place("hier"),
                    count=1, most=Name("zehn"), day=date(2026, 11, 22), version=Version("1.10"),
                    shape=Shape("Erika"), address=Address("14999010"))
-    assert sentence == "hier: 1 von zehn, 2026-11-22, 1.10, Text mit 5 Zeichen, „14999010“"
+    assert sentence == "hier: 1 von zehn, 2026-11-22, 1.10, Text mit 5 Zeichen, '14999010'"
     assert lines([say("a"), say("{b}", b=Words("{b}"))]) == "a\n{b}"
 
 
@@ -114,7 +114,7 @@ def test_what_a_piece_may_be_is_bounded() -> None:
     assert Version("Erika") == Version("1.2.3.4.5") == Version(None) == "(unbekannt)"
     assert Version("１") == "(unbekannt)"  # a digit, but not one of ASCII
     assert (Shape(""), Shape("12,5"), Shape("a b")) == ("leer", "Zahl mit 4 Zeichen", "Text mit 3 Zeichen")
-    assert Address("x\x1b[2J\ny" + "z" * 99).startswith("„x?[2J yzz")
+    assert Address("x\x1b[2J\ny" + "z" * 99).startswith("'x?[2J yzz")
     assert len(Address("z" * 99)) == 64
     assert len(Name("n" * 999)) == 202
     assert len(say("{a}{b}{c}", a=Words("x" * 2000), b=Words("x" * 2000), c=Words("x" * 2000))) == LONGEST
