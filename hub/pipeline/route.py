@@ -21,10 +21,10 @@ def route(job: Job, facts: Facts) -> tuple[Rule, tuple[Sentence, ...]]:
             "Für {service} in {ags} ist kein Weg eingerichtet.", service=Address(job.service),
             ags=Address(job.ags)))
     test = job.test or facts.test
-    verdicts = [(rule, _objection(rule, job, facts, test)) for rule in job.rules]
-    trace = tuple(say("Regel {rule}: {objection}", rule=Name(rule.id), objection=objection or say("passt"))
-                  for rule, objection in verdicts)
-    matching = [rule for rule, objection in verdicts if objection is None]
+    verdicts = [(rule, objection(rule, job, facts, test)) for rule in job.rules]
+    trace = tuple(say("Regel {rule}: {verdict}", rule=Name(rule.id), verdict=verdict or say("passt"))
+                  for rule, verdict in verdicts)
+    matching = [rule for rule, verdict in verdicts if verdict is None]
     if len(matching) == 1:
         return matching[0], trace
     form = _form(job, facts)
@@ -56,7 +56,7 @@ def _names(names: tuple[str, ...]) -> Sentence:
     return lines([say("{name}", name=Name(name)) for name in names], ", ")
 
 
-def _objection(rule: Rule, job: Job, facts: Facts, test: bool) -> Sentence | None:
+def objection(rule: Rule, job: Job, facts: Facts, test: bool) -> Sentence | None:
     """Why the rule does not match, or None when it does."""
     if rule.test != test:
         return say("nur für Testnachrichten") if rule.test else say("nicht für Testnachrichten")
