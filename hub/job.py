@@ -202,7 +202,8 @@ class Facts(_Model):
         mandant = self.mandant if _DIGITS.fullmatch(self.mandant or "") else None
         whole = name is not None and self.form_id in (name, f"{mandant}:{name}:v{version}")
         form_id = self.form_id if whole else None
-        if (form_id, name, version, mandant) == (self.form_id, self.form_name, self.form_version, self.mandant):
+        if ((form_id, name, version, mandant)
+                == (self.form_id, self.form_name, self.form_version, self.mandant)):
             return self
         return self.model_copy(update={"form_version": version, "mandant": mandant, "form_name": name,
                                        "form_id": form_id})

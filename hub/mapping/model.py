@@ -55,7 +55,8 @@ class FieldRow(FileModel):
 
 
 class GroupRow(FileModel):
-    """A group of fields. `instances` says whether it may occur several times."""
+    """A group of fields, in the order in which a clerk reads them. `instances` says whether it may occur
+    several times."""
 
     id: str = Field(description="the form's own id")
     title: str = Field(description="its heading, as a clerk reads it")

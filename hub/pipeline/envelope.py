@@ -97,7 +97,7 @@ class EnvelopeBuilder:
         self.fields = etree.SubElement(self.root, E + "fields")
 
     def form(self, form_id: str | None) -> None:
-        """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a
+        """Take the form id apart, ``<mandant>:<name>:v<version>``. One of another shape is not kept as a
         fact."""
         match = _FORM_ID.fullmatch(form_id or "")
         if match:
@@ -132,9 +132,10 @@ class EnvelopeBuilder:
         return element
 
     def instance(self, group: str, instance: int, sent: etree._Element | None = None) -> etree._Element:
-        """An instance of a group, with or without fields. One that was sent as XML is itself taken over with
-        its fields, because making forty elements costs more than moving one; a second one of that number adds
-        its fields to the first.
+        """An instance of a group, with or without fields.
+
+        One that was `sent` as XML is itself taken over with its fields: making forty elements costs more than
+        moving one. A second one of that number adds its fields to the first. Raises `Rejected` (``invalid``).
         """
         if group not in self.groups:
             if not _is_id(group):
@@ -157,7 +158,7 @@ class EnvelopeBuilder:
 
     def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
                place: str | None = None) -> int:
-        """Write a body to the output; the number of the attachment. Raises `Rejected` (``invalid``,
+        """Write a body to the output, and give the number of the attachment. Raises `Rejected` (``invalid``,
         ``limit``)."""
         if len(self.uploads) >= self.job.limits.max_attachments:
             raise Rejected(Reason.LIMIT, say("mehr als {most} Anlagen", most=self.job.limits.max_attachments))
@@ -184,9 +185,11 @@ class EnvelopeBuilder:
         etree.SubElement(element, "attachment", ref=str(number))
 
     def finish(self) -> Normalized:
-        """The envelope with everything in its place, and the digest of how it is written: what is built here
-        the same way is written the same way, whatever white space and order of attributes the sender's fields
-        had."""
+        """The envelope with everything in its place, and the digest of how it is written.
+
+        White space and the order of attributes of the sender's fields are not in the digest, because every
+        envelope is built here in the same way.
+        """
         names = unique_names([upload.name for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)

@@ -40,7 +40,7 @@ MAX_BYTES = 200_000_000
 
 
 class Catalogue:
-    """The installed schema sets below one folder. Immutable while a worker lives; a new set needs a
+    """The installed schema sets below one folder. They do not change while a worker lives: a new set needs a
     reload."""
 
     def __init__(self, folder: Path) -> None:
@@ -122,7 +122,7 @@ class _Resolver(etree.Resolver):
 
 
 def compile_schema(file: Path, parser: etree.XMLParser) -> etree.XMLSchema:
-    """A schema ready for use. Raises `ConfigError` with file and line."""
+    """A schema ready for use. Raises `ConfigError` with file and line, without libxml2's words."""
     try:
         tree = etree.parse(str(file), parser)
         info: Any = tree.docinfo

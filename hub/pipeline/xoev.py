@@ -50,8 +50,8 @@ def from_xoev(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
 
 
 def _copy_without_bodies(work: EnvelopeBuilder, root: etree._Element) -> etree._Element:
-    """A copy with references in place of bodies. The bodies are set aside while copying, so that none is
-    copied; the document itself is left as it was."""
+    """A copy with references in place of bodies. The bodies are set aside meanwhile, so that none is copied.
+    The document itself is left as it was."""
     bodies: list[tuple[etree._Element, str]] = []
     try:
         for element in [element for element in root.iter() if _may_be_body(element)]:

@@ -127,8 +127,8 @@ class Dispatcher:
                 self._pending = False
 
     def _wait(self) -> None:
-        """For news, and while another thread has a few messages in hand, for its end: it brings along what
-        arrives meanwhile."""
+        """Wait for news. While another thread has a few messages in hand, wait for its end: it brings along
+        what arrives meanwhile."""
         until = time.monotonic() + LONGEST_WAIT
         while not self._stop.is_set() and (now := time.monotonic()) < until:
             left = (self._alone_until if self._pending else until) - now
@@ -137,8 +137,8 @@ class Dispatcher:
             self._news.wait(min(left, until - now))
 
     def _turn(self) -> bool | None:
-        """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at
-        its end."""
+        """One turn of a thread. It tells whether there may be more to do at once; None means that the thread
+        is at its end. Never raises."""
         self._progressed()
         try:
             return self._room() and (self._suspect() or self._batch())
@@ -183,8 +183,8 @@ class Dispatcher:
 
     @contextmanager
     def _claim(self) -> Iterator[int]:
-        """The number of a claim, which is given back when something goes wrong: its leases would last for
-        half an hour."""
+        """The number of a claim. It is given back when something goes wrong, because its leases would last
+        for half an hour."""
         claim = self._store.new_claim()
         try:
             yield claim
@@ -319,8 +319,8 @@ _WHY = {Why.TIME: say("Zeit überschritten"), Why.CPU: say("Rechenzeit überschr
 
 
 class Inputs:
-    """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's
-    own files.
+    """The bodies of a batch as descriptors. Small ones lie together in one memory file; large ones are the
+    store's own files.
 
     `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """

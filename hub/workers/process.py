@@ -252,7 +252,7 @@ class Worker:
         return count
 
     def _transfer(self, events: int, deadline: float, act: Callable[[], int]) -> int:
-        """`act` once the socket allows it, meanwhile watching time, memory and the error pipe. Raises
+        """Call `act` once the socket allows it. Watch time, memory and the error pipe meanwhile. Raises
         `Overrun`."""
         self._poll.register(self._channel, events)
         looked = time.monotonic()
@@ -280,8 +280,7 @@ class Worker:
                 raise self._death()
 
     def _drain(self) -> None:
-        """Empty the error pipe, so that the worker never waits for it; of the text only the first bytes are
-        kept."""
+        """Empty the error pipe, so that the worker never waits for it. Only the first bytes are kept."""
         data = self._errors.read(_STDERR_KEPT)
         if data:
             self._stderr += data[:_STDERR_KEPT - len(self._stderr)]
