@@ -111,6 +111,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split (`hub.apart`)."""
     gathers: ClassVar[bool] = False
     """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
+    drop: ClassVar[bool] = False
+    """Whether it puts files into a place, with the options layout, role and name: then others may deliver through it (`Drop`)."""
     keeps: bool = False
     """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
 

@@ -287,7 +287,7 @@ class TestDurability:
         elif fault == "folder":
             monkeypatch.setattr(directory.Disk, "sync_folder", lambda *_: None)
         else:
-            monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+            monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         receiver.outlet().deliver(make_delivery(), Effect())
         with pytest.raises(AssertionError, match=complaint):
             everything_is_durable_before_it_is_visible(ledger.calls, receiver.root, list(self.FILES))

@@ -272,7 +272,7 @@ class TestOnTheServer:
 
     def test_the_suite_notices_a_visible_name(self, serve: Callable[..., Drop],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+        monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         log, root = self.deliver(serve)
         with pytest.raises(AssertionError, match="hidden name"):
             written_hidden_then_renamed(log, root)
