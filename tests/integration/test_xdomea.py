@@ -230,12 +230,18 @@ class TestTrouble:
         ({"subject": "{property}"}, "property:key"),
         ({"subject": "{"}, "is no template"),
         ({"drop": {"name": "{id}"}}, "name: the standard rules"),
-        ({"drop": {"connector": "smtp"}}, "directory"),
+        ({"drop": {"connector": "smtp"}}, "no drop"),
+        ({"drop": {"connector": "xdomea"}}, "no drop"), ({"drop": {"connector": "fax"}}, "no drop"),
+        ({"drop": {"connector": 1}}, "names no connector"),
         ({"receiver": ""}, "at least 1"),
     ])
     def test_options_that_cannot_be(self, receiver: Drop, options: dict[str, Any], why: str) -> None:
         with pytest.raises(ValidationError, match=re.escape(why)):
             receiver.settings(**options)
+
+    def test_a_drop_that_is_no_table(self) -> None:
+        with pytest.raises(ValidationError, match="drop"):
+            Options(receiver="Stadt Musterstadt", drop="directory")
 
 
 def test_options_survive_being_written_down_and_read_again(receiver: Drop) -> None:
