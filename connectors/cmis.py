@@ -40,7 +40,10 @@ import httpx2
 from pydantic import Field, model_validator
 
 from connectors import _layout
-from connectors._http import Answer, Body, HttpOptions, Line, certificate_finding, shown
+from connectors._http import Body, Line
+from connectors._http_answer import Answer, certificate_finding
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions
 from connectors._records import DocumentTemplate, Template, fill, placeholders
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
@@ -87,9 +90,9 @@ class Outlet(OutletBase[Options]):
     repeat = "probe"
     keeps = True
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: Line | None = None) -> None:
         super().__init__(options)
-        self._line = Line(options)
+        self._line = line or Line(options)
         self._known: _Repository | None = None
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:

@@ -35,7 +35,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _template
+from connectors import _answer, _http, _http_answer, _template
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions, check_header
 from connectors._template import PartValue
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Repeat, Unknown
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
@@ -58,7 +60,7 @@ class FormField(OptionsModel):
         return self
 
 
-class Options(_http.HttpOptions, _answer.AnswerOptions):
+class Options(HttpOptions, _answer.AnswerOptions):
     """``connector = "rest"``"""
 
     url: str = Field(description="where to; {placeholders} in path and query")
@@ -83,14 +85,14 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
     @classmethod
     def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
-            _http.check_header(name)
+            check_header(name)
             _template.check(text)
         return value
 
     @field_validator("key_header")
     @classmethod
     def _key_header(cls, value: str | None) -> str | None:
-        return _http.check_header(value) if value else None
+        return check_header(value) if value else None
 
     @field_validator("json_")
     @classmethod
@@ -251,9 +253,9 @@ class Outlet(OutletBase[Options]):
 
     keeps = True
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)
-        self._line = _http.Line(options)
+        self._line = line or _http.Line(options)
 
     @classmethod
     def repeat_for(cls, options: Options) -> Repeat:
@@ -290,7 +292,7 @@ class Outlet(OutletBase[Options]):
         if answer.status not in options.status_success:
             return Unknown(f"HTTP {answer.status}")
         if options.probe_code_path is not None and not _answer.matches(code, options.probe_code_found):
-            return Unknown(f"Code {_http.shown(code or '')}")
+            return Unknown(f"Code {shown(code or '')}")
         row = _answer.detail(options, answer, document,
                              document.find(options.code_path) if document and options.code_path else None)
         return Done(Receipt(_answer.reference(delivery.id, row), row))
@@ -306,7 +308,7 @@ class Outlet(OutletBase[Options]):
             return [Finding("error", str(error), "Adresse, Zertifikate und Zugang mit dem Betreiber des Fachverfahrens prüfen.")]
         finally:
             self._line.close()
-        return [*_http.certificate_finding(answer.expires), _judged(answer, options)]
+        return [*_http_answer.certificate_finding(answer.expires), _judged(answer, options)]
 
     def close(self) -> None:
         """Give the connection back."""
@@ -324,7 +326,7 @@ class Outlet(OutletBase[Options]):
         headers = self._accept()
         for name, text in (*options.headers.items(), *delivery.manifest.headers.items()):
             try:
-                _http.check_header(name)
+                check_header(name)
             except ValueError as error:
                 raise Misconfigured(f"Die Route setzt eine Kopfzeile, die nicht erlaubt ist ({error}).") from error
             template = name in options.headers
@@ -334,7 +336,7 @@ class Outlet(OutletBase[Options]):
         return headers
 
 
-def _judged(answer: _http.Answer, options: Options) -> Finding:
+def _judged(answer: _http_answer.Answer, options: Options) -> Finding:
     status = answer.status
     if status in (401, 403, 407):
         return Finding("error", f"Das Fachverfahren lässt uns nicht zu (HTTP {status}).", "Zugangsdaten prüfen lassen.")

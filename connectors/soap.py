@@ -40,7 +40,9 @@ from urllib.parse import unquote, urlsplit
 from lxml import etree
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _template
+from connectors import _answer, _http, _http_answer, _template
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions, check_header
 from connectors._template import PartValue
 from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, refused, secret_path
 from hub.errors import ConfigError, DeliveryError, InDoubt, Misconfigured, Permanent, Temporary
@@ -53,7 +55,7 @@ _LOGIN_FAULTS = ("FailedAuthentication", "InvalidSecurityToken", "InvalidSecurit
 _WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
 
 
-class Options(_http.HttpOptions, _answer.AnswerOptions):
+class Options(HttpOptions, _answer.AnswerOptions):
     """``connector = "soap"``"""
 
     url: str = Field(description="where the calls go; the address inside the WSDL is not used")
@@ -81,7 +83,7 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
     @classmethod
     def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
-            _http.check_header(name)
+            check_header(name)
             _template.check(text)
         return value
 
@@ -274,7 +276,7 @@ def faults(document: _answer.Xml) -> list[str] | None:
 
 def judge_fault(options: Options, codes: Sequence[str], retry_after: float | None) -> DeliveryError:
     """What a fault means, by the configured codes first."""
-    said = f"Fault {', '.join(map(_http.shown, codes))}"
+    said = f"Fault {', '.join(map(shown, codes))}"
     for code in codes:
         if code in options.fault_temporary:
             return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).", retry_after))
@@ -295,9 +297,9 @@ def judge_fault(options: Options, codes: Sequence[str], retry_after: float | Non
 class Outlet(OutletBase[Options]):
     """Calls over one connection that is kept between deliveries."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)
-        self._line = _http.Line(options)
+        self._line = line or _http.Line(options)
         self._call: Call | None = None
 
     @classmethod
@@ -333,7 +335,7 @@ class Outlet(OutletBase[Options]):
                             "prüfen.")]
         finally:
             self.close()
-        found = [Finding("ok", f"Die WSDL kennt {options.operation}."), *_http.certificate_finding(answer.expires)]
+        found = [Finding("ok", f"Die WSDL kennt {options.operation}."), *_http_answer.certificate_finding(answer.expires)]
         if answer.status in (401, 403, 407):
             return [*found, Finding("error", f"Das Fachverfahren lässt uns nicht zu (HTTP {answer.status}).",
                                     "Zugangsdaten prüfen lassen.")]

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
-from connectors._http import Answer
+from connectors._http_answer import Answer
 from connectors.cmis import Options, Outlet, _Folder, _object
 from hub.endpoint import Absent, Done, Unknown, is_certain
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
@@ -87,9 +87,6 @@ class Dms:
 
     def drop_connections(self) -> None:
         self.proxy.drop()
-        client: Any = self.outlets[-1]._line._client
-        pool = client._transport._transport._pool
-        wait_until(lambda: all(line.has_expired() for line in pool.connections), "the line's end")
 
     def close(self) -> None:
         for outlet in self.outlets:
