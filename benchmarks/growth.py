@@ -26,8 +26,8 @@ from benchmarks import application, figures, load
 from benchmarks.arrivals import Arrivals
 from benchmarks.subjects import Hub, Place, place
 from benchmarks.throughput import run
-from hub.store import Store
-from hub.tables import micros
+from hub.store.database.tables import micros
+from hub.store.store import Store
 
 CHUNK = 100_000
 WITH_CONTENT = 100_000

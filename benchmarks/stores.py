@@ -21,8 +21,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hub.config import StoreSection
-from hub.store import Settlement, Store
+from hub.config.sections import StoreSection
+from hub.store.store import Store
+from hub.store.transitions.deliveries import Settlement
 from tests.services.postgresql import PostgreSQL, need_postgresql
 from tests.unit.store_kit import RECEIPT, Output, accept, incoming, translated
 

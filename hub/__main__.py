@@ -1,5 +1,5 @@
 """``python -m hub``: the command line, wherever the script is not on the path."""
 
-from hub.cli import main
+from hub.cli.app import main
 
 main(prog_name="drehscheibe")

@@ -13,14 +13,11 @@ from __future__ import annotations
 import dataclasses
 import gc
 import math
-import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -30,20 +27,24 @@ from typing import Any
 import structlog
 import tenacity
 
-from hub import config, endpoint, faults, hardened
-from hub.control import ControlServer
-from hub.deliver import Deliverer
-from hub.dispatch import Dispatcher
+from hub import endpoint, failpoints
+from hub.administration.retention import Retention
+from hub.cluster.peers import Peers
+from hub.config import loader
+from hub.delivery.deliverer import Deliverer
 from hub.errors import ConfigError, HubError, StoreUnavailable
-from hub.metrics import LedgerCollector, Metrics
-from hub.operate import Operator
-from hub.peers import Peers
-from hub.receive import Receiver
-from hub.retention import Retention
-from hub.space import Space
-from hub.status import StatusServer
-from hub.store import Store
-from hub.workers import Why, WorkerPool, WorkerSettings
+from hub.intake.disk_space import Space
+from hub.intake.receiver import Receiver
+from hub.operations.control_socket import ControlServer
+from hub.operations.ledger_metrics import LedgerCollector
+from hub.operations.operator import Operator
+from hub.operations.status_server import StatusServer
+from hub.operations.systemd import fed, notify, watchdog_interval
+from hub.parsing import versions
+from hub.store.store import Store
+from hub.telemetry.counters import Metrics
+from hub.workers.dispatcher import Dispatcher
+from hub.workers.pool import Why, WorkerPool, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 
@@ -73,11 +74,11 @@ class Daemon:
         self._reload_asked = threading.Event()
         self._wake_main = threading.Event()
         self._reloading = threading.Lock()
-        hardened.check_versions()
-        faults.arm()
+        versions.check_versions()
+        failpoints.arm()
         gc.disable()
         try:
-            self.configuration = config.load(file, overrides)
+            self.configuration = loader.load(file, overrides)
             gc.freeze()  # before the first collection: thousands of municipalities stay, and need not be looked through
         finally:
             gc.enable()
@@ -231,7 +232,7 @@ class Daemon:
 
     def _reload(self) -> list[str]:
         try:
-            fresh = config.load(self._file, self._overrides, self.configuration).take_snapshots()
+            fresh = loader.load(self._file, self._overrides, self.configuration).take_snapshots()
             for inlet in self.inlets:
                 inlet.reload()
         except ConfigError as error:
@@ -296,35 +297,3 @@ class Daemon:
     def _on_reload(self, _: int, __: FrameType | None) -> None:
         self._reload_asked.set()
         self._wake_main.set()
-
-
-def watchdog_interval() -> float:
-    """Seconds between two looks: a third of what systemd allows."""
-    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3 or 10.0
-
-
-@contextmanager
-def fed() -> Iterator[None]:
-    """Feed the watchdog meanwhile: systemd heeds it during a stop too, whose length only TimeoutStopSec shall bound."""
-    done = threading.Event()
-
-    def feed() -> None:
-        while not done.wait(watchdog_interval()):
-            notify("WATCHDOG=1")
-
-    thread = threading.Thread(target=feed, name="stop-feeds-watchdog", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)); nothing happens where nobody listens."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):  # systemd itself may be starting anew
-        channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

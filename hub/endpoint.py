@@ -23,11 +23,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, WrapValidator, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, ValidationError, WrapValidator, create_model
 
 from hub.errors import ConfigError
-from hub.filemodel import FileModel
+from hub.files.model import FileModel
 from hub.message import Accepted, Delivery, Incoming, Receipt
 
 Severity = Literal["ok", "warning", "error"]
@@ -110,7 +109,8 @@ class OutletBase(ABC, Generic[OptionsT]):
 
     repeat: Repeat
     notes: ClassVar[bool] = False
-    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split (`hub.apart`)."""
+    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split
+    (`hub.store.slim_manifest`)."""
     gathers: ClassVar[bool] = False
     """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
     drop: ClassVar[bool] = False
@@ -304,11 +304,14 @@ def _drop(value: Any, ordinary: Callable[[Any], Any]) -> Any:
         return ordinary(value)
     name = value.get("connector")
     if not isinstance(name, str):
-        raise PydanticCustomError("union_tag_not_found", "names no connector")
+        raise ValidationError.from_exception_data("drop", [
+            {"type": "union_tag_not_found", "input": value, "ctx": {"discriminator": "connector"}}])
     try:
         model = drop_options(name)
     except ConfigError as error:
-        raise PydanticCustomError("union_tag_invalid", "names a connector that is no drop") from error
+        raise ValidationError.from_exception_data("drop", [
+            {"type": "union_tag_invalid", "input": value,
+             "ctx": {"discriminator": "connector", "tag": name, "expected_tags": ", ".join(drops())}}]) from error
     return model(**value)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from hub.filemodel import FileModel
+from hub.files.model import FileModel
 
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Line = Annotated[str, StringConstraints(max_length=4000)]

@@ -32,7 +32,7 @@ UNKNOWN_TENANT = "unknown"
 
 
 RESTORED = "restored"
-"""Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.revive`)."""
+"""Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.store.transitions.restored`)."""
 
 
 NOTE = "hub:note"

@@ -17,18 +17,20 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hub import config, endpoint
-from hub.billing import BillingFile
-from hub.mapping import FieldTable, MappingFile
-from hub.window import Rate
+from hub import endpoint
+from hub.administration.prices import BillingFile
+from hub.config.municipality_file import DefaultsFile, MunicipalityFile, Policy
+from hub.config.sections import HubFile
+from hub.config.window import Rate
+from hub.mapping.model import FieldTable, MappingFile
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
 _CONFIGURATION = (
-    ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (config.HubFile,)),
+    ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (HubFile,)),
     ("defaults.toml", "What every municipality inherits; it lies beside hub.toml. `[policy]` takes the policy keys below.",
-     (config.DefaultsFile, config.Policy)),
+     (DefaultsFile, Policy)),
     ("municipalities/&lt;AGS&gt;.toml", "One municipality. A destination takes `connector`, that connector's options "
-     "(connectors.md), and the policy keys above.", (config.MunicipalityFile,)),
+     "(connectors.md), and the policy keys above.", (MunicipalityFile,)),
     ("billing.toml", "Prices, providers and agreements for `drehscheibe bill`; it lies beside hub.toml.", (BillingFile,)),
     ("mappings/&lt;service&gt;/mapping.toml", "One service.", (MappingFile,)),
     ("mappings/&lt;service&gt;/&lt;version&gt;/fields.toml", "The fields of one version of a form.", (FieldTable,)),
@@ -134,7 +136,7 @@ def _plain(doc: str) -> str:
 
 
 def _commands() -> str:
-    from hub.cli import main
+    from hub.cli.app import main
 
     lines = ["# Commands", "", _GENERATED, "",
              "Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. "
@@ -160,7 +162,7 @@ def write(into: Path) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli is imported
+    if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli.app is imported
         os.execve(sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],  # noqa: S606  # nosec B606 - itself
                   {**os.environ, "DREHSCHEIBE_LANG": "en"})
     write(Path(sys.argv[1]))

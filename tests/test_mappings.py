@@ -20,12 +20,16 @@ from unittest import mock
 import pytest
 from lxml import etree
 
+from hub.authoring.examples import preview, run_examples
+from hub.files.toml import read_toml
 from hub.job import Body, Job, JobPart, Parked, Recipient, Rule, Translated
-from hub.mapping import FieldTable, MappingVersion, load_fields, load_mapping, read_toml, version_in
-from hub.mapping_examples import preview, run_examples
+from hub.mapping.loader import load_fields, load_mapping
+from hub.mapping.model import FieldTable, MappingVersion
+from hub.mapping.versions import version_in
 from hub.message import BERLIN
-from hub.normalize import Normalized, normalize
-from hub.pipeline import process
+from hub.pipeline.envelope import Normalized
+from hub.pipeline.normalize import normalize
+from hub.pipeline.process import process
 from tests.services import need_pango, standards
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +100,7 @@ def verdict(folder: Path, envelope: etree._Element | None = None, day: date = DA
     """Why the hub would park the example, if its envelope were this one; empty when it would not."""
     job, ready = normalized(folder, day)
     ready = ready if envelope is None else ready._replace(envelope=envelope)
-    with mock.patch("hub.pipeline.normalize", lambda *_: ready):
+    with mock.patch("hub.pipeline.process.normalize", lambda *_: ready):
         outcome = process(job, mock.Mock(), mock.Mock())
     return outcome.text if isinstance(outcome, Parked) else ""
 

@@ -12,15 +12,15 @@ import pytest
 from click.testing import CliRunner
 from lxml import etree
 
-from hub import cli
+from hub.authoring.examples import preview, run_examples
+from hub.authoring.pages import pages, rule_texts
+from hub.authoring.scaffold import MOST_GROUPS, new_service
+from hub.authoring.schema_writer import schema_of
+from hub.cli import app
 from hub.errors import ConfigError
 from hub.job import Parked, Recipient, Translated
-from hub.mapping import load_fields, load_mapping
-from hub.mapping_doc import pages, rule_texts
-from hub.mapping_examples import preview, run_examples
-from hub.mapping_new import MOST_GROUPS, new_service
-from hub.mapping_schema import schema_of
-from hub.pipeline import process
+from hub.mapping.loader import load_fields, load_mapping
+from hub.pipeline.process import process
 from tests import test_mappings as common
 from tests.test_mappings import MAPPINGS, ROOT, E, example, normalized
 
@@ -137,10 +137,10 @@ def mappings(tmp_path: Path) -> Path:
 
 
 def test_a_new_service_passes_every_check_on_mappings_at_once(mappings: Path) -> None:
-    made = CliRunner().invoke(cli.main, ["mapping", "new", "sperrmuell-abholung", "--title", 'Sperrmüll "frei Haus" & mehr',
+    made = CliRunner().invoke(app.main, ["mapping", "new", "sperrmuell-abholung", "--title", 'Sperrmüll "frei Haus" & mehr',
                                          "--group", "abholung=Abholung & Platz", "--group", "menge", "--mappings", str(mappings)])
     assert made.exit_code == 0, made.output
-    tested = CliRunner().invoke(cli.main, ["mapping", "test", "sperrmuell-abholung", "--mappings", str(mappings)])
+    tested = CliRunner().invoke(app.main, ["mapping", "test", "sperrmuell-abholung", "--mappings", str(mappings)])
     assert (tested.exit_code, tested.output.count("✓")) == (0, 3), tested.output
     folder = mappings / "sperrmuell-abholung"
     version, = load_mapping(folder).version
@@ -223,7 +223,7 @@ def test_a_page_left_behind_is_removed_and_a_changed_mapping_noticed(mappings: P
     out.mkdir()
     (out / "gone.md").touch()
     for _round in range(2):
-        result = CliRunner().invoke(cli.main, ["mapping", "doc", "--mappings", str(mappings), "--out", str(out)])
+        result = CliRunner().invoke(app.main, ["mapping", "doc", "--mappings", str(mappings), "--out", str(out)])
         assert result.exit_code == 0, result.output
     assert sorted(file.name for file in out.iterdir()) == ["README.md", "bewohnerparken.md"]
     table = mappings / "bewohnerparken/v1/fields.toml"
@@ -237,8 +237,8 @@ def test_the_schema_can_be_printed_and_written(mappings: Path) -> None:
     table = home / "fields.toml"
     table.write_text(table.read_text(encoding="utf-8").replace('id = "telefon"', 'id = "handy"'), encoding="utf-8")
     arguments = ["mapping", "schema", "bewohnerparken", "v1", "--mappings", str(mappings)]
-    printed = CliRunner().invoke(cli.main, arguments)
+    printed = CliRunner().invoke(app.main, arguments)
     assert 'name="handy"' in printed.output and 'name="handy"' not in (home / "fields.xsd").read_text(encoding="utf-8")
-    assert CliRunner().invoke(cli.main, [*arguments, "--write"]).exit_code == 0
+    assert CliRunner().invoke(app.main, [*arguments, "--write"]).exit_code == 0
     assert (home / "fields.xsd").read_text(encoding="utf-8") == printed.output
     assert etree.parse(home / "fields.xsd").getroot().get("targetNamespace") == E[1:-1]

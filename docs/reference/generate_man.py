@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen while hub.cli is imported
+os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen while hub.cli.app is imported
 
 import tomllib
 
 import click
 from click_man.core import write_man_pages
 
-from hub.cli import main
+from hub.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 

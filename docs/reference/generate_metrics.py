@@ -1,4 +1,5 @@
-"""Writes metrics.md beside this file from the table in `hub.metrics`: ``python docs/reference/generate_metrics.py``.
+"""Writes metrics.md beside this file from the table in `hub.operations.ledger_metrics`: ``python
+docs/reference/generate_metrics.py``.
 
 A test compares the two, so the page cannot fall behind.
 """
@@ -10,11 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from hub.metrics import FAMILIES, Family
+from hub.telemetry.families import FAMILIES, Family
 
 HEAD = """# Metrics
 
-Made from `hub/metrics.py` by `generate_metrics.py`; do not edit. The hub serves them under `http://<status>/metrics`
+Made from `hub/operations/ledger_metrics.py` by `generate_metrics.py`; do not edit. The hub serves them under `http://<status>/metrics`
 (`[status]` in hub.toml, on loopback by default); a client that accepts OpenMetrics gets exemplars with message ids.
 
 * Totals of messages and deliveries are the store's ledger: they survive restarts. All other counters and histograms begin at

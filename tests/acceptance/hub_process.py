@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub.send import send_file
+from hub.operations.send import send_file
 from tests.services import free_port, wait_until
 from tests.services.tls import Authority, KeyPair
 

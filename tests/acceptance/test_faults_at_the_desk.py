@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hub import cli, control
+from hub.cli import app
+from hub.operations import control_socket
 from tests.acceptance.hub_process import ROOT, HubProcess, document_of
 
 
@@ -38,7 +39,7 @@ def sending(hub: HubProcess, **files: Path) -> list[str]:
 
 def test_a_busy_status_port_is_told(hub: HubProcess) -> None:
     with socket.create_server(("127.0.0.1", hub.status)):
-        assert f"status.port: 127.0.0.1:{hub.status} cannot be used" in told(hub, "run", code=75)
+        assert f"status.port: 127.0.0.1:{hub.operations.status_server} cannot be used" in told(hub, "run", code=75)
     hub.start()  # the failed start left nothing behind
     assert "did not end cleanly" not in hub.log.read_text()
 
@@ -72,8 +73,8 @@ def test_the_systems_own_errors_are_told(error: OSError, code: int, monkeypatch:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(control, "ask", fail)
-    result = CliRunner().invoke(cli.main, ["--config", str(ROOT / "etc/hub.toml"), "queue"])
+    monkeypatch.setattr(control_socket, "ask", fail)
+    result = CliRunner().invoke(app.main, ["--config", str(ROOT / "etc/hub.toml"), "queue"])
     assert result.exit_code == code
     assert str(error.strerror) in result.stderr
 
@@ -84,7 +85,7 @@ def test_a_wrong_kind_of_value_is_told_in_plain_words(tmp_path: Path) -> None:
     town = tmp_path / "etc/municipalities/14999030.toml"
     text = town.read_text(encoding="utf-8").replace('to = ["gemeinde@probedorf.example"]', 'to = "gemeinde@probedorf.example"')
     town.write_text(text.replace("test = true", 'test = "vielleicht"'), encoding="utf-8")
-    result = CliRunner().invoke(cli.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
+    result = CliRunner().invoke(app.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
     assert result.exit_code == 78
     assert 'destinations.postfach.to: is no list: write it in brackets, like ["a", "b"]' in result.stderr
     assert "destinations.test.test: is neither true nor false" in result.stderr

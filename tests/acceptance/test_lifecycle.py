@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.acceptance.hub_process import ROOT, HubProcess, document_of
 from tests.services.mailsink import MailSink
-from tests.unit.test_onboarding import AGS_LIST
+from tests.unit.administration.test_onboarding import AGS_LIST
 
 PRUEFSTADT = "14999040"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.demo import examples
+from hub.demo.run import examples
 from tests.acceptance.conftest import PostOffice
 from tests.acceptance.hub_process import MUSTERSTADT, PROBEDORF, ROOT, HubProcess, document_of
 from tests.services import wait_until

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.hub_process import HubProcess, document_of
 from tests.services.mailsink import MailSink
-from tests.unit.test_onboarding import AGS_LIST
+from tests.unit.administration.test_onboarding import AGS_LIST
 
 FOURTH = "14999040"
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from hub.mapping_examples import _pages
+from hub.authoring.examples import _pages
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
 from tests.services import need_pango
 

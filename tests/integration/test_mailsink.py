@@ -18,7 +18,7 @@ from threading import Barrier
 
 import pytest
 
-from hub.certificates import Authority
+from hub.demo.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def sink(tmp_path: Path) -> Iterator[Sink]:
     authority = Authority(tmp_path / "pki")
     pair = tmp_path / "pki/mail.pem", tmp_path / "pki/mail.key"
     authority.server(*pair)
-    process = subprocess.Popen([sys.executable, "-m", "hub.mailsink", "0", *map(str, pair), str(tmp_path / "mail")],
+    process = subprocess.Popen([sys.executable, "-m", "hub.demo.mail_server", "0", *map(str, pair), str(tmp_path / "mail")],
                                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin and process.stdout
     with process:

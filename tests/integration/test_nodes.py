@@ -19,14 +19,18 @@ import psycopg
 import pytest
 from sqlalchemy import literal_column, select
 
-from hub import inbox, outbox, tables
-from hub.config import StoreSection
+from hub.cluster.peers import Silence
+from hub.config.sections import StoreSection
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState
-from hub.outbox import LostLease
-from hub.peers import Silence
-from hub.store import Node, Recovered, Settlement, Store
-from hub.writer import Writer
+from hub.store.database import tables
+from hub.store.database.postgresql import Node
+from hub.store.database.statements import Query
+from hub.store.store import Store
+from hub.store.transitions import deliveries as outbox
+from hub.store.transitions import messages as inbox
+from hub.store.transitions.deliveries import LostLease, Recovered, Settlement
+from hub.store.writer import Writer
 from tests.services import wait_until
 from tests.services.postgresql import PostgreSQL, postgresql
 from tests.services.proxy import Proxy
@@ -133,7 +137,7 @@ def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: S
         tables.delivery.c.destination == outbox.bindparam("d"), tables.delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == outbox.bindparam("fresh"), literal_column("0") <= outbox.bindparam("now")).order_by(
             tables.delivery.c.no).limit(outbox.bindparam("limit"))
-    monkeypatch.setattr(outbox, "_DUE", outbox.Query(blind))
+    monkeypatch.setattr(outbox, "_DUE", Query(blind))
     message_id = routed(a)
     for store in (a, b):
         claimed = [item.delivery.message_id for item in store.claim_deliveries("mail-musterstadt", 1, MINUTE)]
@@ -156,7 +160,7 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
             return [future.exception(60) for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
 
     monkeypatch.setattr(inbox, "_known_keys", together)
-    monkeypatch.setattr("hub.writer.Transaction.one_by_one", lambda self, names: None)
+    monkeypatch.setattr("hub.store.database.transaction.Transaction.one_by_one", lambda self, names: None)
     assert [error for error in both() if error is not None]
 
 
@@ -187,7 +191,7 @@ def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, m
     message_id = routed(a, ["mail", "dms"])
     claims = [(store, claim_one(store, name)) for store, name in ((a, "mail"), (b, "dms"))]
     monkeypatch.setattr(outbox, "close_messages", together)
-    monkeypatch.setattr("hub.writer.Transaction.hold", lambda self, column, ids: None)
+    monkeypatch.setattr("hub.store.database.transaction.Transaction.hold", lambda self, column, ids: None)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda claim: claim[0].settle([Settlement.done(claim[1].delivery.id, RECEIPT)]), claims))
     assert {row.state for row in a.deliveries_of(message_id)} == {DeliveryState.DONE}
@@ -476,7 +480,7 @@ def test_reset_sessions_cost_one_refusal_at_most(tmp_path: Path, postgresql: Pos
 
 def test_a_database_that_says_nothing_is_given_up(tmp_path: Path, postgresql: PostgreSQL,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.postgres.Session.patience", 1.0)
+    monkeypatch.setattr("hub.store.database.postgresql.Session.patience", 1.0)
     with through_proxy(tmp_path, postgresql) as (store, proxy):
         accept(store, incoming())
         proxy.hang()

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from hub import config, endpoint
+from hub import endpoint
+from hub.config import loader
 from tests.integration.contract import make_delivery
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-m", "hub.procedure", "0", str(tmp_path / "cases")], stdin=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-m", "hub.demo.fachverfahren", "0", str(tmp_path / "cases")],
+                               stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE)
     assert process.stdout and process.stdin
     yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -40,7 +42,7 @@ def test_the_same_key_is_the_same_case_kept_once(url: str, tmp_path: Path) -> No
 
 def test_by_soap_the_same_kennung_is_the_same_case(url: str, tmp_path: Path) -> None:
     """Called as the example configuration calls it."""
-    town = config.load(ROOT / "etc/hub.toml").municipalities["musterstadt"].destinations["musterstadt/melderegister"]
+    town = loader.load(ROOT / "etc/hub.toml").municipalities["musterstadt"].destinations["musterstadt/melderegister"]
     outlet = endpoint.build_outlet("soap", {**town.options, "url": f"{url}/meldungen"})
     delivery = make_delivery([("xml", "antrag.xml", "application/xml", "<meldung><ort>Größna</ort></meldung>".encode())])
     receipts = [outlet.deliver(delivery, lambda: None).reference for _ in range(2)]

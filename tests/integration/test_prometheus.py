@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hub.metrics import FAMILIES
+from hub.telemetry.families import FAMILIES
 from tests.acceptance.hub_process import MUSTERSTADT, ROOT, HubProcess, document_of
 from tests.services import wait_until
 from tests.services.openssh import OpenSsh

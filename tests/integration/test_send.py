@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hub import cli
+from hub.cli import app
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from tests.integration.test_https import Hub
 from tests.services.tls import Authority, KeyPair
@@ -28,7 +28,7 @@ def send(tmp_path: Path, pair: KeyPair, ca: Path, *more: str, url: str = UNREAD,
     document = tmp_path / "antrag.xml"
     document.write_text(f"<a>{'x' * size}</a>")
     where = {"ags": "14999010", "service": "hundesteuer"} | path
-    return CliRunner().invoke(cli.main, [
+    return CliRunner().invoke(app.main, [
         "send", str(document), "--ags", where["ags"], "--service", where["service"], "--cert", str(pair.certificate),
         "--key", str(pair.key), "--ca", str(ca), "--url", url, *more], env={"DREHSCHEIBE_LANG": language})
 
@@ -45,7 +45,8 @@ def test_a_key_that_no_header_takes_is_a_usage_error(tmp_path: Path, authority: 
     assert "--idempotency-key" in result.output
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:99999", "https://127.0.0.1:x", "127.0.0.1:9", "https://:9"])
+@pytest.mark.parametrize("url",
+                         ["http://127.0.0.1:9", "https://127.0.0.1:99999", "https://127.0.0.1:x", "127.0.0.1:9", "https://:9"])
 def test_an_address_where_nothing_can_be_sent_is_no_silence(tmp_path: Path, authority: Authority, portal: KeyPair,
                                                             url: str) -> None:
     result = send(tmp_path, portal, authority.file, url=url)

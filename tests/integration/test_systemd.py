@@ -64,10 +64,12 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-from hub import cli, daemon, dispatch
+from hub import daemon
+from hub.cli import app
+from hub.workers import dispatcher
 
 daemon.STALLED = timedelta(seconds=-177)  # with three times the 60 s of a worker: alive means seen three seconds ago
-batch = dispatch.Dispatcher._batch
+batch = dispatcher.Dispatcher._batch
 
 def hang_for_ever(self):
     if Path("/run/drehscheibe/hang").exists():
@@ -75,8 +77,8 @@ def hang_for_ever(self):
         threading.Event().wait()
     return batch(self)
 
-dispatch.Dispatcher._batch = hang_for_ever
-cli.main()
+dispatcher.Dispatcher._batch = hang_for_ever
+app.main()
 """
 
 
@@ -238,7 +240,7 @@ def test_a_message_arrives_and_the_journal_has_its_fields(service: Service) -> N
     assert {"message accepted; it is on disk", "the message is routed", "delivered"} <= set(events)
     told = events["delivered"]
     assert (told["AGS"], told["SERVICE"], told["DESTINATION"], told["ATTEMPT"], told["PRIORITY"], told["LOGGER"]) == (
-        "14999010", "hundesteuer", "musterstadt/ablage", "1", "6", "hub.deliver")
+        "14999010", "hundesteuer", "musterstadt/ablage", "1", "6", "hub.delivery.deliverer")
     assert told["_SYSTEMD_UNIT"] == "drehscheibe.service"
     assert told["SYSLOG_IDENTIFIER"] == "drehscheibe"
     assert f"message={message}" in told["MESSAGE"]
@@ -423,8 +425,8 @@ def test_stopped_it_ends_cleanly(service: Service) -> None:
 
 def test_a_stop_that_takes_longer_than_the_watchdog_is_not_cut_short(service: Service) -> None:
     """`shutdown` may be longer than `WatchdogSec`: bringing to an end what is under way is no hang."""
-    slow = HANG.replace("cli.main()", "stop = dispatch.Dispatcher.stop\n\ndef slowly(self, patience):\n    time.sleep(5)\n"
-                                      "    return stop(self, patience)\n\ndispatch.Dispatcher.stop = slowly\ncli.main()")
+    slow = HANG.replace("cli.main()", "stop = dispatcher.Dispatcher.stop\n\ndef slowly(self, patience):\n    time.sleep(5)\n"
+                                      "    return stop(self, patience)\n\ndispatcher.Dispatcher.stop = slowly\ncli.main()")
     service.on.write(f"{PLACE}/hang.py", slow)
     service.add(WatchdogSec="2s", ExecStart=f"\nExecStart={PLACE}/.venv/bin/python -P {PLACE}/hang.py run")
     service.restart()

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from hub import workers as workers_module
 from hub.job import Job, JobPart, Limits, Recipient, Rule, Translated
-from hub.workers import BatchResult, Why, WorkerPool, WorkerSettings, WorkerUnavailable, pack
+from hub.workers import pool as workers_module
+from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerSettings, WorkerUnavailable, pack
 from tests.services import wait_until
 
 RUNNER = "tests.integration.worker_runner:process"
@@ -296,7 +296,7 @@ def test_stopping_lets_a_batch_end_and_then_kills() -> None:
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     script = f"""
 import os, sys, threading
-sys.path.insert(0, {str(Path(workers_module.__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(workers_module.__file__).parents[2])!r})
 from tests.integration.test_workers import *
 pool = WorkerPool(1, SETTINGS.model_copy(update={{"cpu_seconds": 600, "wall_seconds": 600}}), RUNNER).start()
 print(run(pool, job("state"))[0].outcomes[0].text, flush=True)
@@ -363,7 +363,7 @@ def test_a_message_with_30_mb_is_normalized_by_descriptor(tmp_path: Path) -> Non
 def test_hostile_documents_cost_their_own_message_only(pool: WorkerPool) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY x "' + b"y" * 1000 + b'"><!ENTITY z "' + b"&x;" * 1000 + b'">]><a>&z;</a>'
     result, _ = run(pool, job("normalize", content=bomb), content=bomb)
-    assert result.why == Why.FAILED  # this engine lets Rejected pass; hub.pipeline turns it into Parked
+    assert result.why == Why.FAILED  # this engine lets Rejected pass; hub.pipeline.process turns it into Parked
     assert "NotNormal" in result.detail
     well(pool)
 

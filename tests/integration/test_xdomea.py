@@ -230,9 +230,9 @@ class TestTrouble:
         ({"subject": "{property}"}, "property:key"),
         ({"subject": "{"}, "is no template"),
         ({"drop": {"name": "{id}"}}, "name: the standard rules"),
-        ({"drop": {"connector": "smtp"}}, "no drop"),
-        ({"drop": {"connector": "xdomea"}}, "no drop"), ({"drop": {"connector": "fax"}}, "no drop"),
-        ({"drop": {"connector": 1}}, "names no connector"),
+        ({"drop": {"connector": "smtp"}}, "does not match any of the expected tags: directory, sftp"),
+        ({"drop": {"connector": "xdomea"}}, "expected tags"), ({"drop": {"connector": "fax"}}, "expected tags"),
+        ({"drop": {"connector": 1}}, "Unable to extract tag"),
         ({"receiver": ""}, "at least 1"),
     ])
     def test_options_that_cannot_be(self, receiver: Drop, options: dict[str, Any], why: str) -> None:

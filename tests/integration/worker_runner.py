@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Translated
-from hub.normalize import normalize
-from hub.worker import Bodies, OutFile
+from hub.pipeline.normalize import normalize
+from hub.workers.child import Bodies, OutFile
 
 
 def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:

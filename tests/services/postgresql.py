@@ -20,8 +20,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from hub.config import StoreSection
-from hub.store import Store
+from hub.config.sections import StoreSection
+from hub.store.store import Store
 from tests.services import free_port, missing, wait_until
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: int(place.parent.name))

@@ -28,8 +28,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hub.message import Accepted, Delivery
-from hub.outbox import FILES
-from hub.store import Store
+from hub.store.store import Store
+from hub.store.transitions.deliveries import FILES
 from tests.simulation.towns import VARIANTS, configurations, expected, is_open
 from tests.unit.store_kit import unbalanced
 

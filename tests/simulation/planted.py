@@ -7,13 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from unittest.mock import patch
 
-from hub import desk, inbox, message, outbox, revive, route, turns, window
-from hub.deliver import Deliverer, _Effect
-from hub.dispatch import Dispatcher
+from hub import message
+from hub.config import window
+from hub.delivery.deliverer import Deliverer, _Effect
 from hub.job import Facts, Parked
-from hub.ledger import Ledger
 from hub.message import Reason, Receipt
-from hub.outbox import Settlement
+from hub.pipeline import route
+from hub.store.database.ledger import Ledger
+from hub.store.transitions import case_order, deliveries, operator_actions, restored
+from hub.store.transitions import messages as inbox
+from hub.store.transitions.deliveries import Settlement
+from hub.workers.dispatcher import Dispatcher
 
 Change = Any
 """What `unittest.mock.patch` gives."""
@@ -63,16 +67,16 @@ def _settled_before_the_effect() -> list[Change]:
 
 
 def _attempts_counted_afterwards() -> list[Change]:
-    claim, change = outbox._CLAIM, outbox._change
+    claim, change = deliveries._CLAIM, deliveries._change
 
     def uncounted(connection: Any, rows: Sequence[Any]) -> None:
-        claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == outbox.DELIVERING)} for row in rows])
+        claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == deliveries.DELIVERING)} for row in rows])
 
     def counting(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
         changed = change(tx, row, settlement)
-        return {**changed, "attempts": changed["attempts"] + (row.state == outbox.DELIVERING)}
+        return {**changed, "attempts": changed["attempts"] + (row.state == deliveries.DELIVERING)}
 
-    return [patch.object(outbox, "_CLAIM", uncounted), patch.object(outbox, "_change", counting)]
+    return [patch.object(deliveries, "_CLAIM", uncounted), patch.object(deliveries, "_change", counting)]
 
 
 def _no_intent() -> list[Change]:
@@ -83,11 +87,11 @@ def _no_intent() -> list[Change]:
 
 
 def _recovery_forgets() -> list[Change]:
-    return [patch.object(outbox, "_free", lambda *_, **__: (0, 0))]
+    return [patch.object(deliveries, "_free", lambda *_, **__: (0, 0))]
 
 
 def _recovery_believes_that_nothing_left() -> list[Change]:
-    real = outbox._change
+    real = deliveries._change
 
     def plain(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
         changed = real(tx, row, settlement)
@@ -96,8 +100,8 @@ def _recovery_believes_that_nothing_left() -> list[Change]:
     def moved(tx: Any, row: Any, after: str, name: str, **rest: Any) -> None:
         told(tx, row, "due" if name == "recovered" else after, name, **rest)
 
-    told = outbox._moved
-    return [patch.object(outbox, "_change", plain), patch.object(outbox, "_moved", moved)]
+    told = deliveries._moved
+    return [patch.object(deliveries, "_change", plain), patch.object(deliveries, "_moved", moved)]
 
 
 def _doubt_is_temporary() -> list[Change]:
@@ -119,12 +123,12 @@ def _repetitions_without_a_mark() -> list[Change]:
 
 
 def _a_replay_forgets_the_doubt() -> list[Change]:
-    real = desk._due_again
+    real = operator_actions._due_again
 
     def plain(tx: Any, row: Any, who: str) -> None:
         real(tx, cast(Any, _Without(row)), who)
 
-    return [patch.object(desk, "_due_again", plain)]
+    return [patch.object(operator_actions, "_due_again", plain)]
 
 
 class _Without:
@@ -145,17 +149,17 @@ def _given_up_and_begun_all_the_same() -> list[Change]:
 
 def _nothing_is_given_up() -> list[Change]:
     return [patch.object(Deliverer, "_find_lost", lambda self: None),
-            patch.object(outbox, "release", lambda tx, ids: 0),
+            patch.object(deliveries, "release", lambda tx, ids: 0),
             patch.object(Deliverer, "_keep", lambda self, claim, settlements: None)]
 
 
 def _order_is_ignored() -> list[Change]:
-    return [patch.object(turns, "blocked", lambda tx, rows: set())]
+    return [patch.object(case_order, "blocked", lambda tx, rows: set())]
 
 
 def _nobody_is_freed() -> list[Change]:
-    return [patch.object(turns, "free", lambda tx, keys: 0),
-            patch.object(turns, "missed", lambda connection: [])]
+    return [patch.object(case_order, "free", lambda tx, keys: 0),
+            patch.object(case_order, "missed", lambda connection: [])]
 
 
 def _windows_are_ignored() -> list[Change]:
@@ -171,7 +175,7 @@ def _a_window_is_not_looked_at_again() -> list[Change]:
 
 
 def _double_click_acts_twice() -> list[Change]:
-    return [patch.object(desk, "once", lambda tx, action, who, verb, target, act: act(tx))]
+    return [patch.object(operator_actions, "once", lambda tx, action, who, verb, target, act: act(tx))]
 
 
 def _a_tally_is_forgotten() -> list[Change]:
@@ -212,11 +216,11 @@ def _deaths_are_not_counted() -> list[Change]:
 
 
 def _a_restored_store_goes_on_plainly() -> list[Change]:
-    return [patch.object(revive, "revive", lambda *_: revive.Revived(0, 0, 0))]
+    return [patch.object(restored, "revive", lambda *_: restored.Revived(0, 0, 0))]
 
 
 def _messages_are_not_closed() -> list[Change]:
-    return [patch.object(module, "close_messages", lambda tx, ids: None) for module in (outbox, desk)]
+    return [patch.object(module, "close_messages", lambda tx, ids: None) for module in (deliveries, operator_actions)]
 
 
 PLANTED: dict[str, Callable[[], list[Change]]] = {

@@ -1,6 +1,6 @@
 """The simulated hub's configuration, in variants between which it changes, and what is right for each: the judge's own table.
 
-The table is written by hand and knows nothing of `hub.route`.
+The table is written by hand and knows nothing of `hub.pipeline.route`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from hub import config
-from hub.config import Configuration
+from hub.config import loader
+from hub.config.configuration import Configuration
 from hub.message import BERLIN
 from tests.torture import world as torture
 
@@ -124,7 +124,7 @@ def _load(folder: Path, variant: Variant) -> Configuration:
             text += f"test_recipients = {_recipients(variant.tests)}\n" if variant.tests else ""
             text += 'order = "case"\n' if service == ORDERED else ""
         (towns / f"{ags}.toml").write_text(text)
-    return config.load(folder / "hub.toml")
+    return loader.load(folder / "hub.toml")
 
 
 def _recipients(names: tuple[str, ...]) -> str:

@@ -21,20 +21,27 @@ from unittest.mock import patch
 from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import OperationalError
 
-from hub import blobs, database, deliver, dispatch, inbox, receive
-from hub.config import Configuration
-from hub.deliver import Deliverer
-from hub.dispatch import Dispatcher
+from hub.config.configuration import Configuration
+from hub.delivery import deliverer
+from hub.delivery.deliverer import Deliverer
 from hub.errors import Conflict, Rejected, StoreUnavailable
+from hub.intake import receiver
+from hub.intake.receiver import Receiver
 from hub.job import Body, Facts, Job, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart
-from hub.metrics import Metrics
-from hub.operate import Operator
-from hub.receive import Receiver
-from hub.route import route
-from hub.store import NotFound, NotNow, Store
-from hub.workers import BatchResult, Why
-from hub.writer import Transaction, Writer, _apart, _Job
+from hub.operations.operator import Operator
+from hub.pipeline.route import route
+from hub.store.blobs import payload
+from hub.store.database import sqlite
+from hub.store.database.transaction import Transaction
+from hub.store.store import Store
+from hub.store.transitions import messages as inbox
+from hub.store.transitions.operator_actions import NotFound, NotNow
+from hub.store.writer import Writer, _apart, _Job
+from hub.telemetry.counters import Metrics
+from hub.workers import dispatcher
+from hub.workers.dispatcher import Dispatcher
+from hub.workers.pool import BatchResult, Why
 from tests.simulation.judge import Judge, Sent, rows
 from tests.simulation.tasks import Killed, Task
 from tests.simulation.towns import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
@@ -668,7 +675,7 @@ class World:
             (self._folder / name).unlink(missing_ok=True)
         shutil.move(self.backup, self._folder / "store.sqlite3")
         self.backup = None
-        left, self.deaths_left = self.deaths_left, 0  # `hub.backup` builds it elsewhere and begins anew
+        left, self.deaths_left = self.deaths_left, 0  # `hub.store.backup.take` builds it elsewhere and begins anew
         writer: Any = lambda engine, begin, end: InlineWriter(engine, begin, end, self)  # noqa: E731
         self.full_until = 0
         store = Store.open(self._folder, now=self.clock, writer=writer)
@@ -817,18 +824,18 @@ def injected(world: World) -> Iterator[None]:
     """Clock, dice, names and the file system of this world in the places where the hub's modules look for theirs."""
     with ExitStack() as stack:
         clock = SimpleNamespace(monotonic=lambda: world.steady)
-        for module in (deliver, dispatch, receive):
+        for module in (deliverer, dispatcher, receiver):
             stack.enter_context(patch.object(module, "time", clock))
             stack.enter_context(patch.object(module, "log", Notes(world)))
-        stack.enter_context(patch.object(deliver, "random", SimpleNamespace(random=world.dice.random)))
-        for named in (inbox, blobs):
+        stack.enter_context(patch.object(deliverer, "random", SimpleNamespace(random=world.dice.random)))
+        for named in (inbox, payload):
             stack.enter_context(patch.object(named, "new_message_id", world.new_id))
-        stack.enter_context(patch.object(database, "_engine", _engine))
+        stack.enter_context(patch.object(sqlite, "_engine", _engine))
         yield
 
 
 _place: dict[str, Any] = {}
-_real_engine = database._engine
+_real_engine = sqlite._engine
 
 
 def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:

@@ -14,9 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hub.store.blobs import durable
+from hub.store.database.statements import Query
+
 
 def _acknowledge_before_commit() -> None:
-    from hub.writer import Writer
+    from hub.store.writer import Writer
 
     write, resolve = Writer._write, Writer._resolve
 
@@ -29,25 +32,24 @@ def _acknowledge_before_commit() -> None:
 
 
 def _synchronous_off() -> None:
-    from hub import database
+    from hub.store.database import sqlite
 
-    engine = database._engine
-    database._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
+    engine = sqlite._engine
+    sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
         file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in pragmas))
 
 
 def _synchronous_normal() -> None:
-    from hub import database
+    from hub.store.database import sqlite
 
-    engine = database._engine
-    database._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
+    engine = sqlite._engine
+    sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
         file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
 
 
 def _bodies_not_synced() -> None:
-    from hub import blobs
 
-    blobs._fsync = lambda fd: None
+    durable._fsync = lambda fd: None
 
 
 def _no_folder_sync() -> None:
@@ -65,9 +67,9 @@ def _no_file_sync() -> None:
 
 
 def _done_before_send() -> None:
-    from hub.deliver import _Effect
+    from hub.delivery.deliverer import _Effect
     from hub.message import Receipt
-    from hub.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     begins = _Effect.begins
 
@@ -86,7 +88,7 @@ def _new_message_id_per_try() -> None:
 
 
 def _repeat_without_mark() -> None:
-    from hub.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     again = Settlement.again.__func__  # type: ignore[attr-defined]
     Settlement.again = classmethod(  # type: ignore[method-assign,assignment]
@@ -94,15 +96,16 @@ def _repeat_without_mark() -> None:
 
 
 def _no_intent() -> None:
-    from hub.store import Store
+    from hub.store.store import Store
 
     Store.begin_effect = lambda self, name: None  # type: ignore[method-assign]
 
 
 def _key_without_municipality_and_number() -> None:
-    from hub import inbox, message
+    from hub import message
+    from hub.store.transitions import messages
 
-    for module in (message, inbox):  # where it is made, and where a claim makes it again
+    for module in (message, messages):  # where it is made, and where a claim makes it again
         module.content_digest = lambda parts: "0" * 64  # type: ignore[attr-defined]
         module.duplicate_key = lambda *row: row[4].rpartition("-")[2][-1:] if row[4] else ""  # type: ignore[attr-defined]
 
@@ -130,20 +133,20 @@ def _new_name_per_try() -> None:
 
 
 def _recovery_forgets_deliveries() -> None:
-    from hub import outbox
+    from hub.store.transitions import deliveries
 
-    outbox._free = lambda *arguments: (0, 0)
+    deliveries._free = lambda *arguments: (0, 0)
 
 
 def _ledger_forgets() -> None:
-    from hub.ledger import Ledger
+    from hub.store.database.ledger import Ledger
 
     moved, numbers = Ledger.moved, itertools.count()
     Ledger.moved = lambda self, *rest: moved(self, *rest) if next(numbers) % 10 else None  # type: ignore[method-assign]
 
 
 def _metrics_count_by_themselves() -> None:
-    from hub.metrics import LedgerCollector
+    from hub.operations.ledger_metrics import LedgerCollector
 
     tallies = LedgerCollector._tallies
 
@@ -156,7 +159,7 @@ def _metrics_count_by_themselves() -> None:
 
 
 def _neighbours_mailbox() -> None:
-    from hub.config import Configuration
+    from hub.config.configuration import Configuration
 
     find = Configuration.destination
     Configuration.destination = lambda self, key: find(self, key.replace("musterstadt/", "probedorf/"))  # type: ignore[method-assign]
@@ -170,13 +173,13 @@ def _truncated_attachment() -> None:
 
 
 def _parked_without_a_word() -> None:
-    from hub.store import Settlement
+    from hub.store.transitions.deliveries import Settlement
 
     Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))  # type: ignore[method-assign,assignment]
 
 
 def _deaths_counted_for_bystanders() -> None:
-    from hub.store import Store
+    from hub.store.store import Store
 
     recover = Store.recover
 
@@ -191,15 +194,15 @@ def _deaths_counted_for_bystanders() -> None:
 
 
 def _no_rate() -> None:
-    from hub.circuit import Pace
+    from hub.delivery.rate_limit import Pace
 
     Pace.ready = lambda self, rate, now: now  # type: ignore[method-assign]
     Pace.take = lambda self, wanted: wanted  # type: ignore[method-assign]
 
 
 def _no_share() -> None:
-    from hub.circuit import Circuit
-    from hub.deliver import Deliverer
+    from hub.delivery.circuit_breaker import Circuit
+    from hub.delivery.deliverer import Deliverer
 
     Circuit.failed = lambda self, now, why, settings: False  # type: ignore[method-assign]
     Deliverer._parallel = lambda self, destination: 99  # type: ignore[method-assign]
@@ -245,7 +248,7 @@ def _half_a_reload() -> None:
 
 
 def _waits_for_the_old_clock() -> None:
-    from hub.deliver import Deliverer
+    from hub.delivery.deliverer import Deliverer
 
     Deliverer._watch_clock = lambda self: None  # type: ignore[method-assign]
 
@@ -268,21 +271,21 @@ def _torn_over_sftp() -> None:
 def _leases_ignored() -> None:
     from sqlalchemy import bindparam, literal_column, select
 
-    from hub import outbox
-    from hub.tables import delivery
+    from hub.store.database.tables import delivery
+    from hub.store.transitions import deliveries
 
-    outbox._DUE = outbox.Query(select(delivery.c.no).where(
+    deliveries._DUE = Query(select(delivery.c.no).where(
         delivery.c.destination == bindparam("d"), delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == bindparam("fresh"), literal_column("0") <= bindparam("now")).order_by(
             delivery.c.no).limit(bindparam("limit")))
 
 
 def _takeover_forgets() -> None:
-    from hub import outbox
-    from hub.outbox import Recovered
+    from hub.store.transitions import deliveries
+    from hub.store.transitions.deliveries import Recovered
 
-    recover = outbox.recover
-    outbox.recover = lambda tx, assume_begun, *, unclean, gone=None: (  # type: ignore[assignment]
+    recover = deliveries.recover
+    deliveries.recover = lambda tx, assume_begun, *, unclean, gone=None: (  # type: ignore[assignment]
         recover(tx, assume_begun, unclean=unclean, gone=gone) if gone is None or not unclean else Recovered(0, 0, 0, None))
 
 
@@ -295,7 +298,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 def main() -> None:
     """Be the hub, with one fault."""
     FAULTS[sys.argv.pop(1)]()
-    from hub.cli import main as hub
+    from hub.cli.app import main as hub
 
     hub()
 

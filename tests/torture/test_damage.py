@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.blobs import StoredBody
+from hub.store.blobs.stored import StoredBody
 from tests.torture.scenarios.damage import damaged_stores
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import StoreSection
+from hub.config.sections import StoreSection
 from tests.services.postgresql import PostgreSQL, postgresql
 from tests.unit import store_kit
 

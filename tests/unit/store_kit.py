@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hub.config import StoreSection
+from hub.config.sections import StoreSection
 from hub.job import Body, Facts, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart, Receipt
-from hub.store import ClaimedDelivery, Settlement, Store
+from hub.store.store import Store
+from hub.store.transitions.deliveries import ClaimedDelivery, Settlement
 
 DAY = date(2026, 11, 22)
 MINUTE = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from benchmarks import application, figures, page, throughput
 from benchmarks.arrivals import Arrivals, TooSlow, number_of
 from benchmarks.chain import Chain
 from benchmarks.steps import STEPS
-from hub.mapping_examples import preview
+from hub.authoring.examples import preview
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from hub.cli import main
+from hub.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 

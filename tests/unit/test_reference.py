@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hub import config, endpoint, reference
-from hub.cli import main
+from hub import endpoint, reference
+from hub.cli.app import main
+from hub.config.sections import StatusSection
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +69,7 @@ def test_every_key_says_what_it_means(written: Path, page: str) -> None:
 
 
 def test_a_key_without_a_meaning_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config.StatusSection.model_fields["host"], "description", None)
+    monkeypatch.setattr(StatusSection.model_fields["host"], "description", None)
     assert len(empty_cells(reference.pages()["configuration.md"])) == 1
 
 

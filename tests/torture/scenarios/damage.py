@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import Incoming, IncomingPart, Reason
-from hub.store import Store
+from hub.store.store import Store
 from tests.torture.checker import VERDICTS
 from tests.torture.document import SERVICE, TOWNS, document, filling, number, town_of
 from tests.torture.steps import Progress, Result

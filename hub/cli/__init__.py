@@ -1,0 +1,1 @@
+"""The command `drehscheibe`: one file per group of commands."""

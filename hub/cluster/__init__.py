@@ -1,0 +1,1 @@
+"""The other hubs on the same store."""

@@ -1,0 +1,297 @@
+"""Municipalities: a file each, checked against the defaults and the mappings, with destinations and routes.
+
+Thousands of them list the same services and take the same routes: these are made and checked once, and shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from hub import endpoint
+from hub.config.municipality_file import (
+    KINDS,
+    POLICY_KEYS,
+    DefaultsFile,
+    InDoubtPolicy,
+    Kind,
+    MunicipalityFile,
+    Policy,
+    RecipientRow,
+    RouteRow,
+)
+from hub.config.reader import Reader, suggest
+from hub.errors import ConfigError
+from hub.files.snapshot import tree_digest
+from hub.files.toml import parse_toml, read_file
+from hub.mapping.loader import stylesheet_problems
+from hub.mapping.model import MappingFile
+from hub.mapping.versions import version_in
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A place where deliveries go. `key` is ``<tenant>/<name>``."""
+
+    key: str
+    tenant: str
+    connector: str
+    options: Mapping[str, Any]
+    policy: Policy
+    repeat: endpoint.Repeat
+
+    @property
+    def kind(self) -> Kind:
+        """What it is: a mailbox, a folder, a DMS, a Fachverfahren …"""
+        return self.policy.kind or KINDS.get(self.connector, "file")
+
+    @property
+    def in_doubt(self) -> InDoubtPolicy:
+        """Mail is repeated with a mark; everything else asks a person."""
+        return self.policy.in_doubt or ("repeat-marked" if self.connector == "smtp" else "ask")
+
+    def fingerprint(self) -> str:
+        """Changes when the destination must be built anew."""
+        return json.dumps([self.connector, self.options], default=str, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Municipality:
+    """One tenant, checked."""
+
+    file: Path
+    row: MunicipalityFile
+    destinations: Mapping[str, Destination]
+    routes: Mapping[str, tuple[RouteRow, ...]]
+    folder: Path | None
+    fingerprint: str = ""
+    """Of all that it was made from: an equal one makes an equal municipality."""
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What thousands of municipalities have in common, made and checked once."""
+
+    services: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    defaults: dict[str, tuple[RouteRow, ...]] = field(default_factory=dict)
+    routes: dict[tuple[str, ...], Mapping[str, tuple[RouteRow, ...]]] = field(default_factory=dict)
+    fitting: set[tuple[Any, ...]] = field(default_factory=set)
+
+    def strings(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The same data; equal lists of services hold the same objects."""
+        services = data.get("services")
+        if isinstance(services, list):
+            known = tuple(services)
+            with suppress(TypeError):  # a list or a table among them: the model will say so
+                data["services"] = self.services.setdefault(known, known)
+        return data
+
+
+class Towns:
+    """Reads the municipalities' files.
+
+    `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and their own files
+    are what they were. Services whose mapping is `faulty` are no unknown ones. `fingerprints` are the files'
+    names and digests, as they were read.
+    """
+
+    def __init__(self, reader: Reader, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile],
+                 known: Iterable[Municipality] = (), faulty: Collection[str] = ()) -> None:
+        self._reader = reader
+        self._problems = reader.problems
+        self._base = base
+        self._defaults = defaults
+        self._mappings = mappings
+        self._faulty = faulty
+        self._known = {str(town.file): town for town in known}
+        self._shared = _Shared()
+        self.fingerprints: list[str] = []
+
+    def read(self, folder: Path) -> dict[str, Municipality]:
+        """Every municipality without fault, by its tenant."""
+        towns: dict[str, Municipality] = {}
+        with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+            kinds = {entry.name: entry.is_dir() for entry in entries}
+        for name in sorted(name for name in kinds if name.endswith(".toml")):
+            file = folder / name
+            try:
+                town = self._town(file, has_folder=kinds.get(name.removesuffix(".toml"), False))
+            except ConfigError as error:
+                self._problems += error.problems
+                continue
+            if town is None:
+                continue
+            if town.row.tenant in towns:
+                self._problems.append(f"{file}: tenant: {town.row.tenant!r} is taken by {towns[town.row.tenant].file.name}: "
+                                      "choose another key")
+                continue
+            towns[town.row.tenant] = town
+        return towns
+
+    def _town(self, file: Path, *, has_folder: bool) -> Municipality | None:
+        """One municipality, taken over as it is when it would become the same again; None: its file is faulty."""
+        content = read_file(file)
+        folder = file.with_suffix("") if has_folder else None
+        own = tree_digest(folder) if folder else None
+        fingerprint = hashlib.sha256(self._base + content + (own or "").encode()).hexdigest()
+        self.fingerprints.append(f"{file.name}\0{fingerprint}\0")
+        before = self._known.get(str(file))
+        if before is not None and before.fingerprint == fingerprint and (before.folder is None) == (own is None):
+            return before
+        row = self._reader.model(MunicipalityFile, self._shared.strings(parse_toml(file, content)), file)
+        if row is None:
+            return None
+        if row.ags != file.stem:
+            self._problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
+        return self._municipality(file, row, folder, fingerprint)
+
+    def _municipality(self, file: Path, row: MunicipalityFile, folder: Path | None, fingerprint: str) -> Municipality:
+        destinations: dict[str, Destination] = {}
+        for name, data in row.destinations.items():
+            destination = self._destination(file, row, name, data)
+            if destination:
+                destinations[destination.key] = destination
+        routes = self._routes(file, row)
+        kinds = tuple((name, found.policy.test if (found := destinations.get(f"{row.tenant}/{name}")) else None)
+                      for name in row.destinations)
+        town = Municipality(file, row, destinations, routes, folder, fingerprint)
+        alike = id(routes), kinds  # what is shared lives as long as this object
+        if alike not in self._shared.fitting:
+            before = len(self._problems)
+            self._check_all_routes(town, kinds)
+            shared = not self._check_stylesheets(town) and routes is self._shared.routes.get(row.services)
+            if shared and len(self._problems) == before:
+                self._shared.fitting.add(alike)
+        if folder is not None:
+            self._problems += stylesheet_problems(folder)
+        return town
+
+    def _destination(self, file: Path, row: MunicipalityFile, name: str, data: Mapping[str, Any]) -> Destination | None:
+        key = f"destinations.{name}"
+        own = dict(data)
+        connector = str(own.pop("connector", ""))
+        options = {**self._defaults.connectors.get(connector, {}), **own}
+        policy = self._policy({**self._defaults.policy, **{name: options.pop(name) for name in POLICY_KEYS if name in options}},
+                              file, key)
+        outlet = self._reader.outlet(connector, options, file, key)
+        if policy is None or outlet is None:
+            return None
+        if policy.fallback == name:
+            self._problems.append(f"{file}: {key}.fallback: is the destination itself: name another one, or remove it")
+        elif policy.fallback and policy.fallback not in row.destinations:
+            self._problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
+                                  + suggest(policy.fallback, row.destinations))
+        return Destination(f"{row.tenant}/{name}", row.tenant, connector, outlet[0], policy, outlet[1])
+
+    def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
+        same = repr(data)
+        if same in self._shared.policies:
+            return self._shared.policies[same]
+        policy = self._reader.model(Policy, data, file, key)
+        if policy is not None:
+            self._shared.policies[same] = policy
+        return policy
+
+    def _routes(self, file: Path, row: MunicipalityFile) -> Mapping[str, tuple[RouteRow, ...]]:
+        """By service. Municipalities without a route of their own that list the same services share one."""
+        routes: dict[str, tuple[RouteRow, ...]] = {}
+        for route in row.route:
+            routes[route.service] = (*routes.get(route.service, ()), route)
+        if not routes and row.services in self._shared.routes:
+            return self._shared.routes[row.services]
+        for service in row.services:
+            if service not in routes:
+                routes[service] = self._default_route(file, service)
+        if not row.route and all(routes.values()):
+            self._shared.routes[row.services] = routes
+        return routes
+
+    def _default_route(self, file: Path, service: str) -> tuple[RouteRow, ...]:
+        if service not in self._shared.defaults:
+            found = ([route for route in self._defaults.route if route.service == service]
+                     or [route for route in self._defaults.route if route.service == "*"])
+            self._shared.defaults[service] = tuple(route.model_copy(update={"service": service}) for route in found)
+        rows = self._shared.defaults[service]
+        if not rows:
+            self._problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
+                                  "add one there, or a [[route]] here")
+        return rows
+
+    def _check_all_routes(self, town: Municipality, kinds: tuple[Any, ...]) -> None:
+        """`kinds`: names of the destinations and whether each is for tests; default routes are checked once for each."""
+        for service, rows in town.routes.items():
+            checked = id(rows), kinds
+            if checked not in self._shared.fitting:
+                before = len(self._problems)
+                self._check_routes(town.file, town.row, service, rows, town.destinations)
+                if len(self._problems) == before and rows is self._shared.defaults.get(service):
+                    self._shared.fitting.add(checked)
+
+    def _check_routes(self, file: Path, row: MunicipalityFile, service: str, routes: Sequence[RouteRow],
+                      destinations: Mapping[str, Destination]) -> None:
+        mapping = self._mappings.get(service)
+        if mapping is None:
+            if service not in self._faulty:
+                self._problems.append(f"{file}: route: unknown service {service!r}: "
+                                      + suggest(service, {*self._mappings, *self._faulty}))
+            return
+        for index, route in enumerate(routes):
+            where = f"{file}: route {service}{f' ({route.name})' if route.name else ''}"
+            renderings = set.intersection(*(set(version.renderings) for version in mapping.version))
+            for kind, rows in (("recipients", route.recipients), ("test_recipients", route.test_recipients)):
+                names = [recipient.name or recipient.destination for recipient in rows]
+                if len(set(names)) < len(names):
+                    self._problems.append(f"{where}: {kind}: a recipient stands twice: give the second one a name of its own")
+                for recipient in rows:
+                    self._check_recipient(where, kind, row, recipient, renderings, destinations)
+            for other in routes[:index]:
+                if _overlap(route, other):
+                    self._problems.append(f"{where}: versions: overlaps another route of the same service: "
+                                          "exactly one route may match; separate them by versions or validity dates")
+
+    def _check_recipient(self, where: str, kind: str, row: MunicipalityFile, recipient: RecipientRow,
+                         renderings: set[str], destinations: Mapping[str, Destination]) -> None:
+        if recipient.destination not in row.destinations:
+            self._problems.append(f"{where}: {kind}: unknown destination {recipient.destination!r}: "
+                                  + suggest(recipient.destination, row.destinations))
+        destination = destinations.get(f"{row.tenant}/{recipient.destination}")
+        if destination and destination.policy.test != (kind == "test_recipients"):
+            self._problems.append(f"{where}: {kind}: destination {recipient.destination!r} "
+                                  + ("is for tests only: use it in test_recipients" if destination.policy.test
+                                     else "is no test destination: set test = true there, or use another one"))
+        for name in recipient.send:
+            if name not in renderings | {"attachments", "original"}:
+                self._problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of the mapping: "
+                                      + suggest(name, renderings | {"attachments", "original"}))
+
+    def _check_stylesheets(self, town: Municipality) -> bool:
+        """Whether it has any."""
+        for service, routes in town.routes.items():
+            for route in routes:
+                for name, sheet in route.stylesheets.items():
+                    place = (town.folder or town.file.with_suffix("")) / sheet
+                    if not place.is_file():
+                        self._problems.append(f"{town.file}: route {service}: stylesheets.{name}: {place} is missing: "
+                                              "add the file, or remove the key")
+        return any(route.stylesheets for routes in town.routes.values() for route in routes)
+
+
+def _overlap(one: RouteRow, other: RouteRow) -> bool:
+    first = max(one.valid_from or date.min, other.valid_from or date.min)
+    last = min(one.valid_until or date.max, other.valid_until or date.max)
+    if first >= last:
+        return False
+    if "*" in (one.versions.strip(), other.versions.strip()):
+        return True
+    bounds = [term.strip().lstrip("<>=").strip() for route in (one, other) for term in route.versions.split(",")]
+    # each bound, and a version just above it, stand for all versions between the bounds
+    probes = ["0", *bounds, *(f"{bound}.0.0.0.1" for bound in bounds)]
+    return any(version_in(probe, one.versions) and version_in(probe, other.versions) for probe in probes)

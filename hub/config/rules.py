@@ -1,0 +1,90 @@
+"""Every way a message for one AGS and one service may go, made from a configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Municipality
+from hub.config.municipality_file import RecipientRow
+from hub.config.reader import suggest
+from hub.job import Recipient, Rule
+from hub.message import Reason, StoredMessage
+
+MOST_RULES = 4096
+"""Pairs of AGS and service whose rules are kept ready."""
+
+
+def rules_for(configuration: Configuration, ags: str, service: str) -> tuple[Rule, ...]:
+    """Every way a message to this AGS for this service may go: routes times mapping versions times test."""
+    known = configuration.known_rules
+    rules = known.get((ags, service))
+    if rules is None:
+        if len(known) >= MOST_RULES:
+            known.clear()
+        rules = known[ags, service] = _made(configuration, ags, service)
+    return rules
+
+
+def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, ...]:
+    tenant = configuration.tenant_of(ags)
+    mapping = configuration.mappings.get(service)
+    if tenant is None or mapping is None:
+        return ()
+    town = configuration.municipalities[tenant]
+    snapshots = configuration.snapshots
+    package, common, own = (snapshots.get(name) for name in (service, "_common", f"town/{tenant}"))
+    digest = hashlib.sha256("/".join(path.name if path else "-" for path in (package, common, own)).encode()).hexdigest()
+    rules = []
+    for route in town.routes.get(service, ()):
+        for version in mapping.version:
+            spans = [span for span in (route.valid_from, version.valid_from) if span]
+            ends = [span for span in (route.valid_until, version.valid_until) if span]
+            for test, rows in ((False, route.recipients), (True, route.test_recipients)):
+                if not rows:
+                    continue
+                name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test else None) if part)
+                rules.append(Rule(
+                    id=name, tenant=tenant, service=service, forms=version.forms, route_versions=route.versions,
+                    mapping_versions=version.versions, valid_from=max(spans, default=None),
+                    valid_until=min(ends, default=None), test=test, mapping_version=version.name, mapping_digest=digest,
+                    package=str(package or configuration.settings.hub.mappings / service),
+                    common=str(common) if common else None, town=str(own) if own else None,
+                    stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
+                    recipients=tuple(_recipient(town, row) for row in rows),
+                    municipality={**town.row.parameters, "name": town.row.name, "ags": town.row.ags,
+                                  "hub": configuration.settings.hub.name},
+                    order=route.order,
+                ))
+    return tuple(rules)
+
+
+def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
+    key = f"{town.row.tenant}/{row.destination}"
+    return Recipient(name=row.name or row.destination, destination=key, connector=town.destinations[key].connector,
+                     send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
+
+
+def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str, str]:
+    """Why no rule came into question at all."""
+    tenant = configuration.tenant_of(message.ags)
+    file = configuration.settings.hub.municipalities
+    if tenant is None:
+        return Reason.UNKNOWN_MUNICIPALITY, (
+            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags, german=True)}): "
+            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann 'replay'.")
+    town = configuration.municipalities[tenant]
+    if message.service not in configuration.mappings:
+        return Reason.UNKNOWN_SERVICE, (
+            f"Den Dienst {message.service[:60]!r} gibt es nicht "
+            f"({suggest(message.service, configuration.mappings, german=True)}): "
+            "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
+    return Reason.NO_ROUTE, (
+        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes, german=True)}): "
+        f"in {town.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
+
+
+def _relative(path: Path, configuration: Configuration) -> Path:
+    base = configuration.file.parent
+    return path.relative_to(base) if path.is_relative_to(base) else path

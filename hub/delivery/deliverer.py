@@ -1,0 +1,914 @@
+"""From the outbox to the receivers: claim, try, settle; rest where a receiver is down.
+
+Around every connector, written once: threads, attempts, retry, in-doubt, circuit, logs. A destination that fails several
+times in a row rests as a whole; afterwards one delivery tries alone, and the number under way doubles with each success.
+One destination never holds more than its own share of the threads, and whoever was served longest ago is served first.
+Outside of its window a destination is left alone; one with a rate gets no more than that. A try that takes longer than its
+total is given up, with its thread: what it had in hand is judged as if the line had been lost.
+
+===================  ==================================================  ============================
+what was raised      before the effect began, or the receiver itself     after it, or while probing
+                     said so (`endpoint.refused`)
+===================  ==================================================  ============================
+Temporary            later, by the retry policy                          in doubt
+Permanent            parked                                              in doubt
+TooLarge             to the fallback, of a mail its files; else parked   in doubt
+Misconfigured        later; the destination rests                        in doubt; it rests
+InDoubt, others      later, by the retry policy                          in doubt
+===================  ==================================================  ============================
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from hub import endpoint
+from hub.config import window
+from hub.delivery.circuit_breaker import Circuit
+from hub.delivery.outlet_pool import IDLE, Connections
+from hub.delivery.thread_pool import Crew
+from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
+from hub.message import Delivery, DeliveryState, Manifest, Reason
+from hub.store import slim_manifest
+from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Settlement
+
+if TYPE_CHECKING:
+    from hub.config.configuration import Configuration
+    from hub.config.municipalities import Destination
+    from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
+
+log = structlog.get_logger("hub.delivery.deliverer")
+
+PROBE_AFTER = timedelta(seconds=2)
+"""How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
+
+SEARCH, SEARCH_SOON = timedelta(seconds=30), timedelta(seconds=2)
+"""How often the deliverer looks for what is leased and in nobody's hands; and when, after a thread that failed."""
+
+LOOK = timedelta(seconds=10)
+"""The scheduler looks at everything at least this often."""
+
+ALONE = timedelta(milliseconds=20)
+"""How long one errand is let alone with its destination: what arrives meanwhile, it brings along with the next claim, which is
+cheaper than many small ones side by side. After that, or when a claim brought as much as it asked for, others help."""
+
+UNWRITTEN = timedelta(seconds=5)
+"""How long a delivery waits whose intent could not be written."""
+
+GATHERED = 8 * 1024 * 1024
+"""Bytes of deliveries that an outlet prepares at once: a first one that is tried late would seem to hang."""
+
+FILES_LOOK, PARKED_LOOK = timedelta(seconds=5), timedelta(minutes=10)
+"""How long a mail waits at least between two looks for its files; longer when a person must act first."""
+
+CLOCK_STEP = timedelta(minutes=1)
+"""A clock that goes back by more than this was wrong before."""
+
+
+class Deliverer:
+    """Works off the outbox until it is stopped."""
+
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
+                 now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 build: Callable[..., endpoint.OutletBase[Any]] = endpoint.build_outlet) -> None:
+        self._store = store
+        self._configuration = configuration
+        self._metrics = metrics
+        self._now = now
+        self._connections = Connections(build)
+        self._circuits: dict[str, Circuit] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._crew = Crew(configuration().settings.deliver.threads, "deliver")
+        self._running: dict[_Errand, None] = {}  # in the order in which they began
+        self._turns = 0
+        self._news: set[str] | None = None
+        self._next_look = 0.0
+        self._alone: dict[str, float] = {}
+        self._crowded = False
+        self._clock_ahead = self._now().timestamp() - time.monotonic()
+        self._unsettled: list[Settlement] = []
+        self._next_search = time.monotonic() + SEARCH.total_seconds()
+        self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
+        self.last_progress = time.monotonic()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self, destinations: Iterable[str] | None = None) -> None:
+        """There is new work for these destinations; None: there may be some for any."""
+        with self._lock:
+            if destinations is None or self._news is None:
+                self._news = None
+            else:
+                self._news |= set(destinations)
+        self._wake.set()
+
+    def stop(self, patience: timedelta) -> bool:
+        """Claim nothing more and wait for what is under way; whether it ended within `patience`."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(patience.total_seconds())
+        with self._lock:
+            running = list(self._running)
+        if running:
+            log.info("waiting for deliveries under way", count=len(running))
+        deadline = time.monotonic() + patience.total_seconds()
+        ended = all(errand.over.wait(max(0.0, deadline - time.monotonic())) for errand in running)
+        self._crew.dismiss()
+        self._connections.close()
+        try:
+            self._settle_late()
+        except StoreUnavailable:
+            return False
+        return ended
+
+    def circuits(self) -> dict[str, Circuit]:
+        """A view for metrics and operators."""
+        with self._lock:
+            return dict(self._circuits)
+
+    def closed_until(self, key: str) -> datetime | None:
+        """When the window of a destination that takes nothing now opens; None: it is open, has none, or is unknown."""
+        destination, now = self._configuration().destination(key), self._now()
+        opens = window.opens(destination.policy.window, now) if destination else now
+        return opens if opens > now else None
+
+    def reset(self, destination: str | None = None) -> None:
+        """Let a destination (or all) be tried at once, e.g. after its configuration was mended."""
+        with self._lock:
+            for key, circuit in self._circuits.items():
+                if destination in (None, key):
+                    circuit.reset()
+        self.wake()
+
+    # -- the scheduler ------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            self._wake.wait(self._round())
+
+    def _round(self) -> float:
+        """One round of the scheduler, which never raises; seconds until the next one."""
+        try:
+            self._watch_clock()
+            self._settle_late()
+            self._find_lost()
+            wait = max(0.01, min(self._give_up_stuck(), self._look(), self._next_search - time.monotonic()))
+        except StoreUnavailable as error:
+            log.error("the store cannot be read or written; deliveries wait", error=str(error))
+            wait = 5.0
+        except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
+            log.error("the deliverer itself failed; please report this", **_where(error))
+            wait = 5.0
+        self.last_progress = time.monotonic()
+        self._connections.close(before=self._now() - IDLE)
+        return wait
+
+    def _look(self) -> float:
+        """Look at the destinations that have news, and at all of them when that is due; seconds until the next look at all."""
+        with self._lock:
+            news, self._news = self._news, set()
+        now = time.monotonic()
+        late = {key for key, until in self._alone.items() if until <= now}
+        if news is None or self._crowded or now >= self._next_look:
+            self._alone.clear()
+            self._next_look = now + self._hand_out(self._store.due_destinations())
+        elif look := news | late:
+            self._alone = {key: until for key, until in self._alone.items() if key not in look}
+            self._next_look = min(self._next_look, now + self._hand_out(self._store.due_at(sorted(look))))
+        return max(0.001, min([self._next_look, *self._alone.values()]) - time.monotonic())
+
+    def _hand_out(self, waiting: Iterable[tuple[str, datetime]]) -> float:
+        """Start work for every destination that has some and may; seconds until the next look."""
+        now = self._now()
+        soonest = now + LOOK
+        self._crowded = False
+        for key, due in self._longest_unserved_first(waiting):
+            destination = self._configuration().destination(key)
+            with self._lock:
+                circuit = self._circuits.setdefault(key, Circuit())
+                start = max(due, circuit.resting_until or due, self._allowed(destination, circuit, now))
+                if start > now:
+                    soonest = min(soonest, start)
+                    continue
+                well = circuit.failures == 0
+                limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
+                if circuit.active >= limit:
+                    continue  # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                alone_until = circuit.served_at + ALONE.total_seconds()
+                if circuit.active and not circuit.more and time.monotonic() < alone_until:
+                    self._alone[key] = alone_until
+                    continue
+                crowded = len(self._running) >= self._threads() * 2
+                self._crowded |= crowded
+                errand = None if crowded else self._errand(key, destination, circuit, size)
+            if errand is not None and errand.size:
+                self._crew.submit(partial(self._run, errand))
+        return max(0.01, (soonest - now).total_seconds())
+
+    def _longest_unserved_first(self, waiting: Iterable[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
+        """Where threads are short, nobody is passed over because of its name."""
+        with self._lock:
+            turns = {key: circuit.turn for key, circuit in self._circuits.items()}
+        return sorted(waiting, key=lambda item: turns.get(item[0], 0))
+
+    def _allowed(self, destination: Destination | None, circuit: Circuit, now: datetime) -> datetime:
+        """From when on its window and its rate allow a try."""
+        if destination is None:
+            return now
+        opens = window.opens(destination.policy.window, now)
+        rate = destination.policy.rate
+        return opens if rate is None or opens > now else circuit.pace.ready(rate, now)
+
+    def _errand(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> _Errand:
+        """Asked with the lock held. One of size 0 has nothing to do: the rate does not allow more now."""
+        if destination is not None and destination.policy.rate is not None:
+            size = circuit.pace.take(size)
+        errand = _Errand(key, destination, circuit, size, circuit.deferred_first, self._store.new_claim())
+        if size:
+            self._turns += 1
+            circuit.turn, circuit.active, circuit.deferred_first = self._turns, circuit.active + 1, not circuit.deferred_first
+            circuit.served_at, circuit.more = time.monotonic(), False
+            self._running[errand] = None
+        return errand
+
+    def _keep(self, claim: int, settlements: Sequence[Settlement]) -> None:
+        """Outcomes that are known but could not be written: they are written as soon as that is possible again."""
+        with self._lock:
+            self._unsettled += [replace(settlement, claim=claim) for settlement in settlements]
+
+    def _settle_late(self) -> None:
+        with self._lock:
+            late, self._unsettled = self._unsettled, []
+        if late:
+            try:
+                self._store.settle(late)
+            except StoreUnavailable:
+                with self._lock:
+                    self._unsettled += late
+                raise
+            log.info("outcomes that could not be written before are written now", count=len(late))
+
+    def _watch_clock(self) -> None:
+        """Nothing may wait for a clock that was wrong and went back."""
+        ahead = self._now().timestamp() - time.monotonic()
+        step = timedelta(seconds=self._clock_ahead - ahead)
+        if step > CLOCK_STEP:
+            self._next_look = 0.0
+            with self._lock:
+                for circuit in self._circuits.values():
+                    circuit.set_back(step)
+            log.warning("the clock went back; what waits goes by the new time", seconds=round(step.total_seconds()),
+                        count=self._store.set_back(step))
+        self._clock_ahead = ahead
+
+    def _find_lost(self) -> None:
+        """Free what is leased and in nobody's hands: an error in a thread must not hold a delivery until the next start."""
+        if time.monotonic() < self._next_search:
+            return
+        with self._lock:
+            self._next_search = time.monotonic() + SEARCH.total_seconds()
+            claims, before = {errand.claim for errand in self._running}, self._store.new_claim()
+            known = {settlement.delivery_id for settlement in self._unsettled}
+        try:
+            found = self._store.recover_lost(claims, before, known, self._assume_begun)
+        except StoreUnavailable:
+            self._search_soon()
+            raise
+        if found:
+            log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
+            self.wake()
+        missed = self._store.free_missed()
+        if missed:
+            log.info("deliveries whose turn had come within their case go on", count=missed)
+
+    def _assume_begun(self, key: str) -> bool:
+        destination = self._configuration().destination(key)
+        return destination is None or destination.repeat != "ask"
+
+    def _threads(self) -> int:
+        return self._configuration().settings.deliver.threads
+
+    def _parallel(self, destination: Destination | None) -> int:
+        settings = self._configuration().settings.deliver
+        return (destination and destination.policy.parallel) or settings.per_destination
+
+    def _run(self, errand: _Errand) -> None:
+        """All of one thread's work for one destination, in that thread. Never raises."""
+        errand.thread = threading.current_thread()
+        try:
+            self._work(errand)
+        except _GivenUp:
+            log.warning("a try that had been given up came to its end after all; its outcome is not used", destination=errand.key)
+        except StoreUnavailable as error:
+            log.error("the store cannot be written; the outcome will be probed", destination=errand.key, error=str(error))
+            self._drop(errand)
+        except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
+            log.error("the deliverer itself failed; please report this", destination=errand.key, **_where(error))
+            self._drop(errand)
+        finally:
+            self._end(errand)
+            errand.release()
+
+    def _drop(self, errand: _Errand) -> None:
+        """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
+        if errand.claimed:
+            due = self._now() + UNWRITTEN
+            self._keep(errand.claim, [_untried(item, due, "Die Drehscheibe kam nicht dazu.") for item in errand.rest()])
+        else:
+            self._store.forget_claim(errand.claim)
+        self._search_soon()
+
+    def _search_soon(self) -> None:
+        """Only the search, and once for many who ask: where the store takes nothing, other claims at once would be in vain."""
+        soon = time.monotonic() + SEARCH_SOON.total_seconds()
+        with self._lock:
+            news, self._next_search = soon < self._next_search, min(soon, self._next_search)
+        if news:
+            self._wake.set()
+
+    def _end(self, errand: _Errand) -> None:
+        """Once for each errand: by its thread, or by who gave it up."""
+        with self._lock:
+            if errand not in self._running:
+                return
+            del self._running[errand]
+            errand.circuit.active -= 1
+            if errand.destination is not None and errand.destination.policy.rate is not None:
+                errand.circuit.pace.give_back(errand.size - errand.tried)
+        errand.over.set()
+        if errand.claimed:
+            self.wake(None if errand.elsewhere else [errand.key])
+
+    # -- one destination ----------------------------------------------------------------------------------------------
+
+    def _work(self, errand: _Errand) -> None:
+        if self._stop.is_set():
+            return
+        settings = self._configuration().settings.deliver
+        wanted = min(errand.size, settings.batch)
+        lease = max(settings.lease, self._total(errand.destination))
+        errand.claimed = self._store.claim_deliveries(errand.key, wanted, lease, errand.deferred_first, errand.claim)
+        if len(errand.claimed) == wanted:
+            with self._lock:
+                errand.circuit.more = True
+            self.wake([errand.key])
+        self._work_off(errand)
+
+    def _work_off(self, errand: _Errand) -> None:
+        destination = errand.destination
+        if destination is None:
+            self._store.settle([self._unknown_destination(item, errand.key) for item in errand.claimed])
+            return
+        try:
+            with _Outcomes(self._store, partial(self._keep, errand.claim), partial(self._last, errand, destination),
+                           at_once=destination.repeat == "ask") as errand.outcomes:
+                self._try_all(errand, destination, errand.outcomes)
+        except _GivenUp:
+            if errand.outlet is not None:
+                with suppress(Exception):
+                    errand.outlet.conclude()  # what it prepared is thrown away
+            raise
+        finally:
+            if errand.outlet is not None:
+                self._connections.give_back(destination, errand.outlet, self._now())
+
+    def _try_all(self, errand: _Errand, destination: Destination, outcomes: _Outcomes) -> None:
+        gathered = 0
+        for index, item in enumerate(errand.claimed):
+            why = self._why_not(errand.circuit, destination)
+            if why:
+                # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
+                outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.returns(index)])
+                break
+            if index >= gathered:
+                gathered = index + self._gather(errand, destination, index)
+            ready = self._with_note(item)
+            if isinstance(ready, Settlement):
+                errand.tried = index + 1
+                outcomes.return_untried([ready])
+                continue
+            try:
+                outcomes.add(self._one(ready, destination, errand, index))
+            except _Unwritten as error:
+                outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error)) for rest in errand.returns(index)])
+                break
+            self.last_progress = time.monotonic()
+
+    def _gather(self, errand: _Errand, destination: Destination, index: int) -> int:
+        """Let the outlet prepare what comes next, where several at once are cheaper; how many were looked at."""
+        ahead: list[ClaimedDelivery] = []
+        room = GATHERED
+        for item in errand.claimed[index:]:
+            room -= sum(part.size for part in item.delivery.manifest.parts)
+            if ahead and room < 0:
+                break
+            ahead.append(item)
+        wanted = [item.delivery for item in ahead if not item.probe]
+        if len(wanted) > 1 and (outlet := self._kept_outlet(errand, destination)) is not None:
+            errand.begins(index, _Effect(errand.claimed[index], self._store, destination.repeat))
+            try:
+                outlet.prepare(wanted)
+            except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
+                log.error("several deliveries could not be prepared at once; each goes alone", destination=destination.key,
+                          **_where(error))
+            errand.ends()
+        return len(ahead)
+
+    def _kept_outlet(self, errand: _Errand, destination: Destination) -> endpoint.OutletBase[Any] | None:
+        """The errand's outlet, if the destination has one that gathers deliveries; the errand keeps it to its end."""
+        if errand.outlet is None and endpoint.outlet_class(destination.connector).gathers:
+            try:
+                outlet = self._connections.take(destination)
+            except Exception:  # noqa: BLE001 - each delivery meets it again, and is judged then
+                return None
+            if outlet.gathers:
+                errand.outlet = outlet
+            else:
+                self._connections.give_back(destination, outlet, self._now())
+        return errand.outlet
+
+    def _last(self, errand: _Errand, destination: Destination, outcomes: Sequence[_Outcome],
+              wrong: Exception | None) -> Sequence[_Outcome]:
+        """These outcomes once they will last at the receiver. Where that went `wrong`, nobody knows: those are in doubt.
+
+        Raises `_GivenUp` when it took too long.
+        """
+        if errand.outlet is None:
+            return outcomes
+        if wrong is None:
+            errand.concludes()
+            try:
+                errand.outlet.conclude()
+            except Exception as error:  # noqa: BLE001 - the same border as in `_one`
+                wrong = error
+            errand.ends()
+        if wrong is None:
+            return outcomes
+        return [self._outcome(each.item, each.effect, destination, self._judge(
+            wrong, each.effect, each.item, destination, errand.circuit), each.took)
+            if each.settlement.state == "done" else each for each in outcomes]
+
+    def _why_not(self, circuit: Circuit, destination: Destination) -> str:
+        """Why nothing more of what was claimed may be tried now, or nothing."""
+        if not window.is_open(destination.policy.window, self._now()):
+            return "Das Ziel nimmt jetzt nichts an (window)."
+        return "Das Ziel ruht." if self._stop.is_set() or circuit.open(self._now()) else ""
+
+    def _one(self, item: ClaimedDelivery, destination: Destination, errand: _Errand, index: int) -> _Outcome:
+        """What became of one delivery.
+
+        Raises `_GivenUp` when that took too long, `_Unwritten` when the store could not take the intent.
+        """
+        started = self._now()
+        effect = errand.begins(index, _Effect(item, self._store, destination.repeat))
+        outlet, wrong = errand.outlet, None
+        try:
+            outlet = outlet or self._connections.take(destination)
+            settlement = (self._probe(item, outlet, destination) if item.probe
+                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins), destination.kind))
+        except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
+            wrong = error
+            if outlet is not None and not isinstance(error, Permanent):
+                outlet.close()
+        if outlet is not None and outlet is not errand.outlet:
+            self._connections.give_back(destination, outlet, self._now())
+        errand.ends()
+        if effect.unwritten is not None:  # neither the receiver's fault nor a try: nothing has left
+            raise _Unwritten(str(effect.unwritten)) from wrong
+        if wrong is None:
+            self._succeeded(errand.circuit, destination)
+        else:
+            settlement = self._judge(wrong, effect, item, destination, errand.circuit)
+        errand.elsewhere |= settlement.destination is not None or settlement.slim is not None
+        return self._outcome(item, effect, destination, settlement, self._now() - started)
+
+    def _outcome(self, item: ClaimedDelivery, effect: _Effect, destination: Destination, settlement: Settlement,
+                 took: timedelta) -> _Outcome:
+        return _Outcome(item, effect, settlement, took, lambda: self._tell(item, destination, settlement, took))
+
+    # -- tries that do not end ----------------------------------------------------------------------------------------
+
+    def _total(self, destination: Destination | None) -> timedelta:
+        return (destination and destination.policy.total) or self._configuration().settings.deliver.lease
+
+    def _give_up_stuck(self) -> float:
+        """Give up the tries that take longer than their total; seconds until the next one may."""
+        soonest = LOOK.total_seconds()
+        with self._lock:
+            running = list(self._running)
+        for errand in running:
+            left = errand.left(self._total(errand.destination))
+            if left is None:
+                continue
+            if left > 0 or not errand.give_up(self._total(errand.destination)):
+                soonest = min(soonest, max(0.01, left))
+                continue
+            self._give_up(errand)
+        return soonest
+
+    def _give_up(self, errand: _Errand) -> None:
+        """What the hanging thread had in hand is judged here, and another thread takes its place."""
+        effect, destination = errand.effect, errand.destination
+        assert destination is not None and errand.outcomes is not None  # noqa: S101
+        if errand.thread is not None:
+            self._crew.write_off(errand.thread)
+        self._metrics.given_up.labels(destination.connector).inc()
+        total = self._total(destination)
+        log.error("a try took longer than its total and was given up; its thread is replaced", destination=errand.key,
+                  delivery=effect.item.delivery.id if effect else None, seconds=total.total_seconds())
+        error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde aufgegeben.")
+        settlements = [self._judge(error, effect, effect.item, destination, errand.circuit)] if effect else []
+        settlements += [_untried(rest, self._now(), "Der Versuch davor hing.") for rest in errand.rest()]
+        try:
+            errand.outcomes.close(error)
+            self._store.settle(settlements)
+        except StoreUnavailable:
+            self._keep(errand.claim, settlements)
+            raise
+        finally:
+            self._end(errand)
+        if effect:
+            self._tell(effect.item, destination, settlements[0], total)
+
+    def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
+        """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
+        result = outlet.probe(item.delivery)
+        if isinstance(result, endpoint.Done):
+            return Settlement.done(item.delivery.id, result.receipt, destination.kind)
+        if isinstance(result, endpoint.Absent) and item.restored and not outlet.keeps:
+            result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden sein")
+        if isinstance(result, endpoint.Absent):
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
+        if outlet.repeat == "idempotent":
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
+        if destination.in_doubt == "repeat-marked":
+            return Settlement.again(item.delivery.id, self._now(), repeat_marked=True)
+        return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
+                                 + (f" ({result.why})" if result.why else "")
+                                 + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
+
+    def _judge(self, error: Exception, effect: _Effect, item: ClaimedDelivery, destination: Destination,
+               circuit: Circuit) -> Settlement:
+        text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {_place(error)}"
+        if not isinstance(error, HubError):
+            log.error("a connector raised an error that it should have translated; please report this",
+                      destination=destination.key, delivery=item.delivery.id, **_where(error))
+        certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
+        if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(item.delivery.manifest):
+            return self._too_large(item.delivery, destination, text)
+        if certain and isinstance(error, Permanent):
+            return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
+        misconfigured = isinstance(error, Misconfigured | ConfigError)
+        if misconfigured:
+            self._misconfigured(circuit, destination, text)
+        elif not isinstance(error, Permanent):
+            self._failed(circuit, destination, text)
+        if not certain:
+            return self._doubt(item, destination, text)
+        asked = error.retry_after if isinstance(error, Temporary) else None
+        return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary", text, asked)
+
+    def _may_shrink(self, manifest: Manifest) -> bool:
+        """Whether it is whole, or has files left that it can go without."""
+        return not slim_manifest.files_of(manifest) or bool(slim_manifest.files(manifest))
+
+    def _too_large(self, delivery: Delivery, destination: Destination, text: str) -> Settlement:
+        """To the fallback; of a mail only the files, and the mail says where they lie."""
+        fallback = f"{destination.tenant}/{destination.policy.fallback}"
+        if endpoint.outlet_class(destination.connector).notes and slim_manifest.files(delivery.manifest):
+            return self._store.split(delivery, self._now(), fallback, text)
+        return Settlement.rerouted(delivery.id, self._now(), fallback, text)
+
+    def _with_note(self, item: ClaimedDelivery) -> ClaimedDelivery | Settlement:
+        """A mail without its files says where they lie; until that is known it waits."""
+        rows = [] if item.probe else [self._store.get_delivery(each) for each in slim_manifest.files_of(item.delivery.manifest)]
+        for row in rows:
+            if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
+                wait = PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK
+                due = max(self._now() + wait, row.due_at or self._now())
+                return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
+        if not rows:
+            return item
+        places = [f"{row.destination}: {(row.receipt or {}).get('reference', '')}" if row.state is DeliveryState.DONE else None
+                  for row in rows]
+        return replace(item, delivery=replace(item.delivery, manifest=slim_manifest.noted(item.delivery.manifest, places)))
+
+    def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
+               asked: float | None) -> Settlement:
+        now = self._now()
+        dice = random.random()  # noqa: S311 - no secret
+        wait = destination.policy.retry.delay(item.attempts, now - item.first_due_at, asked=asked, dice=dice)
+        if wait is None:
+            return Settlement.parked(item.delivery.id, Reason.EXPIRED, f"Nach {item.attempts} Versuchen aufgegeben; "
+                                     f"zuletzt: {text} Den Empfänger in Ordnung bringen, dann 'replay'.")
+        if kind == "misconfigured":
+            wait = min(wait, max((circuit.resting_until or now) - now, timedelta(0)))
+        return Settlement.later(item.delivery.id, now + wait, kind, text)
+
+    def _doubt(self, item: ClaimedDelivery, destination: Destination, text: str) -> Settlement:
+        now = self._now()
+        wait = PROBE_AFTER if not item.probe else destination.policy.retry.delay(item.attempts, now - item.first_due_at)
+        if wait is None:
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ließ sich nicht klären: "
+                                     f"{text} Dort nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
+        return Settlement.in_doubt(item.delivery.id, text, now + wait)
+
+    def _unknown_destination(self, item: ClaimedDelivery, key: str) -> Settlement:
+        if item.probe:  # and it stays in doubt: a replay says that it may be a second one
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, lässt sich nicht mehr klären: "
+                                     f"Das Ziel {key!r} gibt es in der Konfiguration nicht mehr. Beim Empfänger nachsehen, dann "
+                                     "'confirm' (ist da), oder das Ziel wieder anlegen und 'replay' (fehlt).")
+        return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
+                                 "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
+
+    # -- how the destination is doing ---------------------------------------------------------------------------------
+
+    def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
+        with self._lock:
+            back = circuit.succeeded(self._configuration().settings.deliver)
+        if back:
+            log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
+
+    def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
+        with self._lock:
+            news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
+        if news:  # one alarm per outage
+            log.warning("the destination rests; its deliveries wait", destination=destination.key, reason=text)
+
+    def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
+        with self._lock:
+            news = circuit.misconfigure(self._now(), text)
+        if news:
+            log.warning("the destination must be mended before anything is delivered there", destination=destination.key,
+                        reason=text)
+
+    # -- what operators see -------------------------------------------------------------------------------------------
+
+    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, took: timedelta) -> None:
+        now = self._now()
+        delivery = item.delivery
+        outcome = settlement.event
+        self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
+            took.total_seconds(), {"message": delivery.message_id})
+        fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
+                  "destination": destination.key, "attempt": item.attempts}
+        if outcome == "done_partly":
+            log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
+                        **fields)
+        if settlement.state == "done":
+            self._metrics.delivered_seconds.labels(destination.connector).observe(
+                (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
+            log.info("delivered", **fields)
+        elif outcome == "parked":
+            log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
+        elif outcome == "in_doubt":
+            log.warning("the receiver may have it; it will be asked", error=settlement.text, **fields)
+        else:
+            log.info("not delivered yet; it will be tried again", error=settlement.text,
+                     due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
+
+
+class _Outcome(NamedTuple):
+    """What became of one try, and how to tell people once that is durable."""
+
+    item: ClaimedDelivery
+    effect: _Effect
+    settlement: Settlement
+    took: timedelta
+    tell: Callable[[], None]
+
+
+class _Outcomes:
+    """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
+
+    Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never long; where
+    nobody could tell (`at_once`) each is handed to the writer as soon as it is known. `last` is asked before the others are
+    written: it gives them back once they will last at the receiver (or, with what went wrong, as what they are then).
+    """
+
+    PATIENCE = timedelta(milliseconds=200)
+
+    def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None],
+                 last: Callable[[Sequence[_Outcome], Exception | None], Sequence[_Outcome]], *, at_once: bool) -> None:
+        self._store = store
+        self._keep = keep
+        self._last = last
+        self._at_once = at_once
+        self._handed: list[tuple[_Outcome, Future[bool]]] = []
+        self._waiting: list[_Outcome] = []
+        self._since = 0.0
+
+    def add(self, outcome: _Outcome) -> None:
+        if self._at_once:
+            with self._kept([outcome.settlement]):
+                self._handed.append((outcome, self._store.settle_soon(outcome.settlement)))
+            return
+        self._since = self._since if self._waiting else time.monotonic()
+        self._waiting.append(outcome)
+        if time.monotonic() - self._since > self.PATIENCE.total_seconds():
+            self._flush()
+
+    def return_untried(self, settlements: Sequence[Settlement]) -> None:
+        with self._kept(settlements):
+            self._store.settle(settlements)
+
+    @contextmanager
+    def _kept(self, settlements: Sequence[Settlement]) -> Iterator[None]:
+        """What cannot be written now is known all the same: the deliverer writes it later."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._keep(settlements)
+            raise
+
+    def _flush(self, wrong: Exception | None = None) -> None:
+        with ExitStack() as each:  # all of them, even when some cannot be written
+            handed, self._handed = self._handed, []
+            for outcome, future in handed:
+                each.callback(self._hear, outcome, future)
+            waiting = self._last(self._waiting, wrong)
+            self._waiting = []
+            if waiting:
+                settlements = [outcome.settlement for outcome in waiting]
+                with self._kept(settlements):
+                    self._store.settle(settlements)
+            for outcome in waiting:
+                outcome.tell()
+
+    def _hear(self, outcome: _Outcome, future: Future[bool]) -> None:
+        with self._kept([outcome.settlement]):
+            future.result()
+        outcome.tell()
+
+    def __enter__(self) -> _Outcomes:
+        return self
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        if not isinstance(error, _GivenUp):  # who gave it up has closed this already
+            self.close()
+
+    def close(self, wrong: Exception | None = None) -> None:
+        """Write what waits, and tell. `wrong`: why nobody will find out any more whether it will last."""
+        self._flush(wrong)
+
+
+class _Effect:
+    """Notes that the receiver may act from now on; durably where nobody could tell after a crash.
+
+    `unwritten` is why the intent could not be written: then nothing was sent, whatever the connector makes of it. Nothing
+    begins after the try was given up (`forbid`).
+    """
+
+    def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
+        self.item = item
+        self._store = store
+        self._repeat = repeat
+        self._lock = threading.Lock()
+        self._forbidden = False
+        self.begun = False
+        self.unwritten: HubError | None = None
+
+    def begins(self) -> None:
+        if self._repeat == "ask":
+            self._surely(lambda: self._store.begin_effect(self.item.delivery.id))
+        else:
+            self._surely(self._store.still_ours)
+        with self._lock:
+            if self._forbidden:
+                raise _GivenUp
+            self.begun = True
+
+    def _surely(self, ours: Callable[[], None]) -> None:
+        try:
+            ours()
+        except (StoreUnavailable, LostLease) as error:
+            self.unwritten = error
+            raise
+
+    def forbid(self) -> None:
+        """Nothing may begin from now on."""
+        with self._lock:
+            self._forbidden = True
+
+
+class _GivenUp(Exception):
+    """The try took longer than its total, and somebody else has judged it already."""
+
+
+class _Unwritten(Exception):
+    """The intent could not be written: there was no try."""
+
+
+@dataclass(eq=False)
+class _Errand:
+    """One thread's work for one destination: what it has in hand, and since when it is at the present one.
+
+    `outlet` is kept for the whole errand where it gathers deliveries (`endpoint.OutletBase.prepare`).
+    """
+
+    key: str
+    destination: Destination | None
+    circuit: Circuit
+    size: int
+    deferred_first: bool
+    claim: int
+    claimed: Sequence[ClaimedDelivery] = ()
+    tried: int = 0
+    elsewhere: bool = False
+    effect: _Effect | None = None
+    outlet: endpoint.OutletBase[Any] | None = None
+    outcomes: _Outcomes | None = None
+    thread: threading.Thread | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+    _since: float | None = None
+    _given_up: bool = False
+    _returned: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begins(self, index: int, effect: _Effect) -> _Effect:
+        """This one of those that were claimed is tried, or prepared together with others behind it."""
+        with self._lock:
+            self.effect, self._since, self.tried = effect, time.monotonic(), index + 1
+        return effect
+
+    def concludes(self) -> None:
+        """What was tried so far is concluded."""
+        with self._lock:
+            self.effect, self._since = None, time.monotonic()
+
+    def ends(self) -> None:
+        """That came to its end. Raises `_GivenUp` when nobody waits for it any more."""
+        with self._lock:
+            if self._given_up:
+                raise _GivenUp
+            self._since = None
+
+    def left(self, total: timedelta) -> float | None:
+        """Seconds that the present try has left; None: there is none."""
+        with self._lock:
+            return None if self._since is None else self._since + total.total_seconds() - time.monotonic()
+
+    def give_up(self, total: timedelta) -> bool:
+        """From now on its outcome does not count, and its effect cannot begin; False when it ended meanwhile."""
+        with self._lock:
+            if self._since is None or time.monotonic() - self._since < total.total_seconds():
+                return False
+            self._given_up, self._since = True, None
+            if self.effect is not None:
+                self.effect.forbid()
+            return True
+
+    def release(self) -> None:
+        """Its thread is done with it: nobody can give it up any more.
+
+        Its outcomes know it as it knows them: such a circle waits for the garbage collector, which looks seldom (`hub.daemon`),
+        with all that was claimed.
+        """
+        with self._lock:
+            if not self._given_up:
+                self._since = self.outcomes = None
+
+    def rest(self) -> Sequence[ClaimedDelivery]:
+        """What was not tried yet, and is nobody else's to tell about."""
+        return () if self._returned else self.claimed[self.tried:]
+
+    def returns(self, index: int) -> Sequence[ClaimedDelivery]:
+        """From this one on they go back untried: their caller sees to it."""
+        self._returned = True
+        return self.claimed[index:]
+
+
+def _untried(item: ClaimedDelivery, due: datetime, why: str) -> Settlement:
+    """Back into the queue without a try: the destination rests or is closed, or the hub stops."""
+    if item.probe:
+        return Settlement.in_doubt(item.delivery.id, "noch nicht gefragt", due)
+    return Settlement.later(item.delivery.id, due, "held", why, counted=False)
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
+
+
+def _where(error: BaseException) -> dict[str, str]:
+    """Class and place of an error, never its text: that might hold what a citizen wrote."""
+    return {"error_class": type(error).__name__, "place": _place(error)}

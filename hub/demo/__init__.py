@@ -1,0 +1,1 @@
+"""What `make run` is: the example configuration with its counterparts, and a table of what arrived."""

@@ -1,0 +1,124 @@
+"""Named fault points: where the proof (`tests/torture`) lets the hub die, fail or hang on purpose.
+
+Inert unless ``DREHSCHEIBE_FAULTS`` names some, and then said aloud in the log at every start. The product's code knows nothing
+of them: `arm` replaces the named functions at the start, so a hub without the variable runs not one instruction more.
+
+::
+
+    DREHSCHEIBE_FAULTS="settle after kill 3; deliver/smtp after raise 1"
+                        point  when  what number-of-the-call
+
+``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after …``: it is, and then ``raise`` is
+"executed, then timed out". From the number on every call is hurt with a ``+``: ``settle before raise 3+``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from hub import endpoint
+from hub.errors import ConfigError
+
+log = structlog.get_logger("hub.failpoints")
+
+VARIABLE = "DREHSCHEIBE_FAULTS"
+
+POINTS: Mapping[str, str] = {
+    "accept": "hub.intake.receiver:Receiver.together",
+    "stage": "hub.store.blobs.files:FileBlobs.stage",
+    "commit": "hub.store.writer:Writer._commit",
+    "recover": "hub.store.store:Store.recover",
+    "claim-messages": "hub.store.store:Store.claim_messages",
+    "work": "hub.workers.pool:WorkerPool.run",
+    "record": "hub.store.store:Store.record",
+    "due": "hub.store.store:Store.due_destinations",
+    "claim-deliveries": "hub.store.store:Store.claim_deliveries",
+    "intent": "hub.store.store:Store.begin_effect",
+    "effect": "hub.delivery.deliverer:_Effect.begins",
+    "probe": "hub.delivery.deliverer:Deliverer._probe",
+    "settle": "hub.store.store:Store.settle",
+}
+"""Point to function. ``deliver/<connector>`` is the outlet's own ``deliver``."""
+
+
+class Injected(Exception):
+    """An error that nobody could have foreseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line of the variable."""
+
+    point: str
+    after: bool
+    what: str
+    number: int
+    onwards: bool = False
+
+
+def read(text: str) -> list[Fault]:
+    """The faults that a text names. Raises `ConfigError`."""
+    faults = []
+    for line in filter(None, (line.strip() for line in text.split(";"))):
+        point, when, what, number = (*line.split(), "", "", "", "")[:4]
+        known = point in POINTS or point.removeprefix("deliver/") in endpoint.names()
+        known = known and when in ("before", "after") and what in ("kill", "raise", "hang")
+        if not known or not number.removesuffix("+").isdigit():
+            raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",
+                                 f"write '<point> before|after kill|raise|hang <number>'; points: {', '.join(POINTS)}")
+        faults.append(Fault(point, when == "after", what, int(number.removesuffix("+")), number.endswith("+")))
+    return faults
+
+
+def arm(environment: Mapping[str, str] = os.environ) -> None:
+    """Put the named faults in place. Raises `ConfigError`."""
+    for fault in read(environment.get(VARIABLE, "")):
+        log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what, number=fault.number)
+        owner, name = _place(fault.point)
+        found = owner.__dict__[name]
+        hurt = _hurting(fault, found.__func__ if isinstance(found, staticmethod) else found)
+        setattr(owner, name, staticmethod(hurt) if isinstance(found, staticmethod) else hurt)
+
+
+def _place(point: str) -> tuple[type[Any], str]:
+    if point.startswith("deliver/"):
+        return endpoint.outlet_class(point.removeprefix("deliver/")), "deliver"
+    module, _, path = POINTS[point].partition(":")
+    owner, _, name = path.partition(".")
+    return getattr(importlib.import_module(module), owner), name
+
+
+def _hurting(fault: Fault, function: Callable[..., Any]) -> Callable[..., Any]:
+    numbers = itertools.count(1)
+
+    @functools.wraps(function)
+    def hurt(*arguments: Any, **options: Any) -> Any:
+        number = next(numbers)
+        hit = number == fault.number or (fault.onwards and number > fault.number)
+        if hit and not fault.after:
+            _strike(fault)
+        result = function(*arguments, **options)
+        if hit and fault.after:
+            _strike(fault)
+        return result
+
+    return hurt
+
+
+def _strike(fault: Fault) -> None:
+    log.warning("the fault strikes", point=fault.point, what=fault.what)
+    if fault.what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault.what == "hang":
+        threading.Event().wait()
+    raise TimeoutError("executed, then timed out") if fault.after else Injected(fault.point)

@@ -1,0 +1,85 @@
+"""What is wrong in a file that a person wrote, in plain words with an example that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+_PLAIN = {
+    "extra_forbidden": ("unknown key", "remove it or correct its spelling"),
+    "missing": ("is missing", "add it"),
+    "string_type": ("is no text", 'write it in quotes, like "text"'),
+    "tuple_type": ("is no list", 'write it in brackets, like ["a", "b"]'),
+    "dict_type": ("is no table", "write it below a heading of its own, like [section]"),
+    "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
+    "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
+    "union_tag_not_found": ("names no connector", 'name one that is a drop, like connector = "directory"'),
+    "union_tag_invalid": ("names a connector that cannot stand here",
+                          'name one that is a drop, like connector = "directory"'),
+    "int_type": ("is no whole number", "write a number without quotes, like 9464"),
+    "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
+    "int_from_float": ("is no whole number", "write it without a fraction"),
+    "float_type": ("is no number", "write a number without quotes, like 2.5"),
+    "float_parsing": ("is no number", "write a number without quotes, like 2.5"),
+    "decimal_type": ("is no number", "write a number without quotes, like 2.5"),
+    "decimal_parsing": ("is no number", "write a number without quotes, like 2.5"),
+    "finite_number": ("is no number", "write a number without quotes, like 2.5"),
+    "bool_type": ("is neither true nor false", "write true or false, without quotes"),
+    "bool_parsing": ("is neither true nor false", "write true or false, without quotes"),
+    "string_too_short": ("is empty", "write something between the quotes"),
+    "path_type": ("is no path", 'write it in quotes, like "/srv/data"'),
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
+                    ("is no date", "write it without quotes, like 2026-01-31")),
+    **dict.fromkeys(("time_type", "time_parsing"), ("is no time of day", "write it without quotes, like 02:30:00")),
+}
+"""pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""
+
+_QUOTED = {"mode": "0640", "ags": "14999010", "formerly": "14999010", "municipalities": "14999010", "ars": "149990000010"}
+"""What a text looks like that is easily taken for a number; by its key."""
+
+_PLAIN_SHAPES = {
+    r"^[a-z0-9][a-z0-9-]{0,62}$": ("is no key", 'write small letters, digits and hyphens, like "musterstadt"'),
+    r"^(\d{8}|\d{5})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
+    r"^([0-9]{5}|[0-9]{8})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
+    r"^(\d{12}|\d{9}|\d{5})$": ("is no ARS", 'write twelve digits, like "149990000010"'),
+    r"^postgresql://": ("is no address of a PostgreSQL", 'write it like "postgresql://user@host/database"'),
+    r"^(\.[A-Za-z0-9_-]{1,16})?$": ("is no ending of a file's name", 'write it with its dot, like ".tmp"'),
+    r"^0[0-7]{3}$": ("is no mode of a file", 'write four digits from 0 to 7, the first a 0, like "0640"'),
+    r"^[A-Za-z0-9._\[\]-]{1,60}$": ("is no name of a form's field", 'write letters, digits and . _ [ ] -, like "antrag"'),
+    r"^[a-z]+/[A-Za-z0-9.+_-]+(; ?charset=[A-Za-z0-9-]+)?$": ("is no media type", 'write it like "application/xml"'),
+    r"^[A-Za-z0-9_-]{1,60}$": ("is no name at the broker", 'write letters, digits, _ and -, like "amt24"'),
+}
+"""The patterns that a text must have, in words."""
+
+
+def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:
+    """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was judged."""
+    lines = []
+    for item in errors_of(error):
+        key = ".".join(str(step) for step in (below, *item["loc"]) if step not in ("", "[key]")) or "(file)"
+        what, remedy = _said(item, key)
+        lines.append(f"{file}: {key}: {what}: {remedy}")
+    return lines
+
+
+def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    names = [step for step in key.split(".") if not step.isdigit()]
+    if item["type"] == "string_type" and names[-1] in _QUOTED:
+        return "is no text", f'write it in quotes, like "{_QUOTED[names[-1]]}"'
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in _PLAIN_SHAPES:
+        return _PLAIN_SHAPES[item["ctx"]["pattern"]]
+    if item["type"] == "tuple_type" and isinstance(item["input"], dict):
+        return "is a table, not a list of tables", f"write [[{'.'.join(names)}]] instead of [{'.'.join(names)}]"
+    return _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
+
+
+def errors_of(error: ValidationError) -> Sequence[Mapping[str, Any]]:
+    """pydantic's complaints, without the one that a list is too short because what stands in it is faulty."""
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    return [item for item in items if item["type"] != "too_short"
+            or not any(len(place) > len(item["loc"]) and place[:len(item["loc"])] == item["loc"] for place in places)]

@@ -1,0 +1,1 @@
+"""The door: inlets hand in, the receiver stores, the disk's room decides."""

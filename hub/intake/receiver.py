@@ -1,0 +1,112 @@
+"""The door: what an inlet hands in is checked for who may send it, made durable, and only then answered OK.
+
+Nothing is refused for its content. What cannot be understood is stored, and parked later with a reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import structlog
+
+from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.message import BERLIN, UNKNOWN_TENANT, Accepted, Incoming
+
+if TYPE_CHECKING:
+    from hub.config.configuration import Configuration
+    from hub.store.store import Store
+    from hub.telemetry.counters import Metrics
+
+log = structlog.get_logger("hub.intake.receiver")
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+
+
+class Receiver:
+    """`hub.endpoint.Accept` for all inlets, from any thread."""
+
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
+                 wake: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 admit: Callable[[int], None] = lambda size: None) -> None:  # noqa: ARG005
+        self._admit = admit
+        self._store = store
+        self._configuration = configuration
+        self._metrics = metrics
+        self._wake = wake
+        self._now = now
+
+    def admit(self, inlet: str, size: int) -> None:
+        """Is there room for a body of so many bytes? 0 only asks. Raises `StoreUnavailable`."""
+        try:
+            self._admit(size)
+        except StoreUnavailable:
+            if size:
+                self._metrics.refused.labels(inlet, "unavailable").inc()
+            raise
+
+    def accept(self, incoming: Incoming) -> Accepted:
+        """See `hub.endpoint.Accept`."""
+        [answer] = self.together([incoming])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    __call__ = accept
+
+    def together(self, incomings: Sequence[Incoming]) -> list[Accepted | Exception]:
+        """See `hub.endpoint.Accept`."""
+        begun = time.monotonic()
+        configuration = self._configuration()
+        marked = [_marked(incoming, configuration) for incoming in incomings]
+        commits = [_caught(self._begin, incoming, configuration) for incoming in marked]
+        answers = [commit if isinstance(commit, Exception) else _caught(commit) for commit in commits]
+        took = time.monotonic() - begun
+        for incoming, answer in zip(marked, answers, strict=True):
+            self._tell(incoming, answer, took)
+        if any(isinstance(answer, Accepted) and not answer.duplicate for answer in answers):
+            self._wake()
+        return answers
+
+    def _begin(self, incoming: Incoming, configuration: Configuration) -> Callable[[], Accepted]:
+        """On its way to the store: call the answer to wait for the commit."""
+        self._admit(1)  # not every inlet asks before it takes a body in
+        sender = configuration.senders.get(incoming.sender)
+        if sender is None or not sender.may_send(incoming.ags, incoming.service):
+            raise NotAllowed(f"sender {incoming.sender!r} may not send {incoming.service!r} to {incoming.ags!r}")
+        return self._store.accept_soon(
+            incoming, tenant=configuration.tenant_of(incoming.ags) or UNKNOWN_TENANT,
+            day=self._now().astimezone(BERLIN).date(), config_digest=configuration.digest)
+
+    def _tell(self, incoming: Incoming, answer: Accepted | Exception, took: float) -> None:
+        refusal = next((reason for kind, reason in _REFUSALS if isinstance(answer, kind)), None)
+        if refusal is not None:
+            self._metrics.refused.labels(incoming.inlet, refusal).inc()
+        if isinstance(answer, NotAllowed):
+            log.warning("a sender is not allowed to send this; nothing was stored", inlet=incoming.inlet,
+                        sender=incoming.sender, ags=incoming.ags, service=incoming.service)
+        if isinstance(answer, Accepted):
+            self._metrics.accept_seconds.labels(incoming.inlet).observe(took)
+            log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
+                     else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet, ags=incoming.ags,
+                     service=incoming.service, sender=incoming.sender, test=incoming.test)
+
+
+_REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))
+
+
+def _marked(incoming: Incoming, configuration: Configuration) -> Incoming:
+    """A test, if everything from its sender is."""
+    sender = configuration.senders.get(incoming.sender)
+    return dataclasses.replace(incoming, test=True) if sender is not None and sender.test and not incoming.test else incoming
+
+
+def _caught(work: Callable[P, ResultT], *arguments: P.args, **named: P.kwargs) -> ResultT | Exception:
+    try:
+        return work(*arguments, **named)
+    except Exception as error:  # noqa: BLE001 - it is one message's, and the others' go on
+        return error

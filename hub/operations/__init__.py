@@ -1,0 +1,1 @@
+"""What operators and Prometheus see and do."""

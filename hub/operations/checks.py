@@ -1,0 +1,177 @@
+"""What ``drehscheibe check`` looks at: configuration, engines, mappings' examples, inlets, and with ``--connect`` every
+destination for real.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+from hub import endpoint
+from hub.config.configuration import Configuration
+from hub.config.municipalities import Destination
+from hub.config.reader import suggest
+from hub.endpoint import Finding
+from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.parsing import versions
+from hub.pipeline import translate, validate
+from hub.store.database.postgresql import Served
+
+AT_ONCE = 8
+"""Destinations tried at the same time: most of the time goes into waiting for those that do not answer."""
+WHOM = {
+    "smtp": "den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die Poststelle der Kommune",
+    "directory": "die eigene IT (Freigabe eingehängt? Rechte des Benutzers der Drehscheibe? Platz?)",
+    "sftp": "die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher Schlüssel, Ordner)",
+    "cmis": "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)",
+    "xdomea": "die DMS-Betreuung der Kommune (Übergabeordner, Rechte)",
+    "rest": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, Freischaltung der Firewall)",
+    "soap": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)",
+}
+"""Whom to ask when a destination fails, and what about."""
+
+
+def _silent(done: int, of: int) -> None:
+    """No progress to be shown."""
+
+
+def check_all(configuration: Configuration, *, connect: bool, destination: str | None = None, municipality: str | None = None,
+              progress: Callable[[int, int], None] = _silent) -> Iterator[tuple[str, Finding]]:
+    """Findings with the place they are about; the configuration itself was checked when it was loaded.
+
+    With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and nothing else, are
+    tried. Raises `HubError` when there is none. `progress` is told how many of how many destinations are done.
+    """
+    if destination or municipality:
+        yield from _destinations(chosen(configuration, destination, municipality), progress)
+        return
+    versions.check_versions()
+    yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, {len(configuration.mappings)} Dienste, "
+                                   f"{sum(1 for _ in configuration.all_destinations())} Ziele")
+    yield from _mappings(configuration)
+    yield from _engines(configuration)
+    yield from _space(configuration)
+    yield from _database(configuration)
+    for inlet in configuration.inlets:
+        built = endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name,
+                                     spool=configuration.state / "spool", max_bytes=configuration.settings.hub.max_bytes)
+        for finding in built.check():
+            yield f"inlet {inlet.name}", finding
+    if connect:
+        yield from _destinations(list(configuration.all_destinations()), progress)
+
+
+def chosen(configuration: Configuration, destination: str | None, municipality: str | None) -> list[Destination]:
+    """The destinations that fit both. Raises `HubError` when none does."""
+    towns = configuration.municipalities
+    tenant = None if municipality is None else configuration.tenant_of(municipality) or municipality
+    if tenant is not None and tenant not in towns:
+        known = suggest(municipality or "", [*configuration.by_ags, *towns], german=True)
+        raise HubError(f"Keine Kommune {municipality!r}: {known}")
+    keys = {each.key: each for each in configuration.all_destinations() if tenant in (None, each.tenant)}
+    if destination is not None and destination not in keys:
+        raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys, german=True)}")
+    return list(keys.values()) if destination is None else [keys[destination]]
+
+
+def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """Field tables, schemas, rules and stylesheets: a message would be the first to notice."""
+    folder = configuration.settings.hub.mappings
+    common = folder / "_common" if (folder / "_common").is_dir() else None
+    for service, mapping in configuration.mappings.items():
+        problems: list[str] = []
+        for version in mapping.version:
+            problems += validate.problems_of(version, str(folder / service / version.name))
+            problems += translate.problems_of(version, folder / service, common)
+        for problem in dict.fromkeys(problems):
+            yield f"mapping {service}", Finding("error", problem, "Datei berichtigen (drehscheibe mapping test).")
+
+
+def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    needs_pdf = any(rendering.role == "pdf" and rendering.stylesheet for mapping in configuration.mappings.values()
+                    for version in mapping.version for rendering in version.renderings.values())
+    if needs_pdf:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                importlib.import_module("weasyprint")  # prints a banner where libpango is missing
+            yield "pdf", Finding("ok", "WeasyPrint ist bereit")
+        except (ImportError, OSError):
+            yield "pdf", Finding("warning", "libpango fehlt: nur das PDF des Antragstellers geht, keines wird erzeugt",
+                                 "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0")
+
+
+def _space(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    place = configuration.state
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < 1 << 30:
+        yield str(configuration.state), Finding("warning", f"nur noch {free >> 20} MB frei", "Platz schaffen")
+
+
+def _database(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """A PostgreSQL that several hubs share; SQLite needs no asking."""
+    settings = configuration.settings.store
+    if settings.url is None:
+        return
+    base = Served(settings, configuration.state)
+    try:
+        for finding in base.findings():
+            yield "store.url", finding
+    except StoreUnavailable as error:
+        yield "store.url", Finding("error", f"Die Datenbank ist nicht erreichbar: {error}",
+                                   "Adresse, Benutzer, Passwort, TLS und pg_hba.conf prüfen (docs/operate-two-nodes.md)")
+
+
+def _destinations(wanted: Sequence[Destination], progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:
+    """All at once, `AT_ONCE` at a time; the findings in the order of `wanted`."""
+    progress(0, len(wanted))
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
+        tries = [pool.submit(_try, each) for each in wanted]
+        for done, _ in enumerate(as_completed(tries), 1):
+            progress(done, len(wanted))
+    for each, tried in zip(wanted, tries, strict=True):
+        for finding in tried.result():
+            yield each.key, finding
+
+
+def _try(destination: Destination) -> list[Finding]:
+    outlet: endpoint.OutletBase[Any] | None = None
+    try:
+        outlet = endpoint.build_outlet(destination.connector, destination.options)
+        findings = list(outlet.check())
+    except HubError as error:
+        findings = [Finding("error", str(error))]
+    except Exception as error:  # noqa: BLE001  one broken connector must not hide what the others found
+        findings = [Finding("error", f"Die Prüfung selbst ist gescheitert ({type(error).__name__})")]
+    finally:
+        if outlet is not None:
+            outlet.close()
+    return [_with_whom(finding, destination.connector) for finding in findings]
+
+
+def _with_whom(finding: Finding, connector: str) -> Finding:
+    if finding.severity != "error" or connector not in WHOM:
+        return finding
+    return Finding(finding.severity, finding.text, f"{finding.remedy} Zu fragen: {WHOM[connector]}.".strip())
+
+
+def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequence[Finding]:
+    """Declare everything the AMQP inlets need; `admin` is who may (url, user, password, ca).
+
+    Raises `ConfigError` when no inlet needs a broker.
+    """
+    findings: list[Finding] = []
+    for inlet in configuration.inlets:
+        found = endpoint.module(inlet.connector)
+        if hasattr(found, "setup"):
+            model = endpoint.options_model(inlet.connector, "Inlet")
+            findings += found.setup(model(**inlet.options), found.Admin(**admin))
+    if not findings:
+        raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker", "add one with connector = \"amqp\"")
+    return findings

@@ -1,0 +1,227 @@
+"""Reading what a citizen wrote, without being hurt by it.
+
+`parse` gives a tree of an XML document, `parse_json` the value of a JSON document. Both look at the bytes first and
+build nothing before these hold: not too many bytes; an encoding that is decided once, so that no two parsers can
+disagree about it; no DOCTYPE, in whatever encoding it hides; not too deep, not too many elements or attributes, no text
+too long.
+
+Why two XML parsers, where counting bytes is not enough: expat streams and says no in time, but builds no tree; libxml2
+builds the tree, but asks nobody before. Why no setting of libxml2 instead of refusing DOCTYPE: with
+``resolve_entities=False`` a text silently ends at the entity, and XSLT expands it all the same. Without DOCTYPE there
+is no entity to be resolved.
+
+Hazards: text nodes beyond 10 MB (an attachment of 7.5 MB) need ``huge_tree``, which lifts libxml2's own limits, so ours
+must hold. expat before 2.6 scans an unfinished token again with each chunk, which is quadratic for one giant tag: an
+unfinished token is therefore bounded.
+
+Every refusal is `hub.errors.Rejected` with a German text that names a limit or a place, never content.
+"""
+
+from __future__ import annotations
+
+import codecs
+import mmap
+import os
+import re
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, NoReturn, cast
+from xml.parsers import expat
+
+from lxml import etree
+
+from hub.errors import Rejected
+from hub.job import Limits
+from hub.message import Reason
+
+Buffer = bytes | bytearray | memoryview | mmap.mmap
+Source = Buffer | int
+
+# `encoding` overrules the document's own declaration: the bytes are UTF-8 by then.
+_PARSER = etree.XMLParser(encoding="utf-8", huge_tree=True, no_network=True, load_dtd=False, dtd_validation=False,
+                          attribute_defaults=False, remove_comments=True, remove_pis=True, collect_ids=False,
+                          recover=False)
+CHUNK = 1 << 20
+_MAX_TOKEN = 2 * CHUNK
+_LARGE = 16 * CHUNK
+_DECLARATION = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
+_AS_IS = frozenset({"utf-8", "ascii"})
+_TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
+
+
+def parse(source: Source, limits: Limits) -> etree._ElementTree:
+    """The tree of an XML document, without comments and processing instructions.
+
+    `source` is bytes in memory, a memory map, or a file descriptor (which is read from its start and stays open).
+    Raises `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
+    """
+    view = bounded(source, limits.max_bytes)
+    data = as_utf8(view)
+    if not harmless(data, limits):
+        scan(data, limits)
+    try:
+        root = etree.fromstring(cast(bytes, data), _PARSER)
+    except etree.XMLSyntaxError as error:
+        raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+    if view.nbytes >= _LARGE and isinstance(view.obj, mmap.mmap):
+        view.obj.madvise(mmap.MADV_DONTNEED)  # the tree has it all; who looks again has the page from the file
+    return etree.ElementTree(root)
+
+
+def bounded(source: Source, max_bytes: int) -> memoryview:
+    if isinstance(source, int):
+        size = os.fstat(source).st_size
+        _check_size(size, max_bytes)
+        source = mmap.mmap(source, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if size else b""
+    view = memoryview(source)
+    _check_size(view.nbytes, max_bytes)
+    if not view.nbytes:
+        raise unreadable("das Dokument ist leer")
+    return view
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise limit(f"das Dokument hat {size} Bytes, erlaubt sind {max_bytes}")
+
+
+def as_utf8(data: Buffer) -> memoryview:
+    """The document as UTF-8 without a byte order mark, whatever of the encodings of German authorities it has.
+
+    UTF-7, EBCDIC, UTF-32 and everything else that could hide a DOCTYPE is refused with ``unreadable``.
+    """
+    view = memoryview(data)
+    head = bytes(view[:300])
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, b"<\0\0\0", b"\0\0\0<")):
+        raise unreadable("der Zeichensatz UTF-32 wird nicht unterstützt")
+    if head.startswith(codecs.BOM_UTF8):
+        return view[len(codecs.BOM_UTF8):]
+    for start, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+                            (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be")):
+        if head.startswith(start):
+            return _transcode(view[2:] if start[0] > 0x7F else view, encoding)
+    declared = _DECLARATION.match(head)
+    name = _canonical(declared[1].decode()) if declared else "utf-8"
+    if name in _AS_IS:
+        return view
+    if name in _TRANSCODED:
+        return _transcode(view, name)
+    raise unreadable("der angegebene Zeichensatz wird nicht unterstützt")
+
+
+@lru_cache(maxsize=64)
+def _canonical(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError:
+        return ""
+
+
+def _transcode(view: memoryview, encoding: str) -> memoryview:
+    try:
+        return memoryview(str(view, encoding, "strict").encode("utf-8"))
+    except UnicodeError:
+        raise unreadable("die Bytes passen nicht zum Zeichensatz") from None
+
+
+_TAG = re.compile(rb"<(/?)")
+_STEP = {b"": 1, b"/": -1}
+
+
+def harmless(data: Buffer, limits: Limits) -> bool:
+    """Whether counting bytes shows that a document in UTF-8 is within all limits; most forms are so, and spare `scan`.
+
+    Every number here is an upper bound in a well-formed document: without ``<!`` and ``<?`` (but the declaration) each
+    ``<`` begins a tag, each ``</`` ends an element, and an empty element is taken for one that never ends.
+    """
+    if memoryview(data).nbytes > min(CHUNK, limits.max_text):
+        return False
+    text = bytes(data)
+    if b"<!" in text or text.find(b"<?", 1) >= 0 or text.count(b"=") > limits.max_attributes:
+        return False
+    tags = _TAG.findall(text)
+    depth = max(accumulate(map(_STEP.__getitem__, tags)), default=0)
+    return len(tags) <= limits.max_elements and depth <= limits.max_depth
+
+
+def scan(data: Buffer, limits: Limits) -> None:
+    """Stream through UTF-8 bytes and raise `Rejected` at the first thing that is too much."""
+    view = memoryview(data)
+    parser = expat.ParserCreate("utf-8")
+    parser.ordered_attributes = True
+    parser.StartElementHandler, parser.EndElementHandler = _counters(limits)
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    if view.nbytes > limits.max_text:
+        _count_text(parser, limits)
+    try:
+        for start in range(0, view.nbytes, CHUNK):
+            parser.Parse(view[start:start + CHUNK], False)
+            if start + CHUNK - parser.CurrentByteIndex > _MAX_TOKEN:
+                raise limit(f"ein Tag oder Kommentar ist länger als {_MAX_TOKEN} Bytes")
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+
+
+def _counters(limits: Limits) -> tuple[Any, Any]:
+    max_depth, max_elements, max_list = limits.max_depth, limits.max_elements, 2 * limits.max_attributes
+    depth = elements = 0
+
+    def start(_name: str, attributes: list[str]) -> None:
+        nonlocal depth, elements
+        depth += 1
+        elements += 1
+        if depth > max_depth:
+            raise limit(f"mehr als {max_depth} Ebenen")
+        if elements > max_elements:
+            raise limit(f"mehr als {max_elements} Elemente")
+        if len(attributes) > max_list:
+            raise limit(f"mehr als {max_list // 2} Attribute an einem Element")
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    return start, end
+
+
+def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
+    """Count the bytes of each text node as well; only a document longer than the limit can have one that is too long.
+
+    Comments and CDATA borders do not end a text node, because libxml2 joins what stands on both sides.
+    """
+    start_element, end_element = _counters(limits)
+    length, max_text = 0, limits.max_text
+
+    def text(data: str) -> None:
+        nonlocal length
+        length += len(data) if data.isascii() else len(data.encode())
+        if length > max_text:
+            raise limit(f"ein Text ist länger als {max_text} Bytes")
+
+    def start(name: str, attributes: list[str]) -> None:
+        nonlocal length
+        length = 0
+        start_element(name, attributes)
+
+    def end(name: str) -> None:
+        nonlocal length
+        length = 0
+        end_element(name)
+
+    parser.buffer_text = True
+    parser.buffer_size = CHUNK
+    parser.CharacterDataHandler = text
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+
+
+def _refuse_doctype(*_declaration: object) -> NoReturn:
+    raise Rejected(Reason.DOCTYPE, "das Dokument enthält eine DOCTYPE-Angabe; sie ist nicht erlaubt")
+
+
+def limit(text: str) -> Rejected:
+    return Rejected(Reason.LIMIT, text)
+
+
+def unreadable(text: str) -> Rejected:
+    return Rejected(Reason.UNREADABLE, text)

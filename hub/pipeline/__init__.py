@@ -1,0 +1,1 @@
+"""What happens to one message in a worker, stage by stage."""

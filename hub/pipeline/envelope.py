@@ -1,0 +1,260 @@
+"""The envelope while it is being built, and as it is handed on (schema: ``envelope.xsd`` beside this file)."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import mimetypes
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, Literal, NamedTuple, Protocol
+
+from lxml import etree
+
+from hub.errors import Rejected
+from hub.job import Body, Facts, Job, OutAttachment
+from hub.message import BERLIN, Reason, unique_names
+
+NAMESPACE = "urn:datendrehscheibe:envelope:1"
+SCHEMA = PurePath(__file__).with_name("envelope.xsd")
+
+
+class Output(Protocol):
+    """Where bodies of attachments go: grows at its end."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append."""
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+
+Role = Literal["applicant-pdf", "upload", "payload"]
+
+_E = f"{{{NAMESPACE}}}"
+CHUNK = 1 << 20
+_ID = re.compile(r"[A-Za-z_][\w.-]{0,199}", re.ASCII)
+_FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w .-]{1,150}):v(?P<version>\d{1,6}(?:\.\d{1,6}){0,3})")
+
+
+_ESCAPED = re.compile(r"[^&<>\"']*(?:&(?:amp|lt|gt|quot|apos);[^&<>\"']*)*")
+_ENTITY = re.compile(r"&(amp|lt|gt|quot|apos);")
+_CHARACTER = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
+
+
+_TYPES = mimetypes.MimeTypes().types_map[True]
+
+
+class Normalized(NamedTuple):
+    """`payload` is the XÖV document as received, to be validated; None for every other source."""
+
+    envelope: etree._Element
+    facts: Facts
+    attachments: tuple[OutAttachment, ...]
+    payload: etree._ElementTree | None
+
+
+@lru_cache(maxsize=10_000)
+def _is_id(name: str) -> bool:
+    return _ID.fullmatch(name) is not None
+
+
+@dataclass
+class Upload:
+    name: str
+    media_type: str
+    role: Role
+    field: str | None
+    size: int
+    sha256: str
+    body: Body
+
+
+@dataclass
+class EnvelopeBuilder:
+    """The envelope while it is being built."""
+
+    job: Job
+    out: Output
+    facts: dict[str, Any] = field(default_factory=dict)
+    created: str | None = None
+    postfach: str | None = None
+    groups: dict[str, tuple[etree._Element, dict[int, etree._Element]]] = field(default_factory=dict)
+    elements: dict[str, etree._Element] = field(default_factory=dict)
+    uploads: list[Upload] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
+    payload: etree._ElementTree | None = None
+    payload_copy: etree._Element | None = None
+
+    def __post_init__(self) -> None:
+        self.facts["test"] = self.job.test
+        self.root = etree.Element(_E + "envelope", nsmap={"e": NAMESPACE}, version="1")
+        self.metadata = etree.SubElement(self.root, _E + "metadata")
+        self.fields = etree.SubElement(self.root, _E + "fields")
+
+    def form(self, form_id: str | None) -> None:
+        """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a fact."""
+        match = _FORM_ID.fullmatch(form_id or "")
+        if match:
+            self.facts |= {"form_id": match[0], "mandant": match["mandant"], "form_name": match["name"],
+                           "form_version": match["version"]}
+
+    def place(self, prefix: str, name: str) -> str:
+        """The place of a field, ``group:instance:field``, that must not have come before."""
+        if not _is_id(name):
+            raise Rejected(Reason.INVALID, "ein Feldname ist als Name nicht erlaubt")
+        place = f"{prefix}{name}"
+        if place in self.elements:
+            raise Rejected(Reason.INVALID, f"das Feld {place} kommt zweimal vor")
+        return place
+
+    def field_element(self, instance: etree._Element, place: str, name: str) -> etree._Element:
+        """The new element of a field, at the end of an instance."""
+        element = self.elements[place] = etree.SubElement(instance, name)
+        return element
+
+    def instance(self, group: str, instance: int, sent: etree._Element | None = None) -> etree._Element:
+        """An instance of a group, with or without fields. One that was sent as XML is itself taken over with its fields,
+        because making forty elements costs more than moving one; a second one of that number adds its fields to the first.
+        """
+        if group not in self.groups:
+            if not _is_id(group):
+                raise Rejected(Reason.INVALID, "ein Gruppenname ist als Name nicht erlaubt")
+            self.groups[group] = etree.SubElement(self.fields, group), {}
+        parent, instances = self.groups[group]
+        if sent is not None:
+            sent.attrib.clear()
+            if instance in instances:
+                instances[instance].extend(list(sent))
+            else:
+                sent.tag, sent.text, sent.tail = "instance", None, None
+                parent.append(sent)
+        if instance not in instances:
+            instances[instance] = etree.SubElement(parent, "instance") if sent is None else sent
+            instances[instance].set("n", str(instance))
+        return instances[instance]
+
+    def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
+               place: str | None = None) -> int:
+        """Write a body to the output; the number of the attachment. Raises `Rejected` (``invalid``, ``limit``)."""
+        if len(self.uploads) >= self.job.limits.max_attachments:
+            raise Rejected(Reason.LIMIT, f"mehr als {self.job.limits.max_attachments} Anlagen")
+        start, size, digest = self.out.tell(), 0, hashlib.sha256()
+        try:
+            for chunk in content:
+                self.out.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        except ValueError:
+            raise Rejected(Reason.INVALID, f"die Anlage {place or role} ist nicht richtig kodiert") from None
+        self.uploads.append(Upload(
+            _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place, size,
+            digest.hexdigest(), Body(fd=0, offset=start, length=size)))
+        return len(self.uploads)
+
+    def refer(self, element: etree._Element, number: int) -> None:
+        """A field's reference to an attachment, in place of whatever named it before."""
+        element.text = None
+        for value in element.findall("value"):
+            element.remove(value)
+        etree.SubElement(element, "attachment", ref=str(number))
+
+    def finish(self) -> Normalized:
+        """The envelope with everything in its place, and the digest of how it is written: what is built here the same way is
+        written the same way, whatever white space and order of attributes the sender's fields had."""
+        names = unique_names([upload.name for upload in self.uploads])
+        root, metadata = self.root, self.metadata
+        self._describe(metadata)
+        for parent, instances in self.groups.values():
+            if list(instances) != sorted(instances):
+                parent[:] = [instances[number] for number in sorted(instances)]
+        self._attachments(etree.SubElement(root, _E + "attachments"), names)
+        if self.payload_copy is not None:
+            etree.SubElement(root, _E + "payload").append(self.payload_copy)
+        self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
+        metadata.insert(0, self._message())
+        return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload)
+
+    def _message(self) -> etree._Element:
+        """What is this message's alone, and no part of its digest."""
+        job = self.job
+        message = etree.SubElement(
+            self.metadata, _E + "message", id=job.message_id, ags=job.ags, service=job.service,
+            received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"), day=job.accepted_day.isoformat(),
+            test="true" if self.facts["test"] else "false")
+        if job.case is not None:
+            message.set("case", _NOT_XML.sub("_", job.case))
+        return message
+
+    def _describe(self, metadata: etree._Element) -> None:
+        etree.SubElement(metadata, _E + "source").text = self.facts["source"]
+        if "form_id" in self.facts:
+            form = etree.SubElement(metadata, _E + "form", id=self.facts["form_id"])
+            for attribute, fact in (("mandant", "mandant"), ("name", "form_name"), ("version", "form_version")):
+                if self.facts.get(fact):
+                    form.set(attribute, self.facts[fact])
+        for name, text in (("created", self.created), ("postfachHandle", self.postfach)):
+            if text:
+                set_text(etree.SubElement(metadata, _E + name), text, name)
+
+    def _attachments(self, parent: etree._Element, names: list[str]) -> None:
+        for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
+            element = etree.SubElement(
+                parent, _E + "attachment", id=str(number), name=name, mediaType=upload.media_type,
+                size=str(upload.size), sha256=upload.sha256, role=upload.role)
+            if upload.field is not None:
+                element.set("field", upload.field)
+            if upload.name != name:
+                element.set("filename", upload.name)
+        for place, count in self.lost.items():
+            missing = count - len(self.elements[place].findall("attachment"))
+            if missing > 0:
+                etree.SubElement(parent, _E + "lost", field=place, count=str(missing))
+
+    def _out(self, names: list[str]) -> Iterator[OutAttachment]:
+        for upload, name in zip(self.uploads, names, strict=True):
+            yield OutAttachment(name=name, filename=upload.name, media_type=upload.media_type, role=upload.role,
+                                field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body)
+
+
+def set_text(element: etree._Element, text: str, place: str) -> None:
+    try:
+        element.text = text or None
+    except ValueError:
+        raise Rejected(Reason.INVALID, f"{place} enthält ein Zeichen, das in XML nicht erlaubt ist") from None
+
+
+def _clean_type(media_type: str, filename: str) -> str:
+    """A media type without parameters; where none was sent, by the file name's extension."""
+    plain = media_type.partition(";")[0].strip().lower()
+    if _MEDIA_TYPE.fullmatch(plain):
+        return plain
+    return _TYPES.get(PurePath(filename).suffix.lower(), "application/octet-stream")
+
+
+def undouble(text: str) -> str:
+    """One level of ``escapeXml`` taken off, if the text can be its result; else the text as it is."""
+    if "&" not in text or not _ESCAPED.fullmatch(text):
+        return text
+    return _ENTITY.sub(lambda match: _CHARACTER[match[1]], text)
+
+
+def decode_base64(text: str) -> Iterator[bytes]:
+    """The bytes in chunks. Raises ValueError when the text is not base64 (RFC 4648 §4, white space allowed)."""
+    rest, padded = b"", False
+    for start in range(0, len(text), CHUNK):
+        piece = rest + text[start:start + CHUNK].encode("ascii").translate(None, b" \t\r\n")
+        cut = len(piece) - len(piece) % 4
+        piece, rest = piece[:cut], piece[cut:]
+        if (piece and padded) or piece.endswith(b"==="):
+            raise ValueError("text after the padding, or too much of it")
+        padded = piece.endswith(b"=")
+        yield binascii.a2b_base64(piece, strict_mode=True)
+    if rest:
+        raise ValueError("the last group is not complete")

@@ -1,0 +1,113 @@
+"""Form contents and form dumps in JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lxml import etree
+
+from hub.errors import Rejected
+from hub.message import Reason
+from hub.parsing.json import ByteArray, json_text
+from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, set_text
+
+_COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
+_FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
+
+
+def from_json(work: EnvelopeBuilder, value: Any) -> None:
+    fields = value.get("fields") if isinstance(value, dict) else None
+    if isinstance(fields, dict) and ("formId" in value or any(_COLON_KEY.fullmatch(key) for key in fields)):
+        work.facts["source"] = "formcontent-json"
+        work.form(_string(value.get("formId")))
+        work.created = _string(value.get("createdOn"))
+        _json_fields(work, _COLON_KEY, {key: _content(field) for key, field in fields.items()})
+    elif isinstance(fields, dict) and isinstance(value.get("metadata", {}), dict):
+        work.facts["source"] = "json"
+        _json_metadata(work, value.get("metadata", {}))
+        _json_fields(work, _FLAT_KEY, fields)
+    elif isinstance(value, dict) and value and all(_FLAT_KEY.fullmatch(key) for key in value):
+        work.facts["source"] = "json"
+        _json_fields(work, _FLAT_KEY, value)
+    else:
+        raise Rejected(Reason.UNKNOWN_FORM, "das JSON gehört zu keiner bekannten Form")
+
+
+def _string(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _content(form_field: Any) -> Any:
+    return form_field.get("value") if isinstance(form_field, dict) else form_field
+
+
+def _json_metadata(work: EnvelopeBuilder, metadata: dict[str, Any]) -> None:
+    work.form(_string(metadata.get("formId")))
+    work.created = _string(metadata.get("creationDate"))
+    work.postfach = _string(metadata.get("postfachHandleId"))
+    pdf = _string(metadata.get("pdfApplicantFormBase64"))
+    if pdf:
+        work.attach(decode_base64(pdf), "antrag.pdf", "application/pdf", "applicant-pdf")
+
+
+def _json_fields(work: EnvelopeBuilder, pattern: re.Pattern[str], fields: dict[str, Any]) -> None:
+    """Ids that themselves hold ``_<digits>_`` cannot be told in the flat form: the first number is the instance."""
+    for key, value in fields.items():
+        match = pattern.fullmatch(key)
+        if match is None:
+            raise Rejected(Reason.UNKNOWN_FORM, "ein Schlüssel unter fields ist nicht Gruppe, Instanz und Feld")
+        group, index = match[1], int(match[2])
+        parent, place = work.instance(group, index), work.place(f"{group}:{index}:", match[3])
+        target = work.field_element(parent, place, match[3])
+        _json_field(work, place, target, value)
+
+
+def _json_field(work: EnvelopeBuilder, place: str, target: etree._Element, value: Any) -> None:
+    value = _verified(value)
+    if isinstance(value, list):
+        for item in map(_verified, value):
+            if not _json_upload(work, place, target, item):
+                set_text(etree.SubElement(target, "value"), _text(item), place)
+    elif not _json_upload(work, place, target, value):
+        set_text(target, _text(value), place)
+
+
+def _verified(value: Any) -> Any:
+    """The value inside a value that an identity card has verified."""
+    while isinstance(value, dict) and "verificationToken" in value and "value" in value:
+        value = value["value"]
+    return value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str) else json_text(value)
+
+
+def _json_upload(work: EnvelopeBuilder, place: str, target: etree._Element, value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    if "uploadedFilename" in value:
+        name, data = value["uploadedFilename"], value.get("data")
+    elif "fileAsBase64" in value:
+        name, data = value.get("filename"), value["fileAsBase64"]
+    else:
+        return False
+    if data is None:
+        work.lost[place] = work.lost.get(place, 0) + 1
+        return True
+    number = work.attach(_json_bytes(data), _string(name) or "", _string(value.get("mimetype")) or "", "upload", place)
+    work.refer(target, number)
+    return True
+
+
+def _json_bytes(data: Any) -> Iterator[bytes]:
+    if isinstance(data, ByteArray):
+        yield from data
+    elif isinstance(data, str):
+        yield from decode_base64(data)
+    elif data != []:
+        raise ValueError("no bytes")

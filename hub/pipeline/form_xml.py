@@ -1,0 +1,98 @@
+"""Form dumps in XML: three generations of them."""
+
+from __future__ import annotations
+
+import re
+
+from lxml import etree
+
+from hub.errors import Rejected
+from hub.message import Reason
+from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, undouble
+
+_INSTANCE = re.compile(r"instance_(\d{1,6})", re.ASCII)
+
+
+_LOST_UPLOAD = re.compile(r"(?:[\w$]+\.)*BinaryContent(?:V1)?(?:@[0-9a-f]+|[\[({].*)", re.DOTALL)
+
+
+def known(seen: str) -> tuple[str, ...]:
+    return (f"gefunden: {seen}", "bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON")
+
+
+def shown(element: etree._Element) -> str:
+    """An element's name, cut to what a name may be."""
+    return re.sub(r"[^\w.:/{}-]", "?", element.tag)[:120]
+
+
+def form_metadata(work: EnvelopeBuilder, metadata: etree._Element | None) -> None:
+    values: dict[str, str] = {}
+    for element in metadata if metadata is not None else ():
+        if element.tag == "pdfApplicantFormBase64":
+            if element.text and element.text.strip():
+                work.attach(decode_base64(element.text), "antrag.pdf", "application/pdf", "applicant-pdf")
+                element.text = None
+        else:
+            values[element.tag] = undouble(element.text or "")
+    work.form(values.get("formId"))
+    work.created = values.get("creationDate")
+    work.postfach = values.get("postfachHandleId")
+
+
+def form_fields(work: EnvelopeBuilder, fields: etree._Element, source: str) -> None:
+    work.facts["source"] = source
+    for group in fields:
+        for instance in list(group):
+            number = _INSTANCE.fullmatch(instance.tag)
+            if number is None:
+                raise Rejected(Reason.UNKNOWN_FORM, "unter einer Feldgruppe steht etwas anderes als instance_<n>",
+                               known(shown(instance)))
+            name, index = group.tag, int(number[1])
+            sent, prefix = list(instance), f"{name}:{index}:"
+            parent = work.instance(name, index, instance)
+            for element in sent:
+                place = work.place(prefix, element.tag)
+                if len(element):
+                    target = work.field_element(parent, place, element.tag)
+                    _form_values(work, place, target, element)
+                    parent.replace(element, target)
+                else:
+                    work.elements[place] = element
+                if element.keys():
+                    element.attrib.clear()
+                if element.tail:
+                    element.tail = None
+    etree.cleanup_namespaces(work.fields)
+
+
+def _form_values(work: EnvelopeBuilder, place: str, target: etree._Element, element: etree._Element) -> None:
+    if element.find("base64Data") is not None:
+        _form_upload(work, place, target, element)
+    else:
+        for child in element:
+            _form_list_item(work, place, target, child)
+
+
+def _form_list_item(work: EnvelopeBuilder, place: str, target: etree._Element, child: etree._Element) -> None:
+    if child.tag != "selectedValue":
+        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau", known(shown(child)))
+    if child.find("base64Data") is not None:
+        _form_upload(work, place, target, child)
+    elif len(child):
+        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau", known(shown(child[0])))
+    else:
+        text = undouble(child.text or "")
+        if work.facts["source"] == "serviceportal-fields" and _LOST_UPLOAD.fullmatch(text):
+            work.lost[place] = work.lost.get(place, 0) + 1
+        else:
+            etree.SubElement(target, "value").text = text
+
+
+def _form_upload(work: EnvelopeBuilder, place: str, target: etree._Element, element: etree._Element) -> None:
+    data = element.find("base64Data")
+    if data is None or len(data) or {child.tag for child in element} - {"base64Data", "mimetype", "filename"}:
+        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau")
+    number = work.attach(decode_base64(data.text or ""), undouble(element.findtext("filename") or ""),
+                         undouble(element.findtext("mimetype") or ""), "upload", place)
+    data.text = None
+    work.refer(target, number)

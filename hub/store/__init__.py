@@ -1,0 +1,1 @@
+"""The durable store: one writer, one ledger, bodies, and proof."""

@@ -1,0 +1,238 @@
+"""Putting a backup back: it is checked as a whole before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pysqlite3 import dbapi2
+
+from hub.errors import HubError
+from hub.store.backup.archive import (
+    CHUNK,
+    MANIFEST,
+    STORE,
+    SUMS,
+    BadBackup,
+    Folder,
+    Manifest,
+    Source,
+    _facts,
+    _source,
+    opened,
+    remove,
+    sync,
+)
+from hub.store.database.sqlite import INTERRUPTED, RESTORING, lock
+from hub.store.database.tables import COPY
+from hub.store.integrity import Progress
+from hub.store.store import Store
+
+log = structlog.get_logger("hub.store.backup.restore")
+
+
+def verify(place: Path, progress: Progress) -> Manifest:
+    """Check manifest, every digest, and the tables themselves. Raises `BadBackup` with all that is wrong."""
+    with _source(place) as source, tempfile.TemporaryDirectory(prefix="drehscheibe-verify-", dir=_scratch(place)) as folder:
+        return _check(source, progress, Path(folder))[0]
+
+
+def _scratch(place: Path) -> Path | None:
+    """Beside the backup, where there is room for its tables; the system's own place where that may not be written."""
+    return place.parent if os.access(place.parent, os.W_OK) else None
+
+
+def _check(source: Source, progress: Progress, folder: Path) -> tuple[Manifest, dict[str, str]]:
+    """As `verify`, with the digests by name; the tables' copy is left in `folder`."""
+    manifest = _manifest(source)
+    problems = []
+    with source.open(SUMS) as file:
+        listing = file.read()
+    if hashlib.sha256(listing).hexdigest() != manifest.sums:
+        raise BadBackup(f"{SUMS}: does not have its digest any more")
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in listing.decode().splitlines())}
+    problems += [f"{name}: does not belong to the backup" for name in sorted(source.names() - set(sums) - {SUMS, MANIFEST})]
+    for number, (name, said) in enumerate(sums.items(), 1):
+        problems += _check_file(source, name, said, folder / STORE if name == STORE else None)
+        progress("digests", number, len(sums))
+    if not problems:
+        progress("database", 0, 0)
+        problems = _check_tables(folder / STORE, manifest)
+    if problems:
+        raise BadBackup("\n".join(problems))
+    return manifest, sums
+
+
+def _manifest(source: Source) -> Manifest:
+    try:
+        with source.open(MANIFEST) as file:
+            data = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise BadBackup(f"{MANIFEST} is not there: this is no backup, or it was not finished") from error
+    except ValueError as error:
+        raise BadBackup(f"{MANIFEST}: cannot be read") from error
+    return Manifest.from_json(data)
+
+
+def _check_file(source: Source, name: str, said: str, keep: Path | None) -> list[str]:
+    digest = hashlib.sha256()
+    try:
+        with source.open(name) as file, (keep.open("wb") if keep else io.BytesIO()) as copy:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                if keep:
+                    copy.write(chunk)
+    except OSError as error:
+        return [f"{name}: {error.strerror or 'is not there'}"]
+    return [] if digest.hexdigest() == said else [f"{name}: does not have its digest any more"]
+
+
+def _check_tables(file: Path, manifest: Manifest) -> list[str]:
+    with opened(file) as tables:
+        wrong = [f"{STORE}: {line}" for (line,) in tables.execute("PRAGMA integrity_check") if line != "ok"]
+        [(clean,)] = tables.execute("SELECT clean FROM store")
+        if clean != COPY:
+            wrong.append(f"{STORE}: does not say that it is a copy")
+        if _facts(tables) != {name: getattr(manifest, name) for name in ("fencing", "messages", "open_deliveries")}:
+            wrong.append(f"{STORE}: is not the one of the manifest")
+    return wrong
+
+
+def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, progress: Progress,
+            now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dict[str, Any]:
+    """Verify the backup, then make it the store in `state`. What became of it, as plain data.
+
+    Raises `BadBackup`; `StoreInUse` when a hub runs there; `HubError` when there is a store already and not `replace`; then it
+    is moved aside. `not_run_since`: the operator knows that no hub has run on this store since the backup, so what was due stays
+    plainly due.
+    """
+    state.mkdir(mode=0o750, parents=True, exist_ok=True)
+    held = lock(state / "lock")
+    try:
+        occupied = [name for name in (STORE, f"{STORE}-wal", f"{STORE}-shm", "blobs", "spool") if (state / name).exists()]
+        if (state / STORE).exists() and not replace and not (state / INTERRUPTED).exists():
+            raise HubError(f"{state}: there is a store already: with --replace it is moved aside (never deleted)")
+        building = state / RESTORING
+        remove(building)
+        building.mkdir(mode=0o700)
+        with _source(place) as source:
+            manifest, sums = _check(source, progress, building)
+            _copy_blobs(source, sums, building, progress)
+        before = _fencing(state / STORE)
+        answer = _open_once(building, manifest, max(before, manifest.fencing), not_run_since=not_run_since)
+        aside = _swap(state, building, occupied, now())
+    finally:
+        os.close(held)
+    log.warning("the store was restored from a backup", made_at=manifest.made_at, fencing=answer["fencing"],
+                in_doubt=answer["in_doubt"], moved_aside=str(aside) if aside else None)
+    return {"made_at": manifest.made_at, "messages": manifest.messages, "files": manifest.files, "state": str(state),
+            "moved_aside": str(aside) if aside else None, **answer}
+
+
+def _copy_blobs(source: Source, sums: dict[str, str], building: Path, progress: Progress) -> None:
+    names = sorted(name for name in sums if name != STORE)
+    sink = Folder(building)
+    for number, name in enumerate(names, 1):
+        if re.fullmatch(r"blobs/[0-9a-f]{2}/[0-9a-f-]{36}", name) is None:
+            raise BadBackup(f"{name}: is no name of a body")
+        with source.open(name) as file:
+            if sink.put(name, 0, iter(partial(file.read, CHUNK), b"")) != sums[name]:
+                raise BadBackup(f"{name}: has changed since it was checked")
+        progress("files", number, len(names))
+
+
+def _fencing(file: Path) -> int:
+    """Of the store that is replaced, as far as it can be read."""
+    if not file.exists():
+        return 0
+    try:
+        connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            [(fencing,)] = connection.execute("SELECT fencing FROM store")
+        finally:
+            connection.close()
+    except (dbapi2.DatabaseError, ValueError):
+        return 0
+    return int(fencing)
+
+
+def _open_once(building: Path, manifest: Manifest, above: int, *, not_run_since: bool) -> dict[str, Any]:
+    """As the hub would open it, but where it is not yet: what it finds there."""
+    (building / STORE).chmod(0o600)
+    if not_run_since:
+        connection = dbapi2.connect(building / STORE, isolation_level=None)
+        connection.execute("UPDATE store SET clean = 1")
+        connection.close()
+    store = Store.open(building)
+    try:
+        store.raise_fencing(above + 1)
+        if manifest.deleted_meanwhile:
+            store.shred(manifest.deleted_meanwhile)
+        revived = store.revived
+        answer = {"in_doubt": 0, "waiting": 0, "parked": 0} if revived is None else {
+            "in_doubt": revived.in_doubt, "waiting": revived.messages, "parked": revived.parked}
+        return {**answer, "fencing": store.fencing, "deleted_meanwhile": len(manifest.deleted_meanwhile),
+                "damaged": list(manifest.damaged), "missing": list(manifest.missing)}
+    finally:
+        store.close()
+
+
+def _swap(state: Path, building: Path, occupied: list[str], at: datetime) -> Path | None:
+    """The old store aside, the new one into its place, the tables last; each step durable before the next."""
+    if (building / f"{STORE}-wal").exists():  # it would have to be moved together with the tables
+        raise HubError(f"{building / STORE}: is still open somewhere: nothing was changed")
+    _own(building, state)
+    _sync_tree(building)
+    (state / INTERRUPTED).touch(mode=0o600)
+    sync(state)
+    aside = None
+    if occupied:
+        aside = _fresh(state / f"before-restore-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        _own(aside, state)
+        for name in occupied:
+            (state / name).rename(aside / name)
+        sync(aside)
+    for name in ("blobs", STORE):
+        (building / name).rename(state / name)
+    sync(state)
+    remove(building)
+    (state / INTERRUPTED).unlink()
+    sync(state)
+    return aside
+
+
+def _fresh(folder: Path) -> Path:
+    """A new folder of this name, or of it and a number: a restore may be repeated within a second."""
+    for number in itertools.count(1):
+        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+            break
+    return place
+
+
+def _own(folder: Path, like: Path) -> None:
+    """What root restores belongs to the hub's user."""
+    owner = like.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for place in (folder, like / "lock", *folder.rglob("*")):
+        os.chown(place, owner.st_uid, owner.st_gid)
+
+
+def _sync_tree(folder: Path) -> None:
+    for place in sorted(folder.rglob("*"), reverse=True):
+        sync(place)
+    sync(folder)

@@ -1,0 +1,1 @@
+"""Bodies too large for a row: files beside SQLite, chunks in PostgreSQL."""

@@ -1,0 +1,133 @@
+"""Large bodies as files beside SQLite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from hub.errors import StoreUnavailable
+from hub.message import new_message_id
+from hub.store.blobs.durable import _fsync, sync, write_all
+from hub.store.blobs.payload import FETCH, HEADER, INLINE, INSERT, Payload, Staged
+from hub.store.blobs.stored import StoredBody
+from hub.store.database.statements import batches
+from hub.store.database.tables import blob
+
+
+class FileBlobs:
+    """Small bodies in the row, large ones as files below `folder`."""
+
+    def __init__(self, folder: Path, *, inline: int = INLINE) -> None:
+        self._folder = folder
+        self._inline = inline
+
+    def prepare(self) -> None:
+        """Make the folders, durably, and throw away what an interrupted process left half-written."""
+        temporary = self._folder / "tmp"
+        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        there = {entry.name for entry in os.scandir(self._folder)}
+        for name in {f"{number:02x}" for number in range(256)} - there:
+            (self._folder / name).mkdir(mode=0o700)
+        for file in temporary.iterdir():
+            file.unlink()
+        sync(self._folder)
+        sync(self._folder.parent)
+
+    def path(self, blob_id: str) -> Path:
+        """Where a large body lies."""
+        return self._folder / blob_id[-2:] / blob_id
+
+    def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
+        """See `Blobs.stage`."""
+        staged: list[Staged] = []
+        try:
+            for payload in payloads:
+                inline = payload.size <= self._inline
+                staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                                     HEADER + payload.whole() if inline else None))
+                if not inline:
+                    self._write(staged[-1].id, payload)
+            self._make_names_durable(staged)
+        except BaseException as error:
+            self.abandon(staged)
+            if isinstance(error, OSError):
+                raise StoreUnavailable(f"a body cannot be written now ({error.strerror})") from error
+            raise
+        return staged
+
+    def _write(self, blob_id: str, payload: Payload) -> None:
+        temporary = self._folder / "tmp" / blob_id
+        try:
+            with temporary.open("xb", buffering=0) as file:
+                os.fchmod(file.fileno(), 0o600)
+                write_all(file.fileno(), HEADER)
+                for chunk in payload.chunks():
+                    write_all(file.fileno(), chunk)
+                _fsync(file.fileno())
+            temporary.rename(self.path(blob_id))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _make_names_durable(self, staged: Sequence[Staged]) -> None:
+        for folder in {self.path(body.id).parent for body in staged if body.content is None}:
+            sync(folder)
+
+    def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
+        """See `Blobs.insert`."""
+        INSERT(connection, [{"id": body.id, "message_id": message_id, "tenant": tenant, "size": body.size,
+                              "sha256": body.sha256, "content": body.content} for body, message_id, tenant in blobs])
+
+    def abandon(self, staged: Iterable[Staged]) -> None:
+        """See `Blobs.abandon`."""
+        for body in staged:
+            if body.content is None:
+                self.path(body.id).unlink(missing_ok=True)
+
+    def fetch(self, connection: Connection, ids: Sequence[str]) -> dict[str, StoredBody]:
+        """See `Blobs.fetch`."""
+        found = {}
+        for some in batches(ids):
+            for row in FETCH(connection, ids=some):
+                found[row.id] = StoredBody(row.id, row.size, row.sha256, row.content,
+                                           self.path(row.id) if row.content is None else None)
+        return found
+
+    def delete(self, connection: Connection, ids: Sequence[str]) -> list[Staged]:
+        """See `Blobs.delete`."""
+        bodies = self.fetch(connection, ids)
+        for some in batches(ids):
+            connection.execute(delete(blob).where(blob.c.id.in_(some)))
+        return [Staged(body.id, body.size, body.sha256, body.content) for body in bodies.values()]
+
+    def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
+        """Overwrite these messages' bodies where they lie: (message, body); `abandon` the bodies after the commit.
+
+        The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows moves none; but
+        deleting a row can make it move the neighbours' cells to another page and leave a copy of them behind in unused
+        space, where no ``secure_delete`` finds it (measured). So rows are only deleted where no neighbour has content any
+        more: `hub.store.transitions.erasure.dead`.
+        """
+        bodies: list[tuple[str, Staged]] = []
+        for some in batches(message_ids):
+            bodies += [(row.message_id, Staged(row.id, row.size, row.sha256, None if row.file else b""))
+                       for row in connection.execute(
+                select(blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256, blob.c.content.is_(None).label("file"))
+                .where(blob.c.message_id.in_(some)))]
+            connection.execute(update(blob).where(blob.c.message_id.in_(some), blob.c.content.is_not(None)).values(
+                content=func.zeroblob(func.length(blob.c.content))))
+        return bodies
+
+    def orphans(self, connection: Connection) -> list[Path]:
+        """Files without a row: leftovers of acceptances that never committed. Slow: lists every file."""
+        files = self.files()
+        known = self.fetch(connection, list(files))
+        return [file for name, file in sorted(files.items()) if name not in known]
+
+
+    def files(self) -> dict[str, Path]:
+        """Every file there is, by its blob's id. Slow."""
+        return {file.name: file for file in self._folder.glob("[0-9a-f][0-9a-f]/*")}

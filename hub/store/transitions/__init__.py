@@ -1,0 +1,1 @@
+"""Changes of state, as functions on one transaction."""

@@ -1,0 +1,171 @@
+"""The end of a message's way: first its content goes, much later its proof.
+
+Only what is finished is ever touched: a message that is completed or discarded and has no delivery on its way, parked or in
+doubt. Functions on one `Transaction` (changes) or a `Connection` (questions), made for small batches, so that whoever writes
+meanwhile waits for milliseconds; `hub.administration.retention` decides what is old enough.
+
+What "gone" takes in SQLite (tests/unit/store/transitions/test_erasure.py looks into the raw files):
+
+* bodies are overwritten where they lie (`hub.store.blobs.files.FileBlobs.erase`), large ones' files removed;
+* their rows are deleted later, and only where no row in the neighbourhood has content any more (`dead`);
+* ``secure_delete`` zeroes what deleted rows of the other tables and freed pages held;
+* the write-ahead log still has the old pages until it is truncated (`hub.store.store.Store.truncate_log`).
+
+BUGS: the names of uploads (table `part`) are set to nothing under ``secure_delete``, which may leave a copy in unused space of
+a page until that space is used again. Where a proof ends beside content that is still needed (a parked message of years ago),
+the same holds for that content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, Text, cast, delete, func, literal_column, select, text, update
+
+from hub.message import DeliveryState, MessageState
+from hub.store.blobs.payload import Staged
+from hub.store.blobs.protocol import Blobs
+from hub.store.database.statements import batches
+from hub.store.database.tables import HAS_PAYLOAD, IS_PROOF, action, blob, delivery, duplicate, event, message, part, span
+from hub.store.database.transaction import Transaction
+
+FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)
+FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
+NEIGHBOURS = 128
+"""Rows on either side that a deletion may move: SQLite balances three pages, and 27 of the smallest rows fill one."""
+WHO = "retention"
+
+
+@dataclass(frozen=True, slots=True)
+class Shredded:
+    """What was deleted. `files` are large bodies whose files go after the commit."""
+
+    messages: int = 0
+    bodies: int = 0
+    bytes: int = 0
+    files: tuple[Staged, ...] = ()
+
+    def __add__(self, other: Shredded) -> Shredded:
+        return Shredded(self.messages + other.messages, self.bodies + other.bodies, self.bytes + other.bytes)
+
+
+def services(connection: Connection, *, shredded: bool) -> list[tuple[str, str]]:
+    """(tenant, service) that have finished messages with their content, or whose content is gone."""
+    rows = connection.execute(select(message.c.tenant, message.c.service).where(IS_PROOF if shredded else HAS_PAYLOAD)
+                              .distinct().order_by(message.c.tenant, message.c.service))
+    return [(row.tenant, row.service) for row in rows]
+
+
+def due(connection: Connection, tenant: str, service: str, before: int, limit: int, *, shredded: bool) -> list[str]:
+    """Finished not after `before` (microseconds), oldest first."""
+    return list(connection.execute(
+        select(message.c.id).where(IS_PROOF if shredded else HAS_PAYLOAD, message.c.tenant == tenant,
+                                   message.c.service == service, message.c.finished_at <= before)
+        .order_by(message.c.finished_at).limit(limit)).scalars())
+
+
+def count(connection: Connection, tenant: str, service: str, before: int, *, shredded: bool) -> int:
+    """How many `due` would name without a limit."""
+    found: int = connection.execute(
+        select(func.count()).select_from(message).where(
+            IS_PROOF if shredded else HAS_PAYLOAD, message.c.tenant == tenant, message.c.service == service,
+            message.c.finished_at <= before)).scalar_one()
+    return found
+
+
+def shred(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Shredded:
+    """Delete the content of those that are finished: bodies, names of uploads, where an answer was to go."""
+    names = list(_finished(tx.connection, ids, shredded=False))
+    bodies = blobs.erase(tx.connection, names)
+    of_each: dict[str, list[Staged]] = {name: [] for name in names}
+    for owner, body in bodies:
+        of_each[owner].append(body)
+    for name, own in of_each.items():
+        size = sum(body.size for body in own)
+        tx.ledger.event(tx.now, name, "payload_deleted", detail=f"{len(own)} Teile, {size} Bytes", who=WHO)
+    for some in batches(names):
+        tx.connection.execute(update(part).where(part.c.message_id.in_(some)).values(
+            name=part.c.role + literal_column("'-'") + cast(part.c.no, Text), filename=None))
+        tx.connection.execute(update(message).where(message.c.id.in_(some)).values(payload_deleted_at=tx.now, reply_to=None))
+    return Shredded(len(names), len(bodies), sum(body.size for _, body in bodies),
+                    tuple(body for _, body in bodies if body.content is None))
+
+
+def _finished(connection: Connection, ids: Sequence[str], *, shredded: bool) -> Iterator[str]:
+    """Those that may be touched now, asked inside the transaction: an operator may have sent one again meanwhile."""
+    open_ones = select(delivery.c.message_id).where(delivery.c.message_id == message.c.id,
+                                                    delivery.c.state.not_in(FINAL_DELIVERY)).exists()
+    for some in batches(ids):
+        yield from connection.execute(select(message.c.id).where(
+            message.c.id.in_(some), message.c.state.in_(FINAL_MESSAGE), IS_PROOF if shredded else HAS_PAYLOAD,
+            ~open_ones).order_by(message.c.no).with_for_update()).scalars().all()
+
+
+def forget(tx: Transaction, ids: Sequence[str]) -> int:
+    """Delete the proofs of those whose content is gone; the books keep counting them. How many."""
+    names = list(_finished(tx.connection, ids, shredded=True))
+    for some in batches(names):
+        for row in tx.connection.execute(select(message.c.service, message.c.state).where(message.c.id.in_(some))):
+            tx.ledger.moved("message_forgotten", row.service, "", None, row.state)
+        for sent in tx.connection.execute(select(delivery.c.service, delivery.c.destination, delivery.c.state)
+                                          .where(delivery.c.message_id.in_(some))):
+            tx.ledger.moved("delivery_forgotten", sent.service, sent.destination, None, sent.state)
+        for table in (event, part, delivery, blob, duplicate):
+            tx.connection.execute(delete(table).where(table.c.message_id.in_(some)))
+        tx.connection.execute(delete(message).where(message.c.id.in_(some)))
+    return len(names)
+
+
+def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
+    """Forget up to `limit` duplicate keys that were kept long enough, and as many operators' actions older than `kept`."""
+    keys = tx.connection.execute(select(duplicate.c.key).where(duplicate.c.kept_until <= tx.now).limit(limit)).scalars().all()
+    actions = tx.connection.execute(select(action.c.id).where(action.c.at <= tx.now - span(kept)).limit(limit)).scalars().all()
+    for some in batches(keys):
+        tx.connection.execute(delete(duplicate).where(duplicate.c.key.in_(some)))
+    for some in batches(actions):
+        tx.connection.execute(delete(action).where(action.c.id.in_(some)))
+    return len(keys) + len(actions)
+
+
+def dead(connection: Connection) -> list[int]:
+    """Row numbers of overwritten bodies that no row with content is near to: these can be deleted."""
+    last = connection.execute(_LAST_SHREDDED).scalar()
+    if last is None:
+        return []
+    rows = [(row[0], row[1]) for row in connection.execute(_ROWS, {"last": last})]
+    beyond = connection.execute(_BEYOND, {"last": last}).scalar() is not None
+    live = [place for place, (_, alive) in enumerate(rows) if alive] + ([len(rows)] if beyond else [])
+    found, at = [], 0
+    for place, (number, _) in enumerate(rows):
+        while at < len(live) and live[at] < place - NEIGHBOURS:
+            at += 1
+        if at == len(live) or live[at] > place + NEIGHBOURS:
+            found.append(number)
+    return found
+
+
+def bury(tx: Transaction, numbers: Sequence[int]) -> int:
+    """Delete rows that are still `dead`."""
+    for number in numbers:
+        tx.connection.execute(_BURY, {"number": number})
+    return len(numbers)
+
+
+_LAST_SHREDDED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
+                      "WHERE message.payload_deleted_at IS NOT NULL")
+_ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob JOIN message ON message.id = blob.message_id "
+             "WHERE blob.rowid <= :last ORDER BY blob.rowid")
+_BEYOND = text("SELECT rowid FROM blob WHERE rowid > :last LIMIT 1")
+_BURY = text("DELETE FROM blob WHERE rowid = :number")
+
+
+def shredded_blobs(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Of these blobs: those whose message's content is deleted, so that a file of theirs is a leftover."""
+    found: set[str] = set()
+    for some in batches(ids):
+        found.update(connection.execute(select(blob.c.id).join(message, message.c.id == blob.c.message_id).where(
+            blob.c.id.in_(some), message.c.payload_deleted_at.is_not(None))).scalars())
+    return found
+

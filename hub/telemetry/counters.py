@@ -1,0 +1,94 @@
+"""What only the running process can count: durations, refusals, deaths of workers. All begin at 0 with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import get_args
+
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from hub.endpoint import TurnedAway
+from hub.telemetry.families import (
+    ACCEPT,
+    ATTEMPT,
+    DELIVERED,
+    GIVEN_UP,
+    OVERDUE,
+    REFUSED,
+    RELOADED,
+    RELOADS,
+    RETAINED,
+    WORKER,
+    WORKER_DEATHS,
+    Family,
+)
+
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REFUSALS = ("not-allowed", "conflict", *get_args(TurnedAway))
+
+
+class Metrics:
+    """The process's own counters, and the registry that `/metrics` prints."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.refused = self._counter(REFUSED)
+        self.accept_seconds = self._histogram(ACCEPT)
+        self.worker_seconds = self._histogram(WORKER)
+        self.worker_deaths = self._counter(WORKER_DEATHS)
+        self.attempt_seconds = self._histogram(ATTEMPT)
+        self.given_up = self._counter(GIVEN_UP)
+        self.delivered_seconds = self._histogram(DELIVERED)
+        self.reloads = self._counter(RELOADS)
+        self._reloaded = prometheus.Gauge(RELOADED.name, RELOADED.help, registry=self.registry)
+        self._reloaded.set(1)
+        for outcome in ("ok", "refused"):
+            self.reloads.labels(outcome)
+        self._retained = prometheus.Gauge(RETAINED.name, RETAINED.help, registry=self.registry)
+        self._overdue = prometheus.Gauge(OVERDUE.name, OVERDUE.help, OVERDUE.labels, registry=self.registry)
+        for what in ("content", "proofs", "log"):
+            self._overdue.labels(what)
+
+    def _counter(self, family: Family) -> prometheus.Counter:
+        return prometheus.Counter(family.name, family.help, family.labels, registry=self.registry)
+
+    def _histogram(self, family: Family) -> prometheus.Histogram:
+        return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets, registry=self.registry)
+
+    def begin(self, inlets: Iterable[str], deaths: Iterable[str], connectors: Iterable[str] = ()) -> None:
+        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end, and of each connector
+        that delivers."""
+        for connector in connectors:
+            self.given_up.labels(connector)
+        for inlet in inlets:
+            self.accept_seconds.labels(inlet)
+            for reason in REFUSALS:
+                self.refused.labels(inlet, reason)
+        for reason in deaths:
+            self.worker_deaths.labels(reason)
+
+    def reloaded(self, *, ok: bool) -> None:
+        """A reload was tried."""
+        self.reloads.labels("ok" if ok else "refused").inc()
+        self._reloaded.set(ok)
+
+    def turned_away(self, inlet: str) -> Callable[[TurnedAway], None]:
+        """What an inlet calls for each transfer that it does not take itself."""
+        return lambda reason: self.refused.labels(inlet, reason).inc()
+
+    def retained(self, moment: datetime, overdue: Mapping[str, int]) -> None:
+        """A run of the retention ended, and left what it should have deleted."""
+        self._retained.set(moment.timestamp())
+        for what, count in overdue.items():
+            self._overdue.labels(what).set(count)
+
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition and its media type; OpenMetrics, with exemplars, for who accepts that."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type

@@ -1,0 +1,169 @@
+"""What the metrics say without a running hub: certificates, places in the ledger, refusals, reloads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast, get_args
+
+import pytest
+import time_machine
+
+from hub.config import loader
+from hub.demo.certificates import Authority
+from hub.endpoint import TurnedAway
+from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.intake.receiver import Receiver
+from hub.message import Incoming
+from hub.operations.certificates import certificates
+from hub.operations.ledger_metrics import _first_series, _place
+from hub.store.transitions.deliveries import Settlement
+from hub.telemetry.counters import Metrics
+from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
+
+ROOT = Path(__file__).parents[3]
+
+
+def example(**options: Any) -> Any:
+    """A configuration of one inlet and one destination, as far as certificates go."""
+    inlet = SimpleNamespace(name="portal", options=options["inlet"])
+    destination = SimpleNamespace(key="musterstadt/verfahren", options=options["destination"])
+    return SimpleNamespace(inlets=(inlet,), all_destinations=lambda: iter([destination]))
+
+
+def test_certificates_of_inlets_and_destinations_are_found(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server, client = tmp_path / "server.pem", tmp_path / "client.pem"
+    authority.server(server, tmp_path / "server.key")
+    authority.client(client, tmp_path / "client.key", "CN=drehscheibe.example")
+    found = certificates(example(
+        inlet={"certificate": server, "key": f"file:{tmp_path}/server.key", "client_ca": (authority.file,),
+               "senders": ({"name": "amt24", "ca": tmp_path / "gone.pem"},)},
+        destination={"path": tmp_path, "certificate": client, "ca_file": authority.file}))
+    assert {file.name: user for file, (user, _) in found.items()} == {
+        "server.pem": "inlet portal", "ca.pem": "inlet portal", "gone.pem": "inlet portal",
+        "client.pem": "musterstadt/verfahren"}
+    days = {file.name: round((end - datetime.now(UTC).timestamp()) / 86400) for file, (_, end) in found.items() if end}
+    assert days == {"server.pem": 90, "ca.pem": 3650, "client.pem": 90}
+    assert found[tmp_path / "gone.pem"][1] == 0
+
+
+def test_the_first_of_a_chain_counts_and_the_last_of_a_ca_file(tmp_path: Path) -> None:
+    with time_machine.travel(datetime.now(UTC) - timedelta(days=60), tick=False):
+        old = Authority(tmp_path / "old").file.read_bytes()
+    both = tmp_path / "both.pem"
+    both.write_bytes(Authority(tmp_path / "new").file.read_bytes() + old)
+    (_, first), = certificates(example(inlet={"certificate": both}, destination={})).values()
+    (_, last), = certificates(example(inlet={}, destination={"ca_file": both})).values()
+    assert round((last - first) / 86400) == 60
+
+
+def test_a_file_that_is_no_certificate_does_not_end_a_scrape(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
+    assert certificates(example(inlet={"certificate": broken}, destination={})) == {broken: ("inlet portal", 0.0)}
+
+
+@pytest.mark.parametrize(("tally", "place"), [
+    (("message_total", "hundesteuer", "", "accepted"), "drehscheibe_messages_accepted_total hundesteuer"),
+    (("message_total", "hundesteuer", "", "parked:invalid"), "drehscheibe_messages_parked_total hundesteuer invalid"),
+    (("message_total", "hundesteuer", "", "duplicate"), "drehscheibe_message_events_total hundesteuer duplicate"),
+    (("message", "hundesteuer", "", "routed"), "drehscheibe_messages hundesteuer routed"),
+    (("delivery_total", "hundesteuer", "m/a", "created"), "drehscheibe_deliveries_created_total hundesteuer m/a"),
+    (("delivery_total", "hundesteuer", "m/a", "later"), "drehscheibe_delivery_events_total hundesteuer m/a later"),
+    (("delivery", "hundesteuer", "m/a", "due"), "drehscheibe_deliveries hundesteuer m/a due"),
+])
+def test_every_tally_has_its_metric(tally: tuple[str, str, str, str], place: str) -> None:
+    family, labels = _place(*tally)
+    assert " ".join((family.name, *labels)) == place
+    assert len(labels) == len(family.labels)
+
+
+def test_the_example_begins_with_its_outcomes_at_zero() -> None:
+    series = _first_series(loader.load(ROOT / "etc" / "hub.toml"))
+    assert {value for values in series.values() for value in values.values()} == {0}
+    assert series[DELIVERY_EVENTS][("gewerbemeldung", "musterstadt/gewerberegister", "later")] == 0
+    assert ("hundesteuer", "musterstadt/test", "later") not in series[DELIVERY_EVENTS]
+    assert all(len(labels) == len(family.labels) for family, values in series.items() for labels in values)
+
+
+def test_a_rest_is_no_failed_try() -> None:
+    now = datetime.now(UTC)
+    assert Settlement.later("x", now, "held", "Das Ziel ruht.", counted=False).event == "held"
+    assert Settlement.later("x", now, "temporary", "451").event == "later"
+
+
+def value(metrics: Metrics, series: str) -> float:
+    """The value of one series."""
+    found = re.search(rf"^{re.escape(series)} (\S+)$", metrics.text()[0].decode(), re.MULTILINE)
+    assert found, series
+    return float(found[1])
+
+
+@pytest.fixture
+def metrics() -> Iterator[Metrics]:
+    made = Metrics()
+    made.begin(["portal"], ["time"])
+    yield made
+
+
+@pytest.mark.parametrize(("error", "reason"), [(Conflict("x"), "conflict"), (StoreUnavailable("voll"), "unavailable"),
+                                               (None, "not-allowed")])
+def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None, reason: str) -> None:
+    def accept(*_: Any, **__: Any) -> Any:
+        assert error is not None
+        raise error
+
+    sender = SimpleNamespace(may_send=lambda *_: error is not None, test=False)
+    settings: Any = SimpleNamespace(senders={"amt24": sender}, tenant_of=lambda _: None, digest="")
+    receiver = Receiver(cast("Any", SimpleNamespace(accept_soon=accept)), lambda: settings, metrics, lambda: None)
+    with pytest.raises((Conflict, StoreUnavailable, NotAllowed)):
+        receiver.accept(Incoming("portal", "amt24", "14999010", "hundesteuer", ()))
+    assert {name: value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
+            for name in ("not-allowed", "conflict", "unavailable")} == {
+        name: float(name == reason) for name in ("not-allowed", "conflict", "unavailable")}
+
+
+@pytest.mark.parametrize("reason", get_args(TurnedAway))
+def test_what_an_inlet_turns_away_is_counted_with_its_reason(metrics: Metrics, reason: TurnedAway) -> None:
+    metrics.turned_away("portal")(reason)
+    assert [value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
+            for name in get_args(TurnedAway)] == [float(name == reason) for name in get_args(TurnedAway)]
+
+
+def test_what_a_run_of_the_retention_left_is_seen_until_the_next(metrics: Metrics) -> None:
+    left = []
+    for content in (0, 7, 0):
+        metrics.retained(datetime(2026, 11, 22, 2, 30, tzinfo=UTC), {"content": content, "proofs": 0, "log": 0})
+        left.append(value(metrics, 'drehscheibe_retention_overdue{what="content"}'))
+    assert left == [0, 7, 0]
+    assert value(metrics, "drehscheibe_retention_last_run_timestamp_seconds") == 1795314600
+
+
+def test_a_refused_reload_stays_visible_until_a_good_one(metrics: Metrics) -> None:
+    seen = []
+    for ok in (True, False, True):
+        metrics.reloaded(ok=ok)
+        seen.append(value(metrics, "drehscheibe_config_last_reload_successful"))
+    assert seen == [1, 0, 1]
+    assert value(metrics, 'drehscheibe_reloads_total{outcome="refused"}') == 1
+
+
+def test_a_message_id_is_an_exemplar_and_never_a_label(metrics: Metrics) -> None:
+    metrics.delivered_seconds.labels("smtp").observe(2, {"message": "019abcde"})
+    plain, _ = metrics.text()
+    rich, media_type = metrics.text("application/openmetrics-text; version=1.0.0")
+    assert "openmetrics" in media_type
+    assert b'# {message="019abcde"} 2.0' in rich
+    assert b"019abcde" not in plain
+    assert all("message" not in family.labels for family in FAMILIES)
+
+
+def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = loader.load(ROOT / "etc" / "hub.toml")
+    assert len(_first_series(configuration)[DELIVERY_EVENTS]) > 10
+    monkeypatch.setattr("hub.operations.ledger_metrics.MOST_PAIRS", 10)
+    assert _first_series(configuration)[DELIVERY_EVENTS] == {}
