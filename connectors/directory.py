@@ -138,9 +138,11 @@ class Outlet(_drop.DropOutlet[Options]):
             place.settle()
 
     def place(self) -> Disk:
-        """The target. Raises `Temporary` where it must be a mount point and is none."""
+        """The target. Raises `OSError`, and `Temporary` where it must be a mount point and is none."""
         if self.options.mount and not self.options.path.is_mount():
             raise Temporary("Das Ziel ist nicht eingehängt.")
+        if not stat.S_ISDIR(self.options.path.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         return Disk(self.options.path, int(self.options.mode, 8))
 
     def border(self) -> AbstractContextManager[None]:

@@ -20,6 +20,7 @@ from connectors.xdomea import NAMESPACE, Options, Outlet
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
+from tests.integration.drop_contract import DropFolder
 from tests.services import standards
 from tests.services.openssh import OpenSsh
 
@@ -54,11 +55,11 @@ def built(options: Options, **changes: Any) -> bytes:
     return target.getvalue()
 
 
-class Drop:
+class Drop(DropFolder):
     """A folder that a DMS watches. The message is no body of the delivery, so a reader takes it apart first."""
 
     def __init__(self, root: Path, **options: Any) -> None:
-        self.root = root
+        super().__init__(root)
         self.options = options
 
     def settings(self, **options: Any) -> Options:
@@ -78,9 +79,11 @@ class Drop:
             found.append(Arrival(path.name, content, wire))
         return found
 
-    def inventory(self) -> object:
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
+    def refuse(self) -> None:
+        self.put(f"{make_delivery().id}_{self.settings().message}.zip", b"fremd")
+
+    def relent(self) -> None:
+        (self.root / f"{make_delivery().id}_{self.settings().message}.zip").unlink()
 
 
 @pytest.fixture
