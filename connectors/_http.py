@@ -15,7 +15,7 @@ When an effect begins
     A server cannot act on half a message (RFC 9112 §8). A request with a body is whole with its last byte, a request without
     one (or with an empty one) with its headers. `effect_begins` is called just before that, when the line stands and TLS
     is agreed. An error before it is certain, and marked by `refused`: nothing has happened.
-Whatever a verb is not for is refused at once, before a connection is made (`ValueError`).
+Whatever a verb is not for is refused at once, before a connection is made (`TypeError`).
 
 Shared by the connectors that speak HTTP to a receiver. Trust, time-outs and limits: `connectors._http_transport`.
 
@@ -206,7 +206,7 @@ class _Effect:
 
 def _require(method: str, allowed: Any) -> None:
     if method not in get_args(allowed):
-        raise ValueError(f"{method} is none of {', '.join(get_args(allowed))}: choose the verb by what the request does")
+        raise TypeError(f"{method} is none of {', '.join(get_args(allowed))}: choose the verb by what the request does")
 
 
 def held_back(body: Body, before_the_last: Callable[[], None]) -> Iterator[bytes]:

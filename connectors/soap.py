@@ -2,7 +2,7 @@
 
 What arrives
     One call of `operation`. Its content is either one part of the delivery as the body's element (`body = "xml"`), or
-    parameters from a template (`parameters`: `connectors._template`; parts as ``{base64:pdf}``, ``{text:xml}`` or
+    parameters from a template (`parameters`: `connectors._tree`; parts as ``{base64:pdf}``, ``{text:xml}`` or
     ``{xml:xml}``), which zeep brings into the types and the order of the WSDL.
 WSDL
     and all it imports are read from disk, below its folder; nothing is ever loaded from the network. `url` is where the call
@@ -40,10 +40,10 @@ from urllib.parse import unquote, urlsplit
 from lxml import etree
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _http_answer, _template
+from connectors import _answer, _http, _http_answer, _template, _tree
 from connectors._http_errors import shown
 from connectors._http_options import HttpOptions, check_header
-from connectors._template import PartValue
+from connectors._tree import PartValue
 from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, refused, secret_path
 from hub.errors import ConfigError, DeliveryError, InDoubt, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, Receipt
@@ -84,13 +84,13 @@ class Options(HttpOptions, _answer.AnswerOptions):
     def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
             check_header(name)
-            _template.check(text)
+            _template.REQUEST.check(text)
         return value
 
     @field_validator("parameters")
     @classmethod
     def _parameters(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        _template.check_tree(value, ("base64", "text", "xml"))
+        _tree.check(value, ("base64", "text", "xml"))
         return value
 
     @model_validator(mode="after")
@@ -167,7 +167,7 @@ class Call:
     def _with_parameters(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
         from zeep.exceptions import Error
 
-        values = _plain(_template.tree(self.options.parameters, delivery), delivery)
+        values = _plain(_tree.fill(self.options.parameters, delivery), delivery)
         try:
             call = self.operation.create(**values)
         except (Error, TypeError, ValueError) as error:
@@ -178,7 +178,7 @@ class Call:
         return call.content, dict(call.headers)
 
     def _with_element(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
-        part = _template.the_part(delivery, self.options.body or "")
+        part = _tree.the_part(delivery, self.options.body or "")
         try:
             element = _answer.parse_xml(delivery.read(part))
         except ValueError as error:
@@ -313,7 +313,7 @@ class Outlet(OutletBase[Options]):
         options = self.options
         content, headers = self._operation().envelope(delivery)
         body = _http.Body.of(content, headers.pop("Content-Type"))
-        row = _template.values(delivery)
+        row = _template.request_values(delivery)
         headers |= {name: _template.fill(text, row, _template.in_header) for name, text in options.headers.items()}
         answer = self._line.send("POST", options.url, headers, body, effect_begins)
         document = _answer.read("xml", answer.content, options.namespaces)

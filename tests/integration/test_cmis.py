@@ -400,7 +400,7 @@ class TestTrouble:
         ({"folder": "Eingang"}, "a path from the root on"),
         ({"folder_id": "1"}, "exclude each other"),
         ({"url": "http://dms.musterstadt.example/cmis"}, "in the clear"),
-        ({"properties": {"a": "{kind}"}}, "unknown placeholder 'kind'"),
+        ({"properties": {"a": "{kind}"}}, "unknown placeholder {kind}: known here are {id}"),
     ])
     def test_options_that_cannot_be(self, receiver: Dms, options: dict[str, Any], why: str) -> None:
         with pytest.raises(ValidationError, match=re.escape(why)):

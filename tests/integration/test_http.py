@@ -306,7 +306,7 @@ class TestMethods:
         calls: dict[str, Callable[[], object]] = {
             "ask": lambda: line.ask(server.url, {}, method), "act": lambda: line.act(method, server.url, {}, hub),
             "send": lambda: line.send(method, server.url, {}, Body.of(b"x", "a/b"), hub)}
-        with pytest.raises(ValueError, match="choose the verb"):
+        with pytest.raises(TypeError, match="choose the verb"):
             calls[verb]()
         assert (hub.begun, server.connections) == (0, 0)
 

@@ -450,7 +450,7 @@ class TestOptions:
 
     @pytest.mark.parametrize(("changes", "complaint"), [
         ({"url": "http://verfahren.example/a"}, "in the clear"), ({"body": None}, "exactly one"),
-        ({"parameters": {"a": "b"}}, "exactly one"), ({"body": None, "parameters": {"a": "{json:x}"}}, "not possible"),
+        ({"parameters": {"a": "b"}}, "exactly one"), ({"body": None, "parameters": {"a": "{json:x}"}}, "only as a whole value"),
         ({"wsse_user": "a"}, "belong together"), ({"wsse_key": "file:/x"}, "belong together"),
         ({"wsse_password": "geheim"}, "never written"), ({"headers": {"Host": "x"}}, "connector itself"),
         ({"code_path": "//x:rc", "code_success": ["+*"]}, "no XPath"), ({"code_success": ["+*"]}, "need code_path"),
