@@ -280,21 +280,23 @@ class DropContract:
 
     # -- tries that overlap -----------------------------------------------------------------------------
 
-    def test_two_tries_of_one_number_write_below_two_names(self, receiver: Any) -> None:
-        """One was not counted, and is still at work: neither touches what the other writes, and one arrives."""
-        first, second = receiver.outlet(), receiver.outlet()
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_two_tries_of_one_number_write_below_two_names(self, receiver: Any, layout: str) -> None:
+        """One was not counted, and is still at work. Neither touches what the other writes, and one arrives."""
+        first, second = receiver.outlet(layout=layout), receiver.outlet(layout=layout)
+        seen: list[list[str]] = []
         receipts: list[Any] = []
 
         def meanwhile() -> None:
-            assert len(receiver.names()) == 1
-            receipts.append(second.deliver(make_delivery(), Effect(lambda: receipts.append(receiver.names()))))
+            seen.append(receiver.names())
+            receipts.append(second.deliver(make_delivery(), Effect(lambda: seen.append(receiver.names()))))
 
         with pytest.raises(Temporary) as raised:
             first.deliver(make_delivery(), Effect(meanwhile))
         assert is_certain(raised.value), "its name was taken, for certain"
-        assert len(receipts[0]) == 2
-        assert receiver.names() == [NAME]
-        assert first.deliver(make_delivery(attempt=2), Effect()) == receipts[1]
+        assert [len(names) for names in seen] == [1, 2], "both tries wrote below one name"
+        assert receiver.names() == [receipts[0].reference]
+        assert first.deliver(make_delivery(attempt=2), Effect()) == receipts[0]
 
     def test_what_a_third_one_of_that_number_finds_is_left_to_the_next(self, receiver: Any) -> None:
         for slot in (1, 2):
