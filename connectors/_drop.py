@@ -1,19 +1,18 @@
-"""The one order of steps that never shows half a thing in a drop, and everything else that all drops have in common.
+"""The one order of steps that never shows half a thing in a drop, and all else that drops have in common.
 
 A protocol brings its `Place` (a disk, a session, a collection) and the meaning of its errors: see `DropOutlet`.
 
 Steps of a delivery
-    1. What killed tries left is removed (`LeftOvers`).
-    2. If the final name is taken by the same content, that is success and nothing more happens. If it is taken by other
-       content, the delivery goes beside it, to ``<name>-2``: nothing is ever overwritten.
+    1. If the final name is taken by the same content, that is success and nothing more happens. If it is taken by
+       other content, the delivery goes beside it, to ``<name>-2``: nothing is ever overwritten.
+    2. What killed tries left is removed (`LeftOvers`).
     3. Everything is written below a hidden name in the same folder and made durable.
     4. ``effect_begins()``, then the rename, then the folder is made durable.
-
 A second delivery
     finds its own name, for it holds the delivery's id (`connectors._layout`).
 Two tries that overlap
-    write below two hidden names. The later one removes what the earlier one wrote; the earlier one fails then. If both
-    come to the rename, the second of them is refused.
+    write below two hidden names. The later one removes what the earlier one wrote; the earlier one fails then. If
+    both come to the rename, the second of them is refused.
 Certain after the effect
     That the final name was taken in the last moment: the place itself says so instead of renaming.
 """
