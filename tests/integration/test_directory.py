@@ -81,8 +81,8 @@ class TestTarget:
         assert effect.begun == 0
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
-    def test_check_leaves_nothing_where_renaming_is_refused(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch,
-                                                            layout: str) -> None:
+    def test_check_leaves_nothing_where_renaming_is_refused(
+            self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
         def refused(source: str, target: str) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -93,7 +93,8 @@ class TestTarget:
         assert receiver.names() == []
 
     @pytest.mark.parametrize(("code", "kind"), [
-        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary), (errno.ESTALE, Temporary),
+        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary),
+        (errno.ESTALE, Temporary),
         (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary)])
     def test_what_the_disk_says(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, code: int,
                                 kind: type[Exception]) -> None:
@@ -220,7 +221,7 @@ class TestGathered:
         outlet.deliver(deliveries[0], Effect())
         assert len(list(receiver.root.iterdir())) == 3
         outlet.conclude()
-        assert [path.name for path in receiver.root.iterdir()] == [arrival.name for arrival in receiver.arrivals()]
+        assert receiver.names() == [arrival.name for arrival in receiver.arrivals()]
         assert len(receiver.arrivals()) == 1
 
     def test_a_second_delivery_finds_its_own_name(self, receiver: Drop) -> None:
@@ -234,7 +235,8 @@ class TestGathered:
         assert [effect.begun for effect in effects] == [0, 0]
         assert len(list(receiver.root.iterdir())) == 2
 
-    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
@@ -247,7 +249,8 @@ class TestGathered:
         outlet.conclude()
         assert len(receiver.arrivals()) == 2
 
-    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
         outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
         outlet.prepare(deliveries)
         for delivery in deliveries:
@@ -277,7 +280,7 @@ class TestGathered:
 
 
 class TestTogether:
-    """Threads that want the same folder on disk share an fsync, but never one that began before they asked."""
+    """Threads that want the same folder on disk share an fsync; never one that began before they asked."""
 
     @pytest.fixture
     def slow(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
@@ -286,7 +289,8 @@ class TestTogether:
         yield slow
         slow.go.set()
 
-    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync, tmp_path: Path) -> None:
+    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync,
+                                                                    tmp_path: Path) -> None:
         syncs = directory.FolderSyncs()
         with ThreadPoolExecutor(9) as pool:
             first = pool.submit(syncs.sync, str(tmp_path))
@@ -337,7 +341,8 @@ class TestOptions:
         ("name", "{day}_{id}_{dog}", "unknown placeholder"), ("name", "{day}", "needs {id}"),
         ("name", "../{id}", "letters"), ("name", "{id}/x", "letters"), ("name", ".{id}", "dot"),
         ("name", "{id", "no template"), ("name", "{id!r}", "unknown"),
-        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"), ("path", "relativ", "relative"),
+        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"),
+        ("path", "relativ", "relative"),
         ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
     def test_refused(self, key: str, value: str, complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
@@ -347,6 +352,7 @@ class TestOptions:
         assert [name for name, field in Options.model_fields.items() if not field.description] == []
 
     def test_names_never_cut_the_id(self) -> None:
-        delivery = make_delivery(service="x" * 200, manifest={"name_parts": {"case": "Az. 12/2026 ü", "id": "fremd"}})
+        parts = {"case": "Az. 12/2026 ü", "id": "fremd"}
+        delivery = make_delivery(service="x" * 200, manifest={"name_parts": parts})
         options = Options(path="/srv", name="{case}_{service}_{id}")
         assert _layout.plan(options, delivery).name == f"Az._12_2026_ue_{'x' * 39}_{delivery.id}"
