@@ -29,7 +29,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, join, plan
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
-from hub.errors import DeliveryError, Permanent, Temporary
+from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, Receipt
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class LeftOvers:
     def _in_folder(self, place: Place, folder: str) -> dict[str, set[str]]:
         if folder not in self._remembered:
             found: dict[str, set[str]] = {}
-            for name in place.names(folder):
+            for name in _listed(place, folder):
                 if hidden := hidden_name(name):
                     found.setdefault(hidden[0], set()).add(name)
             self._remembered[folder] = found
@@ -315,7 +315,15 @@ def _is_hidden_there(place: Place, where: Plan) -> bool:
     """Whether a try left its hidden name. Else a person must look, so the folder may be listed."""
     return (any(place.size(path) is not None for path in where.hidden_until(where.attempt))
             or any((found := hidden_name(name)) and found[0] == where.name
-                   for name in place.names(where.folder)))
+                   for name in _listed(place, where.folder)))
+
+
+def _listed(place: Place, folder: str) -> Sequence[str]:
+    """The names in a folder; none where the target does not show them: that must not hold up a delivery."""
+    try:
+        return place.names(folder)
+    except (PermissionError, Misconfigured):
+        return ()
 
 
 class Rehearsal:

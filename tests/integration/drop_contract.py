@@ -283,6 +283,14 @@ class DropContract:
         assert len(receiver.arrivals()) == 5
         assert listings in ([], [""])
 
+    def test_a_target_that_shows_no_names_takes_second_tries(self, receiver: Any,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(self.place, "names", refusal)
+        outlet = receiver.outlet(collected=True)
+        assert isinstance(outlet.probe(make_delivery(attempt=2)), Unknown)
+        receipt = outlet.deliver(make_delivery(attempt=3), Effect())
+        assert receiver.names() == [receipt.reference]
+
     def test_an_ending_that_was_changed_hides_no_left_over(self, receiver: Any) -> None:
         receiver.put(f"{Plan('', NAME, True, ()).hidden()}/antrag.pdf", b"halb")
         receiver.outlet(hidden_ending=".tmp").deliver(make_delivery(attempt=2), Effect())
