@@ -33,7 +33,8 @@ Subsystem sftp {sftp}
 class OpenSsh:
     """`files` is where to write; `host_key` the line to pin; `key` the private key of `user`."""
 
-    def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp", more: str = "") -> None:
+    def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp",
+                 more: str = "") -> None:
         self.binary = need("sshd", "openssh-server")
         self._keygen = need("ssh-keygen", "openssh-client")
         self.root = root
@@ -54,7 +55,8 @@ class OpenSsh:
     def _make_key(self, name: str, kind: str) -> Path:
         file = self.root / name
         if not file.exists():
-            subprocess.run([self._keygen, "-q", "-t", kind, "-N", "", "-C", name, "-f", str(file)], check=True)
+            subprocess.run([self._keygen, "-q", "-t", kind, "-N", "", "-C", name, "-f", str(file)],
+                           check=True)
         return file
 
     def start(self) -> None:
@@ -70,7 +72,7 @@ class OpenSsh:
         """Kill the server and every session, as a power failure would."""
         family = [self._process.pid]
         for pid in family:
-            with suppress(OSError):  # a session that has just ended by itself, its folder as well as its files
+            with suppress(OSError):  # a session that has just ended by itself
                 for task in Path(f"/proc/{pid}/task").glob("*/children"):
                     family += [int(child) for child in task.read_text().split()]
         for pid in family:
