@@ -203,6 +203,7 @@ class DropOutlet(OutletBase[OptionsT]):
         except BaseException:
             forget(place, hidden)
             raise
+        self._remove_rivals(place, where, hidden)
         try:
             place.publish(hidden, final)
         except FileExistsError:
@@ -210,6 +211,17 @@ class DropOutlet(OutletBase[OptionsT]):
             raise refused(Temporary("Der Name am Ziel ist im letzten Augenblick vergeben worden.")) from None
         place.sync_folder(where.folder)
         return _receipt(where, final)
+
+    def _remove_rivals(self, place: Place, where: Plan, hidden: str) -> None:
+        """What another try of the same number left must not lie there when this one is shown.
+
+        It would prove later that nothing was shown (`find`). Only now is it safe: the effect has begun, so
+        this try counts, and the number is never given again.
+        """
+        rivals = [path for path in map(where.hidden, SLOTS) if path != hidden]
+        if self.options.collected or hidden != where.hidden():
+            for path in rivals:
+                place.remove(path)
 
     def conceal(self, place: Place, where: Plan, delivery: Delivery) -> str:
         """Write everything below a hidden name, which is returned; what earlier tries left goes.

@@ -268,6 +268,11 @@ class FolderSyncs:
         self._lock = threading.Lock()
         self._asked: dict[str, _Asked] = {}
 
+    def asked(self, folder: str) -> int:
+        """How many are waiting for an fsync of this folder, or have theirs now."""
+        with self._lock:
+            return self._asked[folder].users if folder in self._asked else 0
+
     def sync(self, folder: str) -> None:
         """What was done in the folder so far is on disk when this returns.
 
@@ -351,10 +356,10 @@ def can_sync_all(path: Path) -> bool:
     """
     status = ctypes.create_string_buffer(256)  # struct statfs begins with the type (statfs(2))
     known = _libc.statfs(os.fsencode(path), status) == 0
-    return known and int.from_bytes(status.raw[:8], sys.byteorder) in _LOCAL
+    return known and int.from_bytes(status.raw[:8], sys.byteorder) in LOCAL
 
 
-_LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
+LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _libc = ctypes.CDLL(None, use_errno=True)

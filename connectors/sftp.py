@@ -47,11 +47,11 @@ _PIECE = 32768  # what paramiko puts into one request
 
 def _check_host_key(value: str) -> str:
     if not value.startswith("file:"):
-        _key_bytes(value)
+        key_bytes(value)
     return value
 
 
-def _key_bytes(line: str) -> bytes:
+def key_bytes(line: str) -> bytes:
     """The key of a line ``[host] ssh-ed25519 AAAA… [comment]``. Raises ValueError."""
     words = line.split()
     for kind, text in pairwise(words):
@@ -191,7 +191,7 @@ def pinned_keys(options: Options) -> list[bytes]:
     for entry in options.host_key:
         lines += read_secret(entry).splitlines() if entry.startswith("file:") else [entry]
     try:
-        return [_key_bytes(line) for line in lines if line.strip() and not line.startswith("#")]
+        return [key_bytes(line) for line in lines if line.strip() and not line.startswith("#")]
     except ValueError as error:
         raise ConfigError(f"host_key: {error}") from error
 
@@ -207,18 +207,18 @@ class Session:
         self.root = options.path.rstrip("/") or "/"
         self._can_sync = True
         self._can_posix_rename = True
-        self._transport = _connect(options)
+        self.transport = _connect(options)
         try:
-            _log_in(self._transport, options)
-            self._sftp: Any = paramiko.SFTPClient.from_transport(self._transport)
+            _log_in(self.transport, options)
+            self._sftp: Any = paramiko.SFTPClient.from_transport(self.transport)
             self._sftp.get_channel().settimeout(options.timeout)
         except BaseException:
-            self._transport.close()
+            self.transport.close()
             raise
 
     def close(self) -> None:
         """End it; says nothing to a server that hangs."""
-        self._transport.close()
+        self.transport.close()
 
     def require_target(self) -> None:
         """The target is a folder, and the server answers. Raises `OSError`."""

@@ -164,16 +164,18 @@ def _again(file: Any) -> BinaryIO:
 def pack(options: Options, delivery: Delivery, target: Any) -> None:
     """Write the ZIP: the message first, then the documents in the manifest's order; always the same bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_entry(f"{delivery.id}_{options.message}.xml", delivery), message(options, delivery))
+        first = zip_entry(f"{delivery.id}_{options.message}.xml", delivery)
+        archive.writestr(first, message(options, delivery))
         for number, part in enumerate(delivery.manifest.parts, 1):
-            entry = _entry(primary_name(delivery, number, part), delivery)
+            entry = zip_entry(primary_name(delivery, number, part), delivery)
             entry.file_size = part.size
             with closing(delivery.open(part)) as source, archive.open(entry, "w") as sink:
                 for piece in chunks(source):
                     sink.write(piece)
 
 
-def _entry(name: str, delivery: Delivery) -> zipfile.ZipInfo:
+def zip_entry(name: str, delivery: Delivery) -> zipfile.ZipInfo:
+    """A file's entry in the ZIP: its time is the delivery's, so that every try gives the same bytes."""
     entry = zipfile.ZipInfo(name, delivery.created_at.astimezone(BERLIN).timetuple()[:6])
     entry.create_system = 3
     entry.external_attr = 0o100640 << 16

@@ -309,11 +309,11 @@ class DropContract:
             seen.append(receiver.names())
             receipts.append(second.deliver(make_delivery(), Effect(lambda: seen.append(receiver.names()))))
 
-        with pytest.raises(Temporary) as raised:
+        with pytest.raises(DeliveryError):
             first.deliver(make_delivery(), Effect(meanwhile))
-        assert is_certain(raised.value), "its name was taken, for certain"
         assert [len(names) for names in seen] == [1, 2], "both tries wrote below one name"
         assert receiver.names() == [receipts[0].reference]
+        assert first.probe(make_delivery()) == Done(receipts[0])
         assert first.deliver(make_delivery(attempt=2), Effect()) == receipts[0]
 
     def test_what_a_third_one_of_that_number_finds_is_left_to_the_next(self, receiver: Any) -> None:
@@ -349,6 +349,16 @@ class DropContract:
         assert isinstance(outlet.probe(delivery), Unknown)
         receiver.put(left)
         assert outlet.probe(delivery) == Absent()
+
+    @pytest.mark.parametrize("slot", [1, 2])
+    def test_no_left_over_of_its_own_number_outlives_a_delivery(self, receiver: Any, slot: int) -> None:
+        """It would prove, once the delivery was collected, that nothing was shown: it would come twice."""
+        receiver.put(f"{Plan('', NAME, True, ()).hidden(slot)}/antrag.pdf", b"halb")
+        outlet = receiver.outlet(collected=True)
+        outlet.deliver(make_delivery(), Effect())
+        assert receiver.names() == [NAME]
+        shutil.rmtree(receiver.root / NAME)
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
 
     def test_nothing_is_known_of_a_folder_that_may_have_been_collected(self, receiver: Any) -> None:
         delivery = make_delivery(manifest={"path": "Steuern"})

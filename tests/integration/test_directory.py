@@ -265,11 +265,30 @@ class TestGathered:
         outlet.conclude()  # there is nothing left that it could tell of
 
     def test_on_a_share_nothing_is_prepared(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(directory, "_LOCAL", ())
+        monkeypatch.setattr(directory, "can_sync_all", lambda path: False)
         outlet = receiver.outlet()
         outlet.prepare([make_delivery(number=number) for number in (1, 2)])
         assert list(receiver.root.iterdir()) == []
         outlet.conclude()
+
+    def test_only_local_file_systems_are_synced_as_a_whole(self, tmp_path: Path) -> None:
+        assert not directory.can_sync_all(Path("/proc"))
+        assert not directory.can_sync_all(tmp_path / "fehlt")
+
+    def test_what_is_prepared_never_takes_a_name_that_is_taken(self, receiver: Drop) -> None:
+        """A thread that was lost had prepared the same delivery, and may still be at work."""
+        lost, outlet = receiver.outlet(), receiver.outlet()
+        deliveries = [make_delivery(number=number) for number in (1, 2)]
+        lost.prepare(deliveries)
+        outlet.prepare(deliveries)
+        assert len(receiver.names()) == 4
+        lost.conclude()
+        assert len(receiver.names()) == 2
+        for delivery in deliveries:
+            outlet.deliver(delivery, Effect())
+        outlet.conclude()
+        assert receiver.names() == [arrival.name for arrival in receiver.arrivals()]
+        assert len(receiver.arrivals()) == 2
 
     def test_a_target_that_is_not_mounted_is_left_alone(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")
@@ -296,12 +315,12 @@ class TestTogether:
             first = pool.submit(syncs.sync, str(tmp_path))
             assert slow.began.acquire(timeout=10)
             others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(8)]
-            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 9, "all to have asked")
+            wait_until(lambda: syncs.asked(str(tmp_path)) == 9, "all to have asked")
             slow.go.set()
             for future in (first, *others):
                 future.result(10)
         assert slow.count == 2, "one for the first, one for all others"
-        assert syncs._asked == {}
+        assert syncs.asked(str(tmp_path)) == 0
 
     def test_a_failure_is_everybodys(self, slow: SlowSync, tmp_path: Path) -> None:
         syncs = directory.FolderSyncs()
@@ -310,7 +329,7 @@ class TestTogether:
             first = pool.submit(syncs.sync, str(tmp_path))
             assert slow.began.acquire(timeout=10)
             others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(3)]
-            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 4, "all to have asked")
+            wait_until(lambda: syncs.asked(str(tmp_path)) == 4, "all to have asked")
             slow.go.set()
             assert first.exception(10) is None
             assert [type(other.exception(10)) for other in others] == [OSError] * 3

@@ -103,9 +103,7 @@ class TestSftp(NetworkContract):
     def test_nothing_waits_for_an_acknowledgement_of_tcp(self, receiver: Drop) -> None:
         """Nagle's algorithm holds 40 KB back: 32 files a second instead of 700."""
         outlet = receiver.outlet()
-        outlet.deliver(make_delivery(), Effect())
-        assert outlet._session is not None
-        assert outlet._session._transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert outlet.place().transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def test_a_killed_server_in_the_middle_of_a_session(self, receiver: Drop) -> None:
         outlet, effect = receiver.outlet(), Effect()
@@ -269,14 +267,14 @@ class TestTrust:
         with pytest.raises(Misconfigured) as raised:
             outlet.deliver(make_delivery(), effect)
         for line in (other, receiver.server.host_key):
-            assert fingerprint(sftp._key_bytes(line)) in str(raised.value)
+            assert fingerprint(sftp.key_bytes(line)) in str(raised.value)
         assert "publickey" not in receiver.server.log()
         assert effect.begun == 0
 
     def test_the_fingerprint_is_openssh_s(self, receiver: Drop) -> None:
         shown = subprocess.run(["ssh-keygen", "-lf", str(receiver.server.root / "host_ed25519.pub")],
                                capture_output=True, text=True, check=True).stdout
-        assert fingerprint(sftp._key_bytes(receiver.server.host_key)) in shown
+        assert fingerprint(sftp.key_bytes(receiver.server.host_key)) in shown
 
     @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
     def test_other_kinds_of_key_and_a_change_of_keys(self, serve: Callable[..., Drop], tmp_path: Path,

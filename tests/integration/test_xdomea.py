@@ -198,7 +198,7 @@ class TestTheSameBytes:
 
     def test_a_clock_in_the_zip_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
         seconds = iter(range(0, 60, 2))
-        monkeypatch.setattr(xdomea, "_entry", lambda name, delivery: zipfile.ZipInfo(
+        monkeypatch.setattr(xdomea, "zip_entry", lambda name, delivery: zipfile.ZipInfo(
             name, (2026, 11, 22, 10, 11, next(seconds))))
         with pytest.raises(AssertionError):
             OutletContract().test_a_second_try_is_the_same_thing(receiver)
