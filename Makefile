@@ -46,7 +46,8 @@ check: $(VENV)/dev
 fast: $(VENV)/dev
 	@room=$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }'); \
 	if [ -w /dev/shm ] && [ "$${room:-0}" -gt 1000000 ]; then export TMPDIR=/dev/shm; fi; \
-	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not service and not slow' tests/unit tests/test_house.py tests/test_readme.py
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not service and not slow' tests/unit \
+		tests/test_house.py tests/test_readme.py tests/test_docs.py
 
 # INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted. TIER=release keeps its
 # results in docs/scoreboard/ and goes on by its SEED alone, on any machine.
@@ -72,7 +73,7 @@ packages:
 
 docs: $(VENV)/run
 	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
-	@$(PY) -m hub.reference docs/reference
+	@$(PY) docs/reference/generate_reference.py docs/reference
 	@$(PY) docs/reference/generate_metrics.py
 
 man: $(VENV)/dev

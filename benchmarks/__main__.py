@@ -1,8 +1,9 @@
-"""``python -m benchmarks [--quick] [--only NAME]``: every benchmark, results into benchmarks/results/, docs/benchmarks.md anew.
+"""``python -m benchmarks [--quick] [--only NAME]``: every benchmark, results into benchmarks/results/,
+docs/benchmarks.md anew.
 
-What fails or runs out of its time leaves the earlier result as it was, is named at the end, and makes the exit code 1.
-`--quick` is for looking whether all runs (about ten minutes): its results go to a folder of their own (`--into`) and not into
-the page.
+What fails or runs out of its time leaves the earlier result as it was, is named at the end, and makes the
+exit code 1. `--quick` is for looking whether all runs (about ten minutes): its results go to a folder of
+their own (`--into`) and not into the page.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="small, about ten minutes; the page stays as it is")
-    parser.add_argument("--large", action="store_true", help="also what takes long and much disk: five million stored messages")
+    parser.add_argument("--quick", action="store_true",
+                        help="small, about ten minutes; the page stays as it is")
+    parser.add_argument("--large", action="store_true",
+                        help="also what takes long and much disk: five million stored messages")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="these alone: " + ", ".join(s.name for s in STEPS)
+        "--only", action="append", default=[], metavar="NAME",
+        help="these alone: " + ", ".join(s.name for s in STEPS)
     )
-    parser.add_argument("--into", type=Path, default=None, help="folder of the results; default: benchmarks/results")
-    parser.add_argument("--page", action="store_true", help="only write the page from the results that are there")
+    parser.add_argument("--into", type=Path, default=None,
+                        help="folder of the results; default: benchmarks/results")
+    parser.add_argument("--page", action="store_true",
+                        help="only write the page from the results that are there")
     options = parser.parse_args()
     into = options.into or (Path(tempfile.mkdtemp(prefix="bench-quick-")) if options.quick else page.RESULTS)
     failed = []
@@ -60,7 +66,8 @@ def run(step: Step, into: Path, *, quick: bool) -> bool:
     """One benchmark in a process of its own; whether it has a valid result."""
     arguments, seconds = (step.quick, step.quick_seconds) if quick else (step.full, step.full_seconds)
     command = ["-m", f"benchmarks.{step.module}", *arguments]
-    print(f"-- {step.name}: python {' '.join(command)}   (at most {seconds / 60:.0f} minutes)", file=sys.stderr, flush=True)
+    print(f"-- {step.name}: python {' '.join(command)}   (at most {seconds / 60:.0f} minutes)",
+          file=sys.stderr, flush=True)
     began = time.monotonic()
     with subprocess.Popen([sys.executable, *command, "--json"], cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
@@ -80,7 +87,8 @@ def run(step: Step, into: Path, *, quick: bool) -> bool:
     except json.JSONDecodeError:
         return False
     into.mkdir(parents=True, exist_ok=True)
-    result = {"command": f"python {' '.join(command)}", "quick": quick, "took": round(time.monotonic() - began), **result}
+    result = {"command": f"python {' '.join(command)}", "quick": quick,
+              "took": round(time.monotonic() - began), **result}
     (into / f"{step.name}.json").write_text(
         json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
     )

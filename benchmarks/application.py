@@ -1,10 +1,11 @@
 """The measured application: flat, 40 fields, with the XSD and the XSLT 1.0 it is checked and translated with.
 
-One list of fields makes everything, so the hub's mapping and the bare pipeline do the same work: the same types and facets in
-the schema, the same instructions in the stylesheet. What differs:
+One list of fields makes everything, so the hub's mapping and the bare pipeline do the same work: the same
+types and facets in the schema, the same instructions in the stylesheet. What differs:
 
-* the bare pipeline validates and translates the document as it was sent (``/serviceportal/serviceportal-fields/antrag``); the
-  hub validates its typed envelope and translates the annotated one, which it makes of it first;
+  * the bare pipeline validates and translates the document as it was sent
+  (``/serviceportal/serviceportal-fields/antrag``); the hub validates its typed envelope and translates the
+  annotated one, which it makes of it first;
 * an attachment is taken out of the document by both before schema and stylesheet see it, and decoded once.
 
 Imports nothing from the hub, because `benchmarks.bare` uses it.
@@ -22,7 +23,8 @@ SERVICE = "leistungsmessung"
 AGS = "14999010"
 MOST_GROUPS = 12
 SIZES = {"4 KB": (1, 0), "40 KB": (10, 0), "5 MB": (1, 3_700_000)}
-"""By name: how often the group of 40 fields occurs, and bytes of an attachment (base64 makes four of three)."""
+"""By name: how often the group of 40 fields occurs, and bytes of an attachment (base64 makes four of
+three)."""
 
 _TEXTS = (
     "familienname",
@@ -81,14 +83,16 @@ _WORDS = (
 
 
 def document(number: str, groups: int = 1, attachment: int = 0) -> bytes:
-    """The application called `number` as the portal sends it, with `groups` times 40 fields and `attachment` bytes of PDF."""
+    """The application called `number` as the portal sends it, with `groups` times 40 fields and `attachment`
+    bytes of PDF."""
     dice = random.Random(number)
     instances = "".join(
         f"<instance_{n}>{_nummer(number, n)}{_values(dice)}{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
         for n in range(groups)
     )
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
+        '<?xml version="1.0" '
+        'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
         f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><antrag>{instances}"
         "</antrag></serviceportal-fields></serviceportal>\n"
     ).encode()
@@ -118,7 +122,7 @@ def _upload(dice: random.Random, size: int) -> str:
     return f"<nachweis><base64Data>{body}</base64Data>{kind}</nachweis>"
 
 
-# --- the schema -------------------------------------------------------------------------------------------------------------
+# --- the schema ---------------------------------------------------------------------------------------------
 
 _TYPES = """\
   <xs:simpleType name="text">
@@ -215,7 +219,8 @@ def hub_schema() -> str:
 def bare_schema() -> str:
     """For the document as it was sent, its attachment taken out."""
     instances = "\n".join(
-        f'              <xs:element name="instance_{n}" type="antrag" minOccurs="{int(n == 0)}"/>' for n in range(MOST_GROUPS)
+        f'              <xs:element name="instance_{n}" type="antrag" minOccurs="{int(n == 0)}"/>'
+        for n in range(MOST_GROUPS)
     )
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -249,7 +254,7 @@ def bare_schema() -> str:
 {_types("")}"""
 
 
-# --- the stylesheet ---------------------------------------------------------------------------------------------------------
+# --- the stylesheet -----------------------------------------------------------------------------------------
 
 _STYLESHEET = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -337,7 +342,8 @@ def _line(name: str, kind: str) -> str:
 
 
 def _stylesheet(path: str) -> str:
-    return _STYLESHEET.format(envelope=ENVELOPE, path=path, lines="\n".join(_line(name, kind) for name, kind in FIELDS))
+    return _STYLESHEET.format(envelope=ENVELOPE, path=path,
+                              lines="\n".join(_line(name, kind) for name, kind in FIELDS))
 
 
 def hub_stylesheet() -> str:
@@ -350,7 +356,7 @@ def bare_stylesheet() -> str:
     return _stylesheet("/serviceportal/serviceportal-fields/antrag/*")
 
 
-# --- the hub's mapping ------------------------------------------------------------------------------------------------------
+# --- the hub's mapping --------------------------------------------------------------------------------------
 
 _MAPPING = """service = "{service}"
 title = "Leistungsmessung"
@@ -385,7 +391,8 @@ def write_mapping(folder: Path, service: str = SERVICE) -> None:
     version.mkdir(parents=True)
     (folder / service / "mapping.toml").write_text(_MAPPING.format(service=service), encoding="utf-8")
     (version / "fields.toml").write_text(
-        f'group = [{{ id = "antrag", title = "Antrag", instances = true }}]\nfield = [\n{lines}\n]\n[values.codes]\n{values}\n',
+        f'group = [{{ id = "antrag", title = "Antrag", instances = true }}]\nfield = '
+        f'[\n{lines}\n]\n[values.codes]\n{values}\n',
         encoding="utf-8",
     )
     (version / "fields.xsd").write_text(hub_schema(), encoding="utf-8")

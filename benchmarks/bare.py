@@ -1,20 +1,23 @@
-"""The bare pipeline: what the library calls alone can do, at the same durability as the hub. ``python -m benchmarks.bare FILE``
+"""The bare pipeline: what the library calls alone can do, at the same durability as the hub. ``python -m
+benchmarks.bare FILE``
 
 ::
 
-    AMQP (py-amqp, prefetch 1000)     SQLite (WAL, FULL)       lxml, 2 threads          syncfs
-    HTTPS (uvicorn, h11)       ──► inbox ──► one commit ──► parse XSD XSLT write ──► one per batch, rename ──► ack
-                                             per batch                               SMTP, SFTP: 4 kept connections
+    AMQP (py-amqp, prefetch 1000)     SQLite (WAL, FULL)       lxml, 2 threads          syncfs HTTPS (uvicorn,
+    h11)       ──► inbox ──► one commit ──► parse XSD XSLT write ──► one per batch, rename ──► ack
+                                             per batch                               SMTP, SFTP: 4 kept
+                                             connections
 
-Every stage takes all that waits for it as one batch, so batches grow with the load and with the price of a sync; while much is
-in hand, store and folder let their batch gather for 20 ms (where a sync takes a third of one, the rate nearly doubles by that).
-This is the best layout that was measured among one after the other, single fsyncs, a pool of fsyncs and syncfs. A message is
-acknowledged when its file is durable under its final name (HTTPS: when its row is). What a killed run left undone is done at
-the next start; names come from the message's key, so a second time leaves one copy. It has no rules, no retries, no events, no
-metrics and no isolation: it is the yardstick, not a hub.
+Every stage takes all that waits for it as one batch, so batches grow with the load and with the price of a
+sync; while much is in hand, store and folder let their batch gather for 20 ms (where a sync takes a third of
+one, the rate nearly doubles by that). This is the best layout that was measured among one after the other,
+single fsyncs, a pool of fsyncs and syncfs. A message is acknowledged when its file is durable under its final
+name (HTTPS: when its row is). What a killed run left undone is done at the next start; names come from the
+message's key, so a second time leaves one copy. It has no rules, no retries, no events, no metrics and no
+isolation: it is the yardstick, not a hub.
 
-FILE is JSON: ``{"state", "in": {"kind": "amqp" | "https", …}, "out": {"kind": "folder" | "smtp" | "sftp", …}, "threads"}``.
-Imports nothing from the hub.
+FILE is JSON: ``{"state", "in": {"kind": "amqp" | "https", …}, "out": {"kind": "folder" | "smtp" | "sftp", …},
+"threads"}``. Imports nothing from the hub.
 """
 
 from __future__ import annotations
@@ -157,7 +160,8 @@ class Mail:
             for name, kind, content in files
         )
         head = (
-            f"From: hub@hub.example\r\nTo: amt@musterstadt.example\r\nSubject: Leistungsmessung {item.key}\r\n"
+            "From: hub@hub.example\r\nTo: amt@musterstadt.example\r\nSubject: Leistungsmessung "
+            f"{item.key}\r\n"
             f"Message-ID: <{item.key}@hub.example>\r\nMIME-Version: 1.0\r\n"
             f'Content-Type: multipart/mixed; boundary="=_{item.key}"\r\n\r\n'
         ).encode()
@@ -165,7 +169,8 @@ class Mail:
         server.mail("hub@hub.example")
         server.rcpt("amt@musterstadt.example")
         server.docmd("DATA")
-        # not server.data(): it looks through all of it for line ends and dots, of which there are none to mend
+        # not server.data(): it looks through all of it for line ends and dots, of which there are none to
+        # mend
         server.send(head + parts + f"--=_{item.key}--\r\n.\r\n".encode())
         code, _ = server.getreply()
         if code != 250:
@@ -225,7 +230,8 @@ class Sftp:
 
 
 class Pipeline:
-    """Store, XML and outlet, each with threads of its own. `accepted` and `finished` are called with the items of a batch."""
+    """Store, XML and outlet, each with threads of its own. `accepted` and `finished` are called with the
+    items of a batch."""
 
     def __init__(
         self,
@@ -246,9 +252,9 @@ class Pipeline:
         self._chain = Chain()
         state.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
-        crew: list[Callable[[], None]] = [self._store, *[self._render] * threads]
-        crew += [self._drop] if isinstance(outlet, Folder) else [self._send] * 4
-        for work in crew:
+        workers: list[Callable[[], None]] = [self._store, *[self._render] * threads]
+        workers += [self._drop] if isinstance(outlet, Folder) else [self._send] * 4
+        for work in workers:
             threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
     def put(self, item: Item) -> None:
@@ -277,7 +283,8 @@ class Pipeline:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS message (key TEXT PRIMARY KEY, body BLOB, done INTEGER NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS message (key TEXT PRIMARY KEY, body BLOB, done INTEGER NOT NULL) "
+            "WITHOUT ROWID"
         )
         connection.execute("CREATE INDEX IF NOT EXISTS open ON message (key) WHERE done = 0")
         left = [
@@ -286,7 +293,8 @@ class Pipeline:
         ]
         self._in_hand = len(left)
         self._distribute(left)
-        again: dict[str, list[Item]] = {item.key: [] for item in left}  # under way, with what came a second time meanwhile
+        # under way, with what came a second time meanwhile
+        again: dict[str, list[Item]] = {item.key: [] for item in left}
         while True:
             batch = self._take(self._inbox)
             items = [each for each in batch if isinstance(each, Item)]
@@ -305,7 +313,8 @@ class Pipeline:
                 "INSERT INTO message VALUES (?, ?, 0)",
                 [(item.key, None if len(item.body) >= LARGE else item.body) for item in new],
             )
-            connection.executemany("UPDATE message SET done = 1 WHERE key = ?", [(each.key,) for each in done])
+            connection.executemany("UPDATE message SET done = 1 WHERE key = ?",
+                                   [(each.key,) for each in done])
             connection.execute("COMMIT")
             self._in_hand += len(new) - len(done)
             self._accepted(items)
@@ -368,11 +377,13 @@ class Pipeline:
 class Amqp:
     """Consumes one queue; acknowledges with one frame what is finished without a gap."""
 
-    def __init__(self, port: int, vhost: str, user: str, password: str, queue_name: str, prefetch: int) -> None:
+    def __init__(self, port: int, vhost: str, user: str, password: str, queue_name: str,
+                 prefetch: int) -> None:
         import amqp
 
         self._connection = amqp.Connection(
-            f"127.0.0.1:{port}", user, password, virtual_host=vhost, login_method="PLAIN", heartbeat=0, connect_timeout=10
+            f"127.0.0.1:{port}", user, password, virtual_host=vhost, login_method="PLAIN", heartbeat=0,
+            connect_timeout=10
         )
         self._connection.connect()
         self._channel = self._connection.channel()
@@ -424,7 +435,8 @@ class Https:
     """Takes POSTs over TLS with client certificates; answers 202 after the commit."""
 
     def __init__(self, port: int, certificate: str, key: str, ca: str) -> None:
-        self._settings: dict[str, Any] = {"port": port, "ssl_certfile": certificate, "ssl_keyfile": key, "ssl_ca_certs": ca}
+        self._settings: dict[str, Any] = {"port": port, "ssl_certfile": certificate, "ssl_keyfile": key,
+                                          "ssl_ca_certs": ca}
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._last = 0
         self.pipeline: Pipeline
@@ -451,7 +463,8 @@ class Https:
         self.pipeline.put(Item(key, body, self._last))
         await done
         answer = json.dumps({"id": key}).encode()
-        await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", str(len(answer)).encode())]})
+        await send({"type": "http.response.start", "status": 202,
+                    "headers": [(b"content-length", str(len(answer)).encode())]})
         await send({"type": "http.response.body", "body": answer})
 
     def serve(self) -> None:
@@ -483,7 +496,8 @@ class Https:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.bare", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path, help="the settings, JSON")
     given = json.loads(parser.parse_args().file.read_text())

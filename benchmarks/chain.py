@@ -1,4 +1,5 @@
-"""The limit of the XML work: lxml's parse, XSD, XSLT and serialise of one application after the other, on one and two threads.
+"""The limit of the XML work: lxml's parse, XSD, XSLT and serialise of one application after the other, on one
+and two threads.
 
 ``python -m benchmarks.chain [--size "4 KB"] [--rounds 3] [--json]``. Imports nothing from the hub.
 """
@@ -28,7 +29,8 @@ class Chain:
         if not hasattr(self._parser, "it"):
             self._parser.it = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
         root = etree.fromstring(document, self._parser.it)
-        attachments = [_take_out(upload, number) for number, upload in enumerate(root.iterfind(".//nachweis"), 1)]
+        attachments = [_take_out(upload, number)
+                       for number, upload in enumerate(root.iterfind(".//nachweis"), 1)]
         self._schema.assertValid(root)
         result: Any = self._style(root)
         return etree.tostring(result, encoding="UTF-8", xml_declaration=True), attachments
@@ -55,17 +57,18 @@ def rate(documents: list[bytes], threads: int, seconds: float) -> float:
             counts[number] += 1
 
     began = time.monotonic()
-    crew = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    for thread in crew:
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for thread in workers:
         thread.start()
-    for thread in crew:
+    for thread in workers:
         thread.join()
     return sum(counts) / (time.monotonic() - began)
 
 
 def samples(size: str) -> list[bytes]:
     """Some applications of a size, enough that no cache helps."""
-    return [application.document(f"kette-{n}", *application.SIZES[size]) for n in range(4 if "MB" in size else 200)]
+    return [application.document(f"kette-{n}", *application.SIZES[size])
+            for n in range(4 if "MB" in size else 200)]
 
 
 def main() -> int:
@@ -83,7 +86,8 @@ def main() -> int:
         options,
         {
             "bytes": len(documents[0]),
-            "rows": [{"what": f"{threads} threads", **figures.summary(rates)} for threads, rates in found.items()],
+            "rows":
+            [{"what": f"{threads} threads", **figures.summary(rates)} for threads, rates in found.items()],
         },
     )
 

@@ -1,7 +1,7 @@
 """Figures: median, spread and ratios of rounds, what it ran on, and how a command prints them.
 
-Virtual machines drift by a factor of two within minutes, so a rate says little by itself. A ratio is made within each round,
-of two rates measured one after the other, and the median of these ratios is what counts.
+Virtual machines drift by a factor of two within minutes, so a rate says little by itself. A ratio is made
+within each round, of two rates measured one after the other, and the median of these ratios is what counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ PACKAGES = ("lxml", "pysqlite3", "kombu", "amqp", "uvicorn", "paramiko", "sqlalc
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median, spread (half of the distance from least to most, in per cent of the median) and the values themselves."""
+    """Median, spread (half of the distance from least to most, in per cent of the median) and the values
+    themselves."""
     middle = statistics.median(values)
     spread = (max(values) - min(values)) / 2 / middle * 100 if middle else 0.0
     return {"median": middle, "spread": round(spread), "values": [round(value, 3) for value in values]}
@@ -47,7 +48,8 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
         raise ValueError("no value")
     ordered = sorted(values)
     at = {"p50": 0.50, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2) for name, share in at.items()}
+    return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
+            for name, share in at.items()}
 
 
 def machine() -> str:
@@ -64,7 +66,8 @@ def context() -> dict[str, Any]:
         "machine": machine(),
         "commit": commit(),
         "load": round(os.getloadavg()[0], 1),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "versions":
+        {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
     }
 
 
@@ -72,25 +75,29 @@ def commit() -> str:
     """The commit that was measured, with a + when the tree differs from it; ``-`` outside of a clone."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True,
+                              check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "hub", "connectors", "benchmarks/*.py")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "hub", "connectors",
+                      "benchmarks/*.py")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "-"
 
 
-# --- a command --------------------------------------------------------------------------------------------------------------
+# --- a command ----------------------------------------------------------------------------------------------
 
 
 def parser(name: str, text: str | None, rounds: int = 3) -> argparse.ArgumentParser:
     """What every command understands."""
     made = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{name}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m benchmarks.{name}", description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
-        "--rounds", type=int, default=rounds, help=f"rounds, each with everything to be compared (default {rounds})"
+        "--rounds", type=int, default=rounds,
+        help=f"rounds, each with everything to be compared (default {rounds})"
     )
     made.add_argument("--json", action="store_true", help="print the result as JSON, with machine and commit")
     return made
@@ -126,7 +133,8 @@ def progress(text: str) -> None:
 
 
 def run(options: argparse.Namespace, measure: Callable[..., Mapping[str, Any]], *arguments: Any) -> int:
-    """Measure and show. Ends orderly on SIGTERM, and says what is missing on this machine instead of a traceback."""
+    """Measure and show. Ends orderly on SIGTERM, and says what is missing on this machine instead of a
+    traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         result = measure(*arguments)

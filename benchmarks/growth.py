@@ -1,14 +1,18 @@
-"""Cost as the work grows: rate and memory with more and more stored, and memory over many and over large applications.
+"""Cost as the work grows: rate and memory with more and more stored, and memory over many and over large
+applications.
 
 ``python -m benchmarks.growth --stored 0 --stored 100000 --due 1000000``
 
-* ``--stored N``: the store is filled with N finished applications (proofs; the youngest 100,000 of them with content) before the
-  hub starts, by SQL, not by work; then the rate of new ones is measured. 5,000,000 need about 20 GB of disk.
+  * ``--stored N``: the store is filled with N finished applications (proofs; the youngest 100,000 of them
+  with content) before the hub starts, by SQL, not by work; then the rate of new ones is measured. 5,000,000
+  need about 20 GB of disk.
 * ``--due N``: as many deliveries wait for their next try at 200 other destinations.
-* ``--run N``: so many applications go through one hub; memory of the main process and of each worker, early and at the end.
+  * ``--run N``: so many applications go through one hub; memory of the main process and of each worker, early
+  and at the end.
 * ``--large BYTES``: one application of this size; peak memory of all processes above what they had before.
 
-A hub with an empty store is measured before and after each filled one, and the ratio is taken to the mean of the two.
+A hub with an empty store is measured before and after each filled one, and the ratio is taken to the mean of
+the two.
 """
 
 from __future__ import annotations
@@ -39,17 +43,21 @@ DESTINATIONS = 200
 def main() -> int:
     """The command."""
     parser = figures.parser("growth", __doc__, rounds=3)
-    parser.add_argument("--stored", type=int, action="append", default=[], help="applications in the store, may be repeated")
-    parser.add_argument("--due", type=int, action="append", default=[], help="waiting deliveries in the store, may be repeated")
+    parser.add_argument("--stored", type=int, action="append", default=[],
+                        help="applications in the store, may be repeated")
+    parser.add_argument("--due", type=int, action="append", default=[],
+                        help="waiting deliveries in the store, may be repeated")
     parser.add_argument("--count", type=int, default=1500, help="applications per round")
     parser.add_argument("--run", type=int, default=0, help="applications through one hub, for its memory")
     parser.add_argument("--large", type=int, default=0, help="bytes of one large application")
     options = parser.parse_args()
-    return figures.run(options, measure, options.rounds, options.count, options.stored, options.due, options.run, options.large)
+    return figures.run(options, measure, options.rounds, options.count, options.stored, options.due,
+                       options.run, options.large)
 
 
 def measure(
-    rounds: int = 3, count: int = 1500, stored: Sequence[int] = (), due: Sequence[int] = (), through: int = 0, large: int = 0
+    rounds: int = 3, count: int = 1500, stored: Sequence[int] = (), due: Sequence[int] = (), through: int = 0,
+    large: int = 0
 ) -> dict[str, Any]:
     """What was asked for."""
     found: dict[str, Any] = {"rows": [], "invalid": []}
@@ -59,7 +67,8 @@ def measure(
         ]:
             free = shutil.disk_usage(here.folder).free
             if amount * NEEDED + 2_000_000_000 > free:
-                found["invalid"].append(f"{name}: needs {amount * NEEDED >> 30} GB of disk, {free >> 30} GB are free")
+                found["invalid"].append(f"{name}: needs {amount * NEEDED >> 30} GB of disk, {free >> 30} GB "
+                                        "are free")
                 continue
             found["rows"].append(filled(here, name, kind, amount, rounds, count))
         if through:
@@ -72,7 +81,8 @@ def measure(
 def filled(here: Place, name: str, kind: str, amount: int, rounds: int, count: int) -> dict[str, Any]:
     """An empty and a filled store in turn."""
     label = f"{kind}-{amount}"
-    empty, full = Hub(here, "amqp", "folder", name=f"empty-{label}"), Hub(here, "amqp", "folder", name=f"full-{label}")
+    empty, full = Hub(here, "amqp", "folder", name=f"empty-{label}"), Hub(here, "amqp", "folder",
+                                                                          name=f"full-{label}")
     began = time.monotonic()
     fill(full.state, amount if kind == "stored" else 0, amount if kind == "due" else 0)
     figures.progress(f"{name}: filled in {time.monotonic() - began:.0f} s")
@@ -91,7 +101,8 @@ def filled(here: Place, name: str, kind: str, amount: int, rounds: int, count: i
         rates[empty.name] += [before, after]
         rates[full.name].append(rate)
         ratios.append(rate / ((before + after) / 2))
-        figures.progress(f"{name}, round {turn + 1} of {rounds}: empty {before:,.0f} and {after:,.0f}/s, full {rate:,.0f}/s")
+        figures.progress(f"{name}, round {turn + 1} of {rounds}: empty {before:,.0f} and {after:,.0f}/s, "
+                         f"full {rate:,.0f}/s")
     row = {
         "what": name,
         "empty": figures.summary(rates[empty.name]),
@@ -128,7 +139,8 @@ def memory_over(here: Place, count: int) -> dict[str, Any]:
         main = sizes.pop(hub.processes[0].pid)
         seen.append({"after": done, "main": main >> 20, "workers": [size >> 20 for size in sizes.values()]})
         figures.progress(
-            f"{done:,} of {count:,}: main {main >> 20} MB, workers {', '.join(str(s) for s in seen[-1]['workers'])} MB"
+            f"{done:,} of {count:,}: main {main >> 20} MB, workers "
+            f"{', '.join(str(s) for s in seen[-1]['workers'])} MB"
         )
     hub.close()
     return {"early": seen[len(seen) // 10], "end": seen[-1]}
@@ -181,7 +193,7 @@ def _peak(pid: int) -> int:
     return 0
 
 
-# --- filling a store --------------------------------------------------------------------------------------------------------
+# --- filling a store ----------------------------------------------------------------------------------------
 
 _SERIES = "WITH RECURSIVE s(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM s WHERE n + 1 < :first + :count)"
 _ID = "printf('019a0000-0000-7%03x-8000-%012x', n % 4096, n)"
@@ -199,7 +211,8 @@ def fill(state: Path, stored: int, due: int) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     now = micros(datetime.now(UTC))
     for first in range(0, stored, CHUNK):
-        _chunk(connection, now, first, min(CHUNK, stored - first), content=first >= stored - WITH_CONTENT, due=False)
+        _chunk(connection, now, first, min(CHUNK, stored - first), content=first >= stored - WITH_CONTENT,
+               due=False)
     for first in range(0, due, CHUNK):
         _chunk(connection, now, stored + first, min(CHUNK, due - first), content=False, due=True)
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
@@ -211,36 +224,49 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
     hour = timedelta(hours=1) // timedelta(microseconds=1)
     given = {"first": first, "count": count}
     then = f"{now - 48 * hour} + n"
-    town = {"tenant": "'musterstadt'", "ags": f"'{application.AGS}'", "service": f"'{application.SERVICE}'"}
+    municipality = {"tenant": "'musterstadt'", "ags": f"'{application.AGS}'",
+                    "service": f"'{application.SERVICE}'"}
     digests = {"config_digest": _DIGEST, "mapping_digest": _DIGEST}
     finished = "NULL" if due else f"{now - 24 * hour}"
     connection.execute("BEGIN")
     _insert(connection, "message", given, {
-        "id": _ID, **town, "sender": "'amt24'", "inlet": "'amt24'", "test": "0", "state": "'routed'" if due else "'completed'",
-        "received_at": then, "accepted_day": "'2026-11-20'", "finished_at": finished, "case": _NAME, "key": _NAME,
+        "id": _ID, **municipality, "sender": "'amt24'", "inlet": "'amt24'", "test": "0", "state": "'routed'"
+        if due
+        else "'completed'",
+        "received_at": then, "accepted_day": "'2026-11-20'", "finished_at": finished, "case": _NAME,
+        "key": _NAME,
         "content_digest": _DIGEST, "source": "'serviceportal'", "form_id": "'6000663:Leistungsmessung:v1.0'",
         "rule": "'musterstadt/leistungsmessung/v1'", **digests,
         "payload_deleted_at": "NULL" if due or content else f"{now - hour}"})
     _insert(connection, "part", given, {
-        "message_id": _ID, "no": "1", "role": "'received'", "name": "'application'", "media_type": "'application/xml'",
+        "message_id": _ID, "no": "1", "role": "'received'", "name": "'application'",
+        "media_type": "'application/xml'",
         "size": "3800", "sha256": _DIGEST, "blob": "printf('b-%d', n)"})
     for letter, size in (("b", 3800 if content else 600), ("m", 600)) if content or due else ():
         _insert(connection, "blob", given, {
-            "id": f"printf('{letter}-%d', n)", "message_id": _ID, "tenant": town["tenant"], "size": "3800", "sha256": _DIGEST,
+            "id": f"printf('{letter}-%d', n)", "message_id": _ID, "tenant": municipality["tenant"],
+            "size": "3800",
+            "sha256": _DIGEST,
             "content": f"zeroblob({size})"})
     _insert(connection, "duplicate", given, {
-        "key": "printf('%064x', n * 7919)", "message_id": _ID, "content_digest": _DIGEST, "kept_until": f"{now + 700 * hour}"})
+        "key": "printf('%064x', n * 7919)", "message_id": _ID, "content_digest": _DIGEST,
+        "kept_until": f"{now + 700 * hour}"})
     _insert(connection, "delivery", given, {
-        "id": _DELIVERY, "message_id": _ID, **town, "recipient": "'ziel'",
-        "destination": f"printf('musterstadt/fern-%03d', n % {DESTINATIONS})" if due else "'musterstadt/ziel'",
-        "generation": "1", "test": "0", "case": _NAME, "state": "'due'" if due else "'done'", "created_at": then,
-        "first_due_at": then, "due_at": f"{now + 2 * hour} + n" if due else "NULL", "fresh": "0", "attempts": "1",
+        "id": _DELIVERY, "message_id": _ID, **municipality, "recipient": "'ziel'",
+        "destination": f"printf('musterstadt/fern-%03d', n % {DESTINATIONS})" if due
+        else "'musterstadt/ziel'",
+        "generation": "1", "test": "0", "case": _NAME, "state": "'due'" if due else "'done'",
+        "created_at": then,
+        "first_due_at": then, "due_at": f"{now + 2 * hour} + n" if due else "NULL", "fresh": "0",
+        "attempts": "1",
         "finished_at": finished, "manifest": "printf('m-%d', n)", **digests})
-    steps = (("accepted", "NULL", "'received'"), ("routed", "'received'", "'routed'"), ("claimed", "'due'", "'delivering'"),
+    steps = (("accepted", "NULL", "'received'"), ("routed", "'received'", "'routed'"),
+             ("claimed", "'due'", "'delivering'"),
              ("later", "'delivering'", "'due'") if due else ("done", "'delivering'", "'done'"))
     for name, before, after in steps:
         _insert(connection, "event", given, {
-            "at": then, "message_id": _ID, "delivery_id": "NULL" if name in ("accepted", "routed") else _DELIVERY,
+            "at": then, "message_id": _ID, "delivery_id": "NULL" if name in ("accepted", "routed")
+            else _DELIVERY,
             "name": f"'{name}'", "before": before, "after": after})
     _count(connection, count, due=due)
     connection.execute("COMMIT")
@@ -249,7 +275,8 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
 def _insert(connection: Any, table: str, given: dict[str, int], columns: dict[str, str]) -> None:
     """One row for each number of the series; `columns` are expressions of SQL."""
     names = ", ".join(f'"{name}"' for name in columns)
-    connection.execute(f"{_SERIES} INSERT INTO {table} ({names}) SELECT {', '.join(columns.values())} FROM s", given)  # nosec B608
+    connection.execute(f"{_SERIES} INSERT INTO {table} ({names}) SELECT {', '.join(columns.values())} FROM s",
+                       given)  # nosec B608
 
 
 def _count(connection: Any, count: int, *, due: bool) -> None:
@@ -258,8 +285,9 @@ def _count(connection: Any, count: int, *, due: bool) -> None:
         ("message", "completed"), ("message_total", "accepted"), ("message_total", "completed")]
     names = [("delivery", "due"), ("delivery_total", "created"), ("delivery_total", "later")] if due else [
         ("delivery", "done"), ("delivery_total", "created"), ("delivery_total", "done")]
-    places = [(f"musterstadt/fern-{number:03}", count // DESTINATIONS) for number in range(DESTINATIONS)] if due else [
-        ("musterstadt/ziel", count)]
+    places = [(f"musterstadt/fern-{number:03}", count // DESTINATIONS)
+              for number in range(DESTINATIONS)] if due else [
+("musterstadt/ziel", count)]
     rows = [(kind, "", name, count) for kind, name in states]
     rows += [(kind, where, name, amount) for kind, name in names for where, amount in places]
     connection.executemany(

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.idle --seconds 30``
 
-Started with both inlets' kinds in turn (AMQP with its heartbeats, HTTPS), warmed by a few applications, then left alone.
+Started with both inlets' kinds in turn (AMQP with its heartbeats, HTTPS), warmed by a few applications, then
+left alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def measure(seconds: float = 30.0, rounds: int = 1) -> dict[str, Any]:
                 used, began = hub.cpu(), time.monotonic()
                 time.sleep(seconds)
                 found.append((hub.cpu() - used) / (time.monotonic() - began) * 100)
-            rows.append({"what": way_in, "percent": figures.summary(found), "memory_mb": sum(hub.memory().values()) >> 20})
+            rows.append({"what": way_in, "percent": figures.summary(found),
+                         "memory_mb": sum(hub.memory().values()) >> 20})
             figures.progress(f"{way_in}: {found[-1]:.2f} % of a core")
             hub.close()
     return {"seconds": seconds, "rows": rows}

@@ -1,10 +1,11 @@
-"""Latency: from publishing to the file under its final name, for the hub and the bare pipeline, at a steady rate.
+"""Latency: from publishing to the file under its final name, for the hub and the bare pipeline, at a steady
+rate.
 
 ``python -m benchmarks.latency --rate 20 --rate 500 --seconds 20``
 
-Applications of 4 KB come in by AMQP at the given rates, and by default at 20/s and at half of the rate that the hub reaches in
-the same run. The clock of each begins when it is published, before the broker and the hub have it: acceptance lies within. The
-longest wait would show a poll: nothing in the hub may wait for one.
+Applications of 4 KB come in by AMQP at the given rates, and by default at 20/s and at half of the rate that
+the hub reaches in the same run. The clock of each begins when it is published, before the broker and the hub
+have it: acceptance lies within. The longest wait would show a poll: nothing in the hub may wait for one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def main() -> int:
     return figures.run(options, measure, options.rounds, options.seconds, options.rate)
 
 
-def measure(rounds: int = 3, seconds: float = 15.0, rates: Sequence[float] = (), count: int = 1500) -> dict[str, Any]:
+def measure(rounds: int = 3, seconds: float = 15.0, rates: Sequence[float] = (),
+            count: int = 1500) -> dict[str, Any]:
     """All rates, both subjects in turn."""
     with place(["amqp"]) as here:
         subjects: list[Subject] = [Bare(here, "amqp", "folder"), Hub(here, "amqp", "folder")]
@@ -55,10 +57,12 @@ def measure(rounds: int = 3, seconds: float = 15.0, rates: Sequence[float] = (),
                     faults += [f"{subject.name}, {name}: {fault}" for fault in wrongs]
                 figures.progress(
                     f"{name}, round {turn + 1} of {rounds}: "
-                    + ", ".join(f"{key} p99 {figures.quantiles(values)['p99']:.0f} ms" for key, values in waits.items() if values)
+                    + ", ".join(f"{key} p99 {figures.quantiles(values)['p99']:.0f} ms"
+                                for key, values in waits.items() if values)
                 )
             rows += [
-                {"what": key, "at": name, "rate": round(rate), "count": len(values), "ms": figures.quantiles(values)}
+                {"what": key, "at": name, "rate": round(rate), "count": len(values),
+                 "ms": figures.quantiles(values)}
                 for key, values in waits.items()
             ]
     return {"reached": reached, "rows": rows, "invalid": faults}

@@ -1,9 +1,10 @@
 """Senders: they cost little beside what they load, and begin only when told to.
 
 * `publish` fills a queue, with confirms, as fast as the broker takes it; `Publisher` sends at a rate.
-* ``python -m benchmarks.load PORT FOLDER PREFIX FIRST COUNT SIZE CONNECTIONS [RATE]`` sends by HTTPS from a process of its own:
-  all requests are made first, ``ready`` is printed, and a line on standard input begins. It prints one JSON object at the end:
-  the moment of each 202 by number (`time.monotonic` is the same in all processes).
+  * ``python -m benchmarks.load PORT FOLDER PREFIX FIRST COUNT SIZE CONNECTIONS [RATE]`` sends by HTTPS from a
+  process of its own: all requests are made first, ``ready`` is printed, and a line on standard input begins.
+  It prints one JSON object at the end: the moment of each 202 by number (`time.monotonic` is the same in all
+  processes).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Publisher:
     """A confirmed channel of the broker. As a context it closes itself."""
 
     def __init__(self, port: int, vhost: str, user: str, password: str, exchange: str, key: str) -> None:
-        self._connection = amqp.Connection(f"127.0.0.1:{port}", user, password, virtual_host=vhost, login_method="PLAIN")
+        self._connection = amqp.Connection(f"127.0.0.1:{port}", user, password, virtual_host=vhost,
+                                           login_method="PLAIN")
         self._connection.connect()
         self._channel = self._connection.channel()
         self._channel.confirm_select()
@@ -110,13 +112,14 @@ def paced(publisher: Publisher, names: Sequence[str], size: tuple[int, int], rat
     return sent
 
 
-# --- HTTPS, a process of its own --------------------------------------------------------------------------------------------
+# --- HTTPS, a process of its own ----------------------------------------------------------------------------
 
 
 def request(number: str, document: bytes) -> bytes:
     """What goes over the line."""
     return (
-        f"POST /in/{application.AGS}/{application.SERVICE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/xml\r\n"
+        f"POST /in/{application.AGS}/{application.SERVICE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        "application/xml\r\n"
         f"Idempotency-Key: {number}\r\nDrehscheibe-Case: {number}\r\nContent-Length: {len(document)}\r\n\r\n"
     ).encode() + document
 
@@ -137,7 +140,8 @@ def exchange(line: ssl.SSLSocket, data: bytes) -> int:
     while b"\r\n\r\n" not in answer:
         answer += _more(line)
     head, _, body = answer.partition(b"\r\n\r\n")
-    length = next((int(row.partition(b":")[2]) for row in head.split(b"\r\n") if row.lower().startswith(b"content-length")), 0)
+    length = next((int(row.partition(b":")[2]) for row in head.split(b"\r\n")
+                   if row.lower().startswith(b"content-length")), 0)
     while len(body) < length:
         body += _more(line)
     return int(head[9:12])
@@ -182,12 +186,13 @@ def main() -> int:
             except (OSError, ValueError) as error:
                 result["refused"][name] = type(error).__name__
                 return
-            result["answered" if status == 202 else "refused"][name] = time.monotonic() if status == 202 else status
+            result["answered" if status == 202
+                   else "refused"][name] = time.monotonic() if status == 202 else status
 
-    crew = [threading.Thread(target=work, args=(line,)) for line in lines]
-    for thread in crew:
+    threads = [threading.Thread(target=work, args=(line,)) for line in lines]
+    for thread in threads:
         thread.start()
-    for thread in crew:
+    for thread in threads:
         thread.join()
     print(json.dumps({"began": began, **result}))
     return 0

@@ -1,7 +1,7 @@
 """A configuration for the whole country: a file for each of 11,000 municipalities, each with 100 services.
 
-The keys come from the code list of all municipalities (``standards/codelists``); names and everything else are invented. Without
-that list keys are counted up.
+The keys come from the code list of all municipalities (``standards/codelists``); names and everything else
+are invented. Without that list keys are counted up.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from benchmarks import application
 from benchmarks.figures import ROOT
 
-TOWNS, SERVICES = 11_000, 100
+MUNICIPALITIES, SERVICES = 11_000, 100
 _ROW = re.compile(r'ColumnRef="SCHLUESSEL">\s*<SimpleValue>(\d{8})</SimpleValue>')
 
 
-def keys(count: int = TOWNS) -> list[str]:
+def keys(count: int = MUNICIPALITIES) -> list[str]:
     """So many keys of municipalities; the one that the senders use comes first."""
     folder = Path(os.environ.get("DREHSCHEIBE_STANDARDS", ROOT.parent / "shared" / "standards")) / "codelists"
     files = sorted(folder.glob("AGS_*.xml.xz")) if folder.is_dir() else []
@@ -36,13 +36,15 @@ def services(count: int = SERVICES) -> list[str]:
     return [application.SERVICE, *(f"leistung-{number:03}" for number in range(1, count))]
 
 
-def write(etc: Path, mappings: Path, drop: Path, towns: int = TOWNS, count: int = SERVICES) -> None:
+def write(etc: Path, mappings: Path, drop: Path, municipalities: int = MUNICIPALITIES,
+          count: int = SERVICES) -> None:
     """The municipalities' files, the services' mappings, and a default route for all of them."""
     names = services(count)
     for name in names:
         if not (mappings / name).exists():
             application.write_mapping(mappings, name)
-    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5]) for first in range(0, len(names), 5))
+    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5])
+                            for first in range(0, len(names), 5))
     folder = etc / "municipalities"
     folder.mkdir(parents=True, exist_ok=True)
     (etc / "defaults.toml").write_text(
@@ -61,7 +63,7 @@ test_recipients = [{ destination = "test", send = ["xml"] }]
 """,
         encoding="utf-8",
     )
-    for ags in keys(towns):
+    for ags in keys(municipalities):
         own = drop if ags == application.AGS else drop / ags
         (folder / f"{ags}.toml").write_text(
             f"""name = "Gemeinde {ags} (erfunden)"

@@ -99,7 +99,7 @@ def tables(found: Mapping[str, Result]) -> str:
     return "\n".join(text for section in sections if (text := section(found)))
 
 
-# --- cells ------------------------------------------------------------------------------------------------------------------
+# --- cells --------------------------------------------------------------------------------------------------
 
 
 def number(value: float) -> str:
@@ -133,7 +133,8 @@ def sources(found: Sequence[Result]) -> str:
         quick = ", **quick**" if result["quick"] else ""
         invalid = f", **invalid: {'; '.join(result['invalid'])}**" if result.get("invalid") else ""
         lines.append(
-            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load of the "
+            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load "
+            "of the "
             f"machine at the end {result['load']}{quick}{invalid}"
         )
     versions = {f"{name} {version}" for result in found for name, version in result["versions"].items()}
@@ -149,14 +150,15 @@ def _row(result: Result, what: str) -> Mapping[str, Any]:
     return next(row for row in result["rows"] if row["what"] == what)
 
 
-# --- sections ---------------------------------------------------------------------------------------------------------------
+# --- sections -----------------------------------------------------------------------------------------------
 
 
 def _chain(found: Mapping[str, Result]) -> str:
     chosen = _of(found, "chain")
     if not chosen:
         return ""
-    rows = [[f"{result['bytes']:,} bytes, {row['what']}", spread(row)] for result in chosen for row in result["rows"]]
+    rows = [[f"{result['bytes']:,} bytes, {row['what']}", spread(row)] for result in chosen
+            for row in result["rows"]]
     return f"## lxml chain\n\n{table(['application', 'per second'], rows)}\n{sources(chosen)}"
 
 
@@ -217,11 +219,13 @@ def _latency(found: Mapping[str, Result]) -> str:
             }
             goals = {"p50": 15, "p99": 50}
             cells = [
-                f"**{ms[key]} ms**, goal {goals[key]} ms" if missed.get(key) else f"{ms[key]} ms" for key in ("p50", "p99", "max")
+                f"**{ms[key]} ms**, goal {goals[key]} ms" if missed.get(key) else f"{ms[key]} ms"
+                for key in ("p50", "p99", "max")
             ]
             rows.append([f"{row['what']}, {at}", f"{row['count']:,}", *cells])
     return (
-        "## Latency\n\nFrom publishing (before acceptance) to the file's final name, AMQP to folder, 4 KB.\n\n"
+        "## Latency\n\nFrom publishing (before acceptance) to the file's final name, AMQP to folder, 4 "
+        "KB.\n\n"
         f"{table(['what', 'applications', 'p50', 'p99', 'longest'], rows)}\n{sources(chosen)}"
     )
 
@@ -248,7 +252,8 @@ def _growth(found: Mapping[str, Result]) -> str:
         ]
         text += (
             table(
-                ["in the store", "empty/s", "filled/s", "filled : empty", "start", "main process, empty", "filled", "store"], rows
+                ["in the store", "empty/s", "filled/s", "filled : empty", "start", "main process, empty",
+                 "filled", "store"], rows
             )
             + "\n"
         )
@@ -256,16 +261,20 @@ def _growth(found: Mapping[str, Result]) -> str:
         if over := result.get("memory"):
             early, end = over["early"], over["end"]
             text += (
-                f"Memory over {end['after']:,} applications: main process {early['main']} MB after {early['after']:,}, "
+                f"Memory over {end['after']:,} applications: main process {early['main']} MB after "
+                f"{early['after']:,}, "
                 f"{end['main']} MB "
-                f"at the end; workers {_megabytes(early['workers'])} MB and {_megabytes(end['workers'])} MB.\n\n"
+                f"at the end; workers {_megabytes(early['workers'])} MB and {_megabytes(end['workers'])} "
+                "MB.\n\n"
             )
         if large := result.get("large"):
             words = f"{large['times']} times its size"
             text += (
-                f"An application of {large['bytes'] / 1e6:,.0f} MB by HTTPS to a folder: {large['seconds']} s; the processes' "
+                f"An application of {large['bytes'] / 1e6:,.0f} MB by HTTPS to a folder: {large['seconds']} "
+                "s; the processes' "
                 f"peaks add up "
-                f"to {large['peaks_mb']} MB more than before, {words if large['times'] <= 3 else f'**{words}**, goal 3'}.\n\n"
+                f"to {large['peaks_mb']} MB more than before, "
+                f"{words if large['times'] <= 3 else f'**{words}**, goal 3'}.\n\n"
             )
     return text + sources(chosen)
 
@@ -288,13 +297,17 @@ def _config(found: Mapping[str, Result]) -> str:
         memory, sheets = result["memory_mb"], result["stylesheets"]
         most = f"{memory['after reloads']} MB"
         text += (
-            f"{result['towns']:,} municipalities with {result['services']} services each.\n\n{table(['what', 'seconds'], rows)}\n"
+            f"{result['towns']:,} municipalities with {result['services']} services "
+            f"each.\n\n{table(['what', 'seconds'], rows)}\n"
             f"Main process: {memory['after start']} MB after the start, "
-            f"{most if memory['after reloads'] <= 400 else f'**{most}**, goal 400 MB,'} after the reloads. During a reload "
-            f"applications took {result['latency_ms']['p50']} ms (p50), {result['latency_ms']['p99']} ms (p99). Stylesheets of "
+            f"{most if memory['after reloads'] <= 400 else f'**{most}**, goal 400 MB,'} after the reloads. "
+            "During a reload "
+            f"applications took {result['latency_ms']['p50']} ms (p50), {result['latency_ms']['p99']} ms "
+            "(p99). Stylesheets of "
             f"{sheets['services']} services: {number(sheets['first'])}/s while they are compiled, "
             f"{number(sheets['again'])}/s when they are "
-            f"kept; a worker has {memory['workers before']} MB before and {memory['workers after all services']} MB after.\n\n"
+            f"kept; a worker has {memory['workers before']} MB before and "
+            f"{memory['workers after all services']} MB after.\n\n"
         )
     return text + sources(chosen)
 
@@ -306,7 +319,8 @@ def _idle(found: Mapping[str, Result]) -> str:
     rows = [
         [
             f"{row['what']} inlet",
-            ("**{} %**, goal 1 %" if row["percent"]["median"] >= 1 else "{} %").format(f"{row['percent']['median']:.2f}"),
+            ("**{} %**, goal 1 %" if row["percent"]["median"] >= 1
+             else "{} %").format(f"{row['percent']['median']:.2f}"),
             f"{row['memory_mb']} MB",
         ]
         for result in chosen

@@ -2,10 +2,10 @@
 
 ``python -m benchmarks.scale --towns 11000 --services 100``
 
-Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed, while applications
-come in at 50/s, and how long those took meanwhile; a reload with all files new; the main process's memory after each; one scrape
-of /metrics; and the memory of the workers while applications for every service come in, whose stylesheets are compiled on first
-use and kept by an LRU.
+Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed,
+while applications come in at 50/s, and how long those took meanwhile; a reload with all files new; the main
+process's memory after each; one scrape of /metrics; and the memory of the workers while applications for
+every service come in, whose stylesheets are compiled on first use and kept by an LRU.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ RATE = 50.0
 class Nation(Hub):
     """The hub with everybody in it."""
 
-    towns, services = nation.TOWNS, nation.SERVICES
+    municipalities, services = nation.MUNICIPALITIES, nation.SERVICES
 
     def write(self) -> None:
         super().write()
         (self.drop / "test").mkdir()
-        nation.write(self.etc, self.folder / "mappings", self.drop, self.towns, self.services)
+        nation.write(self.etc, self.folder / "mappings", self.drop, self.municipalities, self.services)
 
     def logged(self, text: str) -> int:
         """How often it said so."""
@@ -52,17 +52,18 @@ class Nation(Hub):
 def main() -> int:
     """The command."""
     parser = figures.parser("scale", __doc__, rounds=3)
-    parser.add_argument("--towns", type=int, default=nation.TOWNS)
+    parser.add_argument("--towns", type=int, default=nation.MUNICIPALITIES)
     parser.add_argument("--services", type=int, default=nation.SERVICES)
     options = parser.parse_args()
-    return figures.run(options, measure, options.rounds, options.towns, options.services)
+    return figures.run(options, measure, options.rounds, options.municipalities, options.services)
 
 
-def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.SERVICES) -> dict[str, Any]:
+def measure(rounds: int = 3, municipalities: int = nation.MUNICIPALITIES,
+            services: int = nation.SERVICES) -> dict[str, Any]:
     """All of it."""
-    Nation.towns, Nation.services = towns, services
+    Nation.municipalities, Nation.services = municipalities, services
     with place(["amqp"]) as here:
-        figures.progress(f"writing {towns} files")
+        figures.progress(f"writing {municipalities} files")
         hub = Nation(here, "amqp", "folder")
         starts, ones, alls, waits, memory = [], [], [], [], []
         for turn in range(rounds):
@@ -71,14 +72,15 @@ def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.S
             starts.append(time.monotonic() - began)
             memory.append(hub.main_memory() >> 20)
             run(hub, f"warm{turn}", 0, 50, "4 KB")
-            touch(hub, nation.keys(towns)[-1:], turn)
+            touch(hub, nation.keys(municipalities)[-1:], turn)
             seconds, latencies = under_load(hub, f"reload{turn}")
             ones.append(seconds)
             waits += latencies
-            touch(hub, nation.keys(towns), turn)
+            touch(hub, nation.keys(municipalities), turn)
             alls.append(hub.reload())
             figures.progress(
-                f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all {alls[-1]:.1f} s, "
+                f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all "
+                f"{alls[-1]:.1f} s, "
                 f"{hub.main_memory() >> 20} MB"
             )
             if turn < rounds - 1:
@@ -91,7 +93,7 @@ def measure(rounds: int = 3, towns: int = nation.TOWNS, services: int = nation.S
         compiled = sheets(hub, services)
         after = [each >> 20 for each in workers_memory(hub)]
     return {
-        "towns": towns,
+        "towns": municipalities,
         "services": services,
         "rows": [
             {"what": "start", "seconds": figures.summary(starts), "goal": 5},
@@ -151,7 +153,8 @@ def sheets(hub: Hub, services: int) -> dict[str, Any]:
             hub.freeze()
             with hub.publisher() as publisher:
                 for number, service in enumerate(nation.services(services) * 3):
-                    publisher.send(name := f"{hub.name}-sheet{turn}-{number}", application.document(name), service=service)
+                    publisher.send(name := f"{hub.name}-sheet{turn}-{number}", application.document(name),
+                                   service=service)
                 publisher.settle()
             began = time.monotonic()
             hub.thaw()

@@ -18,7 +18,8 @@ class Step:
     large: bool = False
 
 
-def _throughput(way_in: str, way_out: str, size: str, rounds: int, count: int, quick: int, minutes: int = 5) -> Step:
+def _throughput(way_in: str, way_out: str, size: str, rounds: int, count: int, quick: int,
+                minutes: int = 5) -> Step:
     way = ("--in", way_in, "--out", way_out, "--size", size)
     return Step(
         f"throughput-{way_in}-{way_out}-{size.replace(' ', '').lower()}",
@@ -40,7 +41,8 @@ STEPS: tuple[Step, ...] = (
     _throughput("amqp", "smtp", "5 MB", 3, 30, 8),
     _throughput("amqp", "sftp", "4 KB", 5, 1200, 200),
     Step("slow-sync", "slow", ("--rounds", "5", "--count", "1200"), ("--rounds", "1", "--count", "200"), 300),
-    Step("latency", "latency", ("--rounds", "3", "--seconds", "15"), ("--rounds", "1", "--seconds", "4"), 360, 120),
+    Step("latency", "latency", ("--rounds", "3", "--seconds", "15"), ("--rounds", "1", "--seconds", "4"), 360,
+         120),
     Step(
         "growth-100000",
         "growth",

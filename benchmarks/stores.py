@@ -2,10 +2,10 @@
 
 ``python -m benchmarks.stores [--messages 2000] [--threads 16]``
 
-Each message: accepted with one part of 4 KB by one of several threads, claimed by the batch, recorded with two deliveries and
-their bodies, each delivery claimed by the batch and settled. All durable (PostgreSQL with fsync), one hub, no workers, no
-receivers: only the store's share. Then the same with two nodes on one PostgreSQL. Prints messages per second for each stage,
-and the bytes that a message takes.
+Each message: accepted with one part of 4 KB by one of several threads, claimed by the batch, recorded with
+two deliveries and their bodies, each delivery claimed by the batch and settled. All durable (PostgreSQL with
+fsync), one hub, no workers, no receivers: only the store's share. Then the same with two nodes on one
+PostgreSQL. Prints messages per second for each stage, and the bytes that a message takes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ BODY = b"<antrag>" + b"x" * 4080 + b"</antrag>"
 def accepted(stores: Sequence[Store], count: int, threads: int) -> None:
     """All of them, by so many threads in turn on each node."""
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda number: accept(stores[number % len(stores)], incoming(BODY, key=f"k{number}")), range(count)))
+        list(pool.map(lambda number: accept(stores[number % len(stores)], incoming(BODY, key=f"k{number}")),
+                      range(count)))
 
 
 def translate(store: Store) -> None:
@@ -62,14 +63,16 @@ def measured(stores: Sequence[Store], count: int, threads: int) -> dict[str, flo
         return run
 
     stages: dict[str, Callable[[], None]] = {
-        "accept": lambda: accepted(stores, count, threads), "translate": on_each(translate), "deliver": on_each(deliver)}
+        "accept": lambda: accepted(stores, count, threads), "translate": on_each(translate),
+        "deliver": on_each(deliver)}
     seconds = {}
     for name, work in stages.items():
         began = time.perf_counter()
         work()
         seconds[name] = time.perf_counter() - began
     assert all(balance.holds for balance in stores[0].balances())
-    return {**{name: round(count / took, 1) for name, took in seconds.items()}, "all": round(count / sum(seconds.values()), 1)}
+    return {**{name: round(count / took, 1) for name, took in seconds.items()},
+            "all": round(count / sum(seconds.values()), 1)}
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""What is measured: the hub as its real command, and the bare pipeline, each as processes with a folder of their own.
+"""What is measured: the hub as its real command, and the bare pipeline, each as processes with a folder of
+their own.
 
-Both are started once, warmed, and then take turns. A `Place` has the services around them (broker, mail server, SFTP server),
-the certificates and the folders where things arrive.
+Both are started once, warmed, and then take turns. A `Place` has the services around them (broker, mail
+server, SFTP server), the certificates and the folders where things arrive.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ READER = "reader"
 BIN = "DREHSCHEIBE_BENCH_BIN"
 """Environment variable: a folder, emptied by who set it, for what runs leave behind.
 
-Nothing is deleted before or between measurements: ext4 does not use an inode again that was freed within the last minutes, and
-passes over all of them, one by one, for each file that it makes. With 3,000 of them that is a fifth of the bare pipeline's work.
+Nothing is deleted before or between measurements: ext4 does not use an inode again that was freed within the
+last minutes, and passes over all of them, one by one, for each file that it makes. With 3,000 of them that is
+a fifth of the bare pipeline's work.
 """
 
 PREFETCH_BYTES = 64_000_000
@@ -110,7 +112,8 @@ def _broker(stack: ExitStack) -> RabbitMQ:
 class Subject:
     """What hub and bare pipeline have in common. `drop` is where things arrive."""
 
-    def __init__(self, name: str, place: Place, way_in: str, way_out: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, place: Place, way_in: str, way_out: str,
+                 environment: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.place = place
         self.way_in, self.way_out = way_in, way_out
@@ -154,7 +157,8 @@ class Subject:
 
     def publisher(self) -> Publisher:
         """A sender for this subject's queue."""
-        return Publisher(self.place.services["amqp"].port, self.vhost, self.user, "sender", "drehscheibe.in", self.user)
+        return Publisher(self.place.services["amqp"].port, self.vhost, self.user, "sender", "drehscheibe.in",
+                         self.user)
 
     def _sink(self) -> int:
         """A mail server that is cheaper than any sender: postfix's smtp-sink, one file per mail."""
@@ -165,7 +169,8 @@ class Subject:
             os.chown(self.drop, nobody.pw_uid, nobody.pw_gid)
             command += ["-u", "nobody"]
         with self.folder.joinpath("sink.log").open("wb") as log:
-            sink = subprocess.Popen([*command, f"127.0.0.1:{port}", "200"], stdout=log, stderr=log, cwd=self.drop)
+            sink = subprocess.Popen([*command, f"127.0.0.1:{port}", "200"], stdout=log, stderr=log,
+                                    cwd=self.drop)
         self.place.stack.callback(_end, sink)
         wait_until(lambda: accepts(port), "smtp-sink listens")
         return port
@@ -249,7 +254,8 @@ def _stat(pid: int) -> list[str]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         try:
-            os.killpg(process.pid, signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
+            os.killpg(process.pid,
+                      signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
         except ProcessLookupError:
             pass
     process.wait(30)
@@ -282,11 +288,13 @@ class Bare(Subject):
             file = self.folder / f"bare-{number}.json"
             file.write_text(
                 json.dumps(
-                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(), "out": self._out()}
+                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
+                     "out": self._out()}
                 )
             )
             self._launch("-m", "benchmarks.bare", str(file))
-        wait_until(lambda: self.log.read_bytes().count(b"ready") >= self._count or self._ended(), "the bare pipeline is ready")
+        wait_until(lambda: self.log.read_bytes().count(b"ready") >= self._count or self._ended(),
+                   "the bare pipeline is ready")
         if self._ended():
             raise RuntimeError(f"the bare pipeline ended:\n{self.log.read_text()[-2000:]}")
         if self.way_in == "https":
@@ -320,12 +328,14 @@ class Bare(Subject):
             return {"kind": "smtp", "port": self.smtp}
         if self.way_out == "sftp":
             server: OpenSsh = self.place.services["sftp"]
-            return {"kind": "sftp", "port": server.port, "user": server.user, "key": str(server.key), "path": str(self.drop)}
+            return {"kind": "sftp", "port": server.port, "user": server.user, "key": str(server.key),
+                    "path": str(self.drop)}
         return {"kind": "folder", "path": str(self.drop)}
 
 
 class Hub(Subject):
-    """The hub's own command on a configuration of its own: workers, intents, events, metrics and duplicate check as always."""
+    """The hub's own command on a configuration of its own: workers, intents, events, metrics and duplicate
+    check as always."""
 
     settings: Mapping[str, Mapping[str, Any]] = {"workers": {"count": 2}, "deliver": {}}
 
@@ -393,11 +403,14 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
         if self.way_in == "https":
             tls = self.place.tls
             return (
-                f'connector = "https"\nport = {self.https}\ncertificate = "{tls}/server.pem"\nkey = "file:{tls}/server.key"\n'
-                f'client_ca = ["{tls}/ca.pem"]\nsenders = [{{ name = "amt24", subject = "CN=amt24.example" }}]'
+                f'connector = "https"\nport = {self.https}\ncertificate = "{tls}/server.pem"\nkey = '
+                f'"file:{tls}/server.key"\n'
+                f'client_ca = ["{tls}/ca.pem"]\nsenders = '
+                f'[{{ name = "amt24", subject = "CN=amt24.example" }}]'
             )
         return (
-            f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\nuser = "{self.amqp["user"]}"\n'
+            f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\nuser = '
+            f'"{self.amqp["user"]}"\n'
             f'password = "{self.amqp["password"]}"\nsenders = [{{ name = "amt24", user = "{self.user}" }}]\n'
             f"prefetch = {max(8, min(1000, PREFETCH_BYTES // self._size))}"
         )
@@ -406,7 +419,8 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
         layout = 'layout = "folder"' if self._folder_per_application else 'layout = "single"'
         if self.way_out == "smtp":
             return (
-                f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "hub@hub.example"\n'
+                f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = '
+                '"hub@hub.example"\n'
                 'to = ["amt@musterstadt.example"]'
             )
         if self.way_out == "sftp":

@@ -2,11 +2,12 @@
 
 ``python -m benchmarks.throughput --in amqp --out folder --size "4 KB" --rounds 7 --count 3000``
 
-Each round measures the chain, the bare pipeline and the hub, in turning order. AMQP: the subject is stopped (SIGSTOP), its queue
-is filled, it goes on, and the clock runs until the last result is there under its final name. HTTPS: the clock runs from the
-first request. A run is invalid when anything is missing or there twice; and, from AMQP to a folder, when the bare pipeline
-reaches less than 0.35 of the lxml chain on two threads, for then it is no yardstick. (HTTPS, mail and SFTP cost more than the
-XML: there the chain says nothing about it.)
+Each round measures the chain, the bare pipeline and the hub, in turning order. AMQP: the subject is stopped
+(SIGSTOP), its queue is filled, it goes on, and the clock runs until the last result is there under its final
+name. HTTPS: the clock runs from the first request. A run is invalid when anything is missing or there twice;
+and, from AMQP to a folder, when the bare pipeline reaches less than 0.35 of the lxml chain on two threads,
+for then it is no yardstick. (HTTPS, mail and SFTP cost more than the XML: there the chain says nothing about
+it.)
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def measure(
     with place([way_in], [way_out]) as here:
         subjects: list[Subject] = []
         if only != "hub":
-            subjects.append(Bare(here, way_in, way_out, size, processes=bare_processes, environment=environment))
+            subjects.append(Bare(here, way_in, way_out, size, processes=bare_processes,
+                                 environment=environment))
         if only != "bare":
             subjects.append(Hub(here, way_in, way_out, size, environment=environment, overrides=overrides))
         return compare(subjects, size, rounds, count)
@@ -102,7 +104,8 @@ def compare(subjects: Sequence[Subject], size: str, rounds: int, count: int) -> 
             memory[subject.name] = max(memory.get(subject.name, 0), sum(subject.memory().values()))
             faults += [f"{subject.name}, round {number + 1}: {fault}" for fault in found["faults"]]
         figures.progress(
-            f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items())
+            f"round {number + 1} of {rounds}: "
+            + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items())
         )
     judged = all((subject.way_in, subject.way_out) == ("amqp", "folder") for subject in subjects)
     return result(size, count, rates, cpu, memory, faults, judged=judged)
@@ -121,19 +124,23 @@ def result(
     """Medians and ratios, and whether the run says anything. `judged`: by the lxml chain."""
     rows = []
     for name, values in rates.items():
-        row: dict[str, Any] = {"what": name, "rate": figures.summary(values), "to_chain": figures.ratios(values, rates["chain"])}
+        row: dict[str, Any] = {"what": name, "rate": figures.summary(values),
+                               "to_chain": figures.ratios(values, rates["chain"])}
         if name in cpu:
-            row |= {"cpu_ms": figures.summary([value * 1000 for value in cpu[name]]), "memory_mb": memory[name] >> 20}
+            row |= {"cpu_ms": figures.summary([value * 1000 for value in cpu[name]]),
+                    "memory_mb": memory[name] >> 20}
         if name == "hub" and "bare" in rates:
             row["to_bare"] = figures.ratios(values, rates["bare"])
         rows.append(row)
     bare = next((row for row in rows if row["what"] == "bare"), None)
     if judged and bare and bare["to_chain"]["median"] < LEAST:
-        faults.append(f"the bare pipeline reached only {bare['to_chain']['median']:.2f} of the lxml chain; {LEAST} are needed")
+        faults.append(f"the bare pipeline reached only {bare['to_chain']['median']:.2f} of the lxml chain; "
+                      f"{LEAST} are needed")
     return {"size": size, "count": count, "rounds": len(rates["chain"]), "rows": rows, "invalid": faults}
 
 
-def run(subject: Subject, prefix: str, first: int, count: int, size: str, seconds: float = 300) -> dict[str, Any]:
+def run(subject: Subject, prefix: str, first: int, count: int, size: str, seconds: float = 300) -> dict[str,
+                                                                                                        Any]:
     """One subject, once; per second, processor seconds per application, and what was wrong."""
     names = load.numbers(f"{subject.name}-{prefix}", first, count)
     with Arrivals(subject.drop, renamed=subject.way_out != "smtp") as arrivals:
@@ -151,11 +158,13 @@ def wrong(arrivals: Arrivals, names: Sequence[str], way_out: str) -> list[str]:
     """What is missing, there twice or of nobody."""
     faults = [f"{arrivals.twice} twice"] if arrivals.twice else []
     if way_out == "smtp":  # the sink names its files itself
-        return faults + ([f"{arrivals.count()} mails instead of {len(names)}"] if arrivals.count() != len(names) else [])
+        return faults + ([f"{arrivals.count()} mails instead of {len(names)}"]
+                         if arrivals.count() != len(names) else [])
     seen = [number_of(name) for name in arrivals.seen]
     if set(seen) != set(names) or len(seen) != len(names):
         faults.append(
-            f"{len(set(names) - set(seen))} missing, {len(seen) - len(set(seen))} twice, {len(set(seen) - set(names))} foreign"
+            f"{len(set(names) - set(seen))} missing, {len(seen) - len(set(seen))} twice, "
+            f"{len(set(seen) - set(names))} foreign"
         )
     return faults
 

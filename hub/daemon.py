@@ -1,11 +1,12 @@
-"""The running hub: puts the rooms together, keeps the inlets alive, reloads, tells systemd, and stops in order.
+"""The running hub: puts the rooms together, keeps the inlets alive, reloads, tells systemd, and stops in
+order.
 
-Start: configuration, store, workers, then deliveries, then the pipeline, and the door opens last. Stop: the reverse, with
-what is under way brought to its end first. SIGTERM and SIGINT stop, SIGHUP reloads: a faulty new configuration changes
-nothing and is reported.
+Start: configuration, store, workers, then deliveries, then the pipeline, and the door opens last. Stop: the
+reverse, with what is under way brought to its end first. SIGTERM and SIGINT stop, SIGHUP reloads: a faulty
+new configuration changes nothing and is reported.
 
-To systemd (sd_notify): READY when every inlet listens, WATCHDOG while the dispatcher and the deliverer make progress, RELOADING
-and READY around a reload, STOPPING, and one line of STATUS for ``systemctl status``.
+To systemd (sd_notify): READY when every inlet listens, WATCHDOG while the dispatcher and the deliverer make
+progress, RELOADING and READY around a reload, STOPPING, and one line of STATUS for ``systemctl status``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ from hub.parsing import versions
 from hub.store.store import Store
 from hub.telemetry.counters import Metrics
 from hub.workers.dispatcher import Dispatcher
-from hub.workers.pool import Why, WorkerPool, WorkerSettings
+from hub.workers.pool import WorkerPool
+from hub.workers.process import Why, WorkerSettings
 
 log = structlog.get_logger("hub.daemon")
 
@@ -52,16 +54,20 @@ BROKEN_LOOK = 1.0
 """Seconds after which a broken store is noticed: only a new start, which reads the disk, may go on then."""
 
 STALLED = timedelta(minutes=2)
-"""A part of the hub that made no progress for so long is not alive; each looks up at least every ten seconds."""
+"""A part of the hub that made no progress for so long is not alive; each looks up at least every ten
+seconds."""
 
 LISTEN_SECONDS = 15.0
-"""How long the start waits for inlets: one whose broker is away must not keep the others' service from being ready."""
+"""How long the start waits for inlets: one whose broker is away must not keep the others' service from being
+ready."""
 
 LONGEST_PAUSE = 10.0
-"""Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting for minutes."""
+"""Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting
+for minutes."""
 
 COLLECT = (50_000, 20, 50)
-"""When the garbage collector looks for circles (`gc.set_threshold`): a batch makes thousands of rows, none in a circle."""
+"""When the garbage collector looks for circles (`gc.set_threshold`): a batch makes thousands of rows, none in
+a circle."""
 
 
 class Daemon:
@@ -79,7 +85,8 @@ class Daemon:
         gc.disable()
         try:
             self.configuration = loader.load(file, overrides)
-            gc.freeze()  # before the first collection: thousands of municipalities stay, and need not be looked through
+            # before the first collection: thousands of municipalities stay, and need not be looked through
+            gc.freeze()
         finally:
             gc.enable()
         state = self.configuration.state
@@ -101,23 +108,29 @@ class Daemon:
         if recovered.alone:
             self.store.count_death(recovered.alone)
         if self.store.lost_pages:
-            log.critical("the store's log is damaged: what was committed last is lost; receivers are asked before anything is "
-                         "sent, and senders should be asked what they sent since", pages=self.store.lost_pages)
+            log.critical("the store's log is damaged: what was committed last is lost; receivers are asked "
+                         "before anything is "
+                         "sent, and senders should be asked what they sent since",
+                         pages=self.store.lost_pages)
         if self.store.unclean:
             log.warning("the last run did not end cleanly; what was under way is looked into first",
                         **dataclasses.asdict(recovered))
         self.pool = WorkerPool(settings.workers.count, WorkerSettings(
-            data_bytes=settings.workers.memory_mb << 20, resident_bytes=(settings.workers.memory_mb + 256) << 20,
-            recycle_bytes=settings.workers.memory_mb << 19, cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
+            data_bytes=settings.workers.memory_mb << 20,
+            resident_bytes=(settings.workers.memory_mb + 256) << 20,
+            recycle_bytes=settings.workers.memory_mb << 19,
+            cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
             wall_seconds=settings.workers.seconds * 2))
         self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
-        self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics, self.deliverer.wake,
+        self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics,
+                                     self.deliverer.wake,
                                      room=self.space.may_translate)
         self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake,
                                  admit=self.space.admit)
         self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
         self.peers = Peers(self.store, self._assume_begun, self._wake_all, self.dispatcher.look_at_suspects)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention, self.space,
+        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention,
+                                 self.space,
                                  self.awaits_restart)
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
@@ -141,7 +154,8 @@ class Daemon:
         signal.signal(signal.SIGHUP, self._on_reload)
         try:
             # first, because its port may be taken: nothing else has begun then
-            status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator, self.alive, self.ready)
+            status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator,
+                                  self.alive, self.ready)
         except BaseException:
             self.store.close()
             raise
@@ -152,20 +166,25 @@ class Daemon:
         self.dispatcher.start()
         self.retention.start()
         for inlet in self.inlets:
-            thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}", daemon=True)
+            thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}",
+                                      daemon=True)
             self._inlet_threads.append(thread)
             thread.start()
         gc.collect()
-        gc.freeze()  # what else is there now stays: a full collection would look at it, and hold up every thread meanwhile
+        # what else is there now stays: a full collection would look at it, and hold up every thread meanwhile
+        gc.freeze()
         gc.set_threshold(*COLLECT)
-        log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets], configuration=self.configuration.digest[:12],
-                 status=f"http://{status.host}:{status.port}/status", workers_without_network=bool(self.pool.network_dropped))
+        log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets],
+                 configuration=self.configuration.digest[:12],
+                 status=f"http://{status.host}:{status.port}/status",
+                 workers_without_network=bool(self.pool.network_dropped))
         try:
             self._await_inlets()
             notify("READY=1\nSTATUS=takes applications")
             self._supervise()
         except StoreUnavailable as error:
-            log.critical("the store is broken: the hub ends, and a new start reads what is on the disk", error=str(error))
+            log.critical("the store is broken: the hub ends, and a new start reads what is on the disk",
+                         error=str(error))
             raise
         finally:
             with fed():
@@ -175,7 +194,8 @@ class Daemon:
         deadline = time.monotonic() + LISTEN_SECONDS
         while waiting := [inlet.name for inlet in self.inlets if not inlet.ready()]:
             if time.monotonic() > deadline:
-                log.error("inlets that do not listen yet; the hub goes on without them and keeps trying", inlets=waiting)
+                log.error("inlets that do not listen yet; the hub goes on without them and keeps trying",
+                          inlets=waiting)
                 return
             if self._stop.wait(0.05):
                 return
@@ -214,7 +234,8 @@ class Daemon:
         status.close()
         self.peers.stop()
         self.store.close(clean=clean)
-        log.info("the hub has stopped" if clean else "the hub has stopped; what was under way is looked into at the next start")
+        log.info("the hub has stopped" if clean
+                 else "the hub has stopped; what was under way is looked into at the next start")
 
     def reload(self) -> list[str]:
         """Take up a changed configuration; the problems of a faulty one, which changes nothing.
@@ -226,8 +247,9 @@ class Daemon:
         for problem in problems:
             log.error("the new configuration is faulty; the old one stays", problem=problem)
         self.metrics.reloaded(ok=not problems)
-        notify("STATUS=" + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
-                            if problems else "takes applications"))
+        notify("STATUS="
+               + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
+                  if problems else "takes applications"))
         return problems
 
     def _reload(self) -> list[str]:
@@ -250,7 +272,8 @@ class Daemon:
     def awaits_restart(self) -> list[str]:
         """What of the configuration is other than what runs, and is not taken up before a restart."""
         now, begun = self.configuration, self._begun_with
-        changed = {"inlets": now.inlets != begun.inlets, "workers": now.settings.workers != begun.settings.workers}
+        changed = {"inlets": now.inlets != begun.inlets,
+                   "workers": now.settings.workers != begun.settings.workers}
         return [name for name, other in changed.items() if other]
 
     def alive(self) -> list[str]:
@@ -258,29 +281,36 @@ class Daemon:
         now = time.monotonic()  # a clock that was set says nothing about progress
         longest = STALLED.total_seconds() + self.configuration.settings.workers.seconds * 3
         parts = {"dispatcher": self.dispatcher.last_progress, "deliverer": self.deliverer.last_progress}
-        return [f"{name}: no progress for {now - seen:.0f} s" for name, seen in parts.items() if now - seen > longest]
+        return [f"{name}: no progress for {now - seen:.0f} s" for name, seen in parts.items()
+                if now - seen > longest]
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why) if problem]
-        problems += [f"{thread.name}: does not run" for thread in self._inlet_threads if not thread.is_alive()]
+        problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why)
+                                   if problem]
+        problems += [f"{thread.name}: does not run" for thread in self._inlet_threads
+                     if not thread.is_alive()]
         problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
         return problems + (["stopping"] if self._stop.is_set() else [])
 
     def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
         """Run an inlet and start it again with a back-off when it ends without being asked to."""
         for attempt in tenacity.Retrying(
-                wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE), sleep=tenacity.sleep_using_event(self._stop),
-                stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always, retry_error_callback=lambda _: None):
+                wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE),
+                sleep=tenacity.sleep_using_event(self._stop),
+                stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always,
+                retry_error_callback=lambda _: None):
             with attempt:
                 try:
                     inlet.run(self.receiver, self._stop)
                 except Exception as error:  # noqa: BLE001 - an inlet must come back, whatever ended it
-                    log.error("an inlet ended; it is started again", inlet=inlet.name, error_class=type(error).__name__,
+                    log.error("an inlet ended; it is started again", inlet=inlet.name,
+                              error_class=type(error).__name__,
                               error=str(error) if isinstance(error, HubError | OSError) else None)
 
     def _assume_begun(self, destination: str) -> bool:
-        """After a crash: may a try have had an effect though no intent is on disk? Where it can be probed, assume so."""
+        """After a crash: may a try have had an effect though no intent is on disk? Where it can be probed,
+        assume so."""
         found = self.configuration.destination(destination)
         return found is None or found.repeat != "ask"
 

@@ -1,15 +1,17 @@
 """Named fault points: where the proof (`tests/torture`) lets the hub die, fail or hang on purpose.
 
-Inert unless ``DREHSCHEIBE_FAULTS`` names some, and then said aloud in the log at every start. The product's code knows nothing
-of them: `arm` replaces the named functions at the start, so a hub without the variable runs not one instruction more.
+Inert unless ``DREHSCHEIBE_FAULTS`` names some, and then said aloud in the log at every start. The product's
+code knows nothing of them: `arm` replaces the named functions at the start, so a hub without the variable
+runs not one instruction more.
 
 ::
 
     DREHSCHEIBE_FAULTS="settle after kill 3; deliver/smtp after raise 1"
                         point  when  what number-of-the-call
 
-``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after …``: it is, and then ``raise`` is
-"executed, then timed out". From the number on every call is hurt with a ``+``: ``settle before raise 3+``.
+``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after …``: it is, and then
+``raise`` is "executed, then timed out". From the number on every call is hurt with a ``+``: ``settle before
+raise 3+``.
 """
 
 from __future__ import annotations
@@ -76,15 +78,18 @@ def read(text: str) -> list[Fault]:
         known = known and when in ("before", "after") and what in ("kill", "raise", "hang")
         if not known or not number.removesuffix("+").isdigit():
             raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",
-                                 f"write '<point> before|after kill|raise|hang <number>'; points: {', '.join(POINTS)}")
-        faults.append(Fault(point, when == "after", what, int(number.removesuffix("+")), number.endswith("+")))
+                                 "write '<point> before|after kill|raise|hang <number>'; points: "
+                                 f"{', '.join(POINTS)}")
+        faults.append(Fault(point, when == "after", what, int(number.removesuffix("+")),
+                            number.endswith("+")))
     return faults
 
 
 def arm(environment: Mapping[str, str] = os.environ) -> None:
     """Put the named faults in place. Raises `ConfigError`."""
     for fault in read(environment.get(VARIABLE, "")):
-        log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what, number=fault.number)
+        log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what,
+                    number=fault.number)
         owner, name = _place(fault.point)
         found = inspect.getattr_static(owner, name)  # also what a class has from its base: only that class is hurt
         hurt = _hurting(fault, found.__func__ if isinstance(found, staticmethod) else found)

@@ -1,15 +1,16 @@
 """What a worker is asked, and what it answers: plain data, the only words that cross the border of privilege.
 
-Bodies are not in it: a `Body` names a file descriptor that travels beside the frame, and a slice of it. The parent validates
-every answer against these models, because a worker has read what a citizen wrote.
+Bodies are not in it: a `Body` names a file descriptor that travels beside the frame, and a slice of it. The
+parent validates every answer against these models, because a worker has read what a citizen wrote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
@@ -26,7 +27,8 @@ class _Model(BaseModel):
 
 
 class Body(_Model):
-    """A slice of the descriptor with index `fd` among those sent with the frame (in an answer: of the job's output)."""
+    """A slice of the descriptor with index `fd` among those sent with the frame (in an answer: of the job's
+    output)."""
 
     fd: int = Field(0, ge=0)
     offset: Size = 0
@@ -72,8 +74,9 @@ class Rule(_Model):
     mapping_digest: str
     package: str = Field(description="snapshot of the service's folder")
     common: str | None = Field(None, description="snapshot of mappings/_common")
-    town: str | None = Field(None, description="snapshot of the municipality's own folder")
-    stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own stylesheet, in `town`")
+    municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
+    stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
+                                                           "stylesheet, in `town`")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")
@@ -127,7 +130,8 @@ class OutAttachment(_Model):
 
 
 class OutPart(_Model):
-    """A part of a manifest: new bytes (`body`), an attachment (`attachment`, its index) or a received part (`received`)."""
+    """A part of a manifest: new bytes (`body`), an attachment (`attachment`, its index) or a received part
+    (`received`)."""
 
     role: Short
     name: Short
@@ -153,7 +157,8 @@ class OutDelivery(_Model):
 
 
 class Facts(_Model):
-    """What was read from the content; known for parked messages too, as far as it went. Free of personal data."""
+    """What was read from the content; known for parked messages too, as far as it went. Free of personal
+    data."""
 
     source: Short | None = Field(None, description="which generation of the envelope")
     form_id: Short | None = None
@@ -191,7 +196,8 @@ class Parked(_Model):
 
 
 class Batch(_Model):
-    """A frame from parent to worker. Most of a job are its rules, which many jobs have in common: each set is written once."""
+    """A frame from parent to worker. Most of a job are its rules, which many jobs have in common: each set is
+    written once."""
 
     sets: tuple[str, ...] = Field(description="each a set of rules, as JSON")
     places: tuple[Size, ...] = Field(description="for each job, the place of its set")
@@ -222,3 +228,22 @@ _RULES = TypeAdapter(tuple[Rule, ...])
 def _rules(text: str) -> tuple[Rule, ...]:
     """A set of rules, kept: the next batches have the same ones."""
     return _RULES.validate_json(text)
+
+
+Outcome = Translated | Parked
+ReadBody = Callable[[Body], bytes | bytearray | memoryview | mmap.mmap]
+"""The bytes of a slice, nothing of them copied. Raises EOFError when it is short."""
+
+
+class Output(Protocol):
+    """Where the bodies go that a job makes. It grows at its end."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append all of it; how many bytes that were. Raises OSError (EFBIG, ENOSPC)."""
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+
+
+Process = Callable[[Job, ReadBody, Output], Outcome]
+"""What a worker does to one message. It never raises for content."""

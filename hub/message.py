@@ -1,7 +1,8 @@
 """The records that walk through the house: what came in, what is stored, what goes out, what came back.
 
 All are frozen. A body is never part of a record: it is a `Path`, a few bytes, or a reference to a blob.
-Words: *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim Check, Idempotent Receiver, Correlation Identifier.
+Words: *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim Check, Idempotent Receiver,
+Correlation Identifier.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from zoneinfo import ZoneInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
-"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call. Digests rest on its form: never change it."""
+"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call. Digests rest on its form:
+never change it."""
 
 DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
 
@@ -32,11 +34,13 @@ UNKNOWN_TENANT = "unknown"
 
 
 RESTORED = "restored"
-"""Marks what came out of a backup: whether it was delivered after the backup is not known (`hub.store.transitions.restored`)."""
+"""Marks what came out of a backup: whether it was delivered after the backup is not known
+(`hub.store.transitions.restored`)."""
 
 
 NOTE = "hub:note"
-"""A manifest's property: words of the hub for the clerk, which a connector with `notes` puts before the body's."""
+"""A manifest's property: words of the hub for the clerk, which a connector with `notes` puts before the
+body's."""
 
 
 class MessageState(StrEnum):
@@ -96,13 +100,15 @@ def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
 
 
 def _uuid(value: int, version: int) -> str:
-    """128 bits with version and variant put in (RFC 9562 §4), as text; `uuid.UUID` costs several times more."""
+    """128 bits with version and variant put in (RFC 9562 §4), as text; `uuid.UUID` costs several times
+    more."""
     text = f"{value & ~(0xF << 76 | 0x3 << 62) | version << 76 | 0x2 << 62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _random() -> int:
-    """80 random bits. Many are fetched at once, because each call of the system lets other threads have the interpreter."""
+    """80 random bits. Many are fetched at once, because each call of the system lets other threads have the
+    interpreter."""
     while True:
         try:
             return _bits.pop()
@@ -116,7 +122,8 @@ _bits: deque[int] = deque()
 
 @dataclass(frozen=True, slots=True)
 class IncomingPart:
-    """One body as the sender framed it. `content` is a spooled file (which the store takes over) or a few bytes."""
+    """One body as the sender framed it. `content` is a spooled file (which the store takes over) or a few
+    bytes."""
 
     name: str
     media_type: str
@@ -159,7 +166,8 @@ class Incoming:
         return content_digest(self.parts)
 
     def duplicate_key(self, content: str | None = None) -> str:
-        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content, if already known)."""
+        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content, if
+        already known)."""
         content = content or self.content_digest()
         return duplicate_key(self.sender, self.ags, self.service, self.test, self.key, content)
 
@@ -186,7 +194,8 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A body of a message in the store. `role` is ``received`` (as it came) or ``attachment`` (taken out of it)."""
+    """A body of a message in the store. `role` is ``received`` (as it came) or ``attachment`` (taken out of
+    it)."""
 
     no: int
     role: Literal["received", "attachment"]
@@ -228,8 +237,8 @@ class StoredMessage:
 class ManifestPart:
     """One body of a delivery, by reference.
 
-    `role` says what it is for, whatever the connector: ``text`` and ``html`` (a mail's body), ``pdf``, ``xml``, ``csv``,
-    ``json`` (renderings), ``original`` (as received), ``attachment`` (a citizen's upload).
+    `role` says what it is for, whatever the connector: ``text`` and ``html`` (a mail's body), ``pdf``,
+    ``xml``, ``csv``, ``json`` (renderings), ``original`` (as received), ``attachment`` (a citizen's upload).
     """
 
     role: str
@@ -244,8 +253,8 @@ class ManifestPart:
 class Manifest:
     """The rendered body of a delivery, free of any protocol and of secrets.
 
-    The connector builds the wire bytes from it deterministically: the same manifest gives the same bytes on every try.
-    `name_parts` are safe building blocks for file names (see `safe_name`).
+    The connector builds the wire bytes from it deterministically: the same manifest gives the same bytes on
+    every try. `name_parts` are safe building blocks for file names (see `safe_name`).
     """
 
     subject: str
@@ -273,8 +282,8 @@ class Manifest:
 class Delivery:
     """One delivery as an outlet sees it.
 
-    `created_at` never changes between tries, so it serves as the date of mails and archives. `repeat_marked` is set when
-    an earlier try may have arrived and the destination asked for a marked repetition.
+    `created_at` never changes between tries, so it serves as the date of mails and archives. `repeat_marked`
+    is set when an earlier try may have arrived and the destination asked for a marked repetition.
     """
 
     id: str
@@ -293,7 +302,8 @@ class Delivery:
     case: str | None = None
 
     def open(self, part: ManifestPart) -> BinaryIO:
-        """The part's bytes, checked against its digest; raises `hub.errors.Permanent` when they are damaged."""
+        """The part's bytes, checked against its digest; raises `hub.errors.Permanent` when they are
+        damaged."""
         return self.open_blob(part.blob)
 
     def read(self, part: ManifestPart) -> bytes:
@@ -304,19 +314,23 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the receiver said. `reference` is where it is now: a path, a mailbox, a number; no personal data."""
+    """What the receiver said. `reference` is where it is now: a path, a mailbox, a number; no personal
+    data."""
 
     reference: str
     detail: Mapping[str, str] = field(default_factory=dict)
 
 
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS"})
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss",
+                          "ẞ": "SS"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
+_WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul",
+                              *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
 
 
 def safe_name(text: str, limit: int = 80) -> str:
-    """A file name that is harmless on every file system: ASCII letters, digits, ``. _ -``; never hidden, never a path.
+    """A file name that is harmless on every file system: ASCII letters, digits, ``. _ -``; never hidden,
+    never a path.
 
     The extension survives the cut to `limit` characters.
     """

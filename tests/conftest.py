@@ -1,4 +1,5 @@
-"""For all tests: generated examples are judged by what comes out, never by how long it took on a busy machine."""
+"""For all tests: generated examples are judged by what comes out, never by how long it took on a busy
+machine."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")
 
-LONGEST = ("torture/test_planted.py", "integration/test_systemd.py", "torture/test_torture.py", "simulation/test_simulation.py",
-           "acceptance/test_tutorial.py", "integration/test_prometheus.py", "acceptance/", "integration/test_cmis.py",
+LONGEST = ("torture/test_planted.py", "integration/test_systemd.py", "torture/test_torture.py",
+           "simulation/test_simulation.py",
+           "acceptance/test_tutorial.py", "integration/test_prometheus.py", "acceptance/",
+           "integration/test_cmis.py",
            "integration/test_amqp.py")
 """Begun first, so that no core is idle while the last one of them goes on; a file's tests stay together."""
 
@@ -19,6 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def rank(item: pytest.Item) -> int:
         place = item.path.as_posix()
-        return next((number for number, name in enumerate(LONGEST) if f"/tests/{name}" in place), len(LONGEST))
+        return next((number for number, name in enumerate(LONGEST) if f"/tests/{name}" in place),
+                    len(LONGEST))
 
     items.sort(key=rank)

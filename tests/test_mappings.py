@@ -49,7 +49,8 @@ SCH = "{http://purl.oclc.org/dsdl/schematron}"
 def _id(value: object) -> str:
     if isinstance(value, MappingVersion):
         return value.name
-    return value.relative_to(MAPPINGS).as_posix().replace("/examples/", "/") if isinstance(value, Path) else str(value)
+    return value.relative_to(MAPPINGS).as_posix().replace("/examples/",
+                                                          "/") if isinstance(value, Path) else str(value)
 
 
 def example(name: str) -> Path:
@@ -67,15 +68,18 @@ def normalized(folder: Path, day: date = DAY) -> tuple[Job, Normalized]:
     for number, file in enumerate(files):
         content = file.read_bytes()
         parts.append(JobPart(name="attachment" if number else "application", filename=file.name,
-                             media_type={".xml": "application/xml", ".json": "application/json"}.get(file.suffix, ""),
+                             media_type={".xml": "application/xml",
+                                         ".json": "application/json"}.get(file.suffix, ""),
                              sha256=hashlib.sha256(content).hexdigest(),
                              body=Body(offset=stored.tell(), length=len(content))))
         stored.write(content)
     rules = tuple(Rule(id=version.name, tenant="beispiel", service=service.name, forms=version.forms,
-                       mapping_versions=version.versions, valid_from=version.valid_from, valid_until=version.valid_until,
+                       mapping_versions=version.versions, valid_from=version.valid_from,
+                       valid_until=version.valid_until,
                        mapping_version=version.name, mapping_digest="0", package=str(service), recipients=())
                   for version in load_mapping(service).version)
-    job = Job(message_id="019a0000-0000-7000-8000-000000000001", tenant="beispiel", ags="14999010", service=service.name,
+    job = Job(message_id="019a0000-0000-7000-8000-000000000001", tenant="beispiel", ags="14999010",
+              service=service.name,
               test=False, received_at=datetime.combine(day, time(10), BERLIN), accepted_day=day, case=None,
               parts=tuple(parts), rules=rules)
     content = stored.getvalue()
@@ -105,7 +109,7 @@ def verdict(folder: Path, envelope: etree._Element | None = None, day: date = DA
     return outcome.text if isinstance(outcome, Parked) else ""
 
 
-# --- every example gives what is expected ------------------------------------------------------------------------------
+# --- every example gives what is expected -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("folder", EXAMPLES, ids=_id)
@@ -143,7 +147,8 @@ def test_one_changed_byte_is_caught_and_shown(tmp_path: Path) -> None:
 def test_a_changed_stylesheet_and_a_missing_output_are_caught(tmp_path: Path) -> None:
     mappings = copied(tmp_path, "gewerbemeldung")
     sheet = mappings / "gewerbemeldung/v1/fachverfahren.xsl"
-    sheet.write_text(sheet.read_text(encoding="utf-8").replace("<Vorgang id=", "<Vorgang nr="), encoding="utf-8")
+    sheet.write_text(sheet.read_text(encoding="utf-8").replace("<Vorgang id=", "<Vorgang nr="),
+                     encoding="utf-8")
     (mappings / "gewerbemeldung/examples/sign-off/expected/antrag.txt").unlink()
     result, = run_examples(mappings, "gewerbemeldung", "sign-off")
     assert "gewerbemeldung.xml" in result.difference and '+   <Vorgang nr="019a0000' in result.difference
@@ -161,20 +166,23 @@ def test_what_should_be_parked_but_is_delivered_is_caught(tmp_path: Path) -> Non
 def test_both_versions_of_the_dog_tax_form_give_the_procedure_the_same_shape() -> None:
     one, two = (preview(MAPPINGS, "hundesteuer", name)["hundesteuer.xml"] for name in ("v1-full", "v2-full"))
     paths = [{tuple(etree.QName(step).localname for step in (*element.iterancestors(), element))
-              for element in etree.fromstring(content).iter(f"{DOG}Hund", f"{DOG}Rasse", f"{DOG}Haltungsbeginn", f"{DOG}Name")}
+              for element in etree.fromstring(content).iter(f"{DOG}Hund", f"{DOG}Rasse",
+                                                            f"{DOG}Haltungsbeginn", f"{DOG}Name")}
              for content in (one, two)]
     assert paths[0] <= paths[1]
     assert len(etree.fromstring(two).findall(f"{DOG}Hund")) == 3
 
 
-def test_the_towns_own_stylesheet_changes_only_what_it_overrides(tmp_path: Path) -> None:
+def test_the_municipalitys_own_stylesheet_changes_only_what_it_overrides(tmp_path: Path) -> None:
     folder = example("hundesteuer/v2-full")
     job, _ready = normalized(folder)
     documents = []
     for sheets in ({}, {"xml": "hundesteuer/xml.xsl"}):
         rules = tuple(rule.model_copy(update={
-            "town": str(ROOT / "etc/municipalities/14999020"), "stylesheets": sheets, "common": str(MAPPINGS / "_common"),
-            "recipients": (Recipient(name="fv", destination="fv", connector="directory", send=("xml",)),)}) for rule in job.rules)
+            "municipality_folder": str(ROOT / "etc/municipalities/14999020"), "stylesheets": sheets,
+            "common": str(MAPPINGS / "_common"),
+            "recipients": (Recipient(name="fv", destination="fv", connector="directory", send=("xml",)),)})
+                      for rule in job.rules)
         content, out = min(folder.glob("message.*")).read_bytes(), io.BytesIO()
         outcome = process(job.model_copy(update={"rules": rules}), cast(Any, lambda body, content=content:
                           content[body.offset:body.offset + body.length]), cast(Any, out))
@@ -183,11 +191,12 @@ def test_the_towns_own_stylesheet_changes_only_what_it_overrides(tmp_path: Path)
         assert body is not None
         documents.append(out.getvalue()[body.offset:body.offset + body.length].decode().splitlines())
     default, own = documents
-    assert [line for line in own if line not in default] == ["    <Buchungszeichen>BBG-HST-2026-00000001</Buchungszeichen>"]
+    assert [line for line in own
+            if line not in default] == ["    <Buchungszeichen>BBG-HST-2026-00000001</Buchungszeichen>"]
     assert [line for line in default if line not in own] == []
 
 
-# --- every mapping is complete ----------------------------------------------------------------------------------------
+# --- every mapping is complete ------------------------------------------------------------------------------
 
 
 def test_the_roll_out_list_is_there() -> None:
@@ -210,8 +219,10 @@ def test_each_version_has_a_smallest_a_full_and_a_parked_example(folder: Path) -
 
 def test_the_examples_cover_every_generation_of_the_envelope() -> None:
     sources = {str(canonical(folder).findtext(f"{E}metadata/{E}source")) for folder in EXAMPLES}
-    assert sources == {"serviceportal-fields", "serviceportal", "serviceportal-lists", "formcontent-json", "json"}
-    assert any(read_toml(folder / "example.toml").get("attachments") for folder in EXAMPLES), "none with separate parts"
+    assert sources == {"serviceportal-fields", "serviceportal", "serviceportal-lists", "formcontent-json",
+                       "json"}
+    assert any(read_toml(folder / "example.toml").get("attachments")
+               for folder in EXAMPLES), "none with separate parts"
 
 
 @pytest.mark.parametrize("folder", EXAMPLES, ids=_id)
@@ -240,35 +251,45 @@ def test_dog_tax_forms_of_both_versions_are_valid_on_the_same_day() -> None:
         row.id for row in load_fields(MAPPINGS / "hundesteuer/v2/fields.toml").field}
 
 
-# --- table, schema, rules and stylesheets speak of the same fields ----------------------------------------------------
+# --- table, schema, rules and stylesheets speak of the same fields ------------------------------------------
 
 
 @pytest.mark.parametrize(("folder", "version"), VERSIONS, ids=_id)
-def test_schema_and_table_have_the_same_groups_fields_types_and_values(folder: Path, version: MappingVersion) -> None:
+def test_schema_and_table_have_the_same_groups_fields_types_and_values(folder: Path,
+                                                                       version: MappingVersion) -> None:
     table = load_fields(folder / version.name / str(version.fields))
     schema = etree.parse(folder / version.name / str(version.schema_)).getroot()
-    groups = {group.get("name"): group for group in schema.iterfind(f"{XS}element/{XS}complexType/{XS}all/{XS}element")}
+    groups = {group.get("name"): group
+              for group in schema.iterfind(f"{XS}element/{XS}complexType/{XS}all/{XS}element")}
     assert list(groups) == [row.id for row in table.group]
     for row in table.group:
         instance = groups[row.id].find(f".//{XS}element")
         assert instance is not None
         assert (instance.get("maxOccurs") == "unbounded") is row.instances, row.id
         kind = str(instance.get("type")).removeprefix("e:")
-        fields = {field.get("name"): field for field in schema.iterfind(f"{XS}complexType[@name='{kind}']/{XS}all/{XS}element")}
-        expected = {field.id: _schema_types(field.type, field.values) for field in table.field if field.group == row.id}
+        fields = {field.get("name"): field
+                  for field in schema.iterfind(f"{XS}complexType[@name='{kind}']/{XS}all/{XS}element")}
+        expected = {field.id: _schema_types(field.type, field.values) for field in table.field
+                    if field.group == row.id}
         assert list(fields) == list(expected)
         for name, field in fields.items():
-            assert field.get("minOccurs") == "0", f"{row.id}:{name} must be optional: what is needed stands in the rules"
-            assert re.fullmatch(expected[str(name)], str(field.get("type"))), f"{row.id}:{name}: {field.get('type')}"
+            assert field.get(
+                "minOccurs") == "0", f"{row.id}:{name} must be optional: what is needed stands in the rules"
+            assert re.fullmatch(expected[str(name)],
+                                str(field.get("type"))), f"{row.id}:{name}: {field.get('type')}"
     for name, values in table.values.items():
-        found = [item.get("value") for item in schema.iterfind(f"{XS}simpleType[@name='wert.{name}']//{XS}enumeration")]
+        found = [item.get("value")
+                 for item in schema.iterfind(f"{XS}simpleType[@name='wert.{name}']//{XS}enumeration")]
         assert found == list(values), name
 
 
 def _schema_types(type_: str, values: str | None) -> str:
-    special = {"text": r"xs:string|e:(plz|email|iban|bic|chipnummer|registernummer|einsatznummer)", "textarea": "xs:string",
-               "integer": "e:ganzzahl", "decimal": "e:dezimalzahl", "money": "e:geld", "boolean": "e:jaNein", "date": "e:datum",
-               "time": "e:uhrzeit", "json": "xs:string", "file": "e:datei", "files": "e:dateien", "choice": rf"e:wert\.{values}",
+    special = {"text": r"xs:string|e:(plz|email|iban|bic|chipnummer|registernummer|einsatznummer)",
+               "textarea": "xs:string",
+               "integer": "e:ganzzahl", "decimal": "e:dezimalzahl", "money": "e:geld", "boolean": "e:jaNein",
+               "date": "e:datum",
+               "time": "e:uhrzeit", "json": "xs:string", "file": "e:datei", "files": "e:dateien",
+               "choice": rf"e:wert\.{values}",
                "choices": rf"e:werte\.{values}"}
     return special[type_]
 
@@ -293,7 +314,8 @@ def test_shared_and_municipal_stylesheets_name_fields_of_some_version(file: Path
 
 def _names(file: Path) -> set[str]:
     table = load_fields(file)
-    return {row.id for row in table.group} | {row.id for row in table.field} | {"instance", "value", "attachment"}
+    return {row.id for row in table.group} | {row.id for row in table.field} | {"instance", "value",
+                                                                                "attachment"}
 
 
 EXPRESSIONS = {XSL: ("select", "match", "test"), SCH: ("context", "test", "value", "select")}
@@ -313,7 +335,8 @@ def used_names(file: Path) -> set[str]:
 def _xpath_names(expression: str) -> set[str]:
     bare = re.sub(r"'[^']*'|\"[^\"]*\"|[\w-]+::", " ", expression)
     bare = re.sub(r"[@$][\w.:-]+|\b[\w-]+:[\w*.-]+|[\w-]+(?=\s*\()|\b\d[\w.]*", " ", bare)
-    return set(re.findall(r"[A-Za-z_][\w.-]*", bare)) - {"and", "or", "mod", "div", "if", "then", "else", "except", "as", "map"}
+    return set(re.findall(r"[A-Za-z_][\w.-]*", bare)) - {"and", "or", "mod", "div", "if", "then", "else",
+                                                         "except", "as", "map"}
 
 
 def test_a_field_that_does_not_exist_is_noticed_in_a_stylesheet(tmp_path: Path) -> None:
@@ -345,17 +368,19 @@ def test_codes_of_legal_forms_are_those_of_the_published_list() -> None:
     assert set(own) <= codes
 
 
-# --- the rules --------------------------------------------------------------------------------------------------------
+# --- the rules ----------------------------------------------------------------------------------------------
 
 
-RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what is changed in it, and what a clerk is told
+# example: what is changed in it, and what a clerk is told
+RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {
     "hundesteuer/v1-full": [
         ({"halter/instance/name": None}, "Halter: Der Name fehlt."),
         ({"halter/instance/plz": ""}, "Halter: Die Anschrift ist unvollständig"),
         ({"halter/instance/geburtsdatum": "2031-01-01"}, "Halter: Das Geburtsdatum liegt in der Zukunft."),
         ({"halter/instance/anzahlHunde": "0"}, "Halter: Die Zahl der bereits gehaltenen Hunde fehlt."),
         ({"hund": None}, "Hund: Die Angaben zum Hund fehlen ganz."),
-        ({"hund/instance/rasseFreitext": ""}, "Hund: Bei Mischling oder anderer Rasse fehlt die genauere Angabe"),
+        ({"hund/instance/rasseFreitext": ""},
+         "Hund: Bei Mischling oder anderer Rasse fehlt die genauere Angabe"),
         ({"hund/instance/rasse": "wolpertinger"}, "Rasse (hund:0:rasse): ist keiner der erlaubten Werte"),
         ({"hund/instance/chipnummer": "27600000000001"}, "Chipnummer (hund:0:chipnummer)"),
         ({"hund/instance/haltungsbeginn": "2022-02-27"}, "Hund: Die Haltung beginnt vor der Geburt"),
@@ -364,7 +389,8 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"ermaessigung/instance/grund": None}, "Ermäßigung: Der Grund fehlt."),
         ({"zahlung/instance/iban": None}, "Zahlung: Beim SEPA-Mandat fehlt die IBAN."),
         ({"zahlung/instance/kontoinhaber": ""}, "Zahlung: Beim SEPA-Mandat fehlt die Kontoinhaberin"),
-        ({"erklaerung/instance/richtigkeit": "false"}, "Erklärung: Die Richtigkeit der Angaben ist nicht bestätigt."),
+        ({"erklaerung/instance/richtigkeit": "false"},
+         "Erklärung: Die Richtigkeit der Angaben ist nicht bestätigt."),
         ({"halter": None}, "Halter: Die Angaben zur Hundehalterin"),
         ({"halter/instance/vorname": ""}, "Halter: Der Vorname fehlt."),
         ({"halter/instance/geburtsdatum": None}, "Halter: Das Geburtsdatum fehlt."),
@@ -378,8 +404,10 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"weitereHalter/instance[2]/vorname": None}, "Weitere Person 2: Familienname oder Vorname fehlt."),
         ({"hunde/instance[2]/chipnummer": None}, "Hund 2: Die Chipnummer fehlt"),
         ({"hunde/instance[3]/chipnummer": "276000000000005"}, "Hund 3: Dieselbe Chipnummer"),
-        ({"hunde/instance[1]/nachweise": None}, "Hund 1: Für die Ermäßigung oder Befreiung fehlt der Nachweis."),
-        ({"vorgang/instance/art": "aenderung", "vorgang/instance/kassenzeichen": "", "erklaerung/instance/bemerkung": ""},
+        ({"hunde/instance[1]/nachweise": None},
+         "Hund 1: Für die Ermäßigung oder Befreiung fehlt der Nachweis."),
+        ({"vorgang/instance/art": "aenderung", "vorgang/instance/kassenzeichen": "",
+          "erklaerung/instance/bemerkung": ""},
          "Art der Meldung: Bei einer Änderung fehlen"),
         ({"halter": None}, "Halter: Die Angaben zur Hundehalterin"),
         ({"halter/instance/familienname": None}, "Halter: Der Familienname oder die Firma fehlt."),
@@ -430,7 +458,8 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
     ],
     "feuerwehr-verdienstausfall/self-employed": [
         ({"einsaetze/instance/stundensatz": "24.01"}, "Einsatz 1: Der Stundensatz liegt über"),
-        ({"einsaetze/instance/stunden": "10.5", "einsaetze/instance/bis": "21:00"}, "Einsatz 1: Es sind mehr als zehn Stunden"),
+        ({"einsaetze/instance/stunden": "10.5", "einsaetze/instance/bis": "21:00"},
+         "Einsatz 1: Es sind mehr als zehn Stunden"),
     ],
     "gewerbemeldung/full": [
         ({"meldung/instance/grundAnmeldung": None}, "Meldung: Der Grund der Anmeldung fehlt."),
@@ -456,7 +485,8 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"vertreter/instance[1]/vornamen": ""}, "Vertretung 1: Name oder Vornamen fehlen."),
     ],
     "gewerbemeldung/smallest": [
-        ({"person/instance/geburtsdatum": "2010-01-01"}, "Betriebsinhaber: Die Person ist am Stichtag minderjährig"),
+        ({"person/instance/geburtsdatum": "2010-01-01"},
+         "Betriebsinhaber: Die Person ist am Stichtag minderjährig"),
         ({"person/instance/staatsangehoerigkeiten": None}, "Betriebsinhaber: Die Staatsangehörigkeit fehlt."),
         ({"unterlagen": None}, "Unterlagen: Ausweis oder Pass fehlt."),
         ({"person/instance/vornamen": None}, "Betriebsinhaber: Name oder Vornamen fehlen."),
@@ -500,14 +530,16 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"vorgang/instance/datum": "15. Oktober"}, "(vorgang:0:datum)"),
         ({"wohnungsgeber": None}, "Wohnungsgeber: Die Angaben fehlen ganz."),
         ({"wohnungsgeber/instance/rolle": ""}, "Wohnungsgeber: Es fehlt, in welcher Rolle"),
-        ({"wohnungsgeber/instance/firma": "", "wohnungsgeber/instance/vorname": None}, "Wohnungsgeber: Name und Vorname"),
+        ({"wohnungsgeber/instance/firma": "", "wohnungsgeber/instance/vorname": None},
+         "Wohnungsgeber: Name und Vorname"),
         ({"eigentuemer": None}, "Eigentümer: Wer nicht selbst"),
         ({"beauftragte/instance/vollmacht": None}, "Beauftragte Person: Die Vollmacht fehlt."),
         ({"wohnung": None}, "Wohnung: Die Angaben fehlen ganz."),
         ({"wohnung/instance/hausnummer": None}, "Wohnung: Die Anschrift ist unvollständig"),
         ({"personen": None}, "Meldepflichtige Person: Es ist niemand angegeben."),
         ({"personen/instance[2]/vornamen": ""}, "Person 2: Familienname oder Vornamen fehlen."),
-        ({"personen/instance[3]/geburtsdatum": "2150-01-01"}, "Person 3: Das Geburtsdatum liegt in der Zukunft."),
+        ({"personen/instance[3]/geburtsdatum": "2150-01-01"},
+         "Person 3: Das Geburtsdatum liegt in der Zukunft."),
         ({"personen/instance[2]/vornamen": "Tomáš Jiří", "personen/instance[2]/geburtsdatum": "1988-02-29"},
          "Person 2: Dieselbe Person steht schon weiter oben."),
     ],
@@ -517,8 +549,10 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"berechtigung": None}, "Berechtigung: Es fehlt, als wer"),
         ({"kind": None}, "Beurkundete Person: Die Angaben fehlen ganz."),
         ({"kind/instance/vornamen": None}, "Beurkundete Person: Geburtsname oder Vornamen fehlen."),
-        ({"kind/instance/geburtsdatum": "2150-01-01"}, "Beurkundete Person: Das Geburtsdatum liegt in der Zukunft."),
-        ({"kind/instance/geburtsdatum": "1900-11-22"}, "Beurkundete Person: Die Geburt liegt mehr als 110 Jahre zurück"),
+        ({"kind/instance/geburtsdatum": "2150-01-01"},
+         "Beurkundete Person: Das Geburtsdatum liegt in der Zukunft."),
+        ({"kind/instance/geburtsdatum": "1900-11-22"},
+         "Beurkundete Person: Die Geburt liegt mehr als 110 Jahre zurück"),
         ({"urkunden": None}, "Urkunde: Es ist keine Urkunde bestellt."),
         ({"urkunden/instance[2]/art": None}, "Urkunde 2: Die Urkundenart fehlt."),
         ({"urkunden/instance[3]/anzahl": "0"}, "Urkunde 3: Die Anzahl fehlt"),
@@ -544,7 +578,8 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"antrag": None}, "Antrag: Es fehlt, ob Mietzuschuss oder Lastenzuschuss"),
         ({"antragsteller": None}, "Antragsteller: Die Angaben fehlen ganz."),
         ({"mitglieder/instance[3]/monatsbrutto": ""}, "Haushaltsmitglied 3: Das Einkommen fehlt."),
-        ({"mitglieder/instance[2]/geburtsdatum": None}, "Haushaltsmitglied 2: Name, Vorname oder Geburtsdatum fehlt."),
+        ({"mitglieder/instance[2]/geburtsdatum": None},
+         "Haushaltsmitglied 2: Name, Vorname oder Geburtsdatum fehlt."),
         ({"wohnung": None}, "Wohnung: Die Angaben fehlen ganz."),
         ({"wohnung/instance/belastung": ""}, "Wohnung: Zum Lastenzuschuss fehlt die Belastung."),
         ({"wohnung/instance/wohnflaeche": "112,25"}, "(wohnung:0:wohnflaeche)"),
@@ -572,7 +607,8 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
         ({"mietkosten/instance/mietvertrag": None, "belege": None}, "Miete: Der Mietvertrag fehlt."),
         ({"konto": None}, "Bankverbindung: Die Angaben fehlen ganz."),
         ({"konto/instance/iban": None}, "Bankverbindung: Die IBAN fehlt."),
-        ({"konto/instance/iban": "DE03120300000000202051"}, "Bankverbindung: Die IBAN hat einen Schreibfehler"),
+        ({"konto/instance/iban": "DE03120300000000202051"},
+         "Bankverbindung: Die IBAN hat einen Schreibfehler"),
         ({"erklaerungen/instance/vollstaendig": None}, "Erklärung: Die Richtigkeit"),
         ({"erklaerungen/instance/mitteilungspflicht": "false"}, "Erklärung: Die Mitteilungspflicht"),
     ],
@@ -580,8 +616,10 @@ RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {  # example: what i
 FAULTS = [(name, *fault) for name, faults in RULES.items() for fault in faults]
 
 
-@pytest.mark.parametrize(("name", "changes", "expected"), FAULTS, ids=lambda value: value[:60] if isinstance(value, str) else "")
-def test_each_fault_is_named_so_that_a_clerk_can_act(name: str, changes: dict[str, str | None], expected: str) -> None:
+@pytest.mark.parametrize(("name", "changes", "expected"), FAULTS, ids=lambda value: value[:60]
+                         if isinstance(value, str) else "")
+def test_each_fault_is_named_so_that_a_clerk_can_act(name: str, changes: dict[str, str | None],
+                                                     expected: str) -> None:
     envelope = canonical(example(name))
     assert verdict(example(name), envelope) == "", "the example itself must pass"
     fields = envelope.find(f"{E}fields")
@@ -627,7 +665,8 @@ def test_each_rule_is_seen_to_fire(folder: Path, version: MappingVersion) -> Non
 def test_whatever_is_missing_no_text_tells_a_value(folder: Path) -> None:
     envelope = canonical(folder)
     home = folder.parents[1] / version_of(folder, envelope)[0].name
-    known = "true false" + "".join((home / name).read_text(encoding="utf-8") for name in ("fields.toml", "rules.sch"))
+    known = "true false" + "".join((home / name).read_text(encoding="utf-8")
+                                   for name in ("fields.toml", "rules.sch"))
     values = {text for text in _values(envelope) if len(text) > 3 and text not in known}
     rejected = 0
     for place in range(len(list(_all_fields(envelope)))):
@@ -682,7 +721,7 @@ def test_a_form_that_names_no_version_goes_only_where_the_mapping_says_so() -> N
     assert not version_in(None, ">=2.0,<3.0")
 
 
-# --- the documentation ------------------------------------------------------------------------------------------------
+# --- the documentation --------------------------------------------------------------------------------------
 
 
 def documented(into: Path) -> Path:
@@ -710,4 +749,5 @@ def test_the_documented_service_runs_as_it_stands(tmp_path: Path) -> None:
     assert verdict(smallest, envelope).endswith("- Feuer 1: Der Tag fehlt oder ist vorbei.")
     shutil.copytree(MAPPINGS / "_common", folder.parent / "_common")
     assert [result.ok for result in run_examples(folder.parent, update=True)] == [True]
-    assert (smallest / "expected/lagerfeuer.xml").read_text(encoding="utf-8").count("Festwiese Große Höhe") == 1
+    assert (smallest / "expected/lagerfeuer.xml").read_text(encoding="utf-8").count(
+        "Festwiese Große Höhe") == 1

@@ -56,9 +56,10 @@ def test_a_municipality_is_one_file(copy: Path) -> None:
 def test_a_service_is_one_folder(copy: Path) -> None:
     ours = f'drehscheibe() {{ PYTHONPATH="{ROOT}" "{sys.executable}" -P -m hub "$@"; }}\n'
     shell(ours + block("Add a service", "sh"), copy)
-    town = copy / "etc/municipalities/14999030.toml"
-    text = town.read_text(encoding="utf-8").replace("services = [", 'services = ["zweitwohnungsteuer", ')
-    town.write_text(text, encoding="utf-8")
+    municipality = copy / "etc/municipalities/14999030.toml"
+    text = municipality.read_text(encoding="utf-8").replace("services = [",
+                                                            'services = ["zweitwohnungsteuer", ')
+    municipality.write_text(text, encoding="utf-8")
     assert rules_for(loader.load(copy / "etc/hub.toml"), "14999030", "zweitwohnungsteuer")
 
 
@@ -86,7 +87,8 @@ def test_every_command_named_here_exists(command: str) -> None:
 
 
 def test_every_file_named_here_exists() -> None:
-    named = set(re.findall(r"(?<![\w/.~-])(?:mappings/hundesteuer|etc|docs|hub|tests|connectors)/[\w./-]*\w", README))
+    named = set(re.findall(r"(?<![\w/.~-])(?:mappings/hundesteuer|etc|docs|hub|tests|connectors)/[\w./-]*\w",
+                           README))
     missing = {name for name in named if "14999040" not in name and not (ROOT / name).exists()}
     assert len(named) > 5
     assert missing == set()

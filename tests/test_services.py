@@ -1,4 +1,5 @@
-"""What single services promise beyond what every mapping must keep; a new service from nothing; the pages from mappings."""
+"""What single services promise beyond what every mapping must keep; a new service from nothing; the pages
+from mappings."""
 
 from __future__ import annotations
 
@@ -28,11 +29,13 @@ WG = "{urn:datendrehscheibe:wohngeld:1}"
 GU = "{urn:datendrehscheibe:geburtsurkunde:1}"
 
 
-def delivered(folder: Path, *send: str, version: str | None = None, **municipality: str) -> dict[str, bytes] | Parked:
+def delivered(folder: Path, *send: str, version: str | None = None,
+              **municipality: str) -> dict[str, bytes] | Parked:
     """What one recipient gets of an example, by file name; with `version` the route insists on that one."""
     job, _ready = normalized(folder)
     rules = tuple(rule.model_copy(update={
-        "common": str(folder.parents[2] / "_common"), "municipality": {"name": "Stadt Musterstadt", **municipality},
+        "common": str(folder.parents[2] / "_common"),
+        "municipality": {"name": "Stadt Musterstadt", **municipality},
         "mapping_versions": "*" if version else rule.mapping_versions,
         "recipients": (Recipient(name="r", destination="r", connector="directory", send=send),)})
         for rule in job.rules if version in (None, rule.mapping_version))
@@ -46,7 +49,7 @@ def delivered(folder: Path, *send: str, version: str | None = None, **municipali
             for part in outcome.deliveries[0].parts if part.body}
 
 
-# --- Geburtsurkunde: payment, kinds of delivery, the applicant's account ------------------------------------------------
+# --- Geburtsurkunde: payment, kinds of delivery, the applicant's account ------------------------------------
 
 
 @pytest.mark.parametrize("name", ["smallest", "full"])
@@ -62,7 +65,8 @@ def test_what_the_payment_service_said_arrives_as_it_was_sent(name: str) -> None
 
 def test_the_notice_goes_to_the_account_and_repeats_nothing_of_the_application() -> None:
     folder = example("geburtsurkunde/full")
-    files = delivered(folder, "mitteilung-json", **{"behoerde": "Standesamt Musterstadt", "postfach-typ": "BUND"})
+    files = delivered(folder, "mitteilung-json",
+                      **{"behoerde": "Standesamt Musterstadt", "postfach-typ": "BUND"})
     assert isinstance(files, dict)
     notice = json.loads(files["mitteilung.json"])
     assert (notice["art"], notice["senden"], notice.get("grund")) == ("mitteilung", True, None)
@@ -72,7 +76,8 @@ def test_the_notice_goes_to_the_account_and_repeats_nothing_of_the_application()
     assert notice["nachricht"]["empfaenger"] == "bsp-postfach-0001"
     assert "eingegangen und wird an Standesamt Musterstadt weitergeleitet" in notice["nachricht"]["text"]
     known = ("false", "00000")  # the post code of all examples stands in the message's number too
-    answers = {text for text in common._values(normalized(folder)[1].envelope) if len(text) > 4 and text not in known}
+    answers = {text for text in common._values(normalized(folder)[1].envelope) if len(text) > 4
+               and text not in known}
     assert len(answers) > 30
     assert [answer for answer in answers if answer in files["mitteilung.json"].decode()] == []
 
@@ -96,7 +101,7 @@ def test_without_consent_or_account_the_notice_says_that_it_must_not_be_sent(
     assert (notice["senden"], notice["grund"]) == (False, reason)
 
 
-# --- Wohngeld: a breaking change ------------------------------------------------------------------------------------------
+# --- Wohngeld: a breaking change ----------------------------------------------------------------------------
 
 
 def test_the_two_forms_of_wohngeld_share_no_group_but_are_valid_on_the_same_day() -> None:
@@ -113,8 +118,10 @@ def test_what_the_old_version_would_make_of_the_new_form_never_reaches_anybody()
 
 
 def test_both_forms_of_wohngeld_give_the_procedure_the_same_income_and_rent() -> None:
-    one, two = (etree.fromstring(preview(MAPPINGS, "wohngeld", name)["wohngeld.xml"]) for name in ("v1-smallest", "v2-smallest"))
-    for path in (f"{WG}Person/{WG}Jahreseinkommen", f"{WG}Kosten/{WG}Bruttokaltmiete", f"{WG}Wohnraum/{WG}Wohnflaeche",
+    one, two = (etree.fromstring(preview(MAPPINGS, "wohngeld", name)["wohngeld.xml"])
+                for name in ("v1-smallest", "v2-smallest"))
+    for path in (f"{WG}Person/{WG}Jahreseinkommen", f"{WG}Kosten/{WG}Bruttokaltmiete",
+                 f"{WG}Wohnraum/{WG}Wohnflaeche",
                  f"{WG}Bankverbindung/{WG}Iban"):
         assert one.findtext(path) is not None and one.findtext(path) == two.findtext(path), path
     assert one.get("art") == two.get("art") == "Mietzuschuss"
@@ -122,11 +129,13 @@ def test_both_forms_of_wohngeld_give_the_procedure_the_same_income_and_rent() ->
 
 def test_incomes_go_back_to_their_persons_and_are_the_years() -> None:
     root = etree.fromstring(preview(MAPPINGS, "wohngeld", "v2-full")["wohngeld.xml"])
-    found = [[item.text for item in person.findall(f"{WG}Jahreseinkommen")] for person in root.findall(f"{WG}Person")]
-    assert found == [["22684.20", "84.10"], ["6456.00", "3120.99"], ["10936.80"], []]  # 12 × 1890.35, 12 × 538, 12 × 911.40
+    found = [[item.text for item in person.findall(f"{WG}Jahreseinkommen")]
+             for person in root.findall(f"{WG}Person")]
+    # 12 × 1890.35, 12 × 538, 12 × 911.40
+    assert found == [["22684.20", "84.10"], ["6456.00", "3120.99"], ["10936.80"], []]
 
 
-# --- a new service --------------------------------------------------------------------------------------------------------
+# --- a new service ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -137,16 +146,20 @@ def mappings(tmp_path: Path) -> Path:
 
 
 def test_a_new_service_passes_every_check_on_mappings_at_once(mappings: Path) -> None:
-    made = CliRunner().invoke(app.main, ["mapping", "new", "sperrmuell-abholung", "--title", 'Sperrmüll "frei Haus" & mehr',
-                                         "--group", "abholung=Abholung & Platz", "--group", "menge", "--mappings", str(mappings)])
+    made = CliRunner().invoke(app.main, ["mapping", "new", "sperrmuell-abholung", "--title",
+                                         'Sperrmüll "frei Haus" & mehr',
+                                         "--group", "abholung=Abholung & Platz", "--group", "menge",
+                                         "--mappings", str(mappings)])
     assert made.exit_code == 0, made.output
-    tested = CliRunner().invoke(app.main, ["mapping", "test", "sperrmuell-abholung", "--mappings", str(mappings)])
+    tested = CliRunner().invoke(app.main,
+                                ["mapping", "test", "sperrmuell-abholung", "--mappings", str(mappings)])
     assert (tested.exit_code, tested.output.count("✓")) == (0, 3), tested.output
     folder = mappings / "sperrmuell-abholung"
     version, = load_mapping(folder).version
     common.test_each_version_has_a_smallest_a_full_and_a_parked_example(folder)
     for check in (common.test_schema_and_table_have_the_same_groups_fields_types_and_values,
-                  common.test_rules_and_stylesheets_name_only_fields_of_the_table, common.test_each_rule_is_seen_to_fire):
+                  common.test_rules_and_stylesheets_name_only_fields_of_the_table,
+                  common.test_each_rule_is_seen_to_fire):
         check(folder, version)
     for own in sorted((folder / "examples").iterdir()):
         common.test_what_is_delivered_brings_the_applicants_pdf(own)
@@ -162,7 +175,8 @@ def test_a_new_service_reaches_a_recipient(mappings: Path) -> None:
     files = delivered(mappings / "bewohnerparken/examples/full", "mail-text", "mail-html", "xml")
     assert isinstance(files, dict)
     assert sorted(files) == ["antrag.html", "antrag.txt", "bewohnerparken.xml"]
-    assert etree.fromstring(files["bewohnerparken.xml"]).tag == "{urn:datendrehscheibe:bewohnerparken:1}Bewohnerparken"
+    assert etree.fromstring(
+        files["bewohnerparken.xml"]).tag == "{urn:datendrehscheibe:bewohnerparken:1}Bewohnerparken"
     assert "Vorname: Änne Łucja" in files["antrag.txt"].decode()
 
 
@@ -176,11 +190,15 @@ def test_a_fault_in_a_new_service_is_seen_by_its_own_test(mappings: Path) -> Non
 
 @pytest.mark.parametrize(("service", "groups", "said"), [
     ("Hundesteuer", {}, "is no name of a service"), ("../hund", {}, "is no name of a service"),
-    ("7up", {}, "is no name of a service"), ("_common", {}, "is no name of a service"), ("da", {}, "is there already"),
-    ("neu", {"erklaerung": "x"}, "is in every form already"), ("neu", {"xmlTeil": "x"}, "is no id of a group"),
-    ("neu", {"a b": "x"}, "is no id of a group"), ("neu", {f"g{n}": "x" for n in range(MOST_GROUPS + 1)}, "begin with 7"),
+    ("7up", {}, "is no name of a service"), ("_common", {}, "is no name of a service"),
+    ("da", {}, "is there already"),
+    ("neu", {"erklaerung": "x"}, "is in every form already"),
+    ("neu", {"xmlTeil": "x"}, "is no id of a group"),
+    ("neu", {"a b": "x"}, "is no id of a group"),
+    ("neu", {f"g{n}": "x" for n in range(MOST_GROUPS + 1)}, "begin with 7"),
 ])
-def test_what_cannot_become_a_service_is_refused(mappings: Path, service: str, groups: dict[str, str], said: str) -> None:
+def test_what_cannot_become_a_service_is_refused(mappings: Path, service: str, groups: dict[str, str],
+                                                 said: str) -> None:
     (mappings / "da").mkdir()
     before = sorted(mappings.rglob("*"))
     with pytest.raises(ConfigError, match=said):
@@ -188,18 +206,21 @@ def test_what_cannot_become_a_service_is_refused(mappings: Path, service: str, g
     assert sorted(mappings.rglob("*")) == before
 
 
-@pytest.mark.parametrize("service", ["brauchtumsfeuer", "geburtsurkunde", "wohngeld", "wohnungsgeberbestaetigung"])
+@pytest.mark.parametrize("service",
+                         ["brauchtumsfeuer", "geburtsurkunde", "wohngeld", "wohnungsgeberbestaetigung"])
 def test_schemas_written_from_the_table_are_still_what_the_table_says(service: str) -> None:
     for version in load_mapping(MAPPINGS / service).version:
         home = MAPPINGS / service / version.name
-        assert (home / "fields.xsd").read_text(encoding="utf-8") == schema_of(load_fields(home / "fields.toml"))
+        assert (home / "fields.xsd").read_text(encoding="utf-8") == schema_of(
+            load_fields(home / "fields.toml"))
 
 
-# --- the pages ------------------------------------------------------------------------------------------------------------
+# --- the pages ----------------------------------------------------------------------------------------------
 
 
 def test_the_committed_pages_are_what_the_mappings_say() -> None:
-    committed = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "docs/services").glob("*.md")}
+    committed = {file.name: file.read_text(encoding="utf-8")
+                 for file in (ROOT / "docs/services").glob("*.md")}
     assert committed == pages(MAPPINGS), "run: make docs"
 
 
@@ -209,7 +230,8 @@ def test_a_page_names_every_field_value_rule_rendering_and_example() -> None:
     version, = load_mapping(folder).version
     table = load_fields(folder / "v1/fields.toml")
     wanted = [*(f"| `{row.id}` | {row.label} |" for row in table.field),
-              *(label for values in table.values.values() for label in values.values()), *rule_texts(folder / "v1/rules.sch"),
+              *(label for values in table.values.values() for label in values.values()),
+              *rule_texts(folder / "v1/rules.sch"),
               *(f"| `{name}` |" for name in version.renderings),
               *(f"`{own.name}`" for own in (folder / "examples").iterdir()), "from 2025-01-01"]
     assert len(wanted) > 100
@@ -223,11 +245,13 @@ def test_a_page_left_behind_is_removed_and_a_changed_mapping_noticed(mappings: P
     out.mkdir()
     (out / "gone.md").touch()
     for _round in range(2):
-        result = CliRunner().invoke(app.main, ["mapping", "doc", "--mappings", str(mappings), "--out", str(out)])
+        result = CliRunner().invoke(app.main,
+                                    ["mapping", "doc", "--mappings", str(mappings), "--out", str(out)])
         assert result.exit_code == 0, result.output
     assert sorted(file.name for file in out.iterdir()) == ["README.md", "bewohnerparken.md"]
     table = mappings / "bewohnerparken/v1/fields.toml"
-    table.write_text(table.read_text(encoding="utf-8").replace('label = "E-Mail"', 'label = "Mail"'), encoding="utf-8")
+    table.write_text(table.read_text(encoding="utf-8").replace('label = "E-Mail"', 'label = "Mail"'),
+                     encoding="utf-8")
     assert pages(mappings)["bewohnerparken.md"] != (out / "bewohnerparken.md").read_text(encoding="utf-8")
 
 
@@ -235,10 +259,12 @@ def test_the_schema_can_be_printed_and_written(mappings: Path) -> None:
     new_service(mappings, "bewohnerparken")
     home = mappings / "bewohnerparken/v1"
     table = home / "fields.toml"
-    table.write_text(table.read_text(encoding="utf-8").replace('id = "telefon"', 'id = "handy"'), encoding="utf-8")
+    table.write_text(table.read_text(encoding="utf-8").replace('id = "telefon"', 'id = "handy"'),
+                     encoding="utf-8")
     arguments = ["mapping", "schema", "bewohnerparken", "v1", "--mappings", str(mappings)]
     printed = CliRunner().invoke(app.main, arguments)
-    assert 'name="handy"' in printed.output and 'name="handy"' not in (home / "fields.xsd").read_text(encoding="utf-8")
+    assert 'name="handy"' in printed.output and 'name="handy"' not in (home / "fields.xsd").read_text(
+        encoding="utf-8")
     assert CliRunner().invoke(app.main, [*arguments, "--write"]).exit_code == 0
     assert (home / "fields.xsd").read_text(encoding="utf-8") == printed.output
     assert etree.parse(home / "fields.xsd").getroot().get("targetNamespace") == E[1:-1]

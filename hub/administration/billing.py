@@ -1,14 +1,17 @@
-"""Bills from facts: which assistants a municipality really used in a year, at what price, with the evidence of every line.
+"""Bills from facts: which assistants a municipality really used in a year, at what price, with the evidence
+of every line.
 
-The prices stand in ``billing.toml`` beside ``hub.toml``, dated and exact (TOML's 253.125 stays 253.125); nothing is rounded but
-what is printed. The facts are the store's usage (`hub.store.database.ledger.Use`), which outlives the proofs.
+The prices stand in ``billing.toml`` beside ``hub.toml``, dated and exact (TOML's 253.125 stays 253.125);
+nothing is rounded but what is printed. The facts are the store's usage (`hub.store.database.ledger.Use`),
+which outlives the proofs.
 
-* *Used* is an assistant when at least one application for it, no test, was completed for the municipality in the year (day of
-  completion, Europe/Berlin). Each is charged once a year.
-* The *category* follows from the kinds of destinations that deliveries really reached in the year (`category_of`); a
-  ``[[category]]`` in ``billing.toml`` overrules it from a day on.
-* The *class* is the municipality's: by its AGS a county (five digits), a city that is a county of its own (ends in 000), or by
-  its population as last counted before the year began. Assistants that only those two use have prices of their own.
+  * *Used* is an assistant when at least one application for it, no test, was completed for the municipality
+  in the year (day of completion, Europe/Berlin). Each is charged once a year.
+  * The *category* follows from the kinds of destinations that deliveries really reached in the year
+  (`category_of`); a ``[[category]]`` in ``billing.toml`` overrules it from a day on.
+  * The *class* is the municipality's: by its AGS a county (five digits), a city that is a county of its own
+  (ends in 000), or by its population as last counted before the year began. Assistants that only those two
+  use have prices of their own.
 * Prices are those that hold on the first of January of the year.
 
 What cannot be charged is never left out silently: it is a line of `Bill.problems`.
@@ -33,7 +36,8 @@ from hub.message import BERLIN
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What the store knows: `count` completed applications, or with a destination deliveries done there, of one month."""
+    """What the store knows: `count` completed applications, or with a destination deliveries done there, of
+    one month."""
 
     tenant: str
     service: str
@@ -124,8 +128,9 @@ def total(contracts: Iterable[ContractBill]) -> Decimal:
 def category_of(kinds: Iterable[str], nature: str | None) -> tuple[Category, str]:
     """The category by what was reached, and why (German). `nature` is the category that the mapping names.
 
-    Mail, folder and DMS alone are einfach, whatever the mapping says: an assistant may begin with mail. A Fachverfahren
-    makes it mittel; a register enquiry, or a Fachverfahren for an assistant that is komplex by its nature, komplex.
+    Mail, folder and DMS alone are einfach, whatever the mapping says: an assistant may begin with mail. A
+    Fachverfahren makes it mittel; a register enquiry, or a Fachverfahren for an assistant that is komplex by
+    its nature, komplex.
     """
     reached = set(kinds)
     if "register" in reached:
@@ -138,7 +143,8 @@ def category_of(kinds: Iterable[str], nature: str | None) -> tuple[Category, str
 
 
 def who_pays(ags: str, *, county_only: bool) -> Who:
-    """By the official key: five digits are a county, eight that end in 000 a city that is a county of its own."""
+    """By the official key: five digits are a county, eight that end in 000 a city that is a county of its
+    own."""
     if len(ags) == 5:
         return "county-only"
     if ags.endswith("000"):
@@ -150,7 +156,8 @@ def compute(file: BillingFile, configuration: Configuration, facts: Sequence[Fac
     """The bills of a year. Raises `ConfigError` when no prices hold then."""
     table = file.table(year)
     if table is None:
-        raise ConfigError.at("billing.toml", "prices", f"no prices hold on 1 January {year}", "add [[prices]] with valid_from")
+        raise ConfigError.at("billing.toml", "prices", f"no prices hold on 1 January {year}",
+                             "add [[prices]] with valid_from")
     return _Year(file, table, configuration, year).bill(facts)
 
 
@@ -167,25 +174,31 @@ class _Year:
         for fact in facts:
             used.setdefault(fact.tenant, {}).setdefault(fact.service, []).append(fact)
         for tenant in sorted(set(used) - set(self.configuration.municipalities)):
-            self.problems.append(f"{tenant or '(ohne Kommune)'}: nicht mehr eingerichtet, aber {self.year} genutzt: "
+            self.problems.append(f"{tenant or '(ohne Kommune)'}: nicht mehr eingerichtet, aber {self.year} "
+                                 "genutzt: "
                                  f"{', '.join(sorted(used[tenant]))}; nicht berechnet")
         self._check_ags()
-        contracts = [contract for tenant, town in self.configuration.municipalities.items()
-                     if (contract := self._contract(town, used.get(tenant, {}))).lines]
+        contracts = [contract for tenant, municipality in self.configuration.municipalities.items()
+                     if (contract := self._contract(municipality, used.get(tenant, {}))).lines]
         contracts.sort(key=lambda contract: (contract.provider, contract.ags))
         return Bill(self.year, tuple(contracts), tuple(self.problems))
 
     def _check_ags(self) -> None:
-        named = {row.municipality for rows in (self.file.category, self.file.setup, self.file.adjustment) for row in rows}
+        named = {row.municipality for rows in (self.file.category, self.file.setup, self.file.adjustment)
+                 for row in rows}
         for ags in sorted(named - {"*"} - set(self.configuration.by_ags)):
-            self.problems.append(f"billing.toml: AGS {ags} ist nicht eingerichtet: {suggest(ags, self.configuration.by_ags)}")
+            self.problems.append(f"billing.toml: AGS {ags} ist nicht eingerichtet: "
+                                 f"{suggest(ags, self.configuration.by_ags)}")
 
-    def _contract(self, town: Municipality, used: Mapping[str, Sequence[Fact]]) -> ContractBill:
-        row = town.row
+    def _contract(self, municipality: Municipality, used: Mapping[str, Sequence[Fact]]) -> ContractBill:
+        row = municipality.row
         population = row.counted(date(self.year, 1, 1))
-        yearly = [line for service in sorted(used) if (line := self._yearly(town, service, used[service], population))]
-        once = [Line("setup", each.text, each.amount, first=each.day, last=each.day, rule=f"einmalig am {each.day:%d.%m.%Y}")
-                for each in self.file.setup if self._is(each.municipality, row.ags) and each.day.year == self.year]
+        yearly = [line for service in sorted(used)
+                  if (line := self._yearly(municipality, service, used[service], population))]
+        once = [Line("setup", each.text, each.amount, first=each.day, last=each.day,
+                     rule=f"einmalig am {each.day:%d.%m.%Y}")
+                for each in self.file.setup if self._is(each.municipality, row.ags)
+                and each.day.year == self.year]
         lines = [*yearly, *once]
         lines += [line for each in self.file.adjustment if self._is(each.municipality, row.ags)
                   and (line := self._adjusted(each, lines))]
@@ -199,18 +212,21 @@ class _Year:
     def _is(self, wanted: str, ags: str) -> bool:
         return wanted == "*" or self.configuration.tenant_of(wanted) == self.configuration.tenant_of(ags)
 
-    def _yearly(self, town: Municipality, service: str, facts: Sequence[Fact], population: int | None) -> Line | None:
+    def _yearly(self, municipality: Municipality, service: str, facts: Sequence[Fact],
+                population: int | None) -> Line | None:
         completed = [fact for fact in facts if not fact.destination]
         if not completed:
             return None
-        row, mapping = town.row, self.configuration.mappings.get(service)
+        row, mapping = municipality.row, self.configuration.mappings.get(service)
         who = who_pays(row.ags, county_only=service in self.file.county_services)
         if service in self.file.county_services and who == "municipality":
-            self.problems.append(f"{row.name} ({row.ags}): {service} ist nur für Landkreise und kreisfreie Städte vorgesehen; "
+            self.problems.append(f"{row.name} ({row.ags}): {service} ist nur für Landkreise und kreisfreie "
+                                 "Städte vorgesehen; "
                                  "nach Einwohnern berechnet")
         price_class = self.table.class_of(who, population)
         if price_class is None:
-            self.problems.append(f"{row.name} ({row.ags}): keine Einwohnerzahl vom 01.01.{self.year} oder davor: {service} nicht "
+            self.problems.append(f"{row.name} ({row.ags}): keine Einwohnerzahl vom 01.01.{self.year} oder "
+                                 f"davor: {service} nicht "
                                  "berechnet; population in der Datei der Kommune ergänzen")
             return None
         reached = self._reached(facts)
@@ -226,12 +242,17 @@ class _Year:
         for fact in facts:
             if fact.destination:
                 today = self.configuration.destination(fact.destination)
-                groups.setdefault((fact.destination, fact.kind or (today.kind if today else "")), []).append(fact)
-        return tuple(Reached(destination, kind, sum(fact.count for fact in group), _day(min(fact.first_at for fact in group)),
-                             _day(max(fact.last_at for fact in group))) for (destination, kind), group in sorted(groups.items()))
+                groups.setdefault((fact.destination, fact.kind or (today.kind if today else "")),
+                                  []).append(fact)
+        return tuple(Reached(destination, kind, sum(fact.count for fact in group),
+                             _day(min(fact.first_at for fact in group)),
+                             _day(max(fact.last_at for fact in group)))
+                     for (destination, kind), group in sorted(groups.items()))
 
-    def _category(self, ags: str, service: str, reached: Sequence[Reached], nature: str | None) -> tuple[Category, str]:
-        agreed = [row for row in self.file.category if row.service == service and self._is(row.municipality, ags)
+    def _category(self, ags: str, service: str, reached: Sequence[Reached],
+                  nature: str | None) -> tuple[Category, str]:
+        agreed = [row for row in self.file.category if row.service == service
+                  and self._is(row.municipality, ags)
                   and self._holds(row.valid_from, row.valid_until)]
         if agreed:
             last = max(agreed, key=lambda row: (row.valid_from, row.municipality != "*"))
@@ -243,7 +264,8 @@ class _Year:
                                  f"{', '.join(each.destination for each in since)})" if since else "")
 
     def _holds(self, valid_from: date, valid_until: date | None) -> bool:
-        return valid_from <= date(self.year, 12, 31) and (valid_until is None or valid_until > date(self.year, 1, 1))
+        return valid_from <= date(self.year, 12, 31) and (valid_until is None
+                                                          or valid_until > date(self.year, 1, 1))
 
     def _adjusted(self, row: AdjustmentRow, lines: Sequence[Line]) -> Line | None:
         affected = [line for line in lines if line.item != "adjustment" and row.on in ("all", line.item)

@@ -1,10 +1,12 @@
 """A new municipality from its AGS: master data from the official list, everything else inherited.
 
-The operator installs the lists once (``drehscheibe municipality install-list``): AGS for municipalities, Kreis for counties, as
-genericode XML of the XRepository, packed with xz or not. They are never shipped. `add` then writes
-``municipalities/<AGS>.toml``, checks the whole configuration with it, and takes it away again when it would break it.
+The operator installs the lists once (``drehscheibe municipality install-list``): AGS for municipalities,
+Kreis for counties, as genericode XML of the XRepository, packed with xz or not. They are never shipped. `add`
+then writes ``municipalities/<AGS>.toml``, checks the whole configuration with it, and takes it away again
+when it would break it.
 
-The folders for a local drop are made where their parent is there; a share that is not mounted is never papered over.
+The folders for a local drop are made where their parent is there; a share that is not mounted is never
+papered over.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def install_list(file: Path, state: Path) -> OfficialList:
     found = read_list(file)
     place = state / "lists" / f"{found.name}.json"
     place.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    _write(place, json.dumps({"version": found.version, "names": dict(found.names)}, ensure_ascii=False, indent=0))
+    _write(place,
+           json.dumps({"version": found.version, "names": dict(found.names)}, ensure_ascii=False, indent=0))
     return found
 
 
@@ -84,7 +87,8 @@ def _unpacked(file: Path) -> bytes:
 
 def _rows(root: etree._Element) -> Iterator[tuple[str, str]]:
     for row in root.iterfind("SimpleCodeList/Row"):
-        values = {value.get("ColumnRef"): (value.findtext("SimpleValue") or "").strip() for value in row.iterfind("Value")}
+        values = {value.get("ColumnRef"): (value.findtext("SimpleValue") or "").strip()
+                  for value in row.iterfind("Value")}
         yield values.get("SCHLUESSEL", ""), values.get("Bezeichnung", "")
 
 
@@ -100,7 +104,8 @@ def installed(state: Path) -> list[OfficialList]:
 
 
 def official_name(state: Path, ags: str) -> str | None:
-    """As an official writes it: ``Stadt Annaberg-Buchholz``, ``Gemeinde Amtsberg``, ``Landkreis Bautzen``; None: not listed."""
+    """As an official writes it: ``Stadt Annaberg-Buchholz``, ``Gemeinde Amtsberg``, ``Landkreis Bautzen``;
+    None: not listed."""
     for official in installed(state):
         if ags in official.names:
             name, _, title = official.names[ags].partition(", ")
@@ -142,7 +147,8 @@ class Added:
 
 def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
         judge: Callable[[Configuration], None] = lambda _: None) -> Added:
-    """Write the file of a municipality. Raises `HubError` (of a faulty configuration too), and leaves nothing behind then.
+    """Write the file of a municipality. Raises `HubError` (of a faulty configuration too), and leaves nothing
+    behind then.
 
     `judge` raises it for what else is wrong with the configuration that has it.
     """
@@ -155,7 +161,8 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
         raise HubError(f"{new.ags} gibt es schon ({taken or place}): drehscheibe municipality show {new.ags}")
     name = new.name or official_name(configuration.state, new.ags)
     if name is None:
-        raise HubError(f"{new.ags} steht in keiner eingespielten Liste: drehscheibe municipality install-list FILE, "
+        raise HubError(f"{new.ags} steht in keiner eingespielten Liste: drehscheibe municipality "
+                       "install-list FILE, "
                        "oder --name …")
     tenant = new.tenant or _free(slug(name), new.ags, configuration)
     text, services = _draft(configuration, new, name, tenant)
@@ -189,16 +196,21 @@ def _make_folders(configuration: Configuration, new: NewMunicipality, tenant: st
     return made
 
 
-def _draft(configuration: Configuration, new: NewMunicipality, name: str, tenant: str) -> tuple[str, list[str]]:
-    """The file's text, and its services: routes are inherited where all their destinations are there, else written cut."""
+def _draft(configuration: Configuration, new: NewMunicipality, name: str, tenant: str) -> tuple[str,
+                                                                                                list[str]]:
+    """The file's text, and its services: routes are inherited where all their destinations are there, else
+    written cut."""
     blocks = {"ablage": f'connector = "directory"\npath = {_quoted(_drop(configuration, new, tenant))}\n',
-              "test": f'connector = "directory"\npath = {_quoted(configuration.defaults.onboarding.test_drop)}\ntest = true\n'}
+              "test": 'connector = "directory"\npath = '
+                      f'{_quoted(configuration.defaults.onboarding.test_drop)}\ntest = true\n'}
     if new.mail:
         blocks = {"postfach": f'connector = "smtp"\nto = {_list(new.mail)}\nfallback = "ablage"\n', **blocks}
     services = list(new.services) or sorted(configuration.mappings)
-    routes = {service: _inherited(configuration, service) for service in services if service in configuration.mappings}
+    routes = {service: _inherited(configuration, service) for service in services
+              if service in configuration.mappings}
     cut = {service: rows for service, rows in routes.items() if not _fits(rows, blocks)}
-    lines = ["# What is not said here is inherited from defaults.toml: `drehscheibe municipality show` tells all.",
+    lines = ["# What is not said here is inherited from defaults.toml: `drehscheibe municipality show` tells "
+             "all.",
              f"name = {_quoted(name)}", f"ags = {_quoted(new.ags)}", f"tenant = {_quoted(tenant)}"]
     if new.population is not None:
         lines.append(f"population = {new.population}")
@@ -228,7 +240,8 @@ def _route(service: str, row: RouteRow, blocks: Mapping[str, str]) -> Iterator[s
     yield f"service = {_quoted(service)}"
     for kind, recipients in (("recipients", row.recipients), ("test_recipients", row.test_recipients)):
         kept = [each for each in recipients if each.destination in blocks]
-        tables = [f"{{ destination = {_quoted(each.destination)}, send = {_list(each.send)} }}" for each in kept]
+        tables = [f"{{ destination = {_quoted(each.destination)}, send = {_list(each.send)} }}"
+                  for each in kept]
         yield f"{kind} = [{', '.join(tables)}]"
 
 
@@ -249,43 +262,58 @@ def _write(place: Path, text: str) -> None:
 
 def overview(configuration: Configuration) -> list[dict[str, Any]]:
     """One row per municipality."""
-    return [{"ags": town.row.ags, "name": town.row.name, "tenant": tenant, "provider": town.row.contract.provider,
-             "services": sorted(town.routes), "destinations": {each.key.partition("/")[2]: each.connector
-                                                               for each in town.destinations.values()}}
-            for tenant, town in sorted(configuration.municipalities.items(), key=lambda item: item[1].row.ags)]
+    return [{"ags": municipality.row.ags, "name": municipality.row.name, "tenant": tenant,
+             "provider": municipality.row.contract.provider,
+             "services": sorted(municipality.routes),
+             "destinations": {each.key.partition("/")[2]: each.connector
+                      for each in municipality.destinations.values()}}
+            for tenant, municipality in sorted(configuration.municipalities.items(),
+                                       key=lambda item: item[1].row.ags)]
 
 
 def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
-    """One municipality with all that it inherits; `inherited` names what does not stand in its own file. Raises `HubError`."""
+    """One municipality with all that it inherits; `inherited` names what does not stand in its own file.
+    Raises `HubError`."""
     tenant = configuration.tenant_of(name) or (name if name in configuration.municipalities else None)
     if tenant is None:
         known = [*configuration.by_ags, *configuration.municipalities]
         raise HubError(f"Keine Kommune {name!r}: {suggest(name, known, german=True)}")
-    town = configuration.municipalities[tenant]
-    raw = read_toml(town.file)
-    return {"file": str(town.file), "name": town.row.name, "ags": town.row.ags, "formerly": list(town.row.formerly),
-            "tenant": tenant, "population": _plain(town.row.population), "provider": town.row.contract.provider,
-            "destinations": [_destination(town, key, raw["destinations"][key.partition("/")[2]]) for key in town.destinations],
-            "services": [_service(configuration, town, service) for service in sorted(town.routes)]}
+    municipality = configuration.municipalities[tenant]
+    raw = read_toml(municipality.file)
+    return {"file": str(municipality.file), "name": municipality.row.name, "ags": municipality.row.ags,
+            "formerly": list(municipality.row.formerly),
+            "tenant": tenant, "population": _plain(municipality.row.population),
+            "provider": municipality.row.contract.provider,
+            "destinations": [_destination(municipality, key, raw["destinations"][key.partition("/")[2]])
+                             for key in municipality.destinations],
+            "services":
+            [_service(configuration, municipality, service) for service in sorted(municipality.routes)]}
 
 
-def _destination(town: Municipality, key: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    found = town.destinations[key]
-    values = {**{name: value for name, value in found.options.items() if value is not None}, "kind": found.kind,
-              "in_doubt": found.in_doubt, "retry": found.policy.retry.model_dump(mode="json"), "fallback": found.policy.fallback,
+def _destination(municipality: Municipality, key: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    found = municipality.destinations[key]
+    values = {**{name: value for name, value in found.options.items() if value is not None},
+              "kind": found.kind,
+              "in_doubt": found.in_doubt, "retry": found.policy.retry.model_dump(mode="json"),
+              "fallback": found.policy.fallback,
               "test": found.policy.test}
-    return {"key": key, "connector": found.connector, "values": {name: _plain(value) for name, value in values.items()},
+    return {"key": key, "connector": found.connector,
+            "values": {name: _plain(value) for name, value in values.items()},
             "inherited": sorted(set(values) - set(own))}
 
 
-def _service(configuration: Configuration, town: Municipality, service: str) -> dict[str, Any]:
-    kept = configuration.retention(town.row.tenant, service)
-    own = any(row.service == service for row in town.row.route)
-    return {"service": service, "inherited": not own, "payload_days": kept.payload_days, "proof_days": kept.proof_days,
-            "routes": [{"versions": row.versions, "valid_from": _plain(row.valid_from), "valid_until": _plain(row.valid_until),
-                        "recipients": {each.name or each.destination: list(each.send) for each in row.recipients},
-                        "test_recipients": {each.name or each.destination: list(each.send) for each in row.test_recipients}}
-                       for row in town.routes[service]]}
+def _service(configuration: Configuration, municipality: Municipality, service: str) -> dict[str, Any]:
+    kept = configuration.retention(municipality.row.tenant, service)
+    own = any(row.service == service for row in municipality.row.route)
+    return {"service": service, "inherited": not own, "payload_days": kept.payload_days,
+            "proof_days": kept.proof_days,
+            "routes": [{"versions": row.versions, "valid_from": _plain(row.valid_from),
+                        "valid_until": _plain(row.valid_until),
+                        "recipients":
+                        {each.name or each.destination: list(each.send) for each in row.recipients},
+                        "test_recipients":
+                        {each.name or each.destination: list(each.send) for each in row.test_recipients}}
+                       for row in municipality.routes[service]]}
 
 
 def _plain(value: Any) -> Any:

@@ -30,7 +30,8 @@ class PriceClass(FileModel):
     """One row of the price table: net, per assistant and year."""
 
     name: str = Field(description="as bills name the class")
-    who: Who = Field("municipality", description="whose class it is: municipalities by population, cities that are a county of "
+    who: Who = Field("municipality", description="whose class it is: municipalities by population, cities "
+                                                 "that are a county of "
                      "their own, or what only those and counties use")
     up_to: int | None = Field(None, gt=0, description="largest population of the class; none: all above")
     einfach: Amount = Field(description="price of an assistant of category einfach, Euro")
@@ -46,7 +47,8 @@ class PriceTable(FileModel):
     """The prices from a day on."""
 
     valid_from: date = Field(description="a year takes the prices that hold on its first of January")
-    classes: tuple[PriceClass, ...] = Field(alias="class", description="the rows, those of municipalities rising by `up_to`")
+    classes: tuple[PriceClass, ...] = Field(alias="class",
+                                            description="the rows, those of municipalities rising by `up_to`")
 
     @model_validator(mode="after")
     def _complete(self) -> PriceTable:
@@ -64,7 +66,8 @@ class PriceTable(FileModel):
         rows = [row for row in self.classes if row.who == who]
         if who != "municipality":
             return rows[0]
-        return None if population is None else next(row for row in rows if row.up_to is None or population <= row.up_to)
+        return None if population is None else next(row for row in rows if row.up_to is None
+                                                    or population <= row.up_to)
 
 
 class Provider(FileModel):
@@ -95,13 +98,15 @@ class SetupRow(FileModel):
 
 
 class AdjustmentRow(FileModel):
-    """A subsidy or another change of what is charged: a percentage of lines, or an amount per municipality."""
+    """A subsidy or another change of what is charged: a percentage of lines, or an amount per
+    municipality."""
 
     text: str = Field(description="as the bill names it")
     municipality: Ags | Everyone = Field("*", description="AGS; '*': all")
     service: str = Field("*", description="the assistant; '*': all")
     on: Literal["yearly", "setup", "all"] = Field("yearly", description="which lines a percentage is of")
-    percent: Amount | None = Field(None, description="of the lines; -100 takes all away; either this or amount")
+    percent: Amount | None = Field(None,
+                                   description="of the lines; -100 takes all away; either this or amount")
     amount: Amount | None = Field(None, description="Euro for each municipality; either this or percent")
     valid_from: date = Field(description="it counts in each year of which it holds on any day")
     valid_until: date | None = Field(None, description="first day it does not hold any more")
@@ -117,15 +122,18 @@ class BillingFile(FileModel):
     """``billing.toml``"""
 
     prices: tuple[PriceTable, ...] = Field(min_length=1, description="the price tables, each from a day on")
-    provider: Mapping[Key, Provider] = Field({}, description="who gets bills, by the key that municipalities name")
-    county_services: tuple[str, ...] = Field((), description="assistants only for counties and cities that are one")
+    provider: Mapping[Key,
+                      Provider] = Field({}, description="who gets bills, by the key that municipalities name")
+    county_services: tuple[str, ...] = Field((), description="assistants only for counties and cities that "
+                                                             "are one")
     category: tuple[CategoryRow, ...] = Field((), description="agreed categories")
     setup: tuple[SetupRow, ...] = Field((), description="what is charged once")
     adjustment: tuple[AdjustmentRow, ...] = Field((), description="subsidies and other changes")
 
     def table(self, year: int) -> PriceTable | None:
         """The prices that hold when the year begins."""
-        return max((table for table in self.prices if table.valid_from <= date(year, 1, 1)), key=lambda table: table.valid_from,
+        return max((table for table in self.prices if table.valid_from <= date(year, 1, 1)),
+                   key=lambda table: table.valid_from,
                    default=None)
 
 
@@ -134,7 +142,8 @@ def load(file: Path) -> BillingFile:
     try:
         return BillingFile(**tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal))
     except OSError as error:
-        raise ConfigError.at(file, "file", f"cannot be read ({error.strerror})", "write one as docs/billing.md shows") from error
+        raise ConfigError.at(file, "file", f"cannot be read ({error.strerror})",
+                             "write one as docs/billing.md shows") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError.at(file, "TOML", str(error), "correct the line") from error
     except ValidationError as error:
@@ -142,7 +151,8 @@ def load(file: Path) -> BillingFile:
 
 
 def check(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
-    """What ``drehscheibe check`` says about ``billing.toml`` beside ``hub.toml``: nothing where there is none."""
+    """What ``drehscheibe check`` says about ``billing.toml`` beside ``hub.toml``: nothing where there is
+    none."""
     file = configuration.file.parent / "billing.toml"
     if not file.is_file():
         return
@@ -151,11 +161,13 @@ def check(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
     except ConfigError as error:
         yield from (("billing", Finding("error", problem)) for problem in error.problems)
         return
-    yield "billing", Finding("ok", f"{len(prices.prices)} Preistafel(n), {len(prices.provider)} Dienstleister")
-    for town in configuration.municipalities.values():
-        provider = town.row.contract.provider
+    yield "billing", Finding("ok",
+                             f"{len(prices.prices)} Preistafel(n), {len(prices.provider)} Dienstleister")
+    for municipality in configuration.municipalities.values():
+        provider = municipality.row.contract.provider
         if provider is not None and provider not in prices.provider:
-            yield str(town.file), Finding("error", f"contract.provider: {provider!r} steht nicht in billing.toml",
+            yield str(municipality.file), Finding("error",
+                                          f"contract.provider: {provider!r} steht nicht in billing.toml",
                                           suggest(provider, prices.provider, german=True))
 
 

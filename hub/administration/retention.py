@@ -1,13 +1,16 @@
-"""Deletes what need not be kept any more: the content of finished applications early, their proofs late, the rest never.
+"""Deletes what need not be kept any more: the content of finished applications early, their proofs late, the
+rest never.
 
-How long is a matter of the municipality and the service: ``[retention]`` in ``defaults.toml`` and in the municipality's file,
-each with ``[retention.services.<service>]``. What the municipality says comes before what the defaults say, and in either a
-service's own line before the general one. Undelivered, doubtful and parked applications are never touched, whatever their age.
+How long is a matter of the municipality and the service: ``[retention]`` in ``defaults.toml`` and in the
+municipality's file, each with ``[retention.services.<service>]``. What the municipality says comes before
+what the defaults say, and in either a service's own line before the general one. Undelivered, doubtful and
+parked applications are never touched, whatever their age.
 
-A run works in small batches, so that inlets and deliveries wait for milliseconds, and may be ended between any two of them: the
-next run goes on. In the running hub one runs at its start and then every day at ``[retention] at``; ``drehscheibe retention
-run`` asks for one now, and without a running hub does it itself. What a run did is logged in numbers, and stands as the event
-``payload_deleted`` in each message's history; neither holds personal data.
+A run works in small batches, so that inlets and deliveries wait for milliseconds, and may be ended between
+any two of them: the next run goes on. In the running hub one runs at its start and then every day at
+``[retention] at``; ``drehscheibe retention run`` asks for one now, and without a running hub does it itself.
+What a run did is logged in numbers, and stands as the event ``payload_deleted`` in each message's history;
+neither holds personal data.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import structlog
 
 from hub.errors import HubError, StoreUnavailable
 from hub.message import BERLIN
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 
 if TYPE_CHECKING:
     from hub.config.configuration import Configuration
@@ -39,7 +42,8 @@ PATIENCE = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run deleted, or would delete. Not `log_truncated`: a reader still holds old pages, and the next run tries again."""
+    """What a run deleted, or would delete. Not `log_truncated`: a reader still holds old pages, and the next
+    run tries again."""
 
     messages: int = 0
     bodies: int = 0
@@ -61,8 +65,8 @@ def _unheard(_: datetime, __: Mapping[str, int]) -> None:
 
 
 class Retention:
-    """Runs now and then; `stop` ends a run between two batches. `told` hears of each run that came to its end: when, and how
-    much of content, proofs and log it left though it was due."""
+    """Runs now and then; `stop` ends a run between two batches. `told` hears of each run that came to its
+    end: when, and how much of content, proofs and log it left though it was due."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration],
                  told: Callable[[datetime, Mapping[str, int]], None] = _unheard, *,
@@ -87,7 +91,8 @@ class Retention:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is deleted meanwhile, once the run at hand has ended: a backup wants the files that its rows name."""
+        """Nothing is deleted meanwhile, once the run at hand has ended: a backup wants the files that its
+        rows name."""
         with self._one_at_a_time:
             yield
 
@@ -99,12 +104,14 @@ class Retention:
             if not alone:
                 log.info("another node deletes just now what need not be kept any more")
                 return Report()
-            shredded, proofs = self._shred(), self._forget()
-            report = Report(shredded.messages, shredded.bodies, shredded.bytes, proofs, self._expire(), self._bury(),
+            erased, proofs = self._erase(), self._forget()
+            report = Report(erased.messages, erased.bodies, erased.bytes, proofs, self._expire(),
+                            self._bury(),
                             self._store.remove_leftovers(), dry_run=False, log_truncated=self._truncate())
             if not self._stop.is_set():
                 left = self._count()
-                self._told(self._now(), {"content": left.messages, "proofs": left.proofs, "log": int(not report.log_truncated)})
+                self._told(self._now(), {"content": left.messages, "proofs": left.proofs,
+                                         "log": int(not report.log_truncated)})
         log.info("what need not be kept any more is deleted", **report.to_json())
         return report
 
@@ -127,37 +134,40 @@ class Retention:
             raise answers[0]
         return {"running": False, **answers[0].to_json()}
 
-    def _periods(self, *, shredded: bool) -> Iterator[tuple[str, str, datetime]]:
+    def _periods(self, *, erased: bool) -> Iterator[tuple[str, str, datetime]]:
         """(tenant, service, finished not after) for all that have something that could be due."""
         configuration = self._configuration()
-        for tenant, service in self._store.finished_services(shredded=shredded):
+        for tenant, service in self._store.finished_services(erased=erased):
             kept = configuration.retention(tenant, service)
-            yield tenant, service, self._now() - timedelta(days=kept.proof_days if shredded else kept.payload_days)
+            yield tenant, service, self._now() - timedelta(days=kept.proof_days if erased
+                                                           else kept.payload_days)
 
     def _count(self) -> Report:
-        payloads, proofs = (sum(self._store.count_due(*period, shredded=shredded) for period in self._periods(shredded=shredded))
-                            for shredded in (False, True))
+        payloads, proofs = (sum(self._store.count_due(*period, erased=erased)
+                                for period in self._periods(erased=erased))
+                            for erased in (False, True))
         return Report(messages=payloads, proofs=proofs, dry_run=True)
 
-    def _batches(self, *, shredded: bool) -> Iterator[list[str]]:
-        for tenant, service, before in self._periods(shredded=shredded):
+    def _batches(self, *, erased: bool) -> Iterator[list[str]]:
+        for tenant, service, before in self._periods(erased=erased):
             seen: set[str] = set()  # what the store refuses to touch must not come again for ever
             while not self._stop.is_set():
-                due = self._store.due_for_retention(tenant, service, before, BATCH + len(seen), shredded=shredded)
+                due = self._store.due_for_retention(tenant, service, before, BATCH + len(seen),
+                                                    erased=erased)
                 ids = [name for name in due if name not in seen]
                 if not ids:
                     break
                 yield ids
-                seen.update(self._store.still_due(ids, shredded=shredded))
+                seen.update(self._store.still_due(ids, erased=erased))
 
-    def _shred(self) -> Shredded:
-        total = Shredded()
-        for ids in self._batches(shredded=False):
-            total += self._store.shred(ids)
+    def _erase(self) -> Erased:
+        total = Erased()
+        for ids in self._batches(erased=False):
+            total += self._store.erase(ids)
         return total
 
     def _forget(self) -> int:
-        return sum(self._store.forget(ids) for ids in self._batches(shredded=True))
+        return sum(self._store.forget(ids) for ids in self._batches(erased=True))
 
     def _expire(self) -> int:
         total = 0
@@ -190,7 +200,8 @@ class Retention:
             except StoreUnavailable as error:
                 log.error("nothing could be deleted; the next run tries again", error=str(error))
             except Exception as error:  # noqa: BLE001  deleting must not end for good because of one run
-                log.error("a run of the retention failed; the next one tries again", error_class=type(error).__name__)
+                log.error("a run of the retention failed; the next one tries again",
+                          error_class=type(error).__name__)
             self._stop.wait((self._next() - self._now()).total_seconds())
 
     def _next(self) -> datetime:

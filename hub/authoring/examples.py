@@ -1,17 +1,15 @@
-"""Examples of a mapping, run through the very stages a message goes through: ``drehscheibe mapping test`` and ``preview``.
+"""Examples of a mapping, run through the very stages a message goes through: ``drehscheibe mapping test`` and
+``preview``.
 
 ::
 
     mappings/<service>/examples/<name>/
         example.toml          what is known beside the document; every key may be left out:
-                                  description = "Zwei Hunde, einer mit Bescheinigung"
-                                  ags = "14999010"
-                                  day = 2026-11-22             # of acceptance
-                                  test = false
-                                  case = "…"
-                                  attachments = ["antrag.pdf"] # files of this folder that come as parts of their own
-                                  version = "v2"               # the mapping's version it must reach
-                                  parked = "invalid"           # it must be parked for this reason
+                                  description = "Zwei Hunde, einer mit Bescheinigung" ags = "14999010" day =
+                                  2026-11-22             # of acceptance test = false case = "…" attachments =
+                                  ["antrag.pdf"] # files of this folder that come as parts of their own
+                                  version = "v2"               # the mapping's version it must reach parked =
+                                  "invalid"           # it must be parked for this reason
         message.xml | .json   the document as Amt24 sends it
         expected/             canonical.xml (the annotated envelope), each rendering under its file's name, delivery.txt (what
                               one recipient of everything gets), or reason.txt for what must be parked
@@ -86,7 +84,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the hub made of an example: files by name, text ones and others, and why it was parked if it was."""
+    """What the hub made of an example: files by name, text ones and others, and why it was parked if it
+    was."""
 
     files: Mapping[str, bytes]
     version: str | None = None
@@ -95,7 +94,8 @@ class Outcome:
 
 def run_examples(mappings: Path, service: str | None = None, name: str | None = None, *,
                  update: bool = False) -> list[Result]:
-    """Every example below `mappings`, or those of one service, or one. `update` writes what came as what is expected.
+    """Every example below `mappings`, or those of one service, or one. `update` writes what came as what is
+    expected.
 
     Raises `ConfigError` when a mapping or an example.toml cannot be read.
     """
@@ -132,9 +132,11 @@ def _folders(mappings: Path, service: str | None, name: str | None) -> Iterator[
 
 def _run(mappings: Path, folder: Path, scratch: Path) -> Outcome:
     settings = _settings(folder)
-    documents = [folder / f"message{suffix}" for suffix in (".xml", ".json") if (folder / f"message{suffix}").is_file()]
+    documents = [folder / f"message{suffix}" for suffix in (".xml", ".json")
+                 if (folder / f"message{suffix}").is_file()]
     if len(documents) != 1:
-        raise ConfigError.at(folder, "message", f"{len(documents)} documents", "put message.xml or message.json there")
+        raise ConfigError.at(folder, "message", f"{len(documents)} documents",
+                             "put message.xml or message.json there")
     files = [*documents, *(folder / name for name in settings.attachments)]
     return _made(mappings, folder.parents[1].name, settings, files, scratch)
 
@@ -147,7 +149,8 @@ def _settings(folder: Path) -> ExampleFile:
         raise ConfigError(problems_of(file, error)) from error
 
 
-def _made(mappings: Path, service: str, settings: ExampleFile, files: Sequence[Path], scratch: Path) -> Outcome:
+def _made(mappings: Path, service: str, settings: ExampleFile, files: Sequence[Path],
+          scratch: Path) -> Outcome:
     contents = [file.read_bytes() for file in files]
     job = _job(service, settings, files, contents, _rules(mappings, service, settings, scratch))
     stored = b"".join(contents)
@@ -184,12 +187,15 @@ def _job(service: str, settings: ExampleFile, files: Sequence[Path], contents: S
     parts: list[JobPart] = []
     offset = 0
     for file, content in zip(files, contents, strict=True):
-        parts.append(JobPart(name="attachment" if parts else "application", filename=file.name if parts else None,
+        parts.append(JobPart(name="attachment" if parts else "application", filename=file.name if parts
+                             else None,
                              media_type=_media_type(file), sha256=hashlib.sha256(content).hexdigest(),
                              body=Body(offset=offset, length=len(content))))
         offset += len(content)
-    return Job(message_id=MESSAGE_ID, tenant="beispiel", ags=settings.ags, service=service, test=settings.test,
-               received_at=datetime.combine(settings.day, time(10, 11, 12), BERLIN), accepted_day=settings.day,
+    return Job(message_id=MESSAGE_ID, tenant="beispiel", ags=settings.ags, service=service,
+               test=settings.test,
+               received_at=datetime.combine(settings.day, time(10, 11, 12), BERLIN),
+               accepted_day=settings.day,
                case=settings.case, parts=tuple(parts), rules=rules)
 
 
@@ -199,8 +205,10 @@ def _media_type(file: Path) -> str:
 
 
 def _canonical(job: Job, rule: Rule, bodies: Any) -> bytes:
-    version = next(version for version in load_mapping(Path(rule.package)).version if version.name == rule.mapping_version)
-    table = load_fields(Path(rule.package) / version.name / version.fields) if version.fields else FieldTable()
+    version = next(version for version in load_mapping(Path(rule.package)).version
+                   if version.name == rule.mapping_version)
+    table = load_fields(
+        Path(rule.package) / version.name / version.fields) if version.fields else FieldTable()
     envelope = annotate(type_values(normalize(job, bodies, io.BytesIO()).envelope, table), table)
     etree.indent(envelope)
     return etree.tostring(envelope, encoding="utf-8", xml_declaration=True) + b"\n"
@@ -281,5 +289,6 @@ def _pages(content: bytes) -> int:
     if not content.startswith(b"%PDF-"):
         return 0
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
-    inside = content + b"".join(zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b"x")
+    inside = content + b"".join(zlib.decompressobj().decompress(stream) for stream in streams
+                                if stream[:1] == b"x")
     return len(re.findall(rb"/Type\s*/Page\b", inside))

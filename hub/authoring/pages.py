@@ -1,7 +1,9 @@
-"""A mapping's own page, written from the mapping: ``drehscheibe mapping doc``, and ``make docs`` for `docs/services/`.
+"""A mapping's own page, written from the mapping: ``drehscheibe mapping doc``, and ``make docs`` for
+`docs/services/`.
 
-For the people who talk about a service without reading its files: which fields a form has, what a clerk may be told, what each
-receiver can get, from when to when a version holds. A test keeps the committed pages equal to what is written here.
+For the people who talk about a service without reading its files: which fields a form has, what a clerk may
+be told, what each receiver can get, from when to when a version holds. A test keeps the committed pages equal
+to what is written here.
 """
 
 from __future__ import annotations
@@ -51,8 +53,10 @@ def page(folder: Path) -> str:
 
 def _overview(found: Sequence[MappingFile]) -> str:
     rows = [(f"[{mapping.title}]({mapping.service}.md)", f"`{mapping.service}`", mapping.category,
-             "<br>".join(f"{version.name}: {_valid(version)}" for version in mapping.version)) for mapping in found]
-    return "\n".join(["# The services", "", _GENERATED, "", *_table(("", "service", "category", "versions"), rows)]) + "\n"
+             "<br>".join(f"{version.name}: {_valid(version)}" for version in mapping.version))
+            for mapping in found]
+    return "\n".join(["# The services", "", _GENERATED, "",
+                      *_table(("", "service", "category", "versions"), rows)]) + "\n"
 
 
 def _remarks(file: Path) -> Iterator[str]:
@@ -66,14 +70,16 @@ def _remarks(file: Path) -> Iterator[str]:
 
 def _version(folder: Path, version: MappingVersion) -> list[str]:
     forms = ", ".join(f"`{form}`" for form in version.forms) or "any form"
-    lines = [f"## Version {version.name}", "", f"{version.subject}. Takes {forms} `{version.versions}`, {_valid(version)}.", ""]
+    lines = [f"## Version {version.name}", "",
+             f"{version.subject}. Takes {forms} `{version.versions}`, {_valid(version)}.", ""]
     if version.fields:
         lines += _fields(load_fields(folder / version.name / version.fields))
     if version.rules:
         lines += ["### Rules", "", "An application that breaks one is parked, and the clerk reads:", "",
                   *(f"* {text}" for text in rule_texts(folder / version.name / version.rules)), ""]
-    rows = [(f"`{name}`", rendering.role, f"`{rendering.file}`", rendering.media_type, _source(rendering.stylesheet,
-             rendering.applicant_pdf)) for name, rendering in version.renderings.items()]
+    rows = [(f"`{name}`", rendering.role, f"`{rendering.file}`", rendering.media_type,
+             _source(rendering.stylesheet,
+rendering.applicant_pdf)) for name, rendering in version.renderings.items()]
     return [*lines, "### Renderings", "", *_table(("`send`", "role", "file", "media type", "from"), rows)]
 
 

@@ -1,8 +1,9 @@
 """``drehscheibe mapping new``: the folder of a new service, complete from the first minute.
 
-What it makes passes its own ``mapping test`` and every check of the repository on mappings: field table, schema, rules,
-stylesheet, and three examples (smallest, full, parked) with their expected outputs. From there on it is changed until it is the
-real form: `docs/mappings.md` says how. The files come from ``hub/authoring/new_service/``, the examples from the new field table.
+What it makes passes its own ``mapping test`` and every check of the repository on mappings: field table,
+schema, rules, stylesheet, and three examples (smallest, full, parked) with their expected outputs. From there
+on it is changed until it is the real form: `docs/mappings.md` says how. The files come from
+``hub/authoring/new_service/``, the examples from the new field table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _TAKEN = ("antragsteller", "nachweise", "erklaerung")
 _Form = Mapping[str, Sequence[Mapping[str, str]]]
 
 
-def new_service(mappings: Path, service: str, title: str | None = None, groups: Mapping[str, str] | None = None,
+def new_service(mappings: Path, service: str, title: str | None = None,
+                groups: Mapping[str, str] | None = None,
                 category: str = "einfach") -> list[Result]:
     """Make ``mappings/<service>`` and run its examples; `groups` are ids with titles, in reading order.
 
@@ -42,7 +44,8 @@ def new_service(mappings: Path, service: str, title: str | None = None, groups: 
     (folder / "v1").mkdir(parents=True)
     for name in ("mapping.toml", "fields.toml", "rules.sch", "fachverfahren.xsl"):
         place = folder if name == "mapping.toml" else folder / "v1"
-        (place / name).write_text(_filled((TEMPLATES / name).read_text(encoding="utf-8"), words), encoding="utf-8")
+        (place / name).write_text(_filled((TEMPLATES / name).read_text(encoding="utf-8"), words),
+                                  encoding="utf-8")
     (folder / "v1/fields.xsd").write_text(schema_of(load_fields(folder / "v1/fields.toml")), encoding="utf-8")
     for name, settings, form in _examples(groups):
         _write_example(folder / "examples" / name, words["FORM"], settings, form)
@@ -52,14 +55,18 @@ def new_service(mappings: Path, service: str, title: str | None = None, groups: 
 def _check(mappings: Path, service: str, groups: Mapping[str, str]) -> None:
     if not _SERVICE.fullmatch(service) or len(service) > 63:
         raise ConfigError.at(mappings, service, "is no name of a service",
-                             "small letters, digits and single hyphens, beginning with a letter, e.g. hundesteuer")
+                             "small letters, digits and single hyphens, beginning with a letter, e.g. "
+                             "hundesteuer")
     if (mappings / service).exists():
-        raise ConfigError.at(mappings / service, "(folder)", "is there already", "choose another name, or edit what is there")
+        raise ConfigError.at(mappings / service, "(folder)", "is there already",
+                             "choose another name, or edit what is there")
     if not (mappings / "_common").is_dir():
-        raise ConfigError.at(mappings, "_common", "is missing", "name the folder with the mappings: --mappings")
+        raise ConfigError.at(mappings, "_common", "is missing",
+                             "name the folder with the mappings: --mappings")
     for group in groups:
         if not _GROUP.fullmatch(group) or group in _TAKEN:
-            raise ConfigError.at(mappings / service, f"group {group}", "is no id of a group, or is in every form already",
+            raise ConfigError.at(mappings / service, f"group {group}",
+                                 "is no id of a group, or is in every form already",
                                  f"letters and digits, beginning with a small letter; not {', '.join(_TAKEN)}")
     if len(groups) > MOST_GROUPS:
         raise ConfigError.at(mappings / service, "groups", f"{len(groups)} at once",
@@ -68,14 +75,18 @@ def _check(mappings: Path, service: str, groups: Mapping[str, str]) -> None:
 
 def _words(service: str, title: str, groups: Mapping[str, str], category: str) -> dict[str, str]:
     return {
-        "SERVICE": service, "TITLE": " ".join(title.split()), "TITLE_TOML": _toml(title), "TITLE_XML": escape(title),
+        "SERVICE": service, "TITLE": " ".join(title.split()), "TITLE_TOML": _toml(title),
+        "TITLE_XML": escape(title),
         "CATEGORY": category, "FORM": "".join(part.capitalize() for part in service.split("-")),
-        "GROUPS": "\n".join(f'    {{ id = "{group}", title = {_toml(text)} }},' for group, text in groups.items()),
-        "FIELDS": "".join(f'    {{ group = "{group}", id = "beschreibung", type = "textarea", label = "Beschreibung" }},\n'
+        "GROUPS":
+        "\n".join(f'    {{ id = "{group}", title = {_toml(text)} }},' for group, text in groups.items()),
+        "FIELDS": "".join(
+            f'    {{ group = "{group}", id = "beschreibung", type = "textarea", label = "Beschreibung" }},\n'
                           f'    {{ group = "{group}", id = "datum", type = "date", label = "Datum" }},\n\n'
                           for group in groups).rstrip("\n") + "\n",
         "RULES": "\n".join(f'      <sch:assert test="normalize-space({group}/instance/beschreibung)">'
-                           f"{escape(text)}: Die Beschreibung fehlt.</sch:assert>" for group, text in groups.items()),
+                           f"{escape(text)}: Die Beschreibung fehlt.</sch:assert>"
+                           for group, text in groups.items()),
     }
 
 
@@ -89,14 +100,17 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
 
 def _examples(groups: Mapping[str, str]) -> list[tuple[str, str, _Form]]:
     """Name, settings and fields of the three examples. All persons are invented."""
-    person = {"anrede": "frau", "name": "Mustermann", "vorname": "Erika", "strasse": "Musterstraße", "hausnummer": "1",
+    person = {"anrede": "frau", "name": "Mustermann", "vorname": "Erika", "strasse": "Musterstraße",
+              "hausnummer": "1",
               "plz": "00000", "ort": "Musterstadt"}
     more = {"anrede": "divers", "name": "Größe-Öztürk", "vorname": "Änne Łucja", "geburtsdatum": "1984-08-12",
-            "strasse": "Große Gasse", "hausnummer": "3 a", "plz": "00000", "ort": "Beispielberg", "telefon": "0000 111111",
+            "strasse": "Große Gasse", "hausnummer": "3 a", "plz": "00000", "ort": "Beispielberg",
+            "telefon": "0000 111111",
             "email": "aenne@example.org"}
     agreed = {"richtigkeit": "true", "datenschutz": "true"}
     described = {group: [{"beschreibung": "Ein Beispiel."}] for group in groups}
-    dated = {group: [{"beschreibung": "Erste Zeile, mit äöüß.\nZweite Zeile.", "datum": "2025-11-01"}] for group in groups}
+    dated = {group: [{"beschreibung": "Erste Zeile, mit äöüß.\nZweite Zeile.", "datum": "2025-11-01"}]
+             for group in groups}
     return [
         ("smallest", 'description = "Form 1.0 with as little as it takes."\nversion = "v1"\n',
          {"antragsteller": [person], **described, "erklaerung": [agreed]}),
@@ -114,9 +128,11 @@ def _write_example(folder: Path, form: str, settings: str, fields: _Form) -> Non
     version = "1.0" if folder.name == "smallest" else "1.1"
     pdf = base64.b64encode((TEMPLATES / "antrag.pdf").read_bytes()).decode()
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<serviceportal>", "  <metadata>",
-             f"    <formId>6000663:{form}:v{version}</formId>", "    <postfachHandleId>bsp-postfach-0001</postfachHandleId>",
+             f"    <formId>6000663:{form}:v{version}</formId>",
+             "    <postfachHandleId>bsp-postfach-0001</postfachHandleId>",
              f"    <pdfApplicantFormBase64>{pdf}</pdfApplicantFormBase64>",
-             "    <creationDate>2026-11-20T09:30:00.000+01:00</creationDate>", "  </metadata>", "  <serviceportal-fields>"]
+             "    <creationDate>2026-11-20T09:30:00.000+01:00</creationDate>", "  </metadata>",
+             "  <serviceportal-fields>"]
     for group, instances in fields.items():
         lines.append(f"    <{group}>")
         for number, instance in enumerate(instances):

@@ -1,8 +1,10 @@
-"""The schema of a field table: ``fields.xsd`` written from ``fields.toml``, so that the two agree from the first day.
+"""The schema of a field table: ``fields.xsd`` written from ``fields.toml``, so that the two agree from the
+first day.
 
-Every field is optional and may be empty, because whether one is needed depends on others and stands in the rules. A text
-whose id names its format (`FORMATS`) gets that format. What comes out is an ordinary file: a mapping may go on by hand, with
-formats of its own; the repository's tests compare table and schema whoever wrote them.
+Every field is optional and may be empty, because whether one is needed depends on others and stands in the
+rules. A text whose id names its format (`FORMATS`) gets that format. What comes out is an ordinary file: a
+mapping may go on by hand, with formats of its own; the repository's tests compare table and schema whoever
+wrote them.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ FORMATS = {  # by the field's id: a pattern of XML Schema
     "iban": r"[A-Z]{2}\d{2}( ?[A-Z0-9]){11,30} ?",  # structure only; check digits are a rule
     "bic": "[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?",
 }
-_TYPES = {"integer": "e:ganzzahl", "decimal": "e:dezimalzahl", "money": "e:geld", "boolean": "e:jaNein", "date": "e:datum",
+_TYPES = {"integer": "e:ganzzahl", "decimal": "e:dezimalzahl", "money": "e:geld", "boolean": "e:jaNein",
+          "date": "e:datum",
           "time": "e:uhrzeit", "file": "e:datei", "files": "e:dateien"}
 _SIMPLE = {  # name of the type: its base and facets
     "ganzzahl": ("xs:nonNegativeInteger", ()),
     "dezimalzahl": ("xs:decimal", (("fractionDigits", "4"), ("minInclusive", "0"))),
     "geld": ("xs:decimal", (("fractionDigits", "2"), ("minInclusive", "0"), ("maxInclusive", "9999999.99"))),
     "jaNein": ("xs:boolean", (("pattern", "true|false"),)),
-    "datum": ("xs:date", (("pattern", r"\d{4}-\d{2}-\d{2}"), ("minInclusive", "1900-01-01"), ("maxInclusive", "2199-12-31"))),
+    "datum": ("xs:date", (("pattern", r"\d{4}-\d{2}-\d{2}"), ("minInclusive", "1900-01-01"),
+                          ("maxInclusive", "2199-12-31"))),
     "uhrzeit": ("xs:time", (("pattern", r"\d{2}:\d{2}:\d{2}"),)),
     **{name: ("xs:string", (("pattern", pattern),)) for name, pattern in FORMATS.items()},
 }
@@ -59,13 +63,15 @@ def schema_of(table: FieldTable) -> str:
     lists = dict.fromkeys(row.values for row in table.field if row.values)
     several = {row.values for row in table.field if row.type == "choices"}
     parts = [_HEAD, _root(table.group), *(_group(group, table) for group in table.group), _EMPTY,
-             *(_simple(name, base, facets) for name, (base, facets) in _SIMPLE.items() if f"e:{name}" in used)]
+             *(_simple(name, base, facets) for name, (base, facets) in _SIMPLE.items()
+               if f"e:{name}" in used)]
     for name in lists:
         parts.append(_values(str(name), table.values[str(name)]))
         parts += [_list(str(name))] if name in several else []
     if used & {"e:datei", "e:dateien"}:
         parts.append(_FILES)
-    parts += [_FILE.format(name=name, most=most) for name, most in (("datei", ""), ("dateien", ' maxOccurs="unbounded"'))
+    parts += [_FILE.format(name=name, most=most)
+              for name, most in (("datei", ""), ("dateien", ' maxOccurs="unbounded"'))
               if f"e:{name}" in used]
     return "".join([*parts, "</xs:schema>\n"])
 
@@ -87,7 +93,8 @@ def _root(groups: Iterable[GroupRow]) -> str:
         most = ' maxOccurs="unbounded"' if group.instances else ""
         lines += [f'        <xs:element name="{group.id}" minOccurs="0">', "          <xs:complexType>",
                   "            <xs:sequence>",
-                  f'              <xs:element name="instance" type="e:gruppe.{group.id}" minOccurs="0"{most}/>',
+                  f'              <xs:element name="instance" type="e:gruppe.{group.id}" '
+                  f'minOccurs="0"{most}/>',
                   "            </xs:sequence>", "          </xs:complexType>", "        </xs:element>"]
     return "\n".join([*lines, "      </xs:all>", "    </xs:complexType>", "  </xs:element>", ""])
 
@@ -95,13 +102,16 @@ def _root(groups: Iterable[GroupRow]) -> str:
 def _group(group: GroupRow, table: FieldTable) -> str:
     rows = [row for row in table.field if row.group == group.id]
     return "\n".join(["", f'  <xs:complexType name="gruppe.{group.id}">', "    <xs:all>",
-                      *(f'      <xs:element name="{row.id}" type="{type_of(row)}" minOccurs="0"/>' for row in rows),
-                      "    </xs:all>", '    <xs:attribute name="n" type="xs:nonNegativeInteger" use="required"/>',
+                      *(f'      <xs:element name="{row.id}" type="{type_of(row)}" minOccurs="0"/>'
+                        for row in rows),
+                      "    </xs:all>",
+                      '    <xs:attribute name="n" type="xs:nonNegativeInteger" use="required"/>',
                       "  </xs:complexType>", ""])
 
 
 def _simple(name: str, base: str, facets: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(["", f'  <xs:simpleType name="{name}">', *_or_empty(base, facets), "  </xs:simpleType>", ""])
+    return "\n".join(["", f'  <xs:simpleType name="{name}">', *_or_empty(base, facets), "  </xs:simpleType>",
+                      ""])
 
 
 def _values(name: str, values: Iterable[str]) -> str:
@@ -119,5 +129,6 @@ def _or_empty(base: str, facets: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def _list(name: str) -> str:
     return "\n".join(["", f'  <xs:complexType name="werte.{name}">', "    <xs:sequence>",
-                      f'      <xs:element name="value" type="e:wert.{name}" minOccurs="0" maxOccurs="unbounded"/>',
+                      f'      <xs:element name="value" type="e:wert.{name}" minOccurs="0" '
+                      'maxOccurs="unbounded"/>',
                       "    </xs:sequence>", "  </xs:complexType>", ""])

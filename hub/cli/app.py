@@ -1,7 +1,7 @@
 """The command ``drehscheibe``.
 
-Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. Beside a running hub every command goes through its
-socket; the store is opened here only when no hub runs.
+Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. Beside a running hub every command
+goes through its socket; the store is opened here only when no hub runs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Context:
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Perform an operator's verb: through the running hub, or on the store itself."""
-        places = loader.places(self.file, self.overrides)  # a fault elsewhere in the configuration must not blind the operator
+        # a fault elsewhere in the configuration must not blind the operator
+        places = loader.places(self.file, self.overrides)
         try:
             return control_socket.ask(places.hub.socket, verb, arguments)
         except ConnectionError:
@@ -70,7 +71,8 @@ class Context:
                 logs.setup("WARNING")  # standard output is the answer's alone
             with closing(_open(places, read_only=verb in Operator.READING)) as store:
                 retention = Retention(store, self.load) if verb in ("expire", "expiring") else None
-                return control_socket.perform(Operator(store, retention=retention), verb, arguments, control_socket.whoami())
+                return control_socket.perform(Operator(store, retention=retention), verb, arguments,
+                                              control_socket.whoami())
 
 
     def work(self, verb: str, **arguments: Any) -> Any:
@@ -85,7 +87,8 @@ class Context:
                 logs.setup("WARNING")  # standard output is the answer's alone
                 return getattr(Operator(_open(places, read_only=True)), verb)(show, **arguments)
             try:
-                while (state := control_socket.ask(places.hub.socket, "progress", {"id": begun["id"]}))["running"]:
+                while (state := control_socket.ask(places.hub.socket, "progress",
+                                                   {"id": begun["id"]}))["running"]:
                     show(state["step"], state["done"], state["of"])
                     time.sleep(0.2)
             except ConnectionError as error:
@@ -150,7 +153,8 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             sys.stderr.close()
             sys.exit(EX_FINDINGS)
         except PermissionError as error:
-            _complain(f"{error.filename or '(file)'}: {error.strerror}: " + _("run this as the hub's user, or mend the rights"))
+            _complain(f"{error.filename or '(file)'}: {error.strerror}: "
+                      + _("run this as the hub's user, or mend the rights"))
             sys.exit(EX_CONFIG)
         except OSError as error:
             _complain(f"{error.filename or '(system)'}: {error.strerror or error}")
@@ -183,12 +187,15 @@ def _not_empty(context: click.Context, option: click.Parameter, value: str) -> s
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-reason_option = click.option("--reason", required=True, callback=_not_empty, help=_("Why (stands in the history)."))
+reason_option = click.option("--reason", required=True, callback=_not_empty,
+                             help=_("Why (stands in the history)."))
 
 
-@click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof."),
+@click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, "
+                    "with proof."),
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--config", "-c", "file", type=click.Path(path_type=Path, dir_okay=False), envvar="DREHSCHEIBE_CONFIG",
+@click.option("--config", "-c", "file", type=click.Path(path_type=Path, dir_okay=False),
+              envvar="DREHSCHEIBE_CONFIG",
               default=_default_config, show_default="etc/hub.toml, /etc/drehscheibe/hub.toml",
               help=_("The configuration (hub.toml)."))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
@@ -211,28 +218,34 @@ def run(context: Context, log_level: str) -> None:
     Daemon(context.file, context.overrides).run()
 
 
-@_command(main, "check", "Check the configuration and every mapping; with --connect also try every destination.")
-@click.option("--connect", is_flag=True, help=_("Really connect to every destination (leaves nothing behind there)."))
+@_command(main, "check",
+          "Check the configuration and every mapping; with --connect also try every destination.")
+@click.option("--connect", is_flag=True,
+              help=_("Really connect to every destination (leaves nothing behind there)."))
 @click.option("--destination", metavar="TENANT/NAME", help=_("Try only this destination."))
 @click.option("--municipality", metavar="AGS", help=_("Try only this municipality's destinations."))
 @json_option
 @click.pass_obj
-def check(context: Context, connect: bool, destination: str | None, municipality: str | None, as_json: bool) -> None:
+def check(context: Context, connect: bool, destination: str | None, municipality: str | None,
+          as_json: bool) -> None:
     from hub.operations.checks import check_all
 
     configuration = context.load()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(_("destinations"), total=None)
-        findings = list(check_all(configuration, connect=connect, destination=destination, municipality=municipality,
+        findings = list(check_all(configuration, connect=connect, destination=destination,
+                                  municipality=municipality,
                                   progress=lambda done, of: bar.update(task, completed=done, total=of)))
     if not (destination or municipality):
         findings += prices_.check(configuration)
     if as_json:
-        _print_json([{"where": where, "severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
+        _print_json([{"where": where, "severity": finding.severity, "text": finding.text,
+                      "remedy": finding.remedy}
                      for where, finding in findings])
     for where, finding in findings if not as_json else ():
         mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
-        click.echo(_said(f"{mark} {where}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else "")))
+        click.echo(_said(f"{mark} {where}: {finding.text}"
+                         + (f" → {finding.remedy}" if finding.remedy else "")))
     if not findings and not as_json:
         click.echo(_("fine"))
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
@@ -246,7 +259,8 @@ def _printable(context: click.Context, option: click.Parameter, value: str | Non
 
 
 def _step(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001  click's
-    """One step of the inlet's path: what the path itself means something else by is refused, the rest is escaped."""
+    """One step of the inlet's path: what the path itself means something else by is refused, the rest is
+    escaped."""
     if value in (".", ".."):
         raise click.BadParameter(_("{value} is no name").format(value=value))
     if option.name == "ags" and value == "test":
@@ -259,8 +273,10 @@ def _step(context: click.Context, option: click.Parameter, value: str) -> str:  
 @click.argument("attachments", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--ags", required=True, callback=_step)
 @click.option("--service", required=True, callback=_step)
-@click.option("--url", help=_("The hub's address, https://host:port; default: the HTTPS inlet of the configuration."))
-@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True, help=_("The client certificate (PEM)."))
+@click.option("--url",
+              help=_("The hub's address, https://host:port; default: the HTTPS inlet of the configuration."))
+@click.option("--cert", type=click.Path(exists=True, path_type=Path), required=True,
+              help=_("The client certificate (PEM)."))
 @click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help=_("Its key (PEM)."))
 @click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True,
               help=_("The CA of the hub's certificate (PEM)."))
@@ -268,12 +284,14 @@ def _step(context: click.Context, option: click.Parameter, value: str) -> str:  
 @click.option("--test", is_flag=True)
 @json_option
 @click.pass_obj
-def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, service: str, url: str | None, cert: Path,
+def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, service: str, url: str | None,
+         cert: Path,
          key: Path, ca: Path, idempotency_key: str | None, test: bool, as_json: bool) -> None:
     from hub.operations.send import send_file
 
     url = url or _https_url(context.load())
-    answer = send_file(file, attachments, url=f"{url.rstrip('/')}/in/{ags}/{service}", cert=cert, key=key, ca=ca,
+    answer = send_file(file, attachments, url=f"{url.rstrip('/')}/in/{ags}/{service}", cert=cert, key=key,
+                       ca=ca,
                        idempotency_key=idempotency_key, test=test)
     if as_json:
         _print_json(answer)
@@ -284,7 +302,8 @@ def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, 
 
 
 def _print_answer(answer: Mapping[str, Any]) -> None:
-    """The id, or why there is none and what to do: the inlet says both in German, and in English under ``en``."""
+    """The id, or why there is none and what to do: the inlet says both in German, and in English under
+    ``en``."""
     known = " " + _("(known already: nothing new was taken)") if answer.get("duplicate") else ""
     english = answer.get("en")
     said = english if language() == "en" and isinstance(english, dict) else answer
@@ -313,7 +332,8 @@ def queue(context: Context, as_json: bool) -> None:
         click.echo(_("nothing waits"))
         return
     _table(["destination", "due", "under way", "in doubt", "parked", "oldest", "rests until"],
-           [[row["destination"], row["due"], row["delivering"], row["in_doubt"], row["parked"], _age(row["oldest_seconds"]),
+           [[row["destination"], row["due"], row["delivering"], row["in_doubt"], row["parked"],
+             _age(row["oldest_seconds"]),
              _rest(row)] for row in rows])
 
 
@@ -321,19 +341,22 @@ def _rest(row: Mapping[str, Any]) -> str:
     """Why a destination's deliveries wait, in a cell."""
     why = [f"{row['resting_until']} ({row['why']})"] if row["resting_until"] else []
     why += [f"{row['closed_until']} (window)"] if row["closed_until"] else []
-    why += [_("{count} wait for their turn").format(count=row["waiting_for_turn"])] if row["waiting_for_turn"] else []
+    why += [_("{count} wait for their turn").format(count=row["waiting_for_turn"])] if row[
+        "waiting_for_turn"] else []
     return "; ".join(why)
 
 
 @_command(main, "messages", "The newest messages.")
-@click.option("--state", type=click.Choice(["received", "routed", "deferred", "parked", "completed", "discarded"]),
+@click.option("--state",
+              type=click.Choice(["received", "routed", "deferred", "parked", "completed", "discarded"]),
               help=_("Only this state."))
 @click.option("--ags")
 @click.option("--service")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 @click.pass_obj
-def messages(context: Context, state: str | None, ags: str | None, service: str | None, limit: int, as_json: bool) -> None:
+def messages(context: Context, state: str | None, ags: str | None, service: str | None, limit: int,
+             as_json: bool) -> None:
     found = context.ask("messages", state=state, ags=ags, service=service, limit=limit + 1)
     rows = found[:limit]
     if as_json:
@@ -342,7 +365,8 @@ def messages(context: Context, state: str | None, ags: str | None, service: str 
         click.echo(_("no messages"))
     else:
         _table(["message", "state", "service", "AGS", "received", "reason"],
-               [[row["id"], row["state"], row["service"], row["ags"], row["received_at"], row["reason"] or ""] for row in rows])
+               [[row["id"], row["state"], row["service"], row["ags"], row["received_at"], row["reason"] or ""]
+                for row in rows])
         if len(found) > limit:
             click.echo(_("The newest {count} of more: --limit shows the others.").format(count=limit))
 
@@ -356,7 +380,8 @@ def show(context: Context, id: str, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
         return
-    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason", "reason_text",
+    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason",
+                "reason_text",
                 "payload_deleted_at"):
         if answer[key] not in (None, False):
             click.echo(f"{key:12} {answer[key]}")
@@ -393,7 +418,8 @@ def _change(name: str, help: str, *, reason: bool) -> None:
     """A command that changes one message or delivery."""
 
     @click.argument("id", callback=_not_empty)
-    @click.option("--action", default=control_socket.new_action, help=_("An id for this action: whoever repeats it acts once."))
+    @click.option("--action", default=control_socket.new_action,
+                  help=_("An id for this action: whoever repeats it acts once."))
     @json_option
     @click.pass_obj
     def change(context: Context, /, id: str, action: str, as_json: bool, **arguments: Any) -> None:
@@ -401,12 +427,15 @@ def _change(name: str, help: str, *, reason: bool) -> None:
         if as_json:
             _print_json(answer)
         else:
-            click.echo(f"{answer['id']}: " + _("done" if answer.get("changed", answer.get("new")) else "nothing to do"))
+            click.echo(f"{answer['id']}: "
+                       + _("done" if answer.get("changed", answer.get("new")) else "nothing to do"))
 
     _command(main, name, help)(reason_option(change) if reason else change)
 
 
-_change("replay", "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).", reason=False)
+_change("replay",
+        "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).",
+        reason=False)
 _change("resend", "Send a delivery once more as a new one (new names at the receiver).", reason=False)
 _change("discard", "Give up a parked message or delivery for good.", reason=True)
 _change("confirm", "Record that the receiver has a delivery that is in doubt or parked.", reason=True)
@@ -425,10 +454,12 @@ def reload(context: Context, as_json: bool) -> None:
     for problem in answer["problems"] if not as_json else ():
         _complain(problem)
     if not as_json:
-        click.echo(_("The old configuration stays in force.") if answer["problems"] else _("The configuration was read again."),
+        click.echo(_("The old configuration stays in force.") if answer["problems"]
+                   else _("The configuration was read again."),
                    err=bool(answer["problems"]))
         if answer["restart"]:
-            _complain(_("Not taken up before a restart of the hub: {what}").format(what=", ".join(answer["restart"])))
+            _complain(_("Not taken up before a restart of the hub: {what}").format(
+                what=", ".join(answer["restart"])))
     sys.exit(EX_CONFIG if answer["problems"] else 0)
 
 
@@ -444,12 +475,14 @@ def mapping() -> None:
               help=_("Write the expected outputs anew (then review the difference in version control)."))
 @json_option
 @click.pass_obj
-def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool, as_json: bool) -> None:
+def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool,
+                 as_json: bool) -> None:
     from hub.authoring.examples import run_examples
 
     results = run_examples(folder or context.load().settings.hub.mappings, service=service, update=update)
     if as_json:
-        _print_json([{"service": result.service, "example": result.name, "ok": result.ok, "difference": result.difference}
+        _print_json([{"service": result.service, "example": result.name, "ok": result.ok,
+                      "difference": result.difference}
                      for result in results])
     for result in results if not as_json else ():
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
@@ -464,8 +497,10 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
 @_command(mapping, "new", "Make the folder of a new service, complete with schema, rules and examples.")
 @click.argument("service")
 @click.option("--title", help=_("What people call it; default: the name."))
-@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]", help=_("A group of the form; may be repeated."))
-@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach", show_default=True)
+@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]",
+              help=_("A group of the form; may be repeated."))
+@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach",
+              show_default=True)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @json_option
 @click.pass_obj
@@ -474,21 +509,25 @@ def mapping_new(context: Context, service: str, title: str | None, groups: Seque
     from hub.authoring.scaffold import new_service
 
     mappings = folder or context.load().settings.hub.mappings
-    named = {name: text or name.capitalize() for name, _equals, text in (group.partition("=") for group in groups)}
+    named = {name: text or name.capitalize()
+             for name, _equals, text in (group.partition("=") for group in groups)}
     results = new_service(mappings, service, title, named, category)
     if as_json:
-        _print_json({"folder": mappings / service, "examples": {result.name: result.ok for result in results}})
+        _print_json({"folder": mappings / service,
+                     "examples": {result.name: result.ok for result in results}})
         sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
     for result in results:
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
         if not result.ok:
             click.echo(result.difference)
-    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 --write")
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 "
+             "--write")
     click.echo(done.format(folder=mappings / service, service=service))
     sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
 
 
-@_command(mapping, "schema", "Print the schema that fits a version's field table; --write puts it into its place.")
+@_command(mapping, "schema",
+          "Print the schema that fits a version's field table; --write puts it into its place.")
 @click.argument("service")
 @click.argument("version")
 @click.option("--write", is_flag=True, help=_("Replace the version's schema."))
@@ -507,7 +546,8 @@ def mapping_schema(context: Context, service: str, version: str, write: bool, fo
 
 
 @_command(mapping, "doc", "Write a page for every service: fields, values, rules, renderings, examples.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"), show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"),
+              show_default=True)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @json_option
 @click.pass_obj
@@ -525,10 +565,12 @@ def mapping_doc(context: Context, out: Path, folder: Path | None, as_json: bool)
 @click.argument("service")
 @click.argument("example")
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help=_("The folder to write the renderings to."))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
+              help=_("The folder to write the renderings to."))
 @json_option
 @click.pass_obj
-def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None, as_json: bool) -> None:
+def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None,
+                    as_json: bool) -> None:
     from hub.authoring.examples import preview
 
     renderings = preview(folder or context.load().settings.hub.mappings, service, example)
@@ -571,7 +613,8 @@ def retention() -> None:
     """Commands about retention."""
 
 
-@_command(retention, "run", "Delete now what need not be kept any more; the running hub does so by itself every day.")
+@_command(retention, "run",
+          "Delete now what need not be kept any more; the running hub does so by itself every day.")
 @click.option("--dry-run", is_flag=True, help=_("Only count it."))
 @json_option
 @click.pass_obj
@@ -583,7 +626,8 @@ def retention_run(context: Context, dry_run: bool, as_json: bool) -> None:
         click.echo(_("under way; its end stands in the hub's log"))
     else:
         due = _("due: the content of {messages} messages, {proofs} proofs")
-        deleted = _("deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} keys")
+        deleted = _("deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} "
+                    "proofs, {keys} keys")
         click.echo((due if dry_run else deleted).format(**answer))
 
 
@@ -613,25 +657,31 @@ def store_check(context: Context, deep: bool, as_json: bool) -> None:
 def _print_faults(report: dict[str, Any]) -> None:
     for fault in report["faults"][:200]:
         known = " " + _("(stands in its history)") if fault["known"] else ""
-        click.echo(f"{'!' if fault['known'] or fault['kind'] == 'leftover' else '✗'} {_(FAULTS[fault['kind']])}: {fault['id']}"
-                   + (f" ({_('message')} {fault['message']})" if fault["message"] else "") + f": {fault['text']}" + known)
+        click.echo(f"{'!' if fault['known'] or fault['kind'] == 'leftover' else '✗'} "
+                   f"{_(FAULTS[fault['kind']])}: {fault['id']}"
+                   + (f" ({_('message')} {fault['message']})" if fault["message"]
+                      else "") + f": {fault['text']}" + known)
     if len(report["faults"]) > 200:
         click.echo(_("… and {count} more (--json shows all)").format(count=len(report["faults"]) - 200))
-    looked = _("{messages} messages, {bodies} bodies, {files} files") + (", " + _("{bytes} bytes read") if report["deep"] else "")
+    looked = _("{messages} messages, {bodies} bodies, {files} files") + (", " + _("{bytes} bytes read")
+                                                                         if report["deep"] else "")
     click.echo(f"{looked.format(**report)}: " + (_("fine") if report["sound"] else _("not sound")))
     if not report["sound"]:
         hopeless = {"database", "reference"} & set(report["counts"])
-        restore = _("stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)")
+        restore = _("stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
+                    "(docs/operate-backup.md)")
         step = restore if hopeless else _("stop the hub, then drehscheibe store repair")
         click.echo(_("next:") + f"\n  {step}")
 
 
-FAULTS = {"database": "the database is damaged", "reference": "a row refers to nothing", "tally": "the books are wrong",
+FAULTS = {"database": "the database is damaged", "reference": "a row refers to nothing",
+          "tally": "the books are wrong",
           "orphan": "a file that nothing names", "leftover": "a file that retention will delete",
           "missing": "a body is missing", "damaged": "a body is damaged"}
 
 
-@_command(store, "repair", "Mend what can be mended safely, the hub being stopped; without --yes only say what would be done.")
+@_command(store, "repair",
+          "Mend what can be mended safely, the hub being stopped; without --yes only say what would be done.")
 @click.option("--deep", is_flag=True, help=_("Read every body and compare its digest (slow)."))
 @click.option("--yes", is_flag=True, help=_("Do it."))
 @json_option
@@ -662,7 +712,8 @@ def _print_repair(todo: dict[str, Any], done: dict[str, Any] | None) -> None:
 
 
 REPAIRS = {"park_messages": "park this message", "park_deliveries": "park this delivery",
-           "note": "note the loss in this message's history", "quarantine": "move this file to the quarantine",
+           "note": "note the loss in this message's history",
+           "quarantine": "move this file to the quarantine",
            "tallies": "correct the books", "not_mended": "cannot be mended here"}
 
 
@@ -675,23 +726,30 @@ def backup(context: Context, target: Path, as_json: bool) -> None:
     if as_json:
         _print_json(answer)
     else:
-        click.echo(_("{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}").format(**answer))
+        click.echo(_("{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}").format(
+            **answer))
         if answer["deleted_meanwhile"]:
-            click.echo(_("The content of {count} messages was deleted meanwhile, at the end of its retention.").format(
-                count=len(answer["deleted_meanwhile"])))
+            click.echo(_(
+                "The content of {count} messages was deleted meanwhile, at the end of its retention.").format(
+       count=len(answer["deleted_meanwhile"])))
     for name in (*answer["damaged"], *answer["missing"]):
-        _complain(_("body {name} is damaged or missing in the store itself: drehscheibe store check --deep").format(name=name))
+        _complain(_(
+            "body {name} is damaged or missing in the store itself: drehscheibe store check --deep").format(
+                name=name))
     sys.exit(EX_FINDINGS if answer["damaged"] or answer["missing"] else 0)
 
 
-@_command(main, "restore", "Put a backup in the place of the store, the hub being stopped; all of it is verified first.")
+@_command(main, "restore",
+          "Put a backup in the place of the store, the hub being stopped; all of it is verified first.")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--verify", "only_verify", is_flag=True, help=_("Only verify the backup; restore nothing."))
 @click.option("--replace", is_flag=True, help=_("Move a store that is there aside (it is never deleted)."))
-@click.option("--not-run-since", is_flag=True, help=_("No hub has run on this store since: leave what is due as it is."))
+@click.option("--not-run-since", is_flag=True,
+              help=_("No hub has run on this store since: leave what is due as it is."))
 @json_option
 @click.pass_obj
-def restore(context: Context, source: Path, only_verify: bool, replace: bool, not_run_since: bool, as_json: bool) -> None:
+def restore(context: Context, source: Path, only_verify: bool, replace: bool, not_run_since: bool,
+            as_json: bool) -> None:
 
     logs.setup("ERROR")  # standard output is the answer's alone
     with _progress() as show:
@@ -700,12 +758,16 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         else:
             places = loader.places(context.file, context.overrides)
             if places.store.url is not None:
-                raise HubError("[store] url: names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md")
-            answer = restore_.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since, progress=show)
+                raise HubError("[store] url: names a PostgreSQL, which is restored by its own tools: "
+                               "docs/operate-two-nodes.md")
+            answer = restore_.restore(source, places.hub.state, replace=replace, not_run_since=not_run_since,
+                                      progress=show)
     if as_json:
         _print_json(answer)
     elif only_verify:
-        click.echo(_("sound: {messages} messages, {files} files, as of {made_at}; nothing was restored").format(**answer))
+        click.echo(_(
+            "sound: {messages} messages, {files} files, as of {made_at}; nothing was restored").format(
+                **answer))
     else:
         _print_restored(answer)
 
@@ -716,14 +778,17 @@ def _print_restored(answer: dict[str, Any]) -> None:
         click.echo(_("what was there lies in {moved_aside}").format(**answer))
     told = _("  {in_doubt} deliveries are in doubt: the receivers are asked before anything is sent again")
     click.echo(told.format(**answer))
-    click.echo(_("  {waiting} messages were not translated yet: their deliveries will be in doubt, too").format(**answer))
+    click.echo(_(
+        "  {waiting} messages were not translated yet: their deliveries will be in doubt, too").format(
+            **answer))
     click.echo(_("  {parked} messages and deliveries are parked as before").format(**answer))
     click.echo(_("Not in this backup: what was accepted after {made_at}. Ask the senders.").format(**answer))
     click.echo(_("What they send again is taken as new: its duplicate keys are not in the backup, either."))
     click.echo(_("next:") + "\n  drehscheibe store check --deep\n  drehscheibe run")
 
 
-@_command(main, "bill", "The bills of a year: what was really used, at what price, with the evidence of each line.")
+@_command(main, "bill",
+          "The bills of a year: what was really used, at what price, with the evidence of each line.")
 @click.option("--year", required=True, type=click.IntRange(2000, 2999))
 @click.option("--provider", help=_("Only this provider's contracts (its key in billing.toml)."))
 @click.option("--prices", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -731,7 +796,8 @@ def _print_restored(answer: dict[str, Any]) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help=_("Print CSV (semicolons, decimal commas)."))
 @json_option
 @click.pass_obj
-def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool, as_json: bool) -> None:
+def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool,
+         as_json: bool) -> None:
     from hub.administration import billing
 
     if as_csv and as_json:
@@ -758,7 +824,8 @@ def _print_bill(found: Bill, prices: BillingFile) -> None:
     for key, contracts in found.providers().items():
         click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
         _table(["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
-               [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category or line.rule,
+               [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "", line.category
+                 or line.rule,
                  line.messages or "", line.first or "", line.last or "", bill_output.reached_text(line),
                  prices_.money(line.amount)]
                 for contract in contracts for line in contract.lines])
@@ -772,7 +839,8 @@ def municipality() -> None:
     """Commands about municipalities."""
 
 
-@_command(municipality, "install-list", "Install the official list of municipalities or counties: genericode, also xz.")
+@_command(municipality, "install-list",
+          "Install the official list of municipalities or counties: genericode, also xz.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 @click.pass_obj
@@ -783,14 +851,19 @@ def municipality_install_list(context: Context, file: Path, as_json: bool) -> No
     if as_json:
         _print_json({"list": found.name, "version": found.version, "entries": len(found.names)})
     else:
-        click.echo(_("{name} {version}: {count} entries").format(name=found.name, version=found.version, count=len(found.names)))
+        click.echo(_("{name} {version}: {count} entries").format(name=found.name, version=found.version,
+                                                                 count=len(found.names)))
 
 
-@_command(municipality, "add", "Add a municipality by its AGS: name from the official list, everything else inherited.")
+@_command(municipality, "add",
+          "Add a municipality by its AGS: name from the official list, everything else inherited.")
 @click.argument("ags")
-@click.option("--mail", multiple=True, metavar="ADDRESS", help=_("Mailbox of the town hall; may be repeated."))
-@click.option("--drop", metavar="PATH", help=_("Folder for applications; default: [onboarding] drop in defaults.toml."))
-@click.option("--service", "services", multiple=True, help=_("A service it offers; may be repeated; default: all."))
+@click.option("--mail", multiple=True, metavar="ADDRESS",
+              help=_("Mailbox of the town hall; may be repeated."))
+@click.option("--drop", metavar="PATH",
+              help=_("Folder for applications; default: [onboarding] drop in defaults.toml."))
+@click.option("--service", "services", multiple=True,
+              help=_("A service it offers; may be repeated; default: all."))
 @click.option("--name", help=_("Its name; default: from the official list."))
 @click.option("--tenant", help=_("Its key in the store, for ever; default: from the name."))
 @click.option("--provider", help=_("Its provider (key in billing.toml)."))
@@ -807,7 +880,8 @@ def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
 
     added = add(context.file, context.overrides, NewMunicipality(**said), judge)
     if as_json:
-        _print_json({"file": added.file, "name": added.name, "tenant": added.tenant, "services": added.services,
+        _print_json({"file": added.file, "name": added.name, "tenant": added.tenant,
+                     "services": added.services,
                      "folders": added.folders})
         return
     click.echo(_("{name} is set up: {file}").format(name=added.name, file=added.file))
@@ -830,7 +904,8 @@ def municipality_list(context: Context, as_json: bool) -> None:
         return
     _table(["AGS", "municipality", "tenant", "services", "destinations"],
            [[row["ags"], row["name"], row["tenant"], len(row["services"]),
-             ", ".join(f"{name} ({connector})" for name, connector in row["destinations"].items())] for row in rows])
+             ", ".join(f"{name} ({connector})" for name, connector in row["destinations"].items())]
+            for row in rows])
 
 
 @_command(municipality, "show", "One municipality with all that it inherits.")
@@ -850,7 +925,8 @@ def municipality_show(context: Context, name: str, as_json: bool) -> None:
     for each in found["destinations"]:
         click.secho(f"{each['key']} ({each['connector']})", bold=True)
         for key, value in each["values"].items():
-            click.echo(f"  {key:20} {_shown(value)}" + (f"  ({inherited})" if key in each["inherited"] else ""))
+            click.echo(f"  {key:20} {_shown(value)}"
+                       + (f"  ({inherited})" if key in each["inherited"] else ""))
     for each in found["services"]:
         click.secho(f"{each['service']}" + (f"  ({inherited})" if each["inherited"] else ""), bold=True)
         for route in each["routes"]:
@@ -880,29 +956,35 @@ def broker() -> None:
 @_command(broker, "setup", "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.")
 @click.option("--management", required=True, help=_("RabbitMQ's management API, http://host:15672."))
 @click.option("--user", required=True)
-@click.option("--password-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True), required=True)
+@click.option("--password-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+              required=True)
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False, resolve_path=True),
               help=_("The CA of the API's certificate (PEM)."))
 @json_option
 @click.pass_obj
-def broker_setup(context: Context, management: str, user: str, password_file: str, ca: str | None, as_json: bool) -> None:
+def broker_setup(context: Context, management: str, user: str, password_file: str, ca: str | None,
+                 as_json: bool) -> None:
     from hub.operations.checks import broker_setup as setup
 
-    findings = setup(context.load(), {"url": management, "user": user, "password": f"file:{password_file}", "ca": ca})
+    findings = setup(context.load(),
+                     {"url": management, "user": user, "password": f"file:{password_file}", "ca": ca})
     if as_json:
-        _print_json([{"severity": finding.severity, "text": finding.text, "remedy": finding.remedy} for finding in findings])
+        _print_json([{"severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
+                     for finding in findings])
     for finding in findings if not as_json else ():
         click.echo(f"{finding.severity}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else ""))
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for finding in findings) else 0)
 
 
 @_command(main, "schema", "Print the JSON schema of a configuration file, for editors.")
-@click.argument("kind", type=click.Choice(["hub", "defaults", "municipality", "billing", "mapping", "fields"]))
+@click.argument("kind",
+                type=click.Choice(["hub", "defaults", "municipality", "billing", "mapping", "fields"]))
 def schema(kind: str) -> None:
     from hub.administration.prices import BillingFile
     from hub.mapping.model import FieldTable, MappingFile
 
-    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile, "fields": FieldTable, **FILES}
+    models: dict[str, type[BaseModel]] = {"billing": BillingFile, "mapping": MappingFile,
+                                          "fields": FieldTable, **FILES}
     _print_json(models[kind].model_json_schema())
 
 

@@ -1,13 +1,15 @@
-"""The other hubs on the same database: say that this one lives, hear what they make, take over from those that are silent.
+"""The other hubs on the same database: say that this one lives, hear what they make, take over from those
+that are silent.
 
 ::
 
-    every 2 s   beat ─► look at the others' beats ─► the same for `takeover`? ─► end it, free what it had in hand
-    at once     LISTEN ─► another node accepted or made something ─► wake dispatcher and deliverer
+    every 2 s   beat ─► look at the others' beats ─► the same for `takeover`? ─► end it, free what it had in
+    hand at once     LISTEN ─► another node accepted or made something ─► wake dispatcher and deliverer
 
-What a silent node had in hand is freed as after an unclean start of one's own: messages go through the suspects' lane, a
-delivery that may have had an effect is in doubt and probed. A node that was only frozen finds itself ended and writes nothing;
-it ends, and comes back as a new one. While the database is away nobody is judged, and afterwards each has its time again.
+What a silent node had in hand is freed as after an unclean start of one's own: messages go through the
+suspects' lane, a delivery that may have had an effect is in doubt and probed. A node that was only frozen
+finds itself ended and writes nothing; it ends, and comes back as a new one. While the database is away nobody
+is judged, and afterwards each has its time again.
 
 A store that is not shared has no peers: then nothing of this runs.
 """
@@ -70,7 +72,8 @@ class Peers:
         self._silence = Silence(store.base.takeover.total_seconds() if store.shared else 0.0)
         self._known: set[int] = set()
         self._threads = [threading.Thread(target=work, name=name, daemon=True)
-                         for work, name in ((self._watch, "peers-beat"), (self._listen, "peers-listen"))] if store.shared else []
+                         for work, name in ((self._watch, "peers-beat"),
+                                            (self._listen, "peers-listen"))] if store.shared else []
 
     def start(self) -> None:
         """Begin."""
@@ -92,7 +95,8 @@ class Peers:
                 self._silence.forget()
                 log.error("the database is not there; the other nodes are not judged", error=str(error))
             except Exception as error:  # noqa: BLE001 - a node that beats no more would be taken over
-                log.error("the watch over the other nodes failed; please report this", error_class=type(error).__name__)
+                log.error("the watch over the other nodes failed; please report this",
+                          error_class=type(error).__name__)
 
     def _round(self) -> None:
         living = self._store.beat()
@@ -110,7 +114,8 @@ class Peers:
     def _taken_over(self, node: Node, recovered: Recovered) -> None:
         if recovered.alone:
             self._store.count_death(recovered.alone)
-        log.warning("a node is not heard of any more; what it had in hand is looked into here", node=node.name,
+        log.warning("a node is not heard of any more; what it had in hand is looked into here",
+                    node=node.name,
                     fencing=node.fencing, **dataclasses.asdict(recovered))
         self._suspects()
         self._wake()
@@ -120,7 +125,8 @@ class Peers:
             try:
                 self._store.listen(self._wake, self._stop.is_set)
             except StoreUnavailable as error:
-                log.warning("the other nodes cannot be heard now; what they make is found by looking", error=str(error))
+                log.warning("the other nodes cannot be heard now; what they make is found by looking",
+                            error=str(error))
             except Exception as error:  # noqa: BLE001 - hearing saves time only; it must not end for good
                 log.error("the listening failed; please report this", error_class=type(error).__name__)
             self._stop.wait(AGAIN)

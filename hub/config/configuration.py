@@ -1,11 +1,13 @@
-"""The configuration: ``hub.toml``, ``defaults.toml`` and one file per municipality, read once and then unchanging.
+"""The configuration: ``hub.toml``, ``defaults.toml`` and one file per municipality, read once and then
+unchanging.
 
-A `Configuration` is a snapshot: what was read, checked as a whole, with a digest. A message carries the digest of the
-configuration that handled it. All faults of all files are reported together, as ``file: key: what is wrong: what to do``.
+A `Configuration` is a snapshot: what was read, checked as a whole, with a digest. A message carries the
+digest of the configuration that handled it. All faults of all files are reported together, as ``file: key:
+what is wrong: what to do``.
 
-Relative paths are relative to the folder of ``hub.toml``. What may stand in the files is in `hub.config.sections`, how a
-municipality's becomes destinations and routes in `hub.config.municipalities`; how all
-of them are read in `hub.config.loader`, which way a message may go in `hub.config.rules`.
+Relative paths are relative to the folder of ``hub.toml``. What may stand in the files is in
+`hub.config.sections`, how a municipality's becomes destinations and routes in `hub.config.municipalities`;
+how all of them are read in `hub.config.loader`, which way a message may go in `hub.config.rules`.
 """
 
 from __future__ import annotations
@@ -65,13 +67,13 @@ class Configuration:
 
     def destination(self, key: str) -> Destination | None:
         """A destination by ``<tenant>/<name>``."""
-        town = self.municipalities.get(key.partition("/")[0])
-        return town.destinations.get(key) if town else None
+        municipality = self.municipalities.get(key.partition("/")[0])
+        return municipality.destinations.get(key) if municipality else None
 
     def all_destinations(self) -> Iterator[Destination]:
         """Every destination of every municipality."""
-        for town in self.municipalities.values():
-            yield from town.destinations.values()
+        for municipality in self.municipalities.values():
+            yield from municipality.destinations.values()
 
     def take_snapshots(self) -> Configuration:
         """The same configuration, its mappings and stylesheets copied to where no edit reaches them."""
@@ -80,17 +82,21 @@ class Configuration:
         common = self.settings.hub.mappings / "_common"
         if common.is_dir():
             folders["_common"] = common
-        folders |= {f"town/{key}": town.folder for key, town in self.municipalities.items() if town.folder}
+        folders |= {f"town/{key}": municipality.folder for key, municipality in self.municipalities.items()
+                    if municipality.folder}
         snapshots = {name: snapshot(folder, into) for name, folder in folders.items()}
-        return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets, self.municipalities,
+        return Configuration(self.file, self.digest, self.settings, self.senders, self.inlets,
+                             self.municipalities,
                              self.by_ags, self.mappings, snapshots, self.defaults)
 
     def retention(self, tenant: str, service: str) -> Kept:
-        """How long a service's applications are kept: the municipality before the defaults, the service before the general."""
-        town, defaults = self.municipalities.get(tenant), self.defaults.retention
-        own = town.row.retention if town else RetentionSection()
+        """How long a service's applications are kept: the municipality before the defaults, the service
+        before the general."""
+        municipality, defaults = self.municipalities.get(tenant), self.defaults.retention
+        own = municipality.row.retention if municipality else RetentionSection()
         rows = [own.services.get(service), own, defaults.services.get(service), defaults]
-        payload, proof = (next(days for row in rows if row is not None and (days := getattr(row, name)) is not None)
+        payload, proof = (next(days for row in rows if row is not None
+                               and (days := getattr(row, name)) is not None)
                           for name in ("payload_days", "proof_days"))
         return Kept(payload, proof)
 

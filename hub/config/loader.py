@@ -13,7 +13,7 @@ import rtoml
 from pydantic import BaseModel
 
 from hub.config.configuration import Configuration, Inlet
-from hub.config.municipalities import Municipality, Towns
+from hub.config.municipalities import Municipalities, Municipality
 from hub.config.municipality_file import POLICY_KEYS, DefaultsFile, MunicipalityFile, Policy
 from hub.config.reader import Reader, suggest
 from hub.config.sections import HubFile, HubSection, Sender, StoreSection
@@ -33,13 +33,15 @@ class Places:
 
 
 def load(file: Path, overrides: Sequence[str] = (), known: Configuration | None = None) -> Configuration:
-    """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means defaults.toml.
+    """Read and check everything. `overrides` are ``section.key=value``; a leading ``defaults.`` means
+    defaults.toml.
 
-    Municipalities are taken over from `known` where nothing that they are made from has changed. Raises `ConfigError` with
-    every problem of every file.
+    Municipalities are taken over from `known` where nothing that they are made from has changed. Raises
+    `ConfigError` with every problem of every file.
     """
     collecting = gc.isenabled()
-    gc.disable()  # with thousands of municipalities it would look through all of them again and again, and find nothing
+    # with thousands of municipalities it would look through all of them again and again, and find nothing
+    gc.disable()
     try:
         return _Loader(file.resolve(), overrides, known).load()
     finally:
@@ -71,7 +73,8 @@ class _Loader:
         for override in self.overrides:
             self._override(hub_data, {}, override)
         hub = self.reader.model(HubSection, self._section(HubSection, hub_data, "hub"), self.file, "hub")
-        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file, "store")
+        store = self.reader.model(StoreSection, self._section(StoreSection, hub_data, "store"), self.file,
+                                  "store")
         if hub is None or store is None or self.problems:
             raise ConfigError(self.problems)
         return Places(hub, store)
@@ -79,9 +82,11 @@ class _Loader:
     def _section(self, model: type[BaseModel], hub_data: Mapping[str, Any], name: str) -> dict[str, Any]:
         section = hub_data.get(name, {})
         if not isinstance(section, dict):
-            self.problems.append(f"{self.file}: {name}: is no table: write it below a heading of its own, like [section]")
+            self.problems.append(f"{self.file}: {name}: is no table: write it below a heading of its own, "
+                                 "like [section]")
             return {}
-        return self.reader.resolved(model, {"municipalities": "municipalities", **section} if name == "hub" else section)
+        return self.reader.resolved(model, {"municipalities": "municipalities", **section} if name == "hub"
+                                    else section)
 
     def load(self) -> Configuration:
         hub_data = self._read(self.file)
@@ -102,25 +107,28 @@ class _Loader:
             self.problems.append(f"{self.file}: sender: a name stands twice: give each sender its own name")
         inlets = tuple(filter(None, (self._inlet(name, row) for name, row in settings.inlets.items())))
         mappings = self._mappings(settings.hub.mappings)
-        towns = self._municipalities(settings.hub.municipalities, defaults, mappings)
+        municipalities = self._municipalities(settings.hub.municipalities, defaults, mappings)
         by_ags: dict[str, str] = {}
-        for town in towns.values():
-            for ags in (town.row.ags, *town.row.formerly):
+        for municipality in municipalities.values():
+            for ags in (municipality.row.ags, *municipality.row.formerly):
                 if ags in by_ags:
-                    self.problems.append(f"{town.file}: ags: {ags} belongs to {by_ags[ags]!r} already: "
+                    self.problems.append(f"{municipality.file}: ags: {ags} belongs to {by_ags[ags]!r} "
+                                         "already: "
                                          "an AGS routes to one municipality; remove it from one of the files")
-                by_ags[ags] = town.row.tenant
+                by_ags[ags] = municipality.row.tenant
         # a municipality whose file is faulty is there all the same: its fault is told once
         faulty = (file.stem for file in settings.hub.municipalities.glob("*.toml")) if self.problems else ()
         services = {*mappings, *self.faulty}
         self._check_senders(senders, {*by_ags, *faulty}, services)
         self._check_inlets(inlets, senders)
         self._check_retention(defaults_file, defaults.retention.services, services)
-        for town in towns.values():
-            self._check_retention(town.file, town.row.retention.services, services)
+        for municipality in municipalities.values():
+            self._check_retention(municipality.file, municipality.row.retention.services, services)
         if self.problems:
             raise ConfigError(self.problems)
-        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, towns, by_ags, mappings,
+        return Configuration(self.file, self.digest.hexdigest(), settings, senders, inlets, municipalities,
+                             by_ags,
+                             mappings,
                              defaults=defaults)
 
     def _check_defaults(self, file: Path, defaults: DefaultsFile) -> None:
@@ -128,8 +136,10 @@ class _Loader:
         self.reader.model(Policy, defaults.policy, file, "policy")
         for connector, data in defaults.connectors.items():
             key = f"connectors.{connector}"
-            self.reader.inherited(connector, {name: value for name, value in data.items() if name not in POLICY_KEYS}, file, key)
-            self.reader.model(Policy, {name: value for name, value in data.items() if name in POLICY_KEYS}, file, key)
+            self.reader.inherited(connector, {name: value for name, value in data.items()
+                                              if name not in POLICY_KEYS}, file, key)
+            self.reader.model(Policy, {name: value for name, value in data.items() if name in POLICY_KEYS},
+                              file, key)
 
     def _read(self, file: Path) -> dict[str, Any]:
         content = read_file(file)
@@ -177,16 +187,19 @@ class _Loader:
 
     def _municipalities(self, folder: Path, defaults: DefaultsFile,
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
-        towns = Towns(self.reader, self.digest.digest(), defaults, mappings, self.known, self.faulty)
-        found = towns.read(folder)
-        self.digest.update("".join(towns.fingerprints).encode())
+        municipalities = Municipalities(self.reader, self.digest.digest(), defaults, mappings, self.known,
+                                        self.faulty)
+        found = municipalities.read(folder)
+        self.digest.update("".join(municipalities.fingerprints).encode())
         if not found and not self.problems:
-            self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for a municipality")
+            self.problems.append(f"{self.file}: hub.municipalities: no file in {folder}: add <AGS>.toml for "
+                                 "a municipality")
         return found
 
-    def _check_senders(self, senders: Mapping[str, Sender], towns: Collection[str], services: Collection[str]) -> None:
+    def _check_senders(self, senders: Mapping[str, Sender], municipalities: Collection[str],
+                       services: Collection[str]) -> None:
         for sender in senders.values():
-            for kind, wanted, known in (("municipalities", sender.municipalities, towns),
+            for kind, wanted, known in (("municipalities", sender.municipalities, municipalities),
                                         ("services", sender.services, services)):
                 for value in wanted:
                     if value != "*" and value not in known:
@@ -201,14 +214,18 @@ class _Loader:
                 named["sender"] = inlet.options["sender"]
             for key, row in named.items():
                 if row["name"] not in senders:
-                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender {row['name']!r}: "
-                                         + (suggest(row["name"], senders) if senders else "add a [[sender]] of that name"))
+                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender "
+                                         f"{row['name']!r}: "
+                                         + (suggest(row["name"], senders) if senders
+                                            else "add a [[sender]] of that name"))
 
     def _check_retention(self, file: Path, services: Iterable[str], known: Collection[str]) -> None:
         for service in services:
             if service not in known:
-                self.problems.append(f"{file}: retention.services: unknown service {service!r}: {suggest(service, known)}")
+                self.problems.append(f"{file}: retention.services: unknown service {service!r}: "
+                                     f"{suggest(service, known)}")
 
 
-FILES: Mapping[str, type[BaseModel]] = {"hub": HubFile, "defaults": DefaultsFile, "municipality": MunicipalityFile}
+FILES: Mapping[str, type[BaseModel]] = {"hub": HubFile, "defaults": DefaultsFile,
+                                        "municipality": MunicipalityFile}
 """The kinds of files, for the editors' JSON schemas (``drehscheibe schema``)."""

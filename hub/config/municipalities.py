@@ -1,6 +1,7 @@
 """Municipalities: a file each, checked against the defaults and the mappings, with destinations and routes.
 
-Thousands of them list the same services and take the same routes: these are made and checked once, and shared.
+Thousands of them list the same services and take the same routes: these are made and checked once, and
+shared.
 """
 
 from __future__ import annotations
@@ -95,15 +96,16 @@ class _Shared:
         return data
 
 
-class Towns:
+class Municipalities:
     """Reads the municipalities' files.
 
-    `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and their own files
-    are what they were. Services whose mapping is `faulty` are no unknown ones. `fingerprints` are the files'
-    names and digests, as they were read.
+    `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and
+    their own files are what they were. Services whose mapping is `faulty` are no unknown ones. `fingerprints`
+    are the files' names and digests, as they were read.
     """
 
-    def __init__(self, reader: Reader, base: bytes, defaults: DefaultsFile, mappings: Mapping[str, MappingFile],
+    def __init__(self, reader: Reader, base: bytes, defaults: DefaultsFile,
+                 mappings: Mapping[str, MappingFile],
                  known: Iterable[Municipality] = (), faulty: Collection[str] = ()) -> None:
         self._reader = reader
         self._problems = reader.problems
@@ -111,81 +113,91 @@ class Towns:
         self._defaults = defaults
         self._mappings = mappings
         self._faulty = faulty
-        self._known = {str(town.file): town for town in known}
+        self._known = {str(municipality.file): municipality for municipality in known}
         self._shared = _Shared()
         self.fingerprints: list[str] = []
 
     def read(self, folder: Path) -> dict[str, Municipality]:
         """Every municipality without fault, by its tenant."""
-        towns: dict[str, Municipality] = {}
+        municipalities: dict[str, Municipality] = {}
         with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
             kinds = {entry.name: entry.is_dir() for entry in entries}
         for name in sorted(name for name in kinds if name.endswith(".toml")):
             file = folder / name
             try:
-                town = self._town(file, has_folder=kinds.get(name.removesuffix(".toml"), False))
+                municipality = self._read_one(file, has_folder=kinds.get(name.removesuffix(".toml"), False))
             except ConfigError as error:
                 self._problems += error.problems
                 continue
-            if town is None:
+            if municipality is None:
                 continue
-            if town.row.tenant in towns:
-                self._problems.append(f"{file}: tenant: {town.row.tenant!r} is taken by {towns[town.row.tenant].file.name}: "
+            if municipality.row.tenant in municipalities:
+                self._problems.append(f"{file}: tenant: {municipality.row.tenant!r} is taken by "
+                                      f"{municipalities[municipality.row.tenant].file.name}: "
                                       "choose another key")
                 continue
-            towns[town.row.tenant] = town
-        return towns
+            municipalities[municipality.row.tenant] = municipality
+        return municipalities
 
-    def _town(self, file: Path, *, has_folder: bool) -> Municipality | None:
-        """One municipality, taken over as it is when it would become the same again; None: its file is faulty."""
+    def _read_one(self, file: Path, *, has_folder: bool) -> Municipality | None:
+        """One municipality, taken over as it is when it would become the same again; None: its file is
+        faulty."""
         content = read_file(file)
         folder = file.with_suffix("") if has_folder else None
         own = tree_digest(folder) if folder else None
         fingerprint = hashlib.sha256(self._base + content + (own or "").encode()).hexdigest()
         self.fingerprints.append(f"{file.name}\0{fingerprint}\0")
         before = self._known.get(str(file))
-        if before is not None and before.fingerprint == fingerprint and (before.folder is None) == (own is None):
+        if before is not None and before.fingerprint == fingerprint and (before.folder is None) == (
+            own is None):
             return before
         row = self._reader.model(MunicipalityFile, self._shared.strings(parse_toml(file, content)), file)
         if row is None:
             return None
         if row.ags != file.stem:
-            self._problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same AGS")
+            self._problems.append(f"{file}: ags: {row.ags} in a file named {file.stem}: give both the same "
+                                  "AGS")
         return self._municipality(file, row, folder, fingerprint)
 
-    def _municipality(self, file: Path, row: MunicipalityFile, folder: Path | None, fingerprint: str) -> Municipality:
+    def _municipality(self, file: Path, row: MunicipalityFile, folder: Path | None,
+                      fingerprint: str) -> Municipality:
         destinations: dict[str, Destination] = {}
         for name, data in row.destinations.items():
             destination = self._destination(file, row, name, data)
             if destination:
                 destinations[destination.key] = destination
         routes = self._routes(file, row)
-        kinds = tuple((name, found.policy.test if (found := destinations.get(f"{row.tenant}/{name}")) else None)
+        kinds = tuple((name, found.policy.test if (found := destinations.get(f"{row.tenant}/{name}"))
+                       else None)
                       for name in row.destinations)
-        town = Municipality(file, row, destinations, routes, folder, fingerprint)
+        municipality = Municipality(file, row, destinations, routes, folder, fingerprint)
         alike = id(routes), kinds  # what is shared lives as long as this object
         if alike not in self._shared.fitting:
             before = len(self._problems)
-            self._check_all_routes(town, kinds)
-            shared = not self._check_stylesheets(town) and routes is self._shared.routes.get(row.services)
+            self._check_all_routes(municipality, kinds)
+            shared = not self._check_stylesheets(municipality) and routes is self._shared.routes.get(
+                row.services)
             if shared and len(self._problems) == before:
                 self._shared.fitting.add(alike)
         if folder is not None:
             self._problems += stylesheet_problems(folder)
-        return town
+        return municipality
 
-    def _destination(self, file: Path, row: MunicipalityFile, name: str, data: Mapping[str, Any]) -> Destination | None:
+    def _destination(self, file: Path, row: MunicipalityFile, name: str,
+                     data: Mapping[str, Any]) -> Destination | None:
         key = f"destinations.{name}"
         own = dict(data)
         connector = str(own.pop("connector", ""))
         options = {**self._defaults.connectors.get(connector, {}), **own}
-        policy = self._policy({**self._defaults.policy, **{name: options.pop(name) for name in POLICY_KEYS if name in options}},
+        policy = self._policy({**self._defaults.policy,
+                               **{name: options.pop(name) for name in POLICY_KEYS if name in options}},
                               file, key)
         outlet = self._reader.outlet(connector, options, file, key)
         if policy is None or outlet is None:
             return None
         if policy.fallback == name:
-            self._problems.append(f"{file}: {key}.fallback: is the destination itself: name another one, or remove it")
+            self._problems.append(f"{file}: {key}.fallback: is the destination itself: name another one, or "
+                                  "remove it")
         elif policy.fallback and policy.fallback not in row.destinations:
             self._problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                   + suggest(policy.fallback, row.destinations))
@@ -218,20 +230,23 @@ class Towns:
         if service not in self._shared.defaults:
             found = ([route for route in self._defaults.route if route.service == service]
                      or [route for route in self._defaults.route if route.service == "*"])
-            self._shared.defaults[service] = tuple(route.model_copy(update={"service": service}) for route in found)
+            self._shared.defaults[service] = tuple(route.model_copy(update={"service": service})
+                                                   for route in found)
         rows = self._shared.defaults[service]
         if not rows:
             self._problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
                                   "add one there, or a [[route]] here")
         return rows
 
-    def _check_all_routes(self, town: Municipality, kinds: tuple[Any, ...]) -> None:
-        """`kinds`: names of the destinations and whether each is for tests; default routes are checked once for each."""
-        for service, rows in town.routes.items():
+    def _check_all_routes(self, municipality: Municipality, kinds: tuple[Any, ...]) -> None:
+        """`kinds`: names of the destinations and whether each is for tests; default routes are checked once
+        for each."""
+        for service, rows in municipality.routes.items():
             checked = id(rows), kinds
             if checked not in self._shared.fitting:
                 before = len(self._problems)
-                self._check_routes(town.file, town.row, service, rows, town.destinations)
+                self._check_routes(municipality.file, municipality.row, service, rows,
+                                   municipality.destinations)
                 if len(self._problems) == before and rows is self._shared.defaults.get(service):
                     self._shared.fitting.add(checked)
 
@@ -249,13 +264,15 @@ class Towns:
             for kind, rows in (("recipients", route.recipients), ("test_recipients", route.test_recipients)):
                 names = [recipient.name or recipient.destination for recipient in rows]
                 if len(set(names)) < len(names):
-                    self._problems.append(f"{where}: {kind}: a recipient stands twice: give the second one a name of its own")
+                    self._problems.append(f"{where}: {kind}: a recipient stands twice: give the second one a "
+                                          "name of its own")
                 for recipient in rows:
                     self._check_recipient(where, kind, row, recipient, renderings, destinations)
             for other in routes[:index]:
                 if _overlap(route, other):
                     self._problems.append(f"{where}: versions: overlaps another route of the same service: "
-                                          "exactly one route may match; separate them by versions or validity dates")
+                                          "exactly one route may match; separate them by versions or "
+                                          "validity dates")
 
     def _check_recipient(self, where: str, kind: str, row: MunicipalityFile, recipient: RecipientRow,
                          renderings: set[str], destinations: Mapping[str, Destination]) -> None:
@@ -269,19 +286,22 @@ class Towns:
                                      else "is no test destination: set test = true there, or use another one"))
         for name in recipient.send:
             if name not in renderings | {"attachments", "original"}:
-                self._problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of the mapping: "
+                self._problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of "
+                                      "the mapping: "
                                       + suggest(name, renderings | {"attachments", "original"}))
 
-    def _check_stylesheets(self, town: Municipality) -> bool:
+    def _check_stylesheets(self, municipality: Municipality) -> bool:
         """Whether it has any."""
-        for service, routes in town.routes.items():
+        for service, routes in municipality.routes.items():
             for route in routes:
                 for name, sheet in route.stylesheets.items():
-                    place = (town.folder or town.file.with_suffix("")) / sheet
+                    place = (municipality.folder or municipality.file.with_suffix("")) / sheet
                     if not place.is_file():
-                        self._problems.append(f"{town.file}: route {service}: stylesheets.{name}: {place} is missing: "
+                        self._problems.append(f"{municipality.file}: route {service}: stylesheets.{name}: "
+                                              f"{place} is "
+                                              "missing: "
                                               "add the file, or remove the key")
-        return any(route.stylesheets for routes in town.routes.values() for route in routes)
+        return any(route.stylesheets for routes in municipality.routes.values() for route in routes)
 
 
 def _overlap(one: RouteRow, other: RouteRow) -> bool:
@@ -291,7 +311,8 @@ def _overlap(one: RouteRow, other: RouteRow) -> bool:
         return False
     if "*" in (one.versions.strip(), other.versions.strip()):
         return True
-    bounds = [term.strip().lstrip("<>=").strip() for route in (one, other) for term in route.versions.split(",")]
+    bounds = [term.strip().lstrip("<>=").strip() for route in (one, other)
+              for term in route.versions.split(",")]
     # each bound, and a version just above it, stand for all versions between the bounds
     probes = ["0", *bounds, *(f"{bound}.0.0.0.1" for bound in bounds)]
     return any(version_in(probe, one.versions) and version_in(probe, other.versions) for probe in probes)

@@ -17,7 +17,8 @@ from hub.mapping.versions import VersionSpan
 InDoubtPolicy = Literal["repeat-marked", "ask"]
 Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
 KINDS: Mapping[str, Kind] = {
-    "smtp": "mail", "directory": "file", "sftp": "file", "smb": "file", "webdav": "file", "cmis": "dms", "xdomea": "dms",
+    "smtp": "mail", "directory": "file", "sftp": "file", "smb": "file", "webdav": "file", "cmis": "dms",
+    "xdomea": "dms",
     "rest": "fachverfahren", "soap": "fachverfahren", "xta": "fachverfahren", "receipts": "account",
 }
 """What a destination is, by its connector, where it does not say so itself."""
@@ -29,10 +30,13 @@ class RecipientRow(FileModel):
     destination: str = Field(description="a destination of the municipality, by name")
     name: Key | None = Field(None, description="default: the destination's name")
     send: tuple[str, ...] = Field(min_length=1, description="renderings by name, `attachments`, `original`")
-    subject: str | None = Field(None, description="subject, before the message's short id; default: the mapping version's")
+    subject: str | None = Field(None, description="subject, before the message's short id; default: the "
+                                                  "mapping version's")
     path: str | None = Field(None, description="folder below the destination's own")
-    headers: Mapping[str, str] = Field({}, description="headers of the request, or of the mail (X-…, Keywords)")
-    properties: Mapping[str, str] = Field({}, description="for the connector: `{property:…}` in its templates")
+    headers: Mapping[str, str] = Field({},
+                                       description="headers of the request, or of the mail (X-…, Keywords)")
+    properties: Mapping[str, str] = Field({},
+                                          description="for the connector: `{property:…}` in its templates")
 
 
 class RouteRow(FileModel):
@@ -40,30 +44,41 @@ class RouteRow(FileModel):
 
     service: str = Field(description="the service; in defaults.toml also '*'")
     name: Key | None = Field(None, description="tells routes of the same service apart, in rules and logs")
-    versions: VersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0'; '*': every one, also none")
+    versions: VersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0'; '*': every "
+                                                   "one, also none")
     valid_from: date | None = Field(None, description="first day of acceptance it holds for (Europe/Berlin)")
     valid_until: date | None = Field(None, description="first day it does not hold any more")
     recipients: tuple[RecipientRow, ...] = Field(min_length=1, description="who gets it: one delivery each")
-    test_recipients: tuple[RecipientRow, ...] = Field((), description="who gets tests; none: tests are parked")
-    stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the municipality's folder")
-    order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one case (Vorgang) in "
-                                          "the order they were accepted in, each after the one before has arrived")
+    test_recipients: tuple[RecipientRow, ...] = Field((),
+                                                      description="who gets tests; none: tests are parked")
+    stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the "
+                                                           "municipality's folder")
+    order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
+                                                            "case (Vorgang) in "
+                                          "the order they were accepted in, each after the one before has "
+                                          "arrived")
 
 
 class Policy(FileModel):
     """What the hub does around a destination, whatever its connector."""
 
     retry: RetryPolicy = Field(RetryPolicy(), description="how often and how long it is tried again")
-    in_doubt: InDoubtPolicy | None = Field(None, description="default: mail repeats marked, everything else asks")
+    in_doubt: InDoubtPolicy | None = Field(None,
+                                           description="default: mail repeats marked, everything else asks")
     fallback: str | None = Field(None, description="destination for what is too large for this one")
     test: bool = Field(False, description="for tests only; a production route may not name it")
-    kind: Kind | None = Field(None, description="what it is, for bills; default: by the connector. A folder that a "
+    kind: Kind | None = Field(None,
+                              description="what it is, for bills; default: by the connector. A folder that a "
                               "Fachverfahren reads is a 'fachverfahren'")
-    parallel: int | None = Field(None, ge=1, le=32, description="deliveries at once; default: [deliver] per_destination")
-    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' (Europe/Berlin); "
+    parallel: int | None = Field(None, ge=1, le=32,
+                                 description="deliveries at once; default: [deliver] per_destination")
+    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
+                                                       "(Europe/Berlin); "
                                        "none: always")
-    rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an outage too")
-    total: Duration | None = Field(None, gt=timedelta(0), description="longest time one try may take; default: [deliver] lease")
+    rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an "
+                                                "outage too")
+    total: Duration | None = Field(None, gt=timedelta(0),
+                                   description="longest time one try may take; default: [deliver] lease")
 
 
 POLICY_KEYS = Policy.model_fields.keys()
@@ -73,8 +88,10 @@ POLICY_KEYS = Policy.model_fields.keys()
 class RetentionRow(FileModel):
     """How long what is finished is kept; what is not said here is said further up."""
 
-    payload_days: int | None = Field(None, ge=0, le=365, description="days after its end that an application's content is kept")
-    proof_days: int | None = Field(None, ge=365, le=3650, description="days after its end that its proof is kept")
+    payload_days: int | None = Field(None, ge=0, le=365,
+                                     description="days after its end that an application's content is kept")
+    proof_days: int | None = Field(None, ge=365, le=3650,
+                                   description="days after its end that its proof is kept")
 
 
 class RetentionSection(RetentionRow):
@@ -90,7 +107,8 @@ AS_USUAL = RetentionSection()
 class RetentionDefaults(FileModel):
     """What holds where no municipality says otherwise."""
 
-    payload_days: int = Field(30, ge=0, le=365, description="days after its end that an application's content is kept")
+    payload_days: int = Field(30, ge=0, le=365,
+                              description="days after its end that an application's content is kept")
     proof_days: int = Field(730, ge=365, le=3650, description="days after its end that its proof is kept")
     services: Mapping[Key, RetentionRow] = Field({}, description="for single services, before the general")
     at: time = Field(time(2, 30), description="when the running hub deletes each day (Europe/Berlin)")
@@ -99,16 +117,19 @@ class RetentionDefaults(FileModel):
 class OnboardingDefaults(FileModel):
     """What ``drehscheibe municipality add`` writes where the operator says nothing."""
 
-    drop: str = Field("../var/drop/{tenant}", description="folder of a new municipality; {tenant} and {ags} are replaced")
+    drop: str = Field("../var/drop/{tenant}",
+                      description="folder of a new municipality; {tenant} and {ags} are replaced")
     test_drop: str = Field("../var/drop/test", description="folder for tests")
 
 
 class DefaultsFile(FileModel):
     """``defaults.toml``: what every municipality inherits."""
 
-    policy: Mapping[str, Any] = Field({}, description="defaults of retry, in_doubt, parallel for every destination")
+    policy: Mapping[str, Any] = Field({}, description="defaults of retry, in_doubt, parallel for every "
+                                                      "destination")
     connectors: Mapping[str, Mapping[str, Any]] = Field({}, description="default options by connector")
-    route: tuple[RouteRow, ...] = Field((), description="routes for `services`; service '*' serves all without an own one")
+    route: tuple[RouteRow, ...] = Field((), description="routes for `services`; service '*' serves all "
+                                                        "without an own one")
     retention: RetentionDefaults = Field(RetentionDefaults(), description="how long what is finished is kept")
     onboarding: OnboardingDefaults = Field(OnboardingDefaults(), description="what `municipality add` writes")
 
@@ -148,13 +169,16 @@ class MunicipalityFile(FileModel):
     contract: Contract = Field(default_factory=Contract, description="with whom, for bills")
     parameters: Mapping[str, str] = Field({}, description="for stylesheets")
     services: tuple[str, ...] = Field((), description="services that take the default route")
-    destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its options, and the policy")
-    route: tuple[RouteRow, ...] = Field((), description="own routes, instead of the default one of their service")
+    destinations: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, its "
+                                                                          "options, and the policy")
+    route: tuple[RouteRow, ...] = Field((),
+                                        description="own routes, instead of the default one of their service")
     retention: RetentionSection = Field(default_factory=lambda: AS_USUAL,
                                         description="how long what is finished is kept, if not as usual")
 
     def counted(self, day: date) -> int | None:
-        """Einwohner as last counted on or before the day; a number without a day holds always. None: not known."""
+        """Einwohner as last counted on or before the day; a number without a day holds always. None: not
+        known."""
         if isinstance(self.population, int):
             return self.population
         known = [each for each in self.population if each <= day]

@@ -1,6 +1,8 @@
-"""Data from files becomes checked models; every fault becomes a line ``file: key: what is wrong: what to do``.
+"""Data from files becomes checked models; every fault becomes a line ``file: key: what is wrong: what to
+do``.
 
-A country has thousands of municipalities that are configured alike: what was checked once is not checked again.
+A country has thousands of municipalities that are configured alike: what was checked once is not checked
+again.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class Reader:
-    """Judges what was read, and collects what is wrong in `problems`. Relative paths are relative to `base`."""
+    """Judges what was read, and collects what is wrong in `problems`. Relative paths are relative to
+    `base`."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -59,17 +62,20 @@ class Reader:
             model = self._options_model(connector, side)
         except ConfigError as error:
             misspelt = [] if connector else get_close_matches("connector", data, 1)
-            self.problems += ([f"{file}: {key}.{wrong}: unknown key: did you mean 'connector'?" for wrong in misspelt]
+            self.problems += ([f"{file}: {key}.{wrong}: unknown key: did you mean 'connector'?"
+                               for wrong in misspelt]
                               or [f"{file}: {key}.{problem}" for problem in error.problems])
             return None
         return self.model(model, self.resolved(model, data), file, key)
 
     def inherited(self, connector: str, data: Mapping[str, Any], file: Path, key: str) -> None:
-        """Judge what every destination of a connector inherits: what is given. The rest may stand with the destinations."""
+        """Judge what every destination of a connector inherits: what is given. The rest may stand with the
+        destinations."""
         try:
             model = self._options_model(connector, "Outlet")
         except ConfigError as error:
-            self.problems += [f"{file}: {key}{problem.removeprefix('connector')}" for problem in error.problems]
+            self.problems += [f"{file}: {key}{problem.removeprefix('connector')}"
+                              for problem in error.problems]
             return
         try:
             model(**self.resolved(model, data))
@@ -146,13 +152,16 @@ def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[B
         except ConfigError:
             return models[0]
     for model in models:
-        if (field := model.model_fields.get("connector")) and data.get("connector") in get_args(field.annotation):
+        if (field := model.model_fields.get("connector")) and data.get("connector") in get_args(
+            field.annotation):
             return model
     return models[0]
 
 
-def _told(model: type[BaseModel], error: ValidationError, file: Path, key: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """pydantic's complaints with their lines; a key that is missing because it is misspelt is told as misspelt only."""
+def _told(model: type[BaseModel], error: ValidationError, file: Path,
+          key: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """pydantic's complaints with their lines; a key that is missing because it is misspelt is told as
+    misspelt only."""
     told = list(zip(errors_of(error), problems_of(file, error, key), strict=True))
     names = {item["loc"]: _meant(model, item["loc"]) for item, _ in told if item["type"] == "extra_forbidden"}
     misspelt = {(*place[:-1], name) for place, known in names.items()
@@ -165,7 +174,8 @@ def _told(model: type[BaseModel], error: ValidationError, file: Path, key: str) 
 
 
 def _meant(model: type[BaseModel], place: Sequence[int | str]) -> set[str]:
-    """The names among which an unknown one finds its like, those of its own place first; like nothing: all of a connector's."""
+    """The names among which an unknown one finds its like, those of its own place first; like nothing: all of
+    a connector's."""
     wrong, own = str(place[-1]), set(_names(_at(model, place[:-1])))
     choices = own, set(_keys(model)) - {wrong}
     close = next((names for names in choices if get_close_matches(wrong, names, 1)), None)
@@ -173,10 +183,12 @@ def _meant(model: type[BaseModel], place: Sequence[int | str]) -> set[str]:
 
 
 def _at(model: type[BaseModel], place: Iterable[int | str]) -> list[type[BaseModel]]:
-    """The models at a place; numbers and names within a field (``route.0``, ``destinations.postfach``) lead no further."""
+    """The models at a place; numbers and names within a field (``route.0``, ``destinations.postfach``) lead
+    no further."""
     models = [model]
     for step in place:
-        models = [inner for each in models for name, info in each.model_fields.items() if step in (name, info.alias)
+        models = [inner for each in models for name, info in each.model_fields.items()
+                  if step in (name, info.alias)
                   for inner in _inner(info.annotation)] or models
     return models
 

@@ -32,38 +32,45 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
     mapping = configuration.mappings.get(service)
     if tenant is None or mapping is None:
         return ()
-    town = configuration.municipalities[tenant]
+    municipality = configuration.municipalities[tenant]
     snapshots = configuration.snapshots
     package, common, own = (snapshots.get(name) for name in (service, "_common", f"town/{tenant}"))
-    digest = hashlib.sha256("/".join(path.name if path else "-" for path in (package, common, own)).encode()).hexdigest()
+    digest = hashlib.sha256("/".join(path.name if path else "-"
+                                     for path in (package, common, own)).encode()).hexdigest()
     rules = []
-    for route in town.routes.get(service, ()):
+    for route in municipality.routes.get(service, ()):
         for version in mapping.version:
             spans = [span for span in (route.valid_from, version.valid_from) if span]
             ends = [span for span in (route.valid_until, version.valid_until) if span]
             for test, rows in ((False, route.recipients), (True, route.test_recipients)):
                 if not rows:
                     continue
-                name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test else None) if part)
+                name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test
+                                                  else None) if part)
                 rules.append(Rule(
-                    id=name, tenant=tenant, service=service, forms=version.forms, route_versions=route.versions,
+                    id=name, tenant=tenant, service=service, forms=version.forms,
+                    route_versions=route.versions,
                     mapping_versions=version.versions, valid_from=max(spans, default=None),
-                    valid_until=min(ends, default=None), test=test, mapping_version=version.name, mapping_digest=digest,
+                    valid_until=min(ends, default=None), test=test, mapping_version=version.name,
+                    mapping_digest=digest,
                     package=str(package or configuration.settings.hub.mappings / service),
-                    common=str(common) if common else None, town=str(own) if own else None,
+                    common=str(common) if common else None, municipality_folder=str(own) if own else None,
                     stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
-                    recipients=tuple(_recipient(town, row) for row in rows),
-                    municipality={**town.row.parameters, "name": town.row.name, "ags": town.row.ags,
+                    recipients=tuple(_recipient(municipality, row) for row in rows),
+                    municipality={**municipality.row.parameters, "name": municipality.row.name,
+                                  "ags": municipality.row.ags,
                                   "hub": configuration.settings.hub.name},
                     order=route.order,
                 ))
     return tuple(rules)
 
 
-def _recipient(town: Municipality, row: RecipientRow) -> Recipient:
-    key = f"{town.row.tenant}/{row.destination}"
-    return Recipient(name=row.name or row.destination, destination=key, connector=town.destinations[key].connector,
-                     send=row.send, subject=row.subject, path=row.path, headers=row.headers, properties=row.properties)
+def _recipient(municipality: Municipality, row: RecipientRow) -> Recipient:
+    key = f"{municipality.row.tenant}/{row.destination}"
+    return Recipient(name=row.name or row.destination, destination=key,
+                     connector=municipality.destinations[key].connector,
+                     send=row.send, subject=row.subject, path=row.path, headers=row.headers,
+                     properties=row.properties)
 
 
 def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str, str]:
@@ -72,17 +79,20 @@ def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str,
     file = configuration.settings.hub.municipalities
     if tenant is None:
         return Reason.UNKNOWN_MUNICIPALITY, (
-            f"Keine Kommune hat den AGS {message.ags[:12]!r} ({suggest(message.ags, configuration.by_ags, german=True)}): "
-            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann 'replay'.")
-    town = configuration.municipalities[tenant]
+            f"Keine Kommune hat den AGS {message.ags[:12]!r} "
+            f"({suggest(message.ags, configuration.by_ags, german=True)}): "
+            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann "
+            "'replay'.")
+    municipality = configuration.municipalities[tenant]
     if message.service not in configuration.mappings:
         return Reason.UNKNOWN_SERVICE, (
             f"Den Dienst {message.service[:60]!r} gibt es nicht "
             f"({suggest(message.service, configuration.mappings, german=True)}): "
             "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
     return Reason.NO_ROUTE, (
-        f"{town.row.name} hat keinen Weg für {message.service!r} ({suggest(message.service, town.routes, german=True)}): "
-        f"in {town.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
+        f"{municipality.row.name} hat keinen Weg für {message.service!r} "
+        f"({suggest(message.service, municipality.routes, german=True)}): "
+        f"in {municipality.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
 
 
 def _relative(path: Path, configuration: Configuration) -> Path:

@@ -1,7 +1,8 @@
-"""What may stand in ``hub.toml``, ``defaults.toml`` and a municipality's file: each key with its type and what it means.
+"""What may stand in ``hub.toml``, ``defaults.toml`` and a municipality's file: each key with its type and
+what it means.
 
-Nothing is read here (`hub.config.reader`), and nothing is judged that takes a second file (`hub.config.municipalities`,
-`hub.config.configuration`).
+Nothing is read here (`hub.config.reader`), and nothing is judged that takes a second file
+(`hub.config.municipalities`, `hub.config.configuration`).
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ class HubSection(FileModel):
     """Where the hub keeps and finds things."""
 
     name: str = Field("Datendrehscheibe", description="how this hub calls itself in mails and logs")
-    state: Path = Field(Path("/var/lib/drehscheibe"), description="store, spool and snapshots; one file system")
+    state: Path = Field(Path("/var/lib/drehscheibe"),
+                        description="store, spool and snapshots; one file system")
     mappings: Path = Field(Path("/usr/share/drehscheibe/mappings"), description="one folder per service")
     schemas: Path = Field(Path("/var/lib/drehscheibe/schemas"), description="installed schema sets (XÖV)")
     municipalities: Path = Field(Path("municipalities"), description="one file per municipality")
-    control: Path | None = Field(None, description="socket for the command line; default: <state>/control.sock")
+    control: Path | None = Field(None,
+                                 description="socket for the command line; default: <state>/control.sock")
     max_bytes: int = Field(150_000_000, gt=0, description="largest message an inlet takes, bytes")
-    shutdown: Duration = Field(timedelta(seconds=25), description="how long a stop waits for what is under way")
+    shutdown: Duration = Field(timedelta(seconds=25),
+                               description="how long a stop waits for what is under way")
 
     @property
     def socket(self) -> Path:
@@ -43,18 +47,26 @@ class HubSection(FileModel):
 
 
 class StoreSection(FileModel):
-    """Where messages are kept: in the hub's own folder (SQLite), or in a PostgreSQL that several hubs share."""
+    """Where messages are kept: in the hub's own folder (SQLite), or in a PostgreSQL that several hubs
+    share."""
 
-    url: str | None = Field(None, pattern=r"^postgresql://", description="postgresql://user@host/database; for a database with "
+    url: str | None = Field(None, pattern=r"^postgresql://",
+                            description="postgresql://user@host/database; for a database with "
                             "standbys postgresql://user@one,two/database; none: SQLite below [hub] state")
     password: endpoint.SecretRef | None = Field(None, description="the database user's password")
-    tls: Literal["verify-full", "require", "disable"] = Field("verify-full", description="`verify-full`: encrypted, and the "
-                                                              "server's name checked; `disable` only on the same machine")
+    tls: Literal["verify-full", "require", "disable"] = Field("verify-full",
+                                                              description="`verify-full`: encrypted, and the "
+                                                              "server's name checked; `disable` only on the "
+                                                              "same machine")
     ca: Path | None = Field(None, description="CA of the server's certificate; default: the system's")
-    certificate: Path | None = Field(None, description="client certificate, instead of a password or beside it")
-    key: endpoint.SecretRef | None = Field(None, description="its private key; the file must be the hub's alone (0600)")
-    node: Key | None = Field(None, description="what this hub is called among the nodes; default: the machine's name")
-    takeover: Duration = Field(timedelta(seconds=15), ge=timedelta(seconds=6), description="how long a node may be silent "
+    certificate: Path | None = Field(None,
+                                     description="client certificate, instead of a password or beside it")
+    key: endpoint.SecretRef | None = Field(None, description="its private key; the file must be the hub's "
+                                                             "alone (0600)")
+    node: Key | None = Field(None, description="what this hub is called among the nodes; default: the "
+                                               "machine's name")
+    takeover: Duration = Field(timedelta(seconds=15), ge=timedelta(seconds=6),
+                               description="how long a node may be silent "
                                "before another one takes over what it had in hand")
 
     @model_validator(mode="after")
@@ -69,7 +81,8 @@ class StoreSection(FileModel):
 
 
 class StatusSection(FileModel):
-    """Metrics, health and status for operators, over HTTP; never reachable from outside without a reverse proxy."""
+    """Metrics, health and status for operators, over HTTP; never reachable from outside without a reverse
+    proxy."""
 
     host: str = Field("127.0.0.1", description="address it listens on")
     port: int = Field(9464, ge=0, le=65535, description="its port; 0: a free one")
@@ -91,18 +104,23 @@ class DeliverSection(FileModel):
     threads: int = Field(16, ge=1, le=256, description="deliveries under way at once")
     per_destination: int = Field(4, ge=1, description="of these for one destination")
     batch: int = Field(50, ge=1, le=500, description="deliveries claimed at once for one destination")
-    lease: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="longest time one try may take")
-    rest_after: int = Field(3, ge=1, description="temporary failures in a row after which a destination rests")
-    rest: Duration = Field(timedelta(minutes=1), description="how long it rests before one delivery tries again")
+    lease: Duration = Field(timedelta(minutes=15), gt=timedelta(0),
+                            description="longest time one try may take")
+    rest_after: int = Field(3, ge=1,
+                            description="temporary failures in a row after which a destination rests")
+    rest: Duration = Field(timedelta(minutes=1),
+                           description="how long it rests before one delivery tries again")
 
 
 class DiskSection(FileModel):
     """When the state's disk counts as full: then nothing is accepted, and deliveries go on."""
 
     min_free_mb: int = Field(512, ge=0, description="below so many free MiB nothing is accepted")
-    min_free_percent: float = Field(1.0, ge=0, le=50, description="nor below so much of the file system's size")
+    min_free_percent: float = Field(1.0, ge=0, le=50,
+                                    description="nor below so much of the file system's size")
     min_free_inodes: int = Field(1000, ge=0, description="nor when fewer files than that can be made")
-    reserve_mb: int = Field(64, ge=0, le=10_000, description="MiB laid by for the outcomes of deliveries on a full disk")
+    reserve_mb: int = Field(64, ge=0, le=10_000,
+                            description="MiB laid by for the outcomes of deliveries on a full disk")
 
 
 class Sender(FileModel):
@@ -125,9 +143,11 @@ class HubFile(FileModel):
     hub: HubSection = Field(HubSection(), description="the hub itself: its folders and sizes")
     store: StoreSection = Field(StoreSection(), description="where messages are kept")
     status: StatusSection = Field(StatusSection(), description="the status port")
-    workers: WorkersSection = Field(WorkersSection(), description="the processes that read what citizens wrote")
+    workers: WorkersSection = Field(WorkersSection(),
+                                    description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
     disk: DiskSection = Field(DiskSection(), description="the room that is kept on the state's disk")
     limits: Limits = Field(Limits(), description="what a message may hold at most")
     sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
-    inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that connector's options")
+    inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that "
+                                                                    "connector's options")

@@ -1,8 +1,9 @@
 """When a destination may be delivered to, and how fast: values, not code.
 
-A window is written as people say it, ``"Mo-Fr 06:00-20:00"``, by the clock on the wall in Europe/Berlin; holidays are days
-like any other. It is open whenever that clock shows a time within it: in the night when an hour comes twice, twice; in the
-night when an hour is left out, what lies in it alone is left out. A span over midnight belongs to the day it begins on.
+A window is written as people say it, ``"Mo-Fr 06:00-20:00"``, by the clock on the wall in Europe/Berlin;
+holidays are days like any other. It is open whenever that clock shows a time within it: in the night when an
+hour comes twice, twice; in the night when an hour is left out, what lies in it alone is left out. A span over
+midnight belongs to the day it begins on.
 
 A rate is ``"10/s"``, ``"600/m"`` or ``"5000/h"``.
 """
@@ -31,10 +32,12 @@ _END = 24 * 60
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 _LOOK = 15
-"""Days to look ahead: a window that is open once a week may lie in the one hour that is left out this time."""
+"""Days to look ahead: a window that is open once a week may lie in the one hour that is left out this
+time."""
 
 _LEAP = time(1, tzinfo=UTC)
-"""When the wall's clock is put forward or back in the European Union (directive 2000/84/EC, articles 2 and 3)."""
+"""When the wall's clock is put forward or back in the European Union (directive 2000/84/EC, articles 2 and
+3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def parse_span(value: Any) -> Span:
         return value
     match = re.fullmatch(_SPAN, str(value).strip())
     if match is None:
-        raise ValueError(f"{value!r} is no window: write 'Mo-Fr 06:00-20:00' (Mo Di Mi Do Fr Sa So, Europe/Berlin)")
+        raise ValueError(f"{value!r} is no window: write 'Mo-Fr 06:00-20:00' (Mo Di Mi Do Fr Sa So, "
+                         "Europe/Berlin)")
     begin, end = (int(clock[:2]) * 60 + int(clock[3:]) for clock in (match[2], match[3]))
     if begin == end:
         raise ValueError(f"{value!r} is empty: write 'Mo-So 00:00-24:00' for always, or leave the window out")
@@ -88,28 +92,31 @@ def opens(spans: Spans, moment: datetime) -> datetime:
 
 
 def opened(spans: Spans, moment: datetime) -> datetime | None:
-    """Since when a window that is open at `moment` is open without a break, in UTC; None: always, or closed."""
+    """Since when a window that is open at `moment` is open without a break, in UTC; None: always, or
+    closed."""
     return _opened(spans, _minute(moment)) if spans and is_open(spans, moment) else None
 
 
 def _minute(moment: datetime) -> datetime:
-    """Nothing changes within a minute, so what was found holds for all of it, and for all destinations with such a window."""
+    """Nothing changes within a minute, so what was found holds for all of it, and for all destinations with
+    such a window."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
 @lru_cache(maxsize=1024)
 def _opens(spans: Spans, minute: datetime) -> datetime:
-    return min(at for at in _turns(spans, minute) if at > minute and is_open(spans, at))
+    return min(at for at in _changes(spans, minute) if at > minute and is_open(spans, at))
 
 
 @lru_cache(maxsize=1024)
 def _opened(spans: Spans, minute: datetime) -> datetime | None:
-    turns = sorted(at for at in _turns(spans, minute) if at <= minute)
-    before = [later for earlier, later in pairwise(turns) if not is_open(spans, earlier) and is_open(spans, later)]
+    changes = sorted(at for at in _changes(spans, minute) if at <= minute)
+    before = [later for earlier, later in pairwise(changes) if not is_open(spans, earlier)
+              and is_open(spans, later)]
     return before[-1] if before else None
 
 
-def _turns(spans: Spans, moment: datetime) -> Iterator[datetime]:
+def _changes(spans: Spans, moment: datetime) -> Iterator[datetime]:
     """Whenever something may change, in the days around: spans begin and end, the wall's clock leaps."""
     day = moment.astimezone(BERLIN).date()
     for date in (day + timedelta(days=step) for step in range(-_LOOK, _LOOK + 1)):
@@ -139,4 +146,5 @@ def parse_rate(value: Any) -> float:
     return int(match[1]) / _UNITS[match[2]]
 
 
-Rate = Annotated[float, BeforeValidator(parse_rate), WithJsonSchema({"type": "string", "pattern": f"^{_RATE}$"})]
+Rate = Annotated[float, BeforeValidator(parse_rate),
+                 WithJsonSchema({"type": "string", "pattern": f"^{_RATE}$"})]

@@ -1,8 +1,9 @@
-"""How one destination is doing: well, failing, resting as a whole, or waiting for a person; and at what pace it is served.
+"""How one destination is doing: well, failing, resting as a whole, or waiting for a person; and at what pace
+it is served.
 
-A state machine without clock, lock or threads of its own; its owner brings the time and calls one method at a time. After
-several temporary failures in a row the destination rests, longer with each outage up to a quarter of an hour; then one
-delivery tries alone, and with each success twice as many are claimed at once.
+A state machine without clock, lock or threads of its own; its owner brings the time and calls one method at a
+time. After several temporary failures in a row the destination rests, longer with each outage up to a quarter
+of an hour; then one delivery tries alone, and with each success twice as many are claimed at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from hub.config.retry import backoff
 from hub.config.sections import DeliverSection
 from hub.delivery.rate_limit import Pace
 
@@ -19,9 +21,10 @@ LONGEST_REST = timedelta(minutes=15)
 
 @dataclass
 class Circuit:
-    """The state of one destination. `window` is how many deliveries are claimed at once, `active` how many claims are open,
-    `turn` when it was served last, as a number that only grows, and `served_at` by `time.monotonic`; `more`: the last claim
-    brought as much as it asked for; every second claim begins with a deferred one."""
+    """The state of one destination. `window` is how many deliveries are claimed at once, `active` how many
+    claims are open, `turn` when it was served last, as a number that only grows, and `served_at` by
+    `time.monotonic`; `more`: the last claim brought as much as it asked for; every second claim begins with a
+    deferred one."""
 
     failures: int = 0
     resting_until: datetime | None = None
@@ -60,7 +63,8 @@ class Circuit:
         self.failures += 1
         self.window = 1
         outages = self.failures - settings.rest_after
-        return outages >= 0 and self._rest(now, min(settings.rest * 2 ** min(outages, 4), LONGEST_REST), why)
+        rest = backoff(min(outages, 4) + 1, settings.rest, 2, LONGEST_REST)
+        return outages >= 0 and self._rest(now, rest, why)
 
     def misconfigure(self, now: datetime, why: str) -> bool:
         """It cannot work before somebody mends it; whether that is news."""

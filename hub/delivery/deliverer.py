@@ -1,10 +1,11 @@
 """From the outbox to the receivers: claim, try, settle; rest where a receiver is down.
 
-Around every connector, written once: threads, attempts, retry, in-doubt, circuit, logs. A destination that fails several
-times in a row rests as a whole; afterwards one delivery tries alone, and the number under way doubles with each success.
-One destination never holds more than its own share of the threads, and whoever was served longest ago is served first.
-Outside of its window a destination is left alone; one with a rate gets no more than that. A try that takes longer than its
-total is given up, with its thread: what it had in hand is judged as if the line had been lost.
+Around every connector, written once: threads, attempts, retry, in-doubt, circuit, logs. A destination that
+fails several times in a row rests as a whole; afterwards one delivery tries alone, and the number under way
+doubles with each success. One destination never holds more than its own share of the threads, and whoever was
+served longest ago is served first. Outside of its window a destination is left alone; one with a rate gets no
+more than that. A try that takes longer than its total is given up, with its thread: what it had in hand is
+judged as if the line had been lost.
 
 ===================  ==================================================  ============================
 what was raised      before the effect began, or the receiver itself     after it, or while probing
@@ -38,7 +39,7 @@ from hub import endpoint
 from hub.config import window
 from hub.delivery.circuit_breaker import Circuit
 from hub.delivery.outlet_pool import IDLE, Connections
-from hub.delivery.thread_pool import Crew
+from hub.delivery.thread_pool import ThreadPool
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Delivery, DeliveryState, Manifest, Reason
 from hub.store import slim_manifest
@@ -56,14 +57,16 @@ PROBE_AFTER = timedelta(seconds=2)
 """How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
 
 SEARCH, SEARCH_SOON = timedelta(seconds=30), timedelta(seconds=2)
-"""How often the deliverer looks for what is leased and in nobody's hands; and when, after a thread that failed."""
+"""How often the deliverer looks for what is leased and in nobody's hands; and when, after a thread that
+failed."""
 
 LOOK = timedelta(seconds=10)
 """The scheduler looks at everything at least this often."""
 
 ALONE = timedelta(milliseconds=20)
-"""How long one errand is let alone with its destination: what arrives meanwhile, it brings along with the next claim, which is
-cheaper than many small ones side by side. After that, or when a claim brought as much as it asked for, others help."""
+"""How long one errand is let alone with its destination: what arrives meanwhile, it brings along with the
+next claim, which is cheaper than many small ones side by side. After that, or when a claim brought as much as
+it asked for, others help."""
 
 UNWRITTEN = timedelta(seconds=5)
 """How long a delivery waits whose intent could not be written."""
@@ -93,9 +96,9 @@ class Deliverer:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._crew = Crew(configuration().settings.deliver.threads, "deliver")
-        self._running: dict[_Errand, None] = {}  # in the order in which they began
-        self._turns = 0
+        self._thread_pool = ThreadPool(configuration().settings.deliver.threads, "deliver")
+        self._running: dict[_Assignment, None] = {}  # in the order in which they began
+        self._served = 0
         self._news: set[str] | None = None
         self._next_look = 0.0
         self._alone: dict[str, float] = {}
@@ -130,8 +133,8 @@ class Deliverer:
         if running:
             log.info("waiting for deliveries under way", count=len(running))
         deadline = time.monotonic() + patience.total_seconds()
-        ended = all(errand.over.wait(max(0.0, deadline - time.monotonic())) for errand in running)
-        self._crew.dismiss()
+        ended = all(assignment.over.wait(max(0.0, deadline - time.monotonic())) for assignment in running)
+        self._thread_pool.dismiss()
         self._connections.close()
         try:
             self._settle_late()
@@ -145,7 +148,8 @@ class Deliverer:
             return dict(self._circuits)
 
     def closed_until(self, key: str) -> datetime | None:
-        """When the window of a destination that takes nothing now opens; None: it is open, has none, or is unknown."""
+        """When the window of a destination that takes nothing now opens; None: it is open, has none, or is
+        unknown."""
         destination, now = self._configuration().destination(key), self._now()
         opens = window.opens(destination.policy.window, now) if destination else now
         return opens if opens > now else None
@@ -158,7 +162,8 @@ class Deliverer:
                     circuit.reset()
         self.wake()
 
-    # -- the scheduler ------------------------------------------------------------------------------------------------
+    # -- the scheduler
+    # ------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
         while not self._stop.is_set():
@@ -183,7 +188,8 @@ class Deliverer:
         return wait
 
     def _look(self) -> float:
-        """Look at the destinations that have news, and at all of them when that is due; seconds until the next look at all."""
+        """Look at the destinations that have news, and at all of them when that is due; seconds until the
+        next look at all."""
         with self._lock:
             news, self._news = self._news, set()
         now = time.monotonic()
@@ -212,23 +218,24 @@ class Deliverer:
                 well = circuit.failures == 0
                 limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
                 if circuit.active >= limit:
-                    continue  # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                    # whoever is under way wakes the scheduler at its end, so nothing is waited for here
+                    continue
                 alone_until = circuit.served_at + ALONE.total_seconds()
                 if circuit.active and not circuit.more and time.monotonic() < alone_until:
                     self._alone[key] = alone_until
                     continue
                 crowded = len(self._running) >= self._threads() * 2
                 self._crowded |= crowded
-                errand = None if crowded else self._errand(key, destination, circuit, size)
-            if errand is not None and errand.size:
-                self._crew.submit(partial(self._run, errand))
+                assignment = None if crowded else self._assignment(key, destination, circuit, size)
+            if assignment is not None and assignment.size:
+                self._thread_pool.submit(partial(self._run, assignment))
         return max(0.01, (soonest - now).total_seconds())
 
     def _longest_unserved_first(self, waiting: Iterable[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
         """Where threads are short, nobody is passed over because of its name."""
         with self._lock:
-            turns = {key: circuit.turn for key, circuit in self._circuits.items()}
-        return sorted(waiting, key=lambda item: turns.get(item[0], 0))
+            served = {key: circuit.turn for key, circuit in self._circuits.items()}
+        return sorted(waiting, key=lambda item: served.get(item[0], 0))
 
     def _allowed(self, destination: Destination | None, circuit: Circuit, now: datetime) -> datetime:
         """From when on its window and its rate allow a try."""
@@ -238,20 +245,23 @@ class Deliverer:
         rate = destination.policy.rate
         return opens if rate is None or opens > now else circuit.pace.ready(rate, now)
 
-    def _errand(self, key: str, destination: Destination | None, circuit: Circuit, size: int) -> _Errand:
+    def _assignment(self, key: str, destination: Destination | None, circuit: Circuit,
+                    size: int) -> _Assignment:
         """Asked with the lock held. One of size 0 has nothing to do: the rate does not allow more now."""
         if destination is not None and destination.policy.rate is not None:
             size = circuit.pace.take(size)
-        errand = _Errand(key, destination, circuit, size, circuit.deferred_first, self._store.new_claim())
+        assignment = _Assignment(key, destination, circuit, size, circuit.deferred_first,
+                                 self._store.new_claim())
         if size:
-            self._turns += 1
-            circuit.turn, circuit.active, circuit.deferred_first = self._turns, circuit.active + 1, not circuit.deferred_first
+            self._served += 1
+            circuit.turn, circuit.active, circuit.deferred_first = self._served, circuit.active + 1, not circuit.deferred_first
             circuit.served_at, circuit.more = time.monotonic(), False
-            self._running[errand] = None
-        return errand
+            self._running[assignment] = None
+        return assignment
 
     def _keep(self, claim: int, settlements: Sequence[Settlement]) -> None:
-        """Outcomes that are known but could not be written: they are written as soon as that is possible again."""
+        """Outcomes that are known but could not be written: they are written as soon as that is possible
+        again."""
         with self._lock:
             self._unsettled += [replace(settlement, claim=claim) for settlement in settlements]
 
@@ -276,17 +286,19 @@ class Deliverer:
             with self._lock:
                 for circuit in self._circuits.values():
                     circuit.set_back(step)
-            log.warning("the clock went back; what waits goes by the new time", seconds=round(step.total_seconds()),
+            log.warning("the clock went back; what waits goes by the new time",
+                        seconds=round(step.total_seconds()),
                         count=self._store.set_back(step))
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
-        """Free what is leased and in nobody's hands: an error in a thread must not hold a delivery until the next start."""
+        """Free what is leased and in nobody's hands: an error in a thread must not hold a delivery until the
+        next start."""
         if time.monotonic() < self._next_search:
             return
         with self._lock:
             self._next_search = time.monotonic() + SEARCH.total_seconds()
-            claims, before = {errand.claim for errand in self._running}, self._store.new_claim()
+            claims, before = {assignment.claim for assignment in self._running}, self._store.new_claim()
             known = {settlement.delivery_id for settlement in self._unsettled}
         try:
             found = self._store.recover_lost(claims, before, known, self._assume_begun)
@@ -311,160 +323,177 @@ class Deliverer:
         settings = self._configuration().settings.deliver
         return (destination and destination.policy.parallel) or settings.per_destination
 
-    def _run(self, errand: _Errand) -> None:
+    def _run(self, assignment: _Assignment) -> None:
         """All of one thread's work for one destination, in that thread. Never raises."""
-        errand.thread = threading.current_thread()
+        assignment.thread = threading.current_thread()
         try:
-            self._work(errand)
+            self._work(assignment)
         except _GivenUp:
-            log.warning("a try that had been given up came to its end after all; its outcome is not used", destination=errand.key)
+            log.warning("a try that had been given up came to its end after all; its outcome is not used",
+                        destination=assignment.key)
         except StoreUnavailable as error:
-            log.error("the store cannot be written; the outcome will be probed", destination=errand.key, error=str(error))
-            self._drop(errand)
+            log.error("the store cannot be written; the outcome will be probed", destination=assignment.key,
+                      error=str(error))
+            self._drop(assignment)
         except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
-            log.error("the deliverer itself failed; please report this", destination=errand.key, **_where(error))
-            self._drop(errand)
+            log.error("the deliverer itself failed; please report this", destination=assignment.key,
+                      **_where(error))
+            self._drop(assignment)
         finally:
-            self._end(errand)
-            errand.release()
+            self._end(assignment)
+            assignment.release()
 
-    def _drop(self, errand: _Errand) -> None:
+    def _drop(self, assignment: _Assignment) -> None:
         """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
-        if errand.claimed:
+        if assignment.claimed:
             due = self._now() + UNWRITTEN
-            self._keep(errand.claim, [_untried(item, due, "Die Drehscheibe kam nicht dazu.") for item in errand.rest()])
+            self._keep(assignment.claim,
+                       [_untried(item, due, "Die Drehscheibe kam nicht dazu.") for item in assignment.rest()])
         else:
-            self._store.forget_claim(errand.claim)
+            self._store.forget_claim(assignment.claim)
         self._search_soon()
 
     def _search_soon(self) -> None:
-        """Only the search, and once for many who ask: where the store takes nothing, other claims at once would be in vain."""
+        """Only the search, and once for many who ask: where the store takes nothing, other claims at once
+        would be in vain."""
         soon = time.monotonic() + SEARCH_SOON.total_seconds()
         with self._lock:
             news, self._next_search = soon < self._next_search, min(soon, self._next_search)
         if news:
             self._wake.set()
 
-    def _end(self, errand: _Errand) -> None:
+    def _end(self, assignment: _Assignment) -> None:
         """Once for each errand: by its thread, or by who gave it up."""
         with self._lock:
-            if errand not in self._running:
+            if assignment not in self._running:
                 return
-            del self._running[errand]
-            errand.circuit.active -= 1
-            if errand.destination is not None and errand.destination.policy.rate is not None:
-                errand.circuit.pace.give_back(errand.size - errand.tried)
-        errand.over.set()
-        if errand.claimed:
-            self.wake(None if errand.elsewhere else [errand.key])
+            del self._running[assignment]
+            assignment.circuit.active -= 1
+            if assignment.destination is not None and assignment.destination.policy.rate is not None:
+                assignment.circuit.pace.give_back(assignment.size - assignment.tried)
+        assignment.over.set()
+        if assignment.claimed:
+            self.wake(None if assignment.elsewhere else [assignment.key])
 
-    # -- one destination ----------------------------------------------------------------------------------------------
+    # -- one destination
+    # ----------------------------------------------------------------------------------------------
 
-    def _work(self, errand: _Errand) -> None:
+    def _work(self, assignment: _Assignment) -> None:
         if self._stop.is_set():
             return
         settings = self._configuration().settings.deliver
-        wanted = min(errand.size, settings.batch)
-        lease = max(settings.lease, self._total(errand.destination))
-        errand.claimed = self._store.claim_deliveries(errand.key, wanted, lease, errand.deferred_first, errand.claim)
-        if len(errand.claimed) == wanted:
+        wanted = min(assignment.size, settings.batch)
+        lease = max(settings.lease, self._total(assignment.destination))
+        assignment.claimed = self._store.claim_deliveries(assignment.key, wanted, lease,
+                                                          assignment.deferred_first,
+                                                      assignment.claim)
+        if len(assignment.claimed) == wanted:
             with self._lock:
-                errand.circuit.more = True
-            self.wake([errand.key])
-        self._work_off(errand)
+                assignment.circuit.more = True
+            self.wake([assignment.key])
+        self._work_off(assignment)
 
-    def _work_off(self, errand: _Errand) -> None:
-        destination = errand.destination
+    def _work_off(self, assignment: _Assignment) -> None:
+        destination = assignment.destination
         if destination is None:
-            self._store.settle([self._unknown_destination(item, errand.key) for item in errand.claimed])
+            self._store.settle([self._unknown_destination(item, assignment.key)
+                                for item in assignment.claimed])
             return
         try:
-            with _Outcomes(self._store, partial(self._keep, errand.claim), partial(self._last, errand, destination),
-                           at_once=destination.repeat == "ask") as errand.outcomes:
-                self._try_all(errand, destination, errand.outcomes)
+            with _Outcomes(self._store, partial(self._keep, assignment.claim),
+                           partial(self._last, assignment, destination),
+                           at_once=destination.repeat == "ask") as assignment.outcomes:
+                self._try_all(assignment, destination, assignment.outcomes)
         except _GivenUp:
-            if errand.outlet is not None:
+            if assignment.outlet is not None:
                 with suppress(Exception):
-                    errand.outlet.conclude()  # what it prepared is thrown away
+                    assignment.outlet.conclude()  # what it prepared is thrown away
             raise
         finally:
-            if errand.outlet is not None:
-                self._connections.give_back(destination, errand.outlet, self._now())
+            if assignment.outlet is not None:
+                self._connections.give_back(destination, assignment.outlet, self._now())
 
-    def _try_all(self, errand: _Errand, destination: Destination, outcomes: _Outcomes) -> None:
+    def _try_all(self, assignment: _Assignment, destination: Destination, outcomes: _Outcomes) -> None:
         gathered = 0
-        for index, item in enumerate(errand.claimed):
-            why = self._why_not(errand.circuit, destination)
+        for index, item in enumerate(assignment.claimed):
+            why = self._why_not(assignment.circuit, destination)
             if why:
                 # due now: the circuit holds them back, and whoever resets it shall not leave these waiting
-                outcomes.return_untried([_untried(rest, self._now(), why) for rest in errand.returns(index)])
+                outcomes.return_untried([_untried(rest, self._now(), why)
+                                         for rest in assignment.returns(index)])
                 break
             if index >= gathered:
-                gathered = index + self._gather(errand, destination, index)
+                gathered = index + self._gather(assignment, destination, index)
             ready = self._with_note(item)
             if isinstance(ready, Settlement):
-                errand.tried = index + 1
+                assignment.tried = index + 1
                 outcomes.return_untried([ready])
                 continue
             try:
-                outcomes.add(self._one(ready, destination, errand, index))
+                outcomes.add(self._one(ready, destination, assignment, index))
             except _Unwritten as error:
-                outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error)) for rest in errand.returns(index)])
+                outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
+                                         for rest in assignment.returns(index)])
                 break
             self.last_progress = time.monotonic()
 
-    def _gather(self, errand: _Errand, destination: Destination, index: int) -> int:
-        """Let the outlet prepare what comes next, where several at once are cheaper; how many were looked at."""
+    def _gather(self, assignment: _Assignment, destination: Destination, index: int) -> int:
+        """Let the outlet prepare what comes next, where several at once are cheaper; how many were looked
+        at."""
         ahead: list[ClaimedDelivery] = []
         room = GATHERED
-        for item in errand.claimed[index:]:
+        for item in assignment.claimed[index:]:
             room -= sum(part.size for part in item.delivery.manifest.parts)
             if ahead and room < 0:
                 break
             ahead.append(item)
         wanted = [item.delivery for item in ahead if not item.probe]
-        if len(wanted) > 1 and (outlet := self._kept_outlet(errand, destination)) is not None:
-            errand.begins(index, _Effect(errand.claimed[index], self._store, destination.repeat))
+        if len(wanted) > 1 and (outlet := self._kept_outlet(assignment, destination)) is not None:
+            assignment.begins(index, _Effect(assignment.claimed[index], self._store, destination.repeat))
             try:
                 outlet.prepare(wanted)
             except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
-                log.error("several deliveries could not be prepared at once; each goes alone", destination=destination.key,
+                log.error("several deliveries could not be prepared at once; each goes alone",
+                          destination=destination.key,
                           **_where(error))
-            errand.ends()
+            assignment.ends()
         return len(ahead)
 
-    def _kept_outlet(self, errand: _Errand, destination: Destination) -> endpoint.OutletBase[Any] | None:
-        """The errand's outlet, if the destination has one that gathers deliveries; the errand keeps it to its end."""
-        if errand.outlet is None and endpoint.outlet_class(destination.connector).gathers:
+    def _kept_outlet(self, assignment: _Assignment,
+                     destination: Destination) -> endpoint.OutletBase[Any] | None:
+        """The errand's outlet, if the destination has one that gathers deliveries; the errand keeps it to its
+        end."""
+        if assignment.outlet is None and endpoint.outlet_class(destination.connector).gathers:
             try:
                 outlet = self._connections.take(destination)
             except Exception:  # noqa: BLE001 - each delivery meets it again, and is judged then
                 return None
             if outlet.gathers:
-                errand.outlet = outlet
+                assignment.outlet = outlet
             else:
                 self._connections.give_back(destination, outlet, self._now())
-        return errand.outlet
+        return assignment.outlet
 
-    def _last(self, errand: _Errand, destination: Destination, outcomes: Sequence[_Outcome],
+    def _last(self, assignment: _Assignment, destination: Destination, outcomes: Sequence[_Outcome],
               wrong: Exception | None) -> Sequence[_Outcome]:
-        """These outcomes once they will last at the receiver. Where that went `wrong`, nobody knows: those are in doubt.
+        """These outcomes once they will last at the receiver. Where that went `wrong`, nobody knows: those
+        are in doubt.
 
         Raises `_GivenUp` when it took too long.
         """
-        if errand.outlet is None:
+        if assignment.outlet is None:
             return outcomes
         if wrong is None:
-            errand.concludes()
+            assignment.concludes()
             try:
-                errand.outlet.conclude()
+                assignment.outlet.conclude()
             except Exception as error:  # noqa: BLE001 - the same border as in `_one`
                 wrong = error
-            errand.ends()
+            assignment.ends()
         if wrong is None:
             return outcomes
         return [self._outcome(each.item, each.effect, destination, self._judge(
-            wrong, each.effect, each.item, destination, errand.circuit), each.took)
+            wrong, each.effect, each.item, destination, assignment.circuit), each.took)
             if each.settlement.state == "done" else each for each in outcomes]
 
     def _why_not(self, circuit: Circuit, destination: Destination) -> str:
@@ -473,39 +502,44 @@ class Deliverer:
             return "Das Ziel nimmt jetzt nichts an (window)."
         return "Das Ziel ruht." if self._stop.is_set() or circuit.open(self._now()) else ""
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, errand: _Errand, index: int) -> _Outcome:
+    def _one(self, item: ClaimedDelivery, destination: Destination, assignment: _Assignment,
+             index: int) -> _Outcome:
         """What became of one delivery.
 
         Raises `_GivenUp` when that took too long, `_Unwritten` when the store could not take the intent.
         """
         started = self._now()
-        effect = errand.begins(index, _Effect(item, self._store, destination.repeat))
-        outlet, wrong = errand.outlet, None
+        effect = assignment.begins(index, _Effect(item, self._store, destination.repeat))
+        outlet, wrong = assignment.outlet, None
         try:
             outlet = outlet or self._connections.take(destination)
             settlement = (self._probe(item, outlet, destination) if item.probe
-                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins), destination.kind))
+                          else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins),
+                                               destination.kind))
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
             wrong = error
             if outlet is not None and not isinstance(error, Permanent):
                 outlet.close()
-        if outlet is not None and outlet is not errand.outlet:
+        if outlet is not None and outlet is not assignment.outlet:
             self._connections.give_back(destination, outlet, self._now())
-        errand.ends()
+        assignment.ends()
         if effect.unwritten is not None:  # neither the receiver's fault nor a try: nothing has left
             raise _Unwritten(str(effect.unwritten)) from wrong
         if wrong is None:
-            self._succeeded(errand.circuit, destination)
+            self._succeeded(assignment.circuit, destination)
         else:
-            settlement = self._judge(wrong, effect, item, destination, errand.circuit)
-        errand.elsewhere |= settlement.destination is not None or settlement.slim is not None
+            settlement = self._judge(wrong, effect, item, destination, assignment.circuit)
+        assignment.elsewhere |= settlement.destination is not None or settlement.slim is not None
         return self._outcome(item, effect, destination, settlement, self._now() - started)
 
-    def _outcome(self, item: ClaimedDelivery, effect: _Effect, destination: Destination, settlement: Settlement,
+    def _outcome(self, item: ClaimedDelivery, effect: _Effect, destination: Destination,
+                 settlement: Settlement,
                  took: timedelta) -> _Outcome:
-        return _Outcome(item, effect, settlement, took, lambda: self._tell(item, destination, settlement, took))
+        return _Outcome(item, effect, settlement, took,
+                        lambda: self._tell(item, destination, settlement, took))
 
-    # -- tries that do not end ----------------------------------------------------------------------------------------
+    # -- tries that do not end
+    # ----------------------------------------------------------------------------------------
 
     def _total(self, destination: Destination | None) -> timedelta:
         return (destination and destination.policy.total) or self._configuration().settings.deliver.lease
@@ -515,47 +549,53 @@ class Deliverer:
         soonest = LOOK.total_seconds()
         with self._lock:
             running = list(self._running)
-        for errand in running:
-            left = errand.left(self._total(errand.destination))
+        for assignment in running:
+            left = assignment.left(self._total(assignment.destination))
             if left is None:
                 continue
-            if left > 0 or not errand.give_up(self._total(errand.destination)):
+            if left > 0 or not assignment.give_up(self._total(assignment.destination)):
                 soonest = min(soonest, max(0.01, left))
                 continue
-            self._give_up(errand)
+            self._give_up(assignment)
         return soonest
 
-    def _give_up(self, errand: _Errand) -> None:
+    def _give_up(self, assignment: _Assignment) -> None:
         """What the hanging thread had in hand is judged here, and another thread takes its place."""
-        effect, destination = errand.effect, errand.destination
-        assert destination is not None and errand.outcomes is not None  # noqa: S101
-        if errand.thread is not None:
-            self._crew.write_off(errand.thread)
+        effect, destination = assignment.effect, assignment.destination
+        assert destination is not None and assignment.outcomes is not None  # noqa: S101
+        if assignment.thread is not None:
+            self._thread_pool.write_off(assignment.thread)
         self._metrics.given_up.labels(destination.connector).inc()
         total = self._total(destination)
-        log.error("a try took longer than its total and was given up; its thread is replaced", destination=errand.key,
+        log.error("a try took longer than its total and was given up; its thread is replaced",
+                  destination=assignment.key,
                   delivery=effect.item.delivery.id if effect else None, seconds=total.total_seconds())
-        error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde aufgegeben.")
-        settlements = [self._judge(error, effect, effect.item, destination, errand.circuit)] if effect else []
-        settlements += [_untried(rest, self._now(), "Der Versuch davor hing.") for rest in errand.rest()]
+        error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde "
+                          "aufgegeben.")
+        settlements = [self._judge(error, effect, effect.item, destination,
+                                   assignment.circuit)] if effect else []
+        settlements += [_untried(rest, self._now(), "Der Versuch davor hing.") for rest in assignment.rest()]
         try:
-            errand.outcomes.close(error)
+            assignment.outcomes.close(error)
             self._store.settle(settlements)
         except StoreUnavailable:
-            self._keep(errand.claim, settlements)
+            self._keep(assignment.claim, settlements)
             raise
         finally:
-            self._end(errand)
+            self._end(assignment)
         if effect:
             self._tell(effect.item, destination, settlements[0], total)
 
-    def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination) -> Settlement:
-        """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration decides."""
+    def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any],
+               destination: Destination) -> Settlement:
+        """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration
+        decides."""
         result = outlet.probe(item.delivery)
         if isinstance(result, endpoint.Done):
             return Settlement.done(item.delivery.id, result.receipt, destination.kind)
         if isinstance(result, endpoint.Absent) and item.restored and not outlet.keeps:
-            result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden sein")
+            result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden "
+                                      "sein")
         if isinstance(result, endpoint.Absent):
             return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
         if outlet.repeat == "idempotent":
@@ -564,7 +604,8 @@ class Deliverer:
             return Settlement.again(item.delivery.id, self._now(), repeat_marked=True)
         return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
                                  + (f" ({result.why})" if result.why else "")
-                                 + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
+                                 + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' "
+                                   "(fehlt).")
 
     def _judge(self, error: Exception, effect: _Effect, item: ClaimedDelivery, destination: Destination,
                circuit: Circuit) -> Settlement:
@@ -573,7 +614,8 @@ class Deliverer:
             log.error("a connector raised an error that it should have translated; please report this",
                       destination=destination.key, delivery=item.delivery.id, **_where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
-        if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(item.delivery.manifest):
+        if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(
+            item.delivery.manifest):
             return self._too_large(item.delivery, destination, text)
         if certain and isinstance(error, Permanent):
             return Settlement.parked(item.delivery.id, Reason.PERMANENT, text)
@@ -585,7 +627,8 @@ class Deliverer:
         if not certain:
             return self._doubt(item, destination, text)
         asked = error.retry_after if isinstance(error, Temporary) else None
-        return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary", text, asked)
+        return self._later(item, destination, circuit, "misconfigured" if misconfigured else "temporary",
+                           text, asked)
 
     def _may_shrink(self, manifest: Manifest) -> bool:
         """Whether it is whole, or has files left that it can go without."""
@@ -600,7 +643,8 @@ class Deliverer:
 
     def _with_note(self, item: ClaimedDelivery) -> ClaimedDelivery | Settlement:
         """A mail without its files says where they lie; until that is known it waits."""
-        rows = [] if item.probe else [self._store.get_delivery(each) for each in slim_manifest.files_of(item.delivery.manifest)]
+        rows = [] if item.probe else [self._store.get_delivery(each)
+                                      for each in slim_manifest.files_of(item.delivery.manifest)]
         for row in rows:
             if row.state not in (DeliveryState.DONE, DeliveryState.DISCARDED):
                 wait = PARKED_LOOK if row.state is DeliveryState.PARKED else FILES_LOOK
@@ -608,9 +652,11 @@ class Deliverer:
                 return _untried(item, due, f"Die Mail wartet, bis ihre Dateien bei {row.destination} liegen.")
         if not rows:
             return item
-        places = [f"{row.destination}: {(row.receipt or {}).get('reference', '')}" if row.state is DeliveryState.DONE else None
+        places = [f"{row.destination}: {(row.receipt or {}).get('reference', '')}"
+                  if row.state is DeliveryState.DONE else None
                   for row in rows]
-        return replace(item, delivery=replace(item.delivery, manifest=slim_manifest.noted(item.delivery.manifest, places)))
+        return replace(item, delivery=replace(item.delivery,
+                                              manifest=slim_manifest.noted(item.delivery.manifest, places)))
 
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:
@@ -618,7 +664,8 @@ class Deliverer:
         dice = random.random()  # noqa: S311 - no secret
         wait = destination.policy.retry.delay(item.attempts, now - item.first_due_at, asked=asked, dice=dice)
         if wait is None:
-            return Settlement.parked(item.delivery.id, Reason.EXPIRED, f"Nach {item.attempts} Versuchen aufgegeben; "
+            return Settlement.parked(item.delivery.id, Reason.EXPIRED,
+                                     f"Nach {item.attempts} Versuchen aufgegeben; "
                                      f"zuletzt: {text} Den Empfänger in Ordnung bringen, dann 'replay'.")
         if kind == "misconfigured":
             wait = min(wait, max((circuit.resting_until or now) - now, timedelta(0)))
@@ -626,53 +673,66 @@ class Deliverer:
 
     def _doubt(self, item: ClaimedDelivery, destination: Destination, text: str) -> Settlement:
         now = self._now()
-        wait = PROBE_AFTER if not item.probe else destination.policy.retry.delay(item.attempts, now - item.first_due_at)
+        wait = PROBE_AFTER if not item.probe else destination.policy.retry.delay(item.attempts,
+                                                                                 now - item.first_due_at)
         if wait is None:
-            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ließ sich nicht klären: "
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT,
+                                     "Ob der Empfänger sie hat, ließ sich nicht klären: "
                                      f"{text} Dort nachsehen, dann 'confirm' (ist da) oder 'replay' (fehlt).")
         return Settlement.in_doubt(item.delivery.id, text, now + wait)
 
     def _unknown_destination(self, item: ClaimedDelivery, key: str) -> Settlement:
         if item.probe:  # and it stays in doubt: a replay says that it may be a second one
-            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, lässt sich nicht mehr klären: "
-                                     f"Das Ziel {key!r} gibt es in der Konfiguration nicht mehr. Beim Empfänger nachsehen, dann "
+            return Settlement.parked(item.delivery.id, Reason.IN_DOUBT,
+                                     "Ob der Empfänger sie hat, lässt sich nicht mehr klären: "
+                                     f"Das Ziel {key!r} gibt es in der Konfiguration nicht mehr. Beim "
+                                     "Empfänger nachsehen, dann "
                                      "'confirm' (ist da), oder das Ziel wieder anlegen und 'replay' (fehlt).")
-        return Settlement.parked(item.delivery.id, Reason.CONFIGURATION, f"Das Ziel {key!r} gibt es in der Konfiguration "
+        return Settlement.parked(item.delivery.id, Reason.CONFIGURATION,
+                                 f"Das Ziel {key!r} gibt es in der Konfiguration "
                                  "nicht mehr: wieder anlegen und 'replay', oder 'discard'.")
 
-    # -- how the destination is doing ---------------------------------------------------------------------------------
+    # -- how the destination is doing
+    # ---------------------------------------------------------------------------------
 
     def _succeeded(self, circuit: Circuit, destination: Destination) -> None:
         with self._lock:
             back = circuit.succeeded(self._configuration().settings.deliver)
         if back:
-            log.info("the destination answers again; its deliveries are worked off", destination=destination.key)
+            log.info("the destination answers again; its deliveries are worked off",
+                     destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
             news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
         if news:  # one alarm per outage
-            log.warning("the destination rests; its deliveries wait", destination=destination.key, reason=text)
+            log.warning("the destination rests; its deliveries wait", destination=destination.key,
+                        reason=text)
 
     def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
             news = circuit.misconfigure(self._now(), text)
         if news:
-            log.warning("the destination must be mended before anything is delivered there", destination=destination.key,
+            log.warning("the destination must be mended before anything is delivered there",
+                        destination=destination.key,
                         reason=text)
 
-    # -- what operators see -------------------------------------------------------------------------------------------
+    # -- what operators see
+    # -------------------------------------------------------------------------------------------
 
-    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement, took: timedelta) -> None:
+    def _tell(self, item: ClaimedDelivery, destination: Destination, settlement: Settlement,
+              took: timedelta) -> None:
         now = self._now()
         delivery = item.delivery
         outcome = settlement.event
         self._metrics.attempt_seconds.labels(destination.connector, outcome).observe(
             took.total_seconds(), {"message": delivery.message_id})
-        fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags, "service": delivery.service,
+        fields = {"message": delivery.message_id, "delivery": item.delivery.id, "ags": delivery.ags,
+                  "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
-            log.warning("delivered, but some of the destination's recipients were refused; its addresses need a look",
+            log.warning("delivered, but some of the destination's recipients were refused; its addresses "
+                        "need a look",
                         **fields)
         if settlement.state == "done":
             self._metrics.delivered_seconds.labels(destination.connector).observe(
@@ -700,15 +760,17 @@ class _Outcome(NamedTuple):
 class _Outcomes:
     """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
 
-    Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never long; where
-    nobody could tell (`at_once`) each is handed to the writer as soon as it is known. `last` is asked before the others are
-    written: it gives them back once they will last at the receiver (or, with what went wrong, as what they are then).
+    Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never
+    long; where nobody could tell (`at_once`) each is handed to the writer as soon as it is known. `last` is
+    asked before the others are written: it gives them back once they will last at the receiver (or, with what
+    went wrong, as what they are then).
     """
 
     PATIENCE = timedelta(milliseconds=200)
 
     def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None],
-                 last: Callable[[Sequence[_Outcome], Exception | None], Sequence[_Outcome]], *, at_once: bool) -> None:
+                 last: Callable[[Sequence[_Outcome], Exception | None], Sequence[_Outcome]], *,
+                 at_once: bool) -> None:
         self._store = store
         self._keep = keep
         self._last = last
@@ -774,8 +836,8 @@ class _Outcomes:
 class _Effect:
     """Notes that the receiver may act from now on; durably where nobody could tell after a crash.
 
-    `unwritten` is why the intent could not be written: then nothing was sent, whatever the connector makes of it. Nothing
-    begins after the try was given up (`forbid`).
+    `unwritten` is why the intent could not be written: then nothing was sent, whatever the connector makes of
+    it. Nothing begins after the try was given up (`forbid`).
     """
 
     def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
@@ -819,7 +881,7 @@ class _Unwritten(Exception):
 
 
 @dataclass(eq=False)
-class _Errand:
+class _Assignment:
     """One thread's work for one destination: what it has in hand, and since when it is at the present one.
 
     `outlet` is kept for the whole errand where it gathers deliveries (`endpoint.OutletBase.prepare`).
@@ -868,7 +930,8 @@ class _Errand:
             return None if self._since is None else self._since + total.total_seconds() - time.monotonic()
 
     def give_up(self, total: timedelta) -> bool:
-        """From now on its outcome does not count, and its effect cannot begin; False when it ended meanwhile."""
+        """From now on its outcome does not count, and its effect cannot begin; False when it ended
+        meanwhile."""
         with self._lock:
             if self._since is None or time.monotonic() - self._since < total.total_seconds():
                 return False
@@ -880,8 +943,8 @@ class _Errand:
     def release(self) -> None:
         """Its thread is done with it: nobody can give it up any more.
 
-        Its outcomes know it as it knows them: such a circle waits for the garbage collector, which looks seldom (`hub.daemon`),
-        with all that was claimed.
+        Its outcomes know it as it knows them: such a circle waits for the garbage collector, which looks
+        seldom (`hub.daemon`), with all that was claimed.
         """
         with self._lock:
             if not self._given_up:

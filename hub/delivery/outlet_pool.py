@@ -1,4 +1,5 @@
-"""Outlets that are kept open between deliveries, by destination, and closed when nobody used them for a while."""
+"""Outlets that are kept open between deliveries, by destination, and closed when nobody used them for a
+while."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Connections:
             self._idle.setdefault(destination.key, []).append((destination, outlet, now))
 
     def close(self, before: datetime | None = None) -> None:
-        """Close those unused since `before`, or all; the former without waiting: a peer may hang at the goodbye."""
+        """Close those unused since `before`, or all; the former without waiting: a peer may hang at the
+        goodbye."""
         stale = []
         with self._lock:
             for key, kept in list(self._idle.items()):

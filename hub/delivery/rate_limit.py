@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 BURST = timedelta(milliseconds=250)
-"""What a destination with a rate saved up while it had nothing to do: never more than this time's worth, and never less than
-one delivery."""
+"""What a destination with a rate saved up while it had nothing to do: never more than this time's worth, and
+never less than one delivery."""
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Threads for deliveries, of which one may be written off.
 
-A try that hangs, because a library below ignores its time-outs, must not cost a thread for ever: whoever gives it up writes
-its thread off, and another one takes its place. The lost one ends when its work lets it; being a daemon it holds nobody up.
+A try that hangs, because a library below ignores its time-outs, must not cost a thread for ever: whoever
+gives it up writes its thread off, and another one takes its place. The lost one ends when its work lets it;
+being a daemon it holds nobody up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 
-class Crew:
+class ThreadPool:
     """Up to `size` threads that work off what is submitted, in order. Work must not raise."""
 
     def __init__(self, size: int, name: str) -> None:

@@ -1,7 +1,8 @@
-"""A small authority for trying out: one CA in a folder, and certificates that it issues for this machine and its clients.
+"""A small authority for trying out: one CA in a folder, and certificates that it issues for this machine and
+its clients.
 
-Made on the spot, kept between runs, and made anew when they are about to expire or do not belong to the CA any more.
-Never for production: the CA's key lies beside it.
+Made on the spot, kept between runs, and made anew when they are about to expire or do not belong to the CA
+any more. Never for production: the CA's key lies beside it.
 """
 
 from __future__ import annotations
@@ -43,9 +44,12 @@ class Authority:
         write_private(key_file, _pem(key))
         write(self.file, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def server(self, certificate: Path, key: Path, names: Sequence[str] = ("localhost", "127.0.0.1", "::1")) -> None:
-        """A server's certificate for host names and addresses, where the files are missing or not good any more."""
-        self._issue(certificate, key, x509.Name.from_rfc4514_string(f"CN={names[0]}"), names, ExtendedKeyUsageOID.SERVER_AUTH)
+    def server(self, certificate: Path, key: Path,
+               names: Sequence[str] = ("localhost", "127.0.0.1", "::1")) -> None:
+        """A server's certificate for host names and addresses, where the files are missing or not good any
+        more."""
+        self._issue(certificate, key, x509.Name.from_rfc4514_string(f"CN={names[0]}"), names,
+                    ExtendedKeyUsageOID.SERVER_AUTH)
 
     def client(self, certificate: Path, key: Path, subject: str | None, san: str | None = None) -> None:
         """A client's certificate for an RFC 4514 subject, a DNS name, or both."""
@@ -64,7 +68,8 @@ class Authority:
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]),
+                                            critical=False)
         write_private(key_file, _pem(key))
         write(certificate, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -98,8 +103,10 @@ def _builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.N
 
 
 def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(digital_signature=not sign_certificates, key_cert_sign=sign_certificates, crl_sign=sign_certificates,
-                         content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+    return x509.KeyUsage(digital_signature=not sign_certificates, key_cert_sign=sign_certificates,
+                         crl_sign=sign_certificates,
+                         content_commitment=False, key_encipherment=False, data_encipherment=False,
+                         key_agreement=False,
                          encipher_only=False, decipher_only=False)
 
 
@@ -111,7 +118,8 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption())
 
 
 def _load_key(file: Path) -> ec.EllipticCurvePrivateKey:
@@ -121,11 +129,13 @@ def _load_key(file: Path) -> ec.EllipticCurvePrivateKey:
     raise ValueError(f"{file} is no key of this authority")
 
 
-def _good(certificate: Path, key: Path, issuer: x509.Certificate | None, subject: x509.Name | None = None) -> bool:
+def _good(certificate: Path, key: Path, issuer: x509.Certificate | None,
+          subject: x509.Name | None = None) -> bool:
     """Whether the pair is there, belongs together and to the issuer, and lasts for a while."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
-        if _load_key(key).public_key() != found.public_key() or (subject is not None and found.subject != subject):
+        if _load_key(key).public_key() != found.public_key() or (subject is not None
+                                                                 and found.subject != subject):
             return False
         if issuer is not None:
             found.verify_directly_issued_by(issuer)

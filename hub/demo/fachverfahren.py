@@ -1,10 +1,11 @@
 """A Fachverfahren that keeps what it gets: a stand-in, for trying out, on loopback.
 
-No real one can be had for an example, so this does what the documented ones have in common: ``POST /antraege/<AGS>/<service>``
-stores the body, gives it a number and answers with a business code beside the HTTP status; the same Idempotency-Key gets the
-same number and is kept once; ``POST /meldungen`` does so by SOAP 1.1 (``etc/fachverfahren/melderegister.wsdl``), where the key is
-the ``kennung``; ``GET /status`` says that it is there. Started as ``python -m hub.demo.fachverfahren <port> <folder>``;
-it prints the port it listens on and ends on SIGTERM, or when its standard input ends.
+No real one can be had for an example, so this does what the documented ones have in common: ``POST
+/antraege/<AGS>/<service>`` stores the body, gives it a number and answers with a business code beside the
+HTTP status; the same Idempotency-Key gets the same number and is kept once; ``POST /meldungen`` does so by
+SOAP 1.1 (``etc/fachverfahren/melderegister.wsdl``), where the key is the ``kennung``; ``GET /status`` says
+that it is there. Started as ``python -m hub.demo.fachverfahren <port> <folder>``; it prints the port it
+listens on and ends on SIGTERM, or when its standard input ends.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
         if len(steps) == 1:
             self._take_message(body)
             return
-        number = cast("Procedure", self.server).keep(self.headers.get("Idempotency-Key", "ohne"), steps[2], body)
+        number = cast("Procedure", self.server).keep(self.headers.get("Idempotency-Key", "ohne"), steps[2],
+                                                     body)
         self._say(200, "+0000", "angenommen", number)
 
     def _take_message(self, envelope: bytes) -> None:

@@ -1,9 +1,10 @@
 """A mail server that keeps what it gets: for trying out, on loopback, with STARTTLS.
 
-What arrives for ``steuer@musterstadt.example`` lies in the Maildir ``<folder>/steuer@musterstadt.example``, which mail
-programs open as it is; a mail to several mailboxes lies in each. It relays nothing and asks for no login. Started as
-``python -m hub.demo.mail_server <port> <certificate> <key> <folder>``; it prints the port it listens on (port 0: a free one) and
-ends on SIGTERM, or when its standard input ends, so that it never outlives who started it.
+What arrives for ``steuer@musterstadt.example`` lies in the Maildir ``<folder>/steuer@musterstadt.example``,
+which mail programs open as it is; a mail to several mailboxes lies in each. It relays nothing and asks for no
+login. Started as ``python -m hub.demo.mail_server <port> <certificate> <key> <folder>``; it prints the port
+it listens on (port 0: a free one) and ends on SIGTERM, or when its standard input ends, so that it never
+outlives who started it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Keep:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._one_at_a_time = threading.Lock()
-        """A Maildir is made in steps and names its files by a count of the class: two at once meet half of it."""
+        """A Maildir is made in steps and names its files by a count of the class: two at once meet half of
+        it."""
 
     async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str,  # noqa: N802 - aiosmtpd's name
                           ___: list[str]) -> str:
@@ -42,7 +44,8 @@ class Keep:
         return "250 OK"
 
     async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        """On disk (a Maildir syncs what it adds), then 250; 451 where the disk refuses, because that is no fault of the mail."""
+        """On disk (a Maildir syncs what it adds), then 250; 451 where the disk refuses, because that is no
+        fault of the mail."""
         content = envelope.original_content or b""
         try:
             for address in dict.fromkeys(envelope.rcpt_tos):
@@ -64,7 +67,8 @@ async def serve(port: int, certificate: Path, key: Path, folder: Path) -> None:
     keep = Keep(folder)
 
     def session() -> SMTP:
-        return SMTP(keep, data_size_limit=MAX_BYTES, hostname="localhost", tls_context=context, require_starttls=True,
+        return SMTP(keep, data_size_limit=MAX_BYTES, hostname="localhost", tls_context=context,
+                    require_starttls=True,
                     enable_SMTPUTF8=False, loop=loop)
 
     loop = asyncio.get_running_loop()

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 
 
 def _take_literally(schema: Any) -> None:
-    """Numbers and booleans, at any depth. A model that pydantic calls strict would take no list as a tuple, no text as a path."""
+    """Numbers and booleans, at any depth. A model that pydantic calls strict would take no list as a tuple,
+    no text as a path."""
     if isinstance(schema, dict):
         if schema.get("type") in ("int", "float", "bool"):
             schema["strict"] = True
@@ -19,7 +20,8 @@ def _take_literally(schema: Any) -> None:
 
 
 class FileModel(BaseModel):
-    """Base of what stands in a file: frozen, unknown keys are errors, and a number is a number: neither "2" nor true is 2."""
+    """Base of what stands in a file: frozen, unknown keys are errors, and a number is a number: neither "2"
+    nor true is 2."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

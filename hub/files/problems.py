@@ -15,10 +15,11 @@ _PLAIN = {
     "tuple_type": ("is no list", 'write it in brackets, like ["a", "b"]'),
     "dict_type": ("is no table", "write it below a heading of its own, like [section]"),
     "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
-    "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
+    "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its '
+                                  'own, like [section]'),
     "union_tag_not_found": ("names no connector", 'name one that is a drop, like connector = "directory"'),
-    "union_tag_invalid": ("names a connector that cannot stand here",
-                          'name one that is a drop, like connector = "directory"'),
+    "union_tag_invalid":
+    ("names a connector that cannot stand here", 'name one that is a drop, like connector = "directory"'),
     "int_type": ("is no whole number", "write a number without quotes, like 9464"),
     "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
     "int_from_float": ("is no whole number", "write it without a fraction"),
@@ -33,30 +34,36 @@ _PLAIN = {
     "path_type": ("is no path", 'write it in quotes, like "/srv/data"'),
     **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
                     ("is no date", "write it without quotes, like 2026-01-31")),
-    **dict.fromkeys(("time_type", "time_parsing"), ("is no time of day", "write it without quotes, like 02:30:00")),
+    **dict.fromkeys(("time_type", "time_parsing"),
+                    ("is no time of day", "write it without quotes, like 02:30:00")),
 }
 """pydantic's kinds of complaints in an operator's words, with what to do; others keep pydantic's sentence."""
 
-_QUOTED = {"mode": "0640", "ags": "14999010", "formerly": "14999010", "municipalities": "14999010", "ars": "149990000010"}
+_QUOTED = {"mode": "0640", "ags": "14999010", "formerly": "14999010", "municipalities": "14999010",
+           "ars": "149990000010"}
 """What a text looks like that is easily taken for a number; by its key."""
 
 _PLAIN_SHAPES = {
-    r"^[a-z0-9][a-z0-9-]{0,62}$": ("is no key", 'write small letters, digits and hyphens, like "musterstadt"'),
+    r"^[a-z0-9][a-z0-9-]{0,62}$":
+    ("is no key", 'write small letters, digits and hyphens, like "musterstadt"'),
     r"^(\d{8}|\d{5})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
     r"^([0-9]{5}|[0-9]{8})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
     r"^(\d{12}|\d{9}|\d{5})$": ("is no ARS", 'write twelve digits, like "149990000010"'),
     r"^postgresql://": ("is no address of a PostgreSQL", 'write it like "postgresql://user@host/database"'),
     r"^(\.[A-Za-z0-9_-]{1,16})?$": ("is no ending of a file's name", 'write it with its dot, like ".tmp"'),
     r"^0[0-7]{3}$": ("is no mode of a file", 'write four digits from 0 to 7, the first a 0, like "0640"'),
-    r"^[A-Za-z0-9._\[\]-]{1,60}$": ("is no name of a form's field", 'write letters, digits and . _ [ ] -, like "antrag"'),
-    r"^[a-z]+/[A-Za-z0-9.+_-]+(; ?charset=[A-Za-z0-9-]+)?$": ("is no media type", 'write it like "application/xml"'),
+    r"^[A-Za-z0-9._\[\]-]{1,60}$":
+    ("is no name of a form's field", 'write letters, digits and . _ [ ] -, like "antrag"'),
+    r"^[a-z]+/[A-Za-z0-9.+_-]+(; ?charset=[A-Za-z0-9-]+)?$":
+    ("is no media type", 'write it like "application/xml"'),
     r"^[A-Za-z0-9_-]{1,60}$": ("is no name at the broker", 'write letters, digits, _ and -, like "amt24"'),
 }
 """The patterns that a text must have, in words."""
 
 
 def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:
-    """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was judged."""
+    """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was
+    judged."""
     lines = []
     for item in errors_of(error):
         key = ".".join(str(step) for step in (below, *item["loc"]) if step not in ("", "[key]")) or "(file)"
@@ -82,4 +89,5 @@ def errors_of(error: ValidationError) -> Sequence[Mapping[str, Any]]:
     items = error.errors(include_url=False)
     places = [item["loc"] for item in items]
     return [item for item in items if item["type"] != "too_short"
-            or not any(len(place) > len(item["loc"]) and place[:len(item["loc"])] == item["loc"] for place in places)]
+            or not any(len(place) > len(item["loc"]) and place[:len(item["loc"])] == item["loc"]
+                       for place in places)]

@@ -21,13 +21,16 @@ def tree_digest(folder: Path) -> str:
 
 def _files(folder: Path) -> Iterable[Path]:
     return sorted(file for file in folder.rglob("*")
-                  if file.is_file() and not file.is_symlink() and "examples" not in file.relative_to(folder).parts)
+                  if file.is_file() and not file.is_symlink()
+                  and "examples" not in file.relative_to(folder).parts)
 
 
 def snapshot(folder: Path, into: Path) -> Path:
-    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload only.
+    """An unchanging copy of a folder, ``into/<digest>``; made once, so that edits take effect at a reload
+    only.
 
-    It is not synced: a power cut may leave it empty under its name. So one that does not have its digest is made anew.
+    It is not synced: a power cut may leave it empty under its name. So one that does not have its digest is
+    made anew.
     """
     digest = tree_digest(folder)
     target = into / digest

@@ -21,7 +21,8 @@ def read_file(file: Path) -> bytes:
         with file.open("rb", buffering=0) as opened:
             return opened.read()
     except OSError as error:
-        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})", "create it or mend its rights") from error
+        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})",
+                             "create it or mend its rights") from error
 
 
 def parse_toml(file: Path, content: bytes) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""The faults of files and commands, in German: for operators whose environment says so (`hub.i18n.texts.language`).
+"""The faults of files and commands, in German: for operators whose environment says so
+(`hub.i18n.texts.language`).
 
-The English sentence stands where a fault is found, and in the log; what the command line prints goes through `german`. It looks
-for the pieces below in the finished line and leaves the rest as it is (files, keys, values): ``{}`` stands for what a fault
-names. A test asserts that every fault that a configuration, a mapping or a connector's options can have is said in full.
+The English sentence stands where a fault is found, and in the log; what the command line prints goes through
+`german`. It looks for the pieces below in the finished line and leaves the rest as it is (files, keys,
+values): ``{}`` stands for what a fault names. A test asserts that every fault that a configuration, a mapping
+or a connector's options can have is said in full.
 """
 
 from __future__ import annotations
@@ -12,49 +14,61 @@ from functools import lru_cache
 
 PIECES = {
     # what is said of any key
-    "unknown key": "unbekannter Schlüssel", "remove it or correct its spelling": "entfernen oder die Schreibweise berichtigen",
+    "unknown key": "unbekannter Schlüssel",
+    "remove it or correct its spelling": "entfernen oder die Schreibweise berichtigen",
     "is missing": "fehlt", "add it": "ergänzen", "correct the value": "den Wert berichtigen",
     "is no text": "ist kein Text", "write it in quotes, like {}": "in Anführungszeichen schreiben, wie {}",
-    "is no list": "ist keine Liste", 'write it in brackets, like ["a", "b"]': 'in eckigen Klammern schreiben, wie ["a", "b"]',
+    "is no list": "ist keine Liste",
+    'write it in brackets, like ["a", "b"]': 'in eckigen Klammern schreiben, wie ["a", "b"]',
     "is no table": "ist keine Tabelle",
-    "write it below a heading of its own, like [section]": "unter eine eigene Überschrift schreiben, wie [abschnitt]",
+    "write it below a heading of its own, like [section]":
+    "unter eine eigene Überschrift schreiben, wie [abschnitt]",
     "is no whole number": "ist keine ganze Zahl",
     "write a number without quotes, like {}": "eine Zahl ohne Anführungszeichen schreiben, wie {}",
     "write it without a fraction": "ohne Nachkommastellen schreiben", "is no number": "ist keine Zahl",
     "is neither true nor false": "ist weder true noch false",
     "write true or false, without quotes": "true oder false schreiben, ohne Anführungszeichen",
     "is no date": "ist kein Datum",
-    "write it without quotes, like {}": "ohne Anführungszeichen schreiben, wie {}", "is no time of day": "ist keine Uhrzeit",
+    "write it without quotes, like {}": "ohne Anführungszeichen schreiben, wie {}",
+    "is no time of day": "ist keine Uhrzeit",
     "write it in braces, like {}, or below a heading of its own, like [section]":
     "in geschweiften Klammern schreiben, wie {}, oder unter eine eigene Überschrift, wie [abschnitt]",
     "is a table, not a list of tables": "ist eine Tabelle, keine Liste von Tabellen",
     "write {} instead of {}": "{} statt {} schreiben",
     "names no connector": "nennt keinen Connector",
     "names a connector that cannot stand here": "nennt einen Connector, der hier nicht stehen kann",
-    'name one that is a drop, like connector = "directory"': 'eine Ablage nennen, wie connector = "directory"',
+    'name one that is a drop, like connector = "directory"':
+    'eine Ablage nennen, wie connector = "directory"',
     "{} is no drop": "{} ist keine Ablage",
     "is no key": "ist kein Schlüssel",
     'write small letters, digits and hyphens, like "musterstadt"':
     'Kleinbuchstaben, Ziffern und Bindestriche schreiben, wie "musterstadt"',
     "is no AGS": "ist kein AGS", "is no ARS": "ist kein ARS",
-    "write eight digits (for a district five), like {}": "acht Ziffern schreiben (für einen Landkreis fünf), wie {}",
+    "write eight digits (for a district five), like {}":
+    "acht Ziffern schreiben (für einen Landkreis fünf), wie {}",
     "write twelve digits, like {}": "zwölf Ziffern schreiben, wie {}",
-    "is no address of a PostgreSQL": "ist keine Adresse eines PostgreSQL", "write it like {}": "so schreiben: {}",
+    "is no address of a PostgreSQL": "ist keine Adresse eines PostgreSQL",
+    "write it like {}": "so schreiben: {}",
     "is no ending of a file's name": "ist keine Endung eines Dateinamens",
     "write it with its dot, like {}": "mit ihrem Punkt schreiben, wie {}",
     "is no mode of a file": "sind keine Dateirechte",
-    "write four digits from 0 to 7, the first a 0, like {}": "vier Ziffern von 0 bis 7 schreiben, die erste eine 0, wie {}",
-    "is no name of a form's field": "ist kein Name eines Formularfelds", "is no media type": "ist kein Medientyp",
+    "write four digits from 0 to 7, the first a 0, like {}":
+    "vier Ziffern von 0 bis 7 schreiben, die erste eine 0, wie {}",
+    "is no name of a form's field": "ist kein Name eines Formularfelds",
+    "is no media type": "ist kein Medientyp",
     "write letters, digits and . _ [ ] -, like {}": "Buchstaben, Ziffern und . _ [ ] - schreiben, wie {}",
     "is no name at the broker": "ist kein Name beim Broker",
     "write letters, digits, _ and -, like {}": "Buchstaben, Ziffern, _ und - schreiben, wie {}",
     "is no number of people": "ist keine Zahl von Menschen",
-    "write it like {}, or with the day of the count like {}": "so schreiben: {}, oder mit dem Tag der Zählung: {}",
+    "write it like {}, or with the day of the count like {}":
+    "so schreiben: {}, oder mit dem Tag der Zählung: {}",
     "Input should be greater than or equal to {}": "muss mindestens {} sein",
     "Input should be less than or equal to {}": "darf höchstens {} sein",
-    "Input should be greater than {}": "muss größer als {} sein", "Input should be less than {}": "muss kleiner als {} sein",
+    "Input should be greater than {}": "muss größer als {} sein",
+    "Input should be less than {}": "muss kleiner als {} sein",
     "String should match pattern {}": "hat nicht die Form {}",
-    "is empty": "ist leer", "write something between the quotes": "etwas zwischen die Anführungszeichen schreiben",
+    "is empty": "ist leer",
+    "write something between the quotes": "etwas zwischen die Anführungszeichen schreiben",
     "is no path": "ist kein Pfad",
     "Tuple should have at least {} item after validation, not {}":
     "braucht mindestens {} Eintrag, hat {}", "Input should be {} or {}": "muss {} oder {} sein",
@@ -63,10 +77,12 @@ PIECES = {
     "did you mean {}?": "gemeint {}?", "one of {}": "es gibt {}", "there is none yet": "es gibt noch keinen",
     "unknown {}": "unbekannt: {}",
     # files
-    "cannot be read ({})": "nicht lesbar ({})", "create it or mend its rights": "anlegen oder die Rechte berichtigen",
+    "cannot be read ({})": "nicht lesbar ({})",
+    "create it or mend its rights": "anlegen oder die Rechte berichtigen",
     "mend its rights": "die Rechte berichtigen", "is no TOML ({})": "ist kein TOML ({})",
     "mend that line": "die Zeile berichtigen",
-    "correct the line": "die Zeile berichtigen", "{} is missing": "{} fehlt", "add the file": "die Datei ergänzen",
+    "correct the line": "die Zeile berichtigen", "{} is missing": "{} fehlt",
+    "add the file": "die Datei ergänzen",
     "add the file, or remove the key": "die Datei ergänzen oder den Schlüssel entfernen",
     "(file)": "(Datei)", "line {}": "Zeile {}", "is no whole XML ({})": "ist kein vollständiges XML ({})",
     "mend the stylesheet": "das Stylesheet berichtigen",
@@ -80,11 +96,14 @@ PIECES = {
     "{} belongs to {} already": "{} gehört schon zu {}",
     "an AGS routes to one municipality; remove it from one of the files":
     "ein AGS führt zu einer Kommune; aus einer der Dateien entfernen",
-    "{} in a file named {}": "{} in einer Datei namens {}", "give both the same AGS": "beiden denselben AGS geben",
+    "{} in a file named {}": "{} in einer Datei namens {}",
+    "give both the same AGS": "beiden denselben AGS geben",
     "there is no folder {}": "den Ordner {} gibt es nicht", "correct the path": "den Pfad berichtigen",
-    "no file in {}": "keine Datei in {}", "add <AGS>.toml for a municipality": "<AGS>.toml für eine Kommune anlegen",
+    "no file in {}": "keine Datei in {}",
+    "add <AGS>.toml for a municipality": "<AGS>.toml für eine Kommune anlegen",
     "unknown service {}": "unbekannter Dienst {}", "unknown destination {}": "unbekanntes Ziel {}",
-    "unknown sender {}": "unbekannter Absender {}", "add a [[sender]] of that name": "einen [[sender]] dieses Namens ergänzen",
+    "unknown sender {}": "unbekannter Absender {}",
+    "add a [[sender]] of that name": "einen [[sender]] dieses Namens ergänzen",
     "unknown connector {}": "unbekannter Connector {}", "{} has no {}": "{} kann kein {} sein",
     "choose another connector": "einen anderen Connector wählen",
     "a name stands twice": "ein Name steht zweimal",
@@ -92,7 +111,8 @@ PIECES = {
     "defaults.toml has no route for {}": "defaults.toml hat keinen Weg für {}",
     "add one there, or a [[route]] here": "dort einen ergänzen oder hier [[route]]",
     "{} is taken by {}": "{} ist vergeben an {}", "choose another key": "einen anderen Schlüssel wählen",
-    "overlaps another route of the same service": "überschneidet sich mit einem anderen Weg desselben Dienstes",
+    "overlaps another route of the same service":
+    "überschneidet sich mit einem anderen Weg desselben Dienstes",
     "exactly one route may match; separate them by versions or validity dates":
     "genau einer darf passen; durch versions oder Gültigkeitstage trennen",
     "a recipient stands twice": "ein Empfänger steht zweimal",
@@ -101,12 +121,16 @@ PIECES = {
     "use it in test_recipients": "in test_recipients nennen",
     "destination {} is no test destination": "das Ziel {} ist kein Testziel",
     "set test = true there, or use another one": "dort test = true setzen oder ein anderes nehmen",
-    "{} is no rendering of every version of the mapping": "{} ist nicht in jeder Fassung der Abbildung eine Ausgabe",
-    "is the destination itself": "ist das Ziel selbst", "name another one, or remove it": "ein anderes nennen oder entfernen",
+    "{} is no rendering of every version of the mapping":
+    "{} ist nicht in jeder Fassung der Abbildung eine Ausgabe",
+    "is the destination itself": "ist das Ziel selbst",
+    "name another one, or remove it": "ein anderes nennen oder entfernen",
     "first is longer than longest": "first ist länger als longest",
     "make longest at least as long": "longest mindestens so lang machen",
-    "{} is no duration": "{} ist keine Dauer", "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
-    "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer", "{} is no rate": "{} ist keine Rate",
+    "{} is no duration": "{} ist keine Dauer",
+    "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
+    "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer",
+    "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":
     "'Mo-So 00:00-24:00' für immer schreiben oder das Fenster weglassen",
     "write 'Mo-Fr 06:00-20:00' (Mo Di Mi Do Fr Sa So, Europe/Berlin)":
@@ -115,22 +139,29 @@ PIECES = {
     "a secret is named, never written": "ein Geheimnis wird benannt, nie hingeschrieben",
     "'file:/path' or 'credential:name'": "'file:/pfad' oder 'credential:name'",
     # mappings
-    "{} in folder {}": "{} im Ordner {}", "give both the same name": "beiden denselben Namen geben", "version {}": "Fassung {}",
+    "{} in folder {}": "{} im Ordner {}", "give both the same name": "beiden denselben Namen geben",
+    "version {}": "Fassung {}",
     "{} is no comparison of versions such as '>=1.0' (joined by commas), or '*'":
     "{} ist kein Versionsvergleich wie '>=1.0' (mit Kommas verbunden) oder '*'",
-    "field {} is in no [[group]]": "das Feld {} ist in keiner [[group]]", "field {} stands twice": "das Feld {} steht zweimal",
+    "field {} is in no [[group]]": "das Feld {} ist in keiner [[group]]",
+    "field {} stands twice": "das Feld {} steht zweimal",
     "field {} needs a value list; {} is missing": "das Feld {} braucht eine Werteliste; {} fehlt",
-    "a rendering needs a stylesheet, or applicant_pdf = true": "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
+    "a rendering needs a stylesheet, or applicant_pdf = true":
+    "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
     'applicant_pdf goes with role = "pdf"': 'applicant_pdf geht nur mit role = "pdf"',
-    "begin with {} and add the others": "mit {} beginnen und die anderen ergänzen", "{} at once": "{} auf einmal",
+    "begin with {} and add the others": "mit {} beginnen und die anderen ergänzen",
+    "{} at once": "{} auf einmal",
     "choose another name, or edit what is there": "einen anderen Namen wählen oder bearbeiten, was da ist",
-    "is no id of a group, or is in every form already": "ist keine Kennung einer Gruppe oder steht schon in jedem Formular",
+    "is no id of a group, or is in every form already":
+    "ist keine Kennung einer Gruppe oder steht schon in jedem Formular",
     "is no name of a service": "ist kein Name eines Dienstes", "is there already": "gibt es schon",
-    "letters and digits, beginning with a small letter; not {}": "Buchstaben und Ziffern, klein beginnend; nicht {}",
+    "letters and digits, beginning with a small letter; not {}":
+    "Buchstaben und Ziffern, klein beginnend; nicht {}",
     "name the folder with the mappings: --mappings": "den Ordner mit den Abbildungen nennen: --mappings",
     "small letters, digits and single hyphens, beginning with a letter, e.g. hundesteuer":
     "Kleinbuchstaben, Ziffern und einzelne Bindestriche, mit einem Buchstaben beginnend, z. B. hundesteuer",
-    "is neither an example nor a file": "ist weder ein Beispiel noch eine Datei", "choose one of: {}": "wählen: {}",
+    "is neither an example nor a file": "ist weder ein Beispiel noch eine Datei",
+    "choose one of: {}": "wählen: {}",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",
@@ -145,7 +176,8 @@ PIECES = {
     "which codes mean that all is well?": "welche Codes heißen, dass alles gut ist?",
     "codes need code_path": "Codes brauchen code_path",
     "{} is no JSON pointer such as /ergebnis/rc": "{} ist kein JSON-Pointer wie /ergebnis/rc",
-    "{} is no XPath ({}); prefixes are declared in namespaces": "{} ist kein XPath ({}); Präfixe stehen in namespaces",
+    "{} is no XPath ({}); prefixes are declared in namespaces":
+    "{} ist kein XPath ({}); Präfixe stehen in namespaces",
     "a code that fits everything says nothing": "ein Code, der zu allem passt, sagt nichts",
     "a URL holds no password and no fragment": "eine Adresse enthält weder Passwort noch Fragment",
     "use user and password": "user und password verwenden",
@@ -195,35 +227,43 @@ PIECES = {
     "the receiver must recognise the second try": "der Empfänger muss den zweiten Versuch erkennen",
     "placeholders stand in the path or the query of a URL, never in its host":
     "Platzhalter stehen im Pfad oder in der Abfrage einer Adresse, nie im Rechnernamen",
-    "probe_url needs {id}": "probe_url braucht {id}", "it asks for one delivery": "gefragt wird nach einer Zustellung",
-    "is no host key": "ist kein Serverschlüssel", "take a line of `ssh-keyscan HOST`, or file:/path to such lines":
+    "probe_url needs {id}": "probe_url braucht {id}",
+    "it asks for one delivery": "gefragt wird nach einer Zustellung",
+    "is no host key": "ist kein Serverschlüssel",
+    "take a line of `ssh-keyscan HOST`, or file:/path to such lines":
     "eine Zeile von `ssh-keyscan HOST` nehmen oder file:/pfad zu solchen Zeilen",
     "the key after {} is no base64": "der Schlüssel hinter {} ist kein Base64",
     "the key after {} is of another kind": "der Schlüssel hinter {} ist von anderer Art",
-    "is no mail address such as {} (domain in ASCII: xn--…)": "ist keine Mailadresse wie {} (Domain in ASCII: xn--…)",
+    "is no mail address such as {} (domain in ASCII: xn--…)":
+    "ist keine Mailadresse wie {} (Domain in ASCII: xn--…)",
     "the fault {} has two meanings": "der Fehler {} hat zwei Bedeutungen",
     "{} lies in the network": "{} liegt im Netz",
     "put it beside the WSDL and correct the import": "neben die WSDL legen und den Import berichtigen",
     "{} lies outside of the WSDL's folder": "{} liegt außerhalb des Ordners der WSDL",
     "xdomea {} is not built": "xdomea {} ist nicht gebaut",
-    'write version = "3.0.0", or ask the DMS to import 3.0.0': 'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
-    "the standard rules name and layout of the ZIP; remove it": "Name und Aufbau des ZIP regelt der Standard; entfernen",
+    'write version = "3.0.0", or ask the DMS to import 3.0.0':
+    'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
+    "the standard rules name and layout of the ZIP; remove it":
+    "Name und Aufbau des ZIP regelt der Standard; entfernen",
     # commands
     "no inlet needs a broker": "kein Eingang braucht einen Broker",
     'add one with connector = "amqp"': 'einen mit connector = "amqp" ergänzen',
     "the database is damaged ({})": "die Datenbank ist beschädigt ({})",
-    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)":
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
+    "(docs/operate-backup.md)":
     "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
     "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
     "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
-    "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: docs/operate-two-nodes.md",
+    "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: "
+    "docs/operate-two-nodes.md",
     "a secret is named, never written: use 'password'":
     "ein Geheimnis wird genannt, nie hingeschrieben: dafür ist 'password' da",
     "these keys are for a database": "diese Schlüssel gehören zu einer Datenbank",
     "the hub ended meanwhile": "die Drehscheibe hat inzwischen geendet",
-    "ask again": "noch einmal fragen", "a restore was interrupted here": "hier wurde eine Wiederherstellung unterbrochen",
+    "ask again": "noch einmal fragen",
+    "a restore was interrupted here": "hier wurde eine Wiederherstellung unterbrochen",
     "run the same 'drehscheibe restore' again": "dasselbe 'drehscheibe restore' noch einmal aufrufen",
     "nothing to reload": "nichts neu zu laden", "no daemon listens on {}": "auf {} hört keine Drehscheibe",
     "the configuration has no https inlet": "die Konfiguration hat keinen https-Eingang",
@@ -233,21 +273,27 @@ PIECES = {
     "mappings/<dienst>/examples/<name>/ mit message.xml und example.toml anlegen",
     "no message and no delivery begins with {}": "keine Nachricht und keine Zustellung beginnt mit {}",
     "the newest": "die neuesten", "{} messages begin with {}": "{} Nachrichten beginnen mit {}",
-    "{} deliveries begin with {}": "{} Zustellungen beginnen mit {}", "give more of the id": "mehr von der Nummer angeben",
-    "{} is a message": "{} ist eine Nachricht", "name one of its deliveries": "eine ihrer Zustellungen angeben",
+    "{} deliveries begin with {}": "{} Zustellungen beginnen mit {}",
+    "give more of the id": "mehr von der Nummer angeben",
+    "{} is a message": "{} ist eine Nachricht",
+    "name one of its deliveries": "eine ihrer Zustellungen angeben",
     "no entry begins with {}": "kein Eintrag beginnt mit {}",
     "no message {}": "keine Nachricht {}", "no answer ({})": "keine Antwort ({})",
     "is the hub running, and do certificate and CA belong to it?":
     "läuft die Drehscheibe, und gehören Zertifikat und CA zu ihr?",
-    "cannot be used together ({})": "passen nicht zueinander ({})", "cannot be used ({})": "nicht brauchbar ({})",
-    "give a PEM certificate and the PEM key that fits it": "ein PEM-Zertifikat und den PEM-Schlüssel dazu angeben",
-    "give the PEM file of the CA of the hub's certificate": "die PEM-Datei der CA des Zertifikats der Drehscheibe angeben",
+    "cannot be used together ({})": "passen nicht zueinander ({})",
+    "cannot be used ({})": "nicht brauchbar ({})",
+    "give a PEM certificate and the PEM key that fits it":
+    "ein PEM-Zertifikat und den PEM-Schlüssel dazu angeben",
+    "give the PEM file of the CA of the hub's certificate":
+    "die PEM-Datei der CA des Zertifikats der Drehscheibe angeben",
     "give it as https://host:port": "als https://host:port angeben",
     "does not vouch for the certificate of {} ({})": "bürgt nicht für das Zertifikat von {} ({})",
     "give the CA that issued it, and the host by a name that stands in it":
     "die CA angeben, die es ausgestellt hat, und den Rechner mit einem Namen, der darin steht",
     "is not taken by {}": "wird von {} nicht angenommen",
-    "give a valid certificate of a CA that the inlet knows": "ein gültiges Zertifikat einer CA angeben, die der Eingang kennt",
+    "give a valid certificate of a CA that the inlet knows":
+    "ein gültiges Zertifikat einer CA angeben, die der Eingang kennt",
     "is no address of an inlet": "ist keine Adresse eines Eingangs",
     "{} cannot be used ({})": "{} nicht brauchbar ({})",
     "end the program that listens there, or choose another port":
@@ -266,7 +312,8 @@ def german(line: str) -> str:
 
 @lru_cache(maxsize=1)
 def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The longest first: a short one may be part of a long one. A piece is a whole one: between colons, or at an end."""
+    """The longest first: a short one may be part of a long one. A piece is a whole one: between colons, or at
+    an end."""
     return tuple((re.compile(rf"(?:(?<=: )|^|(?<=→ )){_pattern(piece)}(?=: | → |$)"), _replacement(said))
                  for piece, said in sorted(PIECES.items(), key=lambda pair: -len(pair[0])))
 

@@ -42,35 +42,46 @@ GERMAN = {
     "The client certificate (PEM).": "Das Client-Zertifikat (PEM).",
     "Its key (PEM).": "Sein Schlüssel (PEM).",
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
-    "give printable ASCII characters: letters, digits, signs": "druckbare ASCII-Zeichen angeben: Buchstaben, Ziffern, Zeichen",
-    "The newest {count} of more: --limit shows the others.": "Die neuesten {count} von mehr: --limit zeigt die anderen.",
+    "give printable ASCII characters: letters, digits, signs":
+    "druckbare ASCII-Zeichen angeben: Buchstaben, Ziffern, Zeichen",
+    "The newest {count} of more: --limit shows the others.":
+    "Die neuesten {count} von mehr: --limit zeigt die anderen.",
     "either --csv or --json": "entweder --csv oder --json",
     "is empty": "ist leer",
     "{value} is no name": "{value} ist kein Name",
     "give the AGS itself; --test makes it a test": "den AGS selbst angeben; --test macht daraus einen Test",
     "The folder to write the renderings to.": "Der Ordner, in den die Ausgaben geschrieben werden.",
-    "RabbitMQ's management API, http://host:15672.": "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
+    "RabbitMQ's management API, http://host:15672.":
+    "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
     "The CA of the API's certificate (PEM).": "Die CA des Zertifikats der Schnittstelle (PEM).",
-    "What waits, by destination, with the age of the oldest.": "Was wartet, je Ziel, mit dem Alter des Ältesten.",
+    "What waits, by destination, with the age of the oldest.":
+    "Was wartet, je Ziel, mit dem Alter des Ältesten.",
     "The newest messages.": "Die neuesten Nachrichten.",
     "Only this state.": "Nur dieser Zustand.",
-    "One message with its parts, deliveries and history.": "Eine Nachricht mit Teilen, Zustellungen und Verlauf.",
-    "Why a message is where it is, and what to do next.": "Warum eine Nachricht dort ist, wo sie ist, und was zu tun ist.",
+    "One message with its parts, deliveries and history.":
+    "Eine Nachricht mit Teilen, Zustellungen und Verlauf.",
+    "Why a message is where it is, and what to do next.":
+    "Warum eine Nachricht dort ist, wo sie ist, und was zu tun ist.",
     "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).":
-        "Geparktes oder Wartendes jetzt versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben Namen).",
-    "Give up a parked message or delivery for good.": "Eine geparkte Nachricht oder Zustellung endgültig verwerfen.",
+        "Geparktes oder Wartendes jetzt versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben "
+        "Namen).",
+    "Give up a parked message or delivery for good.":
+    "Eine geparkte Nachricht oder Zustellung endgültig verwerfen.",
     "Record that the receiver has a delivery that is in doubt or parked.":
         "Festhalten, dass der Empfänger eine unklare oder geparkte Zustellung hat.",
     "Send a delivery once more as a new one (new names at the receiver).":
         "Eine Zustellung noch einmal als neue senden (neue Namen beim Empfänger).",
     "Why (stands in the history).": "Warum (steht im Verlauf).",
-    "Let the running hub read its configuration again.": "Die laufende Drehscheibe ihre Konfiguration neu lesen lassen.",
-    "Mappings: test their examples, look at a rendering.": "Abbildungen: Beispiele prüfen, eine Ausgabe ansehen.",
+    "Let the running hub read its configuration again.":
+    "Die laufende Drehscheibe ihre Konfiguration neu lesen lassen.",
+    "Mappings: test their examples, look at a rendering.":
+    "Abbildungen: Beispiele prüfen, eine Ausgabe ansehen.",
     "Run the examples of all mappings, or of one; shows a readable difference.":
         "Die Beispiele aller Abbildungen oder einer prüfen; zeigt lesbare Unterschiede.",
     "Write the expected outputs anew (then review the difference in version control).":
         "Die erwarteten Ausgaben neu schreiben (danach den Unterschied in der Versionsverwaltung prüfen).",
-    "Show what a mapping makes of one example or file.": "Zeigen, was eine Abbildung aus einem Beispiel macht.",
+    "Show what a mapping makes of one example or file.":
+    "Zeigen, was eine Abbildung aus einem Beispiel macht.",
     "Make the folder of a new service, complete with schema, rules and examples.":
         "Den Ordner eines neuen Dienstes anlegen, vollständig mit Schema, Regeln und Beispielen.",
     "What people call it; default: the name.": "Wie er heißt; sonst der Name.",
@@ -84,16 +95,20 @@ GERMAN = {
     "Write a page for every service: fields, values, rules, renderings, examples.":
         "Zu jedem Dienst eine Seite schreiben: Felder, Werte, Regeln, Ausgaben, Beispiele.",
     "Schema sets (XÖV) that the operator installs.": "Schemasätze (XÖV), die der Betreiber einspielt.",
-    "Install a schema set from a folder or ZIP, unpatched.": "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
+    "Install a schema set from a folder or ZIP, unpatched.":
+    "Einen Schemasatz aus Ordner oder ZIP einspielen, unverändert.",
     "RabbitMQ.": "RabbitMQ.",
     "The bills of a year: what was really used, at what price, with the evidence of each line.":
-        "Die Rechnungen eines Jahres: was wirklich genutzt wurde, zu welchem Preis, mit dem Beleg jeder Zeile.",
+        "Die Rechnungen eines Jahres: was wirklich genutzt wurde, zu welchem Preis, mit dem Beleg jeder "
+        "Zeile.",
     "Only this provider's contracts (its key in billing.toml).":
         "Nur die Verträge dieses Dienstleisters (Schlüssel in billing.toml).",
     "The prices; default: billing.toml beside hub.toml.": "Die Preise; sonst billing.toml neben hub.toml.",
     "Print CSV (semicolons, decimal commas).": "CSV ausgeben (Semikolons, Dezimalkommas).",
-    "item": "Posten", "class": "Klasse", "category": "Kategorie", "messages": "Anträge", "from": "vom", "to": "bis",
-    "reached": "erreichte Ziele", "amount": "Betrag", "sum:": "Summe:", "nothing to charge": "nichts zu berechnen",
+    "item": "Posten", "class": "Klasse", "category": "Kategorie", "messages": "Anträge", "from": "vom",
+    "to": "bis",
+    "reached": "erreichte Ziele", "amount": "Betrag", "sum:": "Summe:",
+    "nothing to charge": "nichts zu berechnen",
     "Try only this destination.": "Nur dieses Ziel ausprobieren.",
     "Try only this municipality's destinations.": "Nur die Ziele dieser Kommune ausprobieren.",
     "destinations": "Ziele", "services": "Dienste", "tenant": "Mandant", "inherited": "geerbt",
@@ -106,45 +121,59 @@ GERMAN = {
     "Mailbox of the town hall; may be repeated.": "Postfach des Rathauses; mehrfach möglich.",
     "Folder for applications; default: [onboarding] drop in defaults.toml.":
         "Ordner für Anträge; sonst [onboarding] drop in defaults.toml.",
-    "A service it offers; may be repeated; default: all.": "Ein Dienst, den sie anbietet; mehrfach möglich; sonst alle.",
+    "A service it offers; may be repeated; default: all.":
+    "Ein Dienst, den sie anbietet; mehrfach möglich; sonst alle.",
     "Its name; default: from the official list.": "Ihr Name; sonst aus der amtlichen Liste.",
-    "Its key in the store, for ever; default: from the name.": "Ihr Schlüssel im Speicher, für immer; sonst aus dem Namen.",
+    "Its key in the store, for ever; default: from the name.":
+    "Ihr Schlüssel im Speicher, für immer; sonst aus dem Namen.",
     "Its provider (key in billing.toml).": "Ihr Dienstleister (Schlüssel in billing.toml).",
     "Its population, for bills.": "Ihre Einwohnerzahl, für Rechnungen.",
     "{name} is set up: {file}": "{name} ist eingerichtet: {file}",
     "folder made: {folder}": "Ordner angelegt: {folder}",
-    "All municipalities with their services and destinations.": "Alle Kommunen mit ihren Diensten und Zielen.",
+    "All municipalities with their services and destinations.":
+    "Alle Kommunen mit ihren Diensten und Zielen.",
     "One municipality with all that it inherits.": "Eine Kommune mit allem, was sie erbt.",
     "Retention: what need not be kept any more.": "Aufbewahrung: was nicht länger aufgehoben werden muss.",
     "Delete now what need not be kept any more; the running hub does so by itself every day.":
-        "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von selbst.",
+        "Jetzt löschen, was nicht länger aufgehoben werden muss; die laufende Drehscheibe tut es täglich von "
+        "selbst.",
     "Only count it.": "Nur zählen.",
     "under way; its end stands in the hub's log": "läuft noch; das Ende steht im Protokoll der Drehscheibe",
     "due: the content of {messages} messages, {proofs} proofs":
         "fällig: der Inhalt von {messages} Nachrichten, {proofs} Nachweise",
-    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} keys":
-        "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} Nachweise, "
+    "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} "
+    "keys":
+        "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} "
+        "Nachweise, "
         "{keys} abgelaufene Schlüssel",
     "The content was deleted at the end of its retention; the proof stays.":
         "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
-    "The store: is it sound, and what can be mended.": "Der Speicher: ob er heil ist, und was sich heilen lässt.",
+    "The store: is it sound, and what can be mended.":
+    "Der Speicher: ob er heil ist, und was sich heilen lässt.",
     "Look at the whole store and change nothing; beside a running hub, too.":
         "Den ganzen Speicher ansehen und nichts ändern; auch neben einer laufenden Drehscheibe.",
-    "Read every body and compare its digest (slow).": "Jeden Inhalt lesen und seine Prüfsumme vergleichen (dauert).",
+    "Read every body and compare its digest (slow).":
+    "Jeden Inhalt lesen und seine Prüfsumme vergleichen (dauert).",
     "(stands in its history)": "(steht in ihrem Verlauf)",
     "… and {count} more (--json shows all)": "… und {count} weitere (--json zeigt alle)",
-    "{messages} messages, {bodies} bodies, {files} files": "{messages} Nachrichten, {bodies} Inhalte, {files} Dateien",
+    "{messages} messages, {bodies} bodies, {files} files":
+    "{messages} Nachrichten, {bodies} Inhalte, {files} Dateien",
     "{bytes} bytes read": "{bytes} Bytes gelesen", "not sound": "nicht heil",
-    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)":
-        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
+    "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
+    "(docs/operate-backup.md)":
+        "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe "
+        "restore "
         "(docs/operate-backup.md)",
     "stop the hub, then drehscheibe store repair": "Drehscheibe anhalten, dann drehscheibe store repair",
-    "the database is damaged": "die Datenbank ist beschädigt", "a row refers to nothing": "eine Zeile verweist ins Leere",
-    "the books are wrong": "die Bücher stimmen nicht", "a file that nothing names": "eine Datei, die nirgends vorkommt",
+    "the database is damaged": "die Datenbank ist beschädigt",
+    "a row refers to nothing": "eine Zeile verweist ins Leere",
+    "the books are wrong": "die Bücher stimmen nicht",
+    "a file that nothing names": "eine Datei, die nirgends vorkommt",
     "a file that retention will delete": "eine Datei, die die Aufbewahrung löschen wird",
     "a body is missing": "ein Inhalt fehlt", "a body is damaged": "ein Inhalt ist beschädigt",
     "Mend what can be mended safely, the hub being stopped; without --yes only say what would be done.":
-        "Heilen, was sich sicher heilen lässt, bei angehaltener Drehscheibe; ohne --yes nur sagen, was geschähe.",
+        "Heilen, was sich sicher heilen lässt, bei angehaltener Drehscheibe; ohne --yes nur sagen, was "
+        "geschähe.",
     "Do it.": "Es tun.",
     "park this message": "diese Nachricht parken", "park this delivery": "diese Zustellung parken",
     "note the loss in this message's history": "den Verlust im Verlauf dieser Nachricht vermerken",
@@ -152,7 +181,8 @@ GERMAN = {
     "correct the books": "die Bücher berichtigen", "cannot be mended here": "lässt sich hier nicht heilen",
     "Nothing was changed. Do it with --yes.": "Nichts wurde geändert. Mit --yes geschieht es.",
     "Copy the store to a new folder, or to a new .tar file, beside the running hub.":
-        "Den Speicher in einen neuen Ordner oder eine neue .tar-Datei sichern, neben der laufenden Drehscheibe.",
+        "Den Speicher in einen neuen Ordner oder eine neue .tar-Datei sichern, neben der laufenden "
+        "Drehscheibe.",
     "{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}":
         "{target}: {messages} Nachrichten, {files} Dateien, {bytes} Bytes, Stand {made_at}",
     "The content of {count} messages was deleted meanwhile, at the end of its retention.":
@@ -160,7 +190,8 @@ GERMAN = {
     "body {name} is damaged or missing in the store itself: drehscheibe store check --deep":
         "Inhalt {name} ist im Speicher selbst beschädigt oder fehlt dort: drehscheibe store check --deep",
     "Put a backup in the place of the store, the hub being stopped; all of it is verified first.":
-        "Eine Sicherung an die Stelle des Speichers setzen, bei angehaltener Drehscheibe; zuerst wird sie ganz geprüft.",
+        "Eine Sicherung an die Stelle des Speichers setzen, bei angehaltener Drehscheibe; zuerst wird sie "
+        "ganz geprüft.",
     "Only verify the backup; restore nothing.": "Die Sicherung nur prüfen; nichts einspielen.",
     "Move a store that is there aside (it is never deleted).":
         "Einen Speicher, der schon da ist, beiseite legen (er wird nie gelöscht).",
@@ -172,7 +203,8 @@ GERMAN = {
         "eingespielt nach {state}: {messages} Nachrichten, {files} Dateien, Stand {made_at}",
     "what was there lies in {moved_aside}": "was dort war, liegt in {moved_aside}",
     "  {in_doubt} deliveries are in doubt: the receivers are asked before anything is sent again":
-        "  {in_doubt} Zustellungen sind unklar: ihre Empfänger werden gefragt, bevor noch einmal gesendet wird",
+        "  {in_doubt} Zustellungen sind unklar: ihre Empfänger werden gefragt, bevor noch einmal gesendet "
+        "wird",
     "  {waiting} messages were not translated yet: their deliveries will be in doubt, too":
         "  {waiting} Nachrichten waren noch nicht übersetzt: auch ihre Zustellungen werden unklar sein",
     "  {parked} messages and deliveries are parked as before":
@@ -181,7 +213,8 @@ GERMAN = {
         "Nicht in dieser Sicherung: was nach {made_at} angenommen wurde. Die Absender fragen.",
     "What they send again is taken as new: its duplicate keys are not in the backup, either.":
         "Was sie noch einmal senden, gilt als neu: auch seine Doppelschlüssel fehlen in der Sicherung.",
-    "tables": "Tabellen", "files": "Dateien", "digests": "Prüfsummen", "database": "Datenbank", "references": "Verweise",
+    "tables": "Tabellen", "files": "Dateien", "digests": "Prüfsummen", "database": "Datenbank",
+    "references": "Verweise",
     "tallies": "Bücher", "bodies": "Inhalte",
     "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.":
         "Exchanges, Queues, Grenzen, Benutzer und Rechte des AMQP-Eingangs anlegen.",
@@ -191,33 +224,44 @@ GERMAN = {
         "Die Beispiele durch eine eigene Drehscheibe spielen: was `make run` tut.",
     "End after the table instead of staying up.": "Nach der Tabelle enden, statt weiterzulaufen.",
     "fine": "in Ordnung",
-    "run this as the hub's user, or mend the rights": "als Benutzer der Drehscheibe aufrufen oder die Rechte berichtigen",
+    "run this as the hub's user, or mend the rights":
+    "als Benutzer der Drehscheibe aufrufen oder die Rechte berichtigen",
     "(known already: nothing new was taken)": "(schon bekannt: nichts Neues angenommen)",
     "The old configuration stays in force.": "Die alte Konfiguration gilt weiter.",
     "The configuration was read again.": "Die Konfiguration ist neu gelesen.",
-    "Not taken up before a restart of the hub: {what}": "Erst nach einem Neustart der Drehscheibe wirksam: {what}",
+    "Not taken up before a restart of the hub: {what}":
+    "Erst nach einem Neustart der Drehscheibe wirksam: {what}",
     "The hub has ended (exit {code}); what it accepted is safe. Its log: {log}. Start it again: make run":
-        "Die Drehscheibe hat geendet (Code {code}); was sie annahm, ist sicher. Ihr Protokoll: {log}. Neu starten: make run",
-    "An id for this action: whoever repeats it acts once.": "Eine Kennung für diese Handlung: wiederholt wirkt sie nur einmal.",
+        "Die Drehscheibe hat geendet (Code {code}); was sie annahm, ist sicher. Ihr Protokoll: {log}. Neu "
+        "starten: make run",
+    "An id for this action: whoever repeats it acts once.":
+    "Eine Kennung für diese Handlung: wiederholt wirkt sie nur einmal.",
     "{count} wait for their turn": "{count} warten, bis sie an der Reihe sind (order)",
-    "destination": "Ziel", "due": "wartet", "under way": "unterwegs", "in doubt": "unklar", "parked": "geparkt",
-    "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand", "service": "Dienst",
-    "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:", "nothing waits": "nichts wartet",
-    "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin", "attempts": "Versuche",
+    "destination": "Ziel", "due": "wartet", "under way": "unterwegs", "in doubt": "unklar",
+    "parked": "geparkt",
+    "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand",
+    "service": "Dienst",
+    "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:",
+    "nothing waits": "nichts wartet",
+    "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin",
+    "attempts": "Versuche",
     "history": "Verlauf", "no messages": "keine Nachrichten",
-    "Stopping …": "Wird angehalten …", "starting the hub …": "Die Drehscheibe startet …", "handing in": "einreichen",
+    "Stopping …": "Wird angehalten …", "starting the hub …": "Die Drehscheibe startet …",
+    "handing in": "einreichen",
     "arriving": "ankommen", "municipality": "Kommune", "where it went": "wohin es ging", "how long": "Dauer",
     "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
     "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
     "unknown": "unbekannt", "more than {count}": "mehr als {count}",
     "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
-        "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} ✗ gingen schief.",
+        "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} "
+        "✗ gingen schief.",
     "{count} have no PDF yet for want of libpango; once it is there: drehscheibe replay {id}":
         "{count} haben mangels libpango noch kein PDF; sobald es da ist: drehscheibe replay {id}",
     "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
     "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
     "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
-        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C anhalten.",
+        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C "
+        "anhalten.",
     "Without libpango no PDF can be printed; install it with: sudo {command}":
         "Ohne libpango lässt sich kein PDF drucken; so kommt es auf den Rechner: sudo {command}",
 }

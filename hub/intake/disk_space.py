@@ -1,15 +1,17 @@
-"""Room on the disk: stops accepting before it is full, so that what was accepted can still be delivered and written down.
+"""Room on the disk: stops accepting before it is full, so that what was accepted can still be delivered and
+written down.
 
-Three heights of free space on the state's file system, looked at once a second (``statvfs``, microseconds) and before a large
-body::
+Three heights of free space on the state's file system, looked at once a second (``statvfs``, microseconds)
+and before a large body::
 
-    free ≥ minimum + a quarter    accepting (again); the reserve is laid by, when it was used
-    free < minimum                nothing is accepted: HTTPS 503, AMQP pauses, folders keep their files; deliveries go on
-    free < the reserve's size     the reserve is given back to the file system for the outcomes of deliveries, and no more
+    free ≥ minimum + a quarter    accepting (again); the reserve is laid by, when it was used free < minimum
+    nothing is accepted: HTTPS 503, AMQP pauses, folders keep their files; deliveries go on free < the
+    reserve's size     the reserve is given back to the file system for the outcomes of deliveries, and no
+    more
                                   applications are translated: renderings take room, outcomes hardly any
 
-The reserve is a file with real blocks (``posix_fallocate``), because other programs fill disks too. BUGS: on a file system that
-copies on write or is thinly provisioned it may not be worth its size.
+The reserve is a file with real blocks (``posix_fallocate``), because other programs fill disks too. BUGS: on
+a file system that copies on write or is thinly provisioned it may not be worth its size.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ def room_of(folder: Path) -> Room:
 class Space:
     """Whether there is room, for one state folder. Any thread may ask."""
 
-    def __init__(self, folder: Path, settings: Callable[[], DiskSection], look: Callable[[Path], Room] = room_of,
+    def __init__(self, folder: Path, settings: Callable[[], DiskSection],
+                 look: Callable[[Path], Room] = room_of,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._file = folder / "reserve"
@@ -91,12 +94,14 @@ class Space:
             return 0
 
     def admit(self, size: int = 0) -> None:
-        """Raises `StoreUnavailable` when there is no room for a body of `size` bytes; call it before taking the body in."""
+        """Raises `StoreUnavailable` when there is no room for a body of `size` bytes; call it before taking
+        the body in."""
         self.look(now=size >= LARGE)
         if self._why is not None:
             raise StoreUnavailable(self._why, RETRY_AFTER)
         if size >= LARGE and self.room.free - COPIES * size < self._minimum():
-            raise StoreUnavailable(f"no room for {size} bytes: {self.room.free >> 20} MiB are free", RETRY_AFTER)
+            raise StoreUnavailable(f"no room for {size} bytes: {self.room.free >> 20} MiB are free",
+                                   RETRY_AFTER)
 
     def may_translate(self) -> bool:
         """Whether there is room for renderings."""
@@ -141,7 +146,8 @@ class Space:
         if why is None:
             log.info("there is room again: applications are accepted", free_mib=free)
         else:
-            log.error("nothing is accepted any more, deliveries go on; senders are told to come again", reason=why, free_mib=free)
+            log.error("nothing is accepted any more, deliveries go on; senders are told to come again",
+                      reason=why, free_mib=free)
 
     def _keep_reserve(self) -> None:
         """Lay it by where there is plenty, give it back where there is hardly anything."""
@@ -149,7 +155,8 @@ class Space:
         if there and self._why is not None and self.room.free < wanted:
             self._file.unlink(missing_ok=True)
             self.room = self._look(self._folder)
-            log.error("the reserve is given back, for the outcomes of deliveries; nothing is translated", reserve_mib=there >> 20)
+            log.error("the reserve is given back, for the outcomes of deliveries; nothing is translated",
+                      reserve_mib=there >> 20)
         elif (there != wanted and self._why is None and self.room.free - wanted + there >= self._minimum()
               and self._clock() >= self._lay_after):
             self._lay_by(wanted)

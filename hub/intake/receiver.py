@@ -77,7 +77,8 @@ class Receiver:
         self._admit(1)  # not every inlet asks before it takes a body in
         sender = configuration.senders.get(incoming.sender)
         if sender is None or not sender.may_send(incoming.ags, incoming.service):
-            raise NotAllowed(f"sender {incoming.sender!r} may not send {incoming.service!r} to {incoming.ags!r}")
+            raise NotAllowed(f"sender {incoming.sender!r} may not send {incoming.service!r} to "
+                             f"{incoming.ags!r}")
         return self._store.accept_soon(
             incoming, tenant=configuration.tenant_of(incoming.ags) or UNKNOWN_TENANT,
             day=self._now().astimezone(BERLIN).date(), config_digest=configuration.digest)
@@ -92,7 +93,8 @@ class Receiver:
         if isinstance(answer, Accepted):
             self._metrics.accept_seconds.labels(incoming.inlet).observe(took)
             log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
-                     else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet, ags=incoming.ags,
+                     else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
+                     ags=incoming.ags,
                      service=incoming.service, sender=incoming.sender, test=incoming.test)
 
 
@@ -102,7 +104,8 @@ _REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavaila
 def _marked(incoming: Incoming, configuration: Configuration) -> Incoming:
     """A test, if everything from its sender is."""
     sender = configuration.senders.get(incoming.sender)
-    return dataclasses.replace(incoming, test=True) if sender is not None and sender.test and not incoming.test else incoming
+    return dataclasses.replace(
+        incoming, test=True) if sender is not None and sender.test and not incoming.test else incoming
 
 
 def _caught(work: Callable[P, ResultT], *arguments: P.args, **named: P.kwargs) -> ResultT | Exception:

@@ -22,9 +22,11 @@ def load_mapping(folder: Path) -> MappingFile:
         raise ConfigError(problems_of(file, error)) from error
     problems = []
     if mapping.service != folder.name and len(folder.name) != 64:
-        problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same name")
+        problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same "
+                        "name")
     for version in mapping.version:
-        named = [version.fields, version.schema_, version.rules, *(r.stylesheet for r in version.renderings.values())]
+        named = [version.fields, version.schema_, version.rules,
+                 *(r.stylesheet for r in version.renderings.values())]
         for name in named:
             if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
                 problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
@@ -35,7 +37,8 @@ def load_mapping(folder: Path) -> MappingFile:
 
 
 def stylesheet_problems(folder: Path) -> list[str]:
-    """Stylesheets below a folder that are no whole XML, as after a copy that broke off: no message must meet them.
+    """Stylesheets below a folder that are no whole XML, as after a copy that broke off: no message must meet
+    them.
 
     Whether they can be compiled, the workers find out: nothing is compiled in the main process.
     """

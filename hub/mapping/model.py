@@ -1,20 +1,19 @@
-"""A mapping: everything the hub knows about one service (Antragsassistent), as data in one folder of `mappings/`.
+"""A mapping: everything the hub knows about one service (Antragsassistent), as data in one folder of
+`mappings/`.
 
-``mapping.toml`` names the versions of the form and, for each, the field table, the schema, the rules and the renderings::
+``mapping.toml`` names the versions of the form and, for each, the field table, the schema, the rules and the
+renderings::
 
     service = "hundesteuer"
     title = "Anmeldung zur Hundesteuer"
     category = "einfach"
 
-    [[version]]
-    name = "v1"                         # its folder, and its name in logs and digests
-    forms = ["HundesteuerAnmeldung"]    # names inside the form id; empty: any
-    versions = ">=1.0,<2.0 or none"     # form versions, compared as numbers; none: the oldest forms name no version
-    valid_from = 2024-01-01             # by the day of acceptance in Europe/Berlin, half open
-    subject = "Anmeldung zur Hundesteuer"
-    fields = "fields.toml"              # paths are relative to the version's folder
-    schema = "fields.xsd"
-    rules = "rules.sch"
+    [[version]] name = "v1"                         # its folder, and its name in logs and digests forms =
+    ["HundesteuerAnmeldung"]    # names inside the form id; empty: any versions = ">=1.0,<2.0 or none"     #
+    form versions, compared as numbers; none: the oldest forms name no version valid_from = 2024-01-01
+    # by the day of acceptance in Europe/Berlin, half open subject = "Anmeldung zur Hundesteuer" fields =
+    "fields.toml"              # paths are relative to the version's folder schema = "fields.xsd" rules =
+    "rules.sch"
 
     [version.renderings.xml]
     role = "xml"
@@ -22,7 +21,8 @@
     file = "hundesteuer.xml"
     media_type = "application/xml"
 
-A daemon never reads the folder an operator edits: it takes a `Snapshot`, named by its digest, at start and at reload.
+A daemon never reads the folder an operator edits: it takes a `Snapshot`, named by its digest, at start and at
+reload.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from pydantic import Field, model_validator
 from hub.files.model import FileModel
 from hub.mapping.versions import FormVersionSpan
 
-FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice", "choices", "file",
+FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
+                    "choices", "file",
                     "files", "json"]
 
 
@@ -52,7 +53,8 @@ class FieldRow(FileModel):
 
 
 class GroupRow(FileModel):
-    """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur several times."""
+    """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur
+    several times."""
 
     id: str = Field(description="the form's own id")
     title: str = Field(description="its heading, as a clerk reads it")
@@ -64,7 +66,8 @@ class FieldTable(FileModel):
 
     group: tuple[GroupRow, ...] = Field((), description="the groups, in reading order")
     field: tuple[FieldRow, ...] = Field((), description="the fields, in reading order")
-    values: Mapping[str, Mapping[str, str]] = Field({}, description="value lists: what the form sends, and how a clerk reads it")
+    values: Mapping[str, Mapping[str, str]] = Field({}, description="value lists: what the form sends, and "
+                                                                    "how a clerk reads it")
 
     @model_validator(mode="after")
     def _consistent(self) -> FieldTable:
@@ -77,7 +80,8 @@ class FieldTable(FileModel):
                 raise ValueError(f"field {row.group}:{row.id} stands twice")
             seen.add((row.group, row.id))
             if row.type in ("choice", "choices") and row.values not in self.values:
-                raise ValueError(f"field {row.group}:{row.id} needs a value list; [values.{row.values}] is missing")
+                raise ValueError(f"field {row.group}:{row.id} needs a value list; [values.{row.values}] is "
+                                 "missing")
         return self
 
     @cached_property
@@ -118,16 +122,19 @@ class SchemaSet(FileModel):
 class Rendering(FileModel):
     """One output of the mapping.
 
-    ``stylesheet`` makes XML, HTML, text or CSV by XSLT (its own ``version`` chooses the engine). ``pdf`` with a stylesheet
-    makes HTML that WeasyPrint prints; with ``applicant_pdf`` the PDF of the envelope is taken where there is one.
+    ``stylesheet`` makes XML, HTML, text or CSV by XSLT (its own ``version`` chooses the engine). ``pdf`` with
+    a stylesheet makes HTML that WeasyPrint prints; with ``applicant_pdf`` the PDF of the envelope is taken
+    where there is one.
     """
 
-    role: Literal["text", "html", "pdf", "xml", "csv", "json"] = Field(description="what it is for the receiver")
+    role: Literal["text", "html", "pdf", "xml", "csv",
+                  "json"] = Field(description="what it is for the receiver")
     stylesheet: str | None = Field(None, description="file beside the version, or `common:…`")
     file: str = Field(description="name of the file at the receiver")
     media_type: str = Field(description="its media type, like application/xml")
     encoding: str = Field("utf-8", description="encoding of its text")
-    applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; for role pdf")
+    applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; "
+                                                   "for role pdf")
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Rendering:
@@ -143,16 +150,19 @@ class MappingVersion(FileModel):
 
     name: str = Field(description="its folder, and its name in logs and digests")
     forms: tuple[str, ...] = Field((), description="names inside the form id; none: any")
-    versions: FormVersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0 or none' (none: not named)")
+    versions: FormVersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0 or none' "
+                                                       "(none: not named)")
     valid_from: date | None = Field(None, description="first day of acceptance it holds for (Europe/Berlin)")
     valid_until: date | None = Field(None, description="first day it does not hold any more")
     subject: str = Field(description="what a clerk reads as subject")
     fields: str | None = Field(None, description="the table of fields, a file in the version's folder")
-    schema_: str | None = Field(None, alias="schema", description="the XSD of the fields, a file in the version's folder")
+    schema_: str | None = Field(None, alias="schema",
+                                description="the XSD of the fields, a file in the version's folder")
     schema_set: SchemaSet | None = Field(None, description="the installed schemas of a XÖV payload")
     rules: str | None = Field(None, description="the Schematron rules, a file in the version's folder")
     xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
-    renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the names that routes send")
+    renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the "
+                                                                "names that routes send")
 
 
 class MappingFile(FileModel):
@@ -160,6 +170,7 @@ class MappingFile(FileModel):
 
     service: str = Field(description="its key: the folder's name, and the last part of the path in")
     title: str = Field(description="what people call it")
-    category: Literal["einfach", "mittel", "komplex"] = Field(description="how much work its assistant is, for bills")
+    category: Literal["einfach", "mittel",
+                      "komplex"] = Field(description="how much work its assistant is, for bills")
     leistung: str | None = Field(None, description="Leistungsschlüssel (LeiKa), 14 digits")
     version: tuple[MappingVersion, ...] = Field(description="the versions of its form")

@@ -23,7 +23,8 @@ def version_key(text: str) -> tuple[int, ...]:
 def version_in(version: str | None, span: str) -> bool:
     """Whether a form version lies in a range such as ``>=1.0,<2.0``; ``*`` takes every version, also none.
 
-    ``>=1.0,<2.0 or none`` takes a form that names no version as well: before blueprint 1.6 the envelope had no form id.
+    ``>=1.0,<2.0 or none`` takes a form that names no version as well: before blueprint 1.6 the envelope had
+    no form id.
     """
     span, _, also = span.partition(" or ")
     if span.strip() == "*":
@@ -47,7 +48,8 @@ def _check_span(span: str) -> str:
     if span.strip() != "*":
         for term in span.split(","):
             if not _COMPARISON.match(term.strip()):
-                raise ValueError(f"{term.strip()!r} is no comparison of versions such as '>=1.0' (joined by commas), or '*'")
+                raise ValueError(f"{term.strip()!r} is no comparison of versions such as '>=1.0' (joined by "
+                                 "commas), or '*'")
     return span
 
 

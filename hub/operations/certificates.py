@@ -15,7 +15,8 @@ _AUTHORITIES = frozenset({"ca", "ca_file", "client_ca"})
 
 
 def certificates(configuration: Configuration) -> dict[Path, tuple[str, float]]:
-    """The certificate files that options name: who names each first, and when it ends (Unix time; 0: unreadable)."""
+    """The certificate files that options name: who names each first, and when it ends (Unix time; 0:
+    unreadable)."""
     users = [(f"inlet {inlet.name}", inlet.options) for inlet in configuration.inlets]
     users += [(destination.key, destination.options) for destination in configuration.all_destinations()]
     found: dict[Path, tuple[str, float]] = {}
@@ -38,6 +39,7 @@ def _files(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 def _end(file: Path, which: Callable[[Iterable[float]], float]) -> float:
     try:
-        return which([found.not_valid_after_utc.timestamp() for found in x509.load_pem_x509_certificates(file.read_bytes())])
+        return which([found.not_valid_after_utc.timestamp()
+                      for found in x509.load_pem_x509_certificates(file.read_bytes())])
     except (OSError, ValueError):
         return 0.0  # a scrape must not fail over a file; the alert on certificates does not miss it

@@ -1,5 +1,5 @@
-"""What ``drehscheibe check`` looks at: configuration, engines, mappings' examples, inlets, and with ``--connect`` every
-destination for real.
+"""What ``drehscheibe check`` looks at: configuration, engines, mappings' examples, inlets, and with
+``--connect`` every destination for real.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from hub.store.database.postgresql import Served
 AT_ONCE = 8
 """Destinations tried at the same time: most of the time goes into waiting for those that do not answer."""
 WHOM = {
-    "smtp": "den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die Poststelle der Kommune",
+    "smtp": "den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die "
+            "Poststelle der Kommune",
     "directory": "die eigene IT (Freigabe eingehängt? Rechte des Benutzers der Drehscheibe? Platz?)",
-    "sftp": "die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher Schlüssel, Ordner)",
+    "sftp": "die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher "
+            "Schlüssel, Ordner)",
     "cmis": "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)",
     "xdomea": "die DMS-Betreuung der Kommune (Übergabeordner, Rechte)",
-    "rest": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, Freischaltung der Firewall)",
-    "soap": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)",
+    "rest": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, "
+            "Freischaltung der Firewall)",
+    "soap":
+    "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)",
 }
 """Whom to ask when a destination fails, and what about."""
 
@@ -40,18 +44,21 @@ def _silent(done: int, of: int) -> None:
     """No progress to be shown."""
 
 
-def check_all(configuration: Configuration, *, connect: bool, destination: str | None = None, municipality: str | None = None,
+def check_all(configuration: Configuration, *, connect: bool, destination: str | None = None,
+              municipality: str | None = None,
               progress: Callable[[int, int], None] = _silent) -> Iterator[tuple[str, Finding]]:
     """Findings with the place they are about; the configuration itself was checked when it was loaded.
 
-    With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and nothing else, are
-    tried. Raises `HubError` when there is none. `progress` is told how many of how many destinations are done.
+    With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and
+    nothing else, are tried. Raises `HubError` when there is none. `progress` is told how many of how many
+    destinations are done.
     """
     if destination or municipality:
         yield from _destinations(chosen(configuration, destination, municipality), progress)
         return
     versions.check_versions()
-    yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, {len(configuration.mappings)} Dienste, "
+    yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, "
+                                         f"{len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _mappings(configuration)
     yield from _engines(configuration)
@@ -59,19 +66,21 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield from _database(configuration)
     for inlet in configuration.inlets:
         built = endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name,
-                                     spool=configuration.state / "spool", max_bytes=configuration.settings.hub.max_bytes)
+                                     spool=configuration.state / "spool",
+                                     max_bytes=configuration.settings.hub.max_bytes)
         for finding in built.check():
             yield f"inlet {inlet.name}", finding
     if connect:
         yield from _destinations(list(configuration.all_destinations()), progress)
 
 
-def chosen(configuration: Configuration, destination: str | None, municipality: str | None) -> list[Destination]:
+def chosen(configuration: Configuration, destination: str | None,
+           municipality: str | None) -> list[Destination]:
     """The destinations that fit both. Raises `HubError` when none does."""
-    towns = configuration.municipalities
+    municipalities = configuration.municipalities
     tenant = None if municipality is None else configuration.tenant_of(municipality) or municipality
-    if tenant is not None and tenant not in towns:
-        known = suggest(municipality or "", [*configuration.by_ags, *towns], german=True)
+    if tenant is not None and tenant not in municipalities:
+        known = suggest(municipality or "", [*configuration.by_ags, *municipalities], german=True)
         raise HubError(f"Keine Kommune {municipality!r}: {known}")
     keys = {each.key: each for each in configuration.all_destinations() if tenant in (None, each.tenant)}
     if destination is not None and destination not in keys:
@@ -89,11 +98,13 @@ def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
             problems += validate.problems_of(version, str(folder / service / version.name))
             problems += translate.problems_of(version, folder / service, common)
         for problem in dict.fromkeys(problems):
-            yield f"mapping {service}", Finding("error", problem, "Datei berichtigen (drehscheibe mapping test).")
+            yield f"mapping {service}", Finding("error", problem,
+                                                "Datei berichtigen (drehscheibe mapping test).")
 
 
 def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
-    needs_pdf = any(rendering.role == "pdf" and rendering.stylesheet for mapping in configuration.mappings.values()
+    needs_pdf = any(rendering.role == "pdf" and rendering.stylesheet
+                    for mapping in configuration.mappings.values()
                     for version in mapping.version for rendering in version.renderings.values())
     if needs_pdf:
         try:
@@ -101,7 +112,8 @@ def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
                 importlib.import_module("weasyprint")  # prints a banner where libpango is missing
             yield "pdf", Finding("ok", "WeasyPrint ist bereit")
         except (ImportError, OSError):
-            yield "pdf", Finding("warning", "libpango fehlt: nur das PDF des Antragstellers geht, keines wird erzeugt",
+            yield "pdf", Finding("warning",
+                                 "libpango fehlt: nur das PDF des Antragstellers geht, keines wird erzeugt",
                                  "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0")
 
 
@@ -125,10 +137,12 @@ def _database(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
             yield "store.url", finding
     except StoreUnavailable as error:
         yield "store.url", Finding("error", f"Die Datenbank ist nicht erreichbar: {error}",
-                                   "Adresse, Benutzer, Passwort, TLS und pg_hba.conf prüfen (docs/operate-two-nodes.md)")
+                                   "Adresse, Benutzer, Passwort, TLS und pg_hba.conf prüfen "
+                                   "(docs/operate-two-nodes.md)")
 
 
-def _destinations(wanted: Sequence[Destination], progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:
+def _destinations(wanted: Sequence[Destination],
+                  progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:
     """All at once, `AT_ONCE` at a time; the findings in the order of `wanted`."""
     progress(0, len(wanted))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
@@ -173,5 +187,6 @@ def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequ
             model = endpoint.options_model(inlet.connector, "Inlet")
             findings += found.setup(model(**inlet.options), found.Admin(**admin))
     if not findings:
-        raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker", "add one with connector = \"amqp\"")
+        raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker",
+                             "add one with connector = \"amqp\"")
     return findings

@@ -1,7 +1,9 @@
-"""The daemon's Unix socket: while it runs, the command line asks it instead of opening the store a second time.
+"""The daemon's Unix socket: while it runs, the command line asks it instead of opening the store a second
+time.
 
-One line of JSON each way: ``{"do": "show", "with": {"id": "…"}}`` is answered by ``{"ok": …}`` or ``{"error": "…"}``. The
-kernel says who asks (SO_PEERCRED): the daemon's own user and root; their name stands in the history of what they change.
+One line of JSON each way: ``{"do": "show", "with": {"id": "…"}}`` is answered by ``{"ok": …}`` or ``{"error":
+"…"}``. The kernel says who asks (SO_PEERCRED): the daemon's own user and root; their name stands in the
+history of what they change.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ _TIMEOUT = 10.0
 
 @contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """The socket's address while the folder is held open: the kernel takes 107 bytes and no more, a path may be longer."""
+    """The socket's address while the folder is held open: the kernel takes 107 bytes and no more, a path may
+    be longer."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -57,7 +60,8 @@ class ControlServer:
             os.umask(mask)
         self._server.operator = operator
         self._path = path
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name="control",
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.5},
+                                        name="control",
                                         daemon=True)
         self._thread.start()
 
@@ -107,7 +111,8 @@ def perform(operator: Operator, verb: str, arguments: dict[str, Any], who: str) 
 
 
 def ask(path: Path, verb: str, arguments: dict[str, Any]) -> Any:
-    """Ask the running daemon. Raises ConnectionError when none listens, `HubError` with its answer when it refuses."""
+    """Ask the running daemon. Raises ConnectionError when none listens, `HubError` with its answer when it
+    refuses."""
     try:
         with socket.socket(socket.AF_UNIX) as connection, _address(path) as address:
             connection.settimeout(60)

@@ -1,13 +1,15 @@
-"""What Prometheus sees. All metrics are listed in `FAMILIES`, and in docs/reference/metrics.md, which is made from it.
+"""What Prometheus sees. All metrics are listed in `FAMILIES`, and in docs/reference/metrics.md, which is made
+from it.
 
-Totals of messages and deliveries come from the store's own ledger, at the moment of the scrape, so they survive a restart
-and always satisfy the two balances (docs/architecture.md). Only what the ledger cannot know is counted here: durations,
-refusals, deaths of workers. Those begin at 0 with the process.
+Totals of messages and deliveries come from the store's own ledger, at the moment of the scrape, so they
+survive a restart and always satisfy the two balances (docs/architecture.md). Only what the ledger cannot know
+is counted here: durations, refusals, deaths of workers. Those begin at 0 with the process.
 
-Labels are bounded: what is configured (service, destination, inlet, connector, certificate files) or a fixed set (state,
-event, reason, outcome); never a message's id, an address or anything that a sender can choose: services that nobody
-configured are counted together as ``other``. A message's id is an exemplar where one helps. Series that alerts count with
-are there from the start, at 0, because Prometheus does not see an increase from nothing to 1.
+Labels are bounded: what is configured (service, destination, inlet, connector, certificate files) or a fixed
+set (state, event, reason, outcome); never a message's id, an address or anything that a sender can choose:
+services that nobody configured are counted together as ``other``. A message's id is an exemplar where one
+helps. Series that alerts count with are there from the start, at 0, because Prometheus does not see an
+increase from nothing to 1.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ MOST_PAIRS = 20_000
 class LedgerCollector:
     """Reads the store, the deliverer and the inlets at each scrape."""
 
-    def __init__(self, store: Store, configuration: Callable[[], Configuration], circuits: Callable[[], Mapping[str, Circuit]],
+    def __init__(self, store: Store, configuration: Callable[[], Configuration],
+                 circuits: Callable[[], Mapping[str, Circuit]],
                  inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool],
                  space: Space) -> None:
         self._space = space
@@ -96,7 +99,8 @@ class LedgerCollector:
         yield FREE.of({("state",): self._space.room.free})
         yield SIZE.of({("state",): self._space.room.size})
         yield RESERVE.of({(): self._space.reserve})
-        yield CERTIFICATE.of({(str(file), user): end for file, (user, end) in certificates(configuration).items()})
+        yield CERTIFICATE.of({(str(file), user): end
+                              for file, (user, end) in certificates(configuration).items()})
         yield INFO.of({(__version__, configuration.digest[:12]): 1})
 
     def _nodes(self) -> Iterable[Metric]:
@@ -113,7 +117,8 @@ class LedgerCollector:
             yield family.of(series)
 
     def _tallies(self, configuration: Configuration) -> Counter[TallyKey]:
-        """The ledger, services that nobody configured together as ``other``: a sender must not be able to add labels."""
+        """The ledger, services that nobody configured together as ``other``: a sender must not be able to add
+        labels."""
         sums: Counter[TallyKey] = Counter()
         for key, count in self._store.tallies().items():
             if key.kind in FORGOTTEN:
@@ -124,18 +129,21 @@ class LedgerCollector:
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
         shown = () if large(configuration) else tuple(configuration.all_destinations())
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
-        held: dict[tuple[str, ...], float] = {(destination.key, why): 0.0 for destination in shown for why in ("window", "order")}
-        turns = self._store.waiting_turns()
-        held |= {(key, "order"): count for key, count in turns.items()}
+        held: dict[tuple[str, ...], float] = {(destination.key, why): 0.0 for destination in shown
+                                              for why in ("window", "order")}
+        waiting = self._store.waiting_in_order()
+        held |= {(key, "order"): count for key, count in waiting.items()}
         now = datetime.now(UTC)
         for row in self._store.queue():
             destination = configuration.destination(row.destination)
             spans = destination.policy.window if destination else ()
             if not window.is_open(spans, now):
                 ages[row.destination,] = 0.0
-                held[row.destination, "window"] = row.states[DeliveryState.DUE] - turns.get(row.destination, 0)
+                held[row.destination, "window"] = row.states[DeliveryState.DUE] - waiting.get(row.destination,
+                                                                                            0)
             else:
-                ages[row.destination,] = _age(max(filter(None, (row.oldest, window.opened(spans, now)))) if row.oldest else None)
+                ages[row.destination,] = _age(max(filter(None, (row.oldest, window.opened(spans, now))))
+                                              if row.oldest else None)
         yield OLDEST.of({(): max([_age(self._store.oldest_received()), *ages.values()])})
         yield DESTINATION_OLDEST.of(ages)
         yield HELD.of(held)
@@ -159,7 +167,8 @@ def _place(kind: str, service: str, destination: str, name: str) -> tuple[Family
     if kind == "delivery":
         return DELIVERIES, (service, destination, name)
     if kind == "delivery_total":
-        return (CREATED, (service, destination)) if name == "created" else (DELIVERY_EVENTS, (service, destination, name))
+        return (CREATED, (service, destination)) if name == "created" else (DELIVERY_EVENTS,
+                                                                            (service, destination, name))
     if name == "accepted":
         return ACCEPTED, (service,)
     event, _, reason = name.partition(":")
@@ -167,33 +176,39 @@ def _place(kind: str, service: str, destination: str, name: str) -> tuple[Family
 
 
 def _first_series(configuration: Configuration) -> dict[Family, dict[tuple[str, ...], float]]:
-    """What is there before the first message: per service, and per pair of service and destination that a route makes."""
+    """What is there before the first message: per service, and per pair of service and destination that a
+    route makes."""
     services = [*configuration.mappings, "other"]
     return {
         ACCEPTED: {(service,): 0 for service in services},
         MESSAGES: {(service, state.value): 0 for service in services for state in MessageState},
         PARKED: {(service, reason.value): 0 for service in services for reason in Reason},
-        MESSAGE_EVENTS: {(service, event): 0 for service in services for event in ("duplicate", "conflict", "completed")},
+        MESSAGE_EVENTS:
+        {(service, event): 0 for service in services for event in ("duplicate", "conflict", "completed")},
         CREATED: {},
         DELIVERIES: {},
-        DELIVERY_EVENTS: {(*pair, event): 0 for pair in (() if large(configuration) else _pairs(configuration))
-                          for event in FIRST_EVENTS},
+        DELIVERY_EVENTS:
+        {(*pair, event): 0 for pair in (() if large(configuration) else _pairs(configuration))
+         for event in FIRST_EVENTS},
     }
 
 
 def large(configuration: Configuration) -> bool:
-    """Whether a scrape cannot show what never happened: 11,000 municipalities with 100 services would make millions of zeros."""
-    return sum(len(town.routes) for town in configuration.municipalities.values()) > MOST_PAIRS
+    """Whether a scrape cannot show what never happened: 11,000 municipalities with 100 services would make
+    millions of zeros."""
+    return sum(len(municipality.routes)
+               for municipality in configuration.municipalities.values()) > MOST_PAIRS
 
 
 def _pairs(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Service and destination, of every recipient of every route, and where it goes when it is too large for that."""
-    for tenant, town in configuration.municipalities.items():
-        for service, routes in town.routes.items():
+    """Service and destination, of every recipient of every route, and where it goes when it is too large for
+    that."""
+    for tenant, municipality in configuration.municipalities.items():
+        for service, routes in municipality.routes.items():
             for recipient in (row for route in routes for row in route.recipients):
                 key = f"{tenant}/{recipient.destination}"
                 yield service, key
-                fallback = town.destinations[key].policy.fallback
+                fallback = municipality.destinations[key].policy.fallback
                 if fallback:
                     yield service, f"{tenant}/{fallback}"
 

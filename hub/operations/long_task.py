@@ -52,7 +52,8 @@ class LongWork:
         work = self._work
         if work is None or work.id != name:
             raise HubError("Diese Arbeit gibt es nicht mehr.")
-        return {"running": work.running, "step": work.step, "done": work.done, "of": work.of, "result": work.result,
+        return {"running": work.running, "step": work.step, "done": work.done, "of": work.of,
+                "result": work.result,
                 "error": work.error}
 
     @staticmethod
@@ -68,6 +69,7 @@ class LongWork:
             work.error = f"{error.filename or '(system)'}: {error.strerror or error}"
         except Exception as error:  # noqa: BLE001 - whoever asks must hear of it
             work.error = type(error).__name__
-            log.error("long work failed; please report this", work=work.name, error_class=type(error).__name__)
+            log.error("long work failed; please report this", work=work.name,
+                      error_class=type(error).__name__)
         finally:
             work.running = False

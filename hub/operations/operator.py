@@ -1,4 +1,5 @@
-"""What an operator can ask and do, each as plain data: the one implementation behind command line, socket and console.
+"""What an operator can ask and do, each as plain data: the one implementation behind command line, socket and
+console.
 
 Every change names the person and, where it is final, a reason; it stands in the message's history.
 """
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 class Operator:
     """Verbs for people, on an open store; beside a running hub it also wakes what must go on."""
 
-    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring", "begin", "progress"})
+    READING = frozenset({"show", "why", "queue", "messages", "status", "usages", "expiring", "begin",
+                         "progress"})
     LONG = frozenset({"check_store", "backup"})
     CHANGING = frozenset({"replay", "discard", "confirm", "resend", "reload", "expire"})
 
-    def __init__(self, store: Store, deliverer: Deliverer | None = None, wake: Callable[[], None] = lambda: None,
+    def __init__(self, store: Store, deliverer: Deliverer | None = None,
+                 wake: Callable[[], None] = lambda: None,
                  reload: Callable[[], list[str]] | None = None, retention: Retention | None = None,
                  space: Space | None = None, awaits_restart: Callable[[], list[str]] = list) -> None:
         self._space = space
@@ -51,11 +54,14 @@ class Operator:
         """One message with its parts, deliveries and history."""
         message = self._message(id)
         return {**_message(message),
-                "parts": [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
-                           "sha256": part.sha256} for part in message.parts],
+                "parts":
+                [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
+                  "sha256": part.sha256} for part in message.parts],
                 "deliveries": [_delivery(row) for row in self._store.deliveries_of(message.id)],
-                "events": [{"at": _time(event.at), "event": event.name, "delivery": event.delivery_id, "reason": event.reason,
-                            "detail": event.detail, "who": event.who} for event in self._store.events_of(message.id)]}
+                "events": [{"at": _time(event.at), "event": event.name, "delivery": event.delivery_id,
+                            "reason": event.reason,
+                            "detail": event.detail, "who": event.who}
+                           for event in self._store.events_of(message.id)]}
 
     def why(self, id: str) -> dict[str, Any]:
         """Why a message is where it is, and what to do next, in German."""
@@ -63,28 +69,36 @@ class Operator:
         rows = self._store.deliveries_of(message.id)
         lines, steps = [_MESSAGE_TEXT[message.state]], []
         if self._space is not None and self._space.why and message.state is MessageState.RECEIVED:
-            lines.append(f"Der Datenträger ist fast voll ({self._space.room.free >> 20} MiB frei): Es wird nichts angenommen"
-                         + ("." if self._space.may_translate() else ", und Angenommenes wartet auf die Verarbeitung."))
+            lines.append(f"Der Datenträger ist fast voll ({self._space.room.free >> 20} MiB frei): Es wird "
+                         "nichts angenommen"
+                         + ("." if self._space.may_translate()
+                            else ", und Angenommenes wartet auf die Verarbeitung."))
             steps.append("Platz schaffen (df -h); es geht von selbst weiter")
         trace = list(self._store.trace_of(message.id))
         if message.reason:
             lines.append(f"Grund: {message.reason}: {_untold(message.reason_text or '', trace)}")
         if message.payload_deleted_at:
-            lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach Ablauf der "
+            lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach "
+                         "Ablauf der "
                          "Aufbewahrungsfrist gelöscht; der Nachweis bleibt.")
         if message.state is MessageState.PARKED:
-            steps += [f"{_REMEDY.get(message.reason or '', 'Ursache beheben')}, dann: drehscheibe replay {message.id}"
+            steps += [f"{_REMEDY.get(message.reason or '', 'Ursache beheben')}, dann: drehscheibe replay "
+                      f"{message.id}"
                       if message.reason not in _SENT_AGAIN else
-                      f"{_SENT_AGAIN[message.reason]} (hat sich die Prüfung geändert: drehscheibe replay {message.id})",
+                      f"{_SENT_AGAIN[message.reason]} (hat sich die Prüfung geändert: drehscheibe replay "
+                      f"{message.id})",
                       f"oder endgültig verwerfen: drehscheibe discard {message.id} --reason …"]
         for row in rows:
             lines.append(f"Zustellung an {row.destination} ({row.recipient}): {_DELIVERY_TEXT[row.state]}"
-                         + (f", Versuch {row.attempts}" if row.attempts else "") + (f": {row.text}" if row.text else ""))
+                         + (f", Versuch {row.attempts}" if row.attempts else "") + (f": {row.text}"
+                                                                                    if row.text else ""))
             circuit = self._deliverer.circuits().get(row.destination) if self._deliverer else None
             lines += self._held(row)
             if row.state is DeliveryState.DUE and circuit and circuit.open(datetime.now(UTC)):
-                lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: {circuit.why}")
-                steps.append(f"{row.destination} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst "
+                lines.append(f"  Das Ziel {row.destination} ruht bis {_time(circuit.resting_until)}: "
+                             f"{circuit.why}")
+                steps.append(f"{row.destination} in Ordnung bringen (prüfen: drehscheibe check --connect); "
+                             "es geht von selbst "
                              "weiter")
             if row.state is DeliveryState.PARKED:
                 steps += [f"Ziel in Ordnung bringen, dann: drehscheibe replay {row.id}",
@@ -97,10 +111,12 @@ class Operator:
         if row.state is not DeliveryState.DUE:
             return []
         opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
-        lines = [f"  Das Ziel {row.destination} nimmt erst ab {_time(opens)} wieder etwas an (window)."] if opens else []
+        lines = [
+            f"  Das Ziel {row.destination} nimmt erst ab {_time(opens)} wieder etwas an (window)."] if opens else []
         before = self._store.predecessor(row.id) if row.due_at is None else None
         if before:
-            lines.append(f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs zugestellt oder verworfen "
+            lines.append(f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs "
+                         "zugestellt oder verworfen "
                          f"sein ({before.state}): drehscheibe why {before.message_id}")
         return lines
 
@@ -108,7 +124,7 @@ class Operator:
         """What waits, by destination: counts by state, age of the oldest, whether it rests."""
         now = datetime.now(UTC)
         circuits = self._deliverer.circuits() if self._deliverer else {}
-        turns = self._store.waiting_turns()
+        in_order = self._store.waiting_in_order()
         result = []
         for row in self._store.queue():
             circuit = circuits.get(row.destination)
@@ -116,31 +132,36 @@ class Operator:
             opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
             waiting = {str(state): row.states.get(state, 0) for state in _WAITING}
             result.append({"destination": row.destination, **waiting,
-                           "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest else None,
+                           "oldest_seconds": round((now - row.oldest).total_seconds(), 1) if row.oldest
+                           else None,
                            "resting_until": _time(circuit.resting_until) if circuit and rests else None,
                            "why": circuit.why if circuit and rests else None,
-                           "closed_until": _time(opens), "waiting_for_turn": turns.get(row.destination, 0)})
+                           "closed_until": _time(opens), "waiting_for_turn": in_order.get(row.destination, 0)})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
                  limit: int = 50) -> list[dict[str, Any]]:
         """The newest messages, by state, AGS, service."""
         wanted = MessageState(state) if state else None
-        return [_message(message) for message in self._store.find_messages(state=wanted, ags=ags, service=service,
-                                                                           limit=min(limit, 10_001))]
+        return [_message(message)
+                for message in self._store.find_messages(state=wanted, ags=ags, service=service,
+                                                         limit=min(limit, 10_001))]
 
     def status(self) -> dict[str, Any]:
         """The two balances and the oldest undelivered message."""
         messages, deliveries = self._store.balances()
         return {"messages": {"accepted": messages.total, **messages.states, "balanced": messages.holds},
-                "deliveries": {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
-                "oldest_undelivered": _time(self._store.oldest_undelivered()), **self._room(), **self._nodes()}
+                "deliveries":
+                {"created": deliveries.total, **deliveries.states, "balanced": deliveries.holds},
+                "oldest_undelivered": _time(self._store.oldest_undelivered()), **self._room(),
+                **self._nodes()}
 
     def _nodes(self) -> dict[str, Any]:
         """The hubs on a shared store; nothing for a store of one's own."""
         if not self._store.shared:
             return {}
-        return {"nodes": [{"name": node.name, "since": _time(moment(node.started_at)), "silent_seconds": round(node.silent, 1),
+        return {"nodes": [{"name": node.name, "since": _time(moment(node.started_at)),
+                           "silent_seconds": round(node.silent, 1),
                            "ended": node.ended, "own": node.fencing == self._store.fencing}
                           for node in self._store.nodes() if node.ended is None or node.silent < RECENT]}
 
@@ -156,7 +177,8 @@ class Operator:
         """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""
         found = self._find(id)
         if isinstance(found, DeliveryRow):
-            changed, destinations = self._store.replay_delivery(found.id, who, action=action), [found.destination]
+            changed, destinations = self._store.replay_delivery(found.id, who,
+                                                                action=action), [found.destination]
         else:
             changed = self._store.replay(found.id, who, action=action)
             destinations = [row.destination for row in self._store.deliveries_of(found.id)]
@@ -188,7 +210,8 @@ class Operator:
         return {"id": found.id, "new": new}
 
     def reload(self) -> dict[str, Any]:
-        """Read the configuration again; a faulty one changes nothing. `restart` names what a restart alone takes up."""
+        """Read the configuration again; a faulty one changes nothing. `restart` names what a restart alone
+        takes up."""
         if self._reload is None:
             raise HubError("Es läuft keine Drehscheibe, die neu laden könnte.")
         problems = self._reload()
@@ -229,7 +252,8 @@ class Operator:
     def usages(self, first: str, last: str) -> list[dict[str, Any]]:
         """What was used in the months from `first` to `last`: the facts that a bill rests on."""
         return [{**use._asdict(), "count": used.count, "first_at": _time(moment(used.first_at)),
-                 "last_at": _time(moment(used.last_at))} for use, used in self._store.usages(first, last).items()]
+                 "last_at": _time(moment(used.last_at))}
+                for use, used in self._store.usages(first, last).items()]
 
     def _message(self, id: str) -> StoredMessage:
         found = self._find(id)
@@ -249,7 +273,8 @@ class Operator:
                 raise
             except NotFound:
                 continue
-        raise NotFound(f"no message and no delivery begins with {id[:40]!r}: the newest: drehscheibe messages")
+        raise NotFound(
+            f"no message and no delivery begins with {id[:40]!r}: the newest: drehscheibe messages")
 
 
 RECENT = 24 * 3600
@@ -269,7 +294,8 @@ _SENT_AGAIN: dict[str, str] = dict.fromkeys(
 """Reasons that lie in what was sent: another try gives the same answer."""
 _REMEDY: dict[str, str] = {
     Reason.CONFIGURATION: "Was oben genannt ist berichtigen, neu laden (drehscheibe reload)",
-    Reason.RUNAWAY: "Stylesheets und Schema dieses Dienstes prüfen (drehscheibe mapping test), neu laden (drehscheibe reload)",
+    Reason.RUNAWAY: "Stylesheets und Schema dieses Dienstes prüfen (drehscheibe mapping test), neu laden "
+                    "(drehscheibe reload)",
 }
 _DELIVERY_TEXT = {
     DeliveryState.DUE: "wartet",
@@ -292,9 +318,12 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _message(message: StoredMessage) -> dict[str, Any]:
-    return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags, "service": message.service,
-            "sender": message.sender, "inlet": message.inlet, "test": message.test, "received_at": _time(message.received_at),
-            "form": message.form_id, "case": message.case, "reason": message.reason, "reason_text": message.reason_text,
+    return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags,
+            "service": message.service,
+            "sender": message.sender, "inlet": message.inlet, "test": message.test,
+            "received_at": _time(message.received_at),
+            "form": message.form_id, "case": message.case, "reason": message.reason,
+            "reason_text": message.reason_text,
             "payload_deleted_at": _time(message.payload_deleted_at)}
 
 

@@ -16,7 +16,8 @@ _TYPES = {".xml": "application/xml", ".json": "application/json", ".pdf": "appli
 
 
 def send_file(file: Path, attachments: Sequence[Path] = (), *, url: str, cert: Path, key: Path, ca: Path,
-              idempotency_key: str | None = None, test: bool = False, seconds: float = 60.0) -> dict[str, Any]:
+              idempotency_key: str | None = None, test: bool = False, seconds: float = 60.0) -> dict[str,
+                                                                                                     Any]:
     """Post one document, with attachments as multipart/form-data; the answer with its HTTP ``status``.
 
     Raises `Busy` when nobody answers, `ConfigError` when the address or a certificate cannot be used.
@@ -31,7 +32,8 @@ def send_file(file: Path, attachments: Sequence[Path] = (), *, url: str, cert: P
                 files = [("application", _part(file)), *(("attachment", _part(path)) for path in attachments)]
                 response = client.post(url, files=files, headers=headers)
             else:
-                response = client.post(url, content=file.read_bytes(), headers={**headers, "Content-Type": _type(file)})
+                response = client.post(url, content=file.read_bytes(),
+                                       headers={**headers, "Content-Type": _type(file)})
     except httpx2.HTTPError as error:
         _refuse_certificates(error, hub, cert, key, ca)
         raise Busy(f"{hub}: no answer ({error or type(error).__name__}): is the hub running, "
@@ -57,15 +59,18 @@ def _hub(url: str) -> str:
 
 
 def _refuse_certificates(error: httpx2.HTTPError, hub: str, cert: Path, key: Path, ca: Path) -> None:
-    """Raise `ConfigError` when one side did not take the other's certificate: asking again later would change nothing.
+    """Raise `ConfigError` when one side did not take the other's certificate: asking again later would change
+    nothing.
 
-    A server that does not take ours may just hang up. Then it hangs up once more, and answers whoever shows none.
+    A server that does not take ours may just hang up. Then it hangs up once more, and answers whoever shows
+    none.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
-        raise ConfigError.at("--ca", str(ca), f"does not vouch for the certificate of {hub} ({cause.verify_message})",
+        raise ConfigError.at("--ca", str(ca),
+                             f"does not vouch for the certificate of {hub} ({cause.verify_message})",
                              "give the CA that issued it, and the host by a name that stands in it") from error
     hung_up = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
     if hung_up and not _answers(hub, _identity(cert, key, ca)) and _answers(hub, _trust(ca)):
@@ -95,7 +100,8 @@ def _identity(cert: Path, key: Path, ca: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(cert, key)
     except OSError as error:
-        raise ConfigError.at("--cert, --key", f"{cert}, {key}", f"cannot be used together ({error.strerror or error})",
+        raise ConfigError.at("--cert, --key", f"{cert}, {key}",
+                             f"cannot be used together ({error.strerror or error})",
                              "give a PEM certificate and the PEM key that fits it") from error
     return context
 

@@ -1,7 +1,7 @@
 """Metrics, health and status over HTTP, for Prometheus and for people, on loopback by default.
 
-``/metrics`` Prometheus · ``/healthz`` the process makes progress · ``/readyz`` it takes messages · ``/status`` the two
-balances and the queue as JSON · ``/status/<id>`` one message.
+``/metrics`` Prometheus · ``/healthz`` the process makes progress · ``/readyz`` it takes messages ·
+``/status`` the two balances and the queue as JSON · ``/status/<id>`` one message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from hub.telemetry.counters import Metrics
 class StatusServer:
     """A small HTTP server in a thread of its own; `port` is the one really bound."""
 
-    def __init__(self, host: str, port: int, metrics: Metrics, operator: Operator, alive: Callable[[], list[str]],
+    def __init__(self, host: str, port: int, metrics: Metrics, operator: Operator,
+                 alive: Callable[[], list[str]],
                  ready: Callable[[], list[str]]) -> None:
         def page(_: Request) -> Response:
             return JSONResponse({**operator.status(), "queue": operator.queue()})
@@ -44,7 +45,8 @@ class StatusServer:
         def health(problems: Callable[[], list[str]]) -> Callable[[Request], Response]:
             def answer(_: Request) -> Response:
                 found = problems()
-                return PlainTextResponse("ok\n" if not found else "\n".join(found) + "\n", 503 if found else 200)
+                return PlainTextResponse("ok\n" if not found else "\n".join(found) + "\n", 503 if found
+                                         else 200)
             return answer
 
         def away(_: Request, error: Exception) -> Response:
@@ -57,13 +59,15 @@ class StatusServer:
         try:
             self._socket = socket.create_server((host, port))
         except OSError as error:
-            raise Busy(f"status.port: {host}:{port} cannot be used ({os.strerror(error.errno or 0)}): end the program that "
+            raise Busy(f"status.port: {host}:{port} cannot be used ({os.strerror(error.errno or 0)}): end "
+                       "the program that "
                        "listens there, or choose another port: --set status.port=9465") from error
         self.port: int = self._socket.getsockname()[1]
         self.host = host
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off",
                                                      timeout_keep_alive=5, limit_concurrency=64))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, name="status", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]},
+                                        name="status", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

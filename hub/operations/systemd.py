@@ -16,7 +16,8 @@ def watchdog_interval() -> float:
 
 @contextmanager
 def fed() -> Iterator[None]:
-    """Feed the watchdog meanwhile: systemd heeds it during a stop too, whose length only TimeoutStopSec shall bound."""
+    """Feed the watchdog meanwhile: systemd heeds it during a stop too, whose length only TimeoutStopSec shall
+    bound."""
     done = threading.Event()
 
     def feed() -> None:
@@ -37,5 +38,6 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):  # systemd itself may be starting anew
+    # systemd itself may be starting anew
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):
         channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

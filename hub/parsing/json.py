@@ -21,7 +21,8 @@ class Number(str):
 
 @dataclass(frozen=True, slots=True)
 class ByteArray:
-    """``"data": [80, 68, -70]``: the numbers of a Java ``byte[]``, still as text (as objects: 60 bytes each)."""
+    """``"data": [80, 68, -70]``: the numbers of a Java ``byte[]``, still as text (as objects: 60 bytes
+    each)."""
 
     text: memoryview
 
@@ -43,18 +44,20 @@ def _signed(number: int) -> int:
     return number & 0xFF
 
 
-# A string runs to its closing quote or to the end, so that the search never starts a second time inside it (quadratic).
-# Hazard: before Python 3.11.5 (Debian 12 has 3.11.2) a possessive group may match what it must not when it has something to
-# go back to inside; these have not.
-_TOKEN = re.compile(rb'"data"\s*+:\s*+\[(?P<bytes>[\s\d,-]++)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
+# A string runs to its closing quote or to the end, so that the search never starts a second time inside it
+# (quadratic). Hazard: before Python 3.11.5 (Debian 12 has 3.11.2) a possessive group may match what it must
+# not when it has something to go back to inside; these have not.
+_TOKEN = re.compile(
+    rb'"data"\s*+:\s*+\[(?P<bytes>[\s\d,-]++)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
                     re.DOTALL)
 
 
 def parse_json(source: Source, limits: Limits) -> Any:
-    """The value of a JSON document in UTF-8: dict, list, str, bool, None, `Number`, `ByteArray` (below a key ``data``).
+    """The value of a JSON document in UTF-8: dict, list, str, bool, None, `Number`, `ByteArray` (below a key
+    ``data``).
 
-    Doubled keys are refused, because two readers would take different ones. Raises `Rejected` with ``limit`` or
-    ``unreadable``.
+    Doubled keys are refused, because two readers would take different ones. Raises `Rejected` with ``limit``
+    or ``unreadable``.
     """
     view = bounded(source, limits.max_bytes)
     if bytes(view[:3]) == codecs.BOM_UTF8:

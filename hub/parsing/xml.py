@@ -1,18 +1,18 @@
 """Reading what a citizen wrote, without being hurt by it.
 
-`parse` gives a tree of an XML document, `parse_json` the value of a JSON document. Both look at the bytes first and
-build nothing before these hold: not too many bytes; an encoding that is decided once, so that no two parsers can
-disagree about it; no DOCTYPE, in whatever encoding it hides; not too deep, not too many elements or attributes, no text
-too long.
+`parse` gives a tree of an XML document, `parse_json` the value of a JSON document. Both look at the bytes
+first and build nothing before these hold: not too many bytes; an encoding that is decided once, so that no
+two parsers can disagree about it; no DOCTYPE, in whatever encoding it hides; not too deep, not too many
+elements or attributes, no text too long.
 
-Why two XML parsers, where counting bytes is not enough: expat streams and says no in time, but builds no tree; libxml2
-builds the tree, but asks nobody before. Why no setting of libxml2 instead of refusing DOCTYPE: with
-``resolve_entities=False`` a text silently ends at the entity, and XSLT expands it all the same. Without DOCTYPE there
-is no entity to be resolved.
+Why two XML parsers, where counting bytes is not enough: expat streams and says no in time, but builds no
+tree; libxml2 builds the tree, but asks nobody before. Why no setting of libxml2 instead of refusing DOCTYPE:
+with ``resolve_entities=False`` a text silently ends at the entity, and XSLT expands it all the same. Without
+DOCTYPE there is no entity to be resolved.
 
-Hazards: text nodes beyond 10 MB (an attachment of 7.5 MB) need ``huge_tree``, which lifts libxml2's own limits, so ours
-must hold. expat before 2.6 scans an unfinished token again with each chunk, which is quadratic for one giant tag: an
-unfinished token is therefore bounded.
+Hazards: text nodes beyond 10 MB (an attachment of 7.5 MB) need ``huge_tree``, which lifts libxml2's own
+limits, so ours must hold. expat before 2.6 scans an unfinished token again with each chunk, which is
+quadratic for one giant tag: an unfinished token is therefore bounded.
 
 Every refusal is `hub.errors.Rejected` with a German text that names a limit or a place, never content.
 """
@@ -38,7 +38,8 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 Source = Buffer | int
 
 # `encoding` overrules the document's own declaration: the bytes are UTF-8 by then.
-_PARSER = etree.XMLParser(encoding="utf-8", huge_tree=True, no_network=True, load_dtd=False, dtd_validation=False,
+_PARSER = etree.XMLParser(encoding="utf-8", huge_tree=True, no_network=True, load_dtd=False,
+                          dtd_validation=False,
                           attribute_defaults=False, remove_comments=True, remove_pis=True, collect_ids=False,
                           recover=False)
 CHUNK = 1 << 20
@@ -52,8 +53,8 @@ _TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
 def parse(source: Source, limits: Limits) -> etree._ElementTree:
     """The tree of an XML document, without comments and processing instructions.
 
-    `source` is bytes in memory, a memory map, or a file descriptor (which is read from its start and stays open).
-    Raises `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
+    `source` is bytes in memory, a memory map, or a file descriptor (which is read from its start and stays
+    open). Raises `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
     """
     view = bounded(source, limits.max_bytes)
     data = as_utf8(view)
@@ -64,7 +65,8 @@ def parse(source: Source, limits: Limits) -> etree._ElementTree:
     except etree.XMLSyntaxError as error:
         raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
     if view.nbytes >= _LARGE and isinstance(view.obj, mmap.mmap):
-        view.obj.madvise(mmap.MADV_DONTNEED)  # the tree has it all; who looks again has the page from the file
+        # the tree has it all; who looks again has the page from the file
+        view.obj.madvise(mmap.MADV_DONTNEED)
     return etree.ElementTree(root)
 
 
@@ -86,7 +88,8 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 
 def as_utf8(data: Buffer) -> memoryview:
-    """The document as UTF-8 without a byte order mark, whatever of the encodings of German authorities it has.
+    """The document as UTF-8 without a byte order mark, whatever of the encodings of German authorities it
+    has.
 
     UTF-7, EBCDIC, UTF-32 and everything else that could hide a DOCTYPE is refused with ``unreadable``.
     """
@@ -129,10 +132,12 @@ _STEP = {b"": 1, b"/": -1}
 
 
 def harmless(data: Buffer, limits: Limits) -> bool:
-    """Whether counting bytes shows that a document in UTF-8 is within all limits; most forms are so, and spare `scan`.
+    """Whether counting bytes shows that a document in UTF-8 is within all limits; most forms are so, and
+    spare `scan`.
 
-    Every number here is an upper bound in a well-formed document: without ``<!`` and ``<?`` (but the declaration) each
-    ``<`` begins a tag, each ``</`` ends an element, and an empty element is taken for one that never ends.
+    Every number here is an upper bound in a well-formed document: without ``<!`` and ``<?`` (but the
+    declaration) each ``<`` begins a tag, each ``</`` ends an element, and an empty element is taken for one
+    that never ends.
     """
     if memoryview(data).nbytes > min(CHUNK, limits.max_text):
         return False
@@ -186,7 +191,8 @@ def _counters(limits: Limits) -> tuple[Any, Any]:
 
 
 def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
-    """Count the bytes of each text node as well; only a document longer than the limit can have one that is too long.
+    """Count the bytes of each text node as well; only a document longer than the limit can have one that is
+    too long.
 
     Comments and CDATA borders do not end a text node, because libxml2 joins what stands on both sides.
     """

@@ -1,4 +1,5 @@
-"""The envelope while it is being built, and as it is handed on (schema: ``envelope.xsd`` beside this file)."""
+"""The envelope while it is being built, and as it is handed on (schema: ``envelope.xsd`` beside this
+file)."""
 
 from __future__ import annotations
 
@@ -10,33 +11,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.job import Body, Facts, Job, OutAttachment
+from hub.job import Body, Facts, Job, OutAttachment, Output
 from hub.message import BERLIN, Reason, unique_names
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
 SCHEMA = PurePath(__file__).with_name("envelope.xsd")
-
-
-class Output(Protocol):
-    """Where bodies of attachments go: grows at its end."""
-
-    def write(self, data: bytes, /) -> int:
-        """Append."""
-
-    def tell(self) -> int:
-        """Where the next byte goes."""
 
 Role = Literal["applicant-pdf", "upload", "payload"]
 
 _E = f"{{{NAMESPACE}}}"
 CHUNK = 1 << 20
 _ID = re.compile(r"[A-Za-z_][\w.-]{0,199}", re.ASCII)
-_FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w .-]{1,150}):v(?P<version>\d{1,6}(?:\.\d{1,6}){0,3})")
+_FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w "
+                      r".-]{1,150}):v(?P<version>\d{1,6}(?:\.\d{1,6}){0,3})")
 
 
 _ESCAPED = re.compile(r"[^&<>\"']*(?:&(?:amp|lt|gt|quot|apos);[^&<>\"']*)*")
@@ -99,7 +91,8 @@ class EnvelopeBuilder:
         self.fields = etree.SubElement(self.root, _E + "fields")
 
     def form(self, form_id: str | None) -> None:
-        """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a fact."""
+        """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a
+        fact."""
         match = _FORM_ID.fullmatch(form_id or "")
         if match:
             self.facts |= {"form_id": match[0], "mandant": match["mandant"], "form_name": match["name"],
@@ -120,8 +113,9 @@ class EnvelopeBuilder:
         return element
 
     def instance(self, group: str, instance: int, sent: etree._Element | None = None) -> etree._Element:
-        """An instance of a group, with or without fields. One that was sent as XML is itself taken over with its fields,
-        because making forty elements costs more than moving one; a second one of that number adds its fields to the first.
+        """An instance of a group, with or without fields. One that was sent as XML is itself taken over with
+        its fields, because making forty elements costs more than moving one; a second one of that number adds
+        its fields to the first.
         """
         if group not in self.groups:
             if not _is_id(group):
@@ -142,7 +136,8 @@ class EnvelopeBuilder:
 
     def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
                place: str | None = None) -> int:
-        """Write a body to the output; the number of the attachment. Raises `Rejected` (``invalid``, ``limit``)."""
+        """Write a body to the output; the number of the attachment. Raises `Rejected` (``invalid``,
+        ``limit``)."""
         if len(self.uploads) >= self.job.limits.max_attachments:
             raise Rejected(Reason.LIMIT, f"mehr als {self.job.limits.max_attachments} Anlagen")
         start, size, digest = self.out.tell(), 0, hashlib.sha256()
@@ -154,7 +149,8 @@ class EnvelopeBuilder:
         except ValueError:
             raise Rejected(Reason.INVALID, f"die Anlage {place or role} ist nicht richtig kodiert") from None
         self.uploads.append(Upload(
-            _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place, size,
+            _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
+            size,
             digest.hexdigest(), Body(fd=0, offset=start, length=size)))
         return len(self.uploads)
 
@@ -166,8 +162,9 @@ class EnvelopeBuilder:
         etree.SubElement(element, "attachment", ref=str(number))
 
     def finish(self) -> Normalized:
-        """The envelope with everything in its place, and the digest of how it is written: what is built here the same way is
-        written the same way, whatever white space and order of attributes the sender's fields had."""
+        """The envelope with everything in its place, and the digest of how it is written: what is built here
+        the same way is written the same way, whatever white space and order of attributes the sender's fields
+        had."""
         names = unique_names([upload.name for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
@@ -186,7 +183,8 @@ class EnvelopeBuilder:
         job = self.job
         message = etree.SubElement(
             self.metadata, _E + "message", id=job.message_id, ags=job.ags, service=job.service,
-            received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"), day=job.accepted_day.isoformat(),
+            received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"),
+            day=job.accepted_day.isoformat(),
             test="true" if self.facts["test"] else "false")
         if job.case is not None:
             message.set("case", _NOT_XML.sub("_", job.case))
@@ -196,7 +194,8 @@ class EnvelopeBuilder:
         etree.SubElement(metadata, _E + "source").text = self.facts["source"]
         if "form_id" in self.facts:
             form = etree.SubElement(metadata, _E + "form", id=self.facts["form_id"])
-            for attribute, fact in (("mandant", "mandant"), ("name", "form_name"), ("version", "form_version")):
+            for attribute, fact in (("mandant", "mandant"), ("name", "form_name"),
+                                    ("version", "form_version")):
                 if self.facts.get(fact):
                     form.set(attribute, self.facts[fact])
         for name, text in (("created", self.created), ("postfachHandle", self.postfach)):
@@ -219,7 +218,8 @@ class EnvelopeBuilder:
 
     def _out(self, names: list[str]) -> Iterator[OutAttachment]:
         for upload, name in zip(self.uploads, names, strict=True):
-            yield OutAttachment(name=name, filename=upload.name, media_type=upload.media_type, role=upload.role,
+            yield OutAttachment(name=name, filename=upload.name, media_type=upload.media_type,
+                                role=upload.role,
                                 field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body)
 
 
@@ -246,7 +246,8 @@ def undouble(text: str) -> str:
 
 
 def decode_base64(text: str) -> Iterator[bytes]:
-    """The bytes in chunks. Raises ValueError when the text is not base64 (RFC 4648 §4, white space allowed)."""
+    """The bytes in chunks. Raises ValueError when the text is not base64 (RFC 4648 §4, white space
+    allowed)."""
     rest, padded = b"", False
     for start in range(0, len(text), CHUNK):
         piece = rest + text[start:start + CHUNK].encode("ascii").translate(None, b" \t\r\n")

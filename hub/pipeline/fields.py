@@ -4,15 +4,18 @@
 
     date      2015-07-08T00:00:00.000+02:00 · 2015-07-07T22:00:00+0000 · 2015-07-08  ->  2015-07-08 (Europe/Berlin)
     time      1970-01-01T11:55:00.000+01:00 · 11:55:00 · 11:55                       ->  11:55:00
-    money, decimal, integer                                                          ->  plain decimal with '.'
+    money, decimal, integer                                                          ->  plain decimal with
+    '.'
     boolean                                                                          ->  true, false
 
-Nothing is guessed from the look of a value: only the table's type counts. A value that does not fit stays as it was
-sent, so that the schema reports it; no value raises. Headings and texts of the form, which the platform's form content
-and dumps before 1.6 carry as empty fields, are left out; anything that was filled in stays, known to the table or not.
+Nothing is guessed from the look of a value: only the table's type counts. A value that does not fit stays as
+it was sent, so that the schema reports it; no value raises. Headings and texts of the form, which the
+platform's form content and dumps before 1.6 carry as empty fields, are left out; anything that was filled in
+stays, known to the table or not.
 
-`annotate` adds attributes in the envelope's namespace for stylesheets: ``e:title`` on groups; ``e:label``, ``e:type``
-and ``e:text`` (the value as a clerk reads it) on fields; and it brings groups and fields into the table's order.
+`annotate` adds attributes in the envelope's namespace for stylesheets: ``e:title`` on groups; ``e:label``,
+``e:type`` and ``e:text`` (the value as a clerk reads it) on fields; and it brings groups and fields into the
+table's order.
 """
 
 from __future__ import annotations
@@ -36,13 +39,15 @@ E = f"{{{NAMESPACE}}}"
 _TITLE, _LABEL, _TYPE, _TEXT = (f"{E}{name}" for name in ("title", "label", "type", "text"))
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?")
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?")
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 
 
 def type_values(envelope: etree._Element, table: FieldTable) -> etree._Element:
-    """A copy of the canonical envelope whose values are written as the table's types say. Never raises for a value."""
+    """A copy of the canonical envelope whose values are written as the table's types say. Never raises for a
+    value."""
     typed = deepcopy(envelope)
     for group in _groups(typed):
         name, filled = str(group.tag), False
@@ -81,7 +86,8 @@ def typed_text(text: str, type_: str) -> str:
 
 def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
     """The typed envelope itself, now with titles, labels, types and readable texts, in the table's order."""
-    names = {item.get("id", ""): item.get("name", "") for item in envelope.iterfind(f"{E}attachments/{E}attachment")}
+    names = {item.get("id", ""): item.get("name", "")
+             for item in envelope.iterfind(f"{E}attachments/{E}attachment")}
     groups = _groups(envelope)
     for group in groups:
         name = str(group.tag)
@@ -126,7 +132,8 @@ def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
 
 
 def label_of(table: FieldTable, group: str, field: str | None = None, n: int | None = None) -> str:
-    """Where something is, in a clerk's words: ``Angaben zum Hund (2.) › Rufname``; ids where the table has none."""
+    """Where something is, in a clerk's words: ``Angaben zum Hund (2.) › Rufname``; ids where the table has
+    none."""
     row = table.groups.get(group)
     title = row.title if row else group
     if n is not None and (n > 0 or (row is not None and row.instances)):
@@ -152,7 +159,8 @@ def _carriers(field: etree._Element) -> Sequence[etree._Element]:
     return (list(field.iterchildren("value")) if len(field) else None) or (field,)
 
 
-def _annotate_inside(field: etree._Element, row: FieldRow | None, table: FieldTable, names: Mapping[str, str]) -> str:
+def _annotate_inside(field: etree._Element, row: FieldRow | None, table: FieldTable,
+                     names: Mapping[str, str]) -> str:
     """The readable texts of what a field holds, each written there; all of them together."""
     texts = []
     references = list(field.iterchildren("attachment"))
@@ -177,7 +185,8 @@ _GERMAN_MARKS = str.maketrans(",.", ".,")
 
 
 def _date(text: str) -> str:
-    """A day in Europe/Berlin. Midnight on the sender's own clock is that day, whatever the offset was then."""
+    """A day in Europe/Berlin. Midnight on the sender's own clock is that day, whatever the offset was
+    then."""
     if _DATE.fullmatch(text):
         date.fromisoformat(text)
         return text
@@ -266,7 +275,8 @@ def _flat(value: Any) -> str:
 
 
 _TYPED: Mapping[str, Callable[[str], str]] = {
-    "date": _date, "time": _time, "money": _decimal, "decimal": _decimal, "integer": _integer, "boolean": _boolean,
+    "date": _date, "time": _time, "money": _decimal, "decimal": _decimal, "integer": _integer,
+    "boolean": _boolean,
 }
 _READABLE: Mapping[str, Callable[[str], str]] = {
     "date": _german_date, "time": _german_time, "money": _german_money, "decimal": _german_decimal,

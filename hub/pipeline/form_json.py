@@ -53,11 +53,13 @@ def _json_metadata(work: EnvelopeBuilder, metadata: dict[str, Any]) -> None:
 
 
 def _json_fields(work: EnvelopeBuilder, pattern: re.Pattern[str], fields: dict[str, Any]) -> None:
-    """Ids that themselves hold ``_<digits>_`` cannot be told in the flat form: the first number is the instance."""
+    """Ids that themselves hold ``_<digits>_`` cannot be told in the flat form: the first number is the
+    instance."""
     for key, value in fields.items():
         match = pattern.fullmatch(key)
         if match is None:
-            raise Rejected(Reason.UNKNOWN_FORM, "ein Schlüssel unter fields ist nicht Gruppe, Instanz und Feld")
+            raise Rejected(Reason.UNKNOWN_FORM,
+                           "ein Schlüssel unter fields ist nicht Gruppe, Instanz und Feld")
         group, index = match[1], int(match[2])
         parent, place = work.instance(group, index), work.place(f"{group}:{index}:", match[3])
         target = work.field_element(parent, place, match[3])
@@ -99,7 +101,8 @@ def _json_upload(work: EnvelopeBuilder, place: str, target: etree._Element, valu
     if data is None:
         work.lost[place] = work.lost.get(place, 0) + 1
         return True
-    number = work.attach(_json_bytes(data), _string(name) or "", _string(value.get("mimetype")) or "", "upload", place)
+    number = work.attach(_json_bytes(data), _string(name) or "", _string(value.get("mimetype")) or "",
+                         "upload", place)
     work.refer(target, number)
     return True
 

@@ -17,7 +17,8 @@ _LOST_UPLOAD = re.compile(r"(?:[\w$]+\.)*BinaryContent(?:V1)?(?:@[0-9a-f]+|[\[({
 
 
 def known(seen: str) -> tuple[str, ...]:
-    return (f"gefunden: {seen}", "bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON")
+    return (f"gefunden: {seen}",
+            "bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON")
 
 
 def shown(element: etree._Element) -> str:
@@ -45,7 +46,8 @@ def form_fields(work: EnvelopeBuilder, fields: etree._Element, source: str) -> N
         for instance in list(group):
             number = _INSTANCE.fullmatch(instance.tag)
             if number is None:
-                raise Rejected(Reason.UNKNOWN_FORM, "unter einer Feldgruppe steht etwas anderes als instance_<n>",
+                raise Rejected(Reason.UNKNOWN_FORM,
+                               "unter einer Feldgruppe steht etwas anderes als instance_<n>",
                                known(shown(instance)))
             name, index = group.tag, int(number[1])
             sent, prefix = list(instance), f"{name}:{index}:"
@@ -75,11 +77,13 @@ def _form_values(work: EnvelopeBuilder, place: str, target: etree._Element, elem
 
 def _form_list_item(work: EnvelopeBuilder, place: str, target: etree._Element, child: etree._Element) -> None:
     if child.tag != "selectedValue":
-        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau", known(shown(child)))
+        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau",
+                       known(shown(child)))
     if child.find("base64Data") is not None:
         _form_upload(work, place, target, child)
     elif len(child):
-        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau", known(shown(child[0])))
+        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau",
+                       known(shown(child[0])))
     else:
         text = undouble(child.text or "")
         if work.facts["source"] == "serviceportal-fields" and _LOST_UPLOAD.fullmatch(text):

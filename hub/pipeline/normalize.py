@@ -1,8 +1,10 @@
 """Whatever Amt24 or an authority sends becomes one envelope (schema: ``envelope.xsd`` beside this file).
 
-=====================  ==============================================================================================
+=====================
+==============================================================================================
 ``e:source``           what came in
-=====================  ==============================================================================================
+=====================
+==============================================================================================
 serviceportal-fields   form dump in XML before version 1.6 of the blueprint: no metadata; of a multi-upload only
                        its objects' ``toString()``, the files come as parts ``<prefix>_anhang_<field>.<ext>``
 serviceportal          form dump in XML since version 1.6: metadata in any order, the applicant's PDF among them
@@ -10,12 +12,14 @@ serviceportal-lists    the same with lists or complete multi-uploads (``selected
 formcontent-json       the form content itself: fields by ``group:instance:field``, uploads as Java byte arrays
 json                   form dump in JSON: fields by ``group_instance_field``, with or without metadata
 xoev                   a XÖV document: carried untouched; only its copy for stylesheets has its bodies taken out
-=====================  ==============================================================================================
+=====================
+==============================================================================================
 
-Values are text exactly as sent; nothing is guessed from the look of a value. One thing is undone: the dumpers escape
-list values, file names, media types and metadata twice (``escapeXml`` and then ``MarkupBuilder``; OZG-Hub
-serviceportale-commons 9965d7c, blueprint process 4556da3), so one level is taken off there, and only where the text can
-be what ``escapeXml`` writes. A text field is escaped once, and nothing in a XÖV document is touched.
+Values are text exactly as sent; nothing is guessed from the look of a value. One thing is undone: the dumpers
+escape list values, file names, media types and metadata twice (``escapeXml`` and then ``MarkupBuilder``;
+OZG-Hub serviceportale-commons 9965d7c, blueprint process 4556da3), so one level is taken off there, and only
+where the text can be what ``escapeXml`` writes. A text field is escaped once, and nothing in a XÖV document
+is touched.
 
 Bodies are decoded once, in chunks, straight into the job's output; the envelope has references (Claim Check).
 """
@@ -23,23 +27,20 @@ Bodies are decoded once, in chunks, straight into the job's output; the envelope
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.job import Body, Facts, Job, JobPart
+from hub.job import Facts, Job, JobPart, Output, ReadBody
 from hub.message import Reason
 from hub.parsing.json import parse_json
 from hub.parsing.xml import Buffer, parse
-from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Output, Role, Upload
+from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Role, Upload
 from hub.pipeline.form_json import from_json
 from hub.pipeline.form_xml import form_fields, form_metadata, known, shown
 from hub.pipeline.xoev import from_xoev, is_xoev
-
-ReadBody = Callable[[Body], Buffer]
-
 
 _ANHANG = re.compile(r".*_anhang_(?P<key>.+?)(?:\.[^.]*)?", re.DOTALL)
 _APPLICANT_PDF = re.compile(r"pdf|antrag", re.IGNORECASE)
@@ -75,7 +76,8 @@ def normalize(job: Job, read_body: ReadBody, out: Output) -> Normalized:
 
 
 def find_document(parts: Iterable[JobPart], read_body: ReadBody) -> tuple[JobPart, Literal["xml", "json"]]:
-    """The part that is the application: the one called so, else the first that says and looks like XML or JSON."""
+    """The part that is the application: the one called so, else the first that says and looks like XML or
+    JSON."""
     found: list[tuple[int, int, JobPart, Literal["xml", "json"]]] = []
     for number, part in enumerate(parts):
         kind = _sniff(read_body(part.body))
@@ -97,9 +99,11 @@ def _sniff(content: Buffer) -> Literal["xml", "json"] | None:
 
 
 def _says(media_type: str, kind: str) -> int:
-    """1: the media type says so; 2: it says nothing; 3: it says something else (an image in SVG, a page in HTML)."""
+    """1: the media type says so; 2: it says nothing; 3: it says something else (an image in SVG, a page in
+    HTML)."""
     plain = media_type.partition(";")[0].strip().lower()
-    if plain in (f"application/{kind}", f"text/{kind}") or (plain.startswith("application/") and plain.endswith(kind)):
+    if plain in (f"application/{kind}", f"text/{kind}") or (plain.startswith("application/")
+                                                            and plain.endswith(kind)):
         return 1
     return 2 if plain in ("", "application/octet-stream", "text/plain") else 3
 
@@ -117,15 +121,17 @@ def _from_xml(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
     elif is_xoev(root):
         from_xoev(work, tree)
     else:
-        raise Rejected(Reason.UNKNOWN_FORM, "das Wurzelelement gehört zu keiner bekannten Form", known(shown(root)))
+        raise Rejected(Reason.UNKNOWN_FORM, "das Wurzelelement gehört zu keiner bekannten Form",
+                       known(shown(root)))
 
 
-# --- further parts ----------------------------------------------------------------------------------------------------
+# --- further parts ------------------------------------------------------------------------------------------
 
 
-def _take_part(work: EnvelopeBuilder, part: JobPart, document: JobPart, read_body: ReadBody, brought: Sequence[Upload]) -> None:
-    """A part beside the document becomes an attachment, unless the envelope itself `brought` the same bytes there. Two parts of
-    the same bytes are two: a citizen gave them two names, and a clerk looks for both."""
+def _take_part(work: EnvelopeBuilder, part: JobPart, document: JobPart, read_body: ReadBody,
+               brought: Sequence[Upload]) -> None:
+    """A part beside the document becomes an attachment, unless the envelope itself `brought` the same bytes
+    there. Two parts of the same bytes are two: a citizen gave them two names, and a clerk looks for both."""
     name = part.filename or part.name
     place = _place_of(work, name)
     role: Role = "applicant-pdf" if place is None and _is_applicant_pdf(work, part, document) else "upload"
@@ -143,7 +149,8 @@ def _pieces(content: Buffer) -> Iterator[bytes]:
 
 
 def _place_of(work: EnvelopeBuilder, name: str) -> str | None:
-    """The field of a file called ``<prefix>_anhang_<field>.<ext>``; several files of one field may be numbered."""
+    """The field of a file called ``<prefix>_anhang_<field>.<ext>``; several files of one field may be
+    numbered."""
     match = _ANHANG.fullmatch(name)
     if match is None:
         return None
@@ -162,7 +169,8 @@ def _file_key(place: str) -> str:
 
 
 def _is_applicant_pdf(work: EnvelopeBuilder, part: JobPart, document: JobPart) -> bool:
-    """The first PDF whose part is called so, or whose file is called like the document's (``<prefix>.xml``)."""
+    """The first PDF whose part is called so, or whose file is called like the document's
+    (``<prefix>.xml``)."""
     stem, dot, extension = (part.filename or "").rpartition(".")
     if not (part.media_type.startswith("application/pdf") or extension.lower() == "pdf"):
         return False

@@ -1,7 +1,8 @@
-"""HTML into PDF by WeasyPrint: accessible (PDF/UA-1), the same bytes for the same input, nothing fetched but ``data:``.
+"""HTML into PDF by WeasyPrint: accessible (PDF/UA-1), the same bytes for the same input, nothing fetched but
+``data:``.
 
-The page is a stylesheet's output, so a URL that is not ``data:`` is the stylesheet's mistake, and is told as such.
-WeasyPrint needs Pango; where that is missing the error names the command that installs it.
+The page is a stylesheet's output, so a URL that is not ``data:`` is the stylesheet's mistake, and is told as
+such. WeasyPrint needs Pango; where that is missing the error names the command that installs it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def _weasyprint() -> Any:
     try:
         import weasyprint
     except OSError as error:
-        raise Rejected(Reason.CONFIGURATION, f"PDF kann nicht erzeugt werden, es fehlt eine Bibliothek: {APT_LINE}",
+        raise Rejected(Reason.CONFIGURATION,
+                       f"PDF kann nicht erzeugt werden, es fehlt eine Bibliothek: {APT_LINE}",
                        (str(error)[:500],)) from error
     return weasyprint
 

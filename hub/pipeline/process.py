@@ -4,19 +4,18 @@
 
     normalize ► route ► type ► validate ► annotate ► translate per recipient
 
-Runs in a worker process without secrets, database or network, because it reads what a citizen wrote. Everything that is
-wrong with a message ends as `Parked`, with a reason that a person can act on; anything else that is raised is a fault of
-the hub itself and costs the worker, not the message.
+Runs in a worker process without secrets, database or network, because it reads what a citizen wrote.
+Everything that is wrong with a message ends as `Parked`, with a reason that a person can act on; anything
+else that is raised is a fault of the hub itself and costs the worker, not the message.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hub.errors import ConfigError, Rejected
-from hub.job import Facts, Job, Parked, Translated
+from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
@@ -26,18 +25,15 @@ from hub.pipeline.route import route
 from hub.pipeline.translate import render
 from hub.pipeline.validate import validate
 
-if TYPE_CHECKING:
-    from hub.workers.child import Bodies, OutFile
-
 TEXT = 4000
 """Longest text of a reason or a line of a trace (`hub.job.Line`)."""
 
 
-def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
+def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
     """One message through all stages. Never raises for content."""
     facts, digest = Facts(test=job.test), None
     try:
-        envelope, facts, attachments, payload = normalize(job, bodies, out)
+        envelope, facts, attachments, payload = normalize(job, read_body, out)
         rule, trace = route(job, facts)
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)
@@ -46,7 +42,8 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest)
-    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest, trace=trace,
+    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest,
+                      trace=trace,
                       attachments=attachments, deliveries=deliveries, order=rule.order)
 
 
@@ -60,7 +57,8 @@ def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str |
 
 @lru_cache(maxsize=512)
 def _mapping(package: str, name: str) -> tuple[MappingVersion, FieldTable]:
-    """A mapping version with its field table; `package` is a snapshot named by its digest, so it never changes."""
+    """A mapping version with its field table; `package` is a snapshot named by its digest, so it never
+    changes."""
     folder = Path(package)
     version = next(version for version in load_mapping(folder).version if version.name == name)
     return version, load_fields(folder / name / version.fields) if version.fields else FieldTable()

@@ -1,8 +1,8 @@
 """Which way a message goes: exactly one rule, or an explanation. Never "first wins".
 
-A pure function over the rules that the main process found for the message's municipality and service. Each rule is judged
-by form name, form version (numbers: 1.10 > 1.9), day of acceptance in Europe/Berlin (half-open) and test flag; the trace
-says for each rule why it did not match, in German, for the operator.
+A pure function over the rules that the main process found for the message's municipality and service. Each
+rule is judged by form name, form version (numbers: 1.10 > 1.9), day of acceptance in Europe/Berlin
+(half-open) and test flag; the trace says for each rule why it did not match, in German, for the operator.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ def route(job: Job, facts: Facts) -> tuple[Rule, tuple[str, ...]]:
     form = f"Formular {facts.form_name or '(unbekannt)'}, Version {facts.form_version or '(unbekannt)'}, Tag {job.accepted_day}"
     if matching:
         names = ", ".join(rule.id for rule in matching)
-        raise Rejected(Reason.SEVERAL_ROUTES, f"Mehrere Wege passen ({names}) auf {form}: die Wege in der Datei der Kommune "
+        raise Rejected(Reason.SEVERAL_ROUTES,
+                       f"Mehrere Wege passen ({names}) auf {form}: die Wege in der Datei der Kommune "
                        "durch Versionen oder Gültigkeit trennen, dann erneut verarbeiten.", trace)
     if test and not any(rule.test for rule in job.rules):
         raise Rejected(Reason.NO_ROUTE, "Testnachricht, aber der Weg hat keine Testziele (test_recipients): "
                        "Testziele einrichten, dann erneut verarbeiten, oder verwerfen.", trace)
-    raise Rejected(Reason.NO_ROUTE, f"Kein Weg passt auf {form}{', Testnachricht' if test else ''}: Versionen und Gültigkeit "
+    raise Rejected(Reason.NO_ROUTE,
+                   f"Kein Weg passt auf {form}{', Testnachricht' if test else ''}: Versionen und Gültigkeit "
                    "der Wege und der Abbildung prüfen, dann erneut verarbeiten.", trace)
 
 

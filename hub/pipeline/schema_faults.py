@@ -1,8 +1,10 @@
-"""Why a document does not fit its schema, in German sentences that name places and rules, never the citizen's values.
+"""Why a document does not fit its schema, in German sentences that name places and rules, never the citizen's
+values.
 
-lxml validates and says only roughly what failed; xmlschema says it well, but about 80 times slower, and its patterns
-run in Python's `re`, where 40 letters can take for ever. So xmlschema is asked only about small documents, and only for
-`SECONDS` of CPU time, which an interval timer enforces inside of `re` too. Otherwise lxml's own log is put into words.
+lxml validates and says only roughly what failed; xmlschema says it well, but about 80 times slower, and its
+patterns run in Python's `re`, where 40 letters can take for ever. So xmlschema is asked only about small
+documents, and only for `SECONDS` of CPU time, which an interval timer enforces inside of `re` too. Otherwise
+lxml's own log is put into words.
 """
 
 from __future__ import annotations
@@ -30,9 +32,12 @@ MAX_TEXT = 200_000
 
 _TYPES = {
     "date": "kein Datum (JJJJ-MM-TT)", "time": "keine Uhrzeit (hh:mm:ss)", "dateTime": "kein Zeitpunkt",
-    "decimal": "keine Zahl (mit Punkt statt Komma)", "boolean": "weder true noch false", "gYear": "keine Jahreszahl",
-    "anyURI": "keine gültige Adresse", "base64Binary": "kein Base64", "double": "keine Zahl", "float": "keine Zahl",
-    **dict.fromkeys(("integer", "int", "long", "short", "nonNegativeInteger", "positiveInteger", "unsignedInt",
+    "decimal": "keine Zahl (mit Punkt statt Komma)", "boolean": "weder true noch false",
+    "gYear": "keine Jahreszahl",
+    "anyURI": "keine gültige Adresse", "base64Binary": "kein Base64", "double": "keine Zahl",
+    "float": "keine Zahl",
+    **dict.fromkeys(("integer", "int", "long", "short", "nonNegativeInteger", "positiveInteger",
+                     "unsignedInt",
                      "unsignedShort", "unsignedByte", "unsignedLong"), "keine ganze Zahl"),
 }
 
@@ -50,8 +55,10 @@ class _TooLongError(Exception):
     pass
 
 
-def explain(file: Path, root: etree._Element, log: Sequence[Any], uri_mapper: Callable[[str], str]) -> list[Fault]:
-    """Up to `MOST` faults of the document `root` against the schema in `file`, and one more where there are more.
+def explain(file: Path, root: etree._Element, log: Sequence[Any],
+            uri_mapper: Callable[[str], str]) -> list[Fault]:
+    """Up to `MOST` faults of the document `root` against the schema in `file`, and one more where there are
+    more.
 
     `log` is a copy of lxml's error log; `uri_mapper` gives the file of a schema's URL.
     """
@@ -105,7 +112,8 @@ def _schema(file: Path, uri_mapper: Callable[[str], str]) -> xmlschema.XMLSchema
 
 @contextmanager
 def _cpu_limit(seconds: float) -> Iterator[None]:
-    """Raise `_TooLongError` after that much CPU time. `re` looks for signals, so it ends an endless pattern as well."""
+    """Raise `_TooLongError` after that much CPU time. `re` looks for signals, so it ends an endless pattern
+    as well."""
     if threading.current_thread() is not threading.main_thread():
         raise _TooLongError  # no signals here: be content with lxml's words
 
@@ -130,13 +138,15 @@ def _fault(error: Any, root: etree._Element) -> Fault:
         if child is not None:
             return Fault(child, path_of(child, root), "ist hier nicht vorgesehen" + (
                 f"; erwartet wird {expected}" if expected else ""))
-        return Fault(element, path_of(element, root), f"es fehlt {expected}" if expected else "ist unvollständig")
+        return Fault(element, path_of(element, root), f"es fehlt {expected}" if expected
+                     else "ist unvollständig")
     reason = _attribute(error) + _because(error)
     return Fault(element, path_of(element, root) if element is not None else str(error.path), reason)
 
 
 def _expected(error: Any) -> str:
-    names = [particle.local_name for particle in error.expected or () if getattr(particle, "local_name", None)]
+    names = [particle.local_name for particle in error.expected or ()
+             if getattr(particle, "local_name", None)]
     return " oder ".join(f"„{name}“" for name in names[:MOST])
 
 
@@ -213,7 +223,8 @@ def _roughly(entry: Any, root: etree._Element) -> Fault:
     elif ": Missing child element(s)" in message[:300]:
         reason = f"es fehlt {_rough_names(expected[1])}" if expected else "ist unvollständig"
     elif ": This element is not expected." in message[:300]:
-        reason = "ist hier nicht vorgesehen" + (f"; erwartet wird {_rough_names(expected[1])}" if expected else "")
+        reason = "ist hier nicht vorgesehen" + (f"; erwartet wird {_rough_names(expected[1])}" if expected
+                                                else "")
     elif typed:
         reason = _type_reason(typed[1], element)
     elif message.endswith(("is not a valid value of the local atomic type.", "of the local union type.")):

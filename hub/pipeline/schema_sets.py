@@ -1,6 +1,7 @@
 """Schema sets of public standards (XÖV), found on disk and never over the network.
 
-An operator installs a set as it was published, unpatched (`install`, the command ``drehscheibe schemas install``)::
+An operator installs a set as it was published, unpatched (`install`, the command ``drehscheibe schemas
+install``)::
 
     schemas/xwasser/1.0.0/xwasser.xsd …                  the set's files
     schemas/xwasser/1.0.0/catalogue.toml                 where the URLs of its imports are
@@ -39,22 +40,26 @@ MAX_BYTES = 200_000_000
 
 
 class Catalogue:
-    """The installed schema sets below one folder. Immutable while a worker lives; a new set needs a reload."""
+    """The installed schema sets below one folder. Immutable while a worker lives; a new set needs a
+    reload."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
 
     def entry(self, wanted: SchemaSet, day: date | None = None) -> Path:
-        """The entry file of a set. Raises `ConfigError` when it is not installed, or not valid on that day."""
+        """The entry file of a set. Raises `ConfigError` when it is not installed, or not valid on that
+        day."""
         home = self.folder / safe_name(wanted.set) / safe_name(wanted.version)
         file = home / wanted.entry
         if not self.contains(file) or not file.is_file():
-            raise ConfigError.at(home, wanted.entry, f"schema set {wanted.set} {wanted.version} is not installed",
+            raise ConfigError.at(home, wanted.entry,
+                                 f"schema set {wanted.set} {wanted.version} is not installed",
                                  "install it with 'drehscheibe schemas install'")
         catalogue = _read_catalogue(home)
         begins, ends = catalogue.get("valid_from"), catalogue.get("valid_until")
         if day is not None and ((begins and day < begins) or (ends and day >= ends)):
-            raise ConfigError.at(home / CATALOGUE, "valid_from, valid_until", f"the set is not valid on {day}",
+            raise ConfigError.at(home / CATALOGUE, "valid_from, valid_until",
+                                 f"the set is not valid on {day}",
                                  "name the set of that day in the mapping's version")
         return file
 
@@ -124,7 +129,8 @@ def compile_schema(file: Path, parser: etree.XMLParser) -> etree.XMLSchema:
             raise ConfigError.at(file, "DOCTYPE", "a schema needs none", "remove it")
         return etree.XMLSchema(tree)
     except etree.XMLSyntaxError as error:
-        raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})", "mend that line") from error
+        raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})",
+                             "mend that line") from error
     except etree.XMLSchemaParseError as error:
         first = next((entry for entry in error.error_log if entry.line), None)
         place = f"line {first.line}" if first else "(file)"
@@ -153,16 +159,19 @@ class Installed:
         return {**asdict(self), "folder": str(self.folder)}
 
 
-def install(source: Path, set_: str, version: str, target: Path, urls: Mapping[str, str] | None = None) -> Installed:
+def install(source: Path, set_: str, version: str, target: Path,
+            urls: Mapping[str, str] | None = None) -> Installed:
     """Copy a published set, a folder or a ZIP, to ``target/<set>/<version>`` and write its catalogue.
 
-    `urls` names files of the set (relative) for URLs that cannot be found out. Imports by URL are looked for in this
-    set and in the others that are installed, by namespace and file name. Raises `ConfigError` for an unsafe or too large
-    source and for a set that is there already (an installed set never changes under a message).
+    `urls` names files of the set (relative) for URLs that cannot be found out. Imports by URL are looked for
+    in this set and in the others that are installed, by namespace and file name. Raises `ConfigError` for an
+    unsafe or too large source and for a set that is there already (an installed set never changes under a
+    message).
     """
     home = target / safe_name(set_) / safe_name(version)
     if home.exists():
-        raise ConfigError.at(home, "(folder)", "this version is installed already", "choose another, or remove it")
+        raise ConfigError.at(home, "(folder)", "this version is installed already",
+                             "choose another, or remove it")
     home.parent.mkdir(parents=True, exist_ok=True)
     temporary = home.with_name(f".{home.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -195,8 +204,10 @@ def _copy_zip(source: Path, into: Path) -> int:
             for entry in entries:
                 path = PurePosixPath(entry.filename.replace("\\", "/"))
                 kind = (entry.external_attr >> 16) & 0o170000
-                if path.is_absolute() or ".." in path.parts or ":" in entry.filename or kind not in (0, 0o100000):
-                    raise ConfigError.at(source, entry.filename, "this name leaves the folder, or is no plain file",
+                if path.is_absolute() or ".." in path.parts or ":" in entry.filename or kind not in (
+                    0, 0o100000):
+                    raise ConfigError.at(source, entry.filename,
+                                         "this name leaves the folder, or is no plain file",
                                          "use the archive as it was published")
                 copy = into.joinpath(*path.parts)
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -204,12 +215,14 @@ def _copy_zip(source: Path, into: Path) -> int:
                     shutil.copyfileobj(packed, plain)
             return len(entries)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise ConfigError.at(source, "(file)", f"is no usable ZIP ({error})", "use the archive as published") from error
+        raise ConfigError.at(source, "(file)", f"is no usable ZIP ({error})",
+                             "use the archive as published") from error
 
 
 def _within_limits(source: Path, files: int, size: int) -> None:
     if not 0 < files <= MAX_FILES or size > MAX_BYTES:
-        raise ConfigError.at(source, "(size)", f"{files} files with {size} bytes: at most {MAX_FILES} files and "
+        raise ConfigError.at(source, "(size)",
+                             f"{files} files with {size} bytes: at most {MAX_FILES} files and "
                              f"{MAX_BYTES} bytes, at least one", "check that this is the schema set")
 
 
@@ -219,11 +232,13 @@ def _schemas_in(folder: Path) -> Iterator[tuple[Path, etree._Element]]:
         try:
             yield file, etree.parse(str(file), parser).getroot()
         except etree.XMLSyntaxError as error:
-            raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})", "use the set as published") \
+            raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})",
+                                 "use the set as published") \
                 from error
 
 
-def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> tuple[dict[str, str],
+                                                                                      tuple[str, ...]]:
     """The catalogue of the set in `folder`, which will lie at `home`."""
     own = [(file.relative_to(folder).as_posix(), schema) for file, schema in _schemas_in(folder)]
     offers = [(schema.get("targetNamespace", ""), name) for name, schema in own]
@@ -236,7 +251,8 @@ def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> 
     for url, namespace in _imports(folder, own, unresolved).items():
         if url in resolved:
             continue
-        candidates = [name for offered, name in offers if offered == namespace and Path(name).name == _basename(url)]
+        candidates = [name for offered, name in offers if offered == namespace
+                      and Path(name).name == _basename(url)]
         if candidates:
             resolved[url] = candidates[0]
         else:
@@ -245,7 +261,8 @@ def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> 
 
 
 def _imports(folder: Path, own: Sequence[tuple[str, etree._Element]], problems: list[str]) -> dict[str, str]:
-    """URL to namespace of every import, include and redefine that names a URL; missing relative files are problems."""
+    """URL to namespace of every import, include and redefine that names a URL; missing relative files are
+    problems."""
     found: dict[str, str] = {}
     for name, schema in own:
         for reference in schema.iterchildren(f"{XS}import", f"{XS}include", f"{XS}redefine", f"{XS}override"):
@@ -255,7 +272,8 @@ def _imports(folder: Path, own: Sequence[tuple[str, etree._Element]], problems: 
             if urlsplit(location).scheme in ("http", "https", "urn", "ftp"):
                 found[location] = reference.get("namespace", schema.get("targetNamespace", ""))
             elif not (folder / name).parent.joinpath(location).is_file():
-                problems.append(f"{location}: {name} needs it, but it is not in the set: take the complete set")
+                problems.append(f"{location}: {name} needs it, but it is not in the set: take the complete "
+                                "set")
     return found
 
 
@@ -271,7 +289,8 @@ def _advice(url: str, same_namespace: Sequence[str]) -> str:
 
 def _catalogue_text(files: Mapping[str, str]) -> str:
     lines = [f"{_quoted(url)} = {_quoted(name)}" for url, name in sorted(files.items())]
-    return "\n".join(["# Where the URLs of this set's imports are; relative to this folder.", "[files]", *lines, ""])
+    return "\n".join(["# Where the URLs of this set's imports are; relative to this folder.", "[files]",
+                      *lines, ""])
 
 
 def _quoted(text: str) -> str:

@@ -1,8 +1,9 @@
 """One application, rendered for each recipient: XML, HTML, text, CSV, JSON, PDF, attachments, the original.
 
-`render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however many recipients
-get it. Attachments and the original are named by number, never copied. No file name or subject made here holds personal
-data, except the names that citizens gave to their own uploads, which are made safe and unique.
+`render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however
+many recipients get it. Attachments and the original are named by number, never copied. No file name or
+subject made here holds personal data, except the names that citizens gave to their own uploads, which are
+made safe and unique.
 
 Stylesheets get these parameters, all strings: everything of the rule's municipality (``name``, ``ags``, …),
 ``message-id``, ``case``, ``day`` (YYYY-MM-DD), ``subject``, ``service`` and ``version``.
@@ -17,38 +18,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Recipient, Rule
+from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
 from hub.pipeline import pdf, xslt
 
-_EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json", "application/pdf": "pdf",
+_EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json",
+               "application/pdf": "pdf",
                "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
-
-
-class Output(Protocol):
-    """Where new bodies go: a file that stands at its end."""
-
-    def tell(self) -> int: ...
-
-    def write(self, content: bytes, /) -> int: ...
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
            attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
     """A delivery for each recipient of the rule, in its order.
 
-    New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet ends with
-    a message of its own or a character does not fit the rendering's encoding, ``configuration`` when a stylesheet, an
-    import or the PDF engine is at fault.
+    New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet
+    ends with a message of its own or a character does not fit the rendering's encoding, ``configuration``
+    when a stylesheet, an import or the PDF engine is at fault.
     """
-    desk = _Desk(rule, version, annotated, attachments, out, job, name_parts(job, version))
-    return tuple(_delivery(desk, recipient) for recipient in rule.recipients)
+    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, version))
+    return tuple(_delivery(renderer, recipient) for recipient in rule.recipients)
 
 
 def problems_of(version: MappingVersion, package: Path, common: Path | None) -> list[str]:
@@ -64,7 +57,7 @@ def problems_of(version: MappingVersion, package: Path, common: Path | None) -> 
 
 
 @dataclass
-class _Desk:
+class _Renderer:
     """What is at hand while one message is rendered; `done` holds what was rendered already."""
 
     rule: Rule
@@ -77,19 +70,19 @@ class _Desk:
     done: dict[str, OutPart] = field(default_factory=dict)
 
 
-def _delivery(desk: _Desk, recipient: Recipient) -> OutDelivery:
+def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
     parts: list[OutPart] = []
     for wanted in recipient.send:
         if wanted == "attachments":
-            parts += _attachments(desk)
+            parts += _attachments(renderer)
         elif wanted == "original":
-            parts += _originals(desk.job)
+            parts += _originals(renderer.job)
         else:
-            parts.append(_rendering(desk, wanted))
+            parts.append(_rendering(renderer, wanted))
     names = unique_names([part.name for part in parts])
     return OutDelivery(
-        recipient=recipient.name, destination=recipient.destination, subject=_subject(desk, recipient),
-        name_parts=desk.name_parts, path=recipient.path, headers=recipient.headers,
+        recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
+        name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
         properties=recipient.properties,
         parts=tuple(part if part.name == name else part.model_copy(update={"name": name})
                     for part, name in zip(parts, names, strict=True)))
@@ -98,7 +91,8 @@ def _delivery(desk: _Desk, recipient: Recipient) -> OutDelivery:
 def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
     """Safe building blocks for file names; none names a person."""
     short = short_id(job.message_id)
-    return {"id": job.message_id, "short": short, "service": _known_name(job.service), "ags": _known_name(job.ags),
+    return {"id": job.message_id, "short": short, "service": _known_name(job.service),
+            "ags": _known_name(job.ags),
             "day": job.accepted_day.isoformat().replace("-", ""), "version": _known_name(version.name),
             "case": safe_name(job.case) if job.case else short}
 
@@ -112,12 +106,13 @@ def short_id(message_id: str) -> str:
     return f"{message_id[:8]}-{message_id[-4:]}"
 
 
-def _subject(desk: _Desk, recipient: Recipient) -> str:
-    return f"{recipient.subject or desk.version.subject} [{short_id(desk.job.message_id)}]"
+def _subject(renderer: _Renderer, recipient: Recipient) -> str:
+    return f"{recipient.subject or renderer.version.subject} [{short_id(renderer.job.message_id)}]"
 
 
-def _attachments(desk: _Desk) -> list[OutPart]:
-    return [_attachment(number, attachment, "attachment") for number, attachment in enumerate(desk.attachments)
+def _attachments(renderer: _Renderer) -> list[OutPart]:
+    return [_attachment(number, attachment, "attachment")
+            for number, attachment in enumerate(renderer.attachments)
             if attachment.role == "upload"]
 
 
@@ -141,38 +136,42 @@ def _original_name(number: int, filename: str | None, media_type: str) -> str:
     return f"original{f'-{number + 1}' if number else ''}.{_EXTENSIONS.get(media_type.partition(';')[0], 'bin')}"
 
 
-def _rendering(desk: _Desk, name: str) -> OutPart:
-    if name not in desk.done:
-        rendering = desk.version.renderings.get(name)
+def _rendering(renderer: _Renderer, name: str) -> OutPart:
+    if name not in renderer.done:
+        rendering = renderer.version.renderings.get(name)
         if rendering is None:
-            known = ", ".join(sorted(desk.version.renderings))
-            raise Rejected(Reason.CONFIGURATION, f"Die Abbildung {desk.rule.service} ({desk.version.name}) hat keine "
+            known = ", ".join(sorted(renderer.version.renderings))
+            raise Rejected(Reason.CONFIGURATION,
+                           f"Die Abbildung {renderer.rule.service} ({renderer.version.name}) hat keine "
                            f"Ausgabe {name!r}, nur: {known}")
-        desk.done[name] = _applicants_pdf(desk, rendering) or _rendered(desk, name, rendering)
-    return desk.done[name]
+        renderer.done[name] = _applicants_pdf(renderer, rendering) or _rendered(renderer, name, rendering)
+    return renderer.done[name]
 
 
-def _applicants_pdf(desk: _Desk, rendering: Rendering) -> OutPart | None:
+def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None:
     if not rendering.applicant_pdf:
         return None
-    for number, attachment in enumerate(desk.attachments):
+    for number, attachment in enumerate(renderer.attachments):
         if attachment.role == "applicant-pdf":
             part = _attachment(number, attachment, rendering.role)
-            return part.model_copy(update={"name": _known_name(rendering.file), "media_type": rendering.media_type})
+            return part.model_copy(update={"name": _known_name(rendering.file),
+                                           "media_type": rendering.media_type})
     return None
 
 
-def _rendered(desk: _Desk, name: str, rendering: Rendering) -> OutPart:
-    href = desk.rule.stylesheets.get(name)
-    href = f"town:{href}" if href and desk.rule.town else rendering.stylesheet
+def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
+    href = renderer.rule.stylesheets.get(name)
+    href = f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
     if href is None:
         raise Rejected(Reason.INVALID, "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe "
                        f"{name!r} gibt es kein Stylesheet.")
-    content = _content(desk, rendering, href)
+    content = _content(renderer, rendering, href)
     if not content:
-        raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet {href} hat nichts ausgegeben (Ausgabe {name!r}).")
+        raise Rejected(Reason.CONFIGURATION,
+                       f"Das Stylesheet {href} hat nichts ausgegeben (Ausgabe {name!r}).")
     return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
-                   size=len(content), sha256=hashlib.sha256(content).hexdigest(), body=_write(desk.out, content))
+                   size=len(content), sha256=hashlib.sha256(content).hexdigest(),
+                   body=_write(renderer.out, content))
 
 
 def _write(out: Output, content: bytes) -> Body:
@@ -181,19 +180,19 @@ def _write(out: Output, content: bytes) -> Body:
     return Body(offset=start, length=len(content))
 
 
-def _content(desk: _Desk, rendering: Rendering, href: str) -> bytes:
+def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
     """The bytes of a rendering: text with LF, CSV with CRLF, everything in the rendering's encoding."""
-    rule = desk.rule
-    layers = _layers(rule.package, desk.version.name, rule.common, rule.town)
+    rule = renderer.rule
+    layers = _layers(rule.package, renderer.version.name, rule.common, rule.municipality_folder)
     if rendering.role in ("text", "csv", "json"):
-        return _plain(_run(desk, layers, href, "utf-8").decode(), rendering, href)
+        return _plain(_run(renderer, layers, href, "utf-8").decode(), rendering, href)
     if rendering.role == "pdf":
-        return pdf.print_pdf(_run(desk, layers, href, "utf-8").decode(), desk.version.subject)
-    return _run(desk, layers, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+        return pdf.print_pdf(_run(renderer, layers, href, "utf-8").decode(), renderer.version.subject)
+    return _run(renderer, layers, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
 
 
-def _run(desk: _Desk, layers: xslt.Layers, href: str, encoding: str | None) -> bytes:
-    return xslt.compiled(layers, href, encoding).run(desk.annotated, _parameters(desk))
+def _run(renderer: _Renderer, layers: xslt.Layers, href: str, encoding: str | None) -> bytes:
+    return xslt.compiled(layers, href, encoding).run(renderer.annotated, _parameters(renderer))
 
 
 def _plain(text: str, rendering: Rendering, href: str) -> bytes:
@@ -201,23 +200,26 @@ def _plain(text: str, rendering: Rendering, href: str) -> bytes:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet {href} hat kein JSON ausgegeben.") from error
+            raise Rejected(Reason.CONFIGURATION,
+                           f"Das Stylesheet {href} hat kein JSON ausgegeben.") from error
     text = re.sub(r"\r\n|\r|\n", "\r\n" if rendering.role == "csv" else "\n", text)
     try:
         return text.encode(rendering.encoding)
     except UnicodeEncodeError as error:
         sign = f"U+{ord(text[error.start]):04X}"
-        raise Rejected(Reason.INVALID, f"Das Zeichen {sign} lässt sich nicht in {rendering.encoding} schreiben "
+        raise Rejected(Reason.INVALID,
+                       f"Das Zeichen {sign} lässt sich nicht in {rendering.encoding} schreiben "
                        f"({rendering.file}).") from error
     except LookupError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Die Kodierung {rendering.encoding!r} ist unbekannt.") from error
+        raise Rejected(Reason.CONFIGURATION,
+                       f"Die Kodierung {rendering.encoding!r} ist unbekannt.") from error
 
 
-def _parameters(desk: _Desk) -> Mapping[str, str]:
-    job = desk.job
-    return {**desk.rule.municipality, "message-id": job.message_id, "case": job.case or "",
-            "day": job.accepted_day.isoformat(), "subject": desk.version.subject, "service": job.service,
-            "version": desk.version.name}
+def _parameters(renderer: _Renderer) -> Mapping[str, str]:
+    job = renderer.job
+    return {**renderer.rule.municipality, "message-id": job.message_id, "case": job.case or "",
+            "day": job.accepted_day.isoformat(), "subject": renderer.version.subject, "service": job.service,
+            "version": renderer.version.name}
 
 
 def _is_utf8(encoding: str) -> bool:
@@ -225,5 +227,6 @@ def _is_utf8(encoding: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _layers(package: str, version: str, common: str | None, town: str | None) -> xslt.Layers:
-    return xslt.Layers(Path(package), version, Path(common) if common else None, Path(town) if town else None)
+def _layers(package: str, version: str, common: str | None, municipality: str | None) -> xslt.Layers:
+    return xslt.Layers(Path(package), version, Path(common) if common else None, Path(municipality)
+                       if municipality else None)

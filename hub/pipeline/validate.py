@@ -4,11 +4,12 @@ Three things are looked at, in this order, and the first that fails ends it:
 
 1. the XÖV document as it was received, against the installed schema set that the mapping's version names;
 2. the typed ``e:fields`` against the mapping's own XSD (which imports nothing and is found in the package);
-3. the typed envelope against the mapping's Schematron rules, whose texts are the mapping's own German sentences.
+   3. the typed envelope against the mapping's Schematron rules, whose texts are the mapping's own German
+   sentences.
 
-An assertion or report with role ``warning`` or ``information`` never rejects. Rules are bound to XSLT 1. Compiled
-schemas and rules are kept per process; a schema's error log belongs to it, so it is copied at once (a worker has one
-thread).
+An assertion or report with role ``warning`` or ``information`` never rejects. Rules are bound to XSLT 1.
+Compiled schemas and rules are kept per process; a schema's error log belongs to it, so it is copied at once
+(a worker has one thread).
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
              payload: etree._ElementTree | None = None) -> None:
     """Raise `Rejected` when the typed envelope, or the XÖV `payload` as received, does not fit.
 
-    ``Reason.INVALID`` names up to ten places; ``Reason.CONFIGURATION`` says which file of the mapping or which schema
-    set must be mended. `day` is the day of acceptance, because a schema set can be valid for a time.
+    ``Reason.INVALID`` names up to ten places; ``Reason.CONFIGURATION`` says which file of the mapping or
+    which schema set must be mended. `day` is the day of acceptance, because a schema set can be valid for a
+    time.
     """
     folder = f"{rule.package}/{version.name}"
     words = f"{folder}/{version.fields}" if version.fields else None
@@ -58,11 +60,13 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
         if version.rules is not None:
             _validate_rules(envelope, f"{folder}/{version.rules}", words)
     except ConfigError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Die Prüfung ist nicht eingerichtet: {error}", error.problems) from error
+        raise Rejected(Reason.CONFIGURATION, f"Die Prüfung ist nicht eingerichtet: {error}",
+                       error.problems) from error
 
 
 def problems_of(version: MappingVersion, folder: str) -> list[str]:
-    """What of a version's field table, schema and rules cannot be used: each is made ready as for a message."""
+    """What of a version's field table, schema and rules cannot be used: each is made ready as for a
+    message."""
     problems: list[str] = []
     ready: tuple[tuple[str | None, Callable[[str, tuple[int, int]], object]], ...] = (
         (version.fields, _field_table), (version.schema_, _own_schema), (version.rules, _rules))
@@ -119,7 +123,8 @@ def _fits(schema: etree.XMLSchema, document: etree._Element | etree._ElementTree
     try:
         return bool(schema.validate(document))
     except etree.XMLSchemaValidateError as error:
-        raise Rejected(Reason.LIMIT, f"Ein Wert ließ sich mit dem Schema {file.name} nicht prüfen: zu aufwendig für eines "
+        raise Rejected(Reason.LIMIT,
+                       f"Ein Wert ließ sich mit dem Schema {file.name} nicht prüfen: zu aufwendig für eines "
                        "seiner Muster. Das Muster im Schema vereinfachen, dann erneut verarbeiten.") from error
 
 
@@ -128,7 +133,8 @@ def _validate_rules(envelope: etree._Element, file: str, words: str | None) -> N
     try:
         report = rules(envelope)
     except etree.XSLTApplyError as error:
-        raise ConfigError.at(Path(file), "(rules)", f"cannot be applied ({error})", "mend the rules") from error
+        raise ConfigError.at(Path(file), "(rules)", f"cannot be applied ({error})",
+                             "mend the rules") from error
     found = report.getroot().iter(f"{SVRL}failed-assert", f"{SVRL}successful-report")
     failed = [item for item in found if item.get("role", "").lower() not in _HARMLESS]
     if failed:
@@ -143,7 +149,8 @@ def _reject(headline: str, lines: Sequence[str], trace: Sequence[str] = ()) -> N
     shown = lines[:MOST]
     more = f" (die ersten {MOST})" if len(lines) > MOST else ""
     text = "\n".join([f"{headline}{more}:", *(f"- {line}" for line in shown)])
-    raise Rejected(Reason.INVALID, text if len(text) <= _LONGEST else text[:_LONGEST] + " …", (trace or lines)[:MOST])
+    raise Rejected(Reason.INVALID, text if len(text) <= _LONGEST else text[:_LONGEST] + " …",
+                   (trace or lines)[:MOST])
 
 
 def _line(fault: Fault, table: FieldTable) -> str:
@@ -176,11 +183,13 @@ def _place(element: etree._Element | None, table: FieldTable) -> str | None:
 
 
 def _state(file: str) -> tuple[int, int]:
-    """Changes when the file does, so that a kept compilation is never stale. Asked several times per message: no `Path`."""
+    """Changes when the file does, so that a kept compilation is never stale. Asked several times per message:
+    no `Path`."""
     try:
         status = os.stat(file)  # noqa: PTH116
     except OSError as error:
-        raise ConfigError.at(Path(file), "(file)", f"cannot be read ({error.strerror})", "restore it") from error
+        raise ConfigError.at(Path(file), "(file)", f"cannot be read ({error.strerror})",
+                             "restore it") from error
     return status.st_mtime_ns, status.st_size
 
 
@@ -196,7 +205,8 @@ def _own_schema(name: str, _at: tuple[int, int]) -> etree.XMLSchema:
 
 
 @lru_cache(maxsize=16)
-def _xoev_schema(file: Path, schemas: Path, _at: tuple[int, int]) -> tuple[etree.XMLSchema, Callable[[str], str]]:
+def _xoev_schema(file: Path, schemas: Path, _at: tuple[int, int]) -> tuple[etree.XMLSchema,
+                                                                           Callable[[str], str]]:
     catalogue = Catalogue(schemas)
     urls: Mapping[str, Path] = catalogue.urls(file)
 
@@ -210,8 +220,8 @@ def _xoev_schema(file: Path, schemas: Path, _at: tuple[int, int]) -> tuple[etree
 def _rules(name: str, _at: tuple[int, int]) -> etree.XSLT:
     """Schematron as a transformation that may neither read nor write. Raises `ConfigError`.
 
-    It visits elements only and says nothing about rules that hold: an envelope has neither comments nor processing
-    instructions (`hub.parsing.xml`), and nobody reads the rest.
+    It visits elements only and says nothing about rules that hold: an envelope has neither comments nor
+    processing instructions (`hub.parsing.xml`), and nobody reads the rest.
     """
     file = Path(name)
     parser = etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False, remove_comments=True)
@@ -219,10 +229,12 @@ def _rules(name: str, _at: tuple[int, int]) -> etree.XSLT:
         tree = etree.parse(str(file), parser)
         _check_rules(file, tree.getroot())
         expanded = iso_abstract_expand(tree)
-        transformation = iso_svrl_for_xslt1(expanded, **{"only-child-elements": "'true'", "generate-fired-rule": "'false'"})
+        transformation = iso_svrl_for_xslt1(expanded, **{"only-child-elements": "'true'",
+                                                         "generate-fired-rule": "'false'"})
         return etree.XSLT(transformation, access_control=xslt.DENIED)
     except etree.XMLSyntaxError as error:
-        raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})", "mend that line") from error
+        raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})",
+                             "mend that line") from error
     except (etree.XSLTError, OSError) as error:
         raise ConfigError.at(file, "(rules)", f"cannot be compiled ({error})", "mend the rules") from error
 
@@ -233,11 +245,14 @@ def _check_rules(file: Path, root: etree._Element) -> None:
         raise ConfigError.at(file, "(root)", "is no ISO Schematron", f"use a schema element in {SCH[1:-1]}")
     binding = root.get("queryBinding", "xslt").lower()
     if binding not in ("xslt", "xslt1"):
-        raise ConfigError.at(file, "queryBinding", f"{binding} is not supported", "write the rules for XSLT 1")
+        raise ConfigError.at(file, "queryBinding", f"{binding} is not supported",
+                             "write the rules for XSLT 1")
     for element in root.iter(f"{SCH}include", f"{SCH}extends"):
         if element.get("href"):
-            raise ConfigError.at(file, f"line {element.sourceline}", "includes another file", "copy its rules in")
+            raise ConfigError.at(file, f"line {element.sourceline}", "includes another file",
+                                 "copy its rules in")
     for element in root.iter(f"{SCH}value-of"):
         if not _IMPERSONAL.fullmatch(element.get("select", "")):
-            raise ConfigError.at(file, f"line {element.sourceline}", "sch:value-of may only count (@n + 1, count(…))",
+            raise ConfigError.at(file, f"line {element.sourceline}",
+                                 "sch:value-of may only count (@n + 1, count(…))",
                                  "name the field, not its value: rule texts are stored and logged")

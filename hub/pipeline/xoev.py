@@ -15,7 +15,8 @@ LARGE_BODY = 4096
 
 
 _BASE64_LINE = re.compile(r"[ \t]*[A-Za-z0-9+/=]+[ \t]*")
-_BODY_NAMES = frozenset({"inhalt", "base64", "base64data", "binaerdaten", "binaryobject", "datei", "dokumentinhalt",
+_BODY_NAMES = frozenset({"inhalt", "base64", "base64data", "binaerdaten", "binaryobject", "datei",
+                         "dokumentinhalt",
                          "embeddeddocumentbinaryobject"})
 _FILENAME_NAMES = frozenset({"dateiname", "dateinameoriginal", "filename"})
 _MEDIA_NAMES = frozenset({"mimetype", "mimecode", "mediatype"})
@@ -45,8 +46,8 @@ def from_xoev(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
 
 
 def _copy_without_bodies(work: EnvelopeBuilder, root: etree._Element) -> etree._Element:
-    """A copy with references in place of bodies. The bodies are set aside while copying, so that none is copied; the
-    document itself is left as it was."""
+    """A copy with references in place of bodies. The bodies are set aside while copying, so that none is
+    copied; the document itself is left as it was."""
     bodies: list[tuple[etree._Element, str]] = []
     try:
         for element in [element for element in root.iter() if _may_be_body(element)]:
@@ -66,7 +67,8 @@ def _may_be_body(element: etree._Element) -> bool:
     text = element.text
     if not text or len(element):
         return False
-    if len(text) <= LARGE_BODY and (_local(element).lower() not in _BODY_NAMES or not any(_described(element))):
+    if len(text) <= LARGE_BODY and (_local(element).lower() not in _BODY_NAMES
+                                    or not any(_described(element))):
         return False
     lines = [line for line in text.splitlines() if line.strip()]
     return bool(lines) and all(_BASE64_LINE.fullmatch(line) for line in lines)
@@ -86,7 +88,8 @@ def _xoev_body(work: EnvelopeBuilder, element: etree._Element) -> int | None:
     filename, media_type = _described(element)
     ancestors = [_local(step) for step in element.iterancestors()]
     try:
-        return work.attach(decode_base64(element.text or ""), filename or f"anlage-{len(work.uploads) + 1}", media_type,
+        return work.attach(decode_base64(element.text or ""), filename or f"anlage-{len(work.uploads) + 1}",
+                           media_type,
                            "payload", "/".join([*reversed(ancestors[:-1]), _local(element)])[-900:])
     except Rejected as error:
         if error.reason == Reason.INVALID:  # it only looked like base64, and stays in the copy as it is

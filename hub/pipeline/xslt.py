@@ -1,15 +1,16 @@
 """Stylesheets: found in three layers, compiled once, run without any way to read or write.
 
-A stylesheet is named ``town:<file>`` (the municipality's own folder), ``mapping:<version>/<file>`` (the service's
-package) or ``common:<file>`` (shared by all). What it may import::
+A stylesheet is named ``town:<file>`` (the municipality's own folder), ``mapping:<version>/<file>`` (the
+service's package) or ``common:<file>`` (shared by all). What it may import::
 
     href="kopf.xsl"            beside it, inside of its own layer
     href="mapping:mail.xsl"    the mapping's, in the folder of the form version at work
     href="common:mail.xsl"     the common one
 
-Nothing else is found: no path out of the layer, no file:, no http:. XSLT 1.0 runs in libxslt with every access denied.
-2.0 and 3.0 run in Saxon, whose only permitted protocol is ``data:`` (imports are handed over as such, so the engine
-never opens a file), with extension functions and xsl:result-document off. Saxon's settings hold for the whole process.
+Nothing else is found: no path out of the layer, no file:, no http:. XSLT 1.0 runs in libxslt with every
+access denied. 2.0 and 3.0 run in Saxon, whose only permitted protocol is ``data:`` (imports are handed over
+as such, so the engine never opens a file), with extension functions and xsl:result-document off. Saxon's
+settings hold for the whole process.
 
 An endless stylesheet is ended by the worker's limits, not here; memory that runs out leaves as `MemoryError`.
 """
@@ -49,29 +50,33 @@ class Layers:
     package: Path
     version: str
     common: Path | None = None
-    town: Path | None = None
+    municipality: Path | None = None
 
     def resolve(self, href: str, base: str | None = None) -> str:
-        """The name of what `href` means in the stylesheet `base`. Raises `ConfigError` for whatever leads elsewhere."""
+        """The name of what `href` means in the stylesheet `base`. Raises `ConfigError` for whatever leads
+        elsewhere."""
         layer, _, path = (base or "mapping:").partition(":")
         scheme, colon, rest = href.partition(":")
         if colon and scheme in ("mapping", "common", "town") and (scheme != "town" or base is None):
             layer, path = scheme, posixpath.join(self.version, rest) if scheme == "mapping" else rest
         elif colon:
-            raise _broken(base, f"import of {href[:200]}", "only mapping:, common: and files beside it can be imported")
+            raise _broken(base, f"import of {href[:200]}",
+                          "only mapping:, common: and files beside it can be imported")
         else:
             path = posixpath.join(posixpath.dirname(path) if base else self.version, href)
         path = posixpath.normpath(path)
         if not all(_PLAIN.fullmatch(step) for step in path.split("/")):
-            raise _broken(base, f"import of {href[:200]}", "the path leaves the package, or has odd characters")
+            raise _broken(base, f"import of {href[:200]}",
+                          "the path leaves the package, or has odd characters")
         return f"{layer}:{path}"
 
     def read(self, name: str) -> str:
         """The stylesheet's text, known to be XML without a DOCTYPE. Raises `ConfigError`."""
         layer, _, path = name.partition(":")
-        root = {"mapping": self.package, "common": self.common, "town": self.town}[layer]
+        root = {"mapping": self.package, "common": self.common, "town": self.municipality}[layer]
         file = root / path if root else None
-        if root is None or file is None or not file.is_file() or not file.resolve().is_relative_to(root.resolve()):
+        if root is None or file is None or not file.is_file() or not file.resolve().is_relative_to(
+            root.resolve()):
             raise _broken(name, "is missing", "add the file")
         return _checked_text(name, file.read_bytes())
 
@@ -92,7 +97,8 @@ def compiled(layers: Layers, href: str, encoding: str | None = None) -> Styleshe
     try:
         return _compiled(layers, layers.resolve(href), encoding)
     except ConfigError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist nicht brauchbar: {error}", error.problems) from error
+        raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist nicht brauchbar: {error}",
+                       error.problems) from error
 
 
 def _compiled(layers: Layers, name: str, encoding: str | None) -> Stylesheet:
@@ -124,7 +130,8 @@ class _Libxslt:
             raise ConfigError(f"{_places(error, name)}: the stylesheet is wrong: mend it") from error
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
-        given: dict[str, Any] = {key: etree.XSLT.strparam(value) for key, value in _usable(parameters).items()}
+        given: dict[str, Any] = {key: etree.XSLT.strparam(value)
+                                 for key, value in _usable(parameters).items()}
         try:
             return bytes(self._transform(tree, **given))
         except etree.XSLTApplyError as error:
@@ -134,7 +141,8 @@ class _Libxslt:
 
 
 class _Resolver(etree.Resolver):
-    """Answers only for names of the layers; libxslt itself asks for nothing else, because hrefs are rewritten."""
+    """Answers only for names of the layers; libxslt itself asks for nothing else, because hrefs are
+    rewritten."""
 
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
@@ -181,7 +189,8 @@ class _Saxon:
     def _encoded(self, text: str) -> bytes:
         if self._encoding.lower() == "utf-8":
             return text.encode()
-        declared = re.sub(r'(<\?xml version="1\.[01]" encoding="|; charset=)UTF-8', rf"\g<1>{self._encoding}", text, count=1)
+        declared = re.sub(r'(<\?xml version="1\.[01]" encoding="|; charset=)UTF-8', rf"\g<1>{self._encoding}",
+                          text, count=1)
         return declared.encode(self._encoding, "xmlcharrefreplace")
 
     def _inline(self, layers: Layers, name: str) -> str:
@@ -197,20 +206,23 @@ class _Saxon:
         if "xsl:message" in words and "terminated" in words:
             messages = self._executable.get_xsl_messages()
             texts = [str(messages.item_at(at)) for at in range(messages.size)] if messages is not None else []
-            return Rejected(Reason.INVALID, _short(texts[-1] if texts else "Das Stylesheet hat sich selbst beendet."))
+            return Rejected(Reason.INVALID,
+                            _short(texts[-1] if texts else "Das Stylesheet hat sich selbst beendet."))
         return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {words}")
 
     def _words(self, error: Exception) -> str:
         words = str(error)
         if "OutOfMemory" in words or "heap" in words.lower():
             raise MemoryError(words[:200]) from error
-        words = re.sub(r"(?:data:application/)?xml;charset=utf-8;n=(\d+),\S*", lambda url: self._names[int(url[1])], words)
+        words = re.sub(r"(?:data:application/)?xml;charset=utf-8;n=(\d+),\S*",
+                       lambda url: self._names[int(url[1])], words)
         return _short(re.sub(r"\bof file:\S*", "", words))
 
 
 @cache
 def _processor() -> Any:
-    """The one processor of this process: more than one aborts it, and its settings can only be closed once."""
+    """The one processor of this process: more than one aborts it, and its settings can only be closed
+    once."""
     import saxonche
 
     processor = saxonche.PySaxonProcessor(license=False)
@@ -245,8 +257,10 @@ def _checked_text(name: str, raw: bytes) -> str:
 
 
 def _without_declaration(text: str) -> str:
-    """Without ``<?xml …?>``, whose encoding is not true of a str; its line breaks stay, so that line numbers do."""
-    return re.sub(r"^<\?xml\s[^>]*\?>", lambda match: "" if "\n" not in match[0] else match[0][-2:], text, count=1)
+    """Without ``<?xml …?>``, whose encoding is not true of a str; its line breaks stay, so that line numbers
+    do."""
+    return re.sub(r"^<\?xml\s[^>]*\?>", lambda match: "" if "\n" not in match[0] else match[0][-2:], text,
+                  count=1)
 
 
 def _imports(layers: Layers, name: str) -> dict[str, str]:
@@ -297,7 +311,8 @@ def _is_name(key: str) -> bool:
 
 
 def _failed_1(error: etree.XSLTApplyError, name: str) -> Rejected:
-    """libxslt: a terminating xsl:message leaves nothing in the log but messages; everything else names its element."""
+    """libxslt: a terminating xsl:message leaves nothing in the log but messages; everything else names its
+    element."""
     entries: list[Any] = [*error.error_log]
     messages = [str(entry.message) for entry in entries]
     if any("emory allocation" in message for message in messages) or set(messages) == {"unknown error"}:
@@ -311,7 +326,8 @@ def _failed_1(error: etree.XSLTApplyError, name: str) -> Rejected:
 def _places(error: Any, name: str) -> str:
     """``mapping:v1/mail.xsl:12: what`` from the log, where file and reason stand in different entries."""
     entries: list[Any] = [*error.error_log]
-    place = next((f"{entry.filename}:{entry.line}" for entry in entries if entry.line and entry.filename), name)
+    place = next((f"{entry.filename}:{entry.line}" for entry in entries if entry.line and entry.filename),
+                 name)
     words = [str(entry.message) for entry in entries
              if not str(entry.message).startswith("runtime error") and entry.message != "unknown error"]
     return _short(f"{place}: {'; '.join(dict.fromkeys(words)) or error}")

@@ -1,8 +1,10 @@
-"""Is the store sound? Looks at all of it and changes nothing; `hub.store.transitions.repair` mends what can be mended safely.
+"""Is the store sound? Looks at all of it and changes nothing; `hub.store.transitions.repair` mends what can
+be mended safely.
 
-====================  =======================================================================================================
-kind of fault         what was found
-====================  =======================================================================================================
+====================
+======================================================================================================= kind
+of fault         what was found ====================
+=======================================================================================================
 ``database``          SQLite's integrity_check says so: a restore is needed
 ``reference``         a row names another one that is not there
 ``tally``             the books do not say what the rows say
@@ -10,10 +12,12 @@ kind of fault         what was found
 ``leftover``          a file whose content should be deleted; the retention's next run does it
 ``missing``           a body's file is not there
 ``damaged``           a body does not have its size, or with `deep` its digest, any more
-====================  =======================================================================================================
+====================
+=======================================================================================================
 
-May run beside the writer: rows are read as of one moment, and a file that seems wrong is asked again before it is told, because
-files come before their rows and go after them. A body whose loss stands in its message's history already is `known`.
+May run beside the writer: rows are read as of one moment, and a file that seems wrong is asked again before
+it is told, because files come before their rows and go after them. A body whose loss stands in its message's
+history already is `known`.
 """
 
 from __future__ import annotations
@@ -57,7 +61,8 @@ def silent(step: str, done: int, of: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is not as it should be. `id` is a body's, a table's or a tally's name; `text` says more, in English."""
+    """One thing that is not as it should be. `id` is a body's, a table's or a tally's name; `text` says more,
+    in English."""
 
     kind: Kind
     id: str
@@ -81,12 +86,14 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong that is not known, and nothing that retention will not delete by itself."""
+        """Whether nothing is wrong that is not known, and nothing that retention will not delete by
+        itself."""
         return not any(fault.kind != "leftover" and not fault.known for fault in self.faults)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"sound": self.sound, "deep": self.deep, "messages": self.messages, "bodies": self.bodies, "files": self.files,
+        return {"sound": self.sound, "deep": self.deep, "messages": self.messages, "bodies": self.bodies,
+                "files": self.files,
                 "bytes": self.bytes, "counts": dict(Counter(fault.kind for fault in self.faults)),
                 "faults": [asdict(fault) for fault in self.faults]}
 
@@ -126,7 +133,8 @@ class Examination:
             return Report(deep, 0, 0, 0, 0, tuple(self.faults))
         return Report(deep, counts.messages, counts.bodies, files, bytes_read, self._known(), wrong)
 
-    # -- the tables -------------------------------------------------------------------------------------------------------
+    # -- the tables
+    # -------------------------------------------------------------------------------------------------------
 
     def _database(self, connection: Connection) -> None:
         self.progress("database", 0, 0)
@@ -134,12 +142,15 @@ class Examination:
             self._sqlite(connection)
         else:  # PostgreSQL keeps references itself; its files are checked by pg_amcheck
             for row in connection.execute(INCOMPLETE):
-                self.faults.append(Fault("damaged", row.id, f"has {row.there} bytes instead of {row.size}", row.message_id))
+                self.faults.append(Fault("damaged", row.id, f"has {row.there} bytes instead of {row.size}",
+                                         row.message_id))
         for statement, what in ((_PARTS, "part"), (_MANIFESTS, "delivery")):
             for row in connection.execute(statement):
-                self.faults.append(Fault("reference", row.body, f"a {what} names a body without a row", row.message_id))
+                self.faults.append(Fault("reference", row.body, f"a {what} names a body without a row",
+                                         row.message_id))
         for row in connection.execute(_MISFITS):
-            self.faults.append(Fault("reference", row.id, "a delivery's row does not fit its message's", row.message_id))
+            self.faults.append(Fault("reference", row.id, "a delivery's row does not fit its message's",
+                                     row.message_id))
 
     def _sqlite(self, connection: Connection) -> None:
         for line in connection.execute(text("PRAGMA integrity_check")).scalars():
@@ -147,7 +158,8 @@ class Examination:
                 self.faults.append(Fault("database", "store.sqlite3", str(line)))
         self.progress("references", 0, 0)
         for row in connection.execute(text("PRAGMA foreign_key_check")):
-            self.faults.append(Fault("reference", str(row[0]), f"row {row[1]} names a row of {row[2]} that is not there"))
+            self.faults.append(Fault("reference", str(row[0]),
+                                     f"row {row[1]} names a row of {row[2]} that is not there"))
 
     def _tallies(self, connection: Connection) -> dict[TallyKey, int]:
         """What must be added to the tallies so that they say what the rows say."""
@@ -155,10 +167,12 @@ class Examination:
         wrong = ledger.differences(connection)
         for key, count in wrong.items():
             name = "/".join(filter(None, key))
-            self.faults.append(Fault("tally", name, f"{abs(count)} too {'few' if count > 0 else 'many'} in the books"))
+            self.faults.append(Fault("tally", name,
+                                     f"{abs(count)} too {'few' if count > 0 else 'many'} in the books"))
         return wrong
 
-    # -- the files --------------------------------------------------------------------------------------------------------
+    # -- the files
+    # --------------------------------------------------------------------------------------------------------
 
     def _files(self, blobs: FileBlobs) -> int:
         """Files against rows; how many files there are."""
@@ -171,7 +185,8 @@ class Examination:
                 if row.payload_deleted_at is None:
                     self._file(blobs, row.id, row.size, row.message_id)
                 elif row.id in files:
-                    self.faults.append(Fault("leftover", row.id, "its content is to be deleted", row.message_id))
+                    self.faults.append(Fault("leftover", row.id, "its content is to be deleted",
+                                             row.message_id))
             self.progress("files", len(seen), max(len(files), len(seen)))
         self._orphans({name: file for name, file in files.items() if name not in seen})
         return len(files)
@@ -205,7 +220,8 @@ class Examination:
             row = connection.execute(_ONE, {"id": name}).one_or_none()
         return row is not None and row.payload_deleted_at is None and not blobs.path(name).exists()
 
-    # -- the bodies -------------------------------------------------------------------------------------------------------
+    # -- the bodies
+    # -------------------------------------------------------------------------------------------------------
 
     def _bodies(self, count: int) -> int:
         """Read every body; how many bytes."""
@@ -232,7 +248,8 @@ class Examination:
                 return False
             return _damage(self.blobs.fetch(connection, [name])[name]) is not None
 
-    # -- both -------------------------------------------------------------------------------------------------------------
+    # -- both
+    # -------------------------------------------------------------------------------------------------------------
 
     def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
         """In portions, each as of its own moment, so that the log of the database can be cut meanwhile."""
@@ -252,8 +269,10 @@ class Examination:
         for some in batches(ids):
             with self.read() as connection:
                 told |= {(row.message_id, row.detail) for row in connection.execute(
-                    select(event.c.message_id, event.c.detail).where(event.c.message_id.in_(some), event.c.name == EVENT))}
-        return tuple(Fault(fault.kind, fault.id, fault.text, fault.message, (fault.message or "", fault.id) in told)
+                    select(event.c.message_id, event.c.detail).where(event.c.message_id.in_(some),
+                                                                     event.c.name == EVENT))}
+        return tuple(Fault(fault.kind, fault.id, fault.text, fault.message,
+                           (fault.message or "", fault.id) in told)
                      for fault in self.faults)
 
 
@@ -273,7 +292,8 @@ _ONE = _ROWS.where(blob.c.id == bindparam("id"))
 _BODIES = _ROWS.where(blob.c.id > bindparam("last")).order_by(blob.c.id).limit(bindparam("limit"))
 _FILES = _BODIES.where(blob.c.content.is_(None))
 _LIVE = (message.c.payload_deleted_at.is_(None), blob.c.id.is_(None))
-_PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message, message.c.id == part.c.message_id)
+_PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message,
+                                                                    message.c.id == part.c.message_id)
           .outerjoin(blob, blob.c.id == part.c.blob).where(*_LIVE))
 _MISFITS = (select(delivery.c.id, delivery.c.message_id).join(message, message.c.id == delivery.c.message_id)
             .where(or_(*(delivery.c[name].is_distinct_from(message.c[name]) for name in COPIED))))

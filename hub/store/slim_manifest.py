@@ -1,8 +1,9 @@
 """A mail that is too large goes without its files, which go to the fallback; the mail says where they lie.
 
-The mail keeps its delivery, its name and its place in the books; its manifest is exchanged for a slim one. Files that another
-delivery of the message brings to the fallback anyway are left to that one; if that is not enough, the others get a delivery
-of their own. The mail waits for these, because only then their places are known.
+The mail keeps its delivery, its name and its place in the books; its manifest is exchanged for a slim one.
+Files that another delivery of the message brings to the fallback anyway are left to that one; if that is not
+enough, the others get a delivery of their own. The mail waits for these, because only then their places are
+known.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def files_of(manifest: Manifest) -> list[str]:
 
 def noted(manifest: Manifest, places: Sequence[str | None]) -> Manifest:
     """A slim manifest with the words for the clerk; a place None: those files were discarded."""
-    where = [f"Sie liegen hier: {place}" if place else "Sie wurden verworfen: bitte bei der Datendrehscheibe nachfragen."
+    where = [f"Sie liegen hier: {place}" if place
+             else "Sie wurden verworfen: bitte bei der Datendrehscheibe nachfragen."
              for place in places]
     note = "\n".join([f"Diese Dateien zum Antrag sind nicht in der Mail: {manifest.properties[_NAMES]}",
                       *where, manifest.properties[_WHY]])

@@ -7,13 +7,15 @@
                 blobs/xx/…      large bodies (`hub.store.blobs.payload`)
                 spool/          where inlets write large bodies while they arrive; emptied at open
 
-    or, for several hubs (``[store] url``), tables and bodies in a PostgreSQL (`hub.store.database.postgresql`); lock and spool
-    are each hub's own.
+    or, for several hubs (``[store] url``), tables and bodies in a PostgreSQL
+    (`hub.store.database.postgresql`); lock and spool are each hub's own.
 
-Every change goes through the one writer (`hub.store.writer`) and is durable when the call returns; every read has a connection of
-its own. A process that was frozen while another took over writes nothing: the fencing number is not its own any more.
+Every change goes through the one writer (`hub.store.writer`) and is durable when the call returns; every read
+has a connection of its own. A process that was frozen while another took over writes nothing: the fencing
+number is not its own any more.
 
-Raises everywhere: `StoreUnavailable` when nothing can be written, or the store is closed, broken or opened read-only.
+Raises everywhere: `StoreUnavailable` when nothing can be written, or the store is closed, broken or opened
+read-only.
 """
 
 from __future__ import annotations
@@ -71,12 +73,12 @@ from hub.store.database.tables import COPY, moment
 from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
 from hub.store.transitions import case_order, erasure, operator_actions, restored
-from hub.store.transitions import deliveries as outbox
-from hub.store.transitions import messages as inbox
-from hub.store.transitions import repair as mend
+from hub.store.transitions import deliveries as delivery_transitions
+from hub.store.transitions import messages as message_transitions
+from hub.store.transitions import repair as repair_transitions
 from hub.store.transitions.case_order import Predecessor
 from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Recovered, Settlement, Slim
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 from hub.store.transitions.operator_actions import NotFound
 from hub.store.writer import StaleFencing, Writer, damage, disk_failure
 
@@ -88,10 +90,12 @@ AHEAD = 8 * 1024 * 1024  # but not more than this, together
 BEAT = timedelta(seconds=2)
 """How often a node says that it can write."""
 AWAY = 3 * BEAT.total_seconds() + 2
-"""Seconds without a beat after which a node says that it takes no messages: a load balancer sends them elsewhere."""
+"""Seconds without a beat after which a node says that it takes no messages: a load balancer sends them
+elsewhere."""
 _FENCED = "another node has taken over what this one had in hand: it was frozen, or cut off"
 SURE = 0.6
-"""Share of `takeover` after which a silent node does not believe in its own leases any more: sooner than the others."""
+"""Share of `takeover` after which a silent node does not believe in its own leases any more: sooner than the
+others."""
 
 
 class BadOutcome(HubError):
@@ -157,7 +161,8 @@ def utc_now() -> datetime:
 class Store:
     """Open it with `Store.open`. Every method may be called from any thread."""
 
-    def __init__(self, directory: Path, now: Callable[[], datetime], base: Embedded | Served, *, inline: int) -> None:
+    def __init__(self, directory: Path, now: Callable[[], datetime], base: Embedded | Served, *,
+                 inline: int) -> None:
         self.directory = directory
         self.spool = directory / "spool"
         self.base = base
@@ -165,7 +170,7 @@ class Store:
                              else FileBlobs(directory / "blobs", inline=inline))
         self.fencing = 0
         self.unclean = False
-        self.revived: restored.Revived | None = None
+        self.after_restore: restored.AfterRestore | None = None
         self.lost_pages = 0
         self._now = now
         self._writer: Writer | None = None
@@ -182,13 +187,16 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, *, read_only: bool = False, now: Callable[[], datetime] = utc_now,
-             inline: int = 64 * 1024, writer: type[Writer] = Writer, served: StoreSection | None = None) -> Store:
-        """Open the store in `directory`, making it where there is none; with a `served.url` the tables are in that database.
+             inline: int = 64 * 1024, writer: type[Writer] = Writer,
+             served: StoreSection | None = None) -> Store:
+        """Open the store in `directory`, making it where there is none; with a `served.url` the tables are in
+        that database.
 
         Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
         `StoreUnavailable` when the disk does not let it.
         """
-        base = Served(served, directory) if served is not None and served.url is not None else Embedded(directory)
+        base = Served(served,
+                      directory) if served is not None and served.url is not None else Embedded(directory)
         store = cls(directory, now, base, inline=inline)
         try:
             store._begin(writer, read_only=read_only)
@@ -197,7 +205,8 @@ class Store:
             base.unlock()
             failure = disk_failure(error)
             if failure in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
-                raise StoreInUse(f"{directory}: another process is in the middle of writing to this store") from error
+                raise StoreInUse(
+                    f"{directory}: another process is in the middle of writing to this store") from error
             if (damaged := damage(error, base.where)) is not None:
                 raise damaged from error
             if failure is not None:
@@ -228,8 +237,10 @@ class Store:
             self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
             if copied_at is not None or self.lost_pages:
                 tx = Transaction(connection, now, self.fencing)
-                self.revived = (restored.revive(tx, now, "Beschädigtes Protokoll des Speichers am")
-                                if self.lost_pages or copied_at is None else restored.revive(tx, copied_at))
+                self.after_restore = (restored.put_in_doubt(tx, now,
+                                                            "Beschädigtes Protokoll des Speichers am")
+                                if self.lost_pages or copied_at is None
+                                      else restored.put_in_doubt(tx, copied_at))
                 tx.ledger.write(connection)
         self._writer = writer(engine, self._transaction, end=self._end)
 
@@ -246,7 +257,8 @@ class Store:
             self.base.tell(transaction.connection, self.fencing)
 
     def close(self, *, clean: bool = True) -> None:
-        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still under way."""
+        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still
+        under way."""
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
@@ -264,9 +276,11 @@ class Store:
             self.base.leave(tx.connection, clean=clean)
             return
         if not clean:
-            return  # what is still under way is looked into at the next start, or by another node when this one is silent
+            # what is still under way is looked into at the next start, or by another node when this one is
+            # silent
+            return
         # whoever still holds something ends with this process; the other nodes go on at once
-        outbox.recover(tx, self._assume_begun, unclean=False, gone=self.fencing)
+        delivery_transitions.recover(tx, self._assume_begun, unclean=False, gone=self.fencing)
         self.base.end(tx.connection, self.fencing, tx.now, STOPPED)
         self.base.tell(tx.connection, self.fencing)
 
@@ -279,13 +293,15 @@ class Store:
 
     @property
     def away(self) -> str | None:
-        """Why nothing can be written at the moment: the database was not reached for some time. None: it is there."""
+        """Why nothing can be written at the moment: the database was not reached for some time. None: it is
+        there."""
         if self._writer is None or not self.base.shared or _uptime() - self._beaten < AWAY:
             return None
         return f"the database was not reached for {_uptime() - self._beaten:.0f} s"
 
     def nodes(self) -> list[Node]:
-        """Every hub on this store, also those that ended within the last days; none for a store that is not shared."""
+        """Every hub on this store, also those that ended within the last days; none for a store that is not
+        shared."""
         if isinstance(self.base, Embedded):
             return []
         with self._read() as connection:
@@ -307,23 +323,26 @@ class Store:
         return self._pulse
 
     def take_over(self, node: Node, assume_begun: Callable[[str], bool]) -> Recovered | None:
-        """Free what a node had in hand that is not heard of any more; None when somebody did already, or it is back."""
+        """Free what a node had in hand that is not heard of any more; None when somebody did already, or it
+        is back."""
         def work(tx: Transaction) -> Recovered | None:
             assert isinstance(self.base, Served)  # noqa: S101  nobody else has nodes
             if not self.base.end(tx.connection, node.fencing, tx.now, TAKEN_OVER, node.beat):
                 return None
-            return outbox.recover(tx, assume_begun, unclean=True, gone=node.fencing)
+            return delivery_transitions.recover(tx, assume_begun, unclean=True, gone=node.fencing)
 
         self._pulsing().cut(node)  # its writer may hold what this one waits for
         return self._do(work)
 
     def still_ours(self) -> None:
-        """Raises `LostLease` when another node may have taken over: this one did not beat for too long. Asks nobody."""
+        """Raises `LostLease` when another node may have taken over: this one did not beat for too long. Asks
+        nobody."""
         if self.base.shared and _uptime() - self._beaten > self.base.takeover.total_seconds() * SURE:
             raise LostLease("this node was frozen or cut off: another one may have what it had in hand")
 
     def listen(self, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
-        """Call `heard` whenever another node makes work, until `ended`. Raises `StoreUnavailable` when the session is lost."""
+        """Call `heard` whenever another node makes work, until `ended`. Raises `StoreUnavailable` when the
+        session is lost."""
         if isinstance(self.base, Served):
             self.base.listen(self.fencing, heard, ended)
 
@@ -354,7 +373,8 @@ class Store:
         except DBAPIError as error:
             if (damaged := damage(error, self.base.where)) is not None:
                 raise damaged from error
-            raise StoreUnavailable(f"the store cannot be read now: {disk_failure(error) or error.orig}") from error
+            raise StoreUnavailable(
+                f"the store cannot be read now: {disk_failure(error) or error.orig}") from error
         except PoolTimeout as error:
             raise StoreUnavailable("the store cannot be read now: too many readers wait") from error
 
@@ -384,25 +404,30 @@ class Store:
 
     def accept_soon(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
                     park: tuple[str, str] | None = None) -> Callable[[], Accepted]:
-        """Store a message; call the answer, which returns after the commit. Spooled files are taken over then, and only then.
+        """Store a message; call the answer, which returns after the commit. Spooled files are taken over
+        then, and only then.
 
-        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other content the answer
-        raises `Conflict`, or it is parked, as `incoming.conflict` says. `park` = (reason, text) stores it parked.
+        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other
+        content the answer raises `Conflict`, or it is parked, as `incoming.conflict` says. `park` = (reason,
+        text) stores it parked.
         """
         if incoming.unreadable is not None:
             park = park or (Reason.UNREADABLE.value, incoming.unreadable)
         staged = self._stage_parts(incoming.parts)
         content = incoming.content_digest()
-        arrival = inbox.Arrival(incoming, tenant, day, config_digest, incoming.duplicate_key(content), content, tuple(staged),
+        arrival = message_transitions.Arrival(incoming, tenant, day, config_digest,
+                                              incoming.duplicate_key(content), content,
+                                              tuple(staged),
                                 self.blobs, park)
         try:
-            commit = self._write().gather(inbox.accept, arrival)
+            commit = self._write().gather(message_transitions.accept, arrival)
         except Exception:
             self._abandon(staged)
             raise
         return partial(self._accepted, arrival, commit)
 
-    def _accepted(self, arrival: inbox.Arrival, commit: Future[Accepted | Conflict]) -> Accepted:
+    def _accepted(self, arrival: message_transitions.Arrival,
+                  commit: Future[Accepted | Conflict]) -> Accepted:
         try:
             answer = commit.result()
         except Exception:  # not BaseException: an interrupted wait says nothing about the commit
@@ -431,7 +456,8 @@ class Store:
         return next(self._claims)
 
     def forget_claim(self, claim: int) -> None:
-        """Nobody works on what this claim took in hand: the next one gives it back first, as if there had been no try."""
+        """Nobody works on what this claim took in hand: the next one gives it back first, as if there had
+        been no try."""
         self._lost_claims.add(claim)
 
     def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None,
@@ -441,7 +467,7 @@ class Store:
         Those whose row is not what was accepted say so. `claim` is its number, from `new_claim`.
         """
         with self._claim(claim) as owner:
-            ids = self._giving_back(lambda tx, _: inbox.claim(tx, limit, lease, owner, only))
+            ids = self._giving_back(lambda tx, _: message_transitions.claim(tx, limit, lease, owner, only))
             return self._claimed_messages(ids) if ids else []
 
     @contextmanager
@@ -455,15 +481,16 @@ class Store:
             raise
 
     def _giving_back(self, work: Callable[[Transaction, int], ResultT]) -> ResultT:
-        """`work`, after what forgotten claims have leased was freed in the same transaction; it is told how many deliveries."""
+        """`work`, after what forgotten claims have leased was freed in the same transaction; it is told how
+        many deliveries."""
         lost = set(self._lost_claims)
         owners = [f"{self._owner}:{number}" for number in lost]
 
         def give_back(tx: Transaction) -> ResultT:
             freed = 0
             if owners:
-                inbox.release(tx, lost_messages(tx.connection, owners))
-                freed = outbox.release(tx, lost_deliveries(tx.connection, owners))
+                message_transitions.release(tx, lost_messages(tx.connection, owners))
+                freed = delivery_transitions.release(tx, lost_deliveries(tx.connection, owners))
             return work(tx, freed)
 
         done = self._do(give_back)
@@ -479,31 +506,32 @@ class Store:
                 return [message for each in ids for message in self._claimed_messages([each])]
             parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
                             text="the message's row cannot be read: 'drehscheibe store check'")
-            self._do(lambda tx: inbox.record(tx, [inbox.Recording(parked, "", self.blobs)]))
+            self._do(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
+                                                                                              self.blobs)]))
             return []
 
     def _read_claimed(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
             rows = _MESSAGES(connection, ids=ids)
-            messages = inbox.read_messages(connection, rows)
-            damaged = inbox.damaged(connection, rows, messages)
+            messages = message_transitions.read_messages(connection, rows)
+            damaged = message_transitions.damaged(connection, rows, messages)
         return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
 
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
         with self._read() as connection:
-            return inbox.read_messages(connection, _MESSAGES(connection, ids=ids))
+            return message_transitions.read_messages(connection, _MESSAGES(connection, ids=ids))
 
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
-        self._do(lambda tx: inbox.release(tx, ids))
+        self._do(lambda tx: message_transitions.release(tx, ids))
 
     def adopt(self, message_id: str, tenant: str) -> None:
         """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
-        self._do(lambda tx: inbox.adopt(tx, message_id, tenant))
+        self._do(lambda tx: message_transitions.adopt(tx, message_id, tenant))
 
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
-        return self._do(lambda tx: inbox.count_death(tx, message_id))
+        return self._do(lambda tx: message_transitions.count_death(tx, message_id))
 
     def suspects(self) -> list[str]:
         """Messages that were in flight at an unclean end and have no outcome yet, oldest first."""
@@ -523,19 +551,23 @@ class Store:
                messages: Sequence[StoredMessage] | None = None) -> list[str]:
         """Write the outcomes of claimed messages in one transaction; the destinations that got work.
 
-        Bodies are slices of `out_fd`; `messages` are those claimed, where they are still at hand. Outcomes of messages which
-        are not in hand any more are ignored. Raises `BadOutcome` when one does not fit; nothing at all is recorded then.
+        Bodies are slices of `out_fd`; `messages` are those claimed, where they are still at hand. Outcomes of
+        messages which are not in hand any more are ignored. Raises `BadOutcome` when one does not fit;
+        nothing at all is recorded then.
         """
         if messages is None:
-            messages = self._messages([outcome.message_id for outcome in outcomes if isinstance(outcome, Translated)])
-        received = {message.id: tuple(part for part in message.parts if part.role == "received") for message in messages}
+            messages = self._messages([outcome.message_id for outcome in outcomes
+                                       if isinstance(outcome, Translated)])
+        received = {message.id: tuple(part for part in message.parts if part.role == "received")
+                    for message in messages}
         staged: list[Staged] = []
         try:
             recordings = []
             for outcome in outcomes:
-                recordings.append(self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
+                recordings.append(self._prepare(outcome, out_fd, config_digest,
+                                                received.get(outcome.message_id, ())))
                 staged += recordings[-1].staged
-            answers = self._do(lambda tx: inbox.record(tx, recordings))
+            answers = self._do(lambda tx: message_transitions.record(tx, recordings))
         except Exception:
             self._abandon(staged)
             raise
@@ -545,9 +577,9 @@ class Store:
         return sorted({destination for answer in answers if answer for destination in answer})
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
-                 received: Sequence[StoredPart]) -> inbox.Recording:
+                 received: Sequence[StoredPart]) -> message_transitions.Recording:
         if isinstance(outcome, Parked):
-            return inbox.Recording(outcome, config_digest, self.blobs)
+            return message_transitions.Recording(outcome, config_digest, self.blobs)
         try:
             attachments = self._stage([Payload(Slice(out_fd, each.body.offset), each.size, each.sha256)
                                        for each in outcome.attachments])
@@ -555,20 +587,26 @@ class Store:
             raise BadOutcome(outcome.message_id, "an attachment does not have its size and digest") from error
         staged = list(attachments)
         try:
-            deliveries = [self._prepare_delivery(outcome.message_id, each, out_fd, received, attachments, staged)
+            deliveries = [self._prepare_delivery(outcome.message_id, each, out_fd, received, attachments,
+                                                 staged)
                           for each in outcome.deliveries]
         except BaseException as error:
             self._abandon(staged)
             if isinstance(error, ValueError):
                 raise BadOutcome(outcome.message_id, str(error)) from error
             raise
-        parts = tuple({"message_id": outcome.message_id, "no": len(received) + no, "role": "attachment", "kind": each.role,
-                       "field": each.field, "name": each.name, "filename": each.filename, "media_type": each.media_type,
+        parts = tuple({"message_id": outcome.message_id, "no": len(received) + no, "role": "attachment",
+                       "kind": each.role,
+                       "field": each.field, "name": each.name, "filename": each.filename,
+                       "media_type": each.media_type,
                        "size": body.size, "sha256": body.sha256, "blob": body.id}
-                      for no, (each, body) in enumerate(zip(outcome.attachments, attachments, strict=True), 1))
-        return inbox.Recording(outcome, config_digest, self.blobs, tuple(staged), parts, tuple(deliveries))
+                      for no, (each, body) in enumerate(zip(outcome.attachments, attachments, strict=True),
+                                                        1))
+        return message_transitions.Recording(outcome, config_digest, self.blobs, tuple(staged), parts,
+                                             tuple(deliveries))
 
-    def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int, received: Sequence[StoredPart],
+    def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int,
+                          received: Sequence[StoredPart],
                           attachments: Sequence[Staged], staged: list[Staged]) -> dict[str, Any]:
         """The delivery's row; its new bodies and its manifest go to `staged`."""
         bodies = self._stage([Payload(Slice(out_fd, part.body.offset), part.size, part.sha256)
@@ -577,39 +615,42 @@ class Store:
         fresh = iter(bodies)
         parts = [_manifest_part(part, fresh, attachments, received) for part in new.parts]
         staged += self._stage([Payload.of(_manifest_bytes(new, parts))])
-        return {"id": delivery_id(message_id, new.recipient), "recipient": new.recipient, "destination": new.destination,
+        return {"id": delivery_id(message_id, new.recipient), "recipient": new.recipient,
+                "destination": new.destination,
                 "generation": 0, "manifest": staged[-1].id}
 
     # ---------------------------------------------------------------- deliveries
 
     def due_destinations(self, now: datetime | None = None) -> list[tuple[str, datetime]]:
-        """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by then."""
+        """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by
+        then."""
         with self._read() as connection:
-            found = outbox.due_destinations(connection)
+            found = delivery_transitions.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
     def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
         """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
         with self._read() as connection:
-            return [(name, moment(at)) for name, at in outbox.due_at(connection, destinations)]
+            return [(name, moment(at)) for name, at in delivery_transitions.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
                          deferred_first: bool = False, claim: int | None = None) -> list[ClaimedDelivery]:
         """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
 
-        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed out; only where
-        there is nothing else is the answer empty. `claim` is its number, from `new_claim`.
+        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed
+        out; only where there is nothing else is the answer empty. `claim` is its number, from `new_claim`.
         """
         while True:
             with self._claim(claim) as owner:
-                rows = self._giving_back(partial(self._claim_rows, destination, limit, lease, owner, deferred_first))
+                rows = self._giving_back(partial(self._claim_rows, destination, limit, lease, owner,
+                                                 deferred_first))
                 found = self._claimed(rows, destination) if rows else []
             if found or not rows:
                 return found
 
     def _claim_rows(self, destination: str, limit: int, lease: timedelta, owner: str, deferred_first: bool,
                     tx: Transaction, _freed: int) -> list[Row[Any]]:
-        return outbox.claim(tx, destination, limit, lease, owner, deferred_first)
+        return delivery_transitions.claim(tx, destination, limit, lease, owner, deferred_first)
 
     def _claimed(self, rows: Sequence[Row[Any]], destination: str) -> list[ClaimedDelivery]:
         manifests = self.bodies([row.manifest for row in rows])
@@ -640,15 +681,17 @@ class Store:
         return open_blob
 
     def begin_effect(self, delivery_id: str) -> None:
-        """Write down that bytes are about to leave. Raises `LostLease` when the delivery is not in hand any more."""
-        if not self._write().gather(outbox.begin, delivery_id).result():
+        """Write down that bytes are about to leave. Raises `LostLease` when the delivery is not in hand any
+        more."""
+        if not self._write().gather(delivery_transitions.begin, delivery_id).result():
             raise LostLease(f"delivery {delivery_id} is not in hand any more")
 
     def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
-        """Let a delivery go without the files that another one brings to `files_to` anyway; where there is none, without all
-        of them, which a new one brings there."""
+        """Let a delivery go without the files that another one brings to `files_to` anyway; where there is
+        none, without all of them, which a new one brings there."""
         gone, new = slim_manifest.files(item.manifest), True
-        files_id = delivery_id(item.message_id, f"{item.recipient}{outbox.FILES}", self.get_delivery(item.id).generation)
+        files_id = delivery_id(item.message_id, f"{item.recipient}{delivery_transitions.FILES}",
+                               self.get_delivery(item.id).generation)
         for row in self.deliveries_of(item.message_id):
             if row.destination == files_to and row.id != item.id and row.state is not DeliveryState.DISCARDED:
                 shared = slim_manifest.shared(item.manifest, self._manifest_of(row.id))
@@ -657,7 +700,8 @@ class Store:
                     break
         content = encode_json(slim_manifest.slim(item.manifest, gone, files_id, why).to_json()).encode()
         [staged] = self._stage([Payload.of(content)])
-        return Settlement.split(item.id, due_at, why, Slim(self.blobs, staged, files_id, files_to if new else None))
+        return Settlement.split(item.id, due_at, why,
+                                Slim(self.blobs, staged, files_id, files_to if new else None))
 
     def _manifest_of(self, delivery_id: str) -> Manifest:
         with self._read() as connection:
@@ -666,15 +710,16 @@ class Store:
 
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
-        return sum(self._do(lambda tx: outbox.settle(tx, settlements)))
+        return sum(self._do(lambda tx: delivery_transitions.settle(tx, settlements)))
 
     def settle_soon(self, settlement: Settlement) -> Future[bool]:
         """One outcome, together with what other threads settle; the future comes true after the commit."""
         return self._write().gather(_settle_each, settlement)
 
     def release_deliveries(self, ids: Sequence[str]) -> int:
-        """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in hand. How many."""
-        return self._do(lambda tx: outbox.release(tx, ids))
+        """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in
+        hand. How many."""
+        return self._do(lambda tx: delivery_transitions.release(tx, ids))
 
     def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
         """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
@@ -683,35 +728,37 @@ class Store:
         """
         self._assume_begun = assume_begun
         if isinstance(self.base, Embedded):
-            return self._do(lambda tx: outbox.recover(tx, assume_begun, unclean=self.unclean))
+            return self._do(lambda tx: delivery_transitions.recover(tx, assume_begun, unclean=self.unclean))
         return self._do(self._recover_former)
 
     def _recover_former(self, tx: Transaction) -> Recovered:
         """Other nodes live on: only what former runs of this very one had in hand is free."""
         assert isinstance(self.base, Served)  # noqa: S101
-        outbox.pull_in(tx)
+        delivery_transitions.pull_in(tx)
         found = Recovered(0, 0, 0, None)
         for fencing in self.base.former(tx.connection, self.fencing):
             self.base.end(tx.connection, fencing, tx.now, FOLLOWED)
-            found += outbox.recover(tx, self._assume_begun, unclean=True, gone=fencing)
+            found += delivery_transitions.recover(tx, self._assume_begun, unclean=True, gone=fencing)
         return found
 
     def recover_lost(self, claims: Collection[int], before: int, known: Collection[str],
                      assume_begun: Callable[[str], bool]) -> int:
-        """Free deliveries that this process holds by claims older than `before` and not among `claims`; how many.
+        """Free deliveries that this process holds by claims older than `before` and not among `claims`; how
+        many.
 
-        `known` are those whose outcome is known and will be written. What a forgotten claim holds was not tried; of the rest
-        nobody knows.
+        `known` are those whose outcome is known and will be written. What a forgotten claim holds was not
+        tried; of the rest nobody knows.
         """
         def nobodys(row: Row[Any]) -> bool:
-            claim = outbox.claim_of(row)
+            claim = delivery_transitions.claim_of(row)
             return claim < before and claim not in claims and row.id not in known
 
-        return self._giving_back(lambda tx, freed: freed + outbox.recover_lost(tx, nobodys, assume_begun))
+        return self._giving_back(lambda tx,
+                                 freed: freed + delivery_transitions.recover_lost(tx, nobodys, assume_begun))
 
     def set_back(self, step: timedelta) -> int:
         """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
-        return self._do(lambda tx: outbox.set_back(tx, step))
+        return self._do(lambda tx: delivery_transitions.set_back(tx, step))
 
     def free_missed(self) -> int:
         """Let those go that wait for their turn within a case although it has come; how many."""
@@ -719,7 +766,7 @@ class Store:
             numbers = case_order.missed(connection)
         return self._do(lambda tx: case_order.free_all(tx, numbers)) if numbers else 0
 
-    def waiting_turns(self) -> dict[str, int]:
+    def waiting_in_order(self) -> dict[str, int]:
         """By destination: how many wait for an earlier message of their case."""
         with self._read() as connection:
             return case_order.waiting(connection)
@@ -734,7 +781,8 @@ class Store:
     def get_message(self, name: str) -> StoredMessage:
         """By id or unique beginning of it. Raises `NotFound`."""
         with self._read() as connection:
-            return inbox.read_messages(connection, [operator_actions.find(connection, tables.message, name)])[0]
+            return message_transitions.read_messages(
+                connection, [operator_actions.find(connection, tables.message, name)])[0]
 
     def get_delivery(self, name: str) -> DeliveryRow:
         """By id or unique beginning of it. Raises `NotFound`."""
@@ -747,44 +795,52 @@ class Store:
             trace = operator_actions.find(connection, tables.message, message_id).trace
         return tuple(json.loads(trace)) if trace else ()
 
-    def find_messages(self, *, state: MessageState | None = None, ags: str | None = None, service: str | None = None,
+    def find_messages(self, *, state: MessageState | None = None, ags: str | None = None,
+                      service: str | None = None,
                       limit: int = 100) -> list[StoredMessage]:
         """The newest messages first."""
         query = select(tables.message).order_by(tables.message.c.no.desc()).limit(limit)
-        for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags), (tables.message.c.service, service)):
+        for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags),
+                              (tables.message.c.service, service)):
             if value is not None:
                 query = query.where(column == str(value))
         with self._read() as connection:
-            return inbox.read_messages(connection, connection.execute(query))
+            return message_transitions.read_messages(connection, connection.execute(query))
 
     def deliveries_of(self, message_id: str) -> list[DeliveryRow]:
         """In the order in which they were made."""
         with self._read() as connection:
             return [_delivery_row(row) for row in connection.execute(
-                select(tables.delivery).where(tables.delivery.c.message_id == message_id).order_by(tables.delivery.c.no))]
+                select(tables.delivery).where(tables.delivery.c.message_id
+                                              == message_id).order_by(tables.delivery.c.no))]
 
     def events_of(self, message_id: str) -> list[Event]:
         """The whole history, its deliveries' too."""
         with self._read() as connection:
-            return [Event(moment(row.at), row.message_id, row.delivery_id, row.name, row.before, row.after, row.reason,
+            return [Event(moment(row.at), row.message_id, row.delivery_id, row.name, row.before, row.after,
+                          row.reason,
                           row.detail, row.who)
-                    for row in connection.execute(select(tables.event).where(tables.event.c.message_id == message_id)
+                    for row in connection.execute(select(tables.event).where(tables.event.c.message_id
+                                                                             == message_id)
                                                   .order_by(tables.event.c.no))]
 
     def queue(self) -> list[QueueRow]:
         """Per destination: how many are in which state, and since when the oldest waits."""
         with self._read() as connection:
-            counts, oldest = ledger.tallies(connection), outbox.oldest_open(connection)
+            counts, oldest = ledger.tallies(connection), delivery_transitions.oldest_open(connection)
         rows: dict[str, dict[str, int]] = {}
         for key, count in counts.items():
             if key.kind == "delivery":
                 states = rows.setdefault(key.destination, {state.value: 0 for state in DeliveryState})
                 states[key.name] += count
-        return [QueueRow(name, states, moment(oldest[name]) if name in oldest else None) for name, states in sorted(rows.items())]
+        return [QueueRow(name, states, moment(oldest[name]) if name in oldest else None)
+                for name, states in sorted(rows.items())]
 
     def replay(self, message_id: str, who: str, *, action: str | None = None) -> int:
-        """Parked message: received again. Routed: its parked and doubtful deliveries are due again. How many."""
-        return self._act(action, who, "replay", message_id, lambda tx: operator_actions.replay(tx, message_id, who))
+        """Parked message: received again. Routed: its parked and doubtful deliveries are due again. How
+        many."""
+        return self._act(action, who, "replay", message_id,
+                         lambda tx: operator_actions.replay(tx, message_id, who))
 
     def replay_delivery(self, delivery_id: str, who: str, *, action: str | None = None) -> int:
         """A parked or doubtful delivery is due again, the same bytes."""
@@ -796,8 +852,10 @@ class Store:
         try:
             self.get_message(name)
         except NotFound:
-            return self._act(action, who, "discard", name, lambda tx: operator_actions.discard_delivery(tx, name, who, reason))
-        return self._act(action, who, "discard", name, lambda tx: operator_actions.discard_message(tx, name, who, reason))
+            return self._act(action, who, "discard", name,
+                             lambda tx: operator_actions.discard_delivery(tx, name, who, reason))
+        return self._act(action, who, "discard", name,
+                         lambda tx: operator_actions.discard_message(tx, name, who, reason))
 
     def resend_as_new(self, delivery_id: str, who: str, *, action: str | None = None) -> str:
         """The same body once more, under a new name; the new delivery's id."""
@@ -806,39 +864,43 @@ class Store:
 
     def confirm(self, delivery_id: str, who: str, reason: str, *, action: str | None = None) -> int:
         """A person knows that a doubtful or parked delivery arrived."""
-        return self._act(action, who, "confirm", delivery_id, lambda tx: operator_actions.confirm(tx, delivery_id, who, reason))
+        return self._act(action, who, "confirm", delivery_id,
+                         lambda tx: operator_actions.confirm(tx, delivery_id, who, reason))
 
-    def _act(self, action: str | None, who: str, verb: str, target: str, act: Callable[[Transaction], ResultT]) -> ResultT:
+    def _act(self, action: str | None, who: str, verb: str, target: str,
+             act: Callable[[Transaction], ResultT]) -> ResultT:
         result: ResultT = self._do(lambda tx: operator_actions.once(tx, action, who, verb, target, act))
         return result
 
     # ---------------------------------------------------------------- retention
 
-    def finished_services(self, *, shredded: bool) -> list[tuple[str, str]]:
-        """(tenant, service) with finished messages that have their content, or, `shredded`, whose content is gone."""
+    def finished_services(self, *, erased: bool) -> list[tuple[str, str]]:
+        """(tenant, service) with finished messages that have their content, or, `shredded`, whose content is
+        gone."""
         with self._read() as connection:
-            return erasure.services(connection, shredded=shredded)
+            return erasure.services(connection, erased=erased)
 
-    def due_for_retention(self, tenant: str, service: str, before: datetime, limit: int, *, shredded: bool) -> list[str]:
+    def due_for_retention(self, tenant: str, service: str, before: datetime, limit: int, *,
+                          erased: bool) -> list[str]:
         """Messages that were finished not after `before`, oldest first."""
         with self._read() as connection:
-            return erasure.due(connection, tenant, service, tables.micros(before), limit, shredded=shredded)
+            return erasure.due(connection, tenant, service, tables.micros(before), limit, erased=erased)
 
-    def count_due(self, tenant: str, service: str, before: datetime, *, shredded: bool) -> int:
+    def count_due(self, tenant: str, service: str, before: datetime, *, erased: bool) -> int:
         """How many there are of these."""
         with self._read() as connection:
-            return erasure.count(connection, tenant, service, tables.micros(before), shredded=shredded)
+            return erasure.count(connection, tenant, service, tables.micros(before), erased=erased)
 
-    def still_due(self, ids: Sequence[str], *, shredded: bool) -> set[str]:
+    def still_due(self, ids: Sequence[str], *, erased: bool) -> set[str]:
         """Of these messages: those that `shred` (or `forget`) left as they were."""
         with self._read() as connection:
             rows = connection.execute(select(tables.message.c.id, tables.message.c.payload_deleted_at).where(
                 tables.message.c.id.in_(ids)))
-            return {row.id for row in rows if (row.payload_deleted_at is not None) == shredded}
+            return {row.id for row in rows if (row.payload_deleted_at is not None) == erased}
 
-    def shred(self, ids: Sequence[str]) -> Shredded:
+    def erase(self, ids: Sequence[str]) -> Erased:
         """Delete the content of finished messages; the others of `ids` stay as they are."""
-        done = self._do(lambda tx: erasure.shred(tx, self.blobs, ids))
+        done = self._do(lambda tx: erasure.erase(tx, self.blobs, ids))
         self.blobs.abandon(done.files)
         return done
 
@@ -848,7 +910,7 @@ class Store:
 
     def expire_keys(self, limit: int) -> int:
         """Forget duplicate keys and operators' actions that were kept long enough."""
-        return self._do(lambda tx: erasure.expire(tx, inbox.KEY_KEPT, limit))
+        return self._do(lambda tx: erasure.expire(tx, message_transitions.KEY_KEPT, limit))
 
     def dead_rows(self) -> list[int]:
         """Rows of overwritten bodies that may be deleted without moving anybody's content."""
@@ -862,25 +924,28 @@ class Store:
         return self._do(lambda tx: erasure.bury(tx, numbers))
 
     def remove_leftovers(self, older: timedelta = timedelta(days=1)) -> int:
-        """Remove files whose content should be gone (a crash came between), and files that no row ever named. Slow."""
+        """Remove files whose content should be gone (a crash came between), and files that no row ever named.
+        Slow."""
         files = self.blobs.files()
         with self._read() as connection:
             known = self.blobs.fetch(connection, list(files))
-            shredded = erasure.shredded_blobs(connection, list(files))
+            erased = erasure.erased_blobs(connection, list(files))
         oldest = (self._now() - older).timestamp()
-        gone = [file for name, file in files.items() if name in shredded or (name not in known and _age(file) < oldest)]
+        gone = [file for name, file in files.items() if name in erased
+                or (name not in known and _age(file) < oldest)]
         for file in gone:
             file.unlink(missing_ok=True)
         return len(gone)
 
     def truncate_log(self) -> bool:
         """Write the log into the tables and cut it to nothing. False: a reader still needs it."""
-        return self.base.shared or self._write().apart(sqlite.truncate_log)
+        return self.base.shared or self._write().one_by_one(sqlite.truncate_log)
 
     # ---------------------------------------------------------------- figures
 
     def usages(self, first_month: str, last_month: str) -> dict[Use, Used]:
-        """What was used from `first_month` to `last_month` (``YYYY-MM``), by service, destination and kind of destination."""
+        """What was used from `first_month` to `last_month` (``YYYY-MM``), by service, destination and kind of
+        destination."""
         with self._read() as connection:
             return ledger.usages(connection, first_month, last_month)
 
@@ -911,27 +976,31 @@ class Store:
         return None if at is None else moment(at)
 
     def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
-        """Look at all of it (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts anything meanwhile. Slow."""
+        """Look at all of it (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts anything
+        meanwhile. Slow."""
         return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
 
-    def plan_repair(self, report: Report) -> mend.Plan:
+    def plan_repair(self, report: Report) -> repair_transitions.Plan:
         """What `repair` would do about a report."""
         with self._read() as connection:
-            return mend.plan(connection, self.blobs, report)
+            return repair_transitions.plan(connection, self.blobs, report)
 
-    def repair(self, todo: mend.Plan, who: str) -> dict[str, Any]:
-        """Mend what can be mended safely (`hub.store.transitions.repair`); how much of each kind. Only while nobody else uses the
-        store."""
-        done: dict[str, Any] = self._do(lambda tx: mend.carry_out(tx, todo, who))
-        folder = self.directory / mend.QUARANTINE / self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        return {**done, "quarantine": mend.quarantine(self.blobs, todo.orphans, folder), "folder": str(folder)}
+    def repair(self, todo: repair_transitions.Plan, who: str) -> dict[str, Any]:
+        """Mend what can be mended safely (`hub.store.transitions.repair`); how much of each kind. Only while
+        nobody else uses the store."""
+        done: dict[str, Any] = self._do(lambda tx: repair_transitions.carry_out(tx, todo, who))
+        folder = self.directory / repair_transitions.QUARANTINE / self._now().astimezone(UTC).strftime(
+            "%Y%m%dT%H%M%SZ")
+        return {**done, "quarantine": repair_transitions.quarantine(self.blobs, todo.orphans, folder),
+                "folder": str(folder)}
 
     def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
         """The tables as of one moment, which is returned, in a new file that knows that it is a copy
         (`hub.store.transitions.restored`)."""
         made_at = self._now()
         with self._read() as connection:
-            connection.execute(select(tables.store.c.fencing)).scalar_one()  # from here on the transaction sees this moment
+            # from here on the transaction sees this moment
+            connection.execute(select(tables.store.c.fencing)).scalar_one()
             sqlite.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), COPY, progress)
         return made_at
 
@@ -946,30 +1015,37 @@ class Store:
         """Raises `StoreInUse` when another hub runs on this store."""
         others = [node.name for node in self.nodes() if node.ended is None and node.fencing != self.fencing]
         if others:
-            raise StoreInUse(f"{self.base.where}: other hubs run on this store: {', '.join(others)}: stop them first")
+            raise StoreInUse(f"{self.base.where}: other hubs run on this store: {', '.join(others)}: stop "
+                             "them first")
 
     def keeps(self, blob_id: str) -> bool:
         """Whether a body's row is there and its content is not deleted."""
         with self._read() as connection:
-            return bool(self.blobs.fetch(connection, [blob_id])) and not erasure.shredded_blobs(connection, [blob_id])
+            return bool(self.blobs.fetch(connection, [blob_id])) and not erasure.erased_blobs(connection,
+                                                                                                [blob_id])
 
     def raise_fencing(self, above: int) -> None:
         """For a restored store: higher than any number that the store it replaces has given."""
-        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing, above))))
+        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing,
+                                                                                          above))))
         self.fencing = max(self.fencing, above)
 
     def check(self) -> list[str]:
-        """What is wrong with the file, or with what lies in the database; empty when it is sound. Slow: reads all of it."""
+        """What is wrong with the file, or with what lies in the database; empty when it is sound. Slow: reads
+        all of it."""
         with self._read() as connection:
             if self.base.shared:
-                return [f"blob {row.id}: {row.there} of {row.size} bytes" for row in connection.execute(INCOMPLETE)]
-            return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars() if line != "ok"]
+                return [f"blob {row.id}: {row.there} of {row.size} bytes"
+                        for row in connection.execute(INCOMPLETE)]
+            return [line for line in connection.execute(text("PRAGMA integrity_check")).scalars()
+                    if line != "ok"]
 
 
 def lost_messages(connection: Connection, owners: Sequence[str]) -> list[str]:
     """Messages leased under these names."""
     table = tables.message
-    return list(connection.execute(select(table.c.id).where(table.c.state == inbox.RECEIVED, table.c.lease_until > 0,
+    return list(connection.execute(select(table.c.id).where(table.c.state == message_transitions.RECEIVED,
+                                                            table.c.lease_until > 0,
                                                             table.c.lease_owner.in_(owners))).scalars())
 
 
@@ -985,13 +1061,14 @@ def _always(_: str) -> bool:
 
 
 def _uptime() -> float:
-    """Seconds since the machine started, its sleep included: what a frozen process compares after it was thawed."""
+    """Seconds since the machine started, its sleep included: what a frozen process compares after it was
+    thawed."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 _MESSAGES = Query(select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True)))
                   .order_by(tables.message.c.no))
-_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == inbox.RECEIVED,
+_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == message_transitions.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
 _OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
@@ -1014,13 +1091,15 @@ def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
 
 
 def _check_row(row: Row[Any], destination: str) -> None:
-    """A bit that turned over in a row must not send it elsewhere, or under another's name. Raises `Damaged`."""
+    """A bit that turned over in a row must not send it elsewhere, or under another's name. Raises
+    `Damaged`."""
     copied = all(getattr(row, name) == getattr(row, f"own_{name}") for name in tables.COPIED)
     try:
         moment(row.created_at), moment(row.first_due_at)
     except UNREADABLE as error:
         raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'") from error
-    if not copied or row.destination != destination or row.id != delivery_id(row.message_id, row.recipient, row.generation):
+    if not copied or row.destination != destination or row.id != delivery_id(row.message_id, row.recipient,
+                                                                             row.generation):
         raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'")
 
 
@@ -1029,7 +1108,8 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
     probe = row.state == DeliveryState.IN_DOUBT
     attempts = row.attempts + (not probe)
     return ClaimedDelivery(Delivery(
-        row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts, bool(row.test),
+        row.id, row.message_id, row.tenant, row.ags, row.service, row.recipient, row.destination, attempts,
+        bool(row.test),
         moment(row.created_at), manifest, open_blob, bool(row.repeat_marked), row.case),
         moment(row.first_due_at), attempts, probe, row.error == RESTORED)
 
@@ -1037,16 +1117,18 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
 def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:
     """As `Manifest.to_json`, without copying everything on the way."""
     return encode_json({"subject": new.subject, "name_parts": dict(new.name_parts), "path": new.path,
-                        "headers": dict(new.headers), "properties": dict(new.properties), "parts": parts}).encode()
+                        "headers": dict(new.headers), "properties": dict(new.properties),
+                        "parts": parts}).encode()
 
 
 def _settle_each(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
-    return outbox.settle(tx, settlements)
+    return delivery_transitions.settle(tx, settlements)
 
 
 def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence[Staged],
                    received: Sequence[StoredPart]) -> dict[str, Any]:
-    """Where the part's bytes are. Raises ValueError when the worker names none, or another size or digest than theirs."""
+    """Where the part's bytes are. Raises ValueError when the worker names none, or another size or digest
+    than theirs."""
     if part.body is not None:
         body = next(fresh)
         blob = (body.id, body.size, body.sha256)
@@ -1060,13 +1142,15 @@ def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence
         raise ValueError("a part names a body that is not there")
     if blob[1:] != (part.size, part.sha256):
         raise ValueError("a part does not have the size and digest of its body")
-    return {"role": part.role, "name": part.name, "media_type": part.media_type, "size": blob[1], "sha256": blob[2],
+    return {"role": part.role, "name": part.name, "media_type": part.media_type, "size": blob[1],
+            "sha256": blob[2],
             "blob": blob[0]}
 
 
 def _delivery_row(row: Row[Any]) -> DeliveryRow:
     return DeliveryRow(
         row.id, row.message_id, row.recipient, row.destination, row.generation, DeliveryState(row.state),
-        moment(row.created_at), None if row.due_at is None else moment(row.due_at), row.attempts, bool(row.repeat_marked),
+        moment(row.created_at), None if row.due_at is None else moment(row.due_at), row.attempts,
+        bool(row.repeat_marked),
         row.error, row.reason, row.reason_text, json.loads(row.receipt) if row.receipt else None,
         None if row.finished_at is None else moment(row.finished_at), row.config_digest, row.mapping_digest)

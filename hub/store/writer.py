@@ -1,17 +1,19 @@
 """Group commit: one thread, one connection, one transaction for everything that waits.
 
-Any thread hands in a piece of work and gets its result only after the commit. The writer takes all that waits, begins
-one transaction, gives each piece (or each run of pieces of the same kind at once) a savepoint of its own, and commits
-once: an fsync is paid per batch, not per message, and the batch grows with the waiting work by itself. After a batch of many
-the next one may gather for a moment: where a sync is quick, batches would stay small, and a thread is woken for each.
+Any thread hands in a piece of work and gets its result only after the commit. The writer takes all that
+waits, begins one transaction, gives each piece (or each run of pieces of the same kind at once) a savepoint
+of its own, and commits once: an fsync is paid per batch, not per message, and the batch grows with the
+waiting work by itself. After a batch of many the next one may gather for a moment: where a sync is quick,
+batches would stay small, and a thread is woken for each.
 
-What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all of the batch as
-`StoreUnavailable`. When a session of PostgreSQL is cut during the commit, nobody knows whether it was done: the callers hear
-`StoreUnavailable`, and whoever asks again finds out (a sender's repetition is a duplicate, a settlement comes too late). What
-two nodes did to each other (deadlock, serialization) is done anew.
+What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all of the batch
+as `StoreUnavailable`. When a session of PostgreSQL is cut during the commit, nobody knows whether it was
+done: the callers hear `StoreUnavailable`, and whoever asks again finds out (a sender's repetition is a
+duplicate, a settlement comes too late). What two nodes did to each other (deadlock, serialization) is done
+anew.
 
-After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages are gone: the writer
-is broken then, for good, and only a new start, which reads the disk, may write again.
+After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages
+are gone: the writer is broken then, for good, and only a new start, which reads the disk, may write again.
 
 A `Transaction` never outlives its batch.
 """
@@ -38,7 +40,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-ApartT = TypeVar("ApartT")
+EachT = TypeVar("EachT")
 
 
 @dataclass(slots=True)
@@ -51,7 +53,8 @@ class _Job(Generic[ItemT, ResultT]):
 
 
 class StaleFencing(StoreUnavailable):
-    """Another process has opened this store since: this one was frozen or lost its lock and must write nothing."""
+    """Another process has opened this store since: this one was frozen or lost its lock and must write
+    nothing."""
 
 
 MANY = 10
@@ -59,12 +62,15 @@ MANY = 10
 GATHER = 0.02
 """Seconds for which it does; more brings nothing."""
 
-BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_AUTH", "SQLITE_PROTOCOL")
-PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_INTERRUPT")
+BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_AUTH",
+            "SQLITE_PROTOCOL")
+PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM",
+           "SQLITE_INTERRUPT")
 
 
 SERVER = ("08", "25", "28", "3D", "40", "42501", "53", "55", "57", "58", "XX")
-"""Classes of PostgreSQL's SQLSTATE for what no caller can help: it is gone, full, read-only, stopping, or refuses us."""
+"""Classes of PostgreSQL's SQLSTATE for what no caller can help: it is gone, full, read-only, stopping, or
+refuses us."""
 CONFLICT = ("40001", "40P01")
 """Two nodes were in each other's way: one of them must begin anew."""
 TRIES = 5
@@ -77,7 +83,8 @@ def disk_failure(error: BaseException) -> str | None:
     state: str | None = getattr(error.orig, "sqlstate", "")
     if state != "":
         if state is None:  # nothing came from the server, not even an error
-            return None if isinstance(error, DataError | ProgrammingError) else "no connection to the database"
+            return None if isinstance(error,
+                                      DataError | ProgrammingError) else "no connection to the database"
         return f"SQLSTATE {state}" if state.startswith(SERVER) else None
     name = str(getattr(error.orig, "sqlite_errorname", ""))
     return name if name.startswith(BREAKING + PASSING) else None
@@ -88,7 +95,8 @@ def damage(error: BaseException, where: Path | str) -> StoreDamaged | None:
     failure = disk_failure(error) or ""
     if not failure.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return None
-    return StoreDamaged(f"{where}: the database is damaged ({failure}): stop the hub, keep a copy of its state, "
+    return StoreDamaged(f"{where}: the database is damaged ({failure}): stop the hub, keep a copy of its "
+                        "state, "
                         "then drehscheibe restore the last backup (docs/operate-backup.md)")
 
 
@@ -99,8 +107,8 @@ def _conflict(error: BaseException) -> bool:
 class Writer:
     """The one thread that writes.
 
-    `begin` is asked once per transaction, inside it: it checks that the store is still ours and gives the `Transaction`.
-    `end` is told of it before the commit.
+    `begin` is asked once per transaction, inside it: it checks that the store is still ours and gives the
+    `Transaction`. `end` is told of it before the commit.
     """
 
     def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000,
@@ -123,15 +131,18 @@ class Writer:
         return self._broken
 
     def submit(self, work: Callable[[Transaction], ResultT]) -> Future[ResultT]:
-        """Queue one piece of work; its result comes after the commit. Raises `StoreUnavailable` when broken or closed."""
+        """Queue one piece of work; its result comes after the commit. Raises `StoreUnavailable` when broken
+        or closed."""
         return self.gather(_single, work)
 
     def do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
         """`submit` and wait."""
         return self.submit(work).result()
 
-    def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]], item: ItemT) -> Future[ResultT]:
-        """Queue one item for `work`, which is given all neighbouring items of the same `work` at once, in order.
+    def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]],
+               item: ItemT) -> Future[ResultT]:
+        """Queue one item for `work`, which is given all neighbouring items of the same `work` at once, in
+        order.
 
         When `work` fails for several, it is called again with each alone, so the guilty one fails alone.
         """
@@ -143,9 +154,10 @@ class Writer:
             self._waiting.put(job)
         return job.future
 
-    def apart(self, work: Callable[[Any], ApartT]) -> ApartT:
-        """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside of any."""
-        future: Future[ApartT] = self.gather(_apart, work)
+    def one_by_one(self, work: Callable[[Any], EachT]) -> EachT:
+        """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside
+        of any."""
+        future: Future[EachT] = self.gather(_one_by_one, work)
         return future.result()
 
     def break_down(self, why: str) -> None:
@@ -167,13 +179,13 @@ class Writer:
     def _run(self) -> None:
         with self._engine.connect() as connection:
             while (batch := self._take()) is not None:
-                aside = [job for job in batch if job.work is _apart]
-                if ordinary := [job for job in batch if job.work is not _apart]:
+                aside = [job for job in batch if job.work is _one_by_one]
+                if ordinary := [job for job in batch if job.work is not _one_by_one]:
                     self._write(connection, ordinary)
                 for job in aside:
-                    self._run_apart(connection, job)
+                    self._run_one_by_one(connection, job)
 
-    def _run_apart(self, connection: Connection, job: _Job[Any, Any]) -> None:
+    def _run_one_by_one(self, connection: Connection, job: _Job[Any, Any]) -> None:
         try:
             self._refuse_if_broken()
             job.future.set_result(job.item(connection.connection.dbapi_connection))
@@ -205,7 +217,8 @@ class Writer:
             self._refuse_if_broken()
             with connection.begin() as commit:
                 transaction = self._begin(connection)
-                for _, group in itertools.groupby(batch, key=lambda job: id(job if job.work is _single else job.work)):
+                for _, group in itertools.groupby(batch, key=lambda job: id(job if job.work is _single
+                                                                            else job.work)):
                     _run_group(transaction, list(group), alone=len(batch) == 1)
                 transaction.ledger.write(connection)
                 self._end(transaction)
@@ -234,7 +247,8 @@ class Writer:
             if self._engine.dialect.name == "postgresql":
                 connection.invalidate()
                 return
-            self.break_down(f"the store is broken (rollback: {error}): nothing is accepted before a new start")
+            self.break_down(
+                f"the store is broken (rollback: {error}): nothing is accepted before a new start")
 
     @staticmethod
     def _commit(commit: Any) -> None:
@@ -262,7 +276,7 @@ class Writer:
             job.future.set_exception(refusal)
 
 
-def _apart(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
+def _one_by_one(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
     """Names the work of `Writer.apart`; never called, because that work is in no transaction."""
     raise AssertionError(transaction, items)
 
@@ -273,14 +287,17 @@ def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], An
 
 def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: bool) -> None:
     """Run neighbours of one kind in one savepoint; when that fails, each in its own."""
-    say = transaction.connection.exec_driver_sql  # Core would compile its savepoint, with another name, anew each time
+    # Core would compile its savepoint, with another name, anew each time
+    say = transaction.connection.exec_driver_sql
     if not alone:
         say("SAVEPOINT piece")
     try:
         _call(transaction, group)
     except Exception as error:
         if disk_failure(error) is not None:
-            raise  # SQLite may have rolled everything back by itself: the savepoint is gone, and nothing more may run
+            # SQLite may have rolled everything back by itself: the savepoint is gone, and nothing more may
+            # run
+            raise
         if len(group) == 1:
             group[0].error = error
         if alone:

@@ -59,11 +59,12 @@ class Metrics:
         return prometheus.Counter(family.name, family.help, family.labels, registry=self.registry)
 
     def _histogram(self, family: Family) -> prometheus.Histogram:
-        return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets, registry=self.registry)
+        return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets,
+                                    registry=self.registry)
 
     def begin(self, inlets: Iterable[str], deaths: Iterable[str], connectors: Iterable[str] = ()) -> None:
-        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end, and of each connector
-        that delivers."""
+        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end,
+        and of each connector that delivers."""
         for connector in connectors:
             self.given_up.labels(connector)
         for inlet in inlets:

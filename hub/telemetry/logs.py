@@ -1,7 +1,9 @@
-"""Log lines: a sentence and its consequence, with ids as fields; never a name, an address, a subject or a body.
+"""Log lines: a sentence and its consequence, with ids as fields; never a name, an address, a subject or a
+body.
 
-Under systemd they go to journald's native socket, each field by itself, so that ``journalctl MESSAGE_ID_HUB=…`` works, and
-once more behind the sentence, for people; elsewhere they are JSON lines on standard error, or plain text on a terminal.
+Under systemd they go to journald's native socket, each field by itself, so that ``journalctl
+MESSAGE_ID_HUB=…`` works, and once more behind the sentence, for people; elsewhere they are JSON lines on
+standard error, or plain text on a terminal.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 def setup(level: str = "INFO") -> None:
     """Send all logging of the process, libraries' included, one way. Libraries speak from `warning` on.
 
-    The hub's own lines do not pass through `logging`, which costs more than all the rest of a line: every message has several.
+    The hub's own lines do not pass through `logging`, which costs more than all the rest of a line: every
+    message has several.
     """
     shared: list[Any] = [structlog.processors.add_log_level, _add_name,
                          structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")]
@@ -42,13 +45,15 @@ def setup(level: str = "INFO") -> None:
         renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else _json
         handler, write = logging.StreamHandler(), _to_stderr
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, shared[-1], _without_tracebacks],
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, shared[-1],
+                           _without_tracebacks],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     structlog.configure(processors=[*shared, renderer], logger_factory=lambda name="hub": _Lines(name, write),
-                        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+                        wrapper_class=structlog.make_filtering_bound_logger(
+                            logging.getLevelNamesMapping()[level]),
                         cache_logger_on_first_use=True)
 
 
@@ -61,7 +66,8 @@ class _Lines:
 
 
 def _to_stderr(line: str) -> None:
-    with suppress(OSError, ValueError):  # a full disk, or nobody reads any more: nothing may fail over its log
+    # a full disk, or nobody reads any more: nothing may fail over its log
+    with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")  # at once: standard error keeps no line back
 
 
@@ -78,8 +84,8 @@ def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def under_journald() -> bool:
-    """Whether standard error is journald's stream. The variable alone says nothing: whatever a service or a desktop's
-    terminal starts inherits it (systemd.exec(5), JOURNAL_STREAM)."""
+    """Whether standard error is journald's stream. The variable alone says nothing: whatever a service or a
+    desktop's terminal starts inherits it (systemd.exec(5), JOURNAL_STREAM)."""
     try:
         stream = os.fstat(2)
     except OSError:
@@ -101,8 +107,10 @@ def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    """The fields of one entry as JSON, which is what a formatter may hand over. journald has time and level of its own."""
-    fields = {key: value for key, value in event.items() if value is not None and key not in ("event", "level", "at")}
+    """The fields of one entry as JSON, which is what a formatter may hand over. journald has time and level
+    of its own."""
+    fields = {key: value for key, value in event.items() if value is not None
+              and key not in ("event", "level", "at")}
     shown = [f"{key}={value}" for key, value in fields.items() if key != "logger"]
     named = {_field_name(key): value for key, value in fields.items()}
     return json.dumps({
@@ -112,12 +120,15 @@ def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _field_name(key: str) -> str:
-    """What journald takes for a name; it drops a field with another one. Its own MESSAGE_ID means something else than ours."""
-    return "MESSAGE_ID_HUB" if key == "message" else re.sub(r"[^A-Z0-9_]", "_", key.upper()).lstrip("_0123456789")[:64]
+    """What journald takes for a name; it drops a field with another one. Its own MESSAGE_ID means something
+    else than ours."""
+    return "MESSAGE_ID_HUB" if key == "message" else re.sub(r"[^A-Z0-9_]", "_",
+                                                            key.upper()).lstrip("_0123456789")[:64]
 
 
 def datagram(fields: Mapping[str, Any]) -> bytes:
-    """journald's native protocol: ``KEY=value`` lines, or key, length and bytes where the value has a line's end.
+    """journald's native protocol: ``KEY=value`` lines, or key, length and bytes where the value has a line's
+    end.
 
     A list is one field several times.
     """
@@ -142,7 +153,8 @@ class _Journal(logging.Handler):
         self.write(self.format(record))
 
     def write(self, fields: str) -> None:
-        """Send one entry, its fields as JSON. What journald does not take now is lost: nothing may fail over its log."""
+        """Send one entry, its fields as JSON. What journald does not take now is lost: nothing may fail over
+        its log."""
         with suppress(OSError):
             self._send(datagram(json.loads(fields)))
 
@@ -152,7 +164,8 @@ class _Journal(logging.Handler):
         except OSError as error:
             if error.errno != errno.EMSGSIZE:
                 raise
-            with os.fdopen(os.memfd_create("entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", buffering=0) as file:
+            with os.fdopen(os.memfd_create("entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb",
+                           buffering=0) as file:
                 file.write(entry)
                 fcntl.fcntl(file, fcntl.F_ADD_SEALS,
                             fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)

@@ -1,18 +1,20 @@
 """The worker: a process without secrets, database or network that reads what citizens wrote.
 
-Started by `hub.workers.pool`, with a cleared environment and one socket, as ``python -I -c <bootstrap> <root> <socket>
-<confinement>``. It says hello once its engine is loaded, then answers each batch with one frame per job, in order; the
-answers that came tell which job is running. It ends when the socket does.
+Started by `hub.workers.pool`, with a cleared environment and one socket, as ``python -I -c <bootstrap> <root>
+<socket> <confinement>``. It says hello once its engine is loaded, then answers each batch with one frame per
+job, in order; the answers that came tell which job is running. It ends when the socket does.
 
-A frame is four bytes of length and JSON. Bodies travel beside it as descriptors; nothing received is ever code.
+A frame is four bytes of length and JSON. Bodies travel beside it as descriptors; nothing received is ever
+code.
 
-What is confined, in this order (each step needs the earlier ones): the network is unshared where the kernel allows it
-(`Hello.network_dropped`); no new privileges; death with the parent; no core dump; limits on data, output, descriptors
-and, before each job anew, CPU time. RLIMIT_DATA and not RLIMIT_AS, because saxonche maps 34 GB of address space.
+What is confined, in this order (each step needs the earlier ones): the network is unshared where the kernel
+allows it (`Hello.network_dropped`); no new privileges; death with the parent; no core dump; limits on data,
+output, descriptors and, before each job anew, CPU time. RLIMIT_DATA and not RLIMIT_AS, because saxonche maps
+34 GB of address space.
 
-BUGS: RLIMIT_NPROC does not bind root and counts threads, so it is not set: a fork bomb is bounded by the unit's
-TasksMax and by the parent, which kills the whole process group. The worker has the hub's user, so what that user may
-read it may read too.
+BUGS: RLIMIT_NPROC does not bind root and counts threads, so it is not set: a fork bomb is bounded by the
+unit's TasksMax and by the parent, which kills the whole process group. The worker has the hub's user, so what
+that user may read it may read too.
 """
 
 from __future__ import annotations
@@ -27,49 +29,20 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from hub.job import Batch, Body, Facts, Job, Parked, Translated
+from hub.job import Batch, Body, Facts, Job, Outcome, Parked, Process
 from hub.message import Reason
+from hub.workers.frames import Confinement, Failure, Hello, receive, send
 
-MAX_FRAME = 32 * 1024 * 1024
-MAX_FDS = 250
-HEADER = struct.Struct(">I")
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 15, 38
 
-Outcome = Translated | Parked
-Process = Callable[[Job, "Bodies", "OutFile"], Outcome]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Confinement(_Model):
-    """What a worker may use; bytes and seconds."""
-
-    runner: str
-    parent: int
-    data_bytes: int
-    cpu_seconds: int
-    out_bytes: int
-    open_files: int
-
-
-class Hello(_Model):
-    """The worker is ready."""
-
-    kind: Literal["hello"] = "hello"
-    network_dropped: bool
 
 
 class Bodies:
@@ -95,7 +68,8 @@ class Bodies:
 
 
 class OutFile:
-    """The output of a batch: grows at its end, whatever other holders of the descriptor do with its offset."""
+    """The output of a batch: grows at its end, whatever other holders of the descriptor do with its
+    offset."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -157,7 +131,8 @@ def confine(bounds: Confinement) -> bool:
     if os.getppid() != bounds.parent:  # it died before the death signal was asked for
         sys.exit(0)
     for limit, wanted in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, bounds.data_bytes),
-                          (resource.RLIMIT_FSIZE, bounds.out_bytes), (resource.RLIMIT_NOFILE, bounds.open_files)):
+                          (resource.RLIMIT_FSIZE, bounds.out_bytes),
+                          (resource.RLIMIT_NOFILE, bounds.open_files)):
         _, hard = resource.getrlimit(limit)
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(limit, (value, value))
@@ -173,7 +148,8 @@ def load(runner: str) -> Process:
     return process
 
 
-def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Sequence[int], bounds: Confinement) -> None:
+def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Sequence[int],
+          bounds: Confinement) -> None:
     """Answer each job of a batch; the last descriptor is the output, and stands at its end."""
     bodies, out = Bodies(fds[:-1]), OutFile(fds[-1])
     for job in jobs:
@@ -194,7 +170,8 @@ def run(process: Process, job: Job, bodies: Bodies, out: OutFile, *, alone: bool
     except (MemoryError, OSError) as error:
         if not alone or (isinstance(error, OSError) and error.errno not in (errno.EFBIG, errno.ENOMEM)):
             raise
-        outcome = Parked(message_id=job.message_id, facts=Facts(source=None, test=job.test), reason=Reason.RUNAWAY,
+        outcome = Parked(message_id=job.message_id, facts=Facts(source=None, test=job.test),
+                         reason=Reason.RUNAWAY,
                          text="Die Verarbeitung überschritt ihre Grenzen an Arbeitsspeicher oder Ausgabe.")
     if isinstance(outcome, Parked):
         out.truncate(start)
@@ -219,37 +196,3 @@ def _failure(kind: Literal["failed", "broken"], error: BaseException) -> bytes:
     last = frames[-1] if frames else None
     place = f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}" if last else ""  # noqa: PTH119
     return Failure(kind=kind, error=type(error).__name__[:100], place=place[:200]).model_dump_json().encode()
-
-
-class Failure(_Model):
-    """A bug in the engine (``failed``), or an engine that cannot be loaded (``broken``)."""
-
-    kind: Literal["failed", "broken"]
-    error: str
-    place: str
-
-
-def send(channel: socket.socket, frame: bytes) -> None:
-    """One frame."""
-    channel.sendall(HEADER.pack(len(frame)) + frame)
-
-
-def receive(channel: socket.socket) -> tuple[bytes, list[int]] | None:
-    """One frame and the descriptors beside it, or None at the end."""
-    header, fds, _flags, _address = socket.recv_fds(channel, HEADER.size, MAX_FDS + 1, socket.MSG_CMSG_CLOEXEC)
-    if not header:
-        return None
-    header += _exactly(channel, HEADER.size - len(header))
-    (length,) = HEADER.unpack(header)
-    return _exactly(channel, length), list(fds)
-
-
-def _exactly(channel: socket.socket, length: int) -> bytes:
-    buffer = bytearray(length)
-    view = memoryview(buffer)
-    while view:
-        count = channel.recv_into(view)
-        if not count:
-            raise EOFError("the parent is gone")
-        view = view[count:]
-    return bytes(buffer)

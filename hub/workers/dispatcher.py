@@ -1,8 +1,10 @@
-"""From the store to the workers and back: claims received messages, sends them through the pipeline, records the outcome.
+"""From the store to the workers and back: claims received messages, sends them through the pipeline, records
+the outcome.
 
-One thread per worker process. A message whose worker dies or overruns is tried again alone; only deaths alone count, and
-the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub everything that was in flight goes through
-this suspects' lane, one by one, before anything else, so that random kills park nothing.
+One thread per worker process. A message whose worker dies or overruns is tried again alone; only deaths alone
+count, and the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub everything that
+was in flight goes through this suspects' lane, one by one, before anything else, so that random kills park
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
-from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerUnavailable, pack
+from hub.workers.pool import BatchResult, WorkerPool, pack
+from hub.workers.process import Why, WorkerUnavailable
 
 if TYPE_CHECKING:
     from hub.store.store import Store
@@ -42,7 +45,8 @@ LONGEST_WAIT = 2.0
 """Seconds after which a thread looks for messages although nobody said that there are any."""
 
 ALONE = 0.02
-"""Seconds for which a thread with less than a whole batch in hand is let alone: many small batches cost more than one."""
+"""Seconds for which a thread with less than a whole batch in hand is let alone: many small batches cost more
+than one."""
 
 PAUSE = 5.0
 """Seconds until another try when the store, or this side of the workers, failed."""
@@ -54,8 +58,10 @@ MOST_FILES = 200
 class Dispatcher:
     """Moves messages from `received` to `routed` or `parked` until it is stopped."""
 
-    def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool, metrics: Metrics,
-                 delivered_to: Callable[[Sequence[str]], None], room: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
+                 metrics: Metrics,
+                 delivered_to: Callable[[Sequence[str]], None],
+                 room: Callable[[], bool] = lambda: True) -> None:
         self._room = room
         self._store = store
         self._configuration = configuration
@@ -68,12 +74,14 @@ class Dispatcher:
         self._alone_until = 0.0
         self._suspects = list(store.suspects())
         count = configuration().settings.workers.count
-        self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True) for n in range(count)]
+        self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True)
+                         for n in range(count)]
         self._progress = dict.fromkeys((thread.name for thread in self._threads), time.monotonic())
 
     @property
     def last_progress(self) -> float:
-        """When (`time.monotonic`) the slowest thread was last seen to get on: the others do not cover up for one that hangs."""
+        """When (`time.monotonic`) the slowest thread was last seen to get on: the others do not cover up for
+        one that hangs."""
         return min(self._progress.values())
 
     def _progressed(self) -> None:
@@ -91,7 +99,8 @@ class Dispatcher:
             self._news.notify()
 
     def look_at_suspects(self) -> None:
-        """Another node is gone: what it had in flight is tried here, one by one. Raises `StoreUnavailable`."""
+        """Another node is gone: what it had in flight is tried here, one by one. Raises
+        `StoreUnavailable`."""
         found = self._store.suspects()
         with self._news:
             self._suspects += [message_id for message_id in found if message_id not in self._suspects]
@@ -118,7 +127,8 @@ class Dispatcher:
                 self._pending = False
 
     def _wait(self) -> None:
-        """For news, and while another thread has a few messages in hand, for its end: it brings along what arrives meanwhile."""
+        """For news, and while another thread has a few messages in hand, for its end: it brings along what
+        arrives meanwhile."""
         until = time.monotonic() + LONGEST_WAIT
         while not self._stop.is_set() and (now := time.monotonic()) < until:
             left = (self._alone_until if self._pending else until) - now
@@ -127,7 +137,8 @@ class Dispatcher:
             self._news.wait(min(left, until - now))
 
     def _turn(self) -> bool | None:
-        """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at its end."""
+        """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at
+        its end."""
         self._progressed()
         try:
             return self._room() and (self._suspect() or self._batch())
@@ -172,7 +183,8 @@ class Dispatcher:
 
     @contextmanager
     def _claim(self) -> Iterator[int]:
-        """The number of a claim, which is given back when something goes wrong: its leases would last for half an hour."""
+        """The number of a claim, which is given back when something goes wrong: its leases would last for
+        half an hour."""
         claim = self._store.new_claim()
         try:
             yield claim
@@ -196,14 +208,17 @@ class Dispatcher:
             if not left:
                 return
             deaths = self._store.count_death(message.id)
-            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths, ags=message.ags,
+            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths,
+                        ags=message.ags,
                         service=message.service)
         self._record(configuration, [Parked(
             message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
-            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das Stylesheet des Dienstes "
+            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
+                 "Stylesheet des Dienstes "
                  "prüfen, dann erneut verarbeiten.")], -1, [message])
 
-    def _run(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+    def _run(self, configuration: Configuration,
+             messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
         """`_trip`, and what goes wrong on this side of it is treated as if the worker had ended."""
         try:
             return self._trip(configuration, messages)
@@ -212,13 +227,16 @@ class Dispatcher:
         except Exception as error:  # it must cost the messages that cause it, not the others behind them
             if isinstance(error, OSError) and error.errno in SHORT:
                 raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
-            log.error("the dispatcher itself failed; please report this", messages=len(messages), **_where(error))
+            log.error("the dispatcher itself failed; please report this", messages=len(messages),
+                      **_where(error))
             return list(messages), _WHY[Why.FAILED]
 
-    def _trip(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+    def _trip(self, configuration: Configuration,
+              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
         """One trip to a worker; the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
-            jobs = [self._job(configuration, message, inputs) for message in messages if message.id not in inputs.damaged]
+            jobs = [self._job(configuration, message, inputs) for message in messages
+                    if message.id not in inputs.damaged]
             result = self._work(jobs, inputs.fds, out.fileno())
             damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
                        for name, text in inputs.damaged.items()]
@@ -226,7 +244,8 @@ class Dispatcher:
             if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
                 os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
-            log.warning("a worker did not come to the end of its batch; the rest is tried one by one", why=result.why,
+            log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
+                        why=result.why,
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
@@ -251,11 +270,13 @@ class Dispatcher:
         if not outcomes:
             return
         try:
-            destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest, messages=messages)
+            destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest,
+                                              messages=messages)
         except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
             log.error("an outcome does not fit its message; please report this", message=error.message_id)
-            self._record(configuration, [_misfit(outcome) if outcome.message_id == error.message_id else outcome
-                                         for outcome in outcomes], out_fd, messages)
+            self._record(configuration,
+                         [_misfit(outcome) if outcome.message_id == error.message_id else outcome
+                          for outcome in outcomes], out_fd, messages)
             return
         self._delivered_to(destinations)
         self._progressed()
@@ -266,7 +287,8 @@ class Dispatcher:
             if isinstance(outcome, Parked):
                 log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
             else:
-                log.info("the message is routed", **fields, rule=outcome.rule, deliveries=len(outcome.deliveries))
+                log.info("the message is routed", **fields, rule=outcome.rule,
+                         deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
         tenant = configuration.tenant_of(message.ags)
@@ -276,25 +298,31 @@ class Dispatcher:
         reason, why = (None, None) if rules else why_none(configuration, message)
         return Job(
             message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
-            service=message.service, test=message.test, received_at=message.received_at, accepted_day=message.accepted_day,
+            service=message.service, test=message.test, received_at=message.received_at,
+            accepted_day=message.accepted_day,
             case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
             limits=configuration.settings.limits,
-            parts=tuple(JobPart(name=part.name, filename=part.filename, media_type=part.media_type, sha256=part.sha256,
+            parts=tuple(JobPart(name=part.name, filename=part.filename, media_type=part.media_type,
+                                sha256=part.sha256,
                                 body=inputs.bodies[part.blob]) for part in _received(message)))
 
 
-SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS, errno.EIO})
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS,
+                   errno.EIO})
 """Errors that are never a message's fault: it waits."""
 
 ROOM = 1 << 20
 """Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
 
-_WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten", Why.MEMORY: "Speicher überschritten",
-        Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort", Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
+_WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten",
+        Why.MEMORY: "Speicher überschritten",
+        Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort",
+        Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
 
 
 class Inputs:
-    """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's own files.
+    """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's
+    own files.
 
     `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """
@@ -309,7 +337,8 @@ class Inputs:
             self.fds.append(-1)
             for message in messages:
                 if message.damaged:
-                    self.damaged[message.id] = "the message's row is not what was accepted: 'drehscheibe store check'"
+                    self.damaged[
+                        message.id] = "the message's row is not what was accepted: 'drehscheibe store check'"
                 for part in _received(message):
                     try:
                         self._add(part, stored.get(part.blob), small)
@@ -361,5 +390,6 @@ def _received(message: StoredMessage) -> Iterator[StoredPart]:
 
 def _misfit(outcome: Translated | Parked) -> Parked:
     return Parked(message_id=outcome.message_id, facts=Facts(), reason=Reason.RUNAWAY,
-                  text="Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der Drehscheibe: "
+                  text="Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der "
+                       "Drehscheibe: "
                        "bitte melden, danach erneut verarbeiten.")

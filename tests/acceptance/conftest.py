@@ -44,7 +44,8 @@ class PostOffice:
 
     def mails(self) -> list[EmailMessage]:
         """All that has arrived."""
-        return [cast("EmailMessage", message_from_bytes(raw, policy=policy.default)) for raw in self.server.mails()]
+        return [cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
+                for raw in self.server.mails()]
 
 
 @pytest.fixture
@@ -61,7 +62,8 @@ def postfix(tmp_path: Path) -> Iterator[PostOffice]:
 def sink(hub: HubProcess) -> Iterator[MailSink]:
     """A mail server that takes all mail of the example configuration."""
     server = MailSink()
-    hub.overrides += [f"defaults.connectors.smtp.port={server.port}", 'defaults.connectors.smtp.security="none"',
+    hub.overrides += [f"defaults.connectors.smtp.port={server.port}",
+                      'defaults.connectors.smtp.security="none"',
                       'defaults.connectors.smtp.host="127.0.0.1"']
     yield server
     server.close()

@@ -76,7 +76,8 @@ class HubProcess:
     def launch(self, environment: dict[str, str] | None = None) -> None:
         """Start, and wait for nothing."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command("run"), cwd=ROOT, stderr=log, stdout=log, start_new_session=True,
+            self.process = subprocess.Popen(self.command("run"), cwd=ROOT, stderr=log, stdout=log,
+                                            start_new_session=True,
                                             env={**os.environ, **(environment or {})})
 
     def start(self, environment: dict[str, str] | None = None) -> None:
@@ -107,7 +108,8 @@ class HubProcess:
         return code
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group, workers too: as a power cut would, without touching the disk."""
+        """SIGKILL to the whole process group, workers too: as a power cut would, without touching the
+        disk."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
@@ -122,12 +124,14 @@ class HubProcess:
              client: KeyPair | None = None, **options: Any) -> dict[str, Any]:
         """Hand in one application by HTTPS."""
         pair = client or self.client
-        return send_file(file, attachments, url=f"https://localhost:{self.https}/in/{ags}/{service}", cert=pair.certificate,
+        return send_file(file, attachments, url=f"https://localhost:{self.https}/in/{ags}/{service}",
+                         cert=pair.certificate,
                          key=pair.key, ca=self.tls / "ca.pem", **options)
 
     def cli(self, *arguments: str, code: int = 0) -> Any:
         """Run a command with ``--json`` beside the hub; its answer."""
-        result = subprocess.run(self.command(*arguments, "--json"), cwd=ROOT, capture_output=True, timeout=60, check=False)
+        result = subprocess.run(self.command(*arguments, "--json"), cwd=ROOT, capture_output=True, timeout=60,
+                                check=False)
         assert result.returncode == code, f"{arguments}: {result.returncode}\n{result.stdout.decode()}\n{result.stderr.decode()}"
         return json.loads(result.stdout or b"null")
 
@@ -152,5 +156,6 @@ class HubProcess:
 
     def metric(self, name: str) -> dict[str, float]:
         """All series of a metric, by their labels as text."""
-        lines = [line for line in self.http("/metrics").splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+        lines = [line for line in self.http("/metrics").splitlines()
+                 if line.startswith((f"{name}{{", f"{name} "))]
         return {line.rpartition(" ")[0].removeprefix(name): float(line.rpartition(" ")[2]) for line in lines}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.hub_process import ROOT, HubProcess, document_of
-from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.acceptance.test_survives import FOLDER_ONLY, municipality_file
 from tests.services import wait_until
 from tests.services.mailsink import MailSink
 
@@ -26,7 +26,7 @@ to = ["gemeinde@musterstadt.example"]
 @pytest.fixture
 def two(hub: HubProcess, sink: MailSink) -> Iterator[HubProcess]:
     """A hub with a folder, from which people take things away, and a mailbox."""
-    town_file(hub).write_text(MAIL_TOO)
+    municipality_file(hub).write_text(MAIL_TOO)
     hub.overrides += ['defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
     yield hub
 
@@ -49,25 +49,29 @@ def taken_away(hub: HubProcess) -> list[str]:
 
 
 def failed(hub: HubProcess, *arguments: str, code: int) -> str:
-    result = subprocess.run(hub.command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(hub.command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=60,
+                            check=False)
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
 
 
 def pending_then_delivered(hub: HubProcess, backup: Path) -> tuple[str, list[str]]:
-    """A message whose delivery to the folder is pending in the backup and arrives afterwards; what the clerk took away."""
+    """A message whose delivery to the folder is pending in the backup and arrives afterwards; what the clerk
+    took away."""
     hub.start()
     closed(hub)
     message = hub.send(document_of("v2-smallest"))["id"]
-    wait_until(lambda: any(row["attempts"] for row in hub.show(message)["deliveries"] if row["recipient"] == "ablage"),
+    wait_until(lambda: any(row["attempts"] for row in hub.show(message)["deliveries"]
+                           if row["recipient"] == "ablage"),
                "a try that fails")
     answer = hub.cli("backup", str(backup))
     assert (answer["messages"], answer["open_deliveries"] >= 1) == (1, True)
     (hub.drop / "musterstadt").mkdir()
     hub.cli("replay", message)
     assert hub.settled([message])[0]["state"] == "completed"
-    assert failed(hub, "restore", str(backup), "--replace", code=75).startswith(str(hub.folder / "var" / "hub"))
+    assert failed(hub, "restore", str(backup), "--replace",
+                  code=75).startswith(str(hub.folder / "var" / "hub"))
     assert hub.stop() == 0
     return message, taken_away(hub)
 
@@ -84,7 +88,8 @@ def test_after_a_restore_nothing_is_sent_twice_silently(two: HubProcess, tmp_pat
     answer = two.cli("restore", str(tmp_path / "backup"), "--replace")
     assert answer["in_doubt"] >= 1 and Path(answer["moved_aside"]).is_dir()
     two.start()
-    wait_until(lambda: states(two, message)["ablage"] == "parked", "the folder's delivery to wait for a person")
+    wait_until(lambda: states(two, message)["ablage"] == "parked",
+               "the folder's delivery to wait for a person")
     assert found(two) == [], "nothing lies there a second time"
     assert any("kann es weggeräumt worden sein" in line for line in two.cli("why", message)["lines"])
     assert [event["event"] for event in two.show(message)["events"]].count("restored") >= 2
@@ -115,7 +120,7 @@ def test_what_was_done_in_the_backup_stays_done(two: HubProcess, sink: MailSink,
 
 
 def test_check_and_repair_beside_and_without_a_running_hub(hub: HubProcess) -> None:
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     hub.start()
     message = hub.send(document_of("v2-smallest"), *[ROOT / "docs" / "deliver.md"] * 20)["id"]
     hub.settled([message])
@@ -135,12 +140,13 @@ def test_check_and_repair_beside_and_without_a_running_hub(hub: HubProcess) -> N
 
 
 def said(hub: HubProcess, language: str, *arguments: str) -> str:
-    return subprocess.run(hub.command(*arguments), cwd=ROOT, env={**os.environ, "DREHSCHEIBE_LANG": language}, check=True,
+    return subprocess.run(hub.command(*arguments), cwd=ROOT, env={**os.environ, "DREHSCHEIBE_LANG": language},
+                          check=True,
                           capture_output=True, text=True, timeout=60).stdout
 
 
 def test_people_read_it_in_their_language(hub: HubProcess, tmp_path: Path) -> None:
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     hub.start()
     for language, words in (("de", "heil"), ("en", "sound")):
         target = str(tmp_path / language)

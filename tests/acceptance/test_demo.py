@@ -34,7 +34,8 @@ def environment() -> dict[str, str]:
 
 
 def demo(root: Path) -> str:
-    done = subprocess.run(command(root, "demo", "--exit"), cwd=root, env=environment(), capture_output=True, text=True,
+    done = subprocess.run(command(root, "demo", "--exit"), cwd=root, env=environment(), capture_output=True,
+                          text=True,
                           timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -80,9 +81,9 @@ def test_the_hub_found_no_fault_of_its_own(root: Path, first: str) -> None:
     assert "please report" not in log
 
 
-def test_three_towns_got_mail_and_files(root: Path, first: str) -> None:
-    for town in ("Stadt Musterstadt", "Stadt Beispielberg", "Gemeinde Probedorf"):
-        assert town in first
+def test_three_municipalities_got_mail_and_files(root: Path, first: str) -> None:
+    for municipality in ("Stadt Musterstadt", "Stadt Beispielberg", "Gemeinde Probedorf"):
+        assert municipality in first
     shown = set(re.findall(r"var/mail/(\S+)", first))
     assert len(shown) >= 4
     for address in shown:
@@ -94,7 +95,7 @@ def test_three_towns_got_mail_and_files(root: Path, first: str) -> None:
             assert parsed["Message-ID"]
 
 
-def rows(printed: str, service: str, town: str) -> list[str]:
+def rows(printed: str, service: str, municipality: str) -> list[str]:
     """What the table says about a service's applications for a town: a row with the lines below it."""
     found: list[str] = []
     for line in printed.splitlines():
@@ -102,14 +103,16 @@ def rows(printed: str, service: str, town: str) -> list[str]:
             found.append(line)
         elif line.startswith("   ") and found:
             found[-1] += "\n" + line
-    return [row for row in found if re.search(rf"\s{service} \(", row) and town in row and "parked:" not in row]
+    return [row for row in found if re.search(rf"\s{service} \(", row) and municipality in row
+            and "parked:" not in row]
 
 
 @pytest.mark.parametrize(("service", "category", "places"), [
     ("brauchtumsfeuer", "einfach", ("var/mail/ordnungsamt@", "var/drop/musterstadt/")),
     ("wohnungsgeberbestaetigung", "mittel",
      ("var/mail/buergerservice@", "var/drop/musterstadt/", "musterstadt/melderegister: FV-")),
-    ("gewerbemeldung", "komplex", ("var/mail/gewerbeamt@", "var/drop/musterstadt-dms/", "musterstadt/gewerberegister: FV-")),
+    ("gewerbemeldung", "komplex",
+     ("var/mail/gewerbeamt@", "var/drop/musterstadt-dms/", "musterstadt/gewerberegister: FV-")),
 ])
 def test_the_three_categories_are_played_whole(root: Path, first: str, service: str, category: str,
                                                places: tuple[str, ...]) -> None:
@@ -117,7 +120,8 @@ def test_the_three_categories_are_played_whole(root: Path, first: str, service: 
     assert len(found) >= 3
     for row in found:
         assert all(place in row for place in places), row
-    bill = subprocess.run(command(root, "bill", "--year", str(datetime.now(BERLIN).year), "--json"), cwd=root, env=environment(),
+    bill = subprocess.run(command(root, "bill", "--year", str(datetime.now(BERLIN).year), "--json"), cwd=root,
+                          env=environment(),
                           capture_output=True, text=True, timeout=60, check=True).stdout
     lines = [line for provider in json.loads(bill)["providers"] for contract in provider["contracts"]
              if contract["ags"] == "14999010" for line in contract["lines"]]
@@ -138,14 +142,17 @@ def test_a_second_run_keeps_the_first_ones_data_and_shows_its_own(root: Path, fi
     assert len(after) >= 2 * len(before)
     assert len(ROW.findall(first)) == len(ROW.findall(second))
     assert not set(ROW.findall(first)) & set(ROW.findall(second))
-    listing = subprocess.run(command(root, "messages", "--limit", "1000"), cwd=root, env=environment(), capture_output=True,
+    listing = subprocess.run(command(root, "messages", "--limit", "1000"), cwd=root, env=environment(),
+                             capture_output=True,
                              text=True, timeout=60, check=True).stdout
-    assert {*ROW.findall(first), *ROW.findall(second)} <= {name[:18] for name in re.findall(r"[0-9a-f-]{36}", listing)}
+    assert {*ROW.findall(first), *ROW.findall(second)} <= {name[:18]
+                                                           for name in re.findall(r"[0-9a-f-]{36}", listing)}
 
 
 @pytest.fixture
 def staying(root: Path, first: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command(root, "demo"), cwd=root, env=environment(), stdout=subprocess.PIPE, text=True,
+    process = subprocess.Popen(command(root, "demo"), cwd=root, env=environment(), stdout=subprocess.PIPE,
+                               text=True,
                                start_new_session=True)
     with process:
         try:
@@ -161,14 +168,16 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in listing.stdout.split()]
 
 
-def test_it_stays_up_until_ctrl_c_and_leaves_nobody_behind(root: Path, staying: subprocess.Popen[str]) -> None:
+def test_it_stays_up_until_ctrl_c_and_leaves_nobody_behind(root: Path,
+                                                           staying: subprocess.Popen[str]) -> None:
     assert staying.stdout
     for line in staying.stdout:
         if "Ctrl-C" in line:
             break
     started = children(staying.pid)
     assert len(started) == 3  # mail server, procedure, hub
-    refused = subprocess.run(command(root, "demo", "--exit"), cwd=root, env=environment(), capture_output=True, text=True,
+    refused = subprocess.run(command(root, "demo", "--exit"), cwd=root, env=environment(),
+                             capture_output=True, text=True,
                              timeout=60, check=False)
     assert refused.returncode == 1
     assert "running already" in refused.stderr

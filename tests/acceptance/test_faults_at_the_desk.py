@@ -1,4 +1,5 @@
-"""Faults that an operator meets at the command line: one clear line on standard error, a next step, the right exit code."""
+"""Faults that an operator meets at the command line: one clear line on standard error, a next step, the right
+exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def hub(tmp_path: Path) -> Iterator[HubProcess]:
 
 def told(hub: HubProcess, *arguments: str, code: int) -> str:
     """What the command says on standard error, once its exit code is the expected one."""
-    result = subprocess.run(hub.command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(hub.command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=60,
+                            check=False)
     assert "Traceback" not in result.stderr
     assert result.returncode == code, result.stdout + result.stderr
     return result.stderr
@@ -39,7 +41,8 @@ def sending(hub: HubProcess, **files: Path) -> list[str]:
 
 def test_a_busy_status_port_is_told(hub: HubProcess) -> None:
     with socket.create_server(("127.0.0.1", hub.status)):
-        assert f"status.port: 127.0.0.1:{hub.operations.status_server} cannot be used" in told(hub, "run", code=75)
+        assert f"status.port: 127.0.0.1:{hub.operations.status_server} cannot be used" in told(hub, "run",
+                                                                                               code=75)
     hub.start()  # the failed start left nothing behind
     assert "did not end cleanly" not in hub.log.read_text()
 
@@ -62,7 +65,8 @@ def test_reload_without_a_hub_is_told(hub: HubProcess) -> None:
 
 def test_a_missing_key_is_named(hub: HubProcess) -> None:
     (hub.tls / "server.key").unlink()
-    result = subprocess.run(hub.command("check"), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(hub.command("check"), cwd=ROOT, capture_output=True, text=True, timeout=60,
+                            check=False)
     assert result.returncode == 1
     assert f"{hub.tls / 'server.key'}: cannot be read" in result.stdout
 
@@ -82,9 +86,10 @@ def test_the_systems_own_errors_are_told(error: OSError, code: int, monkeypatch:
 def test_a_wrong_kind_of_value_is_told_in_plain_words(tmp_path: Path) -> None:
     for name in ("etc", "mappings"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    town = tmp_path / "etc/municipalities/14999030.toml"
-    text = town.read_text(encoding="utf-8").replace('to = ["gemeinde@probedorf.example"]', 'to = "gemeinde@probedorf.example"')
-    town.write_text(text.replace("test = true", 'test = "vielleicht"'), encoding="utf-8")
+    municipality = tmp_path / "etc/municipalities/14999030.toml"
+    text = municipality.read_text(encoding="utf-8").replace('to = ["gemeinde@probedorf.example"]',
+                                                    'to = "gemeinde@probedorf.example"')
+    municipality.write_text(text.replace("test = true", 'test = "vielleicht"'), encoding="utf-8")
     result = CliRunner().invoke(app.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"])
     assert result.exit_code == 78
     assert 'destinations.postfach.to: is no list: write it in brackets, like ["a", "b"]' in result.stderr

@@ -1,4 +1,5 @@
-"""A real file system that runs full below a real hub: it stops accepting in time, goes on delivering, comes back by itself."""
+"""A real file system that runs full below a real hub: it stops accepting in time, goes on delivering, comes
+back by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.hub_process import PROBEDORF, HubProcess, document_of
-from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.acceptance.test_survives import FOLDER_ONLY, municipality_file
 from tests.services import missing, need, wait_until
 from tests.torture.shim import Shim
 
@@ -27,7 +28,8 @@ def mounted(folder: Path, size: int) -> Iterator[Path]:
     if os.geteuid() != 0:
         missing("root", "run the tests as root: mounting a small file system takes it")
     folder.mkdir()
-    result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(folder)], check=False,
+    result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(folder)],
+                            check=False,
                             capture_output=True, text=True)
     if result.returncode != 0:
         missing("the right to mount", result.stderr.strip())
@@ -41,8 +43,9 @@ def mounted(folder: Path, size: int) -> Iterator[Path]:
 def small(hub: HubProcess, tmp_path: Path) -> Iterator[Path]:
     """The hub's state on a file system of 64 MiB; it wants 16 of them free and keeps 4 in reserve."""
     with mounted(tmp_path / "small", 64) as folder:
-        town_file(hub).write_text(FOLDER_ONLY)
-        hub.overrides += [f'hub.state="{folder}"', "disk.min_free_mb=16", "disk.reserve_mb=4", "disk.min_free_inodes=0",
+        municipality_file(hub).write_text(FOLDER_ONLY)
+        hub.overrides += [f'hub.state="{folder}"', "disk.min_free_mb=16", "disk.reserve_mb=4",
+                          "disk.min_free_inodes=0",
                           'defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
         yield folder
         hub.close()
@@ -103,7 +106,8 @@ def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubPro
     (inbox / "antrag.xml.part").rename(inbox / "antrag.xml")
 
     fill(small)  # and now to the last byte
-    wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 0}, "the reserve to be given back")
+    wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 0},
+               "the reserve to be given back")
     come_back(hub, message)
     assert hub.settled([message])[0]["state"] == "completed"
     assert len([file for file in (hub.drop / "musterstadt").iterdir() if not file.name.startswith(".")]) == 1
@@ -114,9 +118,11 @@ def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubPro
     wait_until(hub.ready, "the hub to accept again")
     assert hub.send(document_of("v2-smallest"), idempotency_key="refused")["status"] == 202
     wait_until(lambda: not (inbox / "antrag.xml").exists(), "the folder's application to be taken", 90)
-    wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 4 * MIB}, "the reserve to be laid by")
+    wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 4 * MIB},
+               "the reserve to be laid by")
     log = hub.log.read_text()
-    assert log.count("nothing is accepted any more") == log.count("there is room again") == 1, "one line each, no flutter"
+    assert log.count("nothing is accepted any more") == log.count(
+        "there is room again") == 1, "one line each, no flutter"
     assert hub.stop() == 0
 
 
@@ -128,7 +134,8 @@ def test_a_start_on_a_full_disk_uses_the_reserve(hub: HubProcess, small: Path) -
     fill(small)
     hub.launch()
     wait_until(lambda: "the reserve is given back" in hub.log.read_text(), "the reserve to be given back")
-    wait_until(lambda: "the hub runs" in hub.log.read_text().rpartition("the reserve is given back")[2], "the hub to run")
+    wait_until(lambda: "the hub runs" in hub.log.read_text().rpartition("the reserve is given back")[2],
+               "the hub to run")
     assert hub.settled([message])[0]["state"] == "completed"
 
 
@@ -143,7 +150,8 @@ def test_planted_without_mark_and_reserve_outcomes_cannot_be_written(hub: HubPro
     fill(small)
     hub.launch()
     assert hub.process is not None
-    wait_until(lambda: re.search("cannot be opened now: SQLITE_FULL|cannot be written", hub.log.read_text()) is not None,
+    wait_until(lambda: re.search("cannot be opened now: SQLITE_FULL|cannot be written",
+                                 hub.log.read_text()) is not None,
                "a write that fails")
     hub.close()
     assert hub.cli("show", message)["state"] == "routed", "nobody has written that it arrived"
@@ -151,7 +159,7 @@ def test_planted_without_mark_and_reserve_outcomes_cannot_be_written(hub: HubPro
 
 def test_after_a_failed_sync_the_hub_ends_and_a_new_start_goes_on(hub: HubProcess, tmp_path: Path) -> None:
     need("gcc", "gcc")
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     shim = Shim(tmp_path / "shim")
     hub.start(shim.environment)
     first = hub.send(document_of("v2-smallest"), idempotency_key="first")["id"]

@@ -1,4 +1,5 @@
-"""A municipality's life in a running hub: it joins, is served, is billed, and its applications are deleted in time."""
+"""A municipality's life in a running hub: it joins, is served, is billed, and its applications are deleted in
+time."""
 
 from __future__ import annotations
 
@@ -14,28 +15,33 @@ PRUEFSTADT = "14999040"
 
 def raw(folder: Path) -> bytes:
     """Every byte of the store's files."""
-    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file() and "snapshots" not in file.parts)
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file()
+                    and "snapshots" not in file.parts)
 
 
 def test_a_fourth_municipality_joins_while_the_hub_runs(hub: HubProcess, sink: MailSink) -> None:
     hub.start()
     document = document_of("v2-smallest")
     early = hub.send(document, ags=PRUEFSTADT)["id"]
-    assert [message["state"] for message in hub.settled([early])] == ["parked"], "not lost, though nobody knew the town"
+    assert [message["state"]
+            for message in hub.settled([early])] == ["parked"], "not lost, though nobody knew the town"
     (hub.folder / "ags.xml").write_bytes(AGS_LIST)
     hub.cli("municipality", "install-list", str(hub.folder / "ags.xml"))
-    added = hub.cli("municipality", "add", PRUEFSTADT, "--mail", "post@pruefstaedt.example", "--provider", "beispiel-it",
+    added = hub.cli("municipality", "add", PRUEFSTADT, "--mail", "post@pruefstaedt.example", "--provider",
+                    "beispiel-it",
                     "--population", "4200")
     assert "error" not in {line["severity"] for line in hub.cli("check", "--municipality", PRUEFSTADT)}
     assert hub.cli("reload") == {"reloaded": True, "problems": [], "restart": []}
     first = hub.send(document, ags=PRUEFSTADT, idempotency_key="eins")["id"]
     [message] = hub.settled([first])
     assert message["state"] == "completed", message
-    assert {row["destination"] for row in message["deliveries"]} == {f"{added['tenant']}/postfach", f"{added['tenant']}/ablage"}
+    assert {row["destination"] for row in message["deliveries"]} == {f"{added['tenant']}/postfach",
+                                                                     f"{added['tenant']}/ablage"}
     assert len(list((hub.drop / added["tenant"]).iterdir())) == 1
     assert b"post@pruefstaedt.example" in sink.mails[0]
     hub.cli("replay", early)
-    assert [(found["state"], found["tenant"]) for found in hub.settled([early])] == [("completed", added["tenant"])]
+    assert [(found["state"], found["tenant"])
+            for found in hub.settled([early])] == [("completed", added["tenant"])]
     bill = hub.cli("bill", "--year", str(message["received_at"][:4]))
     [line] = bill["providers"][0]["contracts"][0]["lines"]
     found = (line["service"], line["category"], line["messages"], line["amount"]["printed"])
@@ -52,8 +58,9 @@ def test_a_reload_says_what_only_a_restart_takes_up(hub: HubProcess) -> None:
 
 
 def test_content_is_deleted_in_the_running_hub(hub: HubProcess, sink: MailSink) -> None:
-    town = hub.folder / "etc" / "municipalities" / "14999030.toml"
-    town.write_text(town.read_text() + "\n[retention]\npayload_days = 0\n[retention.services.feuerwehr-verdienstausfall]\n"
+    municipality = hub.folder / "etc" / "municipalities" / "14999030.toml"
+    municipality.write_text(municipality.read_text() + "\n[retention]\npayload_days = "
+                                       "0\n[retention.services.feuerwehr-verdienstausfall]\n"
                     "payload_days = 365\n")
     hub.start()
     marker = b"GEHEIM-Erika-4711"
@@ -72,10 +79,12 @@ def test_content_is_deleted_in_the_running_hub(hub: HubProcess, sink: MailSink) 
     shown = hub.cli("show", message)
     assert (shown["state"], shown["events"][-1]["event"]) == ("completed", "payload_deleted")
     assert marker.decode() not in str(shown)
-    refused = subprocess.run(hub.command("resend", shown["deliveries"][0]["id"]), cwd=ROOT, capture_output=True, check=False)
+    refused = subprocess.run(hub.command("resend", shown["deliveries"][0]["id"]), cwd=ROOT,
+                             capture_output=True, check=False)
     assert refused.returncode == 1
     assert "nach Ablauf der Aufbewahrungsfrist gelöscht" in refused.stderr.decode()
     assert hub.cli("show", kept)["payload_deleted_at"] is None
     assert hub.stop() == 0
     assert marker not in raw(state)
-    assert hub.cli("retention", "run") == {**report, "messages": 0, "bodies": 0, "bytes": 0}, "and without a running hub"
+    assert hub.cli("retention", "run") == {**report, "messages": 0, "bodies": 0,
+                                           "bytes": 0}, "and without a running hub"

@@ -1,4 +1,5 @@
-"""The main job, by the real command: an application comes in by HTTPS and reaches mailbox, folder and SFTP server."""
+"""The main job, by the real command: an application comes in by HTTPS and reaches mailbox, folder and SFTP
+server."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.demo.run import examples
+from hub.demo.results import examples
 from tests.acceptance.conftest import PostOffice
 from tests.acceptance.hub_process import MUSTERSTADT, PROBEDORF, ROOT, HubProcess, document_of
 from tests.services import wait_until
@@ -21,7 +22,7 @@ from tests.services.tls import Authority
 EXAMPLES = examples(ROOT / "mappings")
 
 
-def town(outlets: str) -> str:
+def municipality(outlets: str) -> str:
     """A municipality whose every application goes to each of the three outlets."""
     return f"""
 name = "Stadt Musterstadt"
@@ -44,7 +45,8 @@ test_recipients = [{{ destination = "test", send = ["xml"] }}]
 """ for service in sorted({example.service for example in EXAMPLES}))
 
 
-def test_every_example_arrives_at_every_outlet_as_one_copy(hub: HubProcess, openssh: OpenSsh, postfix: PostOffice) -> None:
+def test_every_example_arrives_at_every_outlet_as_one_copy(hub: HubProcess, openssh: OpenSsh,
+                                                           postfix: PostOffice) -> None:
     assert len(EXAMPLES) >= 9
     outlets = f"""
 [destinations.postfach]
@@ -65,7 +67,7 @@ key = "file:{openssh.key}"
 host_key = ["{openssh.host_key}"]
 path = "{openssh.files}"
 """
-    (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(town(outlets))
+    (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(municipality(outlets))
     hub.start()
     sent = {}
     for example in EXAMPLES:
@@ -90,7 +92,8 @@ path = "{openssh.files}"
         assert {file.name: file.read_bytes() for file in remote.iterdir()} == files
         mails = [mail for mail in postfix.mails() if rows["postfach"]["id"] in mail["Message-ID"]]
         assert len(mails) == 1
-        attached = {hashlib.sha256(part.get_payload(decode=True)).hexdigest() for part in mails[0].iter_attachments()}
+        attached = {hashlib.sha256(part.get_payload(decode=True)).hexdigest()
+                    for part in mails[0].iter_attachments()}
         assert {hashlib.sha256(content).hexdigest() for content in files.values()} <= attached
         assert mails[0].get_body(("plain",)) is not None
         assert mails[0].get_body(("html",)) is not None
@@ -115,8 +118,9 @@ def test_the_example_configuration_takes_all_inlets(hub: HubProcess, sink: MailS
     assert {message["inlet"] for message in messages} == {"portal", "ordner"}
     assert {message["state"] for message in messages} == {"completed"}
     assert not (place / "antrag.xml").exists()
-    assert {mail["To"] for mail in (message_from_bytes(raw, policy=policy.default) for raw in sink.mails)} == {
-        "buergerservice@musterstadt.example", "gemeinde@probedorf.example"}
+    assert {mail["To"]
+            for mail in (message_from_bytes(raw, policy=policy.default) for raw in sink.mails)} == {
+"buergerservice@musterstadt.example", "gemeinde@probedorf.example"}
     again = hub.send(document, idempotency_key="eins")
     assert again == {**by_https, "duplicate": True}
     other = document_of("v2-full")
@@ -135,7 +139,8 @@ def test_a_test_message_goes_to_the_test_destination_only(hub: HubProcess, sink:
     assert not list((hub.drop / "musterstadt").iterdir())
 
 
-def test_who_may_not_is_refused_and_who_may_is_never_refused_for_content(hub: HubProcess, tmp_path: Path) -> None:
+def test_who_may_not_is_refused_and_who_may_is_never_refused_for_content(hub: HubProcess,
+                                                                         tmp_path: Path) -> None:
     configuration = hub.folder / "etc" / "hub.toml"
     configuration.write_text(configuration.read_text().replace('["*"]', f'["{MUSTERSTADT}"]', 1))
     hub.start()

@@ -1,4 +1,5 @@
-"""The notice to the applicant's account is a delivery of its own: what happens to it never touches the order."""
+"""The notice to the applicant's account is a delivery of its own: what happens to it never touches the
+order."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
 from tests.services import wait_until
 
-TOWN = f"""
+MUNICIPALITY = f"""
 name = "Stadt Musterstadt"
 ags = "{MUSTERSTADT}"
 tenant = "musterstadt"
@@ -33,7 +34,7 @@ recipients = [
 
 
 def test_the_order_arrives_while_the_accounts_are_away_and_the_notice_follows(hub: HubProcess) -> None:
-    (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(TOWN, encoding="utf-8")
+    (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(MUNICIPALITY, encoding="utf-8")
     accounts = hub.drop / "musterstadt-konto"
     hub.overrides += ["defaults.policy.retry.first=1s", "deliver.rest=1s"]
     hub.start()

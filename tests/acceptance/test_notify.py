@@ -27,11 +27,13 @@ def next_with(manager: socket.socket, word: str) -> None:
         pass
 
 
-def test_ready_comes_when_the_inlets_listen_and_the_end_is_announced(hub: HubProcess, manager: socket.socket) -> None:
+def test_ready_comes_when_the_inlets_listen_and_the_end_is_announced(hub: HubProcess,
+                                                                     manager: socket.socket) -> None:
     environment = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "600000"}
     with socket.create_server(("127.0.0.1", hub.https)):
         hub.launch(environment)
-        wait_until(lambda: "an inlet ended; it is started again" in hub.log.read_text(), "the inlet to find its port taken")
+        wait_until(lambda: "an inlet ended; it is started again" in hub.log.read_text(),
+                   "the inlet to find its port taken")
         with pytest.raises(OSError, match="503"):
             hub.http("/readyz")
         manager.setblocking(False)

@@ -1,4 +1,5 @@
-"""A fourth municipality beside a running hub, from nothing to its first delivered application, by the commands one types."""
+"""A fourth municipality beside a running hub, from nothing to its first delivered application, by the
+commands one types."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def test_from_nothing_to_the_first_delivered_application(hub: HubProcess, sink: 
 
     hub.cli("municipality", "install-list", str(hub.folder / "ags.xml"))
     done("list installed")
-    added = hub.cli("municipality", "add", FOURTH, "--mail", "post@pruefstaedt.example", "--population", "4200")
+    added = hub.cli("municipality", "add", FOURTH, "--mail", "post@pruefstaedt.example", "--population",
+                    "4200")
     done("added")
     tried = hub.cli("check", "--connect", "--municipality", FOURTH)
     assert "error" not in {finding["severity"] for finding in tried}

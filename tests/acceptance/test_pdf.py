@@ -1,4 +1,5 @@
-"""The PDF of an application, through the real command and its real workers: the applicant's where there is one, else printed."""
+"""The PDF of an application, through the real command and its real workers: the applicant's where there is
+one, else printed."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from hub.authoring.examples import _pages
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
 from tests.services import need_pango
 
-TOWN = f"""
+MUNICIPALITY = f"""
 name = "Stadt Musterstadt"
 ags = "{MUSTERSTADT}"
 tenant = "musterstadt"
@@ -29,9 +30,9 @@ test_recipients = [{{ destination = "test", send = ["pdf", "xml"] }}]
 
 
 @pytest.fixture
-def town(hub: HubProcess) -> HubProcess:
+def municipality(hub: HubProcess) -> HubProcess:
     """A running hub whose town takes everything into one folder."""
-    (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(TOWN, encoding="utf-8")
+    (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(MUNICIPALITY, encoding="utf-8")
     hub.start()
     return hub
 
@@ -48,10 +49,11 @@ def filed(hub: HubProcess, *files: str) -> bytes:
     return content
 
 
-def test_an_application_without_a_pdf_is_printed_and_one_with_it_is_left_alone(town: HubProcess) -> None:
+def test_an_application_without_a_pdf_is_printed_and_one_with_it_is_left_alone(
+    municipality: HubProcess) -> None:
     need_pango()
     applicants = (document_of("v1-smallest").parent / "antrag.pdf").read_bytes()
-    assert filed(town, "antrag.pdf") == applicants
-    printed = filed(town)
+    assert filed(municipality, "antrag.pdf") == applicants
+    printed = filed(municipality)
     assert printed.startswith(b"%PDF-") and _pages(printed) >= 1
     assert printed != applicants and len(printed) > 4 * len(applicants)

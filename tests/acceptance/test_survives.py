@@ -1,4 +1,5 @@
-"""What the hub survives: kill -9, hostile content, endless stylesheets, large applications, dead receivers."""
+"""What the hub survives: kill -9, hostile content, endless stylesheets, large applications, dead
+receivers."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ test_recipients = [{ destination = "test", send = ["xml"] }]
 """
 
 
-def town_file(hub: HubProcess) -> Path:
+def municipality_file(hub: HubProcess) -> Path:
     """Musterstadt's file."""
     return hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml"
 
@@ -67,11 +68,12 @@ password = "file:{secrets}/hub"
 senders = [{{ name = "amt24", user = "amt24-test", password = "file:{secrets}/amt24" }}]
 """)
     subprocess.run(hub.command("broker", "setup", "--management", broker.api, "--user", broker.admin[0],
-                               "--password-file", str(secrets / "admin")), cwd=ROOT, check=True, timeout=60, capture_output=True)
+                               "--password-file", str(secrets / "admin")), cwd=ROOT, check=True, timeout=60,
+                   capture_output=True)
 
 
 def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbitmq: RabbitMQ) -> None:  # noqa: F811
-    town_file(hub).write_text(FOLDER_ONLY)
+    municipality_file(hub).write_text(FOLDER_ONLY)
     rabbitmq.add_vhost("survive")
     amqp(hub, rabbitmq, "survive")
     body = document_of("v2-smallest").read_bytes()
@@ -79,11 +81,13 @@ def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbi
         producer = kombu.Producer(connection.channel())
         for number in range(1000):
             # the confirmation is part of the ledger: what RabbitMQ has not taken was never sent
-            producer.publish(body, exchange="drehscheibe.in", routing_key="amt24-test", content_type="application/xml",
+            producer.publish(body, exchange="drehscheibe.in", routing_key="amt24-test",
+                             content_type="application/xml",
                              message_id=f"antrag-{number}", delivery_mode=2, content_encoding="utf-8",
                              headers={"municipality": MUSTERSTADT, "service": "hundesteuer"})
     hub.start()
-    wait_until(lambda: sum(hub.metric("drehscheibe_messages_accepted_total").values()) >= 300, "300 messages accepted", 60)
+    wait_until(lambda: sum(hub.metric("drehscheibe_messages_accepted_total").values()) >= 300,
+               "300 messages accepted", 60)
     hub.kill()
     hub.start()
 
@@ -94,7 +98,8 @@ def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbi
     wait_until(all_delivered, "1000 messages settled", 120)
     assert rabbitmq.count("survive", "drehscheibe.in.amt24-test") == 0
     states = {name: count for name, count in hub.metric("drehscheibe_messages").items() if count}
-    assert states == {'{service="hundesteuer",state="completed"}': 1000}, "none lost, none doubled, none parked"
+    assert states == {'{service="hundesteuer",state="completed"}':
+                      1000}, "none lost, none doubled, none parked"
     files = [file for file in (hub.drop / "musterstadt").iterdir() if not file.name.startswith(".")]
     assert len(files) == 1000, "one copy each"
     assert sum(hub.metric("drehscheibe_deliveries").values()) == 1000
@@ -103,7 +108,8 @@ def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbi
 
 def test_what_was_answered_202_survives_kill_9(hub: HubProcess, sink: MailSink) -> None:
     hub.start()
-    answered = [hub.send(document_of("v2-smallest"), idempotency_key=str(number))["id"] for number in range(20)]
+    answered = [hub.send(document_of("v2-smallest"), idempotency_key=str(number))["id"]
+                for number in range(20)]
     hub.kill()
     hub.start()
     messages = hub.settled(answered)
@@ -119,7 +125,8 @@ def test_what_was_answered_202_survives_kill_9(hub: HubProcess, sink: MailSink) 
 
 
 HOSTILE = {
-    "doctype": (b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><serviceportal>&e;</serviceportal>', "doctype"),
+    "doctype":
+    (b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><serviceportal>&e;</serviceportal>', "doctype"),
     "bomb": (b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]><x>&b;</x>', "doctype"),
     "broken": (b"<serviceportal><offen", "unreadable"),
     "deep": (b"<a>" * 5000 + b"</a>" * 5000, "limit"),
@@ -130,7 +137,8 @@ HOSTILE = {
 }
 
 
-def test_hostile_content_is_stored_and_parked_while_others_go_on(hub: HubProcess, sink: MailSink, tmp_path: Path) -> None:
+def test_hostile_content_is_stored_and_parked_while_others_go_on(hub: HubProcess, sink: MailSink,
+                                                                 tmp_path: Path) -> None:
     hub.start()
     ids = {}
     for name, (content, _) in HOSTILE.items():
@@ -158,18 +166,19 @@ def test_hostile_content_is_stored_and_parked_while_others_go_on(hub: HubProcess
 
 
 def test_an_unknown_service_goes_on_after_a_repair_and_a_replay(hub: HubProcess, sink: MailSink) -> None:
-    good = town_file(hub).read_text()
+    good = municipality_file(hub).read_text()
     without = re.sub(r'(services = \[\s*)"hundesteuer",', r"\1", good)
     assert without != good
-    town_file(hub).write_text(without)
+    municipality_file(hub).write_text(without)
     hub.start()
     message = hub.send(document_of("v2-smallest"))["id"]
     assert hub.settled([message])[0]["reason"] == "no-route"
-    town_file(hub).write_text(good)
+    municipality_file(hub).write_text(good)
     assert hub.cli("reload")["reloaded"]
     assert hub.cli("replay", message)["changed"] == 1
     assert hub.settled([message])[0]["state"] == "completed"
-    assert [event["who"] for event in hub.show(message)["events"] if event["who"]], "who replayed stands in the history"
+    assert [event["who"] for event in hub.show(message)["events"]
+            if event["who"]], "who replayed stands in the history"
 
 
 def test_an_unknown_municipality_gets_its_messages_once_it_is_added(hub: HubProcess, sink: MailSink) -> None:
@@ -177,8 +186,9 @@ def test_an_unknown_municipality_gets_its_messages_once_it_is_added(hub: HubProc
     message = hub.send(document_of("v2-smallest"), ags="14999040")["id"]
     parked = hub.settled([message])[0]
     assert (parked["tenant"], parked["reason"]) == ("unknown", "unknown-municipality")
-    new = town_file(hub).read_text().replace('"14999010"', '"14999040"').replace('"musterstadt"', '"neudorf"').replace(
-        'formerly = ["14999011"]', "")
+    new = municipality_file(hub).read_text().replace('"14999010"', '"14999040"').replace('"musterstadt"',
+                                                                                 '"neudorf"').replace(
+'formerly = ["14999011"]', "")
     (hub.folder / "etc" / "municipalities" / "14999040.toml").write_text(new)
     assert hub.cli("reload")["reloaded"]
     hub.cli("replay", message)
@@ -211,7 +221,8 @@ def test_a_large_application_goes_round_the_mailbox(hub: HubProcess, sink: MailS
     hub.start()
     message = hub.settled([hub.send(document_of("v2-smallest"), attachment)["id"]], 90)[0]
     assert message["state"] == "completed"
-    assert sorted(row["destination"] for row in message["deliveries"]) == ["musterstadt/ablage", "musterstadt/postfach"]
+    assert sorted(row["destination"] for row in message["deliveries"]) == ["musterstadt/ablage",
+                                                                           "musterstadt/postfach"]
     [copy] = (hub.drop / "musterstadt").rglob("*plan*.pdf")
     assert copy.read_bytes() == attachment.read_bytes()
     [mail] = sink.mails
@@ -222,10 +233,11 @@ def test_a_large_application_goes_round_the_mailbox(hub: HubProcess, sink: MailS
     assert copy.parent.name in text, "the clerk is told where it lies"
 
 
-def test_a_dead_sftp_server_holds_up_nobody_and_gets_everything_when_it_is_back(hurried: HubProcess, openssh: OpenSsh,
+def test_a_dead_sftp_server_holds_up_nobody_and_gets_everything_when_it_is_back(hurried: HubProcess,
+                                                                                openssh: OpenSsh,
                                                                                 sink: MailSink) -> None:
     hub = hurried
-    town_file(hub).write_text(town_file(hub).read_text().replace("""[destinations.ablage]
+    municipality_file(hub).write_text(municipality_file(hub).read_text().replace("""[destinations.ablage]
 connector = "directory"
 path = "../var/drop/musterstadt"
 name = "{day}_{service}_{id}"
@@ -257,7 +269,8 @@ path = "{openssh.files}"
 
 def test_a_second_hub_on_the_same_store_is_refused(hub: HubProcess) -> None:
     hub.start()
-    result = subprocess.run(hub.command("--set", "status.port=0", "run"), cwd=ROOT, capture_output=True, timeout=60, check=False)
+    result = subprocess.run(hub.command("--set", "status.port=0", "run"), cwd=ROOT, capture_output=True,
+                            timeout=60, check=False)
     assert result.returncode == 75
     assert b"Traceback" not in result.stderr
     assert hub.http("/readyz") == "ok\n"

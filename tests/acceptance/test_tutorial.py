@@ -25,19 +25,22 @@ ENVIRONMENT = {**os.environ, "DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
 
 
 @dataclass
-class Desk:
+class Workplace:
     """A newcomer's folder and second terminal."""
 
     folder: Path
 
     def __post_init__(self) -> None:
-        self.shell = subprocess.Popen(["sh", "-eu"], cwd=self.folder, env=ENVIRONMENT, text=True, encoding="utf-8",
+        self.shell = subprocess.Popen(["sh", "-eu"], cwd=self.folder, env=ENVIRONMENT, text=True,
+                                      encoding="utf-8",
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def type(self, block: str) -> str:
-        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the test."""
+        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the
+        test."""
         assert self.shell.stdin and self.shell.stdout
-        self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")  # what was printed may end without a line's end
+        # what was printed may end without a line's end
+        self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")
         self.shell.stdin.flush()
         printed = ""
         for line in self.shell.stdout:
@@ -48,12 +51,14 @@ class Desk:
 
     def with_ports(self, block: str) -> str:
         """The block with the ports of this configuration instead of the example's."""
-        status, https = re.findall(r"^port = (\d+)", (self.folder / "etc/hub.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        status, https = re.findall(r"^port = (\d+)",
+                                   (self.folder / "etc/hub.toml").read_text(encoding="utf-8"), re.MULTILINE)
         return block.replace(":9464/", f":{status}/").replace(":8443/", f":{https}/")
 
     def newest(self, *filters: str) -> list[str]:
         """The ids of messages, the newest first, as one types them."""
-        return [row["id"][:18] for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
+        return [row["id"][:18]
+                for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
 
     def rests(self) -> bool:
         """Whether every message has come to where it goes."""
@@ -70,7 +75,8 @@ def free_ports(folder: Path) -> None:
     named = {port: str(free_port()) for port in PORTS}
     for file in (folder / "etc/hub.toml", folder / "etc/defaults.toml"):
         text = file.read_text(encoding="utf-8")
-        file.write_text(re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: named[found[1]], text), encoding="utf-8")
+        file.write_text(re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: named[found[1]], text),
+                        encoding="utf-8")
 
 
 @pytest.fixture
@@ -83,49 +89,53 @@ def folder(tmp_path: Path) -> Path:
             shutil.rmtree(example)
     launcher = tmp_path / ".venv/bin/drehscheibe"
     launcher.parent.mkdir(parents=True)
-    launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m hub "$@"\n', encoding="utf-8")
+    launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m hub "$@"\n',
+                        encoding="utf-8")
     launcher.chmod(0o755)
     free_ports(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def desk(folder: Path) -> Iterator[Desk]:
+def workplace(folder: Path) -> Iterator[Workplace]:
     """Beside the first terminal, in which `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
-    desk = Desk(folder)
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT,
+                               stdout=out, stderr=out)
+    workplace = Workplace(folder)
     try:
-        wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"), f"the examples ({log})", 120)
+        wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"),
+                   f"the examples ({log})", 120)
         assert hub.poll() is None, log.read_text(encoding="utf-8")
-        yield desk
+        yield workplace
     finally:
-        desk.close()
+        workplace.close()
         hub.terminate()
         hub.wait(60)
 
 
-def test_every_block_works_as_it_stands(desk: Desk) -> None:
+def test_every_block_works_as_it_stands(workplace: Workplace) -> None:
     printed = []
     for block in BLOCKS:
-        printed.append(desk.type(block))
+        printed.append(workplace.type(block))
         if "drehscheibe send" in block:
-            wait_until(desk.rests, "every message has come to where it goes", 60)
+            wait_until(workplace.rests, "every message has come to where it goes", 60)
     assert len(BLOCKS) > 10
-    for expected in ("completed", "Familienkarte", "Karte: Die Art der Karte fehlt.", "waldbad.xml", "parked"):
+    for expected in ("completed", "Familienkarte", "Karte: Die Art der Karte fehlt.", "waldbad.xml",
+                     "parked"):
         assert expected in "\n".join(printed), expected
-    assert not (desk.folder / "etc/municipalities/14999050.toml").exists()
+    assert not (workplace.folder / "etc/municipalities/14999050.toml").exists()
 
 
 def test_a_block_that_fails_is_noticed(folder: Path) -> None:
-    desk = Desk(folder)
+    workplace = Workplace(folder)
     try:
-        desk.type(BLOCKS[0].splitlines()[0])
+        workplace.type(BLOCKS[0].splitlines()[0])
         with pytest.raises(AssertionError, match="this block"):
-            desk.type("drehscheibe mapping test waldbad")
+            workplace.type("drehscheibe mapping test waldbad")
     finally:
-        desk.close()
+        workplace.close()
 
 
 def readme(heading: str) -> str:
@@ -134,23 +144,23 @@ def readme(heading: str) -> str:
     return section.split("```sh\n", 1)[1].split("```", 1)[0]
 
 
-def test_the_readme_works_as_it_stands(desk: Desk) -> None:
+def test_the_readme_works_as_it_stands(workplace: Workplace) -> None:
     need("curl", "curl")
-    desk.type("PATH=$PWD/.venv/bin:$PATH")
-    before = desk.newest("--ags 14999030")
-    printed = desk.type(desk.with_ports(readme("Receive")))
+    workplace.type("PATH=$PWD/.venv/bin:$PATH")
+    before = workplace.newest("--ags 14999030")
+    printed = workplace.type(workplace.with_ports(readme("Receive")))
     assert '"duplicate":true' in printed
-    wait_until(lambda: desk.newest("--ags 14999030") != before, "the copied file is taken", 60)
-    wait_until(desk.rests, "every message has come to where it goes", 60)
-    printed = desk.type(readme("Deliver").replace("019abcde", desk.newest()[0]))
+    wait_until(lambda: workplace.newest("--ags 14999030") != before, "the copied file is taken", 60)
+    wait_until(workplace.rests, "every message has come to where it goes", 60)
+    printed = workplace.type(readme("Deliver").replace("019abcde", workplace.newest()[0]))
     assert "_hundesteuer_" in printed
-    parked = desk.newest("--state parked")[0]
-    for line in desk.with_ports(readme("Operate")).replace("019abcde", parked).splitlines():
-        printed += desk.type(line)
+    parked = workplace.newest("--state parked")[0]
+    for line in workplace.with_ports(readme("Operate")).replace("019abcde", parked).splitlines():
+        printed += workplace.type(line)
         if line.startswith("drehscheibe replay"):
-            wait_until(desk.rests, "nothing is under way", 60)
+            wait_until(workplace.rests, "nothing is under way", 60)
     for expected in ("Geparkt", "configuration was read again", '"balanced":true'):
         assert expected in printed, expected
-    printed = desk.type(readme("Add a municipality") + readme("Add a service"))
+    printed = workplace.type(readme("Add a municipality") + readme("Add a service"))
     assert "✓ zweitwohnungsteuer/smallest" in printed
-    assert json.loads(desk.type("drehscheibe municipality show 14999040 --json"))["tenant"] == "neudorf"
+    assert json.loads(workplace.type("drehscheibe municipality show 14999040 --json"))["tenant"] == "neudorf"

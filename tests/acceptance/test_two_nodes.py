@@ -1,4 +1,5 @@
-"""The real command twice on one real PostgreSQL: one dies, the other goes on; the database goes and comes back.
+"""The real command twice on one real PostgreSQL: one dies, the other goes on; the database goes and comes
+back.
 
 Kills in great number, under load and with a broker, are in `tests/torture/scenarios/nodes.py`.
 """
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.hub_process import HubProcess, document_of
-from tests.acceptance.test_survives import FOLDER_ONLY, town_file
+from tests.acceptance.test_survives import FOLDER_ONLY, municipality_file
 from tests.services import wait_until
 from tests.services.postgresql import PostgreSQL, postgresql
 
@@ -28,13 +29,15 @@ __all__ = ["postgresql"]
 def hubs(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[HubProcess, HubProcess]]:
     """Two hubs of the example's configuration, with folders of their own but for the receivers' ones."""
     database = postgresql.add_database()
-    store = [f"store.url={postgresql.url(database)}", f"store.password=file:{postgresql.password}", "store.tls=disable",
+    store = [f"store.url={postgresql.url(database)}", f"store.password=file:{postgresql.password}",
+             "store.tls=disable",
              "store.takeover=6s"]
-    pair = HubProcess(tmp_path / "a", [*store, "store.node=a"]), HubProcess(tmp_path / "b", [*store, "store.node=b"])
+    pair = HubProcess(tmp_path / "a", [*store, "store.node=a"]), HubProcess(tmp_path / "b",
+                                                                            [*store, "store.node=b"])
     shutil.rmtree(pair[1].drop)
     pair[1].drop.symlink_to(pair[0].drop)
     for hub in pair:
-        town_file(hub).write_text(FOLDER_ONLY)
+        municipality_file(hub).write_text(FOLDER_ONLY)
     try:
         for hub in pair:
             hub.start()
@@ -53,7 +56,8 @@ def nodes(hub: HubProcess) -> dict[str, Any]:
 def status_of(hub: HubProcess, path: str) -> int:
     """The code of a page of the status port."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{hub.operations.status_server}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{hub.operations.status_server}{path}",
+                                    timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -63,7 +67,8 @@ def test_one_dies_and_the_other_goes_on(hubs: tuple[HubProcess, HubProcess]) -> 
     a, b = hubs
     assert nodes(a) == {"a": None, "b": None}
     first = a.send(document_of("v2-smallest"), idempotency_key="first")
-    assert b.send(document_of("v2-smallest"), idempotency_key="first")["id"] == first["id"]  # known on every node
+    # known on every node
+    assert b.send(document_of("v2-smallest"), idempotency_key="first")["id"] == first["id"]
     assert b.settled([first["id"]])[0]["state"] == "completed"
     a.kill()
     second = b.send(document_of("v2-smallest"), idempotency_key="second")
@@ -77,7 +82,8 @@ def test_one_dies_and_the_other_goes_on(hubs: tuple[HubProcess, HubProcess]) -> 
     assert len([place for place in a.drop.glob("musterstadt/*") if not place.name.startswith(".")]) == 2
 
 
-def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess], postgresql: PostgreSQL) -> None:
+def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess],
+                                          postgresql: PostgreSQL) -> None:
     a, b = hubs
     a.stop()
     pid = b.process.pid if b.process else 0
@@ -96,4 +102,5 @@ def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess], p
     assert b.process is not None
     assert b.process.pid == pid
     findings = [finding for finding in b.cli("check", code=1) if finding["where"] == "store.url"]
-    assert [finding["severity"] for finding in findings] == ["ok", "error"]  # the test's server does not sync: fsync is off
+    # the test's server does not sync: fsync is off
+    assert [finding["severity"] for finding in findings] == ["ok", "error"]

@@ -1,4 +1,5 @@
-"""The yardstick of the benchmarks is no cheat: the bare pipeline loses nothing when it is killed in the middle."""
+"""The yardstick of the benchmarks is no cheat: the bare pipeline loses nothing when it is killed in the
+middle."""
 
 from __future__ import annotations
 
@@ -74,12 +75,14 @@ def test_killed_again_and_again_it_loses_nothing(bare: Bare, rabbitmq: RabbitMQ)
 
 
 def test_a_yardstick_that_acknowledges_first_is_caught(bare: Bare, rabbitmq: RabbitMQ) -> None:
-    """The same kill, with the acknowledgement before the commit: something is lost, and the count shows it."""
+    """The same kill, with the acknowledgement before the commit: something is lost, and the count shows
+    it."""
     settings = bare.folder / "cheat.json"
     settings.write_text(json.dumps({"state": str(bare.state), "in": bare._in(), "out": bare._out()}))
     cheat = subprocess.Popen([sys.executable, "-c", ACK_FIRST, str(settings)], cwd=ROOT)
     try:
-        wait_until(lambda: rabbitmq.count(bare.vhost, f"drehscheibe.in.{bare.user}") < COUNT, "something was acknowledged")
+        wait_until(lambda: rabbitmq.count(bare.vhost, f"drehscheibe.in.{bare.user}") < COUNT,
+                   "something was acknowledged")
     finally:
         cheat.send_signal(signal.SIGKILL)
         cheat.wait()

@@ -50,20 +50,23 @@ def sink(tmp_path: Path) -> Iterator[Sink]:
     authority = Authority(tmp_path / "pki")
     pair = tmp_path / "pki/mail.pem", tmp_path / "pki/mail.key"
     authority.server(*pair)
-    process = subprocess.Popen([sys.executable, "-m", "hub.demo.mail_server", "0", *map(str, pair), str(tmp_path / "mail")],
+    process = subprocess.Popen([sys.executable, "-m", "hub.demo.mail_server", "0", *map(str, pair),
+                                str(tmp_path / "mail")],
                                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin and process.stdout
     with process:
         try:
             port = int(process.stdout.readline())
-            yield Sink(process, port, tmp_path / "mail", ssl.create_default_context(cafile=str(authority.file)))
+            yield Sink(process, port, tmp_path / "mail",
+                       ssl.create_default_context(cafile=str(authority.file)))
         finally:
             process.terminate()
 
 
 def mail(*to: str, body: str = "Sehr geehrte Damen und Herren") -> EmailMessage:
     message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = "hub@example.org", ", ".join(to), "Antrag auf Änderung"
+    message["From"], message["To"], message["Subject"] = "hub@example.org", ", ".join(
+        to), "Antrag auf Änderung"
     message.set_content(body)
     return message
 
@@ -79,7 +82,8 @@ def test_a_mail_lies_in_the_mailbox_of_each_recipient(sink: Sink) -> None:
 
 
 def test_mails_at_the_same_moment_all_find_a_new_mailbox(sink: Sink) -> None:
-    """A mailbox is made in steps: half of it stood there when two connections brought its first mails at once."""
+    """A mailbox is made in steps: half of it stood there when two connections brought its first mails at
+    once."""
     addresses = [f"amt{number}@musterstadt.example" for number in range(25)]
     with ThreadPoolExecutor(4) as pool, ExitStack() as sessions:
         together = Barrier(4)
@@ -96,14 +100,16 @@ def test_mails_at_the_same_moment_all_find_a_new_mailbox(sink: Sink) -> None:
 
 def test_a_mailbox_that_cannot_be_written_is_no_fault_of_the_mail(sink: Sink) -> None:
     (sink.folder / "voll@musterstadt.example").write_bytes(b"")
-    with sink.connect() as session, pytest.raises(smtplib.SMTPDataError, match="could not be kept") as refused:
+    with sink.connect() as session, pytest.raises(smtplib.SMTPDataError,
+                                                  match="could not be kept") as refused:
         session.send_message(mail("voll@musterstadt.example"))
     assert refused.value.smtp_code == 451
 
 
 def test_a_large_mail_is_kept_whole(sink: Sink) -> None:
     message = mail("steuer@musterstadt.example")
-    message.add_attachment(bytes(range(256)) * 60_000, maintype="application", subtype="octet-stream", filename="a.bin")
+    message.add_attachment(bytes(range(256)) * 60_000, maintype="application", subtype="octet-stream",
+                           filename="a.bin")
     with sink.connect() as session:
         session.send_message(message)
     [kept] = sink.mails("steuer@musterstadt.example")
@@ -116,7 +122,8 @@ def test_without_tls_nothing_is_taken(sink: Sink) -> None:
     assert sink.mails("steuer@musterstadt.example") == []
 
 
-@pytest.mark.parametrize("address", ["../../etc@example.org", "a/b@example.org", ".@example.org", '"a b"@example.org'])
+@pytest.mark.parametrize("address",
+                         ["../../etc@example.org", "a/b@example.org", ".@example.org", '"a b"@example.org'])
 def test_a_mailbox_name_never_becomes_a_path(sink: Sink, address: str) -> None:
     with sink.connect() as session, pytest.raises(smtplib.SMTPRecipientsRefused):
         session.sendmail("hub@example.org", [address], b"Subject: x\r\n\r\nx\r\n")

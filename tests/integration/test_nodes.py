@@ -1,6 +1,8 @@
-"""Two nodes on one real PostgreSQL: each message and delivery in one hand, the books right, whoever dies or freezes.
+"""Two nodes on one real PostgreSQL: each message and delivery in one hand, the books right, whoever dies or
+freezes.
 
-Both nodes are stores of one process here; `tests/acceptance/test_two_nodes.py` has the real command twice, and kills it.
+Both nodes are stores of one process here; `tests/acceptance/test_two_nodes.py` has the real command twice,
+and kills it.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ from hub.store.database import tables
 from hub.store.database.postgresql import Node
 from hub.store.database.statements import Query
 from hub.store.store import Store
-from hub.store.transitions import deliveries as outbox
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import deliveries as delivery_transitions
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import LostLease, Recovered, Settlement
 from hub.store.writer import Writer
 from tests.services import wait_until
@@ -94,7 +96,8 @@ def work_off(store: Store, hands: Counter[str]) -> None:
     while messages := store.claim_messages(5, MINUTE):
         hands.update(message.id for message in messages)
         output = Output()
-        store.record([translated(message.id, *(output.delivery(b"<r/>", name, name) for name in ("dms", "mail")))
+        store.record([translated(message.id,
+                                 *(output.delivery(b"<r/>", name, name) for name in ("dms", "mail")))
                       for message in messages], output.fd, config_digest="c")
     for destination in ("dms", "mail"):
         while claimed := store.claim_deliveries(destination, 3, MINUTE):
@@ -103,7 +106,8 @@ def work_off(store: Store, hands: Counter[str]) -> None:
 
 
 def contend(a: Store, b: Store, count: int = 60) -> tuple[Counter[str], Counter[str]]:
-    """Both accept the same applications in opposite order, and work them off at once: ids by application, and hands."""
+    """Both accept the same applications in opposite order, and work them off at once: ids by application, and
+    hands."""
     numbers = list(range(count))
     answers: Counter[str] = Counter()
     hands: Counter[str] = Counter()
@@ -115,7 +119,8 @@ def contend(a: Store, b: Store, count: int = 60) -> tuple[Counter[str], Counter[
             work_off(store, hands)
 
     with ThreadPoolExecutor(4) as pool:
-        for future in [pool.submit(serve, store, order) for store in (a, b) for order in (numbers, numbers[::-1])]:
+        for future in [pool.submit(serve, store, order) for store in (a, b)
+                       for order in (numbers, numbers[::-1])]:
             future.result(120)
     work_off(a, hands)
     return answers, hands
@@ -132,22 +137,27 @@ def test_each_thing_is_in_one_hand_and_the_books_are_right(a: Store, b: Store) -
     assert unbalanced(b) == []
 
 
-def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: Store,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     blind = select(tables.delivery.c.no).where(
-        tables.delivery.c.destination == outbox.bindparam("d"), tables.delivery.c.state.in_(["due", "delivering"]),
-        literal_column("1") == outbox.bindparam("fresh"), literal_column("0") <= outbox.bindparam("now")).order_by(
-            tables.delivery.c.no).limit(outbox.bindparam("limit"))
-    monkeypatch.setattr(outbox, "_DUE", Query(blind))
+        tables.delivery.c.destination == delivery_transitions.bindparam("d"),
+        tables.delivery.c.state.in_(["due", "delivering"]),
+        literal_column("1") == delivery_transitions.bindparam("fresh"),
+        literal_column("0") <= delivery_transitions.bindparam("now")).order_by(
+tables.delivery.c.no).limit(delivery_transitions.bindparam("limit"))
+    monkeypatch.setattr(delivery_transitions, "_DUE", Query(blind))
     message_id = routed(a)
     for store in (a, b):
         claimed = [item.delivery.message_id for item in store.claim_deliveries("mail-musterstadt", 1, MINUTE)]
         assert claimed == [message_id]
 
 
-def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both look, both find nothing: only the unique key is left, and it refuses what should have been a duplicate."""
+def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: Store,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both look, both find nothing: only the unique key is left, and it refuses what should have been a
+    duplicate."""
     met = threading.Barrier(2, timeout=30)
-    real = inbox._known_keys
+    real = message_transitions._known_keys
 
     def together(tx: Any, arrivals: Any) -> Any:
         known = real(tx, arrivals)
@@ -157,9 +167,10 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
 
     def both() -> list[BaseException | None]:
         with ThreadPoolExecutor(2) as pool:
-            return [future.exception(60) for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
+            return [future.exception(60)
+                    for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
 
-    monkeypatch.setattr(inbox, "_known_keys", together)
+    monkeypatch.setattr(message_transitions, "_known_keys", together)
     monkeypatch.setattr("hub.store.database.transaction.Transaction.one_by_one", lambda self, names: None)
     assert [error for error in both() if error is not None]
 
@@ -179,9 +190,10 @@ def test_the_last_two_deliveries_of_a_message_end_on_two_nodes_at_once(a: Store,
         assert a.get_message(message_id).state is MessageState.COMPLETED
 
 
-def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     met = threading.Barrier(2, timeout=30)
-    real = outbox.close_messages
+    real = delivery_transitions.close_messages
 
     def together(tx: Any, ids: Any) -> None:
         met.wait()  # both have written their own delivery, neither sees the other's
@@ -190,10 +202,11 @@ def test_planted_without_holding_the_message_it_stays_open(a: Store, b: Store, m
 
     message_id = routed(a, ["mail", "dms"])
     claims = [(store, claim_one(store, name)) for store, name in ((a, "mail"), (b, "dms"))]
-    monkeypatch.setattr(outbox, "close_messages", together)
+    monkeypatch.setattr(delivery_transitions, "close_messages", together)
     monkeypatch.setattr("hub.store.database.transaction.Transaction.hold", lambda self, column, ids: None)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda claim: claim[0].settle([Settlement.done(claim[1].delivery.id, RECEIPT)]), claims))
+        list(pool.map(lambda claim: claim[0].settle([Settlement.done(claim[1].delivery.id, RECEIPT)]),
+                      claims))
     assert {row.state for row in a.deliveries_of(message_id)} == {DeliveryState.DONE}
     assert a.get_message(message_id).state is MessageState.ROUTED
 
@@ -203,7 +216,8 @@ def test_a_double_click_on_two_nodes_happens_once(a: Store, b: Store) -> None:
     claimed = claim_one(a)
     a.settle([Settlement.done(claimed.delivery.id, RECEIPT)])
     with ThreadPoolExecutor(2) as pool:
-        new = list(pool.map(lambda store: store.resend_as_new(claimed.delivery.id, "erika", action="click"), (a, b)))
+        new = list(pool.map(lambda store: store.resend_as_new(claimed.delivery.id, "erika", action="click"),
+                            (a, b)))
     assert new[0] == new[1]
     assert len(a.deliveries_of(message_id)) == 2
 
@@ -218,15 +232,16 @@ def test_what_two_nodes_do_to_each_other_is_done_anew(a: Store, b: Store) -> Non
         def work(tx: Any) -> None:
             first = tries[order[0]] == 0
             tries[order[0]] += 1
-            inbox.count_death(tx, order[0])
+            message_transitions.count_death(tx, order[0])
             if first:
                 met.wait()
-            inbox.count_death(tx, order[1])
+            message_transitions.count_death(tx, order[1])
         store._do(work)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda pair: cross(*pair), ((a, ids), (b, ids[::-1]))))
-    assert sum(tries.values()) >= 3  # more when the other one had no processor to go on with in time: it meets it once more
+    # more when the other one had no processor to go on with in time: it meets it once more
+    assert sum(tries.values()) >= 3
     assert [a.get_message(name).deaths for name in ids] == [2, 2]
 
 
@@ -263,7 +278,8 @@ def test_a_node_that_died_is_taken_over(tmp_path: Path, section: StoreSection, a
     assert a.take_over(seen_by(a, dying), lambda _: False) is None
 
 
-def test_a_node_that_died_finds_its_own_things_at_its_new_start(tmp_path: Path, section: StoreSection, a: Store) -> None:
+def test_a_node_that_died_finds_its_own_things_at_its_new_start(tmp_path: Path, section: StoreSection,
+                                                                a: Store) -> None:
     dying = Store.open(tmp_path / "dying", served=section)
     ids = in_hand(dying)
     abandon(dying)
@@ -281,7 +297,7 @@ def test_planted_a_forgotten_recovery_is_noticed(tmp_path: Path, section: StoreS
     dying = Store.open(tmp_path / "dying", served=section)
     ids = in_hand(dying)
     abandon(dying)
-    monkeypatch.setattr(outbox, "recover", lambda *_, **__: Recovered(0, 0, 0, None))
+    monkeypatch.setattr(delivery_transitions, "recover", lambda *_, **__: Recovered(0, 0, 0, None))
     a.take_over(seen_by(a, dying), lambda _: False)
     assert after_takeover(a, ids) != AS_AFTER_AN_UNCLEAN_START
 
@@ -303,14 +319,15 @@ def test_a_thawed_node_writes_and_delivers_nothing(a: Store, tmp_path: Path, sec
 
 
 def frozen_inside(a: Store, b: Store, act: Callable[[str], Any]) -> int:
-    """Node b freezes in the middle of a transaction that has changed a message, then `act`; the message's deaths at the end."""
+    """Node b freezes in the middle of a transaction that has changed a message, then `act`; the message's
+    deaths at the end."""
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(tx: Any) -> None:
-        inbox.count_death(tx, message_id)
+        message_transitions.count_death(tx, message_id)
         inside.set()
         go_on.wait(60)
-        inbox.count_death(tx, message_id)
+        message_transitions.count_death(tx, message_id)
 
     message_id = accept(a, incoming()).id
     with ThreadPoolExecutor(1) as pool:
@@ -412,7 +429,8 @@ def test_a_job_is_done_by_one_at_a_time(a: Store, b: Store) -> None:
 
 @contextmanager
 def through_proxy(tmp_path: Path, server: PostgreSQL, **options: Any) -> Iterator[tuple[Store, Proxy]]:
-    with Proxy(server.port) as proxy, node(tmp_path / "far", server.section(server.add_database(server.template), proxy.port),
+    with Proxy(server.port) as proxy, node(tmp_path / "far",
+                                           server.section(server.add_database(server.template), proxy.port),
                                            **options) as store:
         yield store, proxy
 
@@ -438,7 +456,8 @@ def comes_back(store: Store) -> None:
             return False
 
     wait_until(canary, "the store to take messages again", 30)
-    assert len(set(found)) == 1  # what was answered with an error and is there all the same is a duplicate the second time
+    # what was answered with an error and is there all the same is a duplicate the second time
+    assert len(set(found)) == 1
 
 
 def test_a_killed_and_a_stopped_database_come_back(tmp_path: Path, postgresql: PostgreSQL) -> None:
@@ -502,7 +521,8 @@ class Cut(Writer):
 
 
 @pytest.fixture()
-def cut(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[Store, Callable[[Callable[[], Any]], None]]]:
+def cut(tmp_path: Path,
+        postgresql: PostgreSQL) -> Iterator[tuple[Store, Callable[[Callable[[], Any]], None]]]:
     """A store, and a way to do something whose commit nobody hears of."""
     with through_proxy(tmp_path, postgresql, writer=Cut) as (store, proxy):
         def unheard(act: Callable[[], Any]) -> None:
@@ -548,7 +568,8 @@ def test_claims_nobody_heard_of_are_given_back_by_the_next_one(cut: Unheard) -> 
 
 def test_commits_reach_the_disk_and_sessions_end_by_themselves(a: Store) -> None:
     shown = a._do(lambda tx: [tx.connection.exec_driver_sql(f"SHOW {name}").scalar() for name in (
-        "synchronous_commit", "transaction_isolation", "idle_in_transaction_session_timeout", "statement_timeout")])
+        "synchronous_commit", "transaction_isolation", "idle_in_transaction_session_timeout",
+        "statement_timeout")])
     assert shown == ["on", "read committed", "10s", "15s"]
 
 

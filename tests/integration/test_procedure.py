@@ -32,7 +32,8 @@ def url(tmp_path: Path) -> Iterator[str]:
 def test_the_same_key_is_the_same_case_kept_once(url: str, tmp_path: Path) -> None:
     with httpx2.Client(trust_env=False) as client:
         place = f"{url}/antraege/14999010/hundesteuer"
-        numbers = [client.post(place, content=b"<hund/>", headers={"Idempotency-Key": key}).json() for key in ("a", "a", "b")]
+        numbers = [client.post(place, content=b"<hund/>", headers={"Idempotency-Key": key}).json()
+                   for key in ("a", "a", "b")]
         assert client.get(f"{url}/status").status_code == 200
         assert client.post(f"{url}/anderswo", content=b"").status_code == 400
     assert [answer["vorgang"]["nummer"] for answer in numbers] == ["FV-00001", "FV-00001", "FV-00002"]
@@ -42,9 +43,11 @@ def test_the_same_key_is_the_same_case_kept_once(url: str, tmp_path: Path) -> No
 
 def test_by_soap_the_same_kennung_is_the_same_case(url: str, tmp_path: Path) -> None:
     """Called as the example configuration calls it."""
-    town = loader.load(ROOT / "etc/hub.toml").municipalities["musterstadt"].destinations["musterstadt/melderegister"]
-    outlet = endpoint.build_outlet("soap", {**town.options, "url": f"{url}/meldungen"})
-    delivery = make_delivery([("xml", "antrag.xml", "application/xml", "<meldung><ort>Größna</ort></meldung>".encode())])
+    municipality = loader.load(ROOT / "etc/hub.toml").municipalities["musterstadt"].destinations[
+        "musterstadt/melderegister"]
+    outlet = endpoint.build_outlet("soap", {**municipality.options, "url": f"{url}/meldungen"})
+    delivery = make_delivery([("xml", "antrag.xml", "application/xml",
+                               "<meldung><ort>Größna</ort></meldung>".encode())])
     receipts = [outlet.deliver(delivery, lambda: None).reference for _ in range(2)]
     assert [finding.severity for finding in outlet.check()] == ["ok", "ok"]
     outlet.close()

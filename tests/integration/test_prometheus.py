@@ -1,5 +1,5 @@
-"""What operators watch: alert rules, runbooks, dashboards and the metrics they all speak of, against a real Prometheus
-that scrapes a real hub.
+"""What operators watch: alert rules, runbooks, dashboards and the metrics they all speak of, against a real
+Prometheus that scrapes a real hub.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ RULES = WATCH / "rules" / "drehscheibe.yml"
 UNIT_TESTS = WATCH / "tests" / "drehscheibe.yml"
 DASHBOARDS = ROOT / "etc" / "grafana" / "dashboards"
 RUNBOOKS = ROOT / "docs" / "runbooks"
-ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"]
+ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule
+                                     for group in yaml.safe_load(RULES.read_text())["groups"]
                                      for rule in group["rules"]}
-BOUNDED = {"service", "state", "reason", "event", "destination", "why", "inlet", "connector", "outcome", "place", "file",
+BOUNDED = {"service", "state", "reason", "event", "destination", "why", "inlet", "connector", "outcome",
+           "place", "file",
            "used_by", "version", "configuration", "what"}
 """The labels there may be: configured names and fixed sets. A new one belongs here only with a bound."""
 
 
-# --- rules ----------------------------------------------------------------------------------------------------------------
+# --- rules --------------------------------------------------------------------------------------------------
 
 
 def test_the_example_configuration_is_sound() -> None:
@@ -90,7 +92,7 @@ def test_an_alert_without_a_page_is_noticed(tmp_path: Path) -> None:
         "New: page", "New: runbook_url", "New: severity", "New: fires", "New: is silent"]
 
 
-# --- metrics --------------------------------------------------------------------------------------------------------------
+# --- metrics ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +128,9 @@ def misnamed(name: str, kind: str) -> bool:
     if kind == "counter":
         return not name.endswith("_total")
     return name.endswith(("_total", "_days", "_hours", "_minutes", "_ms", "_mb", "_percent")) or not (
-        name.endswith(UNITS) or name in {"drehscheibe_messages", "drehscheibe_deliveries", "drehscheibe_deliveries_held",
-                                         "drehscheibe_retention_overdue", "drehscheibe_accepting", "drehscheibe_nodes"})
+        name.endswith(UNITS)
+        or name in {"drehscheibe_messages", "drehscheibe_deliveries", "drehscheibe_deliveries_held",
+                    "drehscheibe_retention_overdue", "drehscheibe_accepting", "drehscheibe_nodes"})
 
 
 def test_names_and_labels_keep_the_conventions() -> None:
@@ -143,8 +146,10 @@ def test_a_bad_name_is_noticed() -> None:
 
 def metrics_in(expression: str) -> set[str]:
     """The metrics that an expression names."""
-    return {re.sub(r"_(bucket|sum|count)$", "", name) if name.endswith(("_bucket", "_seconds_sum", "_seconds_count")) else name
-            for name in re.findall(r"\b(?:drehscheibe|process|python)_\w+", expression)} | set(re.findall(r"\bup\b", expression))
+    return {re.sub(r"_(bucket|sum|count)$", "", name)
+            if name.endswith(("_bucket", "_seconds_sum", "_seconds_count")) else name
+            for name in re.findall(r"\b(?:drehscheibe|process|python)_\w+",
+                                   expression)} | set(re.findall(r"\bup\b", expression))
 
 
 def labels_in(expression: str) -> set[str]:
@@ -180,7 +185,8 @@ def test_every_metric_of_rules_and_dashboards_exists(exposition: str) -> None:
 
 def test_no_expression_uses_other_labels_than_the_bounded_ones() -> None:
     allowed = BOUNDED | {"job", "instance", "le"}
-    assert {place: wrong for place, text in expressions().items() if (wrong := labels_in(text) - allowed)} == {}
+    assert {place: wrong for place, text in expressions().items()
+            if (wrong := labels_in(text) - allowed)} == {}
     assert labels_in('sum by (message, le) (x{email="a", service=~"b"})') - allowed == {"message", "email"}
 
 
@@ -191,7 +197,8 @@ def test_what_alerts_count_is_there_from_the_start(exposition: str) -> None:
             found = re.findall(rf"^{metric}\{{[^}}]*\}} 0\.0$", exposition, re.MULTILINE)
             assert found, f"{name}: {metric}{selector} has no series at the start"
     assert 'drehscheibe_transfers_refused_total{inlet="portal",reason="not-allowed"} 0.0' in exposition
-    assert ('drehscheibe_delivery_events_total{destination="musterstadt/ablage",event="later",service="hundesteuer"} 0.0'
+    assert (
+        'drehscheibe_delivery_events_total{destination="musterstadt/ablage",event="later",service="hundesteuer"} 0.0'
             in exposition)
 
 
@@ -201,24 +208,27 @@ def test_the_reference_agrees_with_the_metrics() -> None:
         "python docs/reference/generate_metrics.py")
 
 
-# --- dashboards -----------------------------------------------------------------------------------------------------------
+# --- dashboards ---------------------------------------------------------------------------------------------
 
 
 def test_the_dashboards_are_what_the_generator_makes() -> None:
     made = runpy.run_path(str(ROOT / "etc" / "grafana" / "generate.py"))["dashboards"]()
     assert {f"{name}.json" for name in made} == {file.name for file in DASHBOARDS.glob("*.json")}
     for name, text in made.items():
-        assert (DASHBOARDS / f"{name}.json").read_text(encoding="utf-8") == text, "python etc/grafana/generate.py"
+        assert (DASHBOARDS / f"{name}.json").read_text(
+            encoding="utf-8") == text, "python etc/grafana/generate.py"
 
 
 @pytest.mark.parametrize("name", ["overview", "municipality", "destination"])
 def test_a_dashboard_is_laid_out(name: str) -> None:
-    """Every panel has a place of its own within the grid, a title, a unit and, where it shows data, a query."""
+    """Every panel has a place of its own within the grid, a title, a unit and, where it shows data, a
+    query."""
     board = json.loads((DASHBOARDS / f"{name}.json").read_text())
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         grid = panel["gridPos"]
-        cells = {(x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])}
+        cells = {(x, y) for x in range(grid["x"], grid["x"] + grid["w"])
+                 for y in range(grid["y"], grid["y"] + grid["h"])}
         assert not cells & taken, panel["title"]
         assert max(x for x, _ in cells) < 24, panel["title"]
         taken |= cells
@@ -228,7 +238,7 @@ def test_a_dashboard_is_laid_out(name: str) -> None:
     assert board["uid"] == f"drehscheibe-{name}"
 
 
-# --- the real thing -------------------------------------------------------------------------------------------------------
+# --- the real thing -----------------------------------------------------------------------------------------
 
 
 SFTP_ONLY = """
@@ -284,10 +294,13 @@ def prometheus(tmp_path: Path, hub: HubProcess) -> Iterator[Prometheus]:
     server.close()
 
 
-def test_a_dead_server_fires_and_its_recovery_resolves(hub: HubProcess, openssh: OpenSsh, prometheus: Prometheus) -> None:
+def test_a_dead_server_fires_and_its_recovery_resolves(hub: HubProcess, openssh: OpenSsh,
+                                                       prometheus: Prometheus) -> None:
     (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(SFTP_ONLY.format(
-        port=openssh.port, user=openssh.user, key=openssh.key, host_key=openssh.host_key, files=openssh.files))
-    wait_until(lambda: bool(prometheus.firing("DrehscheibeDown")), "the alert for a hub that does not run yet")
+        port=openssh.port, user=openssh.user, key=openssh.key, host_key=openssh.host_key,
+        files=openssh.files))
+    wait_until(lambda: bool(prometheus.firing("DrehscheibeDown")),
+               "the alert for a hub that does not run yet")
     hub.start()
     wait_until(lambda: prometheus.value('up{job="drehscheibe"}') == 1, "Prometheus scrapes the hub")
     wait_until(lambda: not prometheus.firing("DrehscheibeDown"), "the alert is over once the hub runs")
@@ -295,16 +308,20 @@ def test_a_dead_server_fires_and_its_recovery_resolves(hub: HubProcess, openssh:
     ids = [hub.send(document_of("v2-smallest"), idempotency_key=str(number))["id"] for number in range(3)]
     wait_until(lambda: [labels["destination"] for labels in prometheus.firing("DrehscheibeDestinationDown")]
                == ["musterstadt/ablage"], "the alert for the dead server", 60)
-    assert (prometheus.value('drehscheibe_destination_oldest_seconds{destination="musterstadt/ablage"}') or 0) > 0
+    assert (prometheus.value('drehscheibe_destination_oldest_seconds{destination="musterstadt/ablage"}')
+            or 0) > 0
     parked = hub.send(document_of("v2-parked"))["id"]
     assert hub.settled([parked])[0]["state"] == "parked"
-    wait_until(lambda: [labels["service"] for labels in prometheus.firing("DrehscheibeMessagesParked")] == ["hundesteuer"],
+    wait_until(lambda: [labels["service"]
+                        for labels in prometheus.firing("DrehscheibeMessagesParked")] == ["hundesteuer"],
                "the alert for the parked application")
     openssh.start()
     assert {message["state"] for message in hub.settled(ids, 60)} == {"completed"}
-    wait_until(lambda: not prometheus.firing("DrehscheibeDestinationDown"), "the alert is over once the server is back", 30)
+    wait_until(lambda: not prometheus.firing("DrehscheibeDestinationDown"),
+               "the alert is over once the server is back", 30)
     hub.cli("discard", parked, "--reason", "nur zum Ausprobieren")
-    wait_until(lambda: not prometheus.firing("DrehscheibeMessagesParked"), "the alert is over once nothing is parked")
+    wait_until(lambda: not prometheus.firing("DrehscheibeMessagesParked"),
+               "the alert is over once nothing is parked")
     assert not prometheus.firing("DrehscheibeBalanceBroken")
     assert prometheus.firing("DrehscheibeWatchdog")
     done = 'sum(drehscheibe_delivery_events_total{event="done",destination="musterstadt/ablage"})'
@@ -326,17 +343,20 @@ def filled_in(expression: str) -> str:
 
 def queries() -> dict[str, tuple[str, str]]:
     """Every query of every panel with its legend, by where it stands."""
-    return {f"{file.stem}: {panel['title']}: {target['refId']}": (filled_in(target["expr"]), target["legendFormat"])
+    return {f"{file.stem}: {panel['title']}: {target['refId']}":
+            (filled_in(target["expr"]), target["legendFormat"])
             for file in DASHBOARDS.glob("*.json") for panel in json.loads(file.read_text())["panels"]
             for target in panel.get("targets", ())}
 
 
 def without_data(prometheus: Prometheus, asked: dict[str, tuple[str, str]]) -> list[str]:
-    """The queries to which the panel would stay empty, or whose legend names a label that the series do not have."""
+    """The queries to which the panel would stay empty, or whose legend names a label that the series do not
+    have."""
     now = time.time()
     empty = []
     for place, (expression, legend) in asked.items():
-        found = prometheus.api("query_range", query=expression, start=str(now - 60), end=str(now), step="5")["result"]
+        found = prometheus.api("query_range", query=expression, start=str(now - 60), end=str(now),
+                               step="5")["result"]
         labels = set(re.findall(r"{{(\w+)}}", legend))
         if not found or any(labels - set(series["metric"]) for series in found):
             empty.append(place)
@@ -354,21 +374,26 @@ def test_every_panel_shows_data_of_a_real_hub(hub: HubProcess, prometheus: Prome
     while (empty := without_data(prometheus, asked)) and time.monotonic() < deadline:
         time.sleep(1)
     assert not empty, "\n".join(empty)
-    assert without_data(prometheus, {"no metric": ("drehscheibe_no", ""), "no label": ("drehscheibe_info", "{{nobody}}")}) == [
-        "no metric", "no label"]
+    assert without_data(prometheus, {"no metric": ("drehscheibe_no", ""),
+                                     "no label": ("drehscheibe_info", "{{nobody}}")}) == [
+"no metric", "no label"]
     for file in DASHBOARDS.glob("*.json"):
         for variable in json.loads(file.read_text())["templating"]["list"]:
             if variable["type"] == "query":
-                metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr]
+                metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)",
+                                             variable["query"]["query"]).groups()  # type: ignore[union-attr]
                 values = prometheus.api(f"label/{label}/values", **{"match[]": metric})
-                shown = {found[1] for value in values if (found := re.match(variable["regex"][1:-1] or "(.+)", value))}
+                shown = {found[1] for value in values
+                         if (found := re.match(variable["regex"][1:-1] or "(.+)", value))}
                 assert shown >= {dict(FILLED_IN)[f"${variable['name']}"]}, variable["name"]
     for text in (*expressions().values(), *(note["expr"] for note in annotations())):
         if not text.startswith("label_values"):
             assert prometheus.api("query", query=filled_in(text))["resultType"] in ("vector", "scalar"), text
-    assert {rule["health"] for group in prometheus.api("rules")["groups"] for rule in group["rules"]} == {"ok"}
+    assert {rule["health"] for group in prometheus.api("rules")["groups"]
+            for rule in group["rules"]} == {"ok"}
 
 
 def annotations() -> list[dict[str, Any]]:
     """What the dashboards mark in time."""
-    return [note for file in DASHBOARDS.glob("*.json") for note in json.loads(file.read_text())["annotations"]["list"]]
+    return [note for file in DASHBOARDS.glob("*.json")
+            for note in json.loads(file.read_text())["annotations"]["list"]]

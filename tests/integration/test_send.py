@@ -23,13 +23,15 @@ def hub(tmp_path: Path, authority: Authority) -> Iterator[Hub]:
         yield hub
 
 
-def send(tmp_path: Path, pair: KeyPair, ca: Path, *more: str, url: str = UNREAD, language: str = "en", size: int = 10,
+def send(tmp_path: Path, pair: KeyPair, ca: Path, *more: str, url: str = UNREAD, language: str = "en",
+         size: int = 10,
          **path: str) -> Result:
     document = tmp_path / "antrag.xml"
     document.write_text(f"<a>{'x' * size}</a>")
     where = {"ags": "14999010", "service": "hundesteuer"} | path
     return CliRunner().invoke(app.main, [
-        "send", str(document), "--ags", where["ags"], "--service", where["service"], "--cert", str(pair.certificate),
+        "send", str(document), "--ags", where["ags"], "--service", where["service"], "--cert",
+        str(pair.certificate),
         "--key", str(pair.key), "--ca", str(ca), "--url", url, *more], env={"DREHSCHEIBE_LANG": language})
 
 
@@ -39,15 +41,18 @@ def address(hub: Hub) -> str:
 
 
 @pytest.mark.parametrize("key", ["käse", "a\nb: c", "a\0", "", " ", "schlüssel\x7f"])
-def test_a_key_that_no_header_takes_is_a_usage_error(tmp_path: Path, authority: Authority, portal: KeyPair, key: str) -> None:
+def test_a_key_that_no_header_takes_is_a_usage_error(tmp_path: Path, authority: Authority, portal: KeyPair,
+                                                     key: str) -> None:
     result = send(tmp_path, portal, authority.file, "--idempotency-key", key)
     assert result.exit_code == 2, result.output
     assert "--idempotency-key" in result.output
 
 
 @pytest.mark.parametrize("url",
-                         ["http://127.0.0.1:9", "https://127.0.0.1:99999", "https://127.0.0.1:x", "127.0.0.1:9", "https://:9"])
-def test_an_address_where_nothing_can_be_sent_is_no_silence(tmp_path: Path, authority: Authority, portal: KeyPair,
+                         ["http://127.0.0.1:9", "https://127.0.0.1:99999", "https://127.0.0.1:x",
+                          "127.0.0.1:9", "https://:9"])
+def test_an_address_where_nothing_can_be_sent_is_no_silence(tmp_path: Path, authority: Authority,
+                                                            portal: KeyPair,
                                                             url: str) -> None:
     result = send(tmp_path, portal, authority.file, url=url)
     assert result.exit_code == 78, result.output
@@ -68,16 +73,19 @@ def test_a_ca_that_does_not_fit_is_said(hub: Hub, tmp_path: Path, other: Authori
 
 
 @pytest.mark.parametrize("size", [10, 5_000_000])
-def test_a_certificate_of_an_unknown_ca_is_said(hub: Hub, tmp_path: Path, authority: Authority, other: Authority,
+def test_a_certificate_of_an_unknown_ca_is_said(hub: Hub, tmp_path: Path, authority: Authority,
+                                                other: Authority,
                                                 size: int) -> None:
     result = send(tmp_path, other.client("portal-test"), authority.file, url=address(hub), size=size)
     assert result.exit_code == 78, result.output
     assert "--cert: " in result.output and "is not taken by" in result.output
 
 
-@pytest.mark.parametrize(("ags", "service"), [("14999010", "x?y=1"), ("14999010", "a/b#c"), ("test/14999010", "hundesteuer"),
-                                              ("14999010/a", "höhe%41")])
-def test_what_was_named_is_what_arrives(hub: Hub, tmp_path: Path, authority: Authority, portal: KeyPair, ags: str,
+@pytest.mark.parametrize(("ags", "service"),
+                         [("14999010", "x?y=1"), ("14999010", "a/b#c"), ("test/14999010", "hundesteuer"),
+                          ("14999010/a", "höhe%41")])
+def test_what_was_named_is_what_arrives(hub: Hub, tmp_path: Path, authority: Authority, portal: KeyPair,
+                                        ags: str,
                                         service: str) -> None:
     result = send(tmp_path, portal, authority.file, url=f"{address(hub)}/", ags=ags, service=service)
     assert result.exit_code == 0, result.output
@@ -86,7 +94,8 @@ def test_what_was_named_is_what_arrives(hub: Hub, tmp_path: Path, authority: Aut
 
 
 @pytest.mark.parametrize(("option", "value"), [("ags", "test"), ("ags", ".."), ("service", ".")])
-def test_what_the_path_itself_reads_otherwise_is_a_usage_error(tmp_path: Path, authority: Authority, portal: KeyPair, option: str,
+def test_what_the_path_itself_reads_otherwise_is_a_usage_error(tmp_path: Path, authority: Authority,
+                                                               portal: KeyPair, option: str,
                                                                value: str) -> None:
     result = send(tmp_path, portal, authority.file, **{option: value})
     assert result.exit_code == 2
@@ -96,12 +105,14 @@ def test_what_the_path_itself_reads_otherwise_is_a_usage_error(tmp_path: Path, a
 @pytest.mark.parametrize(("error", "code", "english", "german"), [
     (NotAllowed("no"), 1, ["403 This sender may not", "next:\n  Check AGS and service"],
      ["403 Dieser Absender darf", "Nächster Schritt:\n  AGS und Leistung"]),
-    (Conflict("019"), 1, ["409 This Idempotency-Key", "next:\n  Use a new"], ["409 Unter diesem", "Schritt:\n  Für einen neuen"]),
+    (Conflict("019"), 1, ["409 This Idempotency-Key", "next:\n  Use a new"],
+     ["409 Unter diesem", "Schritt:\n  Für einen neuen"]),
     (StoreUnavailable("no"), 75, ["503 The hub cannot", "next:\n  Send again"],
      ["503 Die Drehscheibe", "Schritt:\n  Nach der Zeit"]),
 ])
 def test_a_refusal_says_why_and_what_next_in_the_callers_language(
-        hub: Hub, tmp_path: Path, authority: Authority, portal: KeyPair, error: Any, code: int, english: list[str],
+        hub: Hub, tmp_path: Path, authority: Authority, portal: KeyPair, error: Any, code: int,
+        english: list[str],
         german: list[str]) -> None:
     hub.door.refuse = error
     for language, said in (("en", english), ("de", german)):

@@ -1,4 +1,5 @@
-"""The unit in a real systemd: installed by the manual, started, hung, killed, reloaded, stopped, and fenced in."""
+"""The unit in a real systemd: installed by the manual, started, hung, killed, reloaded, stopped, and fenced
+in."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ DEFAULTS = """
 first = "1s"
 longest = "1s"
 """
-TOWN = f"""
+MUNICIPALITY = f"""
 name = "Stadt Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -113,10 +114,13 @@ class Service:
 
     def send(self, example: str = "v2-smallest") -> str:
         """Hand in an application; its id."""
-        document = next((ROOT / "mappings/hundesteuer/examples" / example).glob("message.*")).relative_to(ROOT)
+        document = next((ROOT / "mappings/hundesteuer/examples" / example).glob("message.*")).relative_to(
+            ROOT)
         answer = json.loads(self.on.run(
-            "drehscheibe", "send", f"{PLACE}/{document}", "--ags", "14999010", "--service", "hundesteuer", "--json",
-            "--url", "https://localhost:8443", "--cert", "/etc/amt24/client.pem", "--key", "/etc/amt24/client.key",
+            "drehscheibe", "send", f"{PLACE}/{document}", "--ags", "14999010", "--service", "hundesteuer",
+            "--json",
+            "--url", "https://localhost:8443", "--cert", "/etc/amt24/client.pem", "--key",
+            "/etc/amt24/client.key",
             "--ca", f"{ETC}/tls/ca.pem", "--idempotency-key", uuid.uuid4().hex))
         assert answer["status"] == 202, answer
         return str(answer["id"])
@@ -126,7 +130,8 @@ class Service:
         return shown
 
     def completed(self, message: str) -> None:
-        wait_until(lambda: self.up() and self.show(message)["state"] == "completed", f"{message} to be delivered", 60)
+        wait_until(lambda: self.up() and self.show(message)["state"] == "completed",
+                   f"{message} to be delivered", 60)
 
     def workers(self) -> list[str]:
         """The process ids of the workers."""
@@ -143,12 +148,14 @@ class Service:
         return self.on.run("find", DROP, "-type", "f", "-printf", "%P\\n").split()
 
     def now(self) -> int:
-        """A point of the journal. No cursor: journalctl skips one entry more when a filter hides the cursor's own."""
+        """A point of the journal. No cursor: journalctl skips one entry more when a filter hides the cursor's
+        own."""
         return int(self.on.journal("--lines=1")[-1]["__REALTIME_TIMESTAMP"])
 
     def said(self, since: int, *matches: str) -> list[dict[str, Any]]:
         """What was written about the unit since then."""
-        return [entry for entry in self.on.journal("--unit=drehscheibe", *matches) if int(entry["__REALTIME_TIMESTAMP"]) > since]
+        return [entry for entry in self.on.journal("--unit=drehscheibe", *matches)
+                if int(entry["__REALTIME_TIMESTAMP"]) > since]
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +184,8 @@ def service(installed: Service) -> Iterator[Service]:
     on = installed.on
     if installed.changed or not installed.up():
         on.run("systemctl", "stop", "drehscheibe")
-        for name, text in (("hub.toml", HUB), ("defaults.toml", DEFAULTS), ("municipalities/14999010.toml", TOWN)):
+        for name, text in (("hub.toml", HUB), ("defaults.toml", DEFAULTS),
+                           ("municipalities/14999010.toml", MUNICIPALITY)):
             installed.configure(name, text)
         on.run("rm", "-f", f"{ADDITIONS}/test.conf")
         on.run("chmod", "0750", DROP)
@@ -188,30 +196,33 @@ def service(installed: Service) -> Iterator[Service]:
     print(on.run("journalctl", "--no-pager", "--lines=60"))
 
 
-# --- the files, without a machine -----------------------------------------------------------------------------------------
+# --- the files, without a machine ---------------------------------------------------------------------------
 
 
 def judged(unit: Path) -> subprocess.CompletedProcess[str]:
     """Exposure of at most 1.5 (the option counts tenths)."""
-    return subprocess.run([need("systemd-analyze", "systemd"), "security", "--offline=true", "--threshold=15", "--no-pager",
+    return subprocess.run([need("systemd-analyze", "systemd"), "security", "--offline=true", "--threshold=15",
+                           "--no-pager",
                            str(unit)], capture_output=True, text=True, check=False)
 
 
 def test_the_unit_scores_one_and_a_half_or_better() -> None:
     result = judged(UNIT)
     assert result.returncode == 0, result.stdout
-    said = re.search(r"`systemd-analyze security drehscheibe` says ([\d.]+)", UNIT.read_text(encoding="utf-8"))
+    said = re.search(r"`systemd-analyze security drehscheibe` says ([\d.]+)",
+                     UNIT.read_text(encoding="utf-8"))
     assert said
     assert f"drehscheibe.service: {said[1]} " in result.stdout
 
 
 def test_a_weaker_unit_is_noticed(tmp_path: Path) -> None:
     weaker = tmp_path / "drehscheibe.service"
-    weaker.write_text(UNIT.read_text(encoding="utf-8").replace("ProtectSystem=strict\n", ""), encoding="utf-8")
+    weaker.write_text(UNIT.read_text(encoding="utf-8").replace("ProtectSystem=strict\n", ""),
+                      encoding="utf-8")
     assert judged(weaker).returncode != 0
 
 
-# --- installed and started ------------------------------------------------------------------------------------------------
+# --- installed and started ----------------------------------------------------------------------------------
 
 
 def test_the_manual_makes_user_folders_and_a_unit_without_faults(service: Service) -> None:
@@ -219,7 +230,8 @@ def test_the_manual_makes_user_folders_and_a_unit_without_faults(service: Servic
     on.shell(manual("Check"))
     assert on.run("stat", "-c", "%U:%G %a", ETC, f"{ETC}/secrets", "/var/lib/drehscheibe").splitlines() == [
         "root:drehscheibe 750", "root:root 700", "drehscheibe:drehscheibe 750"]
-    assert on.run("getent", "passwd", "drehscheibe").strip().endswith(":/var/lib/drehscheibe:/usr/sbin/nologin")
+    assert on.run("getent", "passwd",
+                  "drehscheibe").strip().endswith(":/var/lib/drehscheibe:/usr/sbin/nologin")
     assert on.run("systemd-analyze", "verify", "drehscheibe.service") == ""
     assert service.state("UnitFileState") == "enabled"
 
@@ -228,7 +240,8 @@ def test_started_means_that_the_door_is_open(service: Service) -> None:
     for _ in range(3):
         service.restart()
         assert service.state("SubState") == "running"
-        service.on.run("python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 8443)).close()")
+        service.on.run("python3", "-c",
+                       "import socket; socket.create_connection(('127.0.0.1', 8443)).close()")
     assert "takes applications" in service.state("StatusText")
 
 
@@ -239,8 +252,9 @@ def test_a_message_arrives_and_the_journal_has_its_fields(service: Service) -> N
     events = {entry["MESSAGE"].partition(" message=")[0]: entry for entry in entries}
     assert {"message accepted; it is on disk", "the message is routed", "delivered"} <= set(events)
     told = events["delivered"]
-    assert (told["AGS"], told["SERVICE"], told["DESTINATION"], told["ATTEMPT"], told["PRIORITY"], told["LOGGER"]) == (
-        "14999010", "hundesteuer", "musterstadt/ablage", "1", "6", "hub.delivery.deliverer")
+    assert (told["AGS"], told["SERVICE"], told["DESTINATION"], told["ATTEMPT"], told["PRIORITY"],
+            told["LOGGER"]) == (
+"14999010", "hundesteuer", "musterstadt/ablage", "1", "6", "hub.delivery.deliverer")
     assert told["_SYSTEMD_UNIT"] == "drehscheibe.service"
     assert told["SYSLOG_IDENTIFIER"] == "drehscheibe"
     assert f"message={message}" in told["MESSAGE"]
@@ -251,7 +265,7 @@ def test_a_message_arrives_and_the_journal_has_its_fields(service: Service) -> N
     assert service.on.run("head", "-c", "5", f"{DROP}/{pdf[0]}") == "%PDF-"
 
 
-# --- fenced in ------------------------------------------------------------------------------------------------------------
+# --- fenced in ----------------------------------------------------------------------------------------------
 
 
 def test_workers_have_no_network(service: Service) -> None:
@@ -263,7 +277,7 @@ def test_workers_have_no_network(service: Service) -> None:
     assert len(nets) == 2
 
 
-def test_a_unit_that_forbids_the_namespaces_is_told_apart(service: Service) -> None:
+def test_a_unit_that_forbids_the_namespaces_is_distinguished(service: Service) -> None:
     service.add(RestrictNamespaces="yes")
     service.restart()
     (started,) = service.on.journal("--lines=1", f"_PID={service.pid}", "LOGGER=hub.daemon")
@@ -271,17 +285,20 @@ def test_a_unit_that_forbids_the_namespaces_is_told_apart(service: Service) -> N
 
 
 @pytest.mark.parametrize(("place", "allowed"), [
-    ("/var/lib/drehscheibe/probe", True), (f"{DROP}/probe", True), (f"{ETC}/probe", False), (f"{PLACE}/probe", False),
+    ("/var/lib/drehscheibe/probe", True), (f"{DROP}/probe", True), (f"{ETC}/probe", False),
+    (f"{PLACE}/probe", False),
     ("/srv/probe", False), ("/usr/local/bin/probe", False)])
 def test_the_hub_writes_only_where_it_may(service: Service, place: str, allowed: bool) -> None:
     """Even root is stopped in the service's view of the files: the fence does not hang on modes."""
-    result = service.on.tried("nsenter", "--mount", "--target", service.pid, "sh", "-c", f"touch {place} && rm {place}")
+    result = service.on.tried("nsenter", "--mount", "--target", service.pid, "sh", "-c",
+                              f"touch {place} && rm {place}")
     assert (result.returncode == 0) is allowed, result.stderr
     assert allowed or b"Read-only file system" in result.stderr
 
 
 def test_secrets_are_handed_over_and_not_readable_otherwise(service: Service) -> None:
-    assert service.on.tried("runuser", "-u", "drehscheibe", "--", "cat", f"{ETC}/secrets/server.key").returncode != 0
+    assert service.on.tried("runuser", "-u", "drehscheibe", "--", "cat",
+                            f"{ETC}/secrets/server.key").returncode != 0
     handed = "/run/credentials/drehscheibe.service/server.key"
     assert service.on.tried("runuser", "-u", "nobody", "--", "cat", handed).returncode != 0
     service.on.run("runuser", "-u", "drehscheibe", "--", "drehscheibe", "check", "--connect")
@@ -296,7 +313,7 @@ def test_a_missing_secret_is_named(service: Service) -> None:
     assert problem.returncode == 1
 
 
-# --- killed and hung ------------------------------------------------------------------------------------------------------
+# --- killed and hung ----------------------------------------------------------------------------------------
 
 
 def held_back(service: Service) -> str:
@@ -346,18 +363,19 @@ def test_a_dispatcher_that_hangs_starves_the_watchdog(service: Service) -> None:
     service.started_anew(before)
     service.completed(message)
     said = [str(entry["MESSAGE"]) for entry in service.said(since)]
-    assert any(line.startswith("a part of the hub makes no progress; the watchdog is not fed") for line in said)
+    assert any(line.startswith("a part of the hub makes no progress; the watchdog is not fed")
+               for line in said)
     assert any("Watchdog timeout" in line for line in said)
     assert any("in hang_for_ever" in line for line in said), "the journal says where it hung"
 
 
-# --- reloaded -------------------------------------------------------------------------------------------------------------
+# --- reloaded -----------------------------------------------------------------------------------------------
 
 
 def test_reload_takes_up_a_new_configuration(service: Service) -> None:
     before = service.pid
     service.on.run("install", "-d", "-o", "drehscheibe", "-m", "0750", f"{DROP}/neu")
-    service.configure("municipalities/14999010.toml", TOWN.replace(f'"{DROP}"', f'"{DROP}/neu"'))
+    service.configure("municipalities/14999010.toml", MUNICIPALITY.replace(f'"{DROP}"', f'"{DROP}/neu"'))
     service.on.shell(manual("Change the configuration"))
     message = service.send()
     service.completed(message)
@@ -367,14 +385,14 @@ def test_reload_takes_up_a_new_configuration(service: Service) -> None:
 
 def test_a_faulty_new_configuration_fails_the_reload_and_keeps_the_old_one(service: Service) -> None:
     before, since = service.pid, service.now()
-    service.configure("municipalities/14999010.toml", TOWN.replace('"directory"', '"direktory"'))
+    service.configure("municipalities/14999010.toml", MUNICIPALITY.replace('"directory"', '"direktory"'))
     assert service.on.tried("systemctl", "reload", "drehscheibe").returncode != 0
     assert (service.state("ActiveState"), service.pid) == ("active", before)
     assert "faults of the new one: 1" in service.state("StatusText")
     errors = [entry for entry in service.said(since, "-p", "err") if "direktory" in entry["MESSAGE"]]
     assert any("14999010.toml" in entry.get("PROBLEM", "") for entry in errors)
     service.completed(service.send())
-    service.configure("municipalities/14999010.toml", TOWN)
+    service.configure("municipalities/14999010.toml", MUNICIPALITY)
     service.on.run("systemctl", "reload", "drehscheibe")
     assert service.state("StatusText") == "takes applications"
 
@@ -399,13 +417,13 @@ def test_a_hangup_with_a_broken_certificate_does_not_end_the_hub(service: Servic
     assert service.pid == before
 
 
-# --- not started, stopped -------------------------------------------------------------------------------------------------
+# --- not started, stopped -----------------------------------------------------------------------------------
 
 
 def test_a_faulty_configuration_is_not_started_again_and_again(service: Service) -> None:
     service.on.run("systemctl", "stop", "drehscheibe")
     since = service.now()
-    service.configure("municipalities/14999010.toml", TOWN.replace('"directory"', '"direktory"'))
+    service.configure("municipalities/14999010.toml", MUNICIPALITY.replace('"directory"', '"direktory"'))
     assert service.on.tried("systemctl", "start", "drehscheibe").returncode != 0
     wait_until(lambda: service.state("ActiveState") == "failed", "the failure to stand")
     assert (service.state("ExecMainStatus"), service.state("NRestarts")) == ("78", "0")
@@ -420,13 +438,16 @@ def test_stopped_it_ends_cleanly(service: Service) -> None:
         "inactive", "success", "1", "0"]
     said = [entry["MESSAGE"] for entry in service.said(since)]
     assert "the hub has stopped" in said
-    assert service.on.run("find", "/proc", "-maxdepth", "1", "-user", "drehscheibe") == "", "a process is left over"
+    assert service.on.run("find", "/proc", "-maxdepth", "1", "-user",
+                          "drehscheibe") == "", "a process is left over"
 
 
 def test_a_stop_that_takes_longer_than_the_watchdog_is_not_cut_short(service: Service) -> None:
     """`shutdown` may be longer than `WatchdogSec`: bringing to an end what is under way is no hang."""
-    slow = HANG.replace("cli.main()", "stop = dispatcher.Dispatcher.stop\n\ndef slowly(self, patience):\n    time.sleep(5)\n"
-                                      "    return stop(self, patience)\n\ndispatcher.Dispatcher.stop = slowly\ncli.main()")
+    slow = HANG.replace("cli.main()", "stop = dispatcher.Dispatcher.stop\n\ndef slowly(self, patience):\n    "
+                                      "time.sleep(5)\n"
+                                      "    return stop(self, patience)\n\ndispatcher.Dispatcher.stop = "
+                                      "slowly\ncli.main()")
     service.on.write(f"{PLACE}/hang.py", slow)
     service.add(WatchdogSec="2s", ExecStart=f"\nExecStart={PLACE}/.venv/bin/python -P {PLACE}/hang.py run")
     service.restart()

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 from hub.job import Job, JobPart, Limits, Recipient, Rule, Translated
-from hub.workers import pool as workers_module
-from hub.workers.pool import BatchResult, Why, WorkerPool, WorkerSettings, WorkerUnavailable, pack
+from hub.workers import process
+from hub.workers.pool import BatchResult, WorkerPool, pack
+from hub.workers.process import Why, WorkerSettings, WorkerUnavailable
 from tests.services import wait_until
 
 RUNNER = "tests.integration.worker_runner:process"
@@ -35,9 +36,12 @@ def job(service: str = "well", number: int = 0, content: bytes = CONTENT, **chan
     rule = Rule(id="musterstadt/x/v1", tenant="musterstadt", service=service, mapping_version="v1",
                 mapping_digest="d" * 64, package="/nowhere", recipients=(recipient,))
     part = JobPart(name="application", filename=None, media_type="application/xml",
-                   sha256=hashlib.sha256(content).hexdigest(), body=changes.pop("body", None) or pack_one(content))
-    values = {"message_id": f"message-{number}", "tenant": "musterstadt", "ags": "14999010", "service": service,
-              "test": False, "received_at": datetime(2026, 11, 22, 10, tzinfo=UTC), "accepted_day": date(2026, 11, 22),
+                   sha256=hashlib.sha256(content).hexdigest(), body=changes.pop("body", None)
+                   or pack_one(content))
+    values = {"message_id": f"message-{number}", "tenant": "musterstadt", "ags": "14999010",
+              "service": service,
+              "test": False, "received_at": datetime(2026, 11, 22, 10, tzinfo=UTC),
+              "accepted_day": date(2026, 11, 22),
               "case": None, "parts": (part,), "rules": (rule,), "limits": Limits()} | changes
     return Job(**values)
 
@@ -129,7 +133,8 @@ def test_a_parked_message_leaves_nothing_in_the_output(pool: WorkerPool) -> None
     ("half-frame", Why.TIME, ""),
     ("no-json", Why.PROTOCOL, "malformed"),
 ])
-def test_a_fault_costs_one_message_and_names_it(pool: WorkerPool, service: str, why: Why, detail: str) -> None:
+def test_a_fault_costs_one_message_and_names_it(pool: WorkerPool, service: str, why: Why,
+                                                detail: str) -> None:
     result, _ = run(pool, job("well", 1), job(service, 2), job("well", 3))
     assert [outcome.message_id for outcome in result.outcomes] == ["message-1"]
     assert result.unfinished == ("message-2", "message-3")
@@ -153,7 +158,8 @@ def test_memory_or_output_exhausted_alone_parks_the_message(pool: WorkerPool, se
 
 
 def test_an_endless_loop_ends_by_its_processor_time() -> None:
-    """With a time-out far away, as the machine may be busy; the second job shows that the limit moves along."""
+    """With a time-out far away, as the machine may be busy; the second job shows that the limit moves
+    along."""
     with WorkerPool(1, SETTINGS.model_copy(update={"wall_seconds": 600}), RUNNER) as pool:
         for _ in range(2):
             result, _out = run(pool, job("well", 1), job("loop", 2), job("well", 3))
@@ -247,7 +253,8 @@ def test_a_worker_sees_nothing_it_does_not_need(pool: WorkerPool, monkeypatch: p
         result, _ = run(fresh, job("confined", case=str(server.getsockname()[1])))
     environment, files, no_new_privileges, network, core, folder = result.outcomes[0].text.split("|")  # type: ignore[union-attr]
     assert "SECRET" not in environment
-    assert set(environment.split(",")) <= {"PATH", "LANG", "HOME", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LC_CTYPE"}
+    assert set(environment.split(",")) <= {"PATH", "LANG", "HOME", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES",
+                                           "LC_CTYPE"}
     assert int(files) <= 8  # three standard ones, the socket, input, output, the probe, the listing itself
     assert (no_new_privileges, core, folder) == ("1", "0", "/")
     if fresh.network_dropped:
@@ -296,7 +303,7 @@ def test_stopping_lets_a_batch_end_and_then_kills() -> None:
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     script = f"""
 import os, sys, threading
-sys.path.insert(0, {str(Path(workers_module.__file__).parents[2])!r})
+sys.path.insert(0, {str(Path(process.__file__).parents[2])!r})
 from tests.integration.test_workers import *
 pool = WorkerPool(1, SETTINGS.model_copy(update={{"cpu_seconds": 600, "wall_seconds": 600}}), RUNNER).start()
 print(run(pool, job("state"))[0].outcomes[0].text, flush=True)
@@ -346,7 +353,8 @@ def test_several_threads_share_the_pool(pool: WorkerPool) -> None:
 
 def test_a_message_with_30_mb_is_normalized_by_descriptor(tmp_path: Path) -> None:
     body = os.urandom(1 << 20) * 30
-    document = (b"<serviceportal><serviceportal-fields><g><instance_0><f><base64Data>" + base64.b64encode(body)
+    document = (b"<serviceportal><serviceportal-fields><g><instance_0><f><base64Data>"
+                + base64.b64encode(body)
                 + b"</base64Data><mimetype>application/pdf</mimetype><filename>plan.pdf</filename></f></instance_0></g>"
                 b"</serviceportal-fields></serviceportal>")
     (tmp_path / "document").write_bytes(document)
@@ -363,17 +371,19 @@ def test_a_message_with_30_mb_is_normalized_by_descriptor(tmp_path: Path) -> Non
 def test_hostile_documents_cost_their_own_message_only(pool: WorkerPool) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY x "' + b"y" * 1000 + b'"><!ENTITY z "' + b"&x;" * 1000 + b'">]><a>&z;</a>'
     result, _ = run(pool, job("normalize", content=bomb), content=bomb)
-    assert result.why == Why.FAILED  # this engine lets Rejected pass; hub.pipeline.process turns it into Parked
+    # this engine lets Rejected pass; hub.pipeline.process turns it into Parked
+    assert result.why == Why.FAILED
     assert "NotNormal" in result.detail
     well(pool)
 
 
 @pytest.mark.parametrize(("rule", "service"), [
     ("another message", "wrong-id"), ("outside", "wrong-slice"), ("rule's", "wrong-recipient")])
-def test_without_the_check_a_lie_would_be_believed(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch, rule: str,
+def test_without_the_check_a_lie_would_be_believed(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch,
+                                                   rule: str,
                                                    service: str) -> None:
     """A planted fault: the parent believes everything. The tests above would notice."""
-    monkeypatch.setattr(workers_module, "check", lambda _job, _outcome, _size: "")
+    monkeypatch.setattr(process, "check", lambda _job, _outcome, _size: "")
     assert run(pool, job(service))[0].complete
 
 

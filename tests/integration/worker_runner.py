@@ -25,7 +25,8 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
 
 
 def parked(job: Job, text: str = "nichts zu tun", message_id: str | None = None) -> Parked:
-    return Parked(message_id=message_id or job.message_id, facts=Facts(source=None), reason="invalid", text=text)
+    return Parked(message_id=message_id or job.message_id, facts=Facts(source=None), reason="invalid",
+                  text=text)
 
 
 def do_well(job: Job, bodies: Bodies, out: OutFile) -> Translated:
@@ -39,13 +40,17 @@ def do_well(job: Job, bodies: Bodies, out: OutFile) -> Translated:
 def translated(job: Job, body: Body, **changes: object) -> Translated:
     part, rule = job.parts[0], job.rules[0]
     recipient = rule.recipients[0]
-    attachment = OutAttachment(name="a", filename=None, media_type="text/plain", role="upload", size=body.length,
+    attachment = OutAttachment(name="a", filename=None, media_type="text/plain", role="upload",
+                               size=body.length,
                                sha256=part.sha256, body=body)
-    delivery = OutDelivery(recipient=recipient.name, destination=recipient.destination, subject="s", name_parts={},
-                           parts=(OutPart(role="attachment", name="a", media_type="text/plain", size=body.length,
+    delivery = OutDelivery(recipient=recipient.name, destination=recipient.destination, subject="s",
+                           name_parts={},
+                           parts=(OutPart(role="attachment", name="a", media_type="text/plain",
+                                          size=body.length,
                                           sha256=part.sha256, attachment=0),))
     outcome = Translated(message_id=job.message_id, facts=Facts(source=None), rule=rule.id,
-                         mapping_digest=rule.mapping_digest, attachments=(attachment,), deliveries=(delivery,))
+                         mapping_digest=rule.mapping_digest, attachments=(attachment,),
+                         deliveries=(delivery,))
     return outcome.model_copy(update=changes)
 
 
@@ -57,7 +62,8 @@ def do_park(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 def do_normalize(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     found = normalize(job, bodies, out)
     return Translated(message_id=job.message_id, facts=found.facts, rule=job.rules[0].id,
-                      mapping_digest=job.rules[0].mapping_digest, attachments=found.attachments, deliveries=())
+                      mapping_digest=job.rules[0].mapping_digest, attachments=found.attachments,
+                      deliveries=())
 
 
 def do_loop(job: Job, bodies: Bodies, out: OutFile) -> Parked:
@@ -131,7 +137,8 @@ def do_wrong_rule(job: Job, bodies: Bodies, out: OutFile) -> Translated:
 
 def do_wrong_recipient(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     good = do_well(job, bodies, out)
-    return good.model_copy(update={"deliveries": (good.deliveries[0].model_copy(update={"destination": "mine"}),)})
+    return good.model_copy(update={"deliveries":
+                                   (good.deliveries[0].model_copy(update={"destination": "mine"}),)})
 
 
 def do_wrong_reason(job: Job, bodies: Bodies, out: OutFile) -> Parked:
@@ -189,7 +196,8 @@ def do_children(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 
 def do_confined(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     """What a worker can see: environment, descriptors, interfaces, privileges."""
-    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
+                  if ":\t" in line)
     with socket.socket() as probe:
         try:
             probe.connect(("127.0.0.1", int(job.case or 9)))
@@ -197,7 +205,8 @@ def do_confined(job: Job, bodies: Bodies, out: OutFile) -> Parked:
         except OSError as error:
             network = type(error).__name__
     return parked(job, "|".join([
-        ",".join(sorted(os.environ)), str(len(list(Path("/proc/self/fd").iterdir()))), status["NoNewPrivs"], network,
+        ",".join(sorted(os.environ)), str(len(list(Path("/proc/self/fd").iterdir()))), status["NoNewPrivs"],
+        network,
         str(resource.getrlimit(resource.RLIMIT_CORE)[0]), str(Path.cwd())]))
 
 

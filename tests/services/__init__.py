@@ -56,8 +56,8 @@ def standards() -> Path:
 def free_port() -> int:
     """A port on loopback that was free a moment ago.
 
-    Below the range from which the kernel takes the near end of connections: a server that is killed and started again must
-    not find that some other test's connection got its port meanwhile.
+    Below the range from which the kernel takes the near end of connections: a server that is killed and
+    started again must not find that some other test's connection got its port meanwhile.
     """
     while True:
         port = random.randrange(10_000, 32_000)

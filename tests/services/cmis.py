@@ -1,7 +1,8 @@
 """A real CMIS 1.1 server on loopback: Apache Chemistry's in-memory repository, in Jetty, with a login.
 
-Both come from Maven Central, once, into ~/.m2, and are compared with their digests. On Java 17 the WAR's SOAP servlets do not
-start (javax.xml.ws has left the JDK); the server gets a web.xml with the browser binding alone.
+Both come from Maven Central, once, into ~/.m2, and are compared with their digests. On Java 17 the WAR's SOAP
+servlets do not start (javax.xml.ws has left the JDK); the server gets a web.xml with the browser binding
+alone.
 """
 
 from __future__ import annotations
@@ -62,37 +63,47 @@ def artifact(name: str) -> Path:
     if not file.exists():
         maven = need("mvn", "maven")
         done = subprocess.run(
-            [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get", f"-Dartifact={name}",
-             "-Dtransitive=false", f"-Dmaven.repo.local={REPOSITORY}"], check=False, capture_output=True, text=True, timeout=600)
+            [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get",
+             f"-Dartifact={name}",
+             "-Dtransitive=false", f"-Dmaven.repo.local={REPOSITORY}"], check=False, capture_output=True,
+            text=True, timeout=600)
         if done.returncode != 0:
             missing(name, "Maven Central cannot be reached")
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == ARTIFACTS[name], f"{file} is not the file it should be"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == ARTIFACTS[
+        name], f"{file} is not the file it should be"
     return file
 
 
 def property_definition(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
     """A property of a type, as createType wants it."""
-    return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name, "description": name,
-            "propertyType": kind, "cardinality": "single", "updatability": "readwrite", "inherited": False, "required": False,
+    return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name,
+            "description": name,
+            "propertyType": kind, "cardinality": "single", "updatability": "readwrite", "inherited": False,
+            "required": False,
             "queryable": True, "orderable": True, "openChoice": True, **more}
 
 
 def type_definition(name: str, base: str, *properties: dict[str, Any]) -> dict[str, Any]:
     """A type below a base type."""
     more = {"versionable": False, "contentStreamAllowed": "allowed"} if base == "cmis:document" else {}
-    return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name, "description": name,
-            "baseId": base, "parentId": base, "creatable": True, "fileable": True, "queryable": True, "fulltextIndexed": False,
+    return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name,
+            "description": name,
+            "baseId": base, "parentId": base, "creatable": True, "fileable": True, "queryable": True,
+            "fulltextIndexed": False,
             "includedInSupertypeQuery": True, "controllablePolicy": False, "controllableACL": True,
             "typeMutability": {"create": True, "update": True, "delete": True},
             "propertyDefinitions": {found["id"]: found for found in properties}, **more}
 
 
 TYPES = (
-    type_definition("mst:vorgang", "cmis:folder", property_definition("mst:kennung"), property_definition("mst:betreff"),
-                    property_definition("mst:eingang", "datetime"), property_definition("mst:kurz", maxLength=5)),
+    type_definition("mst:vorgang", "cmis:folder", property_definition("mst:kennung"),
+                    property_definition("mst:betreff"),
+                    property_definition("mst:eingang", "datetime"),
+                    property_definition("mst:kurz", maxLength=5)),
     type_definition("mst:streng", "cmis:folder", property_definition("mst:pflicht", required=True),
                     property_definition("mst:fest", updatability="readonly")),
-    type_definition("mst:dokument", "cmis:document", property_definition("mst:nummer"), property_definition("mst:art")),
+    type_definition("mst:dokument", "cmis:document", property_definition("mst:nummer"),
+                    property_definition("mst:art")),
 )
 
 
@@ -128,7 +139,8 @@ class Chemistry:
         """Start it (again, empty, on the same port) and make the types."""
         with (self.root / "jetty.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._java, "-Xmx512m", f"-Djava.io.tmpdir={self.root}", "-Dorg.eclipse.jetty.xml.XmlParser.Validating=false",
+                [self._java, "-Xmx512m", f"-Djava.io.tmpdir={self.root}",
+                 "-Dorg.eclipse.jetty.xml.XmlParser.Validating=false",
                  "-jar", str(self._jetty), "--host", "127.0.0.1", "--port", str(self.port), "--path", "/cmis",
                  str(self.root / "app")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -144,7 +156,8 @@ class Chemistry:
         info = self.client.get(self.url).json()["A1"]
         self.repository, self.files = info["repositoryUrl"], info["rootFolderUrl"]
         for definition in TYPES:
-            made = self.client.post(self.repository, data={"cmisaction": "createType", "type": json.dumps(definition)})
+            made = self.client.post(self.repository,
+                                    data={"cmisaction": "createType", "type": json.dumps(definition)})
             assert made.status_code == 201, made.text
 
     def running(self) -> bool:
@@ -162,7 +175,7 @@ class Chemistry:
         if self.running():
             self.kill()
 
-    # --- what a clerk sees and does ---------------------------------------------------------------------------------------
+    # --- what a clerk sees and does -------------------------------------------------------------------------
 
     def make_folder(self, name: str) -> str:
         """A folder below the root; its object id."""
@@ -173,8 +186,9 @@ class Chemistry:
 
     def children(self, folder: str) -> list[dict[str, Any]]:
         """The properties of everything in a folder."""
-        answer = self.client.get(self.files, params={"objectId": folder, "cmisselector": "children", "succinct": "true",
-                                                     "maxItems": "1000"})
+        answer = self.client.get(self.files,
+                                 params={"objectId": folder, "cmisselector": "children", "succinct": "true",
+                                         "maxItems": "1000"})
         answer.raise_for_status()
         return [row["object"]["succinctProperties"] for row in answer.json()["objects"]]
 
@@ -186,5 +200,6 @@ class Chemistry:
 
     def act(self, action: str, target: str, **fields: str) -> None:
         """Anything else: rename (update), move, delete."""
-        answer = self.client.post(self.files, params={"objectId": target}, data={"cmisaction": action, **fields})
+        answer = self.client.post(self.files, params={"objectId": target},
+                                  data={"cmisaction": action, **fields})
         assert answer.status_code < 300, answer.text

@@ -7,8 +7,8 @@ It keeps to documented facts only:
 * draft-ietf-httpapi-idempotency-key-header: with `dedupe` it acts once per key and says the same again;
 * SOAP 1.1 §4.4 and SOAP 1.2 part 1 §5.4: faults, HTTP 500 (1.1) or 400/500 (1.2).
 
-What it took is in `taken`, every request with all its headers in `requests`. Faults are put into a queue by `misbehave` and
-used up one per POST.
+What it took is in `taken`, every request with all its headers in `requests`. Faults are put into a queue by
+`misbehave` and used up one per POST.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ Fault = Callable[["_Handler"], bool]
 class Fachverfahren:
     """The server. `tls` and `client_ca` make it HTTPS and mTLS."""
 
-    def __init__(self, tls: KeyPair | None = None, client_ca: Authority | None = None, *, dedupe: bool = True) -> None:
+    def __init__(self, tls: KeyPair | None = None, client_ca: Authority | None = None, *,
+                 dedupe: bool = True) -> None:
         self.dedupe = dedupe
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.taken: list[Taken] = []
@@ -87,7 +88,8 @@ class Fachverfahren:
                 self.server.context.load_verify_locations(client_ca.file)
                 self.server.context.verify_mode = ssl.CERT_REQUIRED
         self.port = int(self.server.server_address[1])
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02},
+                                       daemon=True)
         self.thread.start()
 
     def misbehave(self, *faults: Fault) -> None:
@@ -225,7 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.say(status, body, kind)
 
     def take(self) -> Taken:
-        key = self.headers.get("Idempotency-Key") or soap_key(self.body) or urlsplit(self.path).path.rsplit("/", 1)[-1]
+        key = self.headers.get("Idempotency-Key") or soap_key(self.body) or urlsplit(self.path).path.rsplit(
+            "/", 1)[-1]
         return self.fach.take(key, self.path, dict(self.headers.items()), self.body)
 
     def token(self) -> None:
@@ -266,7 +269,8 @@ SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w
 def soap_answer(taken: Taken) -> tuple[int, str, bytes]:
     """As the tests' WSDL says, in the version of the question."""
     version = "1.2" if taken.headers["Content-Type"].startswith("application/soap+xml") else "1.1"
-    return 200, "text/xml", soap(f"<f:einreichenAntwort xmlns:f='urn:fach'><f:rc>+0000</f:rc><f:nummer>{taken.number}</f:nummer>"
+    return 200, "text/xml", soap("<f:einreichenAntwort "
+                                 f"xmlns:f='urn:fach'><f:rc>+0000</f:rc><f:nummer>{taken.number}</f:nummer>"
                                  "</f:einreichenAntwort>", version)
 
 
@@ -275,10 +279,11 @@ def soap(body: str, version: str = "1.1") -> bytes:
     return f"<s:Envelope xmlns:s='{SOAP[version]}'><s:Body>{body}</s:Body></s:Envelope>".encode()
 
 
-# --- faults ---------------------------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------------------------------------
 
 
-def says(status: int, body: bytes = b"", kind: str = "application/json", *, acts: bool = False, **headers: str) -> Fault:
+def says(status: int, body: bytes = b"", kind: str = "application/json", *, acts: bool = False,
+         **headers: str) -> Fault:
     """This answer, without acting (or after it)."""
 
     def fault(handler: _Handler) -> bool:
@@ -292,17 +297,20 @@ def says(status: int, body: bytes = b"", kind: str = "application/json", *, acts
 
 def code(rc: str, status: int = 200) -> Fault:
     """A business code, without acting."""
-    return says(status, json.dumps({"ergebnis": {"rc": rc, "ergebnistext": "Erika Mustermann fehlt"}}).encode())
+    return says(status,
+                json.dumps({"ergebnis": {"rc": rc, "ergebnistext": "Erika Mustermann fehlt"}}).encode())
 
 
-def soap_fault(code: str, detail: str = "", version: str = "1.1", subcode: str = "", status: int = 500) -> Fault:
+def soap_fault(code: str, detail: str = "", version: str = "1.1", subcode: str = "",
+               status: int = 500) -> Fault:
     """A fault as SOAP 1.1 §4.4 or SOAP 1.2 part 1 §5.4 has it, without acting."""
     if version == "1.1":
         body = (f"<s:Fault><faultcode>{code}</faultcode><faultstring>Erika Mustermann fehlt</faultstring>"
                 f"<detail>{detail}</detail></s:Fault>")
     else:
         inner = f"<s:Subcode><s:Value>{subcode}</s:Value></s:Subcode>" if subcode else ""
-        body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code><s:Reason><s:Text xml:lang='de'>Erika Mustermann"
+        body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code><s:Reason><s:Text "
+                "xml:lang='de'>Erika Mustermann"
                 f"</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
     return says(status, soap(body, version), "text/xml")
 
@@ -330,7 +338,8 @@ def cuts(handler: _Handler) -> bool:
 def half_an_answer(handler: _Handler) -> bool:
     """Acts, and the answer ends in the middle."""
     _, kind, body = handler.fach.answer(handler.take())
-    handler.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    handler.wfile.write(
+        f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                         + body[: len(body) // 2])
     handler.cut()
     return True

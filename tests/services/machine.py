@@ -1,12 +1,14 @@
-"""A Debian 12 machine with a real systemd, in a container of its own: booted once per module, thrown away afterwards.
+"""A Debian 12 machine with a real systemd, in a container of its own: booted once per module, thrown away
+afterwards.
 
-The image is made once by debootstrap, from the mirror that this machine's apt uses, with the packages and the virtual
-environment that docs/operate-systemd.md asks for; it is kept in $DREHSCHEIBE_MACHINE (default /var/cache/drehscheibe-machine),
-one for each state of the lock. A machine works on a layer above it in memory and has a network of its own, so what it does
-leaves nothing behind, and its ports are its own. It ends with the process that booted it, however that one ends.
+The image is made once by debootstrap, from the mirror that this machine's apt uses, with the packages and the
+virtual environment that docs/operate-systemd.md asks for; it is kept in $DREHSCHEIBE_MACHINE (default
+/var/cache/drehscheibe-machine), one for each state of the lock. A machine works on a layer above it in memory
+and has a network of its own, so what it does leaves nothing behind, and its ports are its own. It ends with
+the process that booted it, however that one ends.
 
-Where this machine itself is no systemd's (a container), there is no one to give the container a control group: then one is
-made by hand below each hierarchy, and removed afterwards.
+Where this machine itself is no systemd's (a container), there is no one to give the container a control
+group: then one is made by hand below each hierarchy, and removed afterwards.
 """
 
 from __future__ import annotations
@@ -32,10 +34,12 @@ from tests.services import missing, need, wait_until
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "docs" / "operate-systemd.md"
-IMAGES = Path(os.environ.get("DREHSCHEIBE_MACHINE", "/var/cache/drehscheibe-machine"))  # not below /tmp: that is hidden
+# not below /tmp: that is hidden
+IMAGES = Path(os.environ.get("DREHSCHEIBE_MACHINE", "/var/cache/drehscheibe-machine"))
 PLACE = "/opt/datendrehscheibe"
 KEPT = 3
-ENVIRONMENT = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+ENVIRONMENT = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+               "LANG=C.UTF-8"]
 
 
 def manual(name: str) -> str:
@@ -49,16 +53,18 @@ def manual(name: str) -> str:
 def packages() -> list[str]:
     """What the manual lets its reader install, and the service manager, which the reader has."""
     words = manual("Packages").replace("\\\n", " ").split()
-    return ["systemd", "systemd-sysv", *(word for word in words[words.index("install") + 1:] if not word.startswith("-"))]
+    return ["systemd", "systemd-sysv",
+            *(word for word in words[words.index("install") + 1:] if not word.startswith("-"))]
 
 
-# --- the image ------------------------------------------------------------------------------------------------------------
+# --- the image ----------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def image() -> Iterator[Path]:
     """The folder of the image, made if need be, and kept while it is used."""
-    for binary, package in (("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap"), ("unshare", "util-linux"),
+    for binary, package in (("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap"),
+                            ("unshare", "util-linux"),
                             ("make", "make")):
         need(binary, package)
     if os.geteuid() != 0:
@@ -79,13 +85,15 @@ def image() -> Iterator[Path]:
 
 
 def _make(place: Path) -> None:
-    apt = subprocess.run(["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"],
+    apt = subprocess.run(["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)",
+                          "Created-By: Packages"],
                          check=True, capture_output=True, text=True).stdout
     mirror = next((line.split()[2] for line in apt.splitlines() if line.startswith("bookworm main ")), None)
     if mirror is None:
         missing("a mirror of bookworm", "add one to apt's sources")
     shutil.rmtree(place, ignore_errors=True)
-    _do("debootstrap", "--variant=minbase", f"--include={','.join(packages())}", "bookworm", str(place), mirror)
+    _do("debootstrap", "--variant=minbase", f"--include={','.join(packages())}", "bookworm", str(place),
+        mirror)
     for file in (place / "var/cache/apt/archives").glob("*.deb"):
         file.unlink()
     home = place / PLACE[1:]
@@ -93,9 +101,12 @@ def _make(place: Path) -> None:
     for name in ("requirements.txt", "Makefile"):
         shutil.copy2(ROOT / name, home)
     settings = {key: value for key, value in os.environ.items()
-                if re.fullmatch(r"PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|DEFAULT_TIMEOUT|CONFIG_FILE)|https?_proxy|no_proxy", key)}
+                if re.fullmatch(
+                    r"PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|DEFAULT_TIMEOUT|CONFIG_FILE)|https?_proxy|no_proxy",
+                    key)}
     lent = [Path(name) for name in ("/etc/resolv.conf", "/etc/hosts", settings.get("PIP_CERT", ""),
-                                    settings.get("PIP_CONFIG_FILE", "/etc/pip.conf")) if name and Path(name).is_file()]
+                                    settings.get("PIP_CONFIG_FILE", "/etc/pip.conf")) if name
+            and Path(name).is_file()]
     for file in lent:
         (place / file.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place / file.relative_to("/"))
@@ -108,7 +119,8 @@ def _make(place: Path) -> None:
 
 
 def _do(*command: str) -> None:
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True,
                             timeout=900, check=False)
     assert result.returncode == 0, f"{shlex.join(command)[:300]}:\n{result.stdout[-4000:]}"
 
@@ -122,9 +134,10 @@ def _forget_old() -> None:
             shutil.rmtree(stamp.parent)
 
 
-# --- the machine ----------------------------------------------------------------------------------------------------------
+# --- the machine --------------------------------------------------------------------------------------------
 
-# systemd-nspawn killed by force leaves its container alive: as the first process of a namespace of its own it does not
+# systemd-nspawn killed by force leaves its container alive: as the first process of a namespace of its own it
+# does not
 BOOT = """
 for group in $GROUPS; do mkdir -p "$group"; echo $$ > "$group/cgroup.procs"; done
 exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -euc '
@@ -143,12 +156,15 @@ class Machine:
         self._console = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours = Path("/run/systemd/system").is_dir()
         roots = [Path("/sys/fs/cgroup", name) for name in ("systemd", "unified", ".")]
-        self._groups = [] if ours else [root / self._name for root in roots if (root / "cgroup.procs").exists()]
-        command = ["systemd-nspawn", "--directory", str(base), "--volatile=overlay", "--private-network", "--register=no",
+        self._groups = [] if ours else [root / self._name for root in roots
+                                        if (root / "cgroup.procs").exists()]
+        command = ["systemd-nspawn", "--directory", str(base), "--volatile=overlay", "--private-network",
+                   "--register=no",
                    "--keep-unit", "--link-journal=no", "--machine", self._name, "--boot", "--console=pipe"]
         scope = ["systemd-run", "--scope", "--quiet", "--property=Delegate=yes"] if ours else []
         self._process = subprocess.Popen(
-            [*scope, "sh", "-euc", BOOT, "sh", *command], stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console,
+            [*scope, "sh", "-euc", BOOT, "sh", *command], stdin=subprocess.DEVNULL, stdout=self._console,
+            stderr=self._console,
             env={"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "GROUPS": " ".join(map(str, self._groups))},
             start_new_session=True)
         try:
@@ -165,7 +181,8 @@ class Machine:
 
     def tried(self, *command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """A command on the machine, however it ends."""
-        return subprocess.run(["nsenter", "--all", "--target", str(self._leader()), "--", *ENVIRONMENT, *command], input=stdin,
+        return subprocess.run(["nsenter", "--all", "--target", str(self._leader()), "--", *ENVIRONMENT,
+                               *command], input=stdin,
                               capture_output=True, timeout=120, check=False)
 
     def shell(self, script: str) -> str:
@@ -179,9 +196,11 @@ class Machine:
 
     def unpack(self, tree: Path, into: str) -> None:
         """The project's files, as a release would bring them."""
-        listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=tree, check=True,
+        listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                                 cwd=tree, check=True,
                                  capture_output=True).stdout
-        archive = subprocess.run(["tar", "--create", "--null", "--ignore-failed-read", "--files-from=-"], cwd=tree, check=True,
+        archive = subprocess.run(["tar", "--create", "--null", "--ignore-failed-read", "--files-from=-"],
+                                 cwd=tree, check=True,
                                  input=listing, capture_output=True).stdout
         self.run("mkdir", "-p", into)
         self.run("tar", "--extract", "--no-same-owner", "--directory", into, stdin=archive)
@@ -218,7 +237,8 @@ class Machine:
     def _up(self) -> bool:
         if self._process.poll() is not None:
             self._console.seek(0)
-            missing("a container with a systemd of its own", f"systemd-nspawn ended: {self._console.read().decode()[-2000:]}")
+            missing("a container with a systemd of its own",
+                    f"systemd-nspawn ended: {self._console.read().decode()[-2000:]}")
         if not self._leader() or not Path(f"/proc/{self._leader()}/root/run/systemd/private").exists():
             return False
         return self.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded")

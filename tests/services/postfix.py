@@ -1,4 +1,5 @@
-"""A real Postfix with a configuration, queue and Maildir of its own, on a free port of loopback, with STARTTLS."""
+"""A real Postfix with a configuration, queue and Maildir of its own, on a free port of loopback, with
+STARTTLS."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ weg@musterstadt.example 550 5.1.1 no such user
 
 
 class Postfix:
-    """Mailboxes ``*@musterstadt.example``; `maildir` keeps all mail. Three addresses refuse, see `REFUSALS`."""
+    """Mailboxes ``*@musterstadt.example``; `maildir` keeps all mail. Three addresses refuse, see
+    `REFUSALS`."""
 
     def __init__(self, certificate: bytes, key: bytes, max_bytes: int = 60_000_000) -> None:
         self.binary = need("postfix", "postfix")
@@ -91,7 +93,8 @@ class Postfix:
         (self.root / "mailboxes").write_text("@musterstadt.example all/\n")
         (self.root / "refusals").write_text(REFUSALS)
         (self.root / "conf" / "main.cf").write_text(MAIN.format(
-            root=self.root, name=self.root.name.removeprefix("postfix-"), uid=nobody.pw_uid, gid=nobody.pw_gid,
+            root=self.root, name=self.root.name.removeprefix("postfix-"), uid=nobody.pw_uid,
+            gid=nobody.pw_gid,
             max_bytes=max_bytes))
         (self.root / "conf" / "master.cf").write_text(MASTER.format(port=self.port))
         self.maildir = self.root / "mail" / "all"
@@ -99,7 +102,8 @@ class Postfix:
         wait_until(lambda: accepts(self.port), "Postfix listens")
 
     def _run(self, command: str) -> None:
-        done = subprocess.run([self.binary, "-c", str(self.root / "conf"), command], capture_output=True, text=True,
+        done = subprocess.run([self.binary, "-c", str(self.root / "conf"), command], capture_output=True,
+                              text=True,
                               timeout=60, check=False)
         if done.returncode != 0:
             log = self.root / "mail.log"
@@ -110,7 +114,8 @@ class Postfix:
         """Queue files of whole mails; a mail still being received has not got its x bit yet."""
         queues = [self.root / "queue" / name for name in ("incoming", "active", "deferred")]
         files = [file for queue in queues for file in queue.rglob("*")]
-        return [file for file in files if file.is_file() and os.access(file, os.R_OK) and file.stat().st_mode & 0o100]
+        return [file for file in files if file.is_file() and os.access(file, os.R_OK)
+                and file.stat().st_mode & 0o100]
 
     def mails(self) -> list[bytes]:
         """All that has arrived, without the lines that each hop adds in front."""

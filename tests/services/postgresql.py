@@ -40,7 +40,8 @@ def need_postgresql() -> Path:
 
 @dataclass
 class PostgreSQL:
-    """The server. `hub` is the user that the hub has; `postgres` is its administrator. Without `synced` a power cut harms."""
+    """The server. `hub` is the user that the hub has; `postgres` is its administrator. Without `synced` a
+    power cut harms."""
 
     folder: Path
     synced: bool = False
@@ -58,15 +59,18 @@ class PostgreSQL:
 
     def create(self) -> None:
         """A new cluster, whose order of letters is German: what relies on the order of bytes shows itself."""
-        subprocess.run(self._as_postgres("initdb", "--pgdata", str(self.data), "--username=postgres", "--encoding=UTF8",
+        subprocess.run(self._as_postgres("initdb", "--pgdata", str(self.data), "--username=postgres",
+                                         "--encoding=UTF8",
                                          "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=de-DE",
                                          "--auth=scram-sha-256", f"--pwfile={self.password}", "--no-sync"),
                        check=True, capture_output=True, cwd="/")
 
     def start(self) -> None:
         """Start, or start again with the same data."""
-        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "max_connections": 200,
-                    "fsync": "on" if self.synced else "off", "shared_buffers": "64MB", "log_min_messages": "warning"}
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "",
+                    "max_connections": 200,
+                    "fsync": "on" if self.synced else "off", "shared_buffers": "64MB",
+                    "log_min_messages": "warning"}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self._as_postgres("postgres", "-D", str(self.data), *(item for name, value in settings.items()
@@ -82,7 +86,8 @@ class PostgreSQL:
             self.process = None
 
     def crash(self) -> None:
-        """SIGKILL to one of its backends' neighbours would do the same: all sessions end, the log is replayed."""
+        """SIGKILL to one of its backends' neighbours would do the same: all sessions end, the log is
+        replayed."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(60)
@@ -93,7 +98,8 @@ class PostgreSQL:
 
     def admin(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection of the administrator, each statement for itself."""
-        return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", password=PASSWORD, dbname=database,
+        return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", password=PASSWORD,
+                               dbname=database,
                                autocommit=True, connect_timeout=5)
 
     def url(self, database: str, port: int | None = None) -> str:
@@ -119,7 +125,8 @@ class PostgreSQL:
 
     def section(self, database: str, port: int | None = None, **more: Any) -> StoreSection:
         """``[store]`` for one of its databases; `port` is a proxy's."""
-        return StoreSection(url=self.url(database, port), password=f"file:{self.password}", tls="disable", **more)
+        return StoreSection(url=self.url(database, port), password=f"file:{self.password}", tls="disable",
+                            **more)
 
     def drop_database(self, name: str) -> None:
         """Away with it, and with whoever is connected."""
@@ -138,7 +145,8 @@ class PostgreSQL:
         return True
 
     def _as_postgres(self, program: str, *arguments: str) -> list[str]:
-        drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"] if os.geteuid() == 0 else []
+        drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
+                "--"] if os.geteuid() == 0 else []
         return [*drop, str(need_postgresql() / program), *arguments]
 
 
@@ -157,7 +165,8 @@ def _session_alive(data: Path) -> bool:
 def postgresql(pytestconfig: pytest.Config) -> Iterator[PostgreSQL]:
     """The server of this test session."""
     if "not service" in pytestconfig.getoption("markexpr"):
-        pytest.fail("no services were asked for: whatever starts one is marked with pytest.mark.service", pytrace=False)
+        pytest.fail("no services were asked for: whatever starts one is marked with pytest.mark.service",
+                    pytrace=False)
     need_postgresql()
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     server = PostgreSQL(folder)

@@ -21,10 +21,12 @@ scrape_configs:
 """
 
 
-def promtool(*arguments: str, folder: Path, stdin: Path = Path(os.devnull)) -> subprocess.CompletedProcess[str]:
+def promtool(*arguments: str, folder: Path,
+             stdin: Path = Path(os.devnull)) -> subprocess.CompletedProcess[str]:
     """Run `promtool` in a folder; the caller judges the result."""
     with stdin.open("rb") as given:
-        return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, stdin=given, capture_output=True,
+        return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, stdin=given,
+                              capture_output=True,
                               text=True, timeout=300, check=False)
 
 

@@ -1,4 +1,5 @@
-"""A real RabbitMQ on loopback: own node name, own epmd, own data, cookie and plugins; one virtual host per test."""
+"""A real RabbitMQ on loopback: own node name, own epmd, own data, cookie and plugins; one virtual host per
+test."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ class RabbitMQ:
 
     def control(self, *command: str) -> None:
         """rabbitmqctl."""
-        subprocess.run([str(SERVER.with_name("rabbitmqctl")), "-q", *command], env=self._environment(), check=True,
+        subprocess.run([str(SERVER.with_name("rabbitmqctl")), "-q", *command], env=self._environment(),
+                       check=True,
                        stdout=subprocess.DEVNULL, timeout=120)
 
     def call(self, method: str, path: str, json: Any = None) -> Any:
@@ -80,11 +82,14 @@ class RabbitMQ:
     def add_vhost(self, name: str) -> None:
         """A virtual host in which the administrator may do everything."""
         self.call("PUT", f"vhosts/{name}")
-        self.call("PUT", f"permissions/{name}/{self.admin[0]}", {"configure": ".*", "write": ".*", "read": ".*"})
+        self.call("PUT", f"permissions/{name}/{self.admin[0]}",
+                  {"configure": ".*", "write": ".*", "read": ".*"})
 
-    def connection(self, vhost: str, user: str | None = None, password: str | None = None) -> kombu.Connection:
+    def connection(self, vhost: str, user: str | None = None,
+                   password: str | None = None) -> kombu.Connection:
         """A connection with publisher confirms."""
-        return kombu.Connection(hostname="127.0.0.1", port=self.port, virtual_host=vhost, login_method="PLAIN",
+        return kombu.Connection(hostname="127.0.0.1", port=self.port, virtual_host=vhost,
+                                login_method="PLAIN",
                                 userid=user or self.admin[0], password=password or self.admin[1],
                                 transport_options={"confirm_publish": True})
 
@@ -111,10 +116,12 @@ class RabbitMQ:
             "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "HOME": folder, "LANG": "C.UTF-8",
             "RABBITMQ_NODENAME": f"test{self.port}@localhost", "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia", "RABBITMQ_LOG_BASE": f"{folder}/log",
-            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf", "RABBITMQ_CONF_ENV_FILE": f"{folder}/none.conf",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_CONF_ENV_FILE": f"{folder}/none.conf",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins", "RABBITMQ_PID_FILE": f"{folder}/pid",
             "ERL_EPMD_PORT": str(self._epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS":
+            "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
         }
 
 

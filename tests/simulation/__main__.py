@@ -20,7 +20,8 @@ def main() -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="print each step")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     options = parser.parse_args()
-    seeds = [options.replay] if options.replay is not None else range(options.first, options.first + options.seeds)
+    seeds = [options.replay] if options.replay is not None else range(options.first,
+                                                                      options.first + options.seeds)
     began = time.process_time()
     digests: dict[int, str] = {}
     figures: Counter[str] = Counter()
@@ -39,7 +40,8 @@ def main() -> int:
                           "cpu_seconds": round(took, 1)}))
     else:
         for seed, faults in failed.items():
-            print(f"seed {seed} {digests[seed]}", *(f"  {verdict}: {what}" for verdict, what in faults), sep="\n")
+            print(f"seed {seed} {digests[seed]}", *(f"  {verdict}: {what}" for verdict, what in faults),
+                  sep="\n")
         if options.replay is not None:
             print(f"trace {digests[options.replay]}")
         print(", ".join(f"{name} {count}" for name, count in sorted(figures.items())))

@@ -1,6 +1,8 @@
-"""What must hold, whatever happens: judged from what was sent, what arrived, and the store's rows, with words of its own.
+"""What must hold, whatever happens: judged from what was sent, what arrived, and the store's rows, with words
+of its own.
 
-=================  ================================================================================================
+=================
+================================================================================================
 lost               acknowledged and not in the store; done in the books and not at the receiver
 silent duplicate   one delivery at a receiver twice without a mark; one application taken under two numbers
 phantom            at a receiver, and nobody sent it; another content than was sent
@@ -13,7 +15,8 @@ uncounted          tried without the attempt (or, where nobody could tell, the i
 deaths             parked for deaths, and it was not the planted one
 action             a double click did something
 failed             an error that the hub itself did not foresee
-=================  ================================================================================================
+=================
+================================================================================================
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from sqlalchemy import Connection
 from hub.message import Accepted, Delivery
 from hub.store.store import Store
 from hub.store.transitions.deliveries import FILES
-from tests.simulation.towns import VARIANTS, configurations, expected, is_open
+from tests.simulation.municipalities import VARIANTS, configurations, expected, is_open
 from tests.unit.store_kit import unbalanced
 
 OPEN = ("due", "delivering", "in_doubt", "parked")
@@ -77,7 +80,8 @@ class Judge:
     begun: Counter[str] = field(default_factory=Counter)
     confirmed: set[str] = field(default_factory=set)
     planted: set[str] = field(default_factory=set)
-    """Messages that were made to kill whoever has them in hand; also those whose sender never heard of them."""
+    """Messages that were made to kill whoever has them in hand; also those whose sender never heard of
+    them."""
     innocent: Counter[str] = field(default_factory=Counter)
     """Deaths that were no message's fault, by message in hand."""
     forgotten: set[str] = field(default_factory=set)
@@ -121,7 +125,8 @@ class Judge:
         [row] = rows(store, "SELECT state, attempts, effect_at FROM delivery WHERE id = :id", id=delivery.id)
         self.begun[delivery.id] += 1
         if row["state"] != "delivering" or row["attempts"] < self.begun[delivery.id]:
-            self.fault("uncounted", f"{delivery.id} is {row['state']} with {row['attempts']} attempts at its try "
+            self.fault("uncounted",
+                       f"{delivery.id} is {row['state']} with {row['attempts']} attempts at its try "
                                     f"{self.begun[delivery.id]}")
         if repeat == "ask" and row["effect_at"] is None:
             self.fault("uncounted", f"{delivery.id} has no intent")
@@ -131,7 +136,8 @@ class Judge:
         name, _, content = body.partition(b"|")
         number = json.loads(content)["number"]
         sent = self.sent.get(number)
-        if sent is None or content != sent.content() or name.decode() != delivery.recipient.removesuffix(FILES):
+        if sent is None or content != sent.content() or name.decode() != delivery.recipient.removesuffix(
+            FILES):
             self.fault("phantom", f"{delivery.destination} got {body!r}")
             return
         if sent.test != delivery.destination.endswith("/probe"):
@@ -172,7 +178,8 @@ class Judge:
         there = {row["id"]: row for row in rows(store, 'SELECT id, ags, service, test, "case" FROM message')}
         for name, sent in self.known.items():
             row = there.get(name)
-            if row is None or (row["ags"], row["service"], bool(row["test"])) != (sent.ags, sent.service, sent.test):
+            if row is None or (row["ags"], row["service"], bool(row["test"])) != (sent.ags, sent.service,
+                                                                                  sent.test):
                 self.fault("lost", f"{name}: {sent} is {row or 'not there'}")
         for row in rows(store, "SELECT id, state, destination FROM delivery WHERE state = 'done'"):
             if not self.copies[row["id"]] and row["id"] not in self.confirmed:
@@ -188,7 +195,8 @@ class Judge:
             sent = self.known.get(row["id"])
             if sent is None or row["state"] == "received":
                 continue
-            want = expected(variants[row["config_digest"]], row["ags"], row["service"], bool(row["test"]), sent.form)
+            want = expected(variants[row["config_digest"]], row["ags"], row["service"], bool(row["test"]),
+                            sent.form)
             got = frozenset(places[row["id"]])
             if row["state"] == "parked":
                 if row["reason"] not in ("conflict", "runaway", want):
@@ -200,32 +208,36 @@ class Judge:
 
     def deaths(self, store: Store) -> None:
         """Only what was planted is parked for deaths."""
-        for row in rows(store, "SELECT id, reason_text FROM message WHERE reason = 'runaway' AND state = 'parked'"):
+        for row in rows(store,
+                        "SELECT id, reason_text FROM message WHERE reason = 'runaway' AND state = 'parked'"):
             if row["id"] not in self.planted and self.innocent[row["id"]] < 3:
                 self.fault("deaths", f"{row['id']}: {row['reason_text']}")
 
     def rests(self, store: Store) -> None:
         """Nothing waits for the hub, and what waits for a person says why."""
         for row in rows(store, "SELECT id, state, reason, reason_text FROM message"):
-            if row["state"] == "received" or (row["state"] == "parked" and not (row["reason"] and row["reason_text"])):
+            if row["state"] == "received" or (row["state"] == "parked"
+                                              and not (row["reason"] and row["reason_text"])):
                 self.fault("unexplained", f"message {row['id']}: {row}")
         finished = defaultdict(list)
-        held = {row["id"] for row in rows(store, f"SELECT id FROM delivery WHERE {_HELD} OR {_APART}")}
+        held = {row["id"] for row in rows(store, f"SELECT id FROM delivery WHERE {_HELD} OR {_SEPARATE}")}
         for row in rows(store, "SELECT id, message_id, state, reason, reason_text, due_at FROM delivery"):
             finished[row["message_id"]].append(row["state"] in ("done", "discarded"))
             explained = row["reason"] and row["reason_text"]
-            if row["state"] == "delivering" or (row["state"] in ("due", "in_doubt") and row["id"] not in held) or (
-                    row["state"] == "parked" and not explained):
+            if row["state"] == "delivering" or (row["state"] in ("due", "in_doubt")
+                                                and row["id"] not in held) or (
+row["state"] == "parked" and not explained):
                 self.fault("unexplained", f"delivery {row['id']}: {row}")
         for row in rows(store, "SELECT id, state FROM message WHERE state IN ('routed', 'completed')"):
             if finished[row["id"]] and (row["state"] == "completed") != all(finished[row["id"]]):
                 self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
 
     def waiting(self, store: Store) -> list[int]:
-        """When what waits for the hub is due, 0 for what is in hand; a mail that waits for its files waits for the person who has
-        them parked."""
-        return [row["at"] for row in rows(store, "SELECT coalesce(due_at, 0) AS at FROM delivery WHERE (due_at IS NOT NULL "
-                                                 f"OR lease_until IS NOT NULL) AND NOT ({_APART})")]
+        """When what waits for the hub is due, 0 for what is in hand; a mail that waits for its files waits
+        for the person who has them parked."""
+        return [row["at"] for row in rows(store, "SELECT coalesce(due_at, 0) AS at FROM delivery WHERE "
+                                                 "(due_at IS NOT NULL "
+                                                 f"OR lease_until IS NOT NULL) AND NOT ({_SEPARATE})")]
 
     def held(self, store: Store) -> None:
         """Who waits for its turn has somebody to wait for, who waits for a person."""
@@ -236,7 +248,7 @@ class Judge:
 
 
 _HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
-_APART = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
+_SEPARATE = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
     AND EXISTS (
     SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
     AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""

@@ -1,4 +1,5 @@
-"""Planted faults: the hub as it must never be. Each has to be found within the seeds of a commit: a test of the simulation."""
+"""Planted faults: the hub as it must never be. Each has to be found within the seeds of a commit: a test of
+the simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from hub.message import Reason, Receipt
 from hub.pipeline import route
 from hub.store.database.ledger import Ledger
 from hub.store.transitions import case_order, deliveries, operator_actions, restored
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import Settlement
 from hub.workers.dispatcher import Dispatcher
 
@@ -29,7 +30,7 @@ def _key_without_municipality() -> list[Change]:
     def short(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
         return real(sender, "", service, test, key, content)
 
-    return [patch.object(module, "duplicate_key", short) for module in (message, inbox)]
+    return [patch.object(module, "duplicate_key", short) for module in (message, message_transitions)]
 
 
 def _key_without_test_flag() -> list[Change]:
@@ -38,21 +39,21 @@ def _key_without_test_flag() -> list[Change]:
     def short(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
         return real(sender, ags, service, False, key, content)
 
-    return [patch.object(module, "duplicate_key", short) for module in (message, inbox)]
+    return [patch.object(module, "duplicate_key", short) for module in (message, message_transitions)]
 
 
 def _keys_are_not_kept() -> list[Change]:
-    return [patch.object(inbox, "KEY_KEPT", timedelta(0))]
+    return [patch.object(message_transitions, "KEY_KEPT", timedelta(0))]
 
 
 def _same_key_other_content_is_a_duplicate() -> list[Change]:
-    real = inbox._known_keys
+    real = message_transitions._known_keys
 
     def known(tx: Any, arrivals: Sequence[Any]) -> Any:
         contents = {arrival.key: arrival.content_digest for arrival in arrivals}
         return {key: (name, contents[key]) for key, (name, _) in real(tx, arrivals).items()}
 
-    return [patch.object(inbox, "_known_keys", known)]
+    return [patch.object(message_transitions, "_known_keys", known)]
 
 
 def _settled_before_the_effect() -> list[Change]:
@@ -70,7 +71,8 @@ def _attempts_counted_afterwards() -> list[Change]:
     claim, change = deliveries._CLAIM, deliveries._change
 
     def uncounted(connection: Any, rows: Sequence[Any]) -> None:
-        claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == deliveries.DELIVERING)} for row in rows])
+        claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == deliveries.DELIVERING)}
+                           for row in rows])
 
     def counting(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
         changed = change(tx, row, settlement)
@@ -181,7 +183,8 @@ def _double_click_acts_twice() -> list[Change]:
 def _a_tally_is_forgotten() -> list[Change]:
     real = Ledger.moved
 
-    def forgetful(self: Ledger, kind: str, service: str, place: str, before: str | None, after: str | None) -> None:
+    def forgetful(self: Ledger, kind: str, service: str, place: str, before: str | None,
+                  after: str | None) -> None:
         if before != "in_doubt":
             real(self, kind, service, place, before, after)
 
@@ -205,30 +208,36 @@ def _a_batch_dies_together() -> list[Change]:
     def together(self: Dispatcher, configuration: Any, messages: Sequence[Any]) -> None:
         left, why = self._run(configuration, messages)
         if left:
-            self._record(configuration, [Parked(message_id=each.id, facts=Facts(), reason=Reason.RUNAWAY, text=why)
-                                         for each in left], -1, messages)
+            self._record(configuration,
+                         [Parked(message_id=each.id, facts=Facts(), reason=Reason.RUNAWAY, text=why)
+                          for each in left], -1, messages)
 
     return [patch.object(Dispatcher, "_together", together)]
 
 
 def _deaths_are_not_counted() -> list[Change]:
-    return [patch.object(inbox, "count_death", lambda tx, name: 0)]
+    return [patch.object(message_transitions, "count_death", lambda tx, name: 0)]
 
 
 def _a_restored_store_goes_on_plainly() -> list[Change]:
-    return [patch.object(restored, "revive", lambda *_: restored.Revived(0, 0, 0))]
+    return [patch.object(restored, "put_in_doubt", lambda *_: restored.AfterRestore(0, 0, 0))]
 
 
 def _messages_are_not_closed() -> list[Change]:
-    return [patch.object(module, "close_messages", lambda tx, ids: None) for module in (deliveries, operator_actions)]
+    return [patch.object(module, "close_messages", lambda tx, ids: None)
+            for module in (deliveries, operator_actions)]
 
 
 PLANTED: dict[str, Callable[[], list[Change]]] = {
     function.__name__.strip("_").replace("_", " "): function for function in (
-        _key_without_municipality, _key_without_test_flag, _keys_are_not_kept, _same_key_other_content_is_a_duplicate,
+        _key_without_municipality, _key_without_test_flag, _keys_are_not_kept,
+        _same_key_other_content_is_a_duplicate,
         _settled_before_the_effect, _attempts_counted_afterwards, _no_intent, _recovery_forgets,
-        _recovery_believes_that_nothing_left, _doubt_is_temporary, _nobody_is_asked, _repetitions_without_a_mark,
-        _a_replay_forgets_the_doubt, _given_up_and_begun_all_the_same, _nothing_is_given_up, _order_is_ignored,
+        _recovery_believes_that_nothing_left, _doubt_is_temporary, _nobody_is_asked,
+        _repetitions_without_a_mark,
+        _a_replay_forgets_the_doubt, _given_up_and_begun_all_the_same, _nothing_is_given_up,
+        _order_is_ignored,
         _nobody_is_freed, _windows_are_ignored, _a_window_is_not_looked_at_again, _double_click_acts_twice,
-        _a_tally_is_forgotten, _tests_go_to_production, _versions_are_ignored, _a_batch_dies_together, _deaths_are_not_counted,
+        _a_tally_is_forgotten, _tests_go_to_production, _versions_are_ignored, _a_batch_dies_together,
+        _deaths_are_not_counted,
         _a_restored_store_goes_on_plainly, _messages_are_not_closed)}

@@ -1,4 +1,5 @@
-"""The seeds of a commit, that a seed is the same every time, and that the simulation finds what it is there to find."""
+"""The seeds of a commit, that a seed is the same every time, and that the simulation finds what it is there
+to find."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def test_a_seed_is_the_same_every_time_also_in_another_process() -> None:
     seeds = range(11, 17)
     here = {str(seed): World(seed).run() for seed in seeds}
     for salt in ("0", "1"):  # the order of a set of names
-        command = [sys.executable, "-m", "tests.simulation", "--seeds", str(len(seeds)), "--first", str(seeds[0]), "--json"]
+        command = [sys.executable, "-m", "tests.simulation", "--seeds", str(len(seeds)), "--first",
+                   str(seeds[0]), "--json"]
         there = json.loads(subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": salt}, check=True,
                                           capture_output=True).stdout)
         assert (there["failed"], there["digests"]) == ({}, here)
@@ -41,7 +43,8 @@ def test_planted_it_is_found(name: str) -> None:
             for change in PLANTED[name]():
                 stack.enter_context(change)
             found.append(_first(found[0].seed if found else 1))
-    assert (found[0].faults, found[0].digest) == (found[1].faults, found[1].digest), "a failing seed replays bit by bit"
+    assert (found[0].faults, found[0].digest) == (found[1].faults,
+                                                  found[1].digest), "a failing seed replays bit by bit"
 
 
 def _first(seed: int) -> Faulty:

@@ -1,4 +1,5 @@
-"""Receivers that do what the dice say: accept, refuse, time out before and after the effect, hang, answer probes or not."""
+"""Receivers that do what the dice say: accept, refuse, time out before and after the effect, hang, answer
+probes or not."""
 
 from __future__ import annotations
 
@@ -9,16 +10,18 @@ from hub import endpoint
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import InDoubt, Misconfigured, Permanent, Temporary, TooLarge
 from hub.message import Delivery, Receipt
-from tests.simulation.towns import LARGE
+from tests.simulation.municipalities import LARGE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MOODS = {
     "well": {"takes": 94, "takes slowly": 6},
-    "flaky": {"takes": 30, "takes slowly": 10, "temporary": 10, "refuses for now": 6, "refuses": 3, "cut before": 8,
-              "cut after": 12, "doubt": 8, "hangs before": 3, "hangs begun": 3, "hangs after": 3, "odd": 3, "odd after": 3,
-              "too large": 3, "misconfigured": 2},
+    "flaky":
+    {"takes": 30, "takes slowly": 10, "temporary": 10, "refuses for now": 6, "refuses": 3, "cut before": 8,
+     "cut after": 12, "doubt": 8, "hangs before": 3, "hangs begun": 3, "hangs after": 3, "odd": 3,
+     "odd after": 3,
+     "too large": 3, "misconfigured": 2},
     "down": {"temporary": 90, "cut before": 10},
     "misconfigured": {"misconfigured": 100},
     "full": {"refuses for now": 50, "cut begun": 50},
@@ -58,7 +61,8 @@ class Outlet(OutletBase[OptionsModel]):
         effect_begins()
         world.judge.begins(world.store, delivery, self.repeat)
         world.point("begun")
-        if what in ("takes", "takes slowly", "hangs before", "cut after", "hangs after", "odd after", "doubt"):
+        if what in ("takes", "takes slowly", "hangs before", "cut after", "hangs after", "odd after",
+                    "doubt"):
             if what == "takes slowly":
                 world.sleep(world.dice.uniform(0, 20))
             self._act(peer, delivery, body, own)
@@ -75,7 +79,8 @@ class Outlet(OutletBase[OptionsModel]):
         if what == "misconfigured":
             raise Misconfigured("Das Passwort stimmt nicht.")
         if what == "too large":
-            raise TooLarge("zu groß") if delivery.destination.partition("/")[2] in LARGE else Temporary("Wartung")
+            raise TooLarge("zu groß") if delivery.destination.partition("/")[2] in LARGE else Temporary(
+                "Wartung")
         if what == "hangs before":
             self.world.sleep(self.world.dice.uniform(30, 300))
 

@@ -1,4 +1,5 @@
-"""One seed's world: a clock, dice, senders, receivers and operators, and the hub's own code between them, life after life."""
+"""One seed's world: a clock, dice, senders, receivers and operators, and the hub's own code between them,
+life after life."""
 
 from __future__ import annotations
 
@@ -31,20 +32,22 @@ from hub.job import Body, Facts, Job, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart
 from hub.operations.operator import Operator
 from hub.pipeline.route import route
-from hub.store.blobs import payload
+from hub.store.blobs import files
+from hub.store.blobs import rows as row_blobs
 from hub.store.database import sqlite
 from hub.store.database.transaction import Transaction
 from hub.store.store import Store
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.operator_actions import NotFound, NotNow
-from hub.store.writer import Writer, _apart, _Job
+from hub.store.writer import Writer, _Job, _one_by_one
 from hub.telemetry.counters import Metrics
 from hub.workers import dispatcher
 from hub.workers.dispatcher import Dispatcher
-from hub.workers.pool import BatchResult, Why
+from hub.workers.pool import BatchResult
+from hub.workers.process import Why
 from tests.simulation.judge import Judge, Sent, rows
+from tests.simulation.municipalities import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
 from tests.simulation.tasks import Killed, Task
-from tests.simulation.towns import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
 from tests.simulation.transports import Outlet, Peer
 
 START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
@@ -68,7 +71,8 @@ class Faulty(Exception):
 
     def __init__(self, seed: int, faults: Sequence[tuple[str, str]], digest: str) -> None:
         self.seed, self.faults, self.digest = seed, list(faults), digest
-        super().__init__(f"seed {seed}: " + "; ".join(f"{verdict}: {what}" for verdict, what in self.faults[:3]))
+        super().__init__(f"seed {seed}: "
+                         + "; ".join(f"{verdict}: {what}" for verdict, what in self.faults[:3]))
 
 
 class Flag:
@@ -87,7 +91,7 @@ class Flag:
         return self._set
 
 
-class Crew:
+class ThreadPool:
     """The deliverer's threads as tasks of the world: no more than `size` are under way at once."""
 
     def __init__(self, world: World, size: int) -> None:
@@ -125,9 +129,11 @@ class _Result(Future[Any]):
 
 
 class InlineWriter(Writer):
-    """The store's writer without its thread: what waits is committed together as soon as anybody waits for it."""
+    """The store's writer without its thread: what waits is committed together as soon as anybody waits for
+    it."""
 
-    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], end: Callable[[Transaction], None],
+    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction],
+                 end: Callable[[Transaction], None],
                  world: World) -> None:
         self._engine, self._begin, self._end, self._world = engine, begin, end, world
         self._broken = None
@@ -151,12 +157,12 @@ class InlineWriter(Writer):
             for job in batch:
                 job.future.set_exception(StoreUnavailable("nothing can be written now: SQLITE_FULL"))
             return
-        ordinary = [job for job in batch if job.work is not _apart]
+        ordinary = [job for job in batch if job.work is not _one_by_one]
         if ordinary:
             self._write(self._connection, ordinary)
         for job in batch:
-            if job.work is _apart:
-                self._run_apart(self._connection, job)
+            if job.work is _one_by_one:
+                self._run_one_by_one(self._connection, job)
         self._world.point("after a commit", waits=False)
 
     def _commit(self, commit: Any) -> None:  # type: ignore[override]
@@ -206,7 +212,8 @@ class Pool:
         self._world = world
         self._trips = 0
 
-    def run(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int, progressed: Callable[[], None]) -> BatchResult:
+    def run(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
+            progressed: Callable[[], None]) -> BatchResult:
         world = self._world
         self._trips += 1
         if self._trips > MOST_TRIPS:
@@ -229,8 +236,10 @@ class Pool:
             if sent.poison == "worker" or dies:
                 world.note(f"a worker dies over {job.message_id}")
                 world.in_worker.difference_update(each.message_id for each in jobs)
-                return BatchResult(tuple(outcomes), tuple(each.message_id for each in jobs[number:]), job.message_id, Why.DIED)
-            outcome, end = _translate(job, content, Facts(form_name="Zaehlprobe", form_version=sent.form, test=job.test),
+                return BatchResult(tuple(outcomes), tuple(each.message_id for each in jobs[number:]),
+                                   job.message_id, Why.DIED)
+            outcome, end = _translate(job, content,
+                                      Facts(form_name="Zaehlprobe", form_version=sent.form, test=job.test),
                                       out_fd, end)
             outcomes.append(outcome)
         world.point("a worker has answered")
@@ -238,11 +247,13 @@ class Pool:
         return BatchResult(tuple(outcomes))
 
 
-def _translate(job: Job, content: bytes, facts: Facts, out_fd: int, end: int) -> tuple[Translated | Parked, int]:
+def _translate(job: Job, content: bytes, facts: Facts, out_fd: int, end: int) -> tuple[Translated | Parked,
+                                                                                       int]:
     try:
         rule, trace = route(job, facts)
     except Rejected as error:
-        return Parked(message_id=job.message_id, facts=facts, reason=error.reason, text=error.text, trace=error.trace), end
+        return Parked(message_id=job.message_id, facts=facts, reason=error.reason, text=error.text,
+                      trace=error.trace), end
     deliveries = []
     for recipient in rule.recipients:
         body = recipient.name.encode() + b"|" + content
@@ -250,11 +261,14 @@ def _translate(job: Job, content: bytes, facts: Facts, out_fd: int, end: int) ->
         part = OutPart(role=recipient.send[0], name="probe.xml", media_type="application/xml", size=len(body),
                        sha256=hashlib.sha256(body).hexdigest(), body=Body(offset=end, length=len(body)))
         end += len(body)
-        original = OutPart(role="original", name="antrag.xml", media_type="application/xml", size=job.parts[0].body.length,
+        original = OutPart(role="original", name="antrag.xml", media_type="application/xml",
+                           size=job.parts[0].body.length,
                            sha256=job.parts[0].sha256, received=0)
-        deliveries.append(OutDelivery(recipient=recipient.name, destination=recipient.destination, subject="Probe",
+        deliveries.append(OutDelivery(recipient=recipient.name, destination=recipient.destination,
+                                      subject="Probe",
                                       name_parts={}, parts=(part, original)))
-    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=rule.mapping_digest, trace=trace,
+    return Translated(message_id=job.message_id, facts=facts, rule=rule.id,
+                      mapping_digest=rule.mapping_digest, trace=trace,
                       deliveries=tuple(deliveries), order=rule.order), end
 
 
@@ -312,7 +326,7 @@ class World:
         self.dispatcher: Dispatcher
         self.receiver: Receiver
         self.operator: Operator
-        self.crew: Crew
+        self.threads: ThreadPool
 
     @property
     def store_is_full(self) -> bool:
@@ -322,8 +336,10 @@ class World:
     def figures(self) -> dict[str, int]:
         """What happened, in numbers."""
         copies = self.judge.copies.values()
-        return {"acknowledged": len(self.judge.ids), "kills": self.kills, "lives": self.lives, "hits": self.hits,
-                "tries": sum(sum(peer.tries.values()) for peer in self.peers.values()), "arrived": sum(map(len, copies)),
+        return {"acknowledged": len(self.judge.ids), "kills": self.kills, "lives": self.lives,
+                "hits": self.hits,
+                "tries": sum(sum(peer.tries.values()) for peer in self.peers.values()),
+                "arrived": sum(map(len, copies)),
                 "flagged": sum(any(marked for marked, _ in each) and len(each) > 1 for each in copies),
                 "restored": self.restored}
 
@@ -367,7 +383,8 @@ class World:
         self._digest.update(line.encode())
         self._tell(line)
 
-    # ---------------------------------------------------------------- places where it can die, or somebody else goes on
+    # ---------------------------------------------------------------- places where it can die, or somebody
+    # else goes on
 
     def _next_death(self) -> int:
         return self.dice.randint(1, 60) if self.dice.random() < 0.3 else self.dice.randint(60, 700)
@@ -426,7 +443,7 @@ class World:
         self.note(f"life {self.lives}: {recovered}{' unclean' if self.store.unclean else ''}")
         self.deliverer = Deliverer(self.store, self.configuration, metrics(), self.clock,
                                    lambda connector, options: Outlet(self, connector, options))
-        self.crew = self.deliverer._crew = Crew(self, 5)  # type: ignore[assignment]
+        self.threads = self.deliverer._thread_pool = ThreadPool(self, 5)  # type: ignore[assignment]
         self.deliverer._stop = Flag()  # type: ignore[assignment]
         self.dispatcher = Dispatcher(self.store, self.configuration, Pool(self), metrics(),  # type: ignore[arg-type]
                                      self.deliverer.wake)
@@ -540,7 +557,8 @@ class World:
 
     def _anything(self) -> None:
         getattr(self, self.pick({
-            "send": 18, "dispatch": 18, "look": 20, "go_on": 34, "time": 14, "operate": 8, "mood": 5, "reconfigure": 2, "leap": 1,
+            "send": 18, "dispatch": 18, "look": 20, "go_on": 34, "time": 14, "operate": 8, "mood": 5,
+            "reconfigure": 2, "leap": 1,
             "full_store": 1, "restart": 1, "save": 1, "put_back": 1}))()
 
     def send(self) -> None:
@@ -575,7 +593,8 @@ class World:
             if before.poison is None and before.key and dice.random() < 0.3:
                 return replace(before, number=self._number())
             return before
-        sent = Sent(self._number(), dice.choice(["portal", "portal", "zweites"]), ags, service, test=dice.random() < 0.1,
+        sent = Sent(self._number(), dice.choice(["portal", "portal", "zweites"]), ags, service,
+                    test=dice.random() < 0.1,
                     form="2.0" if dice.random() < 0.05 else "1.0",
                     key=f"k{dice.randint(1, 12)}" if dice.random() < 0.6 else None,
                     case=f"fall-{dice.randint(1, 3)}" if dice.random() < 0.7 else None, poison=poison)
@@ -591,8 +610,10 @@ class World:
         return self._sends
 
     def _incoming(self, sent: Sent) -> Incoming:
-        return Incoming("https", sent.sender, sent.ags, sent.service, (IncomingPart.of(sent.content()),), test=sent.test,
-                        key=sent.key, case=sent.case, conflict="refuse" if sent.sender == "portal" else "park")
+        return Incoming("https", sent.sender, sent.ags, sent.service, (IncomingPart.of(sent.content()),),
+                        test=sent.test,
+                        key=sent.key, case=sent.case, conflict="refuse" if sent.sender == "portal"
+                        else "park")
 
     def dispatch(self) -> None:
         """A thread of the dispatcher takes its turn."""
@@ -603,12 +624,12 @@ class World:
     def look(self) -> None:
         """The deliverer's scheduler looks."""
         self.deliverer._round()
-        self.crew.hire()
+        self.threads.hire()
 
     def go_on(self) -> None:
         """One of the threads goes on."""
         for _ in range(self.dice.randint(1, 6)):
-            self.crew.hire()
+            self.threads.hire()
             ready = [task for task in self.tasks if task.not_before <= self.steady]
             if ready:
                 self.resume(self.dice.choice(ready))
@@ -675,7 +696,8 @@ class World:
             (self._folder / name).unlink(missing_ok=True)
         shutil.move(self.backup, self._folder / "store.sqlite3")
         self.backup = None
-        left, self.deaths_left = self.deaths_left, 0  # `hub.store.backup.take` builds it elsewhere and begins anew
+        # `hub.store.backup.take` builds it elsewhere and begins anew
+        left, self.deaths_left = self.deaths_left, 0
         writer: Any = lambda engine, begin, end: InlineWriter(engine, begin, end, self)  # noqa: E731
         self.full_until = 0
         store = Store.open(self._folder, now=self.clock, writer=writer)
@@ -696,7 +718,8 @@ class World:
 
     def operate(self) -> None:
         """A person does something, perhaps twice."""
-        deliveries = rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt', 'due', 'done') ORDER BY no")
+        deliveries = rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt', 'due', "
+                                      "'done') ORDER BY no")
         messages = rows(self.store, "SELECT id FROM message WHERE state IN ('parked', 'routed') ORDER BY no")
         verb = self.pick({"replay": 10, "discard": 1, "confirm": 1, "resend": 1})
         found = messages if verb == "replay" and self.dice.random() < 0.4 else deliveries
@@ -745,14 +768,16 @@ class World:
             waiting = self.judge.waiting(self.store)
             if not (waiting or self.tasks or self._received()):
                 return
-            patience = patience * 1.5 if len(waiting) == before else 10.0  # a window may be closed until Monday
+            # a window may be closed until Monday
+            patience = patience * 1.5 if len(waiting) == before else 10.0
             before = len(waiting)
             lost_since = (lost_since or self.steady) if 0 in waiting and not self.tasks else None
             if lost_since and self.steady - lost_since > LOST:
                 break
             soonest = (min(waiting, default=0) / 1e6) - self.now.timestamp()
             self._pass(max(min(patience, 3600.0), min(soonest, 86400.0)))
-        self.judge.fault("unexplained", f"no rest: {waiting}, {self._received()} received, {[each.name for each in self.tasks]}")
+        self.judge.fault("unexplained", f"no rest: {waiting}, {self._received()} received, "
+                                        f"{[each.name for each in self.tasks]}")
         raise Faulty(self.seed, self.judge.faults, self.digest)
 
     def _received(self) -> int:
@@ -765,7 +790,7 @@ class World:
                 self.dispatch()
             while ready := [task for task in self.tasks if task.not_before <= self.steady]:
                 self.resume(self.dice.choice(ready))
-                self.crew.hire()
+                self.threads.hire()
             if not received:
                 break
             self.look()
@@ -776,7 +801,8 @@ class World:
         for row in rows(self.store, "SELECT id, reason FROM message WHERE state = 'parked' ORDER BY no"):
             if not self._hopeless(row):
                 self._act("replay", row["id"], None)
-        for row in rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt') ORDER BY no"):
+        for row in rows(self.store,
+                        "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt') ORDER BY no"):
             self._act("replay", row["id"], None)
 
     def _hopeless(self, row: Mapping[str, Any]) -> bool:
@@ -793,18 +819,22 @@ class World:
 
     def _all_done(self) -> None:
         """Once everything is well and was replayed, everything is there: but for what nobody can mend."""
-        for row in rows(self.store, "SELECT id, state, reason FROM message WHERE state NOT IN ('completed', 'discarded')"):
+        for row in rows(self.store, "SELECT id, state, reason FROM message WHERE state NOT IN ('completed', "
+                                    "'discarded')"):
             sent = self.judge.known.get(row["id"])
             hopeless = row["state"] == "parked" and self._hopeless(row)
             behind = any(each["reason"] == "order" for each in rows(
-                self.store, "SELECT reason FROM delivery WHERE message_id = :id AND state = 'due'", id=row["id"]))
+                self.store, "SELECT reason FROM delivery WHERE message_id = :id AND state = 'due'",
+                id=row["id"]))
             if sent is not None and not hopeless and not behind:
-                self.judge.fault("lost", f"{row['id']} of {sent} never came through: {row['state']} {row['reason']}")
+                self.judge.fault("lost",
+                                 f"{row['id']} of {sent} never came through: {row['state']} {row['reason']}")
         if self.judge.faults:
             raise Faulty(self.seed, self.judge.faults, self.digest)
 
     def _close_trace(self) -> None:
-        for row in rows(self.store, "SELECT at, message_id, delivery_id, name, before, after, reason, detail, who FROM event "
+        for row in rows(self.store, "SELECT at, message_id, delivery_id, name, before, after, reason, "
+                                    "detail, who FROM event "
                                     "ORDER BY no"):
             self.note(" ".join(map(str, row.values())))
 
@@ -821,14 +851,15 @@ def _dead(world: World) -> Iterator[None]:
 
 @contextmanager
 def injected(world: World) -> Iterator[None]:
-    """Clock, dice, names and the file system of this world in the places where the hub's modules look for theirs."""
+    """Clock, dice, names and the file system of this world in the places where the hub's modules look for
+    theirs."""
     with ExitStack() as stack:
         clock = SimpleNamespace(monotonic=lambda: world.steady)
         for module in (deliverer, dispatcher, receiver):
             stack.enter_context(patch.object(module, "time", clock))
             stack.enter_context(patch.object(module, "log", Notes(world)))
         stack.enter_context(patch.object(deliverer, "random", SimpleNamespace(random=world.dice.random)))
-        for named in (inbox, payload):
+        for named in (message_transitions, files, row_blobs):
             stack.enter_context(patch.object(named, "new_message_id", world.new_id))
         stack.enter_context(patch.object(sqlite, "_engine", _engine))
         yield
@@ -839,9 +870,11 @@ _real_engine = sqlite._engine
 
 
 def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
-    """One engine for all files, so that a statement is compiled once and not in every life; nothing is synced."""
+    """One engine for all files, so that a statement is compiled once and not in every life; nothing is
+    synced."""
     _place["file"] = file
-    return _shared_engine(mode, begin, tuple(each for each in pragmas if not each.startswith(("synchronous", "secure"))))
+    return _shared_engine(mode, begin,
+                          tuple(each for each in pragmas if not each.startswith(("synchronous", "secure"))))
 
 
 @cache

@@ -1,10 +1,11 @@
-"""``python -m tests.torture --tier commit|nightly|release [--seed N] [--into FOLDER] [--board FILE] [--only SCENARIO]``
+"""``python -m tests.torture --tier commit|nightly|release [--seed N] [--into FOLDER] [--board FILE] [--only
+SCENARIO]``
 
-Prints the seed and the scoreboard and writes them into docs/scoreboard.md. Ends with 1 when the run is red, invalid or not at
-its end. A run that was interrupted goes on where it stood: scenarios whose results stand on its board are not run again. The
-board is a file in the working folder; that of the release tier lies in docs/scoreboard/, so that hours of it may be divided
-among several days and machines. Each result says of which commit it is. Several scenarios may run at the same time, each by
-its own ``--only``.
+Prints the seed and the scoreboard and writes them into docs/scoreboard.md. Ends with 1 when the run is red,
+invalid or not at its end. A run that was interrupted goes on where it stood: scenarios whose results stand on
+its board are not run again. The board is a file in the working folder; that of the release tier lies in
+docs/scoreboard/, so that hours of it may be divided among several days and machines. Each result says of
+which commit it is. Several scenarios may run at the same time, each by its own ``--only``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def main() -> int:
     parser.add_argument("--only", default=None, help="one scenario")
     parser.add_argument("--no-page", action="store_true", help="leave docs/scoreboard.md as it is")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that processes end and disks are unmounted
+    # so that processes end and disks are unmounted
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     folder = options.into or Path(tempfile.mkdtemp(prefix=f"torture-{options.tier}-{seed}-"))
     kept = folder / f"results-{seed}.json" if options.tier != "release" else scoreboard.BOARDS / f"release-{seed}.json"
@@ -69,7 +71,8 @@ def run(step: Step, folder: Path, board: Path, seed: int) -> scoreboard.Row:
         shutil.rmtree(place, ignore_errors=True)
         began, of = time.monotonic(), commit()
         report = step.run(place, seed, lambda text: print(f"   {text}", flush=True))
-        report |= {"seconds": round(time.monotonic() - began), "commit": of, "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}
+        report |= {"seconds": round(time.monotonic() - began), "commit": of,
+                   "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}
         done = scoreboard.save(board, step.name, report)
     result = row(step, done[step.name])
     print(f"   {done[step.name]['seconds']} s: {'; '.join(result.faults) or 'nothing wrong'}", flush=True)
@@ -95,7 +98,8 @@ def page(tier: str, seed: int, board: Path, rows: list[scoreboard.Row] | None = 
 def section(tier: str, seed: int, rows: list[scoreboard.Row], word: str) -> str:
     """What the page says about this run."""
     seconds = sum(each.report.get("seconds", 0) for each in rows)
-    return (f"## Tier {tier}\n\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, {scoreboard.machine()}\n\n"
+    return (f"## Tier {tier}\n\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, "
+            f"{scoreboard.machine()}\n\n"
             f"    make torture TIER={tier} SEED={seed}\n\n{scoreboard.table(rows)}\n\n**{word}**\n")
 
 

@@ -1,20 +1,25 @@
-"""The checker: what the producers were told, against what lies at the receivers, against what the hub says of itself.
+"""The checker: what the producers were told, against what lies at the receivers, against what the hub says of
+itself.
 
-``python -m tests.torture.checker <world>`` prints one JSON object: figures, and for each verdict the names it fell on.
+``python -m tests.torture.checker <world>`` prints one JSON object: figures, and for each verdict the names it
+fell on.
 
-================  ===================================================================================================
+================
+===================================================================================================
 lost              acknowledged, but a recipient has no whole copy, and it is not parked either
 torn              a copy under a final name that is not byte for byte what it must be
-silent duplicate  a recipient has a second copy that does not say that it may be one
-flagged duplicate a recipient has a second copy that says so (a figure; a defect only where nothing was unclear)
+silent duplicate  a recipient has a second copy that does not say that it may be one flagged duplicate a
+recipient has a second copy that says so (a figure; a defect only where nothing was unclear)
 phantom           a copy, or a message in the store, that nobody sent
 misrouted         a copy at another town than the sender named
 invisible         acknowledged with an id that the store does not have
 unexplained       parked or in doubt without a reason, or still open after everything had its time
 unbalanced        figures that contradict each other: metrics, ledger, rows, producers
-================  ===================================================================================================
+================
+===================================================================================================
 
-It reads the store's tables itself and imports nothing of the hub: what is wrong there must not be wrong here too.
+It reads the store's tables itself and imports nothing of the hub: what is wrong there must not be wrong here
+too.
 """
 
 from __future__ import annotations
@@ -30,11 +35,12 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
-from tests.torture.document import ALL_TOWNS, Found, recognise, town_of
+from tests.torture.document import ALL_MUNICIPALITIES, Found, municipality_of, recognise
 from tests.torture.records import records
 from tests.torture.world import World
 
-VERDICTS = ("lost", "torn", "silent duplicate", "phantom", "misrouted", "invisible", "unexplained", "unbalanced")
+VERDICTS = ("lost", "torn", "silent duplicate", "phantom", "misrouted", "invisible", "unexplained",
+            "unbalanced")
 RECIPIENTS = ("ablage", "postfach")
 FINAL = {"completed", "parked", "discarded", "done"}
 MARK = "möglicherweise doppelt: "
@@ -72,9 +78,12 @@ def collect(world: World) -> Evidence:
             seen.cut += 1
         elif "refused" in row:
             seen.refused += 1
-    towns = [town for town in ALL_TOWNS.values() if (world.drop / town).is_dir()]
-    seen.copies += [copy for town in towns for copy in folders(world.drop / town, town)]
-    seen.litter = sum(1 for town in towns for entry in (world.drop / town).iterdir() if entry.name.startswith("."))
+    municipalities = [municipality for municipality in ALL_MUNICIPALITIES.values()
+                      if (world.drop / municipality).is_dir()]
+    seen.copies += [copy for municipality in municipalities
+                    for copy in folders(world.drop / municipality, municipality)]
+    seen.litter = sum(1 for municipality in municipalities for entry in (world.drop / municipality).iterdir()
+                      if entry.name.startswith("."))
     seen.copies += mails(world.mails, seen.mail_ids)
     _read_store(world, seen)
     if world.metrics.exists():
@@ -82,7 +91,7 @@ def collect(world: World) -> Evidence:
     return seen
 
 
-def folders(place: Path, town: str) -> Iterator[tuple[str, str, Found, bool]]:
+def folders(place: Path, municipality: str) -> Iterator[tuple[str, str, Found, bool]]:
     """The copies in a drop folder."""
     for entry in place.iterdir():
         if entry.name.startswith("."):
@@ -91,7 +100,7 @@ def folders(place: Path, town: str) -> Iterator[tuple[str, str, Found, bool]]:
         originals = [content for name, content in files.items() if name != "probe.xml"]
         whole = len(files) == 2 and len(originals) == 1
         found = recognise(originals[0] if originals else b"", files.get("probe.xml", b""))
-        yield town, "ablage", Found(found.name, found.whole and whole), False
+        yield municipality, "ablage", Found(found.name, found.whole and whole), False
 
 
 def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Found, bool]]:
@@ -105,13 +114,15 @@ def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Foun
         whole = len(files) == 1 and body is not None and body.get_content().strip() == f"Probe {found.name}"
         ids[str(found.name)].add(str(mail["Message-ID"]))
         for address in row["to"]:
-            town = address.partition("@")[2].removesuffix(".example")
-            yield town, "postfach", Found(found.name, found.whole and whole), MARK in str(mail["Subject"])
+            municipality = address.partition("@")[2].removesuffix(".example")
+            yield municipality, "postfach", Found(found.name, found.whole
+                                                  and whole), MARK in str(mail["Subject"])
 
 
 def _read_store(world: World, seen: Evidence) -> None:
     seen.messages = records(world, "SELECT id, key, ags, state, reason, reason_text, deaths FROM message")
-    seen.deliveries = records(world, "SELECT id, message_id, recipient, destination, state, reason, reason_text FROM delivery")
+    seen.deliveries = records(world, "SELECT id, message_id, recipient, destination, state, reason, "
+                                     "reason_text FROM delivery")
     counts: Counter[tuple[str, str]] = Counter()
     for row in records(world, "SELECT kind, name, count FROM tally"):
         counts[row["kind"], row["name"]] += row["count"]
@@ -140,15 +151,15 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
     for row in seen.deliveries:
         of_message[row["message_id"]].append(row)
     copies: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    for town, recipient, found, marked in seen.copies:
+    for municipality, recipient, found, marked in seen.copies:
         if found.name is None or not found.whole:
-            verdicts["torn"].append(f"{town}/{recipient}: {found.name}")
+            verdicts["torn"].append(f"{municipality}/{recipient}: {found.name}")
         if found.name is None:
             continue
         if found.name not in seen.sent:
-            verdicts["phantom"].append(f"{town}/{recipient}: {found.name}")
-        elif ALL_TOWNS[town_of(found.name)] != town:
-            verdicts["misrouted"].append(f"{town}/{recipient}: {found.name}")
+            verdicts["phantom"].append(f"{municipality}/{recipient}: {found.name}")
+        elif ALL_MUNICIPALITIES[municipality_of(found.name)] != municipality:
+            verdicts["misrouted"].append(f"{municipality}/{recipient}: {found.name}")
         elif found.whole:
             copies[found.name, recipient].append(marked)
     for (name, recipient), marks in copies.items():
@@ -156,12 +167,14 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
             verdicts["silent duplicate"].append(f"{name} {recipient} x{marks.count(False)}")
         if len(marks) > 1 and any(marks):
             verdicts["flagged duplicate"].append(f"{name} {recipient} x{len(marks)}")
-    verdicts["silent duplicate"] += [f"{name}: {len(ids)} Message-IDs" for name, ids in seen.mail_ids.items() if len(ids) > 1]
+    verdicts["silent duplicate"] += [f"{name}: {len(ids)} Message-IDs" for name, ids in seen.mail_ids.items()
+                                     if len(ids) > 1]
     for name, ids in seen.told.items():
         for hub_id in sorted(set(ids)):
             if hub_id not in rows:
                 verdicts["invisible"].append(f"{name} {hub_id}")
-        parked = {row["recipient"] for hub_id in ids for row in of_message[hub_id] if row["state"] in ("parked", "in_doubt")}
+        parked = {row["recipient"] for hub_id in ids for row in of_message[hub_id]
+                  if row["state"] in ("parked", "in_doubt")}
         if any(rows[hub_id]["state"] in ("parked", "discarded") for hub_id in ids if hub_id in rows):
             parked |= set(RECIPIENTS)
         verdicts["lost"] += [f"{name} {recipient}" for recipient in RECIPIENTS
@@ -169,7 +182,8 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
     verdicts["phantom"] += [f"message {row['id']}" for row in seen.messages if row["key"] not in seen.sent]
     for row in (*seen.messages, *seen.deliveries):
         explained = row["reason"] and row["reason_text"]
-        if (row["state"] not in FINAL and row["state"] != "routed") or (row["state"] == "parked" and not explained):
+        if (row["state"] not in FINAL and row["state"] != "routed") or (row["state"] == "parked"
+                                                                        and not explained):
             verdicts["unexplained"].append(f"{row['id']} {row['state']} {row['reason']}")
         if row["state"] == "routed" and all(each["state"] == "done" for each in of_message[row["id"]]):
             verdicts["unexplained"].append(f"{row['id']} routed, all delivered")
@@ -179,7 +193,8 @@ def judge(seen: Evidence) -> dict[str, list[str]]:
 
 def imbalances(seen: Evidence) -> Iterator[str]:
     """Figures that contradict each other."""
-    for kind, total, rows in (("message", "accepted", seen.messages), ("delivery", "created", seen.deliveries)):
+    for kind, total, rows in (("message", "accepted", seen.messages),
+                              ("delivery", "created", seen.deliveries)):
         counted = Counter(row["state"] for row in rows)
         tallied = {name: count for (each, name), count in seen.tallies.items() if each == kind and count}
         if tallied != dict(counted):
@@ -197,7 +212,9 @@ def imbalances(seen: Evidence) -> Iterator[str]:
     keys = Counter(row["key"] for row in seen.messages)
     yield from (f"{count} messages for {key}" for key, count in keys.items() if count > 1)
     done = Counter(row["recipient"] for row in seen.deliveries if row["state"] == "done")
-    there = {recipient: {(town, found.name) for town, place, found, _ in seen.copies if place == recipient and found.name}
+    there = {recipient: {(municipality, found.name) for municipality, place, found, _ in seen.copies
+                         if place == recipient
+                         and found.name}
              for recipient in RECIPIENTS}
     for recipient in RECIPIENTS:
         if done[recipient] > len(there[recipient]):
@@ -207,12 +224,14 @@ def imbalances(seen: Evidence) -> Iterator[str]:
 def report(seen: Evidence) -> dict[str, Any]:
     """Figures and verdicts."""
     return {
-        "sent": len(seen.sent), "acknowledged": len(seen.told), "connections cut": seen.cut, "refused": seen.refused,
+        "sent": len(seen.sent), "acknowledged": len(seen.told), "connections cut": seen.cut,
+        "refused": seen.refused,
         "copies": len(seen.copies), "hidden files left": seen.litter,
         "messages parked": sum(row["state"] == "parked" for row in seen.messages),
         "deliveries parked": sum(row["state"] == "parked" for row in seen.deliveries),
         "parked for deaths": sum(row["reason"] == "runaway" for row in seen.messages),
-        "reasons": dict(Counter(row["reason"] for row in (*seen.messages, *seen.deliveries) if row["state"] == "parked")),
+        "reasons": dict(Counter(row["reason"] for row in (*seen.messages, *seen.deliveries)
+                                if row["state"] == "parked")),
         "verdicts": judge(seen)}
 
 

@@ -1,7 +1,7 @@
 """What is sent, and how a copy of it is recognised at a receiver without asking the hub anything.
 
-A probe carries its number, a filling made from the number, and the filling's digest: whoever finds a copy can tell from the
-copy alone whose it is and whether it is whole.
+A probe carries its number, a filling made from the number, and the filling's digest: whoever finds a copy can
+tell from the copy alone whose it is and whether it is whole.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-TOWNS = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
+MUNICIPALITIES = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
 WIDE = {f"149991{number:02}": f"stadt{number:02}" for number in range(25)}
 """For scenarios that need many destinations: each town has two."""
 
-ALL_TOWNS = TOWNS | WIDE
+ALL_MUNICIPALITIES = MUNICIPALITIES | WIDE
 SERVICE = "zaehlprobe"
 LARGE_EVERY, LARGE_BYTES = 23, 90_000
 _NUMBER = re.compile(r"[0-9a-z]{1,12}-(\d{1,8})")
@@ -27,12 +27,13 @@ def number(run: str, index: int) -> str:
     return f"{run}-{index}"
 
 
-def town_of(name: str) -> str:
-    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a third of it to one."""
+def municipality_of(name: str) -> str:
+    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a
+    third of it to one."""
     index = int(name.rpartition("-")[2])
     if name.startswith("w"):
         return list(WIDE)[index % len(WIDE) if index % 3 else 0]
-    return list(TOWNS)[0 if name.startswith("m") else index % len(TOWNS)]
+    return list(MUNICIPALITIES)[0 if name.startswith("m") else index % len(MUNICIPALITIES)]
 
 
 def filling(name: str) -> str:
@@ -47,7 +48,8 @@ def document(name: str) -> bytes:
     """The application as Amt24 would send it."""
     text = filling(name)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Zaehlprobe:v1.0</formId>'
+    return ('<?xml version="1.0" '
+            'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Zaehlprobe:v1.0</formId>'
             f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><probe><instance_0>"
             f"<nummer>{name}</nummer><inhalt>{text}</inhalt><summe>{digest}</summe>"
             "</instance_0></probe></serviceportal-fields></serviceportal>\n").encode()
@@ -62,7 +64,8 @@ class Found:
 
 
 def recognise(original: bytes, rendering: bytes | None) -> Found:
-    """Judge a copy by its two files: the original, byte for byte, and the rendering (None: the receiver gets none)."""
+    """Judge a copy by its two files: the original, byte for byte, and the rendering (None: the receiver gets
+    none)."""
     match = re.search(rb"<nummer>([^<]*)</nummer>", original)
     name = match[1].decode("ascii", "replace") if match else None
     if name is None or not _NUMBER.fullmatch(name):

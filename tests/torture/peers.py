@@ -1,6 +1,8 @@
-"""What the scenarios of hostile peers share: what the hub's store says of one probe, and the classes it may fall into.
+"""What the scenarios of hostile peers share: what the hub's store says of one probe, and the classes it may
+fall into.
 
-===========  =====================================================================================================
+===========
+=====================================================================================================
 delivered    at the first try; what the peer did had no effect
 retried      a temporary failure, certain; then one copy without a mark
 held         a misconfiguration, certain: the destination rests until somebody mends it; then one copy without a mark
@@ -8,7 +10,8 @@ parked       a final no, with a reason; no copy
 asked        nobody knows: parked for a person (``in_doubt = "ask"``); no copy or one
 marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark, at most one without
 probed       nobody knew, and the peer was asked; then one copy without a mark
-===========  =====================================================================================================
+===========
+=====================================================================================================
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any
 from pysqlite3 import dbapi2
 
 from tests.torture.checker import RECIPIENTS, folders, mails
-from tests.torture.document import TOWNS, town_of
+from tests.torture.document import MUNICIPALITIES, municipality_of
 from tests.torture.stage import Stage, wait
 from tests.torture.world import World
 
@@ -76,7 +79,8 @@ def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Sto
     told, file = {}, world.state / "store.sqlite3"
     for name in names:
         found = rows(file, "SELECT d.id, d.message_id, d.state, d.reason, d.repeat_marked FROM delivery d"
-                     " JOIN message m ON m.id = d.message_id WHERE m.key = ? AND d.recipient = ?", name, recipient)
+                     " JOIN message m ON m.id = d.message_id WHERE m.key = ? AND d.recipient = ?", name,
+                     recipient)
         for identity, message, state, reason, marked in found:
             events = rows(file, "SELECT name, reason FROM event WHERE message_id = ? AND delivery_id = ?"
                           " AND name != 'claimed' ORDER BY no", message, identity)
@@ -87,7 +91,8 @@ def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Sto
 def copies(world: World, recipient: str) -> dict[str, Counter[bool]]:
     """By probe: how many whole copies lie at the recipient, without (False) and with the mark (True)."""
     found = (mails(world.mails, defaultdict(set)) if recipient == "postfach" else
-             (copy for town in TOWNS.values() for copy in folders(world.drop / town, town)))
+             (copy for municipality in MUNICIPALITIES.values()
+              for copy in folders(world.drop / municipality, municipality)))
     counts: dict[str, Counter[bool]] = {}
     for _, _, what, marked in found:
         if what.name is not None and what.whole:
@@ -103,7 +108,8 @@ FEW: dict[str, tuple[range, range]] = {
 
 
 class Cells:
-    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became of them."""
+    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became
+    of them."""
 
     def __init__(self, stage: Stage, recipient: str, names: str) -> None:
         self.stage = stage
@@ -114,7 +120,7 @@ class Cells:
         self.faults: list[str] = []
         assert recipient in RECIPIENTS
 
-    def send(self, count: int = len(TOWNS)) -> list[str]:
+    def send(self, count: int = len(MUNICIPALITIES)) -> list[str]:
         """One probe for each town, or so many; their names."""
         names = [f"{self.run}-{self.sent + number}" for number in range(count)]
         self.sent += len(names)
@@ -124,7 +130,8 @@ class Cells:
 
     def tried(self, names: list[str]) -> None:
         """Wait until each was tried once, to whatever end."""
-        wait(lambda: len([1 for story in stories(self.stage.world, self.recipient, names).values() if story.begun]) == len(names),
+        wait(lambda: len([1 for story in stories(self.stage.world, self.recipient, names).values()
+                          if story.begun]) == len(names),
              "a first try of each")
 
     def expect(self, cell: str, names: list[str], *classes: str | Collection[str]) -> None:
@@ -136,7 +143,8 @@ class Cells:
             allowed = {right} if isinstance(right, str) else set(right)
             kind = told[name].kind if name in told else "no delivery"
             if kind not in allowed:
-                self.faults.append(f"{cell}, {TOWNS[town_of(name)]}: {kind}, expected {' or '.join(sorted(allowed))}")
+                self.faults.append(f"{cell}, {MUNICIPALITIES[municipality_of(name)]}: {kind}, expected "
+                                   f"{' or '.join(sorted(allowed))}")
             self.judged.append((cell, name, allowed & {kind} or allowed))
         self.stage.extra_hits += 1
 
@@ -146,5 +154,6 @@ class Cells:
         for cell, name, kinds in self.judged:
             plain, marked = (there.get(name, Counter())[each] for each in (False, True))
             if not any(plain in FEW[kind][0] and marked in FEW[kind][1] for kind in kinds):
-                self.faults.append(f"{cell}, {TOWNS[town_of(name)]}: {plain} copies, {marked} with a mark")
+                self.faults.append(f"{cell}, {MUNICIPALITIES[municipality_of(name)]}: {plain} copies, "
+                                   f"{marked} with a mark")
         return self.faults

@@ -1,6 +1,7 @@
 """Planted faults: the hub as it must never be, to show that the programme notices. Only tests start it so.
 
-``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own process and then is the hub.
+``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own process and
+then is the hub.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hub.store.blobs import durable
 from hub.store.database.statements import Query
 
 
@@ -44,12 +44,14 @@ def _synchronous_normal() -> None:
 
     engine = sqlite._engine
     sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
-        file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
+        file, mode, begin,
+        tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
 
 
 def _bodies_not_synced() -> None:
+    from hub.store.blobs import durable
 
-    durable._fsync = lambda fd: None
+    durable.sync_fd = lambda fd: None
 
 
 def _no_folder_sync() -> None:
@@ -62,7 +64,8 @@ def _no_file_sync() -> None:
     from connectors import directory
 
     sync = directory.sync
-    directory.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
+    directory.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(
+        os.fstat(descriptor).st_mode) else None
     directory.sync_all = lambda descriptor: None
 
 
@@ -84,7 +87,8 @@ def _new_message_id_per_try() -> None:
     from connectors import smtp
 
     build = smtp.build
-    smtp.build = lambda options, delivery: build(options, dataclasses.replace(delivery, id=os.urandom(8).hex()))
+    smtp.build = lambda options, delivery: build(options,
+                                                 dataclasses.replace(delivery, id=os.urandom(8).hex()))
 
 
 def _repeat_without_mark() -> None:
@@ -286,7 +290,8 @@ def _takeover_forgets() -> None:
 
     recover = deliveries.recover
     deliveries.recover = lambda tx, assume_begun, *, unclean, gone=None: (  # type: ignore[assignment]
-        recover(tx, assume_begun, unclean=unclean, gone=gone) if gone is None or not unclean else Recovered(0, 0, 0, None))
+        recover(tx, assume_begun, unclean=unclean, gone=gone) if gone is None or not unclean
+        else Recovered(0, 0, 0, None))
 
 
 FAULTS: dict[str, Callable[[], None]] = {

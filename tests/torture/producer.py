@@ -1,8 +1,9 @@
 """The producer: sends probes by HTTPS over kept connections and writes down what it was told.
 
-``python -m tests.torture.producer <world> <run> <threads>``. Standard input says ``<count>``: send up to so many in all; its
-end means stop after those. A probe is sent again with the same key until it is answered 202, as Amt24 does. The ledger has a
-line ``{"sent": name}`` before the first byte and ``{"ok": name, "id": …, "duplicate": …}`` after each 202.
+``python -m tests.torture.producer <world> <run> <threads>``. Standard input says ``<count>``: send up to so
+many in all; its end means stop after those. A probe is sent again with the same key until it is answered 202,
+as Amt24 does. The ledger has a line ``{"sent": name}`` before the first byte and ``{"ok": name, "id": …,
+"duplicate": …}`` after each 202.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.torture.document import SERVICE, document, number, town_of
+from tests.torture.document import SERVICE, document, municipality_of, number
 from tests.torture.world import World
 
 
@@ -70,12 +71,13 @@ class Producer:
     def connected(self, tries: int) -> http.client.HTTPSConnection:
         """To the hub; where there are several, to one after the other, as through a load balancer."""
         ports = sorted(self.world.folder.glob("https*.port"))
-        return http.client.HTTPSConnection("localhost", int(ports[tries % len(ports)].read_text()), timeout=30,
+        return http.client.HTTPSConnection("localhost", int(ports[tries % len(ports)].read_text()),
+                                           timeout=30,
                                            context=self.context)
 
     def post(self, connection: http.client.HTTPSConnection, name: str, body: bytes) -> bool:
         """Whether it was answered 202."""
-        connection.request("POST", f"/in/{town_of(name)}/{SERVICE}", body, {
+        connection.request("POST", f"/in/{municipality_of(name)}/{SERVICE}", body, {
             "Content-Type": "application/xml", "Idempotency-Key": name})
         response = connection.getresponse()
         answer = response.read()

@@ -1,9 +1,9 @@
 """The producer at the broker: publishes probes with confirms and writes down which were confirmed.
 
-``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>``. Standard input says ``<count>``: publish
-up to so many in all; its end means stop after those. A probe is published again, with the same message id, until the broker
-confirms it. The ledger has a line ``{"sent": name}`` before the first byte and ``{"confirmed": name}`` after each confirm; which
-id the hub gave it, `settle` adds at the end.
+``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>``. Standard input says
+``<count>``: publish up to so many in all; its end means stop after those. A probe is published again, with
+the same message id, until the broker confirms it. The ledger has a line ``{"sent": name}`` before the first
+byte and ``{"confirmed": name}`` after each confirm; which id the hub gave it, `settle` adds at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import kombu
 from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
-from tests.torture.document import SERVICE, document, number, town_of
+from tests.torture.document import SERVICE, document, municipality_of, number
 from tests.torture.records import records
 from tests.torture.world import World
 
@@ -62,8 +62,10 @@ class Publisher:
                 try:
                     link = link or self.connected()
                     link.channel(1).basic_publish(
-                        Message(document(name), message_id=name, content_type="application/xml", delivery_mode=2,
-                                application_headers={"municipality": town_of(name), "service": SERVICE}),
+                        Message(document(name), message_id=name, content_type="application/xml",
+                                delivery_mode=2,
+                                application_headers={"municipality": municipality_of(name),
+                                                     "service": SERVICE}),
                         "drehscheibe.in", self.login["userid"], timeout=5, confirm_timeout=5)
                 except (AMQPError, OSError):
                     self.note(cut=name)
@@ -79,13 +81,15 @@ class Publisher:
     def connected(self) -> Any:
         """A new connection. Raises AMQPError, OSError."""
         connection: Any = kombu.Connection(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,  # type: ignore[no-untyped-call]
-                                           transport_options={"confirm_publish": True, "read_timeout": 5, "write_timeout": 5},
+                                           transport_options={"confirm_publish": True, "read_timeout": 5,
+                                                              "write_timeout": 5},
                                            **self.login)
         return connection.transport.establish_connection()
 
 
 def settle(world: World) -> None:
-    """Write the hub's id of each confirmed probe into the ledger; ``none`` where its store has none: the checker's to judge."""
+    """Write the hub's id of each confirmed probe into the ledger; ``none`` where its store has none: the
+    checker's to judge."""
     lines = [json.loads(line) for line in world.ledger.read_text().splitlines()]
     ids = {row["key"]: row["id"] for row in records(world, "SELECT key, id FROM message")}
     with world.ledger.open("a") as ledger:
@@ -96,7 +100,8 @@ def settle(world: World) -> None:
 def main() -> None:
     """The command."""
     folder, run, port, vhost, user, password = sys.argv[1:]
-    publisher = Publisher(World(Path(folder)), run, port=int(port), virtual_host=vhost, userid=user, password=password)
+    publisher = Publisher(World(Path(folder)), run, port=int(port), virtual_host=vhost, userid=user,
+                          password=password)
     thread = threading.Thread(target=publisher.work)
     thread.start()
     for line in sys.stdin:

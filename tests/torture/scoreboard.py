@@ -21,7 +21,8 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario's result. `unclear` says that flagged duplicates are right there; `parks` that parked ones are."""
+    """One scenario's result. `unclear` says that flagged duplicates are right there; `parks` that parked ones
+    are."""
 
     scenario: str
     report: Mapping[str, Any]
@@ -54,7 +55,8 @@ def invalid(rows: Sequence[Row]) -> list[str]:
     """Why a run proves nothing, whatever its verdicts."""
     ran = [row for row in rows if not row.left_out]
     acknowledged = sum(row.report["acknowledged"] for row in ran)
-    reasons = [] if acknowledged >= ENOUGH else [f"only {acknowledged} acknowledged messages, {ENOUGH} are needed"]
+    reasons = [] if acknowledged >= ENOUGH else [f"only {acknowledged} acknowledged messages, {ENOUGH} are "
+                                                 "needed"]
     if os.environ.get("CI") == "true":
         reasons += [f"{row.scenario}: left out, {row.left_out}" for row in rows if row.left_out]
     return reasons + [f"{row.scenario}: no hit" for row in ran if not row.report["hits"]]
@@ -70,7 +72,8 @@ def table(rows: Sequence[Row]) -> str:
             lines.append(f"| {row.scenario} | left out: {row.left_out} |" + " |" * (len(columns) + 3))
             continue
         cells = [row.report["acknowledged"], row.report["kills"], row.report["hits"],
-                 *(len(row.report["verdicts"][name]) for name in VERDICTS), len(row.report["verdicts"]["flagged duplicate"]),
+                 *(len(row.report["verdicts"][name]) for name in VERDICTS),
+                 len(row.report["verdicts"]["flagged duplicate"]),
                  row.report["messages parked"] + row.report["deliveries parked"],
                  round(row.report.get("seconds", 0) / 60, 1), row.report.get("commit", "-")]
         lines.append(f"| {row.scenario} | " + " | ".join(map(str, cells)) + " |")

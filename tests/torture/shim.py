@@ -1,4 +1,5 @@
-"""Commands `shim.c`: counts the calls of the hub's main process and hurts the n-th of a kind, or all from the n-th on.
+"""Commands `shim.c`: counts the calls of the hub's main process and hurts the n-th of a kind, or all from the
+n-th on.
 
 Workers do not load it: they start with a cleared environment.
 """
@@ -39,8 +40,10 @@ class Shim:
         """For the process to be hurt."""
         return {"LD_PRELOAD": str(self._library), "TORTURE_SHIM": str(self._file)}
 
-    def arm(self, kind: Kind, action: str = "kill", first: int = 1, last: int | None = None, *, error: int = errno.EIO) -> None:
-        """From now on count; hurt the calls `first` to `last` of the kind. `error`: errno, or milliseconds of ``slow``."""
+    def arm(self, kind: Kind, action: str = "kill", first: int = 1, last: int | None = None, *,
+            error: int = errno.EIO) -> None:
+        """From now on count; hurt the calls `first` to `last` of the kind. `error`: errno, or milliseconds of
+        ``slow``."""
         self._write(0, kind, action, error, first, last or first)
         self._map[:4] = struct.pack("=i", 1)
 

@@ -1,11 +1,12 @@
 """The mail sink: appends each mail to one file, syncs it, and only then answers 250.
 
-``python -m tests.torture.sink <file> <faults> [<certificate> <key>]``; it prints its port. The file ``<faults>`` may hold one
-line of JSON such as ``{"command": "RCPT", "kind": "4xx", "every": 3}``: from then on every third RCPT is answered so; a list of
-them holds for several commands. Kinds: ``4xx``, ``5xx``, ``421`` (said, then closed), ``cut`` (closed without a word), ``hang``
-(no answer, the line stays open). Commands: CONNECT EHLO STARTTLS MAIL RCPT DATA BODY RSET QUIT, and CONTENT: cut or hang in the
-middle of the mail. After BODY the mail is thrown away, except with ``kept-cut`` and ``kept-hang``: those keep it and say nothing,
-which is the case that a sender can never know.
+``python -m tests.torture.sink <file> <faults> [<certificate> <key>]``; it prints its port. The file
+``<faults>`` may hold one line of JSON such as ``{"command": "RCPT", "kind": "4xx", "every": 3}``: from then
+on every third RCPT is answered so; a list of them holds for several commands. Kinds: ``4xx``, ``5xx``,
+``421`` (said, then closed), ``cut`` (closed without a word), ``hang`` (no answer, the line stays open).
+Commands: CONNECT EHLO STARTTLS MAIL RCPT DATA BODY RSET QUIT, and CONTENT: cut or hang in the middle of the
+mail. After BODY the mail is thrown away, except with ``kept-cut`` and ``kept-hang``: those keep it and say
+nothing, which is the case that a sender can never know.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class Sink:
                 continue
             verb = "EHLO" if verb == "HELO" else verb
             more = "250-STARTTLS\r\n" if self._certificate else ""
-            answer = {"EHLO": f"250-sink.example\r\n{more}250 SIZE 100000000", "MAIL": "250 ok", "RCPT": "250 ok",
+            answer = {"EHLO": f"250-sink.example\r\n{more}250 SIZE 100000000", "MAIL": "250 ok",
+                      "RCPT": "250 ok",
                       "RSET": "250 ok", "NOOP": "250 ok"}.get(verb, "500 what?")
             if verb in ("MAIL", "RSET"):
                 recipients = []
@@ -121,7 +123,8 @@ class Sink:
             await asyncio.sleep(HANG_SECONDS)
         if kind.endswith(("hang", "cut")):
             return False
-        writer.write({"4xx": b"451 4.3.0 later\r\n", "5xx": b"554 5.6.0 never\r\n", "421": b"421 4.3.2 closing\r\n"}[kind])
+        writer.write({"4xx": b"451 4.3.0 later\r\n", "5xx": b"554 5.6.0 never\r\n",
+                      "421": b"421 4.3.2 closing\r\n"}[kind])
         await writer.drain()
         return False if kind == "421" else None
 

@@ -21,7 +21,9 @@ from tests.services import free_port
 from tests.torture.world import World, make
 
 ROOT = Path(__file__).parents[2]
-OPEN = re.compile(r'^drehscheibe_(?:messages|deliveries)\{.*state="(?:received|deferred|due|delivering|in_doubt)"\} ([0-9.e+]+)$',
+OPEN = re.compile(
+    r'^drehscheibe_(?:messages|deliveries)\{.*state="(?:received|deferred|due|delivering|in_doubt)"\} '
+    r'([0-9.e+]+)$',
                   re.MULTILINE)
 
 
@@ -56,8 +58,10 @@ class Hub:
         self.lives += 1
         with self.world.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *self.launcher, "--config", str(self.world.config), *self.options, "run"], cwd=ROOT, stdout=log,
-                stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **self.environment})
+                [sys.executable, *self.launcher, "--config", str(self.world.config), *self.options, "run"],
+                cwd=ROOT, stdout=log,
+                stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, **self.environment})
         if ready:
             wait(self.ready, "the hub is ready")
 
@@ -95,11 +99,13 @@ class Hub:
             (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
 
     def freeze(self) -> None:
-        """SIGSTOP, and wait until no thread runs any more; one may still be in the middle of a system call."""
+        """SIGSTOP, and wait until no thread runs any more; one may still be in the middle of a system
+        call."""
         assert self.process is not None
         self.signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self.process.pid}/task")
-        wait(lambda: all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "TDtZ" for task in tasks.iterdir()),
+        wait(lambda: all(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "TDtZ"
+                         for task in tasks.iterdir()),
              "every thread stands still")
 
     def kill(self) -> None:
@@ -162,7 +168,8 @@ class Stage:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.faults = folder / "sink-faults.json"
         tls = folder / "world" / "tls" / "ca"
-        self.sink = self.process("sink", str(folder / "mails.jsonl"), str(self.faults), str(tls / "server.pem"),
+        self.sink = self.process("sink", str(folder / "mails.jsonl"), str(self.faults),
+                                 str(tls / "server.pem"),
                                   str(tls / "server.key"))
         assert self.sink.stdout is not None
         self.world = make(folder / "world", smtp=int(self.sink.stdout.readline()), **options)
@@ -175,7 +182,8 @@ class Stage:
     def process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """One of those that the injector never kills."""
         with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}", *arguments], cwd=ROOT,
+            self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}",
+                                                    *arguments], cwd=ROOT,
                                                    stderr=log, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         return self.processes[-1]
 
@@ -210,7 +218,8 @@ class Stage:
         wait(self.hub.settled, "nothing is open any more")
 
     def hits(self) -> int:
-        """How many injuries found something in flight, by the hub's own words at its next start, or by a cut connection."""
+        """How many injuries found something in flight, by the hub's own words at its next start, or by a cut
+        connection."""
         found = self.extra_hits
         for line in self.world.log.read_text().splitlines():
             if "did not end cleanly" in line or "a node is not heard of any more" in line:
@@ -220,7 +229,8 @@ class Stage:
 
     def complaints(self) -> int:
         """How often the hub warned or refused by now, or cut a connection."""
-        ledger, log = (file.read_bytes() if file.exists() else b"" for file in (self.world.ledger, self.world.log))
+        ledger, log = (file.read_bytes() if file.exists() else b""
+                       for file in (self.world.ledger, self.world.log))
         return (ledger.count(b'{"refused"') + ledger.count(b'{"cut"') + log.count(b'"level": "warning"')
                 + log.count(b'"level": "error"') + log.count(b'"level": "critical"'))
 
@@ -231,12 +241,15 @@ class Stage:
     def second(self) -> Hub:
         """Another instance on the same store, at other ports."""
         https, status = free_port(), free_port()
-        return Hub(self.world, options=("--set", f"inlets.portal.port={https}", "--set", f"status.port={status}"), status=status)
+        return Hub(self.world, options=("--set", f"inlets.portal.port={https}", "--set",
+                                        f"status.port={status}"), status=status)
 
     def goes_on(self, count: int, seconds: float) -> bool:
-        """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to it."""
+        """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to
+        it."""
         try:
-            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "", seconds)
+            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "",
+                 seconds)
         except NotInTime:
             return False
         return self.hub.alive()
@@ -244,7 +257,8 @@ class Stage:
     def ends_or_goes_on(self, count: int) -> bool:
         """Whether the hub ends by itself, or takes all messages and settles them."""
         try:
-            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "", 60)
+            wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "",
+                 60)
         except NotInTime:
             return False
         return True
@@ -273,7 +287,8 @@ class Stage:
 
     def check(self) -> dict[str, Any]:
         """The checker's report."""
-        done = subprocess.run([sys.executable, "-m", "tests.torture.checker", str(self.world.folder)], cwd=ROOT, check=True,
+        done = subprocess.run([sys.executable, "-m", "tests.torture.checker", str(self.world.folder)],
+                              cwd=ROOT, check=True,
                               stdout=subprocess.PIPE)
         report: dict[str, Any] = json.loads(done.stdout)
         return {"kills": self.kills, "hits": self.hits(), "lives": self.hub.lives, **report}

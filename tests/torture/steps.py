@@ -20,8 +20,9 @@ def nothing() -> None:
 class Step:
     """One scenario with its measure.
 
-    `unclear` says that flagged duplicates are right there; `parks` that parked ones are. `lacks` names what this machine lacks
-    for it, if anything: it is left out then, with the reason, and with ``CI=true`` the run is invalid.
+    `unclear` says that flagged duplicates are right there; `parks` that parked ones are. `lacks` names what
+    this machine lacks for it, if anything: it is left out then, with the reason, and with ``CI=true`` the run
+    is invalid.
     """
 
     name: str
@@ -34,4 +35,5 @@ class Step:
 def step(name: str, scenario: Callable[..., Result], *, unclear: bool = True, parks: bool = False,
          lacks: Callable[[], str | None] = nothing, **measure: Any) -> Step:
     """A scenario, by its function and the measure it is called with."""
-    return Step(name, lambda folder, seed, progress: scenario(folder, seed, progress=progress, **measure), unclear, parks, lacks)
+    return Step(name, lambda folder, seed, progress: scenario(folder, seed, progress=progress, **measure),
+                unclear, parks, lacks)

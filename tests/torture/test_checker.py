@@ -8,33 +8,39 @@ from typing import Any
 import pytest
 
 from tests.torture.checker import VERDICTS, Evidence, judge
-from tests.torture.document import TOWNS, Found, document, filling, number, recognise, town_of
+from tests.torture.document import MUNICIPALITIES, Found, document, filling, municipality_of, number, recognise
 from tests.torture.scoreboard import Row, invalid, verdict
 
-TOWN = TOWNS[town_of("t-0")]
+MUNICIPALITY = MUNICIPALITIES[municipality_of("t-0")]
 
 
 def sound(count: int = 3) -> Evidence:
     """A run in which all is well."""
     seen = Evidence(sent={f"t-{index}" for index in range(count)})
     for index in range(count):
-        name, town = f"t-{index}", TOWNS[town_of(f"t-{index}")]
+        name, municipality = f"t-{index}", MUNICIPALITIES[municipality_of(f"t-{index}")]
         seen.told[name] = [f"id{index}"]
-        seen.messages.append({"id": f"id{index}", "key": name, "ags": town_of(name), "state": "completed", "reason": None,
+        seen.messages.append({"id": f"id{index}", "key": name, "ags": municipality_of(name),
+                              "state": "completed",
+                              "reason": None,
                               "reason_text": None, "deaths": 0})
         for recipient in ("ablage", "postfach"):
-            seen.copies.append((town, recipient, Found(name, True), False))
-            seen.deliveries.append({"id": f"{name}{recipient}", "message_id": f"id{index}", "recipient": recipient,
-                                    "destination": f"{town}/{recipient}", "state": "done", "reason": None, "reason_text": None})
+            seen.copies.append((municipality, recipient, Found(name, True), False))
+            seen.deliveries.append({"id": f"{name}{recipient}", "message_id": f"id{index}",
+                                    "recipient": recipient,
+                                    "destination": f"{municipality}/{recipient}", "state": "done",
+                                    "reason": None,
+                                    "reason_text": None})
     seen.tallies = {("message_total", "accepted"): count, ("message", "completed"): count,
                     ("delivery_total", "created"): 2 * count, ("delivery", "done"): 2 * count}
     seen.metrics = {key: float(value) for key, value in seen.tallies.items()}
     return seen
 
 
-def copy_of(seen: Evidence, found: Found, *, town: str = TOWN, recipient: str = "postfach", marked: bool = False) -> Evidence:
+def copy_of(seen: Evidence, found: Found, *, municipality: str = MUNICIPALITY, recipient: str = "postfach",
+            marked: bool = False) -> Evidence:
     """One copy more."""
-    seen.copies.append((town, recipient, found, marked))
+    seen.copies.append((municipality, recipient, found, marked))
     return seen
 
 
@@ -52,12 +58,14 @@ def park(seen: Evidence, text: str | None) -> None:
 
 HARM: dict[str, tuple[str, Callable[[Evidence], Any]]] = {
     "no copy": ("lost", lambda seen: seen.copies.pop(0)),
-    "only a torn copy": ("lost", lambda seen: seen.copies.__setitem__(0, (TOWN, "ablage", Found("t-0", False), False))),
+    "only a torn copy":
+    ("lost", lambda seen: seen.copies.__setitem__(0, (MUNICIPALITY, "ablage", Found("t-0", False), False))),
     "a torn copy more": ("torn", lambda seen: copy_of(seen, Found("t-0", False))),
     "an unreadable copy": ("torn", lambda seen: copy_of(seen, Found(None, False))),
     "two copies": ("silent duplicate", lambda seen: copy_of(seen, Found("t-0", True))),
     "two copies and a marked one": ("silent duplicate", lambda seen: [copy_of(seen, Found("t-0", True)),
-                                                                     copy_of(seen, Found("t-0", True), marked=True)]),
+                                                                     copy_of(seen, Found("t-0", True),
+                                                                             marked=True)]),
     "a marked copy more": ("flagged duplicate", lambda seen: copy_of(seen, Found("t-0", True), marked=True)),
     "a copy nobody sent": ("phantom", lambda seen: copy_of(seen, Found("t-99", True))),
     "a message nobody sent": ("phantom", lambda seen: set_row(seen.messages, key="t-99")),
@@ -66,7 +74,8 @@ HARM: dict[str, tuple[str, Callable[[Evidence], Any]]] = {
     "parked without a word": ("unexplained", lambda seen: park(seen, None)),
     "still open": ("unexplained", lambda seen: set_row(seen.deliveries, state="delivering")),
     "never finished": ("unexplained", lambda seen: set_row(seen.messages, state="routed")),
-    "the ledger counts less": ("unbalanced", lambda seen: seen.tallies.update({("message_total", "accepted"): 2})),
+    "the ledger counts less":
+    ("unbalanced", lambda seen: seen.tallies.update({("message_total", "accepted"): 2})),
     "a state miscounted": ("unbalanced", lambda seen: seen.tallies.update({("delivery", "due"): -1})),
     "metrics differ": ("unbalanced", lambda seen: seen.metrics.update({("message", "completed"): 4.0})),
     "metrics miss a total": ("unbalanced", lambda seen: seen.metrics.pop(("delivery_total", "created"))),
@@ -116,8 +125,9 @@ def test_a_copy_is_whole_only_as_it_was_sent() -> None:
 def row(**values: Any) -> Row:
     """A result."""
     verdicts = {name: [] for name in (*VERDICTS, "flagged duplicate")} | values.pop("verdicts", {})
-    return Row("kills", {"acknowledged": 1000, "hits": 1, "kills": 1, "messages parked": 0, "deliveries parked": 0,
-                         "parked for deaths": 0, "verdicts": verdicts, **values})
+    return Row("kills",
+               {"acknowledged": 1000, "hits": 1, "kills": 1, "messages parked": 0, "deliveries parked": 0,
+                "parked for deaths": 0, "verdicts": verdicts, **values})
 
 
 def test_a_run_is_green_only_when_it_is_large_and_hit_something() -> None:

@@ -1,4 +1,5 @@
-"""A test of the tests: each planted fault is caught, by the verdict that is there for it, and a sound hub by none of them."""
+"""A test of the tests: each planted fault is caught, by the verdict that is there for it, and a sound hub by
+none of them."""
 
 from __future__ import annotations
 
@@ -30,13 +31,16 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "synchronous-off": ("acknowledged without a sync", partial(durable, messages=2)),
     "no-folder-sync": ("syncs of folders", partial(durable, messages=2)),
     "done-before-send": ("lost", struck("effect after kill 2", "effect after kill 2")),
-    "new-message-id-per-try": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
-    "repeat-without-mark": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
+    "new-message-id-per-try":
+    ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
+    "repeat-without-mark":
+    ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "no-intent": ("silent duplicate", struck("deliver/smtp after kill 2", "deliver/smtp after kill 2")),
     "key-without-municipality-and-number": ("lost", struck()),
     "no-duplicate-check": ("unbalanced", struck("accept after kill 2", "accept after kill 2")),
     "write-under-the-final-name": ("torn", kills),
-    "new-name-per-try": ("silent duplicate", struck("deliver/directory after kill 2", "deliver/directory after kill 2")),
+    "new-name-per-try":
+    ("silent duplicate", struck("deliver/directory after kill 2", "deliver/directory after kill 2")),
     "recovery-forgets-deliveries": ("unexplained", struck("deliver/smtp after kill 2")),
     "ledger-forgets": ("unbalanced", struck()),
     "metrics-count-by-themselves": ("unbalanced", kills),
@@ -45,12 +49,16 @@ CAUGHT: dict[str, tuple[str, Run]] = {
     "parked-without-a-word": ("unexplained", struck(mail=("RCPT", "5xx"))),
     "no-rate": ("deliveries within", partial(backlog.backlog, pending=120, rate=4)),
     "no-share": ("p99 grew", partial(backlog.hanging, rounds=1, seconds=10)),
-    "deaths-counted-for-bystanders": ("parked for deaths", struck("work before kill 1", "work before kill 1")),
-    "lost-answer-taken-for-a-no": ("silent duplicate", partial(smtp.mail_matrix, only=["BODY kept-cut"], smtp_sink=False)),
+    "deaths-counted-for-bystanders":
+    ("parked for deaths", struck("work before kill 1", "work before kill 1")),
+    "lost-answer-taken-for-a-no":
+    ("silent duplicate", partial(smtp.mail_matrix, only=["BODY kept-cut"], smtp_sink=False)),
     "redirects-are-followed": ("redirect was followed", partial(http.bad_web_server, only=["302"])),
-    "half-a-reload": ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
-    "waits-for-the-old-clock": ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
-                                                   messages=30, soon=30)),
+    "half-a-reload":
+    ("another configuration than recorded", partial(reloads.reload_again_and_again, count=6, messages=60)),
+    "waits-for-the-old-clock":
+    ("jump by", partial(nights.jumps_and_nights, nights=0, steps=[-nights.HOUR], rounds=1,
+                        messages=30, soon=30)),
     "leases-ignored": ("silent duplicate", partial(nodes.two_nodes, kills=2, messages=80, drain=30)),
     "takeover-forgets": ("unexplained", partial(nodes.two_nodes, kills=0, messages=80, drain=30,
                                                 first_dies_at="effect after kill 1")),
@@ -75,7 +83,8 @@ def test_there_is_a_row_for_each_planted_fault() -> None:
 def test_the_page_has_the_table() -> None:
     page = PAGE.read_text(encoding="utf-8")
     table = {name: verdict for name, (verdict, _) in CAUGHT.items()}
-    assert [name for name, verdict in (*table.items(), *POWER.items()) if f"| {name} | {verdict} |" not in page] == []
+    assert [name for name, verdict in (*table.items(), *POWER.items())
+            if f"| {name} | {verdict} |" not in page] == []
 
 
 @pytest.mark.torture

@@ -1,13 +1,16 @@
-"""The HTTP receiver: puts each application into a folder below its town's, syncs it, and only then answers 201.
+"""The HTTP receiver: puts each application into a folder below its town's, syncs it, and only then answers
+201.
 
-``python -m tests.torture.web <drop> <faults>``; it prints its port. A second port is the trap, where nobody has any
-business. ``POST /<town>``: the third town's path acts each time, the first one's once per Idempotency-Key. ``GET /<town>/<key>``:
-200 or 404. The file ``<faults>`` may hold ``{"command": "POST", "kind": …}``:
+``python -m tests.torture.web <drop> <faults>``; it prints its port. A second port is the trap, where nobody
+has any business. ``POST /<town>``: the third town's path acts each time, the first one's once per
+Idempotency-Key. ``GET /<town>/<key>``: 200 or 404. The file ``<faults>`` may hold ``{"command": "POST",
+"kind": …}``:
 
-``reset-at-once`` ``reset-in-request`` ``reset-after-request`` the connection is reset there, and nothing is kept
-``reset-in-answer`` kept, and reset in the middle of the status line; ``kept-reset``: before its first byte
-``truncated`` ``huge`` kept; 200 with a body that ends too early, or is 1 GB long; ``hang``, ``kept-hang``: no answer
-``429`` ``503`` ``401`` ``307`` ``302`` ``500`` ``kept-500`` said; 429 and 503 with Retry-After, the redirects to the trap
+``reset-at-once`` ``reset-in-request`` ``reset-after-request`` the connection is reset there, and nothing is
+kept ``reset-in-answer`` kept, and reset in the middle of the status line; ``kept-reset``: before its first
+byte ``truncated`` ``huge`` kept; 200 with a body that ends too early, or is 1 GB long; ``hang``,
+``kept-hang``: no answer ``429`` ``503`` ``401`` ``307`` ``302`` ``500`` ``kept-500`` said; 429 and 503 with
+Retry-After, the redirects to the trap
 
 Every request is written to ``<drop>/requests.jsonl`` with its time.
 """
@@ -57,7 +60,7 @@ class Web:
         line, _, rest = head.partition(b"\r\n")
         method, path, _ = line.decode().split(" ")
         headers = message_from_bytes(rest, policy=HTTP)
-        town, _, asked = path.strip("/").partition("/")
+        municipality, _, asked = path.strip("/").partition("/")
         if method == "GET":
             await self.answer(writer, "200 OK" if asked in self.kept else "404 Not Found")
             return True
@@ -72,7 +75,8 @@ class Web:
             return reset(writer)
         body = await reader.readexactly(size)
         if not kind or kind.startswith("kept-") or kind in ("reset-in-answer", "truncated", "huge"):
-            await asyncio.to_thread(self.keep, town, key, f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode() + body)
+            await asyncio.to_thread(self.keep, municipality, key,
+                                    f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode() + body)
         return await self.fault(writer, kind)
 
     async def fault(self, writer: asyncio.StreamWriter, kind: str) -> bool:
@@ -107,19 +111,19 @@ class Web:
         writer.write(f"HTTP/1.1 {status}\r\n{more}Content-Length: 0\r\n\r\n".encode())
         await writer.drain()
 
-    def keep(self, town: str, key: str, mime: bytes) -> None:
+    def keep(self, municipality: str, key: str, mime: bytes) -> None:
         """As a folder with its two files, whole or not at all."""
         number = self.kept[key] = self.kept.get(key, 0) + 1
-        if number > 1 and town == "musterstadt":
+        if number > 1 and municipality == "musterstadt":
             return  # it promised to act once per key
-        hidden = self.drop / town / f".{key}-{number}"
+        hidden = self.drop / municipality / f".{key}-{number}"
         hidden.mkdir()
         for part in message_from_bytes(mime, policy=HTTP).iter_parts():
             with (hidden / str(part.get_filename())).open("wb") as file:
                 content = part.get_payload(decode=True)
                 file.write(content if isinstance(content, bytes) else b"")
                 os.fsync(file.fileno())
-        hidden.rename(self.drop / town / f"{key}-{number}")
+        hidden.rename(self.drop / municipality / f"{key}-{number}")
 
     async def trapped(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Nobody has any business here."""

@@ -1,4 +1,5 @@
-"""One run's folder: the hub's configuration, its state, the receivers, the ledgers of the processes around it."""
+"""One run's folder: the hub's configuration, its state, the receivers, the ledgers of the processes around
+it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from tests.services import free_port
 from tests.services.tls import Authority
-from tests.torture.document import SERVICE, TOWNS
+from tests.torture.document import MUNICIPALITIES, SERVICE
 
 HERE = Path(__file__).parent
 
@@ -58,7 +59,7 @@ timeout = {smtp_timeout}
 final_timeout = {smtp_timeout}
 """
 
-TOWN = """
+MUNICIPALITY = """
 name = "{tenant}"
 ags = "{ags}"
 tenant = "{tenant}"
@@ -133,8 +134,9 @@ class World:
         return int((self.folder / f"{name}.port").read_text())
 
 
-def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", towns: str = TOWN,
-         smtp_timeout: int = 10, names: Mapping[str, str] = TOWNS) -> World:
+def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "",
+         municipalities: str = MUNICIPALITY,
+         smtp_timeout: int = 10, names: Mapping[str, str] = MUNICIPALITIES) -> World:
     """A new world in `folder`, with the towns `names`. `hub` is appended to hub.toml."""
     world = World(folder)
     (folder / "etc" / "municipalities").mkdir(parents=True)
@@ -147,7 +149,7 @@ def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "", t
     for ags, tenant in names.items():
         (world.drop / tenant).mkdir(parents=True)
         (folder / "etc" / "municipalities" / f"{ags}.toml").write_text(
-            towns.format(ags=ags, tenant=tenant, drop=world.drop, service=SERVICE))
+            municipalities.format(ags=ags, tenant=tenant, drop=world.drop, service=SERVICE))
     authority = Authority(folder / "tls", "ca")
     authority.server("localhost", "127.0.0.1")
     authority.client("amt24.example")

@@ -48,7 +48,8 @@ def spooled(folder: Path, content: bytes, name: str = "body") -> IncomingPart:
 
 def accept(store: Store, message: Incoming, **changes: Any) -> Accepted:
     """As the hub's door does it."""
-    return store.accept(message, **{"tenant": "musterstadt", "day": DAY, "config_digest": "config-1", **changes})
+    return store.accept(message,
+                        **{"tenant": "musterstadt", "day": DAY, "config_digest": "config-1", **changes})
 
 
 class Output:
@@ -67,14 +68,16 @@ class Output:
 
     def attachment(self, content: bytes) -> OutAttachment:
         """Something taken out of the envelope."""
-        return OutAttachment(name="upload.pdf", filename="upload.pdf", media_type="application/pdf", role="upload",
+        return OutAttachment(name="upload.pdf", filename="upload.pdf", media_type="application/pdf",
+                             role="upload",
                              **self.body(content))
 
     def delivery(self, content: bytes, destination: str = "mail-musterstadt", recipient: str = "mail",
                  parts: Sequence[OutPart] = ()) -> OutDelivery:
         """One rendering, and what else is given."""
         part = OutPart(role="xml", name="antrag.xml", media_type="application/xml", **self.body(content))
-        return OutDelivery(recipient=recipient, destination=destination, subject="Antrag", name_parts={"service": "hundesteuer"},
+        return OutDelivery(recipient=recipient, destination=destination, subject="Antrag",
+                           name_parts={"service": "hundesteuer"},
                            parts=(part, *parts))
 
 
@@ -88,15 +91,18 @@ def translated(message_id: str, *deliveries: OutDelivery, attachments: Sequence[
 
 def parked(message_id: str, reason: str = "invalid") -> Parked:
     """A worker's other answer."""
-    return Parked(message_id=message_id, facts=Facts(), reason=reason, text="Pflichtfeld fehlt", trace=("rule 1: no",))
+    return Parked(message_id=message_id, facts=Facts(), reason=reason, text="Pflichtfeld fehlt",
+                  trace=("rule 1: no",))
 
 
-def routed(store: Store, destinations: Sequence[str] = ("mail-musterstadt",), content: bytes = b"<a/>") -> str:
+def routed(store: Store, destinations: Sequence[str] = ("mail-musterstadt",),
+           content: bytes = b"<a/>") -> str:
     """A message that is routed to these destinations."""
     message_id = accept(store, incoming(content)).id
     [message] = store.claim_messages(1, MINUTE, only=[message_id])
     output = Output()
-    store.record([translated(message.id, *(output.delivery(b"<r/>", name, name) for name in destinations))], output.fd,
+    store.record([translated(message.id, *(output.delivery(b"<r/>", name, name) for name in destinations))],
+                 output.fd,
                  config_digest="config-1")
     return message_id
 
@@ -126,7 +132,8 @@ def unbalanced(store: Store) -> list[str]:
 
 
 def served(directory: Path) -> StoreSection | None:
-    """Which database stands for the store in this folder; the fixture `backend` puts another function here."""
+    """Which database stands for the store in this folder; the fixture `backend` puts another function
+    here."""
     return None
 
 

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_median_and_spread() -> None:
-    assert figures.summary([100.0, 120.0, 90.0]) == {"median": 100.0, "spread": 15, "values": [100.0, 120.0, 90.0]}
+    assert figures.summary([100.0, 120.0, 90.0]) == {"median": 100.0, "spread": 15,
+                                                     "values": [100.0, 120.0, 90.0]}
     assert figures.summary([0.0])["spread"] == 0
 
 
@@ -33,20 +34,23 @@ def test_a_ratio_is_made_within_a_round() -> None:
 
 
 def test_quantiles_in_milliseconds() -> None:
-    assert figures.quantiles([number / 1000 for number in range(1, 101)]) == {"p50": 51.0, "p99": 100.0, "max": 100.0}
+    assert figures.quantiles([number / 1000 for number in range(1, 101)]) == {"p50": 51.0, "p99": 100.0,
+                                                                              "max": 100.0}
     with pytest.raises(ValueError, match="no value"):
         figures.quantiles([])
 
 
 def result(bare: float, *, judged: bool = True) -> dict[str, object]:
     return throughput.result("4 KB", 100, {"chain": [1000.0], "bare": [bare], "hub": [300.0]},
-                             {"bare": [0.001], "hub": [0.002]}, {"bare": 1 << 20, "hub": 2 << 20}, [], judged=judged)
+                             {"bare": [0.001], "hub": [0.002]}, {"bare": 1 << 20, "hub": 2 << 20}, [],
+                             judged=judged)
 
 
 def test_a_slow_yardstick_makes_a_run_invalid() -> None:
     assert result(bare=350.0)["invalid"] == []
     assert result(bare=100.0, judged=False)["invalid"] == []
-    assert result(bare=349.0)["invalid"] == ["the bare pipeline reached only 0.35 of the lxml chain; 0.35 are needed"]
+    assert result(bare=349.0)["invalid"] == ["the bare pipeline reached only 0.35 of the lxml chain; 0.35 "
+                                             "are needed"]
 
 
 def test_arrivals_count_names_once_and_hidden_ones_never(tmp_path: Path) -> None:
@@ -61,7 +65,8 @@ def test_arrivals_count_names_once_and_hidden_ones_never(tmp_path: Path) -> None
             arrivals.wait(3, 0.1)
         assert arrivals.twice == 1
         assert {number_of(name) for name in arrivals.seen} == {"a-1", "a-2"}
-        assert throughput.wrong(arrivals, ["a-1", "a-3"], "folder") == ["1 twice", "1 missing, 0 twice, 1 foreign"]
+        assert throughput.wrong(arrivals, ["a-1", "a-3"], "folder") == ["1 twice",
+                                                                        "1 missing, 0 twice, 1 foreign"]
 
 
 @pytest.mark.parametrize("size", application.SIZES)
@@ -93,7 +98,8 @@ def test_sizes_are_what_they_are_called() -> None:
 
 def test_the_bare_pipeline_knows_nothing_of_the_hub() -> None:
     program = "import benchmarks.bare, sys; print(sorted({name.partition('.')[0] for name in sys.modules}))"
-    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
+                          check=True).stdout
     assert "'benchmarks'" in told
     assert not {"hub", "connectors", "tests"} & set(json.loads(told.replace("'", '"')))
 

@@ -36,7 +36,8 @@ def test_what_an_outlet_has_from_its_base_is_hurt_there_only(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("text", [
-    "nowhere before kill 1", "settle during kill 1", "settle before explode 1", "settle before kill", "settle before kill x",
+    "nowhere before kill 1", "settle during kill 1", "settle before explode 1", "settle before kill",
+    "settle before kill x",
     "settle before kill 1++"])
 def test_a_name_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="names no fault"):
@@ -46,7 +47,8 @@ def test_a_name_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("text", "calls", "executed", "raised"), [
     ("settle before raise 2", 3, [1, 3], [2]), ("settle after raise 2", 3, [1, 2, 3], [2]),
     ("settle before raise 2+", 3, [1], [2, 3])])
-def test_the_named_call_fails_before_or_after_it_is_executed(monkeypatch: pytest.MonkeyPatch, text: str, calls: int,
+def test_the_named_call_fails_before_or_after_it_is_executed(monkeypatch: pytest.MonkeyPatch, text: str,
+                                                             calls: int,
                                                              executed: list[int], raised: list[int]) -> None:
     done: list[int] = []
     monkeypatch.setattr(Store, "settle", lambda self, number: done.append(number))

@@ -1,4 +1,5 @@
-"""What a backup looks like: a folder or a tar file with a manifest and digests, written once, read back whole."""
+"""What a backup looks like: a folder or a tar file with a manifest and digests, written once, read back
+whole."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Manifest:
             raise BadBackup(f"{MANIFEST}: format {data.get('format')!r}: this program reads {FORMAT}")
         if said != _digest_of(data):
             raise BadBackup(f"{MANIFEST}: does not have its digest any more")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                                  for name, value in data.items()}
         return cls(**values)
 
 
@@ -82,7 +84,8 @@ class Folder:
         file = self._folder / name
         file.parent.mkdir(mode=0o700, exist_ok=True)
         digest = hashlib.sha256()
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600),
+                       "wb") as out:
             for chunk in chunks:
                 digest.update(chunk)
                 out.write(chunk)
@@ -123,10 +126,11 @@ class _Chunks:
         return given
 
 
-def _facts(tables: Any) -> dict[str, int]:
+def facts_of(tables: Any) -> dict[str, int]:
     """Counts for the manifest."""
     one = "SELECT (SELECT fencing FROM store), (SELECT count(*) FROM message), (SELECT count(*) FROM delivery WHERE {})"
-    [(fencing, messages, deliveries)] = tables.execute(one.format("state IN ('due', 'delivering', 'in_doubt')"))
+    [(fencing, messages,
+      deliveries)] = tables.execute(one.format("state IN ('due', 'delivering', 'in_doubt')"))
     return {"fencing": fencing, "messages": messages, "open_deliveries": deliveries}
 
 
@@ -142,7 +146,8 @@ class _FolderSource:
         self._folder = folder
 
     def names(self) -> set[str]:
-        return {file.relative_to(self._folder).as_posix() for file in self._folder.rglob("*") if not file.is_dir()}
+        return {file.relative_to(self._folder).as_posix() for file in self._folder.rglob("*")
+                if not file.is_dir()}
 
     def open(self, name: str) -> IO[bytes]:
         return os.fdopen(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
@@ -165,7 +170,7 @@ class _TarSource:
 
 
 @contextmanager
-def _source(place: Path) -> Iterator[Source]:
+def open_source(place: Path) -> Iterator[Source]:
     if place.is_dir():
         yield _FolderSource(place)
         return

@@ -29,8 +29,8 @@ from hub.store.backup.archive import (
     Folder,
     Manifest,
     Source,
-    _facts,
-    _source,
+    facts_of,
+    open_source,
     opened,
     remove,
     sync,
@@ -45,12 +45,14 @@ log = structlog.get_logger("hub.store.backup.restore")
 
 def verify(place: Path, progress: Progress) -> Manifest:
     """Check manifest, every digest, and the tables themselves. Raises `BadBackup` with all that is wrong."""
-    with _source(place) as source, tempfile.TemporaryDirectory(prefix="drehscheibe-verify-", dir=_scratch(place)) as folder:
+    with open_source(place) as source, tempfile.TemporaryDirectory(prefix="drehscheibe-verify-",
+                                                                   dir=_scratch(place)) as folder:
         return _check(source, progress, Path(folder))[0]
 
 
 def _scratch(place: Path) -> Path | None:
-    """Beside the backup, where there is room for its tables; the system's own place where that may not be written."""
+    """Beside the backup, where there is room for its tables; the system's own place where that may not be
+    written."""
     return place.parent if os.access(place.parent, os.W_OK) else None
 
 
@@ -62,8 +64,10 @@ def _check(source: Source, progress: Progress, folder: Path) -> tuple[Manifest, 
         listing = file.read()
     if hashlib.sha256(listing).hexdigest() != manifest.sums:
         raise BadBackup(f"{SUMS}: does not have its digest any more")
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in listing.decode().splitlines())}
-    problems += [f"{name}: does not belong to the backup" for name in sorted(source.names() - set(sums) - {SUMS, MANIFEST})]
+    sums = {name: digest
+            for digest, _, name in (line.partition("  ") for line in listing.decode().splitlines())}
+    problems += [f"{name}: does not belong to the backup"
+                 for name in sorted(source.names() - set(sums) - {SUMS, MANIFEST})]
     for number, (name, said) in enumerate(sums.items(), 1):
         problems += _check_file(source, name, said, folder / STORE if name == STORE else None)
         progress("digests", number, len(sums))
@@ -105,7 +109,8 @@ def _check_tables(file: Path, manifest: Manifest) -> list[str]:
         [(clean,)] = tables.execute("SELECT clean FROM store")
         if clean != COPY:
             wrong.append(f"{STORE}: does not say that it is a copy")
-        if _facts(tables) != {name: getattr(manifest, name) for name in ("fencing", "messages", "open_deliveries")}:
+        if facts_of(tables) != {name: getattr(manifest, name)
+                                for name in ("fencing", "messages", "open_deliveries")}:
             wrong.append(f"{STORE}: is not the one of the manifest")
     return wrong
 
@@ -114,20 +119,22 @@ def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, pro
             now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dict[str, Any]:
     """Verify the backup, then make it the store in `state`. What became of it, as plain data.
 
-    Raises `BadBackup`; `StoreInUse` when a hub runs there; `HubError` when there is a store already and not `replace`; then it
-    is moved aside. `not_run_since`: the operator knows that no hub has run on this store since the backup, so what was due stays
-    plainly due.
+    Raises `BadBackup`; `StoreInUse` when a hub runs there; `HubError` when there is a store already and not
+    `replace`; then it is moved aside. `not_run_since`: the operator knows that no hub has run on this store
+    since the backup, so what was due stays plainly due.
     """
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
     held = lock(state / "lock")
     try:
-        occupied = [name for name in (STORE, f"{STORE}-wal", f"{STORE}-shm", "blobs", "spool") if (state / name).exists()]
+        occupied = [name for name in (STORE, f"{STORE}-wal", f"{STORE}-shm", "blobs", "spool")
+                    if (state / name).exists()]
         if (state / STORE).exists() and not replace and not (state / INTERRUPTED).exists():
-            raise HubError(f"{state}: there is a store already: with --replace it is moved aside (never deleted)")
+            raise HubError(f"{state}: there is a store already: with --replace it is moved aside (never "
+                           "deleted)")
         building = state / RESTORING
         remove(building)
         building.mkdir(mode=0o700)
-        with _source(place) as source:
+        with open_source(place) as source:
             manifest, sums = _check(source, progress, building)
             _copy_blobs(source, sums, building, progress)
         before = _fencing(state / STORE)
@@ -137,7 +144,8 @@ def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, pro
         os.close(held)
     log.warning("the store was restored from a backup", made_at=manifest.made_at, fencing=answer["fencing"],
                 in_doubt=answer["in_doubt"], moved_aside=str(aside) if aside else None)
-    return {"made_at": manifest.made_at, "messages": manifest.messages, "files": manifest.files, "state": str(state),
+    return {"made_at": manifest.made_at, "messages": manifest.messages, "files": manifest.files,
+            "state": str(state),
             "moved_aside": str(aside) if aside else None, **answer}
 
 
@@ -179,10 +187,11 @@ def _open_once(building: Path, manifest: Manifest, above: int, *, not_run_since:
     try:
         store.raise_fencing(above + 1)
         if manifest.deleted_meanwhile:
-            store.shred(manifest.deleted_meanwhile)
-        revived = store.revived
-        answer = {"in_doubt": 0, "waiting": 0, "parked": 0} if revived is None else {
-            "in_doubt": revived.in_doubt, "waiting": revived.messages, "parked": revived.parked}
+            store.erase(manifest.deleted_meanwhile)
+        after_restore = store.after_restore
+        answer = {"in_doubt": 0, "waiting": 0, "parked": 0} if after_restore is None else {
+            "in_doubt": after_restore.in_doubt, "waiting": after_restore.messages,
+            "parked": after_restore.parked}
         return {**answer, "fencing": store.fencing, "deleted_meanwhile": len(manifest.deleted_meanwhile),
                 "damaged": list(manifest.damaged), "missing": list(manifest.missing)}
     finally:

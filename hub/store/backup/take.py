@@ -7,15 +7,16 @@
              SHA256SUMS      of both, for `sha256sum -c`
              manifest.json   what, when, from which version; written last, so that a backup without it is none
 
-or the same as an uncompressed tar file. Everything in it is for its owner alone (0600): it holds applications of citizens.
+or the same as an uncompressed tar file. Everything in it is for its owner alone (0600): it holds applications
+of citizens.
 
-The tables come first, then the files they name. The running hub deletes nothing meanwhile (`Retention.paused`). Where another
-process does, what it deleted is named in the manifest, and a restore deletes it, too. A body that is damaged or missing at its
-source is told.
+The tables come first, then the files they name. The running hub deletes nothing meanwhile
+(`Retention.paused`). Where another process does, what it deleted is named in the manifest, and a restore
+deletes it, too. A body that is damaged or missing at its source is told.
 
-A restore checks the whole backup before it writes anything, builds the store beside the old one, opens it there once (so that
-nothing in it is plainly due any more: `hub.store.transitions.restored`), and only then moves it into place. What was there before
-is moved aside.
+A restore checks the whole backup before it writes anything, builds the store beside the old one, opens it
+there once (so that nothing in it is plainly due any more: `hub.store.transitions.restored`), and only then
+moves it into place. What was there before is moved aside.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from hub.store.backup.archive import (
     Manifest,
     Sink,
     Tar,
-    _facts,
+    facts_of,
     opened,
     remove,
     sync,
@@ -62,24 +63,28 @@ SPARE = 1.05
 """A backup needs somewhat more room than its bytes."""
 
 
-# --- taking one -----------------------------------------------------------------------------------------------------------
+# --- taking one ---------------------------------------------------------------------------------------------
 
 
 def take(store: Store, target: Path, progress: Progress) -> dict[str, Any]:
-    """Back the store up into a new folder, or a new file whose name ends in ``.tar``. What it holds, as plain data.
+    """Back the store up into a new folder, or a new file whose name ends in ``.tar``. What it holds, as plain
+    data.
 
-    Raises `HubError` when the target is there already, has no room or lies within what it saves, and `OSError`.
+    Raises `HubError` when the target is there already, has no room or lies within what it saves, and
+    `OSError`.
     """
     if target.exists() or target.is_symlink():
         raise HubError(f"{target}: is there already: name a new folder or file")
     if not target.parent.is_dir():
         raise HubError(f"{target.parent}: is no folder: make it, writable for the hub's user")
     if target.parent.resolve().is_relative_to(store.directory.resolve()):
-        raise HubError(f"{target}: lies in the state folder itself and would be lost with it: name a place on another disk")
+        raise HubError(f"{target}: lies in the state folder itself and would be lost with it: name a place "
+                       "on another disk")
     _has_room(store, target.parent)
     working = target.with_name(f".{target.name}.part")
     if working.exists():
-        raise HubError(f"{working}: is there already: another backup runs, or was interrupted; then remove it")
+        raise HubError(
+            f"{working}: is there already: another backup runs, or was interrupted; then remove it")
     try:
         with _sink(working, tar=target.suffix == ".tar") as (sink, scratch):
             manifest = _write(store, sink, scratch, progress)
@@ -106,7 +111,8 @@ def _sink(working: Path, *, tar: bool) -> Iterator[tuple[Sink, Path]]:
                     sync(below)
         return
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drehscheibe-", dir=working.parent)))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drehscheibe-",
+                                                                       dir=working.parent)))
         descriptor = os.open(working, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         file = stack.enter_context(os.fdopen(descriptor, "wb"))
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -119,7 +125,7 @@ def _write(store: Store, sink: Sink, scratch: Path, progress: Progress) -> Manif
     copy = scratch / f".{STORE}.copy"
     made_at = store.copy(copy, lambda done, of: progress("tables", done, of))
     with opened(copy) as tables:
-        facts = _facts(tables)
+        facts = facts_of(tables)
         files = tables.execute(_FILES).fetchall()
     sums = {STORE: sink.put(STORE, copy.stat().st_size, _read(copy))}
     written = copy.stat().st_size
@@ -144,15 +150,18 @@ def _write(store: Store, sink: Sink, scratch: Path, progress: Progress) -> Manif
         copied, written = copied + 1, written + length
         progress("files", number, len(files))
     listing = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
-    manifest = Manifest(FORMAT, __version__, REVISION, made_at.astimezone(UTC).isoformat(timespec="microseconds"), **facts,
+    manifest = Manifest(FORMAT, __version__, REVISION,
+                        made_at.astimezone(UTC).isoformat(timespec="microseconds"), **facts,
                         files=copied, bytes=written, sums=sink.put(SUMS, len(listing), iter([listing])),
-                        deleted_meanwhile=tuple(sorted(deleted)), damaged=tuple(damaged), missing=tuple(missing))
+                        deleted_meanwhile=tuple(sorted(deleted)), damaged=tuple(damaged),
+                        missing=tuple(missing))
     content = json.dumps(manifest.to_json(), indent=1).encode()
     sink.put(MANIFEST, len(content), iter([content]))
     return manifest
 
 
-_FILES = ("SELECT blob.id, blob.size, blob.sha256, blob.message_id FROM blob JOIN message ON message.id = blob.message_id "
+_FILES = ("SELECT blob.id, blob.size, blob.sha256, blob.message_id FROM blob JOIN message ON message.id = "
+          "blob.message_id "
           "WHERE blob.content IS NULL AND message.payload_deleted_at IS NULL ORDER BY blob.id")
 
 
@@ -181,7 +190,7 @@ def _read(file: Path) -> Iterator[bytes]:
             yield chunk
 
 
-# --- reading one ----------------------------------------------------------------------------------------------------------
+# --- reading one --------------------------------------------------------------------------------------------
 
 
-# --- putting one back -----------------------------------------------------------------------------------------------------
+# --- putting one back ---------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view):]
 
 
-def _fsync(fd: int) -> None:
+def sync_fd(fd: int) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
@@ -33,6 +33,6 @@ def _fsync(fd: int) -> None:
 def sync(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _fsync(fd)
+        sync_fd(fd)
     finally:
         os.close(fd)

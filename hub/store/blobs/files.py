@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from hub.errors import StoreUnavailable
 from hub.message import new_message_id
-from hub.store.blobs.durable import _fsync, sync, write_all
+from hub.store.blobs import durable
 from hub.store.blobs.payload import FETCH, HEADER, INLINE, INSERT, Payload, Staged
 from hub.store.blobs.stored import StoredBody
 from hub.store.database.statements import batches
@@ -33,8 +33,8 @@ class FileBlobs:
             (self._folder / name).mkdir(mode=0o700)
         for file in temporary.iterdir():
             file.unlink()
-        sync(self._folder)
-        sync(self._folder.parent)
+        durable.sync(self._folder)
+        durable.sync(self._folder.parent)
 
     def path(self, blob_id: str) -> Path:
         """Where a large body lies."""
@@ -63,10 +63,10 @@ class FileBlobs:
         try:
             with temporary.open("xb", buffering=0) as file:
                 os.fchmod(file.fileno(), 0o600)
-                write_all(file.fileno(), HEADER)
+                durable.write_all(file.fileno(), HEADER)
                 for chunk in payload.chunks():
-                    write_all(file.fileno(), chunk)
-                _fsync(file.fileno())
+                    durable.write_all(file.fileno(), chunk)
+                durable.sync_fd(file.fileno())
             temporary.rename(self.path(blob_id))
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -74,12 +74,13 @@ class FileBlobs:
 
     def _make_names_durable(self, staged: Sequence[Staged]) -> None:
         for folder in {self.path(body.id).parent for body in staged if body.content is None}:
-            sync(folder)
+            durable.sync(folder)
 
     def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
         """See `Blobs.insert`."""
         INSERT(connection, [{"id": body.id, "message_id": message_id, "tenant": tenant, "size": body.size,
-                              "sha256": body.sha256, "content": body.content} for body, message_id, tenant in blobs])
+                              "sha256": body.sha256, "content": body.content}
+                            for body, message_id, tenant in blobs])
 
     def abandon(self, staged: Iterable[Staged]) -> None:
         """See `Blobs.abandon`."""
@@ -104,21 +105,24 @@ class FileBlobs:
         return [Staged(body.id, body.size, body.sha256, body.content) for body in bodies.values()]
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """Overwrite these messages' bodies where they lie: (message, body); `abandon` the bodies after the commit.
+        """Overwrite these messages' bodies where they lie: (message, body); `abandon` the bodies after the
+        commit.
 
-        The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows moves none; but
-        deleting a row can make it move the neighbours' cells to another page and leave a copy of them behind in unused
-        space, where no ``secure_delete`` finds it (measured). So rows are only deleted where no neighbour has content any
-        more: `hub.store.transitions.erasure.dead`.
+        The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows
+        moves none; but deleting a row can make it move the neighbours' cells to another page and leave a copy
+        of them behind in unused space, where no ``secure_delete`` finds it (measured). So rows are only
+        deleted where no neighbour has content any more: `hub.store.transitions.erasure.dead`.
         """
         bodies: list[tuple[str, Staged]] = []
         for some in batches(message_ids):
             bodies += [(row.message_id, Staged(row.id, row.size, row.sha256, None if row.file else b""))
                        for row in connection.execute(
-                select(blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256, blob.c.content.is_(None).label("file"))
+                select(blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256,
+                       blob.c.content.is_(None).label("file"))
                 .where(blob.c.message_id.in_(some)))]
-            connection.execute(update(blob).where(blob.c.message_id.in_(some), blob.c.content.is_not(None)).values(
-                content=func.zeroblob(func.length(blob.c.content))))
+            connection.execute(update(blob).where(blob.c.message_id.in_(some),
+                                                  blob.c.content.is_not(None)).values(
+content=func.zeroblob(func.length(blob.c.content))))
         return bodies
 
     def orphans(self, connection: Connection) -> list[Path]:

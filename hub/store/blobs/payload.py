@@ -1,14 +1,15 @@
 """Bodies at rest: what a citizen sent and what was made of it, each with its digest.
 
-A blob belongs to one message and one municipality and is never shared. Every stored payload starts with two bytes: the
-format (0) and the id of the key it is encrypted with (0: plain). A reader refuses any other.
+A blob belongs to one message and one municipality and is never shared. Every stored payload starts with two
+bytes: the format (0) and the id of the key it is encrypted with (0: plain). A reader refuses any other.
 
-`FileBlobs` stands beside SQLite: up to 64 KiB lie in the blob's row, larger ones in ``blobs/xx/<id>``. A file is written under a
-temporary name, synced, renamed and its folder synced *before* the row that names it commits; so a row without its file
-means damage, and a file without its row means only an interrupted acceptance.
+`FileBlobs` stands beside SQLite: up to 64 KiB lie in the blob's row, larger ones in ``blobs/xx/<id>``. A file
+is written under a temporary name, synced, renamed and its folder synced *before* the row that names it
+commits; so a row without its file means damage, and a file without its row means only an interrupted
+acceptance.
 
-`RowBlobs` keeps everything in PostgreSQL, in the transaction that names it: small ones in the blob's row, others in chunks of
-1 MB.
+`RowBlobs` keeps everything in PostgreSQL, in the transaction that names it: small ones in the blob's row,
+others in chunks of 1 MB.
 
 Every read checks the digest: a damaged body raises `Damaged` and is never handed on.
 """
@@ -80,13 +81,13 @@ class Payload:
         if isinstance(self.source, bytes):
             yield self.source
         elif isinstance(self.source, Slice):
-            yield from _pread(self.source.fd, self.source.offset, self.size)
+            yield from read_at(self.source.fd, self.source.offset, self.size)
         else:
             with self.source.open("rb") as file:
-                yield from _pread(file.fileno(), 0, self.size + 1)  # one more: a longer file shows itself
+                yield from read_at(file.fileno(), 0, self.size + 1)  # one more: a longer file shows itself
 
 
-def _pread(fd: int, offset: int, length: int) -> Iterator[bytes]:
+def read_at(fd: int, offset: int, length: int) -> Iterator[bytes]:
     end = offset + length
     while offset < end and (chunk := os.pread(fd, min(CHUNK, end - offset), offset)):
         offset += len(chunk)
@@ -95,7 +96,8 @@ def _pread(fd: int, offset: int, length: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A body that is as durable as it can be before its row commits. `content` is None when it lies in a file."""
+    """A body that is as durable as it can be before its row commits. `content` is None when it lies in a
+    file."""
 
     id: str
     size: int

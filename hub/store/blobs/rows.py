@@ -22,11 +22,12 @@ from hub.store.database.tables import blob
 class RowBlobs:
     """All bodies in the database, in the transaction that names them: a node that is gone takes none with it.
 
-    Small ones lie in the blob's row, large ones in chunks of 1 MB. `reading` gives a connection of its own for large ones, which
-    are read when they are wanted, into a file without a name below `folder`.
+    Small ones lie in the blob's row, large ones in chunks of 1 MB. `reading` gives a connection of its own
+    for large ones, which are read when they are wanted, into a file without a name below `folder`.
     """
 
-    def __init__(self, folder: Path, reading: Callable[[], AbstractContextManager[Connection]], *, inline: int = INLINE) -> None:
+    def __init__(self, folder: Path, reading: Callable[[], AbstractContextManager[Connection]], *,
+                 inline: int = INLINE) -> None:
         self._folder = folder
         self._reading = reading
         self._inline = inline
@@ -35,12 +36,14 @@ class RowBlobs:
         """See `Blobs.prepare`."""
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
-        """See `Blobs.stage`: nothing becomes durable yet, but what is not what it says it is, is found before the transaction."""
+        """See `Blobs.stage`: nothing becomes durable yet, but what is not what it says it is, is found before
+        the transaction."""
         staged = []
         try:
             for payload in payloads:
                 if payload.size <= self._inline:
-                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, HEADER + payload.whole()))
+                    staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                                         HEADER + payload.whole()))
                 else:
                     for _ in payload.chunks():
                         pass
@@ -52,7 +55,8 @@ class RowBlobs:
     def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
         """See `Blobs.insert`."""
         INSERT(connection, [{"id": body.id, "message_id": message_id, "tenant": tenant, "size": body.size,
-                              "sha256": body.sha256, "content": body.content} for body, message_id, tenant in blobs])
+                              "sha256": body.sha256, "content": body.content}
+                            for body, message_id, tenant in blobs])
         for body, _, _ in blobs:
             if body.source is not None:
                 try:
@@ -89,7 +93,8 @@ class RowBlobs:
         return [Staged(body.id, body.size, body.sha256, b"") for body in bodies.values()]
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """See `Blobs.erase`: the rows go. Their bytes lie in the database's files until it uses the space again."""
+        """See `Blobs.erase`: the rows go. Their bytes lie in the database's files until it uses the space
+        again."""
         bodies: list[tuple[str, Staged]] = []
         for some in batches(message_ids):
             rows = connection.execute(delete(blob).where(blob.c.message_id.in_(some)).returning(
@@ -114,7 +119,8 @@ def _pieces(payload: Payload) -> Iterator[bytes]:
         yield bytes(waiting)
 
 
-_CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"), tables.chunk.c.no == bindparam("no"))
+_CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"),
+                                              tables.chunk.c.no == bindparam("no"))
 INCOMPLETE = text("""
     SELECT blob.id, blob.message_id, blob.size, coalesce(sum(octet_length(chunk.content)) - 2, 0) AS there
     FROM blob LEFT JOIN chunk ON chunk.blob_id = blob.id WHERE blob.content IS NULL

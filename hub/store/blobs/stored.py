@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hub.errors import StoreUnavailable
-from hub.store.blobs.durable import write_all
-from hub.store.blobs.payload import CHUNK, HEADER, Damaged, _pread
+from hub.store.blobs import durable
+from hub.store.blobs.payload import CHUNK, HEADER, Damaged, read_at
 
 
 class Copy:
-    """A body out of the database, in a file without a name below `folder`: copied when first asked for, gone with this object."""
+    """A body out of the database, in a file without a name below `folder`: copied when first asked for, gone
+    with this object."""
 
     def __init__(self, folder: Path, chunks: Callable[[], Iterator[bytes]]) -> None:
         self._folder = folder
@@ -38,7 +39,7 @@ class Copy:
             Path(name).unlink()
             self._fd = fd
             for chunk in self._chunks():
-                write_all(fd, chunk)
+                durable.write_all(fd, chunk)
         except OSError as error:
             raise StoreUnavailable(f"a body cannot be copied now ({error.strerror})") from error
 
@@ -85,7 +86,8 @@ class StoredBody:
         return io.BufferedReader(raw, CHUNK)
 
     def place(self) -> tuple[Path, int] | None:
-        """The checked file and where in it the payload begins, for as long as this body is held; None when it lies in the row."""
+        """The checked file and where in it the payload begins, for as long as this body is held; None when it
+        lies in the row."""
         file = self._file
         if file is None:
             return None
@@ -101,7 +103,7 @@ class StoredBody:
     def _check_file(self, fd: int) -> None:
         self._check_header(os.pread(fd, len(HEADER), 0))
         digest, size = hashlib.sha256(), 0
-        for chunk in _pread(fd, len(HEADER), self.size + 1):
+        for chunk in read_at(fd, len(HEADER), self.size + 1):
             digest.update(chunk)
             size += len(chunk)
         self._check(digest.hexdigest(), size)

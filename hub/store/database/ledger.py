@@ -5,14 +5,16 @@ Both are written in the transaction of the change itself, so the two balances ho
 * messages accepted = received + deferred + parked + routed + completed + discarded
 * deliveries created = due + delivering + in_doubt + done + parked + discarded
 
-Kinds of tallies: ``message`` and ``delivery`` count what is in a state now and go up and down; ``message_total`` and
-``delivery_total`` count what happened and only go up (``accepted``, ``duplicate``, ``parked:invalid``, ``created``, ``done`` …).
+Kinds of tallies: ``message`` and ``delivery`` count what is in a state now and go up and down;
+``message_total`` and ``delivery_total`` count what happened and only go up (``accepted``, ``duplicate``,
+``parked:invalid``, ``created``, ``done`` …).
 
-What is finished stays counted when its row is deleted at the end of the proof's retention; ``message_forgotten`` and
-``delivery_forgotten`` say how many of a state have no row any more, so that the books can still be checked against the rows.
+What is finished stays counted when its row is deleted at the end of the proof's retention;
+``message_forgotten`` and ``delivery_forgotten`` say how many of a state have no row any more, so that the
+books can still be checked against the rows.
 
-Beside them stands the usage (`Use`): which service of which municipality was used in which month, and by way of which
-destinations. It holds no message and outlives the proofs, because bills rest on it.
+Beside them stands the usage (`Use`): which service of which municipality was used in which month, and by way
+of which destinations. It holds no message and outlives the proofs, because bills rest on it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class TallyKey(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What was used: a service of a municipality in a month; with a destination, deliveries done there, else messages."""
+    """What was used: a service of a municipality in a month; with a destination, deliveries done there, else
+    messages."""
 
     tenant: str
     service: str
@@ -80,14 +83,17 @@ class Ledger:
     """What one transaction will write down at its end."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
-    tallies: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)  # as `TallyKey`, which costs more to make
+    # as `TallyKey`, which costs more to make
+    tallies: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     uses: dict[Use, Used] = field(default_factory=dict)
 
-    def event(self, at: int, message_id: str, name: str, *, delivery_id: str | None = None, before: str | None = None,
+    def event(self, at: int, message_id: str, name: str, *, delivery_id: str | None = None,
+              before: str | None = None,
               after: str | None = None, reason: str | None = None, detail: str | None = None,
               who: str | None = None) -> None:
         """One line of history."""
-        self.events.append({"at": at, "message_id": message_id, "delivery_id": delivery_id, "name": name, "before": before,
+        self.events.append({"at": at, "message_id": message_id, "delivery_id": delivery_id, "name": name,
+                            "before": before,
                             "after": after, "reason": reason, "detail": detail, "who": who})
 
     def happened(self, kind: str, service: str, destination: str, name: str, count: int = 1) -> None:
@@ -102,12 +108,14 @@ class Ledger:
             self.tallies[kind, service, destination, after] += 1
 
     def used(self, at: int, tenant: str, service: str, destination: str = "", kind: str = "") -> None:
-        """One message completed, or with `destination` one delivery done there. Tests are never counted: do not call it."""
+        """One message completed, or with `destination` one delivery done there. Tests are never counted: do
+        not call it."""
         self._use(Use(tenant, service, _month(at), destination, kind), Used(1, at, at))
 
     def _use(self, key: Use, new: Used) -> None:
         known = self.uses.get(key)
-        self.uses[key] = new if known is None else Used(known.count + new.count, min(known.first_at, new.first_at),
+        self.uses[key] = new if known is None else Used(known.count + new.count,
+                                                        min(known.first_at, new.first_at),
                                                         max(known.last_at, new.last_at))
 
     def makes_work(self) -> bool:
@@ -123,14 +131,17 @@ class Ledger:
             self._use(use, used)
 
     def write(self, connection: Connection) -> None:
-        """Into the tables, before the commit: late, and in one order, because other nodes wait for the same rows."""
+        """Into the tables, before the commit: late, and in one order, because other nodes wait for the same
+        rows."""
         _EVENTS(connection, self.events)
         count_up = _COUNT_UP[connection.dialect.name]
-        count_up(connection, [{"kind": kind, "service": service, "destination": destination, "name": name, "count": count}
-                              for (kind, service, destination, name), count in sorted(self.tallies.items()) if count])
+        count_up(connection,
+                 [{"kind": kind, "service": service, "destination": destination, "name": name, "count": count}
+                  for (kind, service, destination, name), count in sorted(self.tallies.items()) if count])
         use_more = _USE[connection.dialect.name]
-        use_more(connection, [{**key._asdict(), "count": used.count, "first_at": used.first_at, "last_at": used.last_at}
-                              for key, used in sorted(self.uses.items(), key=lambda use: use[0])])
+        use_more(connection,
+                 [{**key._asdict(), "count": used.count, "first_at": used.first_at, "last_at": used.last_at}
+                  for key, used in sorted(self.uses.items(), key=lambda use: use[0])])
 
 
 @lru_cache(maxsize=16)
@@ -162,15 +173,18 @@ _USE = {dialect: Many(_upsert_use(new), [column.name for column in usage.c], ins
 
 def usages(connection: Connection, first_month: str, last_month: str) -> dict[Use, Used]:
     """What was used from `first_month` to `last_month` (both ``YYYY-MM``, both included)."""
-    rows = connection.execute(select(usage).where(usage.c.month >= first_month, usage.c.month <= last_month).order_by(
-        usage.c.tenant, usage.c.service, usage.c.month, usage.c.destination, usage.c.kind))
+    rows = connection.execute(select(usage).where(usage.c.month >= first_month,
+                                                  usage.c.month <= last_month).order_by(
+usage.c.tenant, usage.c.service, usage.c.month, usage.c.destination, usage.c.kind))
     return {Use(*row[:5]): Used(*row[5:]) for row in rows}
 
 
 def tallies(connection: Connection) -> dict[TallyKey, int]:
     """All tallies."""
-    rows = connection.execute(select(tally.c.kind, tally.c.service, tally.c.destination, tally.c.name, tally.c["count"]))
-    return {TallyKey(kind, service, destination, name): count for kind, service, destination, name, count in rows}
+    rows = connection.execute(select(tally.c.kind, tally.c.service, tally.c.destination, tally.c.name,
+                                     tally.c["count"]))
+    return {TallyKey(kind, service, destination, name): count
+            for kind, service, destination, name, count in rows}
 
 
 def balances(counts: dict[TallyKey, int]) -> tuple[Balance, Balance]:
@@ -184,17 +198,20 @@ def _balance(counts: dict[TallyKey, int], kind: str, total: str, states: list[st
     for key, count in counts.items():
         if key.kind == kind:
             sums[key.name] += count
-    accepted = sum(count for key, count in counts.items() if key.kind == f"{kind}_total" and key.name == total)
+    accepted = sum(count for key, count in counts.items() if key.kind == f"{kind}_total"
+                   and key.name == total)
     return Balance(accepted, dict(sums))
 
 
 def recount(connection: Connection) -> dict[TallyKey, int]:
-    """The slow truth: the tallies of states, counted from the rows themselves, and those whose rows are gone."""
+    """The slow truth: the tallies of states, counted from the rows themselves, and those whose rows are
+    gone."""
     counts: Counter[TallyKey] = Counter()
     for gone, count in tallies(connection).items():
         if gone.kind in FORGOTTEN:
             counts[gone._replace(kind=FORGOTTEN[gone.kind])] += count
-    messages = select(message.c.service, message.c.state, func.count()).group_by(message.c.service, message.c.state)
+    messages = select(message.c.service, message.c.state, func.count()).group_by(message.c.service,
+                                                                                 message.c.state)
     for service, state, count in connection.execute(messages):
         counts[TallyKey("message", service, "", state)] += count
     key = (delivery.c.service, delivery.c.destination, delivery.c.state)
@@ -204,10 +221,12 @@ def recount(connection: Connection) -> dict[TallyKey, int]:
 
 
 def differences(connection: Connection) -> dict[TallyKey, int]:
-    """What must be added to the tallies so that they say what the rows say and both balances hold; empty when they do.
+    """What must be added to the tallies so that they say what the rows say and both balances hold; empty when
+    they do.
 
-    Of the totals only ``accepted`` and ``created`` follow from the rows. By which destination a delivery was created is not
-    known of one that was rerouted, so a difference there goes to the service's busiest destination.
+    Of the totals only ``accepted`` and ``created`` follow from the rows. By which destination a delivery was
+    created is not known of one that was rerouted, so a difference there goes to the service's busiest
+    destination.
     """
     has, truth = tallies(connection), recount(connection)
     states = {key for key in has if key.kind in ("message", "delivery")}
@@ -216,12 +235,14 @@ def differences(connection: Connection) -> dict[TallyKey, int]:
         lacking: Counter[str] = Counter()
         for key, count in truth.items():
             lacking[key.service] += count if key.kind == kind else 0
-        created = {key: count for key, count in has.items() if (key.kind, key.name) == (f"{kind}_total", total)}
+        created = {key: count for key, count in has.items()
+                   if (key.kind, key.name) == (f"{kind}_total", total)}
         for key, count in created.items():
             lacking[key.service] -= count
         for service, count in lacking.items():
             places = [(count, key.destination) for key, count in created.items() if key.service == service]
-            places = places or [(count, key.destination) for key, count in truth.items() if key[:2] == (kind, service)]
+            places = places or [(count, key.destination) for key, count in truth.items()
+                                if key[:2] == (kind, service)]
             if count:
                 wrong[TallyKey(f"{kind}_total", service, max(places, default=(0, ""))[1], total)] += count
     return {key: count for key, count in sorted(wrong.items()) if count}

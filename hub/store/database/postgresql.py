@@ -1,4 +1,5 @@
-"""How a PostgreSQL is shared by several hubs: sessions that give up in time, nodes that are known to live, one job at a time.
+"""How a PostgreSQL is shared by several hubs: sessions that give up in time, nodes that are known to live,
+one job at a time.
 
 ::
 
@@ -6,17 +7,20 @@
            ──reading sessions─────┼──► PostgreSQL ────────┤
     node B ──the same─────────────┘                       └─ advisory locks: see `Lock`
 
-A node enters with a fencing number that no node had before, and beats by a session of its own. Every writing transaction holds
-the shared lock of its own number, and looks whether the node has ended *after* it has it; whoever takes a node over ends its
-sessions, and takes that lock alone. So what a frozen node had begun is either committed before, and counted, or never.
+A node enters with a fencing number that no node had before, and beats by a session of its own. Every writing
+transaction holds the shared lock of its own number, and looks whether the node has ended *after* it has it;
+whoever takes a node over ends its sessions, and takes that lock alone. So what a frozen node had begun is
+either committed before, and counted, or never.
 
-Whether a node lives is judged by what the judge itself saw: its beat did not change for `takeover` while the judge's own
-went on. Clocks of machines are not compared, and when the database was away for all, nobody is dead because of that.
+Whether a node lives is judged by what the judge itself saw: its beat did not change for `takeover` while the
+judge's own went on. Clocks of machines are not compared, and when the database was away for all, nobody is
+dead because of that.
 
-Sessions end by themselves: one that waits in a transaction after 10 s (but not in the middle of several statements sent at
-once: a node that freezes there holds its locks until it is taken over, and the others' writers wait; their beats do not), one
-whose bytes nobody acknowledges after 8 s (the network swallows them), a statement after 15 s; and when the server says nothing
-at all for 20 s it is not there, whatever acknowledges its bytes.
+Sessions end by themselves: one that waits in a transaction after 10 s (but not in the middle of several
+statements sent at once: a node that freezes there holds its locks until it is taken over, and the others'
+writers wait; their beats do not), one whose bytes nobody acknowledges after 8 s (the network swallows them),
+a statement after 15 s; and when the server says nothing at all for 20 s it is not there, whatever
+acknowledges its bytes.
 """
 
 from __future__ import annotations
@@ -66,7 +70,8 @@ KEPT = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One run of a hub on this database. `silent` is the time since its last beat, by the database's clock (seconds)."""
+    """One run of a hub on this database. `silent` is the time since its last beat, by the database's clock
+    (seconds)."""
 
     fencing: int
     name: str
@@ -78,7 +83,8 @@ class Node:
 
 
 class Session(psycopg.Connection[Any]):
-    """A session that does not wait for ever: the server itself gives up a statement sooner, and would say so."""
+    """A session that does not wait for ever: the server itself gives up a statement sooner, and would say
+    so."""
 
     patience = 20.0
 
@@ -90,7 +96,8 @@ class Session(psycopg.Connection[Any]):
         except psycopg.Error as error:
             if timeout is None and time.monotonic() - began >= self.patience:
                 self.close()  # an answer that comes late would be taken for that of the next statement
-                raise psycopg.OperationalError(f"the database said nothing for {self.patience:.0f} s") from error
+                raise psycopg.OperationalError(
+                    f"the database said nothing for {self.patience:.0f} s") from error
             raise
 
 
@@ -116,13 +123,18 @@ class Served:
 
     def _parameters(self, options: dict[str, str]) -> dict[str, Any]:
         settings = self.settings
-        limits = {"statement_timeout": "15s", "lock_timeout": "12s", "idle_in_transaction_session_timeout": "10s",
-                  "synchronous_commit": "on", "default_transaction_isolation": "read committed", "timezone": "UTC", **options}
+        limits = {"statement_timeout": "15s", "lock_timeout": "12s",
+                  "idle_in_transaction_session_timeout": "10s",
+                  "synchronous_commit": "on", "default_transaction_isolation": "read committed",
+                  "timezone": "UTC", **options}
         found: dict[str, Any] = {
-            "connect_timeout": "5", "tcp_user_timeout": "8000", "keepalives_idle": "5", "keepalives_interval": "2",
+            "connect_timeout": "5", "tcp_user_timeout": "8000", "keepalives_idle": "5",
+            "keepalives_interval": "2",
             "keepalives_count": "3", "target_session_attrs": "primary", "client_encoding": "utf8",
-            "sslmode": settings.tls, **conninfo.conninfo_to_dict(settings.url or ""), "application_name": self.session,
-            "options": " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in limits.items())}
+            "sslmode": settings.tls, **conninfo.conninfo_to_dict(settings.url or ""),
+            "application_name": self.session,
+            "options":
+            " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in limits.items())}
         if settings.tls == "verify-full":
             found["sslrootcert"] = str(settings.ca) if settings.ca else "system"
         if settings.certificate is not None and settings.key is not None:
@@ -133,12 +145,14 @@ class Served:
 
     def writing_engine(self) -> Engine:
         """For the one writer of this node."""
-        return create_engine("postgresql+psycopg://", creator=self.connect, poolclass=NullPool, use_native_hstore=False)
+        return create_engine("postgresql+psycopg://", creator=self.connect, poolclass=NullPool,
+                             use_native_hstore=False)
 
     def reading_engine(self) -> Engine:
         """For readers: they see one committed state per transaction and can write nothing."""
         def connect() -> Session:
-            session = self.connect(default_transaction_isolation="repeatable read", default_transaction_read_only="on",
+            session = self.connect(default_transaction_isolation="repeatable read",
+                                   default_transaction_read_only="on",
                                    statement_timeout="120s")
             session.patience = 130.0
             return session
@@ -149,7 +163,8 @@ class Served:
     # ---------------------------------------------------------------- nodes
 
     def lock(self) -> None:
-        """One process per state folder: so a former run of this node is certainly gone. Raises `StoreInUse`."""
+        """One process per state folder: so a former run of this node is certainly gone. Raises
+        `StoreInUse`."""
         self._lock = sqlite.lock(self._directory / "lock")
 
     def unlock(self) -> None:
@@ -159,22 +174,27 @@ class Served:
             os.close(lock)
 
     def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
-        """A new fencing number, whether the run before this one ended uncleanly, and the moment of a restored backup.
+        """A new fencing number, whether the run before this one ended uncleanly, and the moment of a restored
+        backup.
 
         Raises `ConfigError`.
         """
         version = connection.execute(text("SHOW server_version_num")).scalar_one()
         if int(version) < OLDEST_SERVER:
-            raise ConfigError.at("hub.toml", "store.url", f"the server's version is {version}", "PostgreSQL 15 or newer serves")
+            raise ConfigError.at("hub.toml", "store.url", f"the server's version is {version}",
+                                 "PostgreSQL 15 or newer serves")
         _lock_alone(connection, Lock.OPEN, 0)
         sqlite.migrate(connection, self.where)
-        connection.execute(insert(store).values(id=1, fencing=0, clean=1, opened_at=now).on_conflict_do_nothing())
+        connection.execute(insert(store).values(id=1, fencing=0, clean=1,
+                                                opened_at=now).on_conflict_do_nothing())
         was = connection.execute(select(store).with_for_update()).one()
         fencing: int = was.fencing + 1
         connection.execute(update(store).values(fencing=fencing, clean=1, opened_at=now))
         identity = self._identity()
-        before = connection.execute(select(node.c.fencing).where(node.c.identity == identity, node.c.ended_at.is_(None))).all()
-        connection.execute(insert(node).values(fencing=fencing, identity=identity, name=self.name, session=self.session,
+        before = connection.execute(select(node.c.fencing).where(node.c.identity == identity,
+                                                                 node.c.ended_at.is_(None))).all()
+        connection.execute(insert(node).values(fencing=fencing, identity=identity, name=self.name,
+                                               session=self.session,
                                                started_at=now, beat=0, beat_at=_DATABASE_NOW))
         connection.execute(delete(node).where(node.c.ended_at < now - KEPT // timedelta(microseconds=1)))
         return fencing, bool(before), was.opened_at if was.clean == COPY else None
@@ -192,11 +212,13 @@ class Served:
             .order_by(node.c.fencing)).scalars())
 
     def end(self, connection: Connection, fencing: int, now: int, how: str, beat: int | None = None) -> bool:
-        """A node is no more, from here on it writes nothing; False when it is already, or has beaten since `beat`."""
+        """A node is no more, from here on it writes nothing; False when it is already, or has beaten since
+        `beat`."""
         if how != STOPPED:  # a node that stops holds its own shared lock
             _lock_alone(connection, Lock.NODE, fencing)
         last = true() if beat is None else node.c.beat == beat
-        ended = connection.execute(update(node).where(node.c.fencing == fencing, node.c.ended_at.is_(None), last)
+        ended = connection.execute(update(node).where(node.c.fencing == fencing, node.c.ended_at.is_(None),
+                                                      last)
                                    .values(ended_at=now, ended=how).returning(node.c.fencing)).all()
         return bool(ended)
 
@@ -204,10 +226,12 @@ class Served:
         """Those that live, and those that ended within the last days."""
         silent = ((_DATABASE_NOW - node.c.beat_at) / 1e6).label("silent")
         rows = connection.execute(select(node, silent).order_by(node.c.fencing))
-        return [Node(row.fencing, row.name, row.session, row.started_at, row.beat, float(row.silent), row.ended) for row in rows]
+        return [Node(row.fencing, row.name, row.session, row.started_at, row.beat, float(row.silent),
+                     row.ended) for row in rows]
 
     def _identity(self) -> str:
-        """The same after a new start on this machine and folder; another one on a copied machine with another name."""
+        """The same after a new start on this machine and folder; another one on a copied machine with another
+        name."""
         file = self._directory / "node-id"
         try:
             own = file.read_text(encoding="ascii").strip()
@@ -221,24 +245,29 @@ class Served:
         try:
             with self.connect(default_transaction_read_only="on") as session:
                 facts = {name: str((session.execute(f"SHOW {name}").fetchone() or ("",))[0])
-                         for name in ("server_version", "server_version_num", "fsync", "full_page_writes", "max_connections",
+                         for name in ("server_version", "server_version_num", "fsync", "full_page_writes",
+                                      "max_connections",
                                       "synchronous_standby_names", "ssl")}
                 encrypted = session.pgconn.ssl_in_use
                 skew = (session.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone() or (0,))[0]
                 revision = session.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
         except psycopg.Error as error:
             raise StoreUnavailable(_first_line(error)) from error
-        yield Finding("ok", f"PostgreSQL {facts['server_version']}, {'verschlüsselt' if encrypted else 'unverschlüsselt'}, "
+        yield Finding("ok", f"PostgreSQL {facts['server_version']}, "
+                            f"{'verschlüsselt' if encrypted else 'unverschlüsselt'}, "
                             + ("die Tabellen sind da" if revision and revision[0] else "noch leer")
-                            + (f", Standby: {facts['synchronous_standby_names']}" if facts["synchronous_standby_names"] else ""))
+                            + (f", Standby: {facts['synchronous_standby_names']}"
+                               if facts["synchronous_standby_names"] else ""))
         if int(facts["server_version_num"]) < OLDEST_SERVER:
             yield Finding("error", "PostgreSQL 15 oder neuer ist nötig", "Die Datenbank erneuern")
         for name in ("fsync", "full_page_writes"):
             if facts[name] != "on":
-                yield Finding("error", f"{name} ist ausgeschaltet: ein Stromausfall kann angenommene Anträge kosten",
+                yield Finding("error",
+                              f"{name} ist ausgeschaltet: ein Stromausfall kann angenommene Anträge kosten",
                               f"ALTER SYSTEM SET {name} = on, dann neu laden")
         if abs(time.time() - float(skew)) > MOST_SKEW:
-            yield Finding("warning", f"Die Uhren von Drehscheibe und Datenbank gehen {abs(time.time() - float(skew)):.0f} s "
+            yield Finding("warning", "Die Uhren von Drehscheibe und Datenbank gehen "
+                                     f"{abs(time.time() - float(skew)):.0f} s "
                                      "auseinander", "NTP auf beiden Rechnern einrichten")
 
     # ---------------------------------------------------------------- between nodes
@@ -248,7 +277,8 @@ class Served:
         connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": str(fencing)})
 
     def listen(self, fencing: int, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
-        """Call `heard` whenever another node told something, until `ended` or the session is lost (raises `StoreUnavailable`)."""
+        """Call `heard` whenever another node told something, until `ended` or the session is lost (raises
+        `StoreUnavailable`)."""
         try:
             with self.connect() as session:
                 session.autocommit = True
@@ -267,7 +297,8 @@ class Served:
         try:
             with self.connect(idle_session_timeout="0") as session:
                 session.autocommit = True
-                row = session.execute("SELECT pg_try_advisory_lock(%s, %s)", (int(Lock.JOB), _number(job))).fetchone()
+                row = session.execute("SELECT pg_try_advisory_lock(%s, %s)",
+                                      (int(Lock.JOB), _number(job))).fetchone()
                 yield bool(row and row[0])
         except psycopg.Error as error:
             raise StoreUnavailable(f"the database is not there: {type(error).__name__}") from error
@@ -290,7 +321,8 @@ class Pulse:
                     for fencing, name, own, since, beat, silent in session.execute(_LIVING)]
 
     def cut(self, other: Node) -> None:
-        """End the sessions of a node that did not beat since: what it holds is free then. Raises `StoreUnavailable`."""
+        """End the sessions of a node that did not beat since: what it holds is free then. Raises
+        `StoreUnavailable`."""
         with self._there() as session:
             session.execute(_CUT, (other.session, other.fencing, other.beat))
 
@@ -317,11 +349,14 @@ _DATABASE_NOW: Any = literal_column("(extract(epoch FROM clock_timestamp()) * 10
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:kind, :number)")
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:kind, :number)")
 _ALIVE = select(node.c.fencing).where(node.c.fencing == bindparam("fencing"), node.c.ended_at.is_(None))
-_BEAT = ("UPDATE node SET beat = beat + 1, beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint "
+_BEAT = ("UPDATE node SET beat = beat + 1, beat_at = (extract(epoch FROM clock_timestamp()) * "
+         "1000000)::bigint "
          "WHERE fencing = %s AND ended_at IS NULL RETURNING fencing")
 _LIVING = ("SELECT fencing, name, session, started_at, beat, "
-           "(extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 FROM node WHERE ended_at IS NULL ORDER BY fencing")
-_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s AND EXISTS "
+           "(extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 FROM node WHERE ended_at IS NULL "
+           "ORDER BY fencing")
+_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s AND "
+        "EXISTS "
         "(SELECT FROM node WHERE fencing = %s AND beat = %s AND ended_at IS NULL)")
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 

@@ -1,7 +1,8 @@
-"""How the embedded database is opened: SQLite in WAL mode with synchronous=FULL, one writing connection, readers beside it.
+"""How the embedded database is opened: SQLite in WAL mode with synchronous=FULL, one writing connection,
+readers beside it.
 
-SQLite comes from PyPI's ``pysqlite3`` and is at least 3.51.3: older ones can lose committed transactions when two
-connections write and checkpoint at once. Checkpoints run on the writer's connection, inside its commits.
+SQLite comes from PyPI's ``pysqlite3`` and is at least 3.51.3: older ones can lose committed transactions when
+two connections write and checkpoint at once. Checkpoints run on the writer's connection, inside its commits.
 """
 
 from __future__ import annotations
@@ -41,14 +42,16 @@ class StoreInUse(Busy):
 def check_sqlite(version: tuple[int, ...] = dbapi2.sqlite_version_info) -> None:
     """Raises `ConfigError` for a SQLite that can lose what it committed."""
     if version < OLDEST_SQLITE:
-        raise ConfigError.at("pysqlite3", "version", f"SQLite {'.'.join(map(str, version))} can lose committed transactions",
+        raise ConfigError.at("pysqlite3", "version",
+                             f"SQLite {'.'.join(map(str, version))} can lose committed transactions",
                              f"install a pysqlite3 with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer")
 
 
 def writing_engine(file: Path) -> Engine:
     """For the one writer: every transaction takes the write lock at its begin."""
     return _engine(file, "rwc", "BEGIN IMMEDIATE", (
-        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}", "cache_size=-65536",
+        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
+        "cache_size=-65536",
         "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
 
 
@@ -65,17 +68,19 @@ def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engi
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
 
-    pool = {"poolclass": NullPool} if mode == "rwc" else {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 28}
+    pool = {"poolclass": NullPool} if mode == "rwc" else {"poolclass": QueuePool, "pool_size": 4,
+                                                          "max_overflow": 28}
     engine = create_engine("sqlite://", module=dbapi2, creator=connect, **pool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
 def truncate_log(connection: Any) -> bool:
-    """Bring all of the write-ahead log into the file and cut it to nothing; False when a reader still needs it.
+    """Bring all of the write-ahead log into the file and cut it to nothing; False when a reader still needs
+    it.
 
-    On the writer's bare connection, outside of a transaction. It waits for readers only a moment: everybody's commits wait
-    for it.
+    On the writer's bare connection, outside of a transaction. It waits for readers only a moment: everybody's
+    commits wait for it.
     """
     connection.execute("PRAGMA busy_timeout=200").fetchall()
     try:
@@ -119,7 +124,8 @@ class Embedded:
     def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
         """Raise the fencing number, from here on no earlier process writes.
 
-        The number, whether the last end was unclean, and for a copy that was never opened the moment it was made.
+        The number, whether the last end was unclean, and for a copy that was never opened the moment it was
+        made.
         """
         migrate(connection, self.where)
         row = connection.execute(select(store)).one_or_none()
@@ -151,10 +157,11 @@ _FENCING = Query(select(store.c.fencing))
 
 
 def log_pages(file: Path) -> int:
-    """How many pages of SQLite's write-ahead log are committed, by the index beside it (``-shm``); 0 where there is no whole one.
+    """How many pages of SQLite's write-ahead log are committed, by the index beside it (``-shm``); 0 where
+    there is no whole one.
 
-    Layout: https://sqlite.org/walformat.html §2.1. Ask only while this process has no connection to the file: closing the index
-    would take SQLite's locks away.
+    Layout: https://sqlite.org/walformat.html §2.1. Ask only while this process has no connection to the file:
+    closing the index would take SQLite's locks away.
     """
     try:
         with file.with_name(f"{file.name}-shm").open("rb") as index:
@@ -167,9 +174,10 @@ def log_pages(file: Path) -> int:
 def lost_pages(engine: Engine, before: int) -> int:
     """How many of the `before` committed pages of its log SQLite does not find any more.
 
-    SQLite reads the log that a dead process left up to the first page that is not whole, and says nothing about what comes
-    after it: a commit that was under way, or damage, behind which acknowledged messages are lost. The index is never ahead of
-    what was synced, so it tells the one from the other. After a power cut it may be older, or gone, and tells nothing.
+    SQLite reads the log that a dead process left up to the first page that is not whole, and says nothing
+    about what comes after it: a commit that was under way, or damage, behind which acknowledged messages are
+    lost. The index is never ahead of what was synced, so it tells the one from the other. After a power cut
+    it may be older, or gone, and tells nothing.
     """
     if not before:
         return 0
@@ -185,7 +193,8 @@ LOCK_SECONDS = 2.0
 def lock(file: Path) -> int:
     """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`.
 
-    Waits a moment: a hub that was killed while it started a worker leaves a copy of the descriptor in the half-born child.
+    Waits a moment: a hub that was killed while it started a worker leaves a copy of the descriptor in the
+    half-born child.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     patience = time.monotonic() + LOCK_SECONDS
@@ -229,7 +238,8 @@ def migrate(connection: Connection, where: Path | str) -> None:
 
 
 def check_revision(connection: Connection, where: Path | str) -> None:
-    """For readers, which never migrate. Raises `ConfigError` when the schema is not the one this program knows."""
+    """For readers, which never migrate. Raises `ConfigError` when the schema is not the one this program
+    knows."""
     has = revision(connection)
     if has != REVISION:
         raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",
@@ -237,15 +247,18 @@ def check_revision(connection: Connection, where: Path | str) -> None:
 
 
 def copy(connection: Any, file: Path, made_at: int, clean: int, progress: Callable[[int, int], None]) -> None:
-    """Copy the tables, as of the transaction that the bare `connection` is in, to a new file beside any writer.
+    """Copy the tables, as of the transaction that the bare `connection` is in, to a new file beside any
+    writer.
 
-    The copy says of itself what it is: `clean` and `opened_at` (microseconds) of its row in the table `store`.
+    The copy says of itself what it is: `clean` and `opened_at` (microseconds) of its row in the table
+    `store`.
     """
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     target = dbapi2.connect(file, isolation_level=None)
     try:
         connection.backup(target, pages=2000, progress=lambda _status, left, of: progress(of - left, of))
-        target.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file: whoever opens it for writing makes it WAL again
+        # one file: whoever opens it for writing makes it WAL again
+        target.execute("PRAGMA journal_mode=DELETE").fetchall()
         target.execute("PRAGMA synchronous=FULL").fetchall()
         target.execute("UPDATE store SET clean = ?, opened_at = ?", (clean, made_at))
     finally:

@@ -1,7 +1,8 @@
 """Statements that are executed again and again, compiled once.
 
-SQLAlchemy's Core finds out anew each time what a statement is, which for SQLite costs ten times what SQLite itself needs. They
-are written with Core all the same, so that PostgreSQL, where the way to the server costs more than that, has its own words.
+SQLAlchemy's Core finds out anew each time what a statement is, which for SQLite costs ten times what SQLite
+itself needs. They are written with Core all the same, so that PostgreSQL, where the way to the server costs
+more than that, has its own words.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from sqlalchemy.exc import DBAPIError
 
 
 class Many:
-    """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of parameters.
+    """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of
+    parameters.
 
-    `names` are the parameters every row must give. Values go to the driver as they are: integers, text, bytes, None.
+    `names` are the parameters every row must give. Values go to the driver as they are: integers, text,
+    bytes, None.
     """
 
     def __init__(self, statement: Insert | Update, names: Sequence[str], *, inserts: bool = False) -> None:
@@ -46,7 +49,8 @@ class Many:
         if compiled.positional:
             order = tuple(compiled.positiontup)
             if set(order) != set(self._names):
-                raise TypeError(f"parameters {sorted(order)} of the statement are not those named: {sorted(self._names)}")
+                raise TypeError(f"parameters {sorted(order)} of the statement are not those named: "
+                                f"{sorted(self._names)}")
             parameters = itemgetter(*order)
         self._compiled[connection.dialect.name] = (str(compiled), parameters)
         return self._compiled[connection.dialect.name]
@@ -54,13 +58,15 @@ class Many:
 
 def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
     """PostgreSQL's text cannot hold U+0000; what a citizen sent must be kept all the same."""
-    return {name: value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value for name, value in row.items()}
+    return {name: value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
+            for name, value in row.items()}
 
 
 class Query:
     """A statement that is asked with other values each time; rows have their columns as attributes.
 
-    Lists go in by ``bindparam(name, expanding=True)``. Values and columns are as the driver knows them, as with `Many`.
+    Lists go in by ``bindparam(name, expanding=True)``. Values and columns are as the driver knows them, as
+    with `Many`.
     """
 
     def __init__(self, statement: Select[Any] | Update) -> None:
@@ -110,7 +116,8 @@ class _Compiled:
 
 
 def _rounded(count: int) -> int:
-    """Lists of few lengths, so that the driver knows most statements already; a value that is named twice does no harm."""
+    """Lists of few lengths, so that the driver knows most statements already; a value that is named twice
+    does no harm."""
     return 1 << (count - 1).bit_length() if count else 0
 
 

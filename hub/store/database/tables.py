@@ -2,16 +2,18 @@
 
 ::
 
-    store ─ one row: fencing number, clean or not         tally ─ how many, kept in the same transaction as the change
-    message ─┬─ part ──► blob                              event ─ append-only: every change of state, with its reason
+    store ─ one row: fencing number, clean or not         tally ─ how many, kept in the same transaction as
+    the change message ─┬─ part ──► blob                              event ─ append-only: every change of
+    state, with its reason
              ├─ delivery ──► blob (its manifest)           action ─ what a person asked for, once
              └─ duplicate (kept 30 days)              usage ─ what was used when: what bills rest on
     node ─ one row for each run of a hub on a shared database; chunk ─ the bytes of large bodies there
 
-Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by partial
-indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery has `due_at` exactly
-while the hub shall act on it by itself, and `lease_until` exactly while somebody has it in hand. One that is due without
-`due_at` waits until it is its turn within its case (`hub.store.transitions.case_order`).
+Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by
+partial indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery
+has `due_at` exactly while the hub shall act on it by itself, and `lease_until` exactly while somebody has it
+in hand. One that is due without `due_at` waits until it is its turn within its case
+(`hub.store.transitions.case_order`).
 
 Payload (the content of `blob`) and proof (everything else) live apart, with their own retention.
 """
@@ -41,7 +43,8 @@ REVISION = "0004"
 """The schema this version of the hub writes."""
 
 COPY = 2
-"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when it was made."""
+"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when
+it was made."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 Number = BigInteger().with_variant(Integer, "sqlite")
@@ -71,7 +74,8 @@ def day(stored: str) -> date:
 
 
 class Lock(IntEnum):
-    """What PostgreSQL's advisory locks are for: the first of their two numbers. Nobody else may use these in the database."""
+    """What PostgreSQL's advisory locks are for: the first of their two numbers. Nobody else may use these in
+    the database."""
 
     OPEN = 0x44520000  # "DR": while the schema is looked at
     NODE = 0x44520001  # shared: this node writes; alone: it is being ended
@@ -234,14 +238,15 @@ delivery = Table(
     sqlite_strict=True,
 )
 COPIED = ("tenant", "ags", "service", "test", "case")
-"""What a delivery's row has from its message's. `hub.store.transitions.deliveries` claims it with the message's beside it, as
-``own_tenant`` …: where they differ, a bit has turned over."""
+"""What a delivery's row has from its message's. `hub.store.transitions.deliveries` claims it with the
+message's beside it, as ``own_tenant`` …: where they differ, a bit has turned over."""
 DELIVERY_WAITS = text("due_at IS NOT NULL")
 DELIVERY_LEASED = text("lease_until IS NOT NULL")
 DELIVERY_OPEN = text("state IN ('due', 'delivering', 'in_doubt')")
 Index("delivery_waiting", delivery.c.destination, delivery.c.fresh, delivery.c.due_at, delivery.c.no,
       sqlite_where=DELIVERY_WAITS, postgresql_where=DELIVERY_WAITS)
-Index("delivery_leased", delivery.c.lease_until, sqlite_where=DELIVERY_LEASED, postgresql_where=DELIVERY_LEASED)
+Index("delivery_leased", delivery.c.lease_until, sqlite_where=DELIVERY_LEASED,
+      postgresql_where=DELIVERY_LEASED)
 Index("delivery_open", delivery.c.destination, delivery.c.created_at,
       sqlite_where=DELIVERY_OPEN, postgresql_where=DELIVERY_OPEN)
 Index("delivery_by_message", delivery.c.message_id)
@@ -281,7 +286,8 @@ usage = Table(
     Column("service", Text, primary_key=True),
     Column("month", Text, primary_key=True),  # 2026-11, in Europe/Berlin
     Column("destination", Text, primary_key=True),  # empty: messages completed; else deliveries done there
-    Column("kind", Text, primary_key=True),  # what the destination was then (mail, file, dms, fachverfahren …); empty: unknown
+    # what the destination was then (mail, file, dms, fachverfahren …); empty: unknown
+    Column("kind", Text, primary_key=True),
     Column("count", Number, nullable=False),
     Column("first_at", Micros, nullable=False),
     Column("last_at", Micros, nullable=False),
@@ -305,7 +311,8 @@ node = Table(
     Column("identity", Text, nullable=False),  # of the machine and the folder: the same after a new start
     Column("name", Text, nullable=False),
     Column("started_at", Micros, nullable=False),
-    Column("session", Text, nullable=False),  # how its sessions call themselves: whoever takes it over ends them
+    # how its sessions call themselves: whoever takes it over ends them
+    Column("session", Text, nullable=False),
     Column("beat", Number, nullable=False),  # counts up while the node lives and reaches the database
     Column("beat_at", Micros, nullable=False),  # by the database's clock
     Column("ended_at", Micros),

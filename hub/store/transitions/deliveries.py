@@ -7,8 +7,8 @@
      │         ├──► in_doubt ─► due | done        effect_at    the intent: bytes may have left since
      └─replay──┴──► parked ─► discarded
 
-The attempt is counted and the lease is written before the try; `begin` writes the intent before the bytes leave. A delivery
-in doubt is claimed for probing in its own state, and no attempt is counted for it.
+The attempt is counted and the lease is written before the try; `begin` writes the intent before the bytes
+leave. A delivery in doubt is claimed for probing in its own state, and no attempt is counted for it.
 
 Functions on one `Transaction`; `hub.store.store.Store` gives them their threads and bodies.
 """
@@ -33,7 +33,8 @@ from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
-    DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE, DeliveryState.PARKED,
+    DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE,
+    DeliveryState.PARKED,
     DeliveryState.DISCARDED))
 
 
@@ -43,9 +44,11 @@ class LostLease(HubError):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else. `restored`: out of a backup.
+    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else. `restored`: out
+    of a backup.
 
-    `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this one too.
+    `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this
+    one too.
     """
 
     delivery: Delivery
@@ -57,7 +60,8 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Slim:
-    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None: nobody need)."""
+    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None:
+    nobody need)."""
 
     blobs: Blobs
     manifest: Staged
@@ -87,13 +91,18 @@ class Settlement:
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
-        """The receiver, a destination of this `kind`, has it; ``done_partly`` when some of its addresses refused."""
-        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done", receipt=receipt, kind=kind)
+        """The receiver, a destination of this `kind`, has it; ``done_partly`` when some of its addresses
+        refused."""
+        return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done",
+                   receipt=receipt, kind=kind)
 
     @classmethod
-    def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *, counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the destination rests)."""
-        return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text, counted=counted)
+    def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *,
+              counted: bool = True) -> Settlement:
+        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the
+        destination rests)."""
+        return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text,
+                   counted=counted)
 
     @classmethod
     def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:
@@ -125,8 +134,8 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
           deferred_first: bool = False) -> list[Row[Any]]:
     """Take up to `limit` that are due in hand: fresh and deferred ones alternate, each in order of time.
 
-    One by one would always mean a fresh one: `deferred_first` lets the others begin. Those whose turn it is not are put
-    aside (`hub.store.transitions.case_order`).
+    One by one would always mean a fresh one: `deferred_first` lets the others begin. Those whose turn it is
+    not are put aside (`hub.store.transitions.case_order`).
     """
     rows: dict[int, Row[Any]] = {}
     for _ in range(ROUNDS):
@@ -166,9 +175,11 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
             _moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
 
 
-_DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
+_DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"),
+                                         delivery.c.fresh == bindparam("fresh"),
                                          delivery.c.due_at <= bindparam("now"))
-             .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
+             .order_by(delivery.c.due_at,
+                       delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
 _CLAIMED = Query(select(delivery, *(message.c[name].label(f"own_{name}") for name in COPIED))
                  .join(message, message.c.id == delivery.c.message_id)
                  .where(delivery.c.no.in_(bindparam("nos", expanding=True))))
@@ -178,13 +189,15 @@ _CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     ("state", "attempts", "owner", "until", "fencing", "b_no"))
 
 
-def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None, detail: str | None = None,
+def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
+           detail: str | None = None,
            who: str | None = None, destination: str | None = None) -> None:
     """The ledger's lines for a change of state; with `destination` it is counted there from now on."""
     tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
     tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
-    tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after, reason=reason,
+    tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after,
+                    reason=reason,
                     detail=detail, who=who)
 
 
@@ -212,7 +225,8 @@ def begin(tx: Transaction, ids: Sequence[str]) -> list[bool]:
     return [name in rows for name in ids]
 
 
-_BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")), ("at", "b_no"))
+_BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")),
+              ("at", "b_no"))
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
@@ -237,7 +251,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         elif settlement.destination:
             over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
-        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error, detail=detail,
+        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
+               detail=detail,
                destination=settlement.destination)
     _SETTLE(tx.connection, changes)
     close_messages(tx, finished)
@@ -251,14 +266,18 @@ def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(manifest=slim.manifest.id))
     if slim.files_to is None:
         return
-    kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest", "config_digest",
+    kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest",
+            "config_digest",
             "mapping_digest")
     tx.connection.execute(insert(delivery), [{
-        **{column: getattr(row, column) for column in kept}, "id": slim.files_id, "recipient": f"{row.recipient}{FILES}",
-        "destination": slim.files_to, "state": DUE, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
+        **{column: getattr(row, column) for column in kept}, "id": slim.files_id,
+        "recipient": f"{row.recipient}{FILES}",
+        "destination": slim.files_to, "state": DUE, "created_at": tx.now, "first_due_at": tx.now,
+        "due_at": tx.now}])
     tx.ledger.happened("delivery", row.service, slim.files_to, "created")
     tx.ledger.moved("delivery", row.service, slim.files_to, None, DUE)
-    tx.ledger.event(tx.now, row.message_id, "created", delivery_id=slim.files_id, after=DUE, detail=f"Dateien von {row.id}")
+    tx.ledger.event(tx.now, row.message_id, "created", delivery_id=slim.files_id, after=DUE,
+                    detail=f"Dateien von {row.id}")
 
 
 FILES = "-dateien"
@@ -270,17 +289,21 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
     receipt = settlement.receipt
     restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
     return {
-        "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None else micros(settlement.due_at),
+        "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None
+        else micros(settlement.due_at),
         "destination": settlement.destination or row.destination,
-        "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored else settlement.error,
+        "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored
+        else settlement.error,
         "reason": settlement.reason,
         "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
-        "receipt": None if receipt is None else encode_json({"reference": receipt.reference, "detail": dict(receipt.detail)}),
+        "receipt": None if receipt is None
+        else encode_json({"reference": receipt.reference, "detail": dict(receipt.detail)}),
         "effect_at": row.effect_at if settlement.state == IN_DOUBT else None,
         "finished_at": tx.now if settlement.state == DONE else None}
 
 
-_SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text", "repeat_marked", "receipt",
+_SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
+            "repeat_marked", "receipt",
             "effect_at", "finished_at")
 _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     **{name: bindparam(name) for name in _SETTLED}, lease_owner=null(), lease_until=null(),
@@ -305,7 +328,8 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     _CLOSE(tx.connection, changes)
 
 
-_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') THEN 0 ELSE 1 END")
+_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') "
+                                                 "THEN 0 ELSE 1 END")
 _DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
 _OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
 _CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
@@ -317,7 +341,8 @@ _CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.
 def _was_completed(tx: Transaction, message_id: str) -> bool:
     """Something of it was sent once more as new, and it is counted already."""
     return tx.connection.execute(select(event.c.no).where(
-        event.c.message_id == message_id, event.c.name == MessageState.COMPLETED).limit(1)).scalar() is not None
+        event.c.message_id == message_id,
+        event.c.name == MessageState.COMPLETED).limit(1)).scalar() is not None
 
 
 _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
@@ -325,12 +350,14 @@ _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
 
 
 def release(tx: Transaction, ids: Sequence[str]) -> int:
-    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand. How many."""
+    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand. How
+    many."""
     changes = []
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
             changes.append(_change(tx, row, Settlement(
-                row.id, IN_DOUBT if row.state == IN_DOUBT else DUE, "released", moment(tx.now), error=row.error,  # type: ignore[arg-type]
+                row.id, IN_DOUBT if row.state == IN_DOUBT else DUE,  # type: ignore[arg-type]
+                "released", moment(tx.now), error=row.error,
                 reason=row.reason, text=row.reason_text, counted=False)))
             if row.state == DELIVERING:
                 _moved(tx, row, DUE, "released")
@@ -342,8 +369,8 @@ def release(tx: Transaction, ids: Sequence[str]) -> int:
 class Recovered:
     """What a start found in hand of a process that is gone.
 
-    `alone` is the message that was being tried alone in the suspects' lane when the process died, if that was the one
-    message in flight: a death that counts against it.
+    `alone` is the message that was being tried alone in the suspects' lane when the process died, if that was
+    the one message in flight: a death that counts against it.
     """
 
     due: int
@@ -356,8 +383,10 @@ class Recovered:
                          self.alone or other.alone)
 
 
-def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool, gone: int | None = None) -> Recovered:
-    """Free what earlier processes (or the one that is `gone`) had in hand; what was in flight at an unclean end is suspect."""
+def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool,
+            gone: int | None = None) -> Recovered:
+    """Free what earlier processes (or the one that is `gone`) had in hand; what was in flight at an unclean
+    end is suspect."""
     theirs = {table: table.c.lease_fencing < tx.fencing if gone is None else table.c.lease_fencing == gone
               for table in (delivery, message)}
     if gone is None:
@@ -368,7 +397,8 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
     due, doubt = _free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
-        .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"), message.c.suspect.in_([0, 1]),
+        .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"),
+               message.c.suspect.in_([0, 1]),
                message.c.lease_until > 0, theirs[message])))
     for some in batches([row.id for row in rows]):
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
@@ -377,26 +407,32 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
     return Recovered(due, doubt, len(rows) if unclean else 0, alone)
 
 
-def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool], assume_begun: Callable[[str], bool]) -> int:
+def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool],
+                 assume_begun: Callable[[str], bool]) -> int:
     """Free what this process leased and is in nobody's hands any more; how many."""
     ours = delivery.c.lease_fencing == tx.fencing
-    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren", nobodys))
+    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
+                     nobodys))
 
 
 def set_back(tx: Transaction, step: timedelta) -> int:
-    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than new. How many.
+    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than
+    new. How many.
 
     What was put there after the step is due at once, which costs one early try. Slow: looks at all.
     """
     due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
     return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
-        due_at=case((due > tx.now, due), else_=tx.now), first_due_at=case((began > tx.now, tx.now), else_=began))).rowcount)
+        due_at=case((due > tx.now, due), else_=tx.now),
+        first_due_at=case((began > tx.now, tx.now), else_=began))).rowcount)
 
 
 def pull_in(tx: Transaction) -> int:
-    """Make due what waits for longer than anything ever waits: it was put there by a clock that has gone back since. How many.
+    """Make due what waits for longer than anything ever waits: it was put there by a clock that has gone back
+    since. How many.
 
-    One that was not tried yet waits for minutes at most, a deferred one for a day (`RetryPolicy.delay`). Slow: looks at all.
+    One that was not tried yet waits for minutes at most, a deferred one for a day (`RetryPolicy.delay`).
+    Slow: looks at all.
     """
     too_far = (((delivery.c.fresh == 1) & (delivery.c.due_at > tx.now + span(FRESH_WAIT)))
                | (delivery.c.due_at > tx.now + span(LONGEST_WAIT)))
@@ -439,19 +475,23 @@ _NEXT_DESTINATION = text("""
 def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[str, int]]:
     """`due_destinations`, of these only."""
     found = ((name, _FIRST_DUE(connection, d=name)[0]) for name in destinations)
-    return [(name, min(at for at in ways if at is not None)) for name, ways in found if any(at is not None for at in ways)]
+    return [(name, min(at for at in ways if at is not None)) for name, ways in found
+            if any(at is not None for at in ways)]
 
 
 _FIRST_DUE = Query(select(*(
-    select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"), delivery.c.fresh == literal_column(fresh),
+    select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"),
+                                    delivery.c.fresh == literal_column(fresh),
                                     delivery.c.due_at.is_not(None))
     .order_by(delivery.c.due_at).limit(literal_column("1")).scalar_subquery().label(name)
     for name, fresh in (("fresh", "1"), ("deferred", "0")))))
 
 
 def due_destinations(connection: Connection) -> list[tuple[str, int]]:
-    """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per destination)."""
-    return [(name, min(at for at in ways if at is not None)) for name, *ways in connection.execute(_NEXT_DESTINATION)]
+    """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per
+    destination)."""
+    return [(name, min(at for at in ways if at is not None))
+            for name, *ways in connection.execute(_NEXT_DESTINATION)]
 
 
 _OLDEST = text("""

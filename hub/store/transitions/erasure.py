@@ -1,8 +1,9 @@
 """The end of a message's way: first its content goes, much later its proof.
 
-Only what is finished is ever touched: a message that is completed or discarded and has no delivery on its way, parked or in
-doubt. Functions on one `Transaction` (changes) or a `Connection` (questions), made for small batches, so that whoever writes
-meanwhile waits for milliseconds; `hub.administration.retention` decides what is old enough.
+Only what is finished is ever touched: a message that is completed or discarded and has no delivery on its
+way, parked or in doubt. Functions on one `Transaction` (changes) or a `Connection` (questions), made for
+small batches, so that whoever writes meanwhile waits for milliseconds; `hub.administration.retention` decides
+what is old enough.
 
 What "gone" takes in SQLite (tests/unit/store/transitions/test_erasure.py looks into the raw files):
 
@@ -11,9 +12,9 @@ What "gone" takes in SQLite (tests/unit/store/transitions/test_erasure.py looks 
 * ``secure_delete`` zeroes what deleted rows of the other tables and freed pages held;
 * the write-ahead log still has the old pages until it is truncated (`hub.store.store.Store.truncate_log`).
 
-BUGS: the names of uploads (table `part`) are set to nothing under ``secure_delete``, which may leave a copy in unused space of
-a page until that space is used again. Where a proof ends beside content that is still needed (a parked message of years ago),
-the same holds for that content.
+BUGS: the names of uploads (table `part`) are set to nothing under ``secure_delete``, which may leave a copy
+in unused space of a page until that space is used again. Where a proof ends beside content that is still
+needed (a parked message of years ago), the same holds for that content.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ from hub.store.database.transaction import Transaction
 FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)
 FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 NEIGHBOURS = 128
-"""Rows on either side that a deletion may move: SQLite balances three pages, and 27 of the smallest rows fill one."""
+"""Rows on either side that a deletion may move: SQLite balances three pages, and 27 of the smallest rows fill
+one."""
 WHO = "retention"
 
 
 @dataclass(frozen=True, slots=True)
-class Shredded:
+class Erased:
     """What was deleted. `files` are large bodies whose files go after the commit."""
 
     messages: int = 0
@@ -47,37 +49,39 @@ class Shredded:
     bytes: int = 0
     files: tuple[Staged, ...] = ()
 
-    def __add__(self, other: Shredded) -> Shredded:
-        return Shredded(self.messages + other.messages, self.bodies + other.bodies, self.bytes + other.bytes)
+    def __add__(self, other: Erased) -> Erased:
+        return Erased(self.messages + other.messages, self.bodies + other.bodies, self.bytes + other.bytes)
 
 
-def services(connection: Connection, *, shredded: bool) -> list[tuple[str, str]]:
+def services(connection: Connection, *, erased: bool) -> list[tuple[str, str]]:
     """(tenant, service) that have finished messages with their content, or whose content is gone."""
-    rows = connection.execute(select(message.c.tenant, message.c.service).where(IS_PROOF if shredded else HAS_PAYLOAD)
+    rows = connection.execute(select(message.c.tenant, message.c.service).where(IS_PROOF if erased
+                                                                                else HAS_PAYLOAD)
                               .distinct().order_by(message.c.tenant, message.c.service))
     return [(row.tenant, row.service) for row in rows]
 
 
-def due(connection: Connection, tenant: str, service: str, before: int, limit: int, *, shredded: bool) -> list[str]:
+def due(connection: Connection, tenant: str, service: str, before: int, limit: int, *,
+        erased: bool) -> list[str]:
     """Finished not after `before` (microseconds), oldest first."""
     return list(connection.execute(
-        select(message.c.id).where(IS_PROOF if shredded else HAS_PAYLOAD, message.c.tenant == tenant,
+        select(message.c.id).where(IS_PROOF if erased else HAS_PAYLOAD, message.c.tenant == tenant,
                                    message.c.service == service, message.c.finished_at <= before)
         .order_by(message.c.finished_at).limit(limit)).scalars())
 
 
-def count(connection: Connection, tenant: str, service: str, before: int, *, shredded: bool) -> int:
+def count(connection: Connection, tenant: str, service: str, before: int, *, erased: bool) -> int:
     """How many `due` would name without a limit."""
     found: int = connection.execute(
         select(func.count()).select_from(message).where(
-            IS_PROOF if shredded else HAS_PAYLOAD, message.c.tenant == tenant, message.c.service == service,
+            IS_PROOF if erased else HAS_PAYLOAD, message.c.tenant == tenant, message.c.service == service,
             message.c.finished_at <= before)).scalar_one()
     return found
 
 
-def shred(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Shredded:
+def erase(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Erased:
     """Delete the content of those that are finished: bodies, names of uploads, where an answer was to go."""
-    names = list(_finished(tx.connection, ids, shredded=False))
+    names = list(_finished(tx.connection, ids, erased=False))
     bodies = blobs.erase(tx.connection, names)
     of_each: dict[str, list[Staged]] = {name: [] for name in names}
     for owner, body in bodies:
@@ -88,26 +92,29 @@ def shred(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Shredded:
     for some in batches(names):
         tx.connection.execute(update(part).where(part.c.message_id.in_(some)).values(
             name=part.c.role + literal_column("'-'") + cast(part.c.no, Text), filename=None))
-        tx.connection.execute(update(message).where(message.c.id.in_(some)).values(payload_deleted_at=tx.now, reply_to=None))
-    return Shredded(len(names), len(bodies), sum(body.size for _, body in bodies),
+        tx.connection.execute(update(message).where(message.c.id.in_(some)).values(payload_deleted_at=tx.now,
+                                                                                   reply_to=None))
+    return Erased(len(names), len(bodies), sum(body.size for _, body in bodies),
                     tuple(body for _, body in bodies if body.content is None))
 
 
-def _finished(connection: Connection, ids: Sequence[str], *, shredded: bool) -> Iterator[str]:
-    """Those that may be touched now, asked inside the transaction: an operator may have sent one again meanwhile."""
+def _finished(connection: Connection, ids: Sequence[str], *, erased: bool) -> Iterator[str]:
+    """Those that may be touched now, asked inside the transaction: an operator may have sent one again
+    meanwhile."""
     open_ones = select(delivery.c.message_id).where(delivery.c.message_id == message.c.id,
                                                     delivery.c.state.not_in(FINAL_DELIVERY)).exists()
     for some in batches(ids):
         yield from connection.execute(select(message.c.id).where(
-            message.c.id.in_(some), message.c.state.in_(FINAL_MESSAGE), IS_PROOF if shredded else HAS_PAYLOAD,
+            message.c.id.in_(some), message.c.state.in_(FINAL_MESSAGE), IS_PROOF if erased else HAS_PAYLOAD,
             ~open_ones).order_by(message.c.no).with_for_update()).scalars().all()
 
 
 def forget(tx: Transaction, ids: Sequence[str]) -> int:
     """Delete the proofs of those whose content is gone; the books keep counting them. How many."""
-    names = list(_finished(tx.connection, ids, shredded=True))
+    names = list(_finished(tx.connection, ids, erased=True))
     for some in batches(names):
-        for row in tx.connection.execute(select(message.c.service, message.c.state).where(message.c.id.in_(some))):
+        for row in tx.connection.execute(select(message.c.service,
+                                                message.c.state).where(message.c.id.in_(some))):
             tx.ledger.moved("message_forgotten", row.service, "", None, row.state)
         for sent in tx.connection.execute(select(delivery.c.service, delivery.c.destination, delivery.c.state)
                                           .where(delivery.c.message_id.in_(some))):
@@ -119,9 +126,12 @@ def forget(tx: Transaction, ids: Sequence[str]) -> int:
 
 
 def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
-    """Forget up to `limit` duplicate keys that were kept long enough, and as many operators' actions older than `kept`."""
-    keys = tx.connection.execute(select(duplicate.c.key).where(duplicate.c.kept_until <= tx.now).limit(limit)).scalars().all()
-    actions = tx.connection.execute(select(action.c.id).where(action.c.at <= tx.now - span(kept)).limit(limit)).scalars().all()
+    """Forget up to `limit` duplicate keys that were kept long enough, and as many operators' actions older
+    than `kept`."""
+    keys = tx.connection.execute(
+        select(duplicate.c.key).where(duplicate.c.kept_until <= tx.now).limit(limit)).scalars().all()
+    actions = tx.connection.execute(select(action.c.id).where(action.c.at <= tx.now
+                                                              - span(kept)).limit(limit)).scalars().all()
     for some in batches(keys):
         tx.connection.execute(delete(duplicate).where(duplicate.c.key.in_(some)))
     for some in batches(actions):
@@ -131,7 +141,7 @@ def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
 
 def dead(connection: Connection) -> list[int]:
     """Row numbers of overwritten bodies that no row with content is near to: these can be deleted."""
-    last = connection.execute(_LAST_SHREDDED).scalar()
+    last = connection.execute(_LAST_ERASED).scalar()
     if last is None:
         return []
     rows = [(row[0], row[1]) for row in connection.execute(_ROWS, {"last": last})]
@@ -153,19 +163,21 @@ def bury(tx: Transaction, numbers: Sequence[int]) -> int:
     return len(numbers)
 
 
-_LAST_SHREDDED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
+_LAST_ERASED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
                       "WHERE message.payload_deleted_at IS NOT NULL")
-_ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob JOIN message ON message.id = blob.message_id "
+_ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob JOIN message ON message.id = "
+             "blob.message_id "
              "WHERE blob.rowid <= :last ORDER BY blob.rowid")
 _BEYOND = text("SELECT rowid FROM blob WHERE rowid > :last LIMIT 1")
 _BURY = text("DELETE FROM blob WHERE rowid = :number")
 
 
-def shredded_blobs(connection: Connection, ids: Sequence[str]) -> set[str]:
+def erased_blobs(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Of these blobs: those whose message's content is deleted, so that a file of theirs is a leftover."""
     found: set[str] = set()
     for some in batches(ids):
-        found.update(connection.execute(select(blob.c.id).join(message, message.c.id == blob.c.message_id).where(
-            blob.c.id.in_(some), message.c.payload_deleted_at.is_not(None))).scalars())
+        found.update(connection.execute(select(blob.c.id).join(message,
+                                                               message.c.id == blob.c.message_id).where(
+   blob.c.id.in_(some), message.c.payload_deleted_at.is_not(None))).scalars())
     return found
 

@@ -67,7 +67,8 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conf
         if message_id is None:
             message_id = new_message_id()
             known[arrival.key] = (message_id, arrival.content_digest)
-            keys.append({"key": arrival.key, "message_id": message_id, "content_digest": arrival.content_digest,
+            keys.append({"key": arrival.key, "message_id": message_id,
+                         "content_digest": arrival.content_digest,
                          "kept_until": tx.now + span(KEY_KEPT)})
             new.append((message_id, arrival, arrival.parked))
             answers.append(Accepted(message_id))
@@ -112,7 +113,8 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
         reason, text = parked or (None, None)
         rows.append({
             "id": message_id, "tenant": arrival.tenant, "ags": incoming.ags, "service": incoming.service,
-            "sender": incoming.sender, "inlet": incoming.inlet, "test": int(incoming.test), "state": state.value,
+            "sender": incoming.sender, "inlet": incoming.inlet, "test": int(incoming.test),
+            "state": state.value,
             "received_at": tx.now, "accepted_day": arrival.day.isoformat(), "case": incoming.case,
             "correlation": incoming.correlation, "reply_to": incoming.reply_to, "key": incoming.key,
             "content_digest": arrival.content_digest, "reason": reason, "reason_text": text,
@@ -134,13 +136,15 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
 
 
 _KEEP_KEYS = Many.insert(duplicate, [column.name for column in duplicate.c])
-INSERT = Many.insert(message, ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
-                                "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
-                                "reason_text", "config_digest"])
+INSERT = Many.insert(message,
+                     ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
+                       "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
+                       "reason_text", "config_digest"])
 _INSERT_PARTS = Many.insert(part, [column.name for column in part.c])
 
 
-def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Sequence[str] | None = None) -> list[str]:
+def claim(tx: Transaction, limit: int, lease: timedelta, owner: str,
+          only: Sequence[str] | None = None) -> list[str]:
     """Lease up to `limit` received messages, oldest first; with `only`, these and no others, suspects too."""
     if only is None:
         ids = [row.id for row in _WAITING(tx.connection, now=tx.now, limit=limit)]
@@ -157,7 +161,8 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str, only: Seque
 _WAITING = Query(select(message.c.id)
                  .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
                         message.c.lease_until <= bindparam("now"))
-                 .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
+                 .order_by(message.c.lease_until,
+                           message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
 _LEASE = Query(update(message).where(message.c.id.in_(bindparam("ids", expanding=True))).values(
     lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")))
 
@@ -179,7 +184,8 @@ def adopt(tx: Transaction, message_id: str, tenant: str) -> None:
 
 def count_death(tx: Transaction, message_id: str) -> int:
     """One death more; its number. Raises `HubError` for an unknown message."""
-    deaths = tx.connection.execute(update(message).where(message.c.id == message_id).values(deaths=message.c.deaths + 1)
+    deaths = tx.connection.execute(update(message).where(message.c.id
+                                                         == message_id).values(deaths=message.c.deaths + 1)
                                    .returning(message.c.deaths)).scalar()
     if deaths is None:
         raise HubError(f"no message {message_id}")
@@ -200,7 +206,8 @@ class Recording:
 
 
 def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] | None]:
-    """Write the outcomes of messages that are still ours; per recording its destinations, or None: not ours any more."""
+    """Write the outcomes of messages that are still ours; per recording its destinations, or None: not ours
+    any more."""
     owned = _owned(tx, [recording.outcome.message_id for recording in recordings])
     written: list[tuple[Row[Any], Recording]] = []
     answers: list[list[str] | None] = []
@@ -224,7 +231,8 @@ def _owned(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
     return rows
 
 
-_OWNED = Query(select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test, message.c.case,
+_OWNED = Query(select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test,
+                      message.c.case,
                 message.c.order_key, message.c.reason).where(
     message.c.id.in_(bindparam("ids", expanding=True)), message.c.state == RECEIVED,
     message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > literal_column("0")))
@@ -240,13 +248,16 @@ def _write_bodies(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]
 def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]) -> None:
     rows = []
     for row, recording in written:
-        state, error = (DeliveryState.IN_DOUBT.value, RESTORED) if row.reason == RESTORED else (DeliveryState.DUE.value, None)
+        state, error = (DeliveryState.IN_DOUBT.value,
+                        RESTORED) if row.reason == RESTORED else (DeliveryState.DUE.value, None)
         for new in recording.deliveries:
             rows.append({
                 **new, "message_id": row.id, "tenant": row.tenant, "ags": row.ags, "service": row.service,
                 "test": int(row.test or recording.outcome.facts.test), "case": row.case,
-                "order_key": row.case if getattr(recording.outcome, "order", None) == "case" else row.order_key,
-                "state": state, "error": error, "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now,
+                "order_key": row.case if getattr(recording.outcome, "order", None) == "case"
+                else row.order_key,
+                "state": state, "error": error, "created_at": tx.now, "first_due_at": tx.now,
+                "due_at": tx.now,
                 "config_digest": recording.config_digest, "mapping_digest": recording.outcome.mapping_digest})
             tx.ledger.happened("delivery", row.service, new["destination"], "created")
             tx.ledger.moved("delivery", row.service, new["destination"], None, state)
@@ -254,9 +265,11 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
     _INSERT_DELIVERIES(tx.connection, rows)
 
 
-_INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest", "message_id", "tenant",
+_INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest",
+                                            "message_id", "tenant",
                                             "ags", "service", "test", "case", "order_key", "state", "error",
-                                            "created_at", "first_due_at", "due_at", "config_digest", "mapping_digest"])
+                                            "created_at", "first_due_at", "due_at", "config_digest",
+                                            "mapping_digest"])
 
 
 def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, Any]:
@@ -272,21 +285,26 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
         state = MessageState.COMPLETED
         tx.ledger.happened("message", row.service, "", "completed")
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
-    tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value, reason=reason,
+    tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value,
+                    reason=reason,
                     detail=text or getattr(outcome, "rule", None))
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
-            "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED else None,
+            "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED
+            else None,
             **_facts(outcome.facts, row)}
 
 
 def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
-    return {"source": facts.source, "form_id": facts.form_id, "form_name": facts.form_name, "form_version": facts.form_version,
-            "mandant": facts.mandant, "canonical_digest": facts.canonical_digest, "test": int(row.test or facts.test)}
+    return {"source": facts.source, "form_id": facts.form_id, "form_name": facts.form_name,
+            "form_version": facts.form_version,
+            "mandant": facts.mandant, "canonical_digest": facts.canonical_digest,
+            "test": int(row.test or facts.test)}
 
 
-_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest", "finished_at", "source",
+_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest",
+             "finished_at", "source",
              "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
 _RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
@@ -299,21 +317,25 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     parts: dict[str, list[StoredPart]] = {row.id: [] for row in rows}
     for some in batches(list(parts)):
         for found in _PARTS(connection, ids=some):
-            parts[found.message_id].append(StoredPart(found.no, found.role, found.name, found.filename, found.media_type,
+            parts[found.message_id].append(StoredPart(found.no, found.role, found.name, found.filename,
+                                                      found.media_type,
                                                       found.size, found.sha256, found.blob))
     return [StoredMessage(
-        row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test), MessageState(row.state),
+        row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test),
+        MessageState(row.state),
         moment(row.received_at), day(row.accepted_day), row.case, row.reason, row.reason_text, row.form_id,
         row.form_version, row.deaths, tuple(parts[row.id]),
         None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
 
 
 def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence[StoredMessage]) -> set[str]:
-    """Those whose row or parts are not what was accepted: a bit that turned over must not send them elsewhere.
+    """Those whose row or parts are not what was accepted: a bit that turned over must not send them
+    elsewhere.
 
-    Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it is kept: the key made of the
-    row must be the one that names the message. A message that came with another one's key has none of its own. What is recognised
-    as a test while it is translated was none by its key. Whose it is, its bodies say too.
+    Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it is kept:
+    the key made of the row must be the one that names the message. A message that came with another one's key
+    has none of its own. What is recognised as a test while it is translated was none by its key. Whose it is,
+    its bodies say too.
     """
     found = {each.id for row, each in zip(rows, messages, strict=True)
              if content_digest(each for each in each.parts if each.role == "received") != row.content_digest}
@@ -323,14 +345,16 @@ def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence
              for row in _KEYS(connection, keys=some)}
     doubtful = [name for name, each in keys.items() if name not in {known.get(key) for key in each}]
     for some in batches(doubtful):  # slow, and rare: keys that expired
-        found.update(connection.execute(select(duplicate.c.message_id).where(duplicate.c.message_id.in_(some))).scalars())
+        found.update(connection.execute(
+            select(duplicate.c.message_id).where(duplicate.c.message_id.in_(some))).scalars())
     tenants = {row.id: row.tenant for row in rows}
     found.update(row.message_id for some in batches(list(tenants)) for row in _OWNERS(connection, ids=some)
                  if row.tenant != tenants[row.message_id])
     return found
 
 
-_OWNERS = Query(select(blob.c.message_id, blob.c.tenant).where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
+_OWNERS = Query(select(blob.c.message_id,
+                       blob.c.tenant).where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
 
 
 _PARTS = Query(select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True)))

@@ -1,7 +1,8 @@
 """What a person may do with a message or a delivery, each exactly once per action.
 
-An action with an id that was seen before does nothing and gives the first answer again: a double click sends nothing twice.
-Every action is an event with the person's name. What is being delivered right now is nobody's to change: `NotNow`.
+An action with an id that was seen before does nothing and gives the first answer again: a double click sends
+nothing twice. Every action is an event with the person's name. What is being delivered right now is nobody's
+to change: `NotNow`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class NotNow(HubError):
     """The state does not allow this action (German text for the operator)."""
 
 
-def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: str, act: Callable[[Transaction], Any]) -> Any:
+def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: str,
+         act: Callable[[Transaction], Any]) -> Any:
     """Do it, unless an action with this id was done before: then give its answer again."""
     if action_id is not None:
         tx.one_by_one([action_id])
@@ -43,13 +45,15 @@ def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: st
             return json.loads(known.result)
     result = act(tx)
     if action_id is not None:
-        tx.connection.execute(insert(action), [{"id": action_id, "at": tx.now, "who": who, "verb": verb, "target": target,
-                                                "result": json.dumps(result)}])
+        tx.connection.execute(insert(action),
+                              [{"id": action_id, "at": tx.now, "who": who, "verb": verb, "target": target,
+                                "result": json.dumps(result)}])
     return result
 
 
 def find(connection: Connection, table: Table, name: str, *, hold: bool = False) -> Row[Any]:
-    """The row with this id or unique beginning of an id; with `hold` nobody else changes it meanwhile. Raises `NotFound`."""
+    """The row with this id or unique beginning of an id; with `hold` nobody else changes it meanwhile. Raises
+    `NotFound`."""
     begins = (table.c.id >= name, table.c.id < f"{name}~")  # '~' sorts behind every character of an id
     query = select(table).where(*begins).limit(2)
     rows = connection.execute(query.with_for_update() if hold else query).all() if name else []
@@ -58,7 +62,8 @@ def find(connection: Connection, table: Table, name: str, *, hold: bool = False)
     if not rows:
         raise NotFound(f"no entry begins with {name[:40]!r}")
     count = connection.execute(select(func.count()).select_from(table).where(*begins)).scalar_one()
-    first = connection.execute(select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
+    first = connection.execute(
+        select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
     several = f"{count} messages begin with {name!r}" if table is message else f"{count} deliveries begin with {name!r}"
     raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
 
@@ -68,11 +73,13 @@ SHOWN = 5
 
 
 REPEATABLE = {PARKED, IN_DOUBT, DUE}
-"""What a person may have tried now: also what only waits, for a receiver of whom the person knows that it is back."""
+"""What a person may have tried now: also what only waits, for a receiver of whom the person knows that it is
+back."""
 
 
 def replay(tx: Transaction, name: str, who: str) -> int:
-    """A parked message is received again; of a routed one, what did not arrive is due now. The number of them."""
+    """A parked message is received again; of a routed one, what did not arrive is due now. The number of
+    them."""
     row = find(tx.connection, message, name, hold=True)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
@@ -80,7 +87,8 @@ def replay(tx: Transaction, name: str, who: str) -> int:
                       reason=RESTORED if _was_restored(tx, row.id) else None)
         return 1
     if row.state != MessageState.ROUTED:
-        raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich wiederholen")
+        raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich "
+                     "wiederholen")
     rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
             and (each.state != DUE or each.attempts)]
     for each in rows:
@@ -98,29 +106,34 @@ def replay_delivery(tx: Transaction, name: str, who: str) -> int:
 
 def _was_restored(tx: Transaction, message_id: str) -> bool:
     """Whether it was parked in a backup: then somebody may have replayed it after the backup already."""
-    return tx.connection.execute(select(event.c.no).where(event.c.message_id == message_id, event.c.name == RESTORED)
+    return tx.connection.execute(select(event.c.no).where(event.c.message_id == message_id,
+                                                          event.c.name == RESTORED)
                                  .limit(1)).scalar() is not None
 
 
 def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
-    if row.error == RESTORED and row.state == PARKED:  # somebody may have done so after the backup: its receiver is asked first
+    # somebody may have done so after the backup: its receiver is asked first
+    if row.error == RESTORED and row.state == PARKED:
         _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)
         return
     # what was in doubt may be there already: whoever gets it again shall be able to see that
     marked = int(row.repeat_marked or row.state == IN_DOUBT or row.reason == Reason.IN_DOUBT)
-    _move_delivery(tx, row, DUE, "replayed", who, due_at=tx.now, first_due_at=tx.now, repeat_marked=marked, error=None,
+    _move_delivery(tx, row, DUE, "replayed", who, due_at=tx.now, first_due_at=tx.now, repeat_marked=marked,
+                   error=None,
                    reason=None, reason_text=None, effect_at=None)
 
 
 def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
-    """Final: a parked message, or all of a routed message's deliveries that did not arrive. The number of them."""
+    """Final: a parked message, or all of a routed message's deliveries that did not arrive. The number of
+    them."""
     row = find(tx.connection, message, name, hold=True)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.DISCARDED, "discarded", who, detail=reason, finished_at=tx.now)
         case_order.free(tx, [(row.tenant, row.case)])
         return 1
     if row.state != MessageState.ROUTED:
-        raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich verwerfen")
+        raise NotNow(
+            f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich verwerfen")
     rows = [each for each in _deliveries(tx, row.id) if each.state not in {DONE, DISCARDED}]
     for each in rows:
         _refuse_busy(each)
@@ -142,8 +155,10 @@ def discard_delivery(tx: Transaction, name: str, who: str, reason: str) -> int:
 def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
     """A person knows that the receiver has it."""
     row = _idle(tx, name, {IN_DOUBT, PARKED})
-    receipt = json.dumps({"reference": f"bestätigt von {who}", "detail": {"reason": reason}}, ensure_ascii=False)
-    _move_delivery(tx, row, DONE, "confirmed", who, detail=reason, due_at=None, finished_at=tx.now, receipt=receipt)
+    receipt = json.dumps({"reference": f"bestätigt von {who}", "detail": {"reason": reason}},
+                         ensure_ascii=False)
+    _move_delivery(tx, row, DONE, "confirmed", who, detail=reason, due_at=None, finished_at=tx.now,
+                   receipt=receipt)
     close_messages(tx, [row.message_id])
     case_order.free(tx, [(row.tenant, row.order_key)])
     return 1
@@ -159,7 +174,8 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
     last = tx.connection.execute(select(func.max(delivery.c.generation)).where(
         delivery.c.message_id == row.message_id, delivery.c.recipient == row.recipient)).scalar_one()
     new = delivery_id(row.message_id, row.recipient, last + 1)
-    kept = ("message_id", "tenant", "ags", "service", "recipient", "destination", "test", "case", "order_key", "manifest",
+    kept = ("message_id", "tenant", "ags", "service", "recipient", "destination", "test", "case", "order_key",
+            "manifest",
             "config_digest", "mapping_digest")
     tx.connection.execute(insert(delivery), [{
         **{column: row._mapping[column] for column in kept}, "id": new, "generation": last + 1, "state": DUE,
@@ -175,7 +191,8 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
 
 
 def _deliveries(tx: Transaction, message_id: str) -> list[Row[Any]]:
-    return list(tx.connection.execute(select(delivery).where(delivery.c.message_id == message_id).order_by(delivery.c.no)
+    return list(tx.connection.execute(select(delivery).where(delivery.c.message_id
+                                                             == message_id).order_by(delivery.c.no)
                                       .with_for_update()))
 
 
@@ -193,7 +210,8 @@ def _refuse_busy(row: Row[Any]) -> None:
         raise NotNow(f"Zustellung {row.id} läuft gerade: bitte gleich noch einmal versuchen")
 
 
-def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str, who: str, *, detail: str | None = None,
+def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str, who: str, *,
+                  detail: str | None = None,
                   **values: Any) -> None:
     tx.connection.execute(update(message).where(message.c.no == row.no).values(state=after.value, **values))
     tx.ledger.moved("message", row.service, "", row.state, after.value)
@@ -201,12 +219,14 @@ def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str
     tx.ledger.event(tx.now, row.id, name, before=row.state, after=after.value, detail=detail, who=who)
 
 
-def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: str, *, detail: str | None = None,
+def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: str, *,
+                   detail: str | None = None,
                    **values: Any) -> None:
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(state=after, **values))
     tx.ledger.moved("delivery", row.service, row.destination, row.state, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
-    tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after, detail=detail, who=who)
+    tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after,
+                    detail=detail, who=who)
     if after == DONE and not row.test:
         tx.ledger.used(tx.now, row.tenant, row.service, row.destination)
 
@@ -218,5 +238,6 @@ def _message_of(tx: Transaction, delivery_name: str) -> Row[Any]:
 def _refuse_emptied(row: Row[Any]) -> None:
     if row.payload_deleted_at is not None:
         day = moment(row.payload_deleted_at).astimezone(BERLIN)
-        raise NotNow(f"Der Inhalt der Nachricht {row.id} wurde am {day:%d.%m.%Y} nach Ablauf der Aufbewahrungsfrist gelöscht: "
+        raise NotNow(f"Der Inhalt der Nachricht {row.id} wurde am {day:%d.%m.%Y} nach Ablauf der "
+                     "Aufbewahrungsfrist gelöscht: "
                      "Sie lässt sich nicht noch einmal senden; ihr Nachweis bleibt.")

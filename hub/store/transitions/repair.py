@@ -1,10 +1,12 @@
-"""Mends what `hub.store.integrity` found, where that can be done safely: nothing is deleted, and no content is made up.
+"""Mends what `hub.store.integrity` found, where that can be done safely: nothing is deleted, and no content
+is made up.
 
 * ``orphan``: the file is moved to ``<state>/quarantine/<moment>/``; a person looks at it and deletes it.
 * ``tally``: the books are set to what the rows say.
-* ``missing``, ``damaged``: what can only be delivered with this body is parked with a reason; what was delivered already keeps
-  its state. Either way the loss stands in the message's history.
-* ``database``, ``reference``: not mended. A store whose tables are damaged is restored from a backup (docs/operate-backup.md).
+  * ``missing``, ``damaged``: what can only be delivered with this body is parked with a reason; what was
+  delivered already keeps its state. Either way the loss stands in the message's history.
+  * ``database``, ``reference``: not mended. A store whose tables are damaged is restored from a backup
+  (docs/operate-backup.md).
 * ``leftover``: left to the retention's next run.
 
 Functions on one `Transaction`; the store gives them their connection. Only the stopped hub's store is mended.
@@ -35,15 +37,18 @@ QUARANTINE = "quarantine"
 HOPELESS = frozenset({"database", "reference"})
 _FINAL = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 _LOST = "Der gespeicherte Inhalt ist beschädigt oder fehlt (Prüfung des Speichers). "
-_ASK_SENDER = _LOST + ("Aus einer Sicherung zurückholen (docs/operate-backup.md), sonst beim Absender neu anfordern und diese "
+_ASK_SENDER = _LOST + ("Aus einer Sicherung zurückholen (docs/operate-backup.md), sonst beim Absender neu "
+                       "anfordern und diese "
                        "Nachricht verwerfen.")
-_ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort nachsehen, dann 'confirm' (ist da); sonst aus "
+_ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort nachsehen, dann 'confirm' (ist "
+                         "da); sonst aus "
                          "einer Sicherung zurückholen oder beim Absender neu anfordern.")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done: ids of messages and deliveries to park, of messages whose loss is only noted, of orphans."""
+    """What is to be done: ids of messages and deliveries to park, of messages whose loss is only noted, of
+    orphans."""
 
     park_messages: tuple[str, ...]
     park_deliveries: tuple[str, ...]
@@ -60,14 +65,16 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {"park_messages": self.park_messages, "park_deliveries": self.park_deliveries,
-                "note": sorted({fault.message for fault in self.note if fault.message}), "quarantine": self.orphans,
+                "note": sorted({fault.message for fault in self.note if fault.message}),
+                "quarantine": self.orphans,
                 "tallies": {"/".join(filter(None, key)): count for key, count in self.tallies.items()},
                 "not_mended": [f"{fault.kind}: {fault.id}: {fault.text}" for fault in self.hopeless]}
 
 
 def plan(connection: Connection, blobs: Blobs, report: Report) -> Plan:
     """What to do about a report."""
-    lost = [fault for fault in report.faults if fault.kind in ("missing", "damaged") and fault.message and not fault.known]
+    lost = [fault for fault in report.faults if fault.kind in ("missing", "damaged") and fault.message
+            and not fault.known]
     by_message: dict[str, set[str]] = {}
     for fault in lost:
         by_message.setdefault(fault.message or "", set()).add(fault.id)
@@ -75,8 +82,10 @@ def plan(connection: Connection, blobs: Blobs, report: Report) -> Plan:
     deliveries: list[str] = []
     for some in batches(sorted(by_message)):
         rows = connection.execute(select(message.c.id, message.c.state).where(message.c.id.in_(some)))
-        messages += [row.id for row in rows if row.state in (MessageState.RECEIVED, MessageState.DEFERRED, MessageState.PARKED)]
-        for row in connection.execute(select(delivery).where(delivery.c.message_id.in_(some), delivery.c.state.not_in(_FINAL))
+        messages += [row.id for row in rows
+                     if row.state in (MessageState.RECEIVED, MessageState.DEFERRED, MessageState.PARKED)]
+        for row in connection.execute(select(delivery).where(delivery.c.message_id.in_(some),
+                                                             delivery.c.state.not_in(_FINAL))
                                       .order_by(delivery.c.no)):
             if _needs(connection, blobs, row, by_message[row.message_id]):
                 deliveries.append(row.id)
@@ -110,18 +119,21 @@ def carry_out(tx: Transaction, todo: Plan, who: str) -> dict[str, Any]:
     for key, count in todo.tallies.items():
         tx.ledger.tallies[key] += count
     result = {name: len(found) for name, found in todo.to_json().items()}
-    tx.connection.execute(insert(action), [{"id": f"store-repair-{tx.now}", "at": tx.now, "who": who, "verb": "store-repair",
-                                            "target": "store", "result": json.dumps(result)}])
+    tx.connection.execute(insert(action),
+                          [{"id": f"store-repair-{tx.now}", "at": tx.now, "who": who, "verb": "store-repair",
+                            "target": "store", "result": json.dumps(result)}])
     return result
 
 
 def _park_message(tx: Transaction, row: Row[Any], who: str) -> None:
     tx.connection.execute(update(message).where(message.c.no == row.no).values(
-        state=MessageState.PARKED.value, reason=Reason.DAMAGED.value, reason_text=_ASK_SENDER, suspect=0, lease_owner=None,
+        state=MessageState.PARKED.value, reason=Reason.DAMAGED.value, reason_text=_ASK_SENDER, suspect=0,
+        lease_owner=None,
         lease_until=0, lease_fencing=0))
     tx.ledger.moved("message", row.service, "", row.state, MessageState.PARKED.value)
     tx.ledger.happened("message", row.service, "", f"parked:{Reason.DAMAGED.value}")
-    tx.ledger.event(tx.now, row.id, "parked", before=row.state, after=MessageState.PARKED.value, reason=Reason.DAMAGED.value,
+    tx.ledger.event(tx.now, row.id, "parked", before=row.state, after=MessageState.PARKED.value,
+                    reason=Reason.DAMAGED.value,
                     detail=_ASK_SENDER, who=who)
 
 
@@ -129,11 +141,13 @@ def _park_delivery(tx: Transaction, row: Row[Any], who: str) -> None:
     asked = row.state in (DeliveryState.DELIVERING, DeliveryState.IN_DOUBT) or row.reason == Reason.IN_DOUBT
     why = _ASK_RECEIVER if asked else _ASK_SENDER
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(
-        state=DeliveryState.PARKED.value, due_at=None, reason=Reason.DAMAGED.value, reason_text=why, lease_owner=None,
+        state=DeliveryState.PARKED.value, due_at=None, reason=Reason.DAMAGED.value, reason_text=why,
+        lease_owner=None,
         lease_until=None, lease_fencing=0))
     tx.ledger.moved("delivery", row.service, row.destination, row.state, DeliveryState.PARKED.value)
     tx.ledger.happened("delivery", row.service, row.destination, "parked")
-    tx.ledger.event(tx.now, row.message_id, "parked", delivery_id=row.id, before=row.state, after=DeliveryState.PARKED.value,
+    tx.ledger.event(tx.now, row.message_id, "parked", delivery_id=row.id, before=row.state,
+                    after=DeliveryState.PARKED.value,
                     reason=Reason.DAMAGED.value, detail=why, who=who)
 
 

@@ -1,21 +1,25 @@
-"""A store that was restored from a backup does not know what happened after the backup: nothing is sent plainly again.
+"""A store that was restored from a backup does not know what happened after the backup: nothing is sent
+plainly again.
 
-What was due or under way when the backup was made may have arrived since. So when a copy is opened for the first time, in the
-same transaction that takes it over,
+What was due or under way when the backup was made may have arrived since. So when a copy is opened for the
+first time, in the same transaction that takes it over,
 
-* every delivery that was due, under way or in doubt is in doubt, marked ``restored``: its receiver is asked first, and only where
-  a receiver keeps for ever what it got (`OutletBase.keeps`) does "it is not there" prove anything; everywhere else the
-  destination's `in_doubt` decides (a repetition that says so, or a person);
+  * every delivery that was due, under way or in doubt is in doubt, marked ``restored``: its receiver is asked
+  first, and only where a receiver keeps for ever what it got (`OutletBase.keeps`) does "it is not there"
+  prove anything; everywhere else the destination's `in_doubt` decides (a repetition that says so, or a
+  person);
   * a message that was not translated yet is marked, and its deliveries are made in doubt in the same way
   (`hub.store.transitions.messages.record`);
-* a parked message or delivery is marked, so that a replay asks first, too (`hub.store.transitions.operator_actions`);
+  * a parked message or delivery is marked, so that a replay asks first, too
+  (`hub.store.transitions.operator_actions`);
 * each of these messages has the event ``restored`` in its history.
 
-The mark that makes a store a copy is set by `hub.store.database.sqlite.copy` in the copy itself: so the rule holds for a copy
-that was put into its place by hand, too, and there is no moment in which a restored store could be opened without it.
+The mark that makes a store a copy is set by `hub.store.database.sqlite.copy` in the copy itself: so the rule
+holds for a copy that was put into its place by hand, too, and there is no moment in which a restored store
+could be opened without it.
 
-A store whose log has lost commits (`hub.store.database.sqlite.lost_pages`) is in the same position, and is treated so at its next
-opening.
+A store whose log has lost commits (`hub.store.database.sqlite.lost_pages`) is in the same position, and is
+treated so at its next opening.
 
 Unknown remains: what was accepted after the backup, and the duplicate keys of it.
 """
@@ -35,7 +39,7 @@ WHO = "restore"
 
 
 @dataclass(frozen=True, slots=True)
-class Revived:
+class AfterRestore:
     """How many: deliveries in doubt now, messages whose deliveries will be, and what was parked."""
 
     in_doubt: int
@@ -43,7 +47,7 @@ class Revived:
     parked: int
 
 
-def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> Revived:
+def put_in_doubt(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> AfterRestore:
     """Mark everything that may have gone on after `made_at` (microseconds), the backup's moment."""
     day = f"{moment(made_at).astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
     why = f"{what} {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
@@ -53,14 +57,16 @@ def revive(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -
     parked = _parked(tx, why, told)
     for message_id in sorted(told):
         tx.ledger.event(tx.now, message_id, RESTORED, detail=f"{what} {day}", who=WHO)
-    revived = Revived(in_doubt, waiting, parked)
-    tx.connection.execute(insert(action), [{"id": f"restore-{tx.fencing}-{tx.now}", "at": tx.now, "who": WHO, "verb": "restore",
-                                            "target": day, "result": json.dumps(asdict(revived))}])
-    return revived
+    after_restore = AfterRestore(in_doubt, waiting, parked)
+    tx.connection.execute(insert(action), [{"id": f"restore-{tx.fencing}-{tx.now}", "at": tx.now, "who": WHO,
+                                            "verb": "restore",
+                                            "target": day, "result": json.dumps(asdict(after_restore))}])
+    return after_restore
 
 
 def _deliveries(tx: Transaction, why: str, told: set[str]) -> int:
-    rows = tx.connection.execute(select(delivery.c.id, delivery.c.message_id, delivery.c.service, delivery.c.destination,
+    rows = tx.connection.execute(select(delivery.c.id, delivery.c.message_id, delivery.c.service,
+                                        delivery.c.destination,
                                         delivery.c.state).where(DELIVERY_OPEN).order_by(delivery.c.no)).all()
     for row in rows:
         told.add(row.message_id)
@@ -86,7 +92,8 @@ def _messages(tx: Transaction, why: str, told: set[str]) -> int:
 
 def _parked(tx: Transaction, why: str, told: set[str]) -> int:
     is_parked = delivery.c.state == DeliveryState.PARKED.value
-    ids = tx.connection.execute(select(message.c.id).where(message.c.state == MessageState.PARKED.value)).scalars().all()
+    ids = tx.connection.execute(select(message.c.id).where(message.c.state
+                                                           == MessageState.PARKED.value)).scalars().all()
     told.update(ids)
     deliveries = tx.connection.execute(select(delivery.c.message_id).where(is_parked)).scalars().all()
     told.update(deliveries)

@@ -1,4 +1,5 @@
-"""A receiver that was away for long comes back to all that waited; one of fifty hangs. The others must not feel either."""
+"""A receiver that was away for long comes back to all that waited; one of fifty hangs. The others must not
+feel either."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from tests.services import free_port
 from tests.services.proxy import Proxy
-from tests.torture.document import TOWNS, WIDE
+from tests.torture.document import MUNICIPALITIES, WIDE
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
 
@@ -24,7 +25,8 @@ SPAN = 5.0
 """Seconds over which a rate is looked at; what was claimed together is written down together."""
 
 SLACK = 25
-"""Deliveries more than the rate allows in such a span: what was saved up, and what one batch writes down at once."""
+"""Deliveries more than the rate allows in such a span: what was saved up, and what one batch writes down at
+once."""
 
 
 class Arrived(NamedTuple):
@@ -37,12 +39,13 @@ class Arrived(NamedTuple):
 
 def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
-    """One town's mailbox is away while `pending` applications come for it, and comes back: it gets them at its own `rate` per
-    second, neither faster nor much slower, and the mailboxes of the others get theirs as before."""
+    """One town's mailbox is away while `pending` applications come for it, and comes back: it gets them at
+    its own `rate` per second, neither faster nor much slower, and the mailboxes of the others get theirs as
+    before."""
     with Stage(folder, seed) as stage, closing(Proxy(free_port())) as proxy:
-        town = next(iter(TOWNS.values()))
-        away = f"{town}/postfach"
-        _behind(stage, next(iter(TOWNS)), proxy.port, f'rate = "{rate}/s"')
+        municipality = next(iter(MUNICIPALITIES.values()))
+        away = f"{municipality}/postfach"
+        _behind(stage, next(iter(MUNICIPALITIES)), proxy.port, f'rate = "{rate}/s"')
         stage.hub.launcher = launcher
         stage.hub.start()
         others = Paced(stage, stage.producer)
@@ -70,9 +73,12 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
     fastest = max((bisect_left(own, start + SPAN) - number for number, start in enumerate(own)), default=0)
     waited = own[:pending]
     took = waited[-1] - waited[0] if waited else 0.0
-    progress(f"{len(waited)} drained in {took:.0f} s ({len(waited) / max(took, 1e-9):.0f}/s, allowed {rate}/s); "
-             f"most in {SPAN:.0f} s: {fastest}; the others' p99 {before * 1000:.0f} ms before, {after * 1000:.0f} ms meanwhile")
-    faults = [f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"] if fastest > rate * SPAN + SLACK else []
+    progress(f"{len(waited)} drained in {took:.0f} s ({len(waited) / max(took, 1e-9):.0f}/s, allowed "
+             f"{rate}/s); "
+             f"most in {SPAN:.0f} s: {fastest}; the others' p99 {before * 1000:.0f} ms before, "
+             f"{after * 1000:.0f} ms meanwhile")
+    faults = [
+        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"] if fastest > rate * SPAN + SLACK else []
     faults += [f"not drained {drained - back:.0f} s after it came back"] if drained >= limit else []
     return {**report, "faults": faults, "drained per second": round(len(waited) / max(took, 1e-9), 1),
             "others' p99 (ms)": [round(before * 1000), round(after * 1000)]}
@@ -80,10 +86,12 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
 
 def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second: int = 10, most: float = 2.0,
             launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
-    """One of fifty destinations, which a third of all is for, takes connections and answers nothing, for every second stretch
-    of `seconds`: the 99th percentile of the others' times is at most doubled by it (`most`), within the same run."""
-    with Stage(folder, seed, names=WIDE, smtp_timeout=3) as stage, closing(Proxy(stage.world.port("smtp"))) as proxy:
-        ags, town = next(iter(WIDE.items()))
+    """One of fifty destinations, which a third of all is for, takes connections and answers nothing, for
+    every second stretch of `seconds`: the 99th percentile of the others' times is at most doubled by it
+    (`most`), within the same run."""
+    with Stage(folder, seed, names=WIDE,
+               smtp_timeout=3) as stage, closing(Proxy(stage.world.port("smtp"))) as proxy:
+        ags, municipality = next(iter(WIDE.items()))
         _behind(stage, ags, proxy.port, "")
         stage.hub.launcher = launcher
         stage.hub.start()
@@ -103,13 +111,16 @@ def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second:
         assert wide.stdin is not None
         wide.stdin.close()
         stage.drain()
-        rest = [row for row in _arrived(stage) if row.destination != f"{town}/postfach"]
+        rest = [row for row in _arrived(stage) if row.destination != f"{municipality}/postfach"]
         report = stage.check()
     before, after = _p99(rest, calm), _p99(rest, hung)
     ratio = after / max(before, 1e-9)
-    progress(f"the other 49 destinations' p99: {before * 1000:.0f} ms, while one hangs {after * 1000:.0f} ms: ratio {ratio:.2f}")
-    faults = [f"the others' p99 grew {ratio:.2f} times while one hung, allowed {most}"] if ratio > most else []
-    return {**report, "faults": faults, "p99 ratio": round(ratio, 2), "p99 (ms)": [round(before * 1000), round(after * 1000)]}
+    progress(f"the other 49 destinations' p99: {before * 1000:.0f} ms, while one hangs {after * 1000:.0f} "
+             f"ms: ratio {ratio:.2f}")
+    faults = [
+        f"the others' p99 grew {ratio:.2f} times while one hung, allowed {most}"] if ratio > most else []
+    return {**report, "faults": faults, "p99 ratio": round(ratio, 2),
+            "p99 (ms)": [round(before * 1000), round(after * 1000)]}
 
 
 class Paced:
@@ -139,7 +150,8 @@ def _tell(producer: subprocess.Popen[bytes], count: int) -> None:
 def _behind(stage: Stage, ags: str, port: int, policy: str) -> None:
     """One town's mail goes to another port, with a policy of its own."""
     file = stage.world.config.parent / "municipalities" / f"{ags}.toml"
-    file.write_text(file.read_text().replace('connector = "smtp"\n', f'connector = "smtp"\nport = {port}\n{policy}\n'))
+    file.write_text(file.read_text().replace('connector = "smtp"\n',
+                                             f'connector = "smtp"\nport = {port}\n{policy}\n'))
 
 
 def _rows(stage: Stage, query: str, *values: str) -> Sequence[tuple[object, ...]]:

@@ -1,5 +1,5 @@
-"""A broker that is killed, stopped, full, closed, forbidden, cut, stalled and swallowed: nothing confirmed is lost or
-doubled, and soon after each recovery a canary gets through."""
+"""A broker that is killed, stopped, full, closed, forbidden, cut, stalled and swallowed: nothing confirmed is
+lost or doubled, and soon after each recovery a canary gets through."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class Broker:
         self.node.add_vhost("torture")
         options = amqp.Options(vhost="torture", password=f"file:{self.secrets['drehscheibe']}", senders=(
             amqp.Sender(name="amt24", user="amt24", password=f"file:{self.secrets['amt24']}"),))
-        admin = amqp.Admin(url=self.node.api, user=self.node.admin[0], password=f"file:{self.secrets['admin-test']}")
+        admin = amqp.Admin(url=self.node.api, user=self.node.admin[0],
+                           password=f"file:{self.secrets['admin-test']}")
         wrong = [finding.text for finding in amqp.setup(options, admin) if finding.severity == "error"]
         assert not wrong, wrong
 
@@ -90,7 +91,8 @@ class Broker:
         right = {"configure": "^$", "write": "^$", "read": "^$"}
         self.node.call("PUT", "permissions/torture/drehscheibe", right)
         self._throw_out()
-        return lambda: self.node.call("PUT", "permissions/torture/drehscheibe", right | {"read": "^drehscheibe[.]in[.].+$"})
+        return lambda: self.node.call("PUT", "permissions/torture/drehscheibe",
+                                      right | {"read": "^drehscheibe[.]in[.].+$"})
 
     def wrong_password(self) -> Callable[[], None]:
         """The hub's password is another one for a while."""
@@ -99,7 +101,8 @@ class Broker:
         return lambda: self.node.call("PUT", "users/drehscheibe", {"password": "drehscheibe", "tags": ""})
 
     def reset(self) -> Callable[[], None]:
-        """Every connection is reset, again and again, some in the middle of a frame; in between they may be made again."""
+        """Every connection is reset, again and again, some in the middle of a frame; in between they may be
+        made again."""
         for count in (0, 100, 1500, 4000):
             self.line.cut_after(count)
             time.sleep(0.5)
@@ -112,7 +115,8 @@ class Broker:
         return self.line.behave
 
     def stalled(self) -> Callable[[], None]:
-        """The line holds everything back, and then delivers all of it, as TCP does when packets were dropped for a while."""
+        """The line holds everything back, and then delivers all of it, as TCP does when packets were dropped
+        for a while."""
         self.line.stall()
         return self.line.behave
 
@@ -121,16 +125,20 @@ class Broker:
 
 
 INJURIES: dict[str, Callable[[Broker], Callable[[], None]]] = {
-    "killed": Broker.killed, "stopped": Broker.stopped, "out of memory": Broker.out_of_memory, "out of disk": Broker.out_of_disk,
-    "closed": Broker.closed, "forbidden": Broker.forbidden, "wrong password": Broker.wrong_password, "reset": Broker.reset,
+    "killed": Broker.killed, "stopped": Broker.stopped, "out of memory": Broker.out_of_memory,
+    "out of disk": Broker.out_of_disk,
+    "closed": Broker.closed, "forbidden": Broker.forbidden, "wrong password": Broker.wrong_password,
+    "reset": Broker.reset,
     "stalled": Broker.stalled, "swallowed": Broker.swallowed}
 LONG = {"swallowed": 30.0}
 """Seconds: longer than twice the heartbeat."""
 
 
-def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), messages: int = 200,
+def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
+                  messages: int = 200,
                   seconds: float = 12, progress: Progress = print) -> Result:
-    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each injury."""
+    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each
+    injury."""
     need("rabbitmq-server", "rabbitmq-server")
     place = Path(tempfile.mkdtemp(prefix="torture-broker-"))  # short: the node's paths go into Unix limits
     broker = Broker(place)
@@ -150,7 +158,8 @@ class Publishers:
     def __init__(self, stage: Stage, port: int) -> None:
         self.stage = stage
         self.sent = dict.fromkeys((f"b{stage.seed}", f"c{stage.seed}"), 0)
-        self.processes = {run: stage.process("publisher", str(stage.world.folder), run, str(port), "torture", "amt24", "amt24")
+        self.processes = {run: stage.process("publisher", str(stage.world.folder), run, str(port), "torture",
+                                             "amt24", "amt24")
                           for run in self.sent}
         self.load, self.canary = self.sent
 
@@ -165,7 +174,8 @@ class Publishers:
     def there(self, run: str) -> int:
         """How many of its messages the store has."""
         file = self.stage.world.state / "store.sqlite3"
-        return int(rows(file, "SELECT count(*) FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")[0][0])
+        return int(rows(file, "SELECT count(*) FROM message WHERE inlet = 'broker' AND key LIKE ?",
+                        f"{run}-%")[0][0])
 
     def through(self, run: str, what: str, seconds: float) -> None:
         """Wait until all are there. Raises `NotInTime`."""
@@ -179,7 +189,8 @@ class Publishers:
             process.wait(60)
 
 
-def _hurt(stage: Stage, broker: Broker, injuries: Collection[str], messages: int, seconds: float, progress: Progress) -> Result:
+def _hurt(stage: Stage, broker: Broker, injuries: Collection[str], messages: int, seconds: float,
+          progress: Progress) -> Result:
     faults, waits = [], {}
     writers = Publishers(stage, broker.line.port)
     stage.hub.start()

@@ -12,9 +12,10 @@ from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
 
 
-def every_call(folder: Path, seed: int, *, kinds: Sequence[Kind] = KINDS, stride: int = 1, progress: Progress = print) -> Result:
-    """SIGKILL at the n-th sync, write, rename and send of a life that takes one message with two recipients and recovers the
-    one before it, for every n (every `stride`-th one) until a life outlives its n."""
+def every_call(folder: Path, seed: int, *, kinds: Sequence[Kind] = KINDS, stride: int = 1,
+               progress: Progress = print) -> Result:
+    """SIGKILL at the n-th sync, write, rename and send of a life that takes one message with two recipients
+    and recovers the one before it, for every n (every `stride`-th one) until a life outlives its n."""
     with Stage(folder, seed, threads=1) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment
@@ -48,19 +49,23 @@ def _outlives(stage: Stage, sent: int) -> bool:
     return stage.hub.alive()
 
 
-POINTS = ("accept", "stage", "commit", "claim-messages", "work", "record", "due", "claim-deliveries", "intent", "effect",
+POINTS = ("accept", "stage", "commit", "claim-messages", "work", "record", "due", "claim-deliveries",
+          "intent", "effect",
           "settle", "deliver/smtp", "deliver/directory", "probe", "recover")
 
 
-def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int = 8, progress: Progress = print) -> Result:
-    """Each named fault point times before and after, times kill, exception and hang: a life with that fault, ended by it or by
-    SIGKILL, and another one without."""
-    every = [(point, when, what) for point in POINTS for when in ("before", "after") for what in ("kill", "raise", "hang")]
+def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int = 8,
+                 progress: Progress = print) -> Result:
+    """Each named fault point times before and after, times kill, exception and hang: a life with that fault,
+    ended by it or by SIGKILL, and another one without."""
+    every = [(point, when, what) for point in POINTS for when in ("before", "after")
+             for what in ("kill", "raise", "hang")]
     with Stage(folder, seed) as stage:
         chosen = stage.dice.sample(every, round(len(every) * share))
         sent, faults = 0, []
         for point, when, what in chosen:
-            stage.hub.environment = {"DREHSCHEIBE_FAULTS": f"{point} {when} {what} {stage.dice.randint(1, 3)}"}
+            stage.hub.environment = {"DREHSCHEIBE_FAULTS":
+                                     f"{point} {when} {what} {stage.dice.randint(1, 3)}"}
             stage.hub.start(ready=False)
             sent += messages
             stage.budget(sent)
@@ -80,10 +85,12 @@ def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int =
 
 def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), messages: int,
             progress: Progress = print) -> Result:
-    """One message after the other, system calls counted: no 202 without a sync, no delivered folder without the syncs of itself
-    and of the folder above. A kill cannot show these: only a cut of the power would (`power`), which takes root.
+    """One message after the other, system calls counted: no 202 without a sync, no delivered folder without
+    the syncs of itself and of the folder above. A kill cannot show these: only a cut of the power would
+    (`power`), which takes root.
 
-    The first life brings nothing to a worker, so that the syncs that are counted there are those of the acknowledgement.
+    The first life brings nothing to a worker, so that the syncs that are counted there are those of the
+    acknowledgement.
     """
     with Stage(folder, seed, threads=1) as stage:
         shim = Shim(folder / "shim")
@@ -114,9 +121,11 @@ def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"),
         return {**stage.check(), "faults": faults}
 
 
-def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), faults: Sequence[str] = (), kills: int = 0,
+def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), faults: Sequence[str] = (),
+          kills: int = 0,
           mail: tuple[str, str] | None = None, messages: int = 24, progress: Progress = print) -> Result:
-    """A life for each of `faults`, some random kills, and a last life that is left in peace: what a planted fault is shown by."""
+    """A life for each of `faults`, some random kills, and a last life that is left in peace: what a planted
+    fault is shown by."""
     with Stage(folder, seed) as stage:
         stage.hub.launcher = launcher
         if mail:
@@ -125,7 +134,8 @@ def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), f
         for number in range(1, lives + 1):
             share = messages * number // (lives + 1)
             before = stage.acknowledged()
-            stage.hub.environment = {"DREHSCHEIBE_FAULTS": faults[number - 1]} if number <= len(faults) else {}
+            stage.hub.environment = {"DREHSCHEIBE_FAULTS":
+                                     faults[number - 1]} if number <= len(faults) else {}
             stage.hub.start(ready=False)
             stage.budget(share)
             if number <= len(faults):

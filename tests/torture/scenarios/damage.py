@@ -1,8 +1,10 @@
-"""A store whose bytes are not what was written: bits turned over, files cut short, sectors zeroed, under each of its files.
+"""A store whose bytes are not what was written: bits turned over, files cut short, sectors zeroed, under each
+of its files.
 
-What the hub would hand on is taken out of the damaged copy the way the hub takes it, and compared with what was put in. A row
-with a wrong town or a body with a wrong byte must never come out. What does not come out at all must be noticed: by a refusal, an
-error, a parked message, or by the examination that ``drehscheibe store check`` does.
+What the hub would hand on is taken out of the damaged copy the way the hub takes it, and compared with what
+was put in. A row with a wrong town or a body with a wrong byte must never come out. What does not come out at
+all must be noticed: by a refusal, an error, a parked message, or by the examination that ``drehscheibe store
+check`` does.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from hub.job import Body, Facts, OutDelivery, OutPart, Translated
 from hub.message import Incoming, IncomingPart, Reason
 from hub.store.store import Store
 from tests.torture.checker import VERDICTS
-from tests.torture.document import SERVICE, TOWNS, document, filling, number, town_of
+from tests.torture.document import MUNICIPALITIES, SERVICE, document, filling, municipality_of, number
 from tests.torture.steps import Progress, Result
 
 LEASE = timedelta(minutes=15)
@@ -33,8 +35,8 @@ Things = dict[str, Any]
 
 
 def build(folder: Path, count: int) -> tuple[Things, Things]:
-    """A store of `count` messages as a killed hub leaves it, its log not yet in its tables. What must come out of it, and what
-    else may, if it has lost its last commits and says so.
+    """A store of `count` messages as a killed hub leaves it, its log not yet in its tables. What must come
+    out of it, and what else may, if it has lost its last commits and says so.
 
     The first half is routed and waits in the outbox, the other half waits for a worker.
     """
@@ -43,9 +45,11 @@ def build(folder: Path, count: int) -> tuple[Things, Things]:
     earlier: Things = {}
     for index in range(count):
         name = number("d", index)
-        town = town_of(name)
-        store.accept(Incoming("portal", "amt24", town, SERVICE, (IncomingPart.of(document(name)),), key=name),
-                     tenant=TOWNS[town], day=datetime.now(UTC).date(), config_digest="c" * 64)
+        municipality = municipality_of(name)
+        store.accept(Incoming("portal", "amt24", municipality, SERVICE, (IncomingPart.of(document(name)),),
+                              key=name),
+                     tenant=MUNICIPALITIES[municipality], day=datetime.now(UTC).date(),
+                     config_digest="c" * 64)
         if index == count // 2 - 1:
             earlier, _ = handed_out(store)
             store.release_messages(list(earlier))
@@ -64,14 +68,19 @@ def route(store: Store) -> None:
         for message in store.claim_messages(10_000, LEASE):
             deliveries = []
             for recipient in RECIPIENTS:
-                body = filling(f"x-{message.id.encode().hex()[-7:].translate(str.maketrans('abcdef', '012345'))}").encode()
+                body = filling(
+                    f"x-{message.id.encode().hex()[-7:].translate(str.maketrans('abcdef', '012345'))}").encode()
                 out.write(body)
-                part = OutPart(role="xml", name="probe.xml", media_type="application/xml", body=Body(offset=at, length=len(body)),
+                part = OutPart(role="xml", name="probe.xml", media_type="application/xml",
+                               body=Body(offset=at, length=len(body)),
                                **_facts(body))
                 at += len(body)
-                deliveries.append(OutDelivery(recipient=recipient, destination=f"{message.tenant}/{recipient}",
-                                              subject=message.id, name_parts={}, parts=(part, _original(message))))
-            outcomes.append(Translated(message_id=message.id, facts=Facts(), rule="r", mapping_digest="m" * 64,
+                deliveries.append(OutDelivery(recipient=recipient,
+                                              destination=f"{message.tenant}/{recipient}",
+                                              subject=message.id, name_parts={},
+                                              parts=(part, _original(message))))
+            outcomes.append(Translated(message_id=message.id, facts=Facts(), rule="r",
+                                       mapping_digest="m" * 64,
                                        deliveries=tuple(deliveries), attachments=()))
         out.flush()
         store.record(outcomes, out.fileno(), config_digest="c" * 64)
@@ -83,7 +92,8 @@ def _facts(body: bytes) -> dict[str, Any]:
 
 def _original(message: Any) -> OutPart:
     [part] = message.parts
-    return OutPart(role="original", name="application", media_type=part.media_type, received=0, size=part.size,
+    return OutPart(role="original", name="application", media_type=part.media_type, received=0,
+                   size=part.size,
                    sha256=part.sha256)
 
 
@@ -110,14 +120,18 @@ def handed_out(store: Store) -> tuple[Things, list[str]]:
 
         read = attempt(bodies, None)
         if read is not None:
-            got[message.id] = ("message", message.tenant, message.ags, message.service, message.sender, message.test, read,
+            got[message.id] = ("message", message.tenant, message.ags, message.service, message.sender,
+                               message.test, read,
                                [(part.name, part.filename, part.media_type) for part in message.parts])
     for destination, _ in attempt(store.due_destinations, []):
-        for claimed in attempt(lambda destination=destination: store.claim_deliveries(destination, 10_000, LEASE), []):
+        for claimed in attempt(lambda destination=destination: store.claim_deliveries(destination, 10_000,
+                                                                                      LEASE), []):
             delivery = claimed.delivery
-            read = attempt(lambda delivery=delivery: [delivery.read(part) for part in delivery.manifest.parts], None)
+            read = attempt(lambda delivery=delivery: [delivery.read(part)
+                                                      for part in delivery.manifest.parts], None)
             if read is not None:
-                got[delivery.id] = ("delivery", delivery.message_id, delivery.tenant, delivery.ags, delivery.service,
+                got[delivery.id] = ("delivery", delivery.message_id, delivery.tenant, delivery.ags,
+                                    delivery.service,
                                     delivery.destination, destination, delivery.recipient, delivery.test,
                                     delivery.manifest.to_json(), read)
     return got, complaints
@@ -172,7 +186,8 @@ def _parked_as_damaged(store: Store) -> list[str]:
     """What a claim found out by itself stands in the outbox for a person to see."""
     found: list[str] = []
     _complaint(lambda: found.extend("parked: damaged" for message in store.find_messages(limit=10_000)
-                                    for row in store.deliveries_of(message.id) if row.reason == Reason.DAMAGED))
+                                    for row in store.deliveries_of(message.id)
+                                    if row.reason == Reason.DAMAGED))
     return found
 
 
@@ -192,12 +207,14 @@ def _must(report: Any) -> None:
 def _difference(thing: Sequence[Any], truth: Sequence[Any] | None) -> str:
     if truth is None:
         return "was never put in"
-    return "; ".join(f"{was!r:.60} came out as {now!r:.60}" for was, now in zip(truth, thing, strict=True) if was != now)
+    return "; ".join(f"{was!r:.60} came out as {now!r:.60}" for was, now in zip(truth, thing, strict=True)
+                     if was != now)
 
 
 def injure(folder: Path, dice: random.Random) -> str:
     """One injury to one file of a store; what was done."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.stat().st_size and file.name != "lock"
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.stat().st_size
+                   and file.name != "lock"
                    and not file.name.endswith("-shm"))
     tables = [file for file in files if file.name.startswith("store")]
     file = dice.choice(tables if dice.random() < 0.8 else files)
@@ -211,11 +228,13 @@ def injure(folder: Path, dice: random.Random) -> str:
             target.seek(where)
             byte = target.read(1)[0]
             target.seek(where)
-            target.write(bytes([byte ^ 1 << dice.randrange(8)]) if kind == "bit" else bytes(min(512, size - where)))
+            target.write(bytes([byte ^ 1 << dice.randrange(8)]) if kind == "bit"
+                         else bytes(min(512, size - where)))
     return f"{kind} at {where} of {file.name if file in tables else 'a body'}"
 
 
-def damaged_stores(folder: Path, seed: int, *, count: int, messages: int = 60, progress: Progress = print) -> Findings:
+def damaged_stores(folder: Path, seed: int, *, count: int, messages: int = 60,
+                   progress: Progress = print) -> Findings:
     """`count` injuries, each to a copy of a sound store of its own."""
     folder.mkdir(parents=True)
     dice, findings = random.Random(seed), Findings()
@@ -238,6 +257,8 @@ def damage(folder: Path, seed: int, *, count: int, progress: Progress = print) -
     """`damaged_stores` as a scenario: nothing wrong came out, nothing was lost without a word."""
     found = damaged_stores(folder, seed, count=count, progress=progress)
     progress(f"{dict(found.kinds)}; detected by {dict(found.ways.most_common())}")
-    return {"acknowledged": 0, "kills": 0, "hits": count - found.kinds["harmless"], "messages parked": 0, "deliveries parked": 0,
+    return {"acknowledged": 0, "kills": 0, "hits": count - found.kinds["harmless"], "messages parked": 0,
+            "deliveries parked": 0,
             "parked for deaths": 0, "verdicts": {name: [] for name in (*VERDICTS, "flagged duplicate")},
-            "faults": [*found.wrong, *found.unnoticed], "injuries": dict(found.kinds), "ways": dict(found.ways)}
+            "faults": [*found.wrong, *found.unnoticed], "injuries": dict(found.kinds),
+            "ways": dict(found.ways)}

@@ -1,7 +1,8 @@
-"""A Fachverfahren that breaks off, refuses, redirects and talks for ever: each way has one right outcome for each promise.
+"""A Fachverfahren that breaks off, refuses, redirects and talks for ever: each way has one right outcome for
+each promise.
 
-The first town's receiver acts once per Idempotency-Key, the second one's can be asked, of the third one's nobody can
-know: there a person decides.
+The first town's receiver acts once per Idempotency-Key, the second one's can be asked, of the third one's
+nobody can know: there a person decides.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tests.torture.document import TOWNS
+from tests.torture.document import MUNICIPALITIES
 from tests.torture.peers import Cells
 from tests.torture.stage import Stage
 from tests.torture.steps import Progress, Result
@@ -32,21 +33,23 @@ EARLY = tuple({"retried", late} for late in DOUBT)
 CELLS: dict[str, tuple[str | Collection[str], ...]] = {
     "reset-at-once": EARLY, "reset-in-request": EARLY, "reset-after-request": DOUBT, "kept-reset": DOUBT,
     "reset-in-answer": DOUBT, "hang": DOUBT, "kept-hang": DOUBT, "429": ("retried",), "503": ("retried",),
-    "401": ("held",), "307": ("held",), "302": DOUBT, "500": DOUBT, "kept-500": DOUBT, "truncated": ("delivered",),
+    "401": ("held",), "307": ("held",), "302": DOUBT, "500": DOUBT, "kept-500": DOUBT,
+    "truncated": ("delivered",),
     "huge": ("delivered",)}
 SHORT = ("kept-reset", "reset-after-request", "429", "307", "302", "huge")
 MOST_MEMORY = 64 << 10
 """KiB that the hub may grow by an answer of 1 GB."""
 
 
-def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CELLS), progress: Progress = print,
+def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CELLS),
+                   progress: Progress = print,
                    launcher: Sequence[str] = ("-m", "hub")) -> Result:
     """Every cell once for each promise."""
     with Stage(folder, seed) as stage:
         faults = folder / "web-faults.json"
         web = stage.process("web", str(stage.world.drop), str(faults))
         assert web.stdout is not None
-        _towns(stage, int(web.stdout.readline()))
+        _municipalities(stage, int(web.stdout.readline()))
         stage.hub.launcher = launcher
         stage.hub.start()
         run = Cells(stage, "ablage", f"s{seed}")
@@ -66,8 +69,8 @@ def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CEL
         return {**stage.check(), "faults": run.count() + _manners(stage.world.drop / "requests.jsonl")}
 
 
-def _towns(stage: Stage, port: int) -> None:
-    for (ags, tenant), promise in zip(TOWNS.items(), PROMISES, strict=True):
+def _municipalities(stage: Stage, port: int) -> None:
+    for (ags, tenant), promise in zip(MUNICIPALITIES.items(), PROMISES, strict=True):
         file = stage.world.config.parent / "municipalities" / f"{ags}.toml"
         old = f'connector = "directory"\npath = "{stage.world.drop}/{tenant}"'
         rest = REST.format(port=port, tenant=tenant, more=promise.format(port=port, tenant=tenant))
@@ -98,5 +101,6 @@ def _manners(requests: Path) -> list[str]:
     for key, tries in times.items():
         for (first, kind), (second, _) in pairwise(tries):
             if kind in ("429", "503") and second - first < RETRY_AFTER:
-                faults.append(f"{key}: tried again {second - first:.1f} s after {kind} with Retry-After {RETRY_AFTER}")
+                faults.append(f"{key}: tried again {second - first:.1f} s after {kind} with Retry-After "
+                              f"{RETRY_AFTER}")
     return faults

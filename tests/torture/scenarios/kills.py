@@ -14,8 +14,8 @@ from tests.torture.steps import Progress, Result
 
 
 def random_kills(folder: Path, seed: int, *, kills: int, messages: int, progress: Progress = print) -> Result:
-    """SIGKILL to the whole process group at random moments under load: mostly after a random number of answers, one in eight
-    while it starts."""
+    """SIGKILL to the whole process group at random moments under load: mostly after a random number of
+    answers, one in eight while it starts."""
     with Stage(folder, seed) as stage:
         _kill_again_and_again(stage, kills, messages, progress)
         stage.hub.start()
@@ -74,8 +74,9 @@ def _unclean(stage: Stage) -> list[str]:
 
 
 def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """SIGSTOP under load. A second instance is refused as long as the frozen one holds the store. When its lock is taken away
-    all the same, the second one takes over, and the thawed one writes and acknowledges nothing any more."""
+    """SIGSTOP under load. A second instance is refused as long as the frozen one holds the store. When its
+    lock is taken away all the same, the second one takes over, and the thawed one writes and acknowledges
+    nothing any more."""
     with Stage(folder, seed) as stage:
         faults: list[str] = []
         for number in range(1, rounds + 1):
@@ -101,7 +102,8 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
                     time.sleep(stage.dice.uniform(0.0, 0.05))
                     stage.hub.signal(signal.SIGSTOP)
                 stage.hub.signal(signal.SIGCONT)
-                wait(lambda: not stage.hub.alive() or not stage.hub.serves(), "the thawed one notices that it is too late")
+                wait(lambda: not stage.hub.alive() or not stage.hub.serves(),
+                     "the thawed one notices that it is too late")
                 if stage.hub.alive():
                     stage.hub.kill()
                 second.stop()
@@ -113,7 +115,8 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
 
 
 def _writes(state: Path) -> bool:
-    """Whether the hub was frozen in the middle of a transaction: it holds SQLite's lock then, and nobody can take over."""
+    """Whether the hub was frozen in the middle of a transaction: it holds SQLite's lock then, and nobody can
+    take over."""
     connection = dbapi2.connect(state / "store.sqlite3", timeout=0, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")

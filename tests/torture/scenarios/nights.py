@@ -1,4 +1,5 @@
-"""The wall clock jumps, and the nights in which it is set (libfaketime): nothing is stuck, lost or doubled, and no retry storms.
+"""The wall clock jumps, and the nights in which it is set (libfaketime): nothing is stuck, lost or doubled,
+and no retry storms.
 
 Only the hub's main process lives in the false time; its monotonic clock stays true, as in every kernel.
 """
@@ -24,7 +25,8 @@ NIGHTS = {"2026-03-29": datetime(2026, 3, 29, 0, 59, 50, tzinfo=UTC),
 HOUR, DAY = 3600, 86_400
 JUMPS = (HOUR, -HOUR, DAY, -DAY)
 SOON = 60.0
-"""Seconds within which something more must be delivered, after a jump and an outage that lasted three, until all is."""
+"""Seconds within which something more must be delivered, after a jump and an outage that lasted three, until
+all is."""
 
 MOST_TRIES = 12
 """Of one delivery, in an outage of a few seconds whose waits are one second and two."""
@@ -41,7 +43,8 @@ class Clock:
         self._file = folder / "faketime"
         self.ahead = 0
         self.set(0)
-        self.environment = {"LD_PRELOAD": str(found), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_CACHE_DURATION": "1",
+        self.environment = {"LD_PRELOAD": str(found), "FAKETIME_TIMESTAMP_FILE": str(self._file),
+                            "FAKETIME_CACHE_DURATION": "1",
                             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1", "TZ": "Europe/Berlin"}
 
     def set(self, ahead: int) -> None:
@@ -56,7 +59,8 @@ class Clock:
         self.set(round(moment.timestamp() - time.time()))
 
 
-def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), steps: Sequence[int] = JUMPS, rounds: int,
+def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), steps: Sequence[int] = JUMPS,
+                     rounds: int,
                      messages: int, soon: float = SOON, launcher: Sequence[str] = ("-m", "hub"),
                      progress: Progress = print) -> Result:
     """First the nights, then `rounds` times each jump. `messages`: for each night and each jump."""
@@ -104,7 +108,8 @@ def _jump(stage: Stage, false: Clock, jump: int, messages: int, soon: float) -> 
     stage.budget(before + messages)
     stage.reach(before + messages // 2)
     file = stage.world.state / "store.sqlite3"
-    wait(lambda: rows(file, "SELECT count(*) FROM delivery WHERE state = 'due' AND attempts > 0")[0][0] > 0, "something waits")
+    wait(lambda: rows(file, "SELECT count(*) FROM delivery WHERE state = 'due' AND attempts > 0")[0][0] > 0,
+         "something waits")
     false.set(false.ahead + jump)
     stage.extra_hits += 1
     time.sleep(3)

@@ -1,5 +1,5 @@
-"""Two hubs on one PostgreSQL and one RabbitMQ, of which now one and now the other dies, freezes or stops; and a database that
-is killed, stopped, refusing, cut and swallowed."""
+"""Two hubs on one PostgreSQL and one RabbitMQ, of which now one and now the other dies, freezes or stops; and
+a database that is killed, stopped, refusing, cut and swallowed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def on_database(stage: Stage, server: PostgreSQL, name: str) -> None:
 
 
 class Pair:
-    """Two hubs of one configuration, each with its own folder, ports and name; the first one is the stage's own."""
+    """Two hubs of one configuration, each with its own folder, ports and name; the first one is the stage's
+    own."""
 
     def __init__(self, stage: Stage, launcher: Sequence[str]) -> None:
         self.stage = stage
@@ -90,9 +91,10 @@ class Pair:
         first.launcher, first.options = launcher, ("--set", "store.node=a")
         ports = {"https": free_port(), "status": free_port()}
         (world.folder / "https-b.port").write_text(str(ports["https"]))
-        self.hubs = [first, Hub(world, launcher, ("--set", f"hub.state={world.folder / 'state-b'}", "--set", "store.node=b",
-                                                  "--set", f"inlets.portal.port={ports['https']}",
-                                                  "--set", f"status.port={ports['status']}"), status=ports["status"])]
+        self.hubs = [first, Hub(world, launcher,
+                                ("--set", f"hub.state={world.folder / 'state-b'}", "--set", "store.node=b",
+                                 "--set", f"inlets.portal.port={ports['https']}",
+                                 "--set", f"status.port={ports['status']}"), status=ports["status"])]
 
     def start(self) -> None:
         """Those that do not run."""
@@ -110,7 +112,8 @@ class Pair:
         return self.stage.world.log.read_text().count(TAKEN_OVER)
 
     def kill(self, victim: Hub, *, wait_for_takeover: bool) -> None:
-        """SIGKILL; either it comes back at once and finds its own things, or the other one takes over first."""
+        """SIGKILL; either it comes back at once and finds its own things, or the other one takes over
+        first."""
         before = self.taken_over()
         victim.kill()
         self.stage.kills += 1
@@ -140,10 +143,12 @@ class Pair:
 
 
 def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, first_dies_at: str | None = None,
-              launcher: Sequence[str] = ("-m", "hub"), drain: float = 300.0, progress: Progress = print) -> Result:
-    """Load by HTTPS, to whichever node answers, and by AMQP; one node after the other is killed, frozen or stopped, sometimes
-    both at once. `messages` in all, one in five of them by AMQP. With `first_dies_at`, a fault point, the first node is alone
-    at first and ends there by itself, with something in hand; the second one takes over before it comes back."""
+              launcher: Sequence[str] = ("-m", "hub"), drain: float = 300.0,
+              progress: Progress = print) -> Result:
+    """Load by HTTPS, to whichever node answers, and by AMQP; one node after the other is killed, frozen or
+    stopped, sometimes both at once. `messages` in all, one in five of them by AMQP. With `first_dies_at`, a
+    fault point, the first node is alone at first and ends there by itself, with something in hand; the second
+    one takes over before it comes back."""
     with database() as server, broker() as rabbit:
         name = server.add_database()
         hub = INLET.format(port=rabbit.line.port, secret=rabbit.secrets["drehscheibe"]) + STORE.format(
@@ -151,7 +156,8 @@ def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, first_dies_
         with Stage(folder, seed, hub=hub) as stage:
             on_database(stage, server, name)
             pair = Pair(stage, launcher)
-            load = stage.process("publisher", str(stage.world.folder), f"b{seed}", str(rabbit.node.port), "torture", "amt24",
+            load = stage.process("publisher", str(stage.world.folder), f"b{seed}", str(rabbit.node.port),
+                                 "torture", "amt24",
                                  "amt24")
             try:
                 if first_dies_at:
@@ -169,11 +175,13 @@ def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, first_dies_
                 pair.close()
             publisher.settle(stage.world)
             dead = rabbit.node.count("torture", "drehscheibe.dead")
-            return {**stage.check(), "lives": sum(hub.lives for hub in pair.hubs), "takeovers": pair.taken_over(),
+            return {**stage.check(), "lives": sum(hub.lives for hub in pair.hubs),
+                    "takeovers": pair.taken_over(),
                     "faults": faults + ([f"{dead} dead letters"] if dead else [])}
 
 
-def _again_and_again(stage: Stage, pair: Pair, load: object, kills: int, messages: int, progress: Progress) -> list[str]:
+def _again_and_again(stage: Stage, pair: Pair, load: object, kills: int, messages: int,
+                     progress: Progress) -> list[str]:
     faults = []
     https = messages - messages // 5
     for number in range(1, kills + 1):
@@ -213,7 +221,8 @@ def _publish(load: object, count: int) -> None:
 def _drain(stage: Stage, pair: Pair, published: int, run: str, seconds: float) -> list[str]:
     """All that was published has come, all is settled, both end cleanly."""
     def there() -> bool:
-        [row] = records(stage.world, "SELECT count(*) AS n FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")
+        [row] = records(stage.world,
+                        "SELECT count(*) AS n FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")
         return bool(row["n"] >= published)
 
     faults = []
@@ -315,12 +324,15 @@ def _to_all(pids: Collection[int], number: int) -> None:
 
 INJURIES: dict[str, Callable[[Line], Callable[[], None]]] = {
     "killed": Line.killed, "stopped": Line.stopped, "frozen": Line.frozen, "refusing": Line.refusing,
-    "wrong password": Line.wrong_password, "read-only": Line.read_only, "reset": Line.reset, "swallowed": Line.swallowed}
+    "wrong password": Line.wrong_password, "read-only": Line.read_only, "reset": Line.reset,
+    "swallowed": Line.swallowed}
 
 
-def broken_database(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), messages: int = 40,
+def broken_database(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
+                    messages: int = 40,
                     seconds: float = 12, progress: Progress = print) -> Result:
-    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each injury."""
+    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each
+    injury."""
     with database() as server:
         line = Line(server, server.add_database())
         hub = STORE.format(port=line.proxy.port, database=line.name, password=server.password, takeover=15)
@@ -332,7 +344,8 @@ def broken_database(folder: Path, seed: int, *, injuries: Collection[str] = tupl
             line.proxy.close()
 
 
-def _hurt(stage: Stage, line: Line, injuries: Collection[str], messages: int, seconds: float, progress: Progress) -> Result:
+def _hurt(stage: Stage, line: Line, injuries: Collection[str], messages: int, seconds: float,
+          progress: Progress) -> Result:
     faults, waits, sent = [], {}, 0
     stage.hub.start()
     pid = stage.hub.process.pid if stage.hub.process else 0

@@ -1,4 +1,5 @@
-"""The power fails: the store and the receivers' folders lie on drives that are cloned at one moment, while the hub works."""
+"""The power fails: the store and the receivers' folders lie on drives that are cloned at one moment, while
+the hub works."""
 
 from __future__ import annotations
 
@@ -12,18 +13,21 @@ from pathlib import Path
 from pysqlite3 import dbapi2
 
 from tests.torture.checker import folders
-from tests.torture.document import TOWNS
+from tests.torture.document import MUNICIPALITIES
 from tests.torture.drives import Drive, Shelf, beneath
 from tests.torture.stage import Stage
 from tests.torture.steps import Progress, Result
 
 
-def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int = 1, progress: Progress = print) -> Result:
-    """A life under load, its drives cloned `looks` times in the middle of its work and judged each as it is; then it is
-    frozen, cloned, killed, and the next life begins on the clones. What the page cache held is gone.
+def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int = 1,
+               progress: Progress = print) -> Result:
+    """A life under load, its drives cloned `looks` times in the middle of its work and judged each as it is;
+    then it is frozen, cloned, killed, and the next life begins on the clones. What the page cache held is
+    gone.
 
-    Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes when all is
-    delivered and the disks rest: then nothing that is synced for somebody else takes along what was forgotten.
+    Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes
+    when all is delivered and the disks rest: then nothing that is synced for somebody else takes along what
+    was forgotten.
     """
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = Drives(shelf, stage)
@@ -50,7 +54,8 @@ def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int 
         return {**stage.check(), "looks": drives.looks, "faults": faults}
 
 
-def at_rest(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), rounds: int = 2, messages: int = 24,
+def at_rest(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), rounds: int = 2,
+            messages: int = 24,
             progress: Progress = print) -> Result:
     """Only a look at the drives, each time all is delivered: what a planted fault is shown by."""
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
@@ -93,8 +98,8 @@ class Drives:
         return self.state.goes_on_from(state) + self.drop.goes_on_from(drop)
 
     def look(self) -> list[str]:
-        """What is wrong on clones that are made now, while the hub goes on: the store's first, so that whatever it says was
-        delivered is on the other."""
+        """What is wrong on clones that are made now, while the hub goes on: the store's first, so that
+        whatever it says was delivered is on the other."""
         self.looks += 1
         self.stage.extra_hits += not self.stage.hub.settled()
         told = dict(acknowledged(self.stage.world.ledger))
@@ -123,20 +128,24 @@ def judge(state: Path, drop: Path, told: dict[str, str]) -> Iterator[str]:
     """What is wrong with drives as a power cut left them, `told` having been acknowledged before."""
     connection = dbapi2.connect(str(state / "store.sqlite3"))  # writing: SQLite takes up its log
     try:
-        yield from (f"SQLite: {line}" for line, in connection.execute("PRAGMA integrity_check") if line != "ok")
+        yield from (f"SQLite: {line}" for line, in connection.execute("PRAGMA integrity_check")
+                    if line != "ok")
         there = {name for name, in connection.execute("SELECT id FROM message")}
-        yield from (f"{name} was acknowledged and is not there" for name, given in told.items() if given not in there)
+        yield from (f"{name} was acknowledged and is not there" for name, given in told.items()
+                    if given not in there)
         for name, size, sha256, content in connection.execute("SELECT id, size, sha256, content FROM blob"):
             file = state / "blobs" / name[-2:] / name
             stored = content if content is not None else file.read_bytes() if file.exists() else b""
             if (len(stored) - 2, hashlib.sha256(stored[2:]).hexdigest()) != (size, sha256):
                 yield f"body {name} is not whole"
-        copies = {(town, found.name): found.whole for town in TOWNS.values() for _, _, found, _ in folders(drop / town, town)}
-        yield from (f"a torn copy of {name} at {town}" for (town, name), whole in copies.items() if not whole)
+        copies = {(municipality, found.name): found.whole for municipality in MUNICIPALITIES.values()
+                  for _, _, found, _ in folders(drop / municipality, municipality)}
+        yield from (f"a torn copy of {name} at {municipality}"
+                    for (municipality, name), whole in copies.items() if not whole)
         for key, ags in connection.execute(
                 "SELECT message.key, message.ags FROM delivery JOIN message ON message.id = message_id "
                 "WHERE delivery.state = 'done' AND recipient = 'ablage'"):
-            if (TOWNS[ags], key) not in copies:
-                yield f"{key} is said to be delivered to {TOWNS[ags]} and is not there"
+            if (MUNICIPALITIES[ags], key) not in copies:
+                yield f"{key} is said to be delivered to {MUNICIPALITIES[ags]} and is not there"
     finally:
         connection.close()

@@ -1,8 +1,8 @@
 """Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
 
-Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's stylesheet (the file
-in the folder). A message's two copies must show the number of the very configuration whose digest the store recorded for it, and
-a broken configuration's number must show nowhere.
+Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's
+stylesheet (the file in the folder). A message's two copies must show the number of the very configuration
+whose digest the store recorded for it, and a broken configuration's number must show nowhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 from tests.torture.checker import recognise
-from tests.torture.document import SERVICE, TOWNS
+from tests.torture.document import MUNICIPALITIES, SERVICE
 from tests.torture.peers import rows
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
@@ -30,10 +30,10 @@ class Numbered:
     """The configuration on the disk, with its number."""
 
     def __init__(self, stage: Stage) -> None:
-        self.towns = sorted((stage.world.config.parent / "municipalities").iterdir())
+        self.municipalities = sorted((stage.world.config.parent / "municipalities").iterdir())
         self.defaults = stage.world.config.parent / "defaults.toml"
         self.sheet = stage.world.folder / "mappings" / SERVICE / "v1" / "xml.xsl"
-        self.good = {file: file.read_text() for file in (*self.towns, self.defaults, self.sheet)}
+        self.good = {file: file.read_text() for file in (*self.municipalities, self.defaults, self.sheet)}
 
     def write(self, number: int, broken: str | None = None) -> None:
         """Everywhere the same number, and in one place what is wrong."""
@@ -41,9 +41,9 @@ class Numbered:
                  .replace("postfach\", send", f"postfach\", subject = \"Stand {number}\", send")
                  .replace("<Probe ", f"<Probe stand=\"{number}\" ") for file, text in self.good.items()}
         assert texts != self.good
-        town = self.towns[number % len(self.towns)]
+        municipality = self.municipalities[number % len(self.municipalities)]
         if broken == "no TOML":
-            texts[town] += "\n[[[\n"
+            texts[municipality] += "\n[[[\n"
         elif broken == "unknown key":
             texts[self.defaults] += "\n[policy.retri]\nfirst = 1\n"
         elif broken == "broken stylesheet":
@@ -51,12 +51,14 @@ class Numbered:
         elif broken == "half a stylesheet":
             texts[self.sheet] = texts[self.sheet][:len(texts[self.sheet]) // 2]
         elif broken:
-            texts[town] = texts[town].replace('destination = "postfach"', 'destination = "briefkasten"')
+            texts[municipality] = texts[municipality].replace('destination = "postfach"',
+                                                              'destination = "briefkasten"')
         for file, text in texts.items():
             file.write_text(text)
 
 
-def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int, launcher: Sequence[str] = ("-m", "hub"),
+def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int,
+                           launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
     """`count` reloads, at random moments of the load."""
     with Stage(folder, seed) as stage:
@@ -64,7 +66,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
         numbered.write(0)
         stage.hub.launcher = launcher
         stage.hub.start()
-        wait(lambda: bool(_said(stage, "the hub runs")), "the hub says so: its inlets may be ready a moment before")
+        wait(lambda: bool(_said(stage, "the hub runs")),
+             "the hub says so: its inlets may be ready a moment before")
         digests = {_said(stage, "the hub runs")[-1]: 0}
         faults, sent = [], 0
         for number in range(1, count + 1):
@@ -90,7 +93,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
 
 def _said(stage: Stage, words: str) -> list[str]:
     """The configurations of such lines of the log."""
-    return [str(json.loads(line).get("configuration")) for line in stage.world.log.read_text().splitlines() if words in line]
+    return [str(json.loads(line).get("configuration")) for line in stage.world.log.read_text().splitlines()
+            if words in line]
 
 
 def _mixed(stage: Stage, digests: dict[str, int]) -> list[str]:
@@ -98,8 +102,8 @@ def _mixed(stage: Stage, digests: dict[str, int]) -> list[str]:
     world, wrong = stage.world, Counter[str]()
     recorded = dict(rows(world.state / "store.sqlite3", "SELECT key, config_digest FROM message"))
     shown: dict[str, set[int]] = {name: set() for name in recorded}
-    for town in TOWNS.values():
-        for place in (world.drop / town).iterdir():
+    for municipality in MUNICIPALITIES.values():
+        for place in (world.drop / municipality).iterdir():
             name = recognise((place / "original.xml").read_bytes(), None).name
             match = re.search(rb'stand="(\d+)"', (place / "probe.xml").read_bytes())
             if name and match:

@@ -1,5 +1,5 @@
-"""A real OpenSSH server that dies in the middle of files, is full, read-only, another one, and as slow as 64 kbit/s: never a torn
-file under a final name, and in the end one copy of each."""
+"""A real OpenSSH server that dies in the middle of files, is full, read-only, another one, and as slow as 64
+kbit/s: never a torn file under a final name, and in the end one copy of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
-from tests.torture.document import LARGE_BYTES, LARGE_EVERY, TOWNS
+from tests.torture.document import LARGE_BYTES, LARGE_EVERY, MUNICIPALITIES
 from tests.torture.peers import Cells
 from tests.torture.stage import Stage, wait
 from tests.torture.steps import Progress, Result
@@ -55,7 +55,8 @@ class Server:
         names = self.run.send(LARGE_EVERY)
         hits, seen = 0, set[Path]()
         for _ in range(kills):
-            wait(lambda: bool(self._half_written() - seen) or self.stage.hub.settled(), "a file is being written")  # noqa: B023
+            wait(lambda: bool(self._half_written() - seen)  # noqa: B023  it is called at once
+                 or self.stage.hub.settled(), "a file is being written")
             hits += bool(self._half_written() - seen)
             self.ssh.kill()
             seen |= self._half_written()
@@ -74,12 +75,12 @@ class Server:
                     file.write(bytes(4096))
             except OSError as error:
                 assert error.errno == errno.ENOSPC
-        self._until_mended("full", "retried", filler.unlink)
+        self._until_repaired("full", "retried", filler.unlink)
 
     def forbidden(self) -> None:
         """The server lets nobody write any more."""
         self._restart(self.good.replace("internal-sftp", "internal-sftp -R"))
-        self._until_mended("forbidden", "held", lambda: self._restart(self.good))
+        self._until_repaired("forbidden", "held", lambda: self._restart(self.good))
 
     def another_key(self) -> None:
         """It shows another key than the pinned one, as an intruder or a new machine would."""
@@ -87,7 +88,7 @@ class Server:
         if not strange.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(strange)], check=True)
         self._restart(self.good.replace(str(self.ssh.root / "host_ed25519"), str(strange)))
-        self._until_mended("another key", "held", lambda: self._restart(self.good))
+        self._until_repaired("another key", "held", lambda: self._restart(self.good))
 
     def slow(self) -> None:
         """64 kbit/s, and one of the probes has 90 KB."""
@@ -96,11 +97,11 @@ class Server:
         self.run.expect("slow", names, *SOME_WAY)
         self.line.behave()
 
-    def _until_mended(self, name: str, kind: str, mend: Callable[[], object]) -> None:
+    def _until_repaired(self, name: str, kind: str, repair: Callable[[], object]) -> None:
         names = self.run.send()
         self.run.tried(names)
         time.sleep(1)
-        mend()
+        repair()
         self.stage.hub.signal(signal.SIGHUP)
         self.run.expect(name, names, kind)
 
@@ -119,18 +120,21 @@ class Server:
 
 
 INJURIES: dict[str, Callable[[Server], None]] = {
-    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden, "another key": Server.another_key,
+    "killed": Server.killed, "full": Server.full, "forbidden": Server.forbidden,
+    "another key": Server.another_key,
     "slow": Server.slow}
 SHORT = ("forbidden", "another key", "full")
 
 
-def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES), progress: Progress = print,
+def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
+                    progress: Progress = print,
                     launcher: Sequence[str] = ("-m", "hub")) -> Result:
-    """One after the other. Only root can give the server a small disk: without it "full" is left out and said so."""
+    """One after the other. Only root can give the server a small disk: without it "full" is left out and said
+    so."""
     with Stage(folder, seed) as stage, _small_disk(stage.world.drop) as small:
         server = Server(folder / "ssh", stage)
         try:
-            _towns(stage, server)
+            _municipalities(stage, server)
             stage.hub.launcher = launcher
             stage.hub.start()
             server.run.expect("nothing", server.run.send(), "delivered")
@@ -150,9 +154,10 @@ def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tupl
 def _small_disk(drop: Path) -> Iterator[bool]:
     """The drop folders are on a disk of their own, where that is allowed."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)]
-    small = os.geteuid() == 0 and subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
-    for town in TOWNS.values():
-        (drop / town).mkdir(exist_ok=True)
+    small = os.geteuid() == 0 and subprocess.run(command, check=False,
+                                                 stderr=subprocess.DEVNULL).returncode == 0
+    for municipality in MUNICIPALITIES.values():
+        (drop / municipality).mkdir(exist_ok=True)
     try:
         yield small
     finally:
@@ -162,11 +167,12 @@ def _small_disk(drop: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(drop)], check=True)
 
 
-def _towns(stage: Stage, server: Server) -> None:
-    for ags, tenant in TOWNS.items():
+def _municipalities(stage: Stage, server: Server) -> None:
+    for ags, tenant in MUNICIPALITIES.items():
         file = stage.world.config.parent / "municipalities" / f"{ags}.toml"
         path = stage.world.drop / tenant
         old = f'connector = "directory"\npath = "{path}"'
         assert old in file.read_text()
         file.write_text(file.read_text().replace(old, SFTP.format(
-            port=server.line.port, user=server.ssh.user, key=server.ssh.key, host_key=server.ssh.host_key, path=path)))
+            port=server.line.port, user=server.ssh.user, key=server.ssh.key, host_key=server.ssh.host_key,
+            path=path)))

@@ -1,4 +1,5 @@
-"""The seeded simulation (`tests.simulation`) with many seeds, on all processors: its findings as a scenario's result."""
+"""The seeded simulation (`tests.simulation`) with many seeds, on all processors: its findings as a scenario's
+result."""
 
 from __future__ import annotations
 
@@ -35,10 +36,12 @@ def simulation(folder: Path, seed: int, progress: Progress, *, seeds: int) -> Re
         for verdict, what in faults:
             verdicts.get(verdict, others).append(f"seed {number}: {verdict}: {what}")
     verdicts["flagged duplicate"] = [""] * figures["flagged"]
-    return {"acknowledged": figures["acknowledged"], "kills": figures["kills"], "hits": figures["hits"], "verdicts": verdicts,
+    return {"acknowledged": figures["acknowledged"], "kills": figures["kills"], "hits": figures["hits"],
+            "verdicts": verdicts,
             "messages parked": 0, "deliveries parked": 0, "parked for deaths": 0, "faults": others}
 
 
 def _begin(first: int, seeds: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(seeds), "--json"]
+    command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(seeds),
+               "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)

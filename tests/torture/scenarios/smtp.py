@@ -1,9 +1,11 @@
 """A mail server that fails at every command in every way: each cell of the matrix has one right outcome.
 
-Where Postfix's own ``smtp-sink`` can say it (a soft or a hard no, 421, a cut at a command), it is the server; the rest (hanging,
-the mail kept but the answer lost, RSET and QUIT, STARTTLS) is the torture's own sink, which counts the copies in either case.
+Where Postfix's own ``smtp-sink`` can say it (a soft or a hard no, 421, a cut at a command), it is the server;
+the rest (hanging, the mail kept but the answer lost, RSET and QUIT, STARTTLS) is the torture's own sink,
+which counts the copies in either case.
 
-The three towns differ: the first asks a person where nobody knows, the others repeat with a mark; the third speaks STARTTLS.
+The three towns differ: the first asks a person where nobody knows, the others repeat with a mark; the third
+speaks STARTTLS.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def cells() -> dict[str, tuple[Plan, Classes]]:
     for kind in KINDS:
         for command in ("CONNECT", "EHLO"):
             matrix[f"{command} {kind}"] = [{"command": command, "kind": kind}], (AT_THE_DOOR[kind],)
-        matrix[f"STARTTLS {kind}"] = ([{"command": "STARTTLS", "kind": kind}], ("delivered", "delivered", AT_THE_DOOR[kind]))
+        matrix[f"STARTTLS {kind}"] = ([{"command": "STARTTLS", "kind": kind}],
+                                      ("delivered", "delivered", AT_THE_DOOR[kind]))
         for command in ("MAIL", "RCPT", "DATA"):
             matrix[f"{command} {kind}"] = [{"command": command, "kind": kind}], (EARLY[kind],)
         matrix[f"BODY {kind}"] = ([{"command": "BODY", "kind": kind}],
@@ -48,7 +51,8 @@ def cells() -> dict[str, tuple[Plan, Classes]]:
                     [{"command": "RCPT", "kind": answer}, {"command": after, "kind": kind}], (EARLY[answer],))
     for kind in ("kept-cut", "kept-hang"):
         matrix[f"BODY {kind}"] = [{"command": "BODY", "kind": kind}], DOUBT
-    for kind in ("cut", "hang"):  # in the middle of the mail: certain as long as our side notices before its last byte
+    # in the middle of the mail: certain as long as our side notices before its last byte
+    for kind in ("cut", "hang"):
         matrix[f"CONTENT {kind}"] = ([{"command": "CONTENT", "kind": kind}],
                                      tuple({"retried", late} for late in DOUBT))
     return matrix
@@ -63,20 +67,21 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
                 launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
     """Every cell with the torture's sink, then those that Postfix's smtp-sink knows."""
     with Stage(folder, seed, smtp_timeout=3) as stage, Proxy(stage.world.port("smtp")) as line:
-        _towns(stage, line.port)
+        _municipalities(stage, line.port)
         stage.hub.launcher = launcher
         stage.hub.start()
         run = Cells(stage, "postfach", f"s{seed}")
         chosen = {name: cell for name, cell in cells().items() if name in only or not only}
         for name, (plan, classes) in chosen.items():
             if "RSET" in name:
-                run.expect("nothing", run.send(), "delivered")  # keeps a connection, which the next probe asks with RSET
+                # keeps a connection, which the next probe asks with RSET
+                run.expect("nothing", run.send(), "delivered")
             else:
                 line.drop()  # a new connection, from its first word on
             stage.mail_faults(plan)
             names = run.send()
             run.tried(names)
-            _mend(stage)
+            _repair(stage)
             run.expect(name, names, *classes)
         progress(f"{len(chosen)} cells, {stage.acknowledged()} acknowledged")
         if smtp_sink:
@@ -85,12 +90,12 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
         return {**stage.check(), "faults": run.count()}
 
 
-def _mend(stage: Stage) -> None:
+def _repair(stage: Stage) -> None:
     stage.mail_faults([])
     stage.hub.signal(signal.SIGHUP)  # whoever needed a person had one
 
 
-def _towns(stage: Stage, port: int) -> None:
+def _municipalities(stage: Stage, port: int) -> None:
     """The three differ; all go through the line."""
     etc = stage.world.config.parent
     defaults = etc / "defaults.toml"
@@ -128,7 +133,8 @@ def _with_smtp_sink(stage: Stage, run: Cells, line: Proxy, progress: Progress) -
 def _smtp_sink(option: str, commands: str) -> Iterator[int]:
     port = free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = subprocess.Popen([need("smtp-sink", "postfix"), *user, option, commands, f"127.0.0.1:{port}", "100"],
+    process = subprocess.Popen([need("smtp-sink", "postfix"), *user, option, commands, f"127.0.0.1:{port}",
+                                "100"],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait(lambda: accepts(port), "smtp-sink listens")

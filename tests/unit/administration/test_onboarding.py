@@ -1,4 +1,5 @@
-"""A municipality from its AGS: the official list, the file that is written, and nothing left behind when it does not fit."""
+"""A municipality from its AGS: the official list, the file that is written, and nothing left behind when it
+does not fit."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ STANDARDS = Path(os.environ.get("DREHSCHEIBE_STANDARDS", ROOT.parent / "shared" 
 def genericode(*rows: tuple[str, str], name: str = "AGS", head: str = "") -> bytes:
     """A list as the XRepository gives it, with invented entries."""
     body = "".join(f'<Row><Value ColumnRef="SCHLUESSEL"><SimpleValue>{key}</SimpleValue></Value>'
-                   f'<Value ColumnRef="Bezeichnung"><SimpleValue>{label}</SimpleValue></Value><Value ColumnRef="Hinweis"/></Row>'
+                   f'<Value ColumnRef="Bezeichnung"><SimpleValue>{label}</SimpleValue></Value><Value '
+                   'ColumnRef="Hinweis"/></Row>'
                    for key, label in rows)
     return (f'<?xml version="1.0" encoding="UTF-8"?>{head}'
             '<gc:CodeList xmlns:gc="http://docs.oasis-open.org/codelist/ns/genericode/1.0/">'
@@ -63,37 +65,46 @@ def answer(place: Path, *arguments: str, code: int = 0) -> Any:
 def test_from_the_list_to_a_working_file(place: Path) -> None:
     assert answer(place, "municipality", "install-list", str(place.parents[1] / "ags.xml.xz")) == {
         "list": "AGS", "version": "2026-04-30", "entries": 3}
-    added = answer(place, "municipality", "add", "14999040", "--mail", "post@pruefstaedt.example", "--provider", "beispiel-it",
+    added = answer(place, "municipality", "add", "14999040", "--mail", "post@pruefstaedt.example",
+                   "--provider", "beispiel-it",
                    "--population", "4200")
     assert (added["name"], added["tenant"]) == ("Stadt Prüfstädt-Großübung", "pruefstaedt-grossuebung")
-    assert added["folders"] == [str(place.parents[1] / "var" / "drop" / name) for name in ("pruefstaedt-grossuebung", "test")]
-    town = loader.load(place).municipalities["pruefstaedt-grossuebung"]
+    assert added["folders"] == [str(place.parents[1] / "var" / "drop" / name)
+                                for name in ("pruefstaedt-grossuebung", "test")]
+    municipality = loader.load(place).municipalities["pruefstaedt-grossuebung"]
     services = {folder.parent.name for folder in (ROOT / "mappings").glob("*/mapping.toml")}
-    assert set(town.routes) == services == set(added["services"])
-    assert {destination.connector for destination in town.destinations.values()} == {"smtp", "directory"}
-    assert (town.row.contract.provider, town.row.population, town.row.route) == ("beispiel-it", 4200, ())
-    assert [row["ags"] for row in answer(place, "municipality", "list")] == ["14999010", "14999020", "14999030", "14999040"]
+    assert set(municipality.routes) == services == set(added["services"])
+    assert {destination.connector for destination in municipality.destinations.values()} == {"smtp",
+                                                                                             "directory"}
+    assert (municipality.row.contract.provider, municipality.row.population,
+            municipality.row.route) == ("beispiel-it", 4200, ())
+    assert [row["ags"] for row in answer(place, "municipality", "list")] == ["14999010", "14999020",
+                                                                             "14999030", "14999040"]
     shown = answer(place, "municipality", "show", "14999040")
     mailbox = next(row for row in shown["destinations"] if row["key"].endswith("/postfach"))
     assert {"host", "port", "retry", "kind"} <= set(mailbox["inherited"])
     assert not {"to", "fallback"} & set(mailbox["inherited"])
-    assert {(row["inherited"], row["payload_days"], row["proof_days"]) for row in shown["services"]} == {(True, 30, 730)}
+    assert {(row["inherited"], row["payload_days"], row["proof_days"])
+            for row in shown["services"]} == {(True, 30, 730)}
     assert "gemeint '14999040'?" in run(place, "municipality", "show", "1499904", code=1).output
 
 
 def test_without_a_mailbox_the_routes_are_its_own(place: Path) -> None:
-    answer(place, "municipality", "add", "14999050", "--name", "Gemeinde Übungsau", "--service", "hundesteuer")
-    town = loader.load(place).municipalities["uebungsau"]
-    [route] = town.routes["hundesteuer"]
+    answer(place, "municipality", "add", "14999050", "--name", "Gemeinde Übungsau", "--service",
+           "hundesteuer")
+    municipality = loader.load(place).municipalities["uebungsau"]
+    [route] = municipality.routes["hundesteuer"]
     assert [recipient.destination for recipient in route.recipients] == ["ablage"]
-    assert set(town.routes) == {"hundesteuer"}
+    assert set(municipality.routes) == {"hundesteuer"}
 
 
 def test_a_name_that_is_taken_gets_the_key_too(place: Path) -> None:
     answer(place, "municipality", "install-list", str(place.parents[1] / "ags.xml.xz"))
     added = answer(place, "municipality", "add", "14999060")
-    assert (added["name"], added["tenant"]) == ("Große Kreisstadt Musterstadt", "grosse-kreisstadt-musterstadt")
-    assert answer(place, "municipality", "add", "14999061", "--name", "Stadt Musterstadt")["tenant"] == "musterstadt-14999061"
+    assert (added["name"], added["tenant"]) == ("Große Kreisstadt Musterstadt",
+                                                "grosse-kreisstadt-musterstadt")
+    assert answer(place, "municipality", "add", "14999061", "--name",
+                  "Stadt Musterstadt")["tenant"] == "musterstadt-14999061"
 
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
@@ -103,7 +114,8 @@ def test_a_name_that_is_taken_gets_the_key_too(place: Path) -> None:
     (("14999040", "--name", "X", "--tenant", "Nicht Erlaubt"), 78, "tenant"),
     (("14999040", "--name", "X", "--tenant", "musterstadt"), 78, "is taken by 14999010.toml"),
 ])
-def test_what_does_not_fit_leaves_nothing_behind(place: Path, arguments: Sequence[str], code: int, said: str) -> None:
+def test_what_does_not_fit_leaves_nothing_behind(place: Path, arguments: Sequence[str], code: int,
+                                                 said: str) -> None:
     before = sorted(place.parents[1].rglob("*"))
     assert said in run(place, "municipality", "add", *arguments, code=code).output
     assert sorted(place.parents[1].rglob("*")) == before
@@ -117,7 +129,8 @@ def test_a_file_left_behind_would_be_noticed(place: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("content", [
     b"", b"<a/>", b"kein XML", genericode(("14999040", "X"), name="Rechtsformen"), genericode(),
-    genericode(("14999040", "X"), head="<!DOCTYPE a>"), lzma.compress(AGS_LIST)[:-9], lzma.compress(b"<a>" + b" " * (65 << 20)),
+    genericode(("14999040", "X"), head="<!DOCTYPE a>"), lzma.compress(AGS_LIST)[:-9],
+    lzma.compress(b"<a>" + b" " * (65 << 20)),
 ], ids=["empty", "other-xml", "no-xml", "other-list", "no-rows", "doctype", "cut-off", "bomb"])
 def test_what_is_no_list_is_refused(place: Path, content: bytes) -> None:
     file = place.parent / "list"
@@ -128,7 +141,8 @@ def test_what_is_no_list_is_refused(place: Path, content: bytes) -> None:
 
 
 def test_the_real_lists_are_read(tmp_path: Path) -> None:
-    files = sorted((STANDARDS / "codelists").glob("AGS_*.xz")) + sorted((STANDARDS / "codelists").glob("Kreis_*.xml"))
+    files = sorted((STANDARDS / "codelists").glob("AGS_*.xz")) + sorted(
+        (STANDARDS / "codelists").glob("Kreis_*.xml"))
     if not files and os.environ.get("CI") != "true":
         pytest.skip(f"no codelists in {STANDARDS}")
     assert len(files) == 2
@@ -141,7 +155,8 @@ def test_the_real_lists_are_read(tmp_path: Path) -> None:
     assert onboarding.official_name(tmp_path, "14999010") is None
 
 
-def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = loader.load(place)
     together = threading.Barrier(2)
 
@@ -160,7 +175,8 @@ def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path, mo
 
     monkeypatch.setattr(checks.endpoint, "build_outlet", lambda connector, options: Outlet(connector))
     seen: list[tuple[int, int]] = []
-    keys = [f"{tenant}/{name}" for tenant in ("musterstadt", "beispielberg") for name in ("postfach", "ablage")]
+    keys = [f"{tenant}/{name}" for tenant in ("musterstadt", "beispielberg")
+            for name in ("postfach", "ablage")]
     wanted = [destination for key in keys for destination in checks.chosen(configuration, key, None)]
     results = list(checks._destinations(wanted, lambda done, of: seen.append((done, of))))
     assert [key for key, _ in results] == [each.key for each in wanted]
@@ -172,7 +188,8 @@ def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path, mo
 
 def test_a_provider_that_nobody_knows_leaves_nothing_behind(place: Path) -> None:
     before = sorted(place.parents[1].rglob("*"))
-    result = run(place, "municipality", "add", "14999040", "--name", "Prüfstädt", "--mail", "post@pruefstaedt.example",
+    result = run(place, "municipality", "add", "14999040", "--name", "Prüfstädt", "--mail",
+                 "post@pruefstaedt.example",
                  "--provider", "nix", code=1)
     assert "'nix' steht nicht in billing.toml" in result.output
     assert sorted(place.parents[1].rglob("*")) == before
@@ -195,8 +212,10 @@ def test_a_check_that_breaks_hides_no_other(place: Path, monkeypatch: pytest.Mon
 
 def test_filters_name_what_there_is(place: Path) -> None:
     configuration = loader.load(place)
-    assert [each.key for each in checks.chosen(configuration, "probedorf/ablage", None)] == ["probedorf/ablage"]
-    assert {each.tenant for each in checks.chosen(configuration, None, "14999011")} == {"musterstadt"}, "a retired AGS too"
+    assert [each.key
+            for each in checks.chosen(configuration, "probedorf/ablage", None)] == ["probedorf/ablage"]
+    assert {each.tenant for each in checks.chosen(configuration, None,
+                                                  "14999011")} == {"musterstadt"}, "a retired AGS too"
     with pytest.raises(HubError, match="gemeint 'probedorf/ablage'"):
         checks.chosen(configuration, "probedorf/ablag", None)
     with pytest.raises(HubError, match="Keine Kommune"):

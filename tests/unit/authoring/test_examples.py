@@ -58,10 +58,12 @@ def test_expected_outputs_are_written_and_hold(mappings: Path) -> None:
     assert all(result.ok for result in run_examples(mappings, update=True))
     assert all(result.ok for result in run_examples(mappings)), "a second run gives the same bytes"
     expected = mappings / "probe/examples"
-    assert {file.name for file in (expected / "gut/expected").iterdir()} == {"canonical.xml", "antrag.txt", "delivery.txt"}
+    assert {file.name for file in (expected / "gut/expected").iterdir()} == {"canonical.xml", "antrag.txt",
+                                                                             "delivery.txt"}
     assert (expected / "schlecht/expected/reason.txt").read_text().startswith("invalid\n\n")
     assert "- Der Name fehlt." in (expected / "schlecht/expected/reason.txt").read_text()
-    assert "pdf: antrag.pdf (application/pdf, erzeugt)" in (expected / "gut/expected/delivery.txt").read_text()
+    assert "pdf: antrag.pdf (application/pdf, erzeugt)" in (
+        expected / "gut/expected/delivery.txt").read_text()
 
 
 def test_a_difference_is_readable(mappings: Path) -> None:
@@ -87,7 +89,8 @@ def test_an_outcome_that_turned_is_told(mappings: Path) -> None:
 def test_the_version_reached_is_checked(mappings: Path) -> None:
     run_examples(mappings, update=True)
     (mappings / "probe/examples/gut/example.toml").write_text('version = "v2"\n')
-    assert "Erwartet: Fassung v2. Gekommen: Fassung v1." in run_examples(mappings, "probe", "gut")[0].difference
+    assert "Erwartet: Fassung v2. Gekommen: Fassung v1." in run_examples(mappings, "probe",
+                                                                         "gut")[0].difference
 
 
 def test_a_wrong_example_file_is_told_with_its_key(mappings: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hub import endpoint
 from hub.administration.prices import BillingFile
 from hub.authoring.examples import ExampleFile
-from hub.config import configuration as config
 from hub.config import loader
+from hub.config.configuration import Configuration
 from hub.config.loader import FILES
 from hub.config.municipality_file import Policy
 from hub.config.rules import rules_for
@@ -32,7 +32,7 @@ mappings = "mappings"
 name = "amt24"
 municipalities = ["14999010"]
 """
-TOWN = """
+MUNICIPALITY = """
 name = "Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -91,12 +91,12 @@ def etc(tmp_path: Path) -> Path:
         (tmp_path / "mappings" / "hund" / version / "a.xsl").write_text("<x/>")
     (tmp_path / "hub.toml").write_text(HUB)
     (tmp_path / "defaults.toml").write_text(DEFAULTS)
-    (tmp_path / "municipalities" / "14999010.toml").write_text(TOWN)
+    (tmp_path / "municipalities" / "14999010.toml").write_text(MUNICIPALITY)
     (tmp_path / "mappings" / "hund" / "mapping.toml").write_text(MAPPING)
     return tmp_path
 
 
-def load(etc: Path, *overrides: str) -> config.Configuration:
+def load(etc: Path, *overrides: str) -> Configuration:
     return loader.load(etc / "hub.toml", overrides)
 
 
@@ -125,12 +125,14 @@ def test_defaults_are_inherited_and_paths_are_relative_to_the_configuration(etc:
 
 @pytest.mark.parametrize(("drop", "key", "path"), [
     ('connector = "directory"\npath = "drop"', "path", "drop"),
-    ('connector = "sftp"\nhost = "h"\nuser = "u"\nkey = "file:k"\npath = "eingang"\nhost_key = ["file:/x"]', "key", "file:k"),
+    ('connector = "sftp"\nhost = "h"\nuser = "u"\nkey = "file:k"\npath = "eingang"\nhost_key = ["file:/x"]',
+     "key", "file:k"),
 ])
 def test_a_destination_within_a_destination(etc: Path, drop: str, key: str, path: str) -> None:
     """Its paths are judged by the connector that it names, and the options survive being plain data."""
     (etc / "municipalities" / "14999010.toml").write_text(
-        TOWN + f'[destinations.dms]\nconnector = "xdomea"\nreceiver = "Stadt Musterstadt"\n[destinations.dms.drop]\n{drop}\n')
+        MUNICIPALITY + '[destinations.dms]\nconnector = "xdomea"\nreceiver = "Stadt '
+               f'Musterstadt"\n[destinations.dms.drop]\n{drop}\n')
     found = load(etc).destination("musterstadt/dms")
     assert found is not None
     kind, _, name = path.rpartition(":")
@@ -146,7 +148,8 @@ def test_every_way_is_a_rule_route_times_version_times_test(etc: Path) -> None:
                                            "musterstadt/hund/v2", "musterstadt/hund/v2/test"]
     assert rules[0].valid_from == date(2025, 1, 1)
     assert Path(rules[0].package).parent == etc / "state" / "snapshots"
-    assert {recipient.destination for rule in rules if rule.test for recipient in rule.recipients} == {"musterstadt/test"}
+    assert {recipient.destination for rule in rules if rule.test
+            for recipient in rule.recipients} == {"musterstadt/test"}
 
 
 def test_a_retired_ags_still_routes(etc: Path) -> None:
@@ -159,10 +162,12 @@ def test_a_retired_ags_still_routes(etc: Path) -> None:
     ("hub.toml", '"14999010"', '"14999019"', "unknown '14999019': did you mean '1499901"),
     ("hub.toml", "[hub]", "[hub", "is no TOML"),
     ("hub.toml", 'mappings = "mappings"', 'mappings = "nowhere"', "hub.mappings: there is no folder"),
-    ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010', "ags: is no text: write it in quotes"),
+    ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010',
+     "ags: is no text: write it in quotes"),
     ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = "14999012"', "in a file named 14999010"),
     ("municipalities/14999010.toml", '["hund"]', '["hunt"]', "unknown service 'hunt': did you mean 'hund'?"),
-    ("municipalities/14999010.toml", '"directory"', '"directroy"', "unknown connector 'directroy': did you mean 'directory'?"),
+    ("municipalities/14999010.toml", '"directory"', '"directroy"',
+     "unknown connector 'directroy': did you mean 'directory'?"),
     ("municipalities/14999010.toml", 'path = "drop"', 'pth = "drop"',
      "destinations.ablage.pth: unknown key: did you mean 'path'?"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nfallback = "ablge"',
@@ -171,25 +176,33 @@ def test_a_retired_ags_still_routes(etc: Path) -> None:
     ("defaults.toml", '["xml", "attachments"]', '["xmml"]',
      "'xmml' is no rendering of every version of the mapping: did you mean 'xml'?"),
     ("defaults.toml", '"test", send', '"ablage", send', "is no test destination: set test = true there"),
-    ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"', "is for tests only"),
+    ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"',
+     "is for tests only"),
     ("defaults.toml", '"3d"', '"3 weeks"', "is no duration: write '90s'"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nwindow = ["Mon-Fri 6-20"]',
      "destinations.ablage.window.0: 'Mon-Fri 6-20' is no window: write 'Mo-Fr 06:00-20:00'"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nrate = "viel"',
      "destinations.ablage.rate: 'viel' is no rate: write '10/s'"),
-    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\ntotal = "0s"', "destinations.ablage.total: "),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\ntotal = "0s"',
+     "destinations.ablage.total: "),
     ("defaults.toml", 'service = "*"', 'service = "*"\norder = "time"', "order: "),
-    ("hub.toml", "[hub]", "[hub]\nmax_bytes = true", "hub.max_bytes: is no whole number: write a number without quotes"),
-    ("hub.toml", "[hub]", '[workers]\ncount = "2"\n[hub]', "workers.count: is no whole number: write a number without quotes"),
-    ("hub.toml", "[hub]", "[workers]\nseconds = true\n[hub]", "workers.seconds: is no number: write a number without quotes"),
+    ("hub.toml", "[hub]", "[hub]\nmax_bytes = true",
+     "hub.max_bytes: is no whole number: write a number without quotes"),
+    ("hub.toml", "[hub]", '[workers]\ncount = "2"\n[hub]',
+     "workers.count: is no whole number: write a number without quotes"),
+    ("hub.toml", "[hub]", "[workers]\nseconds = true\n[hub]",
+     "workers.seconds: is no number: write a number without quotes"),
     ("hub.toml", "[hub]", "[limits]\nmax_depth = true\n[hub]", "limits.max_depth: is no whole number"),
     ("hub.toml", 'state = "state"', 'state = ""', "hub.state: is no path: write it in quotes"),
-    ("hub.toml", '"14999010"]', '"14999010"]\ntest = "true"', "sender.0.test: is neither true nor false: write true or false"),
+    ("hub.toml", '"14999010"]', '"14999010"]\ntest = "true"',
+     "sender.0.test: is neither true nor false: write true or false"),
     ("defaults.toml", "[policy.retry]", '[retention]\npayload_days = "30"\n[policy.retry]',
      "retention.payload_days: is no whole number: write a number"),
-    ("defaults.toml", '"3d"', '"3d"\nfirst = "5h"\nlongest = "4h"', "first is longer than longest: make longest"),
+    ("defaults.toml", '"3d"', '"3d"\nfirst = "5h"\nlongest = "4h"',
+     "first is longer than longest: make longest"),
     ("municipalities/14999010.toml", '"Musterstadt"', '""', "name: is empty: write something"),
-    ("municipalities/14999010.toml", 'path = "drop"', 'path = ""', "destinations.ablage.path: is no path: write it in quotes"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = ""',
+     "destinations.ablage.path: is no path: write it in quotes"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nmount = "false"',
      "destinations.ablage.mount: is neither true nor false: write true or false"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nfallback = "ablage"',
@@ -216,8 +229,10 @@ def test_windows_rates_and_order(etc: Path) -> None:
     assert {rule.order for rule in rules_for(configuration, "14999010", "hund")} == {"case"}
 
 
-@pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl", "municipalities/14999010/own.xsl"])
-def test_a_stylesheet_that_was_copied_by_half_is_refused_before_a_message_meets_it(etc: Path, place: str) -> None:
+@pytest.mark.parametrize("place", ["mappings/hund/v1/a.xsl", "mappings/_common/kopf.xsl",
+                                   "municipalities/14999010/own.xsl"])
+def test_a_stylesheet_that_was_copied_by_half_is_refused_before_a_message_meets_it(etc: Path,
+                                                                                   place: str) -> None:
     (etc / place).parent.mkdir(exist_ok=True)
     (etc / place).write_text("<x>\n")
     assert f"{place}: line 2: is no whole XML (no element found): mend the stylesheet" in problems(etc)
@@ -249,7 +264,8 @@ recipients = [{{ destination = "ablage", send = ["xml"] }}]
     (">=1.0,<1.10", ">=1.9", True), ("<1.10", ">=1.10", False), ("*", ">=3", True), (">1.0", "<=1.0", False),
     ("==1.5", ">=1.0", True), (">1.0,<1.1", ">1.0,<1.1", True),
 ])
-def test_doubled_routes_are_found_before_any_message_comes(etc: Path, one: str, two: str, overlap: bool) -> None:
+def test_doubled_routes_are_found_before_any_message_comes(etc: Path, one: str, two: str,
+                                                           overlap: bool) -> None:
     file = etc / "municipalities/14999010.toml"
     file.write_text(file.read_text() + ROUTES.format(one=one, two=two))
     if overlap:
@@ -259,9 +275,11 @@ def test_doubled_routes_are_found_before_any_message_comes(etc: Path, one: str, 
 
 
 def test_a_faulty_file_is_told_once_and_by_its_own_names(etc: Path) -> None:
-    """Not a list that is too short because its entry is faulty, not a sender whose municipality is faulty, not the same name."""
+    """Not a list that is too short because its entry is faulty, not a sender whose municipality is faulty,
+    not the same name."""
     file = etc / "municipalities/14999010.toml"
-    file.write_text(file.read_text() + '[[route]]\nservices = ["hund"]\nrecipients = [{ destination = "ablage" }]\n')
+    file.write_text(file.read_text() + '[[route]]\nservices = ["hund"]\nrecipients = [{ destination = '
+                                       '"ablage" }]\n')
     assert problems(etc).splitlines() == [
         f"{file}: route.0.recipients.0.send: is missing: add it",
         f"{file}: route.0.services: unknown key: did you mean 'service'?"]
@@ -273,7 +291,8 @@ def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
     (etc / "defaults.toml").write_text(DEFAULTS + "[retention.services.hund]\npayload_days = 3\n")
     change(etc / "mappings/hund/mapping.toml", 'category = "einfach"', 'category = "leicht"')
     assert problems(etc).splitlines() == [
-        f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': correct the value"]
+        f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': "
+        "correct the value"]
 
 
 @pytest.mark.parametrize(("old", "new", "faults"), [
@@ -289,13 +308,15 @@ def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
     ("[policy.retry]", "[policy.rety]", ["policy.rety: unknown key: did you mean 'retry'?"]),
     ("give_up_after", "give_up", ["policy.retry.give_up: unknown key: did you mean 'give_up_after'?"]),
 ])
-def test_what_municipalities_inherit_is_told_once_and_where_it_stands(etc: Path, old: str, new: str, faults: list[str]) -> None:
+def test_what_municipalities_inherit_is_told_once_and_where_it_stands(etc: Path, old: str, new: str,
+                                                                      faults: list[str]) -> None:
     change(etc / "defaults.toml", old, new)
     assert problems(etc).splitlines() == [f"{etc}/defaults.toml: {fault}" for fault in faults]
 
 
 def test_what_is_missing_in_the_defaults_may_stand_with_the_destinations(etc: Path) -> None:
-    change(etc / "defaults.toml", "[connectors.directory]", '[connectors.smtp]\nfrom = "a@b.example"\n[connectors.directory]')
+    change(etc / "defaults.toml", "[connectors.directory]",
+           '[connectors.smtp]\nfrom = "a@b.example"\n[connectors.directory]')
     assert load(etc).defaults.connectors["smtp"] == {"from": "a@b.example"}
 
 
@@ -303,11 +324,13 @@ def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
     file = etc / "municipalities/14999010.toml"
     change(file, 'name = "Musterstadt"', 'nam = "Musterstadt"')
     assert problems(etc).splitlines() == [f"{file}: nam: unknown key: did you mean 'name'?"]
-    file.write_text(TOWN.replace('connector = "directory"\npath = "drop"', 'conector = "directory"\npath = "drop"', 1))
+    file.write_text(MUNICIPALITY.replace('connector = "directory"\npath = "drop"',
+                                 'conector = "directory"\npath = "drop"', 1))
     assert "destinations.ablage.conector: unknown key: did you mean 'connector'?" in problems(etc)
     assert len(problems(etc).splitlines()) == 1
-    file.write_text(TOWN.replace('path = "drop"', 'pth = "drop"', 1))
-    assert problems(etc).splitlines() == [f"{file}: destinations.ablage.pth: unknown key: did you mean 'path'?"]
+    file.write_text(MUNICIPALITY.replace('path = "drop"', 'pth = "drop"', 1))
+    assert problems(etc).splitlines() == [f"{file}: destinations.ablage.pth: unknown key: did you mean "
+                                          "'path'?"]
 
 
 def test_a_missing_or_unknown_connector_is_told_with_those_that_fit(etc: Path) -> None:
@@ -320,7 +343,8 @@ def test_a_missing_or_unknown_connector_is_told_with_those_that_fit(etc: Path) -
     assert problems(etc).splitlines() == [
         f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of {inlets}",
         f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of {inlets}",
-        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, one of {outlets}"]
+        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, "
+        f"one of {outlets}"]
 
 
 def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
@@ -332,59 +356,72 @@ def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
     assert error.value.problems == (fault,)
 
 
-TOWN_FILE = "municipalities/14999010.toml"
+MUNICIPALITY_FILE = "municipalities/14999010.toml"
 
 
 @pytest.mark.parametrize(("file", "old", "new", "fault"), [
     ("hub.toml", "[[sender]]", '[inlets.portal]\nconnector = "https"\ncertificate = "c"\nkey = "file:k"\n'
      'senders = ["amt24"]\n[[sender]]',
-     'inlets.portal.senders.0: is no table: write it in braces, like { name = "text" }, or below a heading of its own, '
+     'inlets.portal.senders.0: is no table: write it in braces, like { name = "text" }, or below a heading '
+     'of its own, '
      "like [section]"),
     ("hub.toml", "[[sender]]", '[inlets.portal]\nconnector = "https"\ncertificate = "c"\nkey = "file:k"\n'
      'senders = [{ name = "amt24", subject = "amt24.example" }]\n[[sender]]',
-     "inlets.portal.senders.0.subject: 'amt24.example' is no name of a certificate's owner: write e.g. 'CN=amt24': "
+     "inlets.portal.senders.0.subject: 'amt24.example' is no name of a certificate's owner: write e.g. "
+     "'CN=amt24': "
      "correct the value"),
     ("hub.toml", "[hub]", "workers = 3\n[hub]",
-     'workers: is no table: write it in braces, like { name = "text" }, or below a heading of its own, like [section]'),
+     'workers: is no table: write it in braces, like { name = "text" }, or below a heading of its own, like '
+     '[section]'),
     ("hub.toml", 'name = "amt24"', 'name = "Amt 24"',
      'sender.0.name: is no key: write small letters, digits and hyphens, like "musterstadt"'),
     ("hub.toml", "[[sender]]", "[sender]",
      "sender: is a table, not a list of tables: write [[sender]] instead of [sender]"),
-    ("defaults.toml", "[[route]]", "[route]", "route: is a table, not a list of tables: write [[route]] instead of [route]"),
+    ("defaults.toml", "[[route]]", "[route]",
+     "route: is a table, not a list of tables: write [[route]] instead of [route]"),
     ("defaults.toml", "[[route]]", '[[route]]\nvalid_from = "soon"',
      "route.0.valid_from: is no date: write it without quotes, like 2026-01-31"),
     ("defaults.toml", "[policy.retry]", '[retention]\nat = "half past two"\n[policy.retry]',
      "retention.at: is no time of day: write it without quotes, like 02:30:00"),
-    (TOWN_FILE, 'ags = "14999010"', 'ags = "1499901"',
+    (MUNICIPALITY_FILE, 'ags = "14999010"', 'ags = "1499901"',
      'ags: is no AGS: write eight digits (for a district five), like "14999010"'),
-    (TOWN_FILE, '["14999011"]', "[14999011]", 'formerly.0: is no text: write it in quotes, like "14999010"'),
-    (TOWN_FILE, "services", "ars = 149990000010\nservices", 'ars: is no text: write it in quotes, like "149990000010"'),
-    (TOWN_FILE, '"musterstadt"', '"Musterstadt"',
+    (MUNICIPALITY_FILE, '["14999011"]', "[14999011]",
+     'formerly.0: is no text: write it in quotes, like "14999010"'),
+    (MUNICIPALITY_FILE, "services", "ars = 149990000010\nservices",
+     'ars: is no text: write it in quotes, like "149990000010"'),
+    (MUNICIPALITY_FILE, '"musterstadt"', '"Musterstadt"',
      'tenant: is no key: write small letters, digits and hyphens, like "musterstadt"'),
-    (TOWN_FILE, "[destinations.test]", "[destinations.Test]",
+    (MUNICIPALITY_FILE, "[destinations.test]", "[destinations.Test]",
      'destinations.Test: is no key: write small letters, digits and hyphens, like "musterstadt"'),
-    (TOWN_FILE, "services", "population = { 2024 = 1800 }\nservices",
-     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 = 1800 }: "
+    (MUNICIPALITY_FILE, "services", "population = { 2024 = 1800 }\nservices",
+     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 "
+     "= 1800 }: "
      "correct the value"),
-    (TOWN_FILE, "services", 'population = "1800"\nservices',
-     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 = 1800 }: "
+    (MUNICIPALITY_FILE, "services", 'population = "1800"\nservices',
+     "population: is no number of people: write it like 1800, or with the day of the count like { 2024-12-31 "
+     "= 1800 }: "
      "correct the value"),
-    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = 640',
+    (MUNICIPALITY_FILE, 'path = "drop"', 'path = "drop"\nmode = 640',
      'destinations.ablage.mode: is no text: write it in quotes, like "0640"'),
-    (TOWN_FILE, 'path = "drop"', 'path = "drop"\nmode = "640"',
-     'destinations.ablage.mode: is no mode of a file: write four digits from 0 to 7, the first a 0, like "0640"'),
-    (TOWN_FILE, 'path = "drop"', 'path = "drop"\npath2 = 3',
+    (MUNICIPALITY_FILE, 'path = "drop"', 'path = "drop"\nmode = "640"',
+     'destinations.ablage.mode: is no mode of a file: write four digits from 0 to 7, the first a 0, like '
+     '"0640"'),
+    (MUNICIPALITY_FILE, 'path = "drop"', 'path = "drop"\npath2 = 3',
      "destinations.ablage.path2: unknown key: did you mean 'path'?"),
-    (TOWN_FILE, 'connector = "directory"\npath = "drop"\n',
+    (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
      'connector = "xdomea"\nreceiver = "Stadt"\ndrop = { connector = "smtp" }\n',
-     'destinations.ablage.drop: names a connector that cannot stand here: name one that is a drop, like connector = "directory"'),
-    (TOWN_FILE, 'connector = "directory"\npath = "drop"\n',
-     'connector = "xdomea"\nreceiver = "Stadt"\n[destinations.ablage.drop]\nconnector = "directory"\npth = "drop"\n',
+     'destinations.ablage.drop: names a connector that cannot stand here: name one that is a drop, like '
+     'connector = "directory"'),
+    (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
+     'connector = "xdomea"\nreceiver = "Stadt"\n[destinations.ablage.drop]\n'
+     'connector = "directory"\npth = "drop"\n',
      "destinations.ablage.drop.pth: unknown key: did you mean 'path'?"),
-    ("mappings/hund/mapping.toml", MAPPING, MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
+    ("mappings/hund/mapping.toml", MAPPING,
+     MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
      "version: is a table, not a list of tables: write [[version]] instead of [version]"),
 ])
-def test_a_value_of_the_wrong_kind_is_told_once_in_plain_words(etc: Path, file: str, old: str, new: str, fault: str) -> None:
+def test_a_value_of_the_wrong_kind_is_told_once_in_plain_words(etc: Path, file: str, old: str, new: str,
+                                                               fault: str) -> None:
     change(etc / file, old, new)
     assert problems(etc).splitlines() == [f"{etc / file}: {fault}"]
     assert not re.search(r"\b(is|write|like|names|the|of)\b", problems_german.german(f"{file}: {fault}"))
@@ -404,12 +441,14 @@ def patterns(schema: object) -> Iterator[str]:
 def test_every_pattern_is_said_in_words() -> None:
     models = [*FILES.values(), Policy, MappingFile, ExampleFile, BillingFile]
     for name in endpoint.names():
-        models += [endpoint.options_model(name, side) for side in ("Inlet", "Outlet") if hasattr(endpoint.module(name), side)]
-    assert {pattern for model in models for pattern in patterns(model.__pydantic_core_schema__)} == set(_PLAIN_SHAPES)
+        models += [endpoint.options_model(name, side) for side in ("Inlet", "Outlet")
+                   if hasattr(endpoint.module(name), side)]
+    assert {pattern for model in models
+            for pattern in patterns(model.__pydantic_core_schema__)} == set(_PLAIN_SHAPES)
 
 
 def test_two_files_may_not_share_a_tenant_or_an_ags(etc: Path) -> None:
-    second = TOWN.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
+    second = MUNICIPALITY.replace("14999010", "14999020").replace('["14999011"]', '["14999010"]')
     (etc / "municipalities" / "14999020.toml").write_text(second)
     assert "tenant: 'musterstadt' is taken" in problems(etc)
     (etc / "municipalities" / "14999020.toml").write_text(second.replace('"musterstadt"', '"anderswo"'))
@@ -452,7 +491,8 @@ def test_a_sender_may_send_only_what_it_is_allowed(etc: Path) -> None:
 
 
 @pytest.mark.parametrize(("inlet", "fault"), [
-    ('connector = "https"\ncertificate = "c"\nkey = "file:k"\nsenders = [{ name = "amt24x", subject = "CN=a" }]',
+    ('connector = "https"\ncertificate = "c"\nkey = "file:k"\nsenders = [{ name = "amt24x", subject = "CN=a" '
+     '}]',
      "senders.0.name: unknown sender 'amt24x': did you mean 'amt24'?"),
     ('connector = "amqp"\nhost = "h"\npassword = "file:p"\nsenders = [{ name = "amt24", user = "a" }, '
      '{ name = "x", user = "x" }]',
@@ -478,8 +518,11 @@ def test_an_inlet_names_only_senders_that_there_are(etc: Path, inlet: str, fault
 def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: str, old: str, new: str,
                                                              taken_over: list[str]) -> None:
     """The result is always that of a fresh start."""
-    town = TOWN.replace("Musterstadt", "Neudorf").replace("14999010", "14999040").replace("musterstadt", "neudorf")
-    (etc / "municipalities" / "14999040.toml").write_text(town.replace('formerly = ["14999011"]\n', ""))
+    municipality = MUNICIPALITY.replace("Musterstadt", "Neudorf").replace("14999010",
+                                                                          "14999040").replace("musterstadt",
+                                                                              "neudorf")
+    (etc / "municipalities" / "14999040.toml").write_text(municipality.replace('formerly = ["14999011"]\n',
+                                                                               ""))
     (etc / "municipalities" / "14999010").mkdir()
     (etc / "municipalities" / "14999010" / "own.xsl").write_text("<x/>")
     known = load(etc)
@@ -488,23 +531,30 @@ def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: st
     again, fresh = loader.load(etc / "hub.toml", (), known), load(etc)
     assert again == fresh
     assert again.municipalities == fresh.municipalities
-    assert [key for key, town in again.municipalities.items() if town is known.municipalities[key]] == taken_over
+    assert [key for key, municipality in again.municipalities.items()
+            if municipality is known.municipalities[key]] == taken_over
     assert (again.digest == known.digest) == (old == "")
 
 
 def test_what_municipalities_share_is_checked_for_each_that_differs(etc: Path) -> None:
     """Both take the default route; the second has not the destination it names."""
-    town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
-    (etc / "municipalities" / "14999040.toml").write_text(town.replace("[destinations.ablage]", "[destinations.archiv]"))
+    municipality = MUNICIPALITY.replace("14999010", "14999040").replace("musterstadt",
+                                                        "neudorf").replace('formerly = ["14999011"]\n', "")
+    (etc / "municipalities" / "14999040.toml").write_text(municipality.replace("[destinations.ablage]",
+                                                                       "[destinations.archiv]"))
     assert problems(etc).splitlines() == [
-        f"{etc}/municipalities/14999040.toml: route hund: recipients: unknown destination 'ablage': one of archiv, test"]
+        f"{etc}/municipalities/14999040.toml: route hund: recipients: unknown destination 'ablage': one of "
+        "archiv, test"]
 
 
-def test_what_is_configured_alike_is_shared_when_it_is_right_and_told_of_each_when_it_is_wrong(etc: Path) -> None:
+def test_what_is_configured_alike_is_shared_when_it_is_right_and_told_of_each_when_it_is_wrong(
+    etc: Path) -> None:
     first, second = (etc / "municipalities" / f"{ags}.toml" for ags in ("14999010", "14999040"))
-    town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
-    second.write_text(town)
-    one, other = (load(etc).municipalities[tenant].destinations[f"{tenant}/ablage"] for tenant in ("musterstadt", "neudorf"))
+    municipality = MUNICIPALITY.replace("14999010", "14999040").replace("musterstadt",
+                                                        "neudorf").replace('formerly = ["14999011"]\n', "")
+    second.write_text(municipality)
+    one, other = (load(etc).municipalities[tenant].destinations[f"{tenant}/ablage"]
+                  for tenant in ("musterstadt", "neudorf"))
     assert (one.options, one.policy, one.repeat) == (other.options, other.policy, other.repeat)
     for file in (first, second):
         change(file, 'path = "drop"', 'pth = "drop"')
@@ -517,10 +567,11 @@ def test_a_doubled_key_is_told_with_its_line(etc: Path) -> None:
 
 
 def test_municipalities_with_the_same_services_share_their_routes(etc: Path) -> None:
-    town = TOWN.replace("14999010", "14999040").replace("musterstadt", "neudorf").replace('formerly = ["14999011"]\n', "")
-    (etc / "municipalities" / "14999040.toml").write_text(town)
-    towns = load(etc).municipalities
-    assert towns["musterstadt"].routes is towns["neudorf"].routes
+    municipality = MUNICIPALITY.replace("14999010", "14999040").replace("musterstadt",
+                                                        "neudorf").replace('formerly = ["14999011"]\n', "")
+    (etc / "municipalities" / "14999040.toml").write_text(municipality)
+    municipalities = load(etc).municipalities
+    assert municipalities["musterstadt"].routes is municipalities["neudorf"].routes
 
 
 def test_a_database_is_named_without_its_secret(etc: Path) -> None:
@@ -531,7 +582,8 @@ password = "file:secrets/database"
 ca = "db-ca.pem"
 """)
     store = load(etc).settings.store
-    assert (store.password, store.ca, store.tls) == (f"file:{etc}/secrets/database", etc / "db-ca.pem", "verify-full")
+    assert (store.password, store.ca, store.tls) == (f"file:{etc}/secrets/database", etc / "db-ca.pem",
+                                                     "verify-full")
     assert loader.places(etc / "hub.toml").store == store
     shown = Served(store, etc).where
     assert "db-a.example" in shown

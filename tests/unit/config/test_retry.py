@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from hub.config.retry import RetryPolicy, parse_duration
 
-POLICY = RetryPolicy(first=timedelta(minutes=1), factor=2, longest=timedelta(hours=4), give_up_after=timedelta(days=14), spread=0)
+POLICY = RetryPolicy(first=timedelta(minutes=1), factor=2, longest=timedelta(hours=4),
+                     give_up_after=timedelta(days=14), spread=0)
 
 
-@pytest.mark.parametrize(("attempts", "minutes"), [(1, 1), (2, 2), (3, 4), (8, 128), (9, 240), (10, 240), (5000, 240)])
+@pytest.mark.parametrize(("attempts", "minutes"),
+                         [(1, 1), (2, 2), (3, 4), (8, 128), (9, 240), (10, 240), (5000, 240)])
 def test_waits_double_up_to_the_longest(attempts: int, minutes: int) -> None:
     assert POLICY.delay(attempts, timedelta(0)) == timedelta(minutes=minutes)
 
@@ -37,7 +39,8 @@ def test_the_spread_stays_within_its_bounds(attempts: int, dice: float) -> None:
     assert plain * 0.9 <= spread <= plain * 1.1
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("4h", 14400), ("14d", 1209600), (7, 7), ("1.5h", 5400)])
+@pytest.mark.parametrize(("text", "seconds"),
+                         [("90s", 90), ("5m", 300), ("4h", 14400), ("14d", 1209600), (7, 7), ("1.5h", 5400)])
 def test_durations_are_readable(text: object, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 

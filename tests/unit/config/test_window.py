@@ -39,7 +39,8 @@ def test_office_hours(moment: str, opening: str) -> None:
     ("So 02:30-03:00", "2026-10-25 01:10", "2026-10-25 01:30"),  # 02:10 comes again, so does 02:30
     ("So 01:00-02:30", "2026-10-25 00:45", "2026-10-25 01:00"),  # 02:45, then the clock goes back to 02:00
     ("So 02:15-02:45", "2026-03-29 00:00", "2026-04-05 00:15"),  # there is no such time that night
-    ("So 02:15-06:00", "2026-03-29 00:59", "2026-03-29 01:00"),  # from 01:59 straight to 03:00, which is within
+    # from 01:59 straight to 03:00, which is within
+    ("So 02:15-06:00", "2026-03-29 00:59", "2026-03-29 01:00"),
     ("Sa 22:00-04:00", "2026-03-29 01:30", "2026-03-29 01:30"),  # 03:30, and it began on Saturday
     ("Sa 22:00-04:00", "2026-03-29 02:00", "2026-04-04 20:00"),
     ("Mo-So 00:00-24:00", "2026-10-25 00:30", "2026-10-25 00:30"),
@@ -54,7 +55,8 @@ def test_several_spans_are_open_together() -> None:
     spans = (parse_span("Mo-Fr 06:00-12:00"), parse_span("Di 12:00-20:00"))
     assert is_open(spans, at("2026-11-24 15:00"))
     assert not is_open(spans, at("2026-11-25 15:00"))
-    assert opened(spans, at("2026-11-24 15:00")) == at("2026-11-24 05:00"), "one span goes over into the other"
+    assert opened(spans,
+                  at("2026-11-24 15:00")) == at("2026-11-24 05:00"), "one span goes over into the other"
 
 
 def test_since_when_it_is_open() -> None:
@@ -64,13 +66,15 @@ def test_since_when_it_is_open() -> None:
 
 
 CLOCK = st.integers(0, 1439).map(lambda minutes: f"{minutes // 60:02}:{minutes % 60:02}")
-SPANS = (st.tuples(st.sampled_from(DAYS), st.sampled_from(DAYS), CLOCK, CLOCK).filter(lambda span: span[2] != span[3])
+SPANS = (st.tuples(st.sampled_from(DAYS), st.sampled_from(DAYS), CLOCK,
+                   CLOCK).filter(lambda span: span[2] != span[3])
          .map(lambda span: parse_span(f"{span[0]}-{span[1]} {span[2]}-{span[3]}")))
 NIGHTS = [at("2026-03-28 20:00"), at("2026-10-24 20:00"), at("2026-06-01 20:00")]
 
 
 @given(st.lists(SPANS, min_size=1, max_size=3), st.sampled_from(NIGHTS), st.integers(0, 12 * 60))
-def test_the_opening_is_the_first_minute_that_is_open(spans: list[Span], night: datetime, minutes: int) -> None:
+def test_the_opening_is_the_first_minute_that_is_open(spans: list[Span], night: datetime,
+                                                      minutes: int) -> None:
     moment = night + timedelta(minutes=minutes)
     found = opens(tuple(spans), moment)
     minute = moment
@@ -79,7 +83,8 @@ def test_the_opening_is_the_first_minute_that_is_open(spans: list[Span], night: 
     assert found == minute
 
 
-@pytest.mark.parametrize("text", ["", "Mo", "06:00-20:00", "Mon 06:00-20:00", "Mo 6:00-20:00", "Mo 06:00-06:00", "Mo 24:00-25:00",
+@pytest.mark.parametrize("text", ["", "Mo", "06:00-20:00", "Mon 06:00-20:00", "Mo 6:00-20:00",
+                                  "Mo 06:00-06:00", "Mo 24:00-25:00",
                                   "Mo 06:00-20:00 Uhr", "Mo-Fr  06:00-20:00"])
 def test_what_is_no_window(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no window|is empty"):

@@ -1,4 +1,5 @@
-"""What becomes of a delivery, whatever its connector does: judged with a real store and an outlet that obeys the test."""
+"""What becomes of a delivery, whatever its connector does: judged with a real store and an outlet that obeys
+the test."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from tests.unit.store_kit import prepare
 BODY = b"<hund/>"
 
 HUB = '[hub]\nstate = "state"\nmappings = "mappings"\n[deliver]\nrest_after = 3\nrest = "1h"\nthreads = 4\n'
-TOWN = """
+MUNICIPALITY = """
 name = "Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -86,7 +87,7 @@ class Bench:
         (folder / "municipalities").mkdir()
         (folder / "hub.toml").write_text(HUB + hub)
         options = SMTP if connector == "smtp" else 'path = "/nowhere"'
-        (folder / "municipalities" / "14999010.toml").write_text(TOWN.format(
+        (folder / "municipalities" / "14999010.toml").write_text(MUNICIPALITY.format(
             connector=connector, options=f"{options}\n{policy}"))
         self.configuration = loader.load(folder / "hub.toml")
         self.clock = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -94,7 +95,8 @@ class Bench:
         self.outlet = Outlet([], [])
         self.built = 0
         self.folder = folder
-        self.deliverer = deliver.Deliverer(self.store, lambda: self.configuration, Metrics(), lambda: self.clock, self.build)
+        self.deliverer = deliver.Deliverer(self.store, lambda: self.configuration, Metrics(),
+                                           lambda: self.clock, self.build)
         self.deliverer.start()
 
     def build(self, connector: str, options: Any) -> Outlet:
@@ -103,7 +105,8 @@ class Bench:
 
     def accept(self, number: int = 0, case: str | None = None) -> str:
         """Store a message."""
-        incoming = Incoming("test", "amt24", "14999010", "hund", (IncomingPart.of(BODY + str(number).encode()),), case=case)
+        incoming = Incoming("test", "amt24", "14999010", "hund",
+                            (IncomingPart.of(BODY + str(number).encode()),), case=case)
         return self.store.accept(incoming, tenant="musterstadt", day=date(2026, 5, 4), config_digest="c").id
 
     def message(self, number: int = 0, destination: str = "eins", case: str | None = None) -> str:
@@ -115,15 +118,18 @@ class Bench:
         """Put the delivery of a message into the outbox, and one of the same body to `also`."""
         assert self.store.claim_messages(1, timedelta(minutes=1), only=[message])
         digest = hashlib.sha256(BODY).hexdigest()
-        part = OutPart(role="xml", name="hund.xml", media_type="application/xml", size=len(BODY), sha256=digest,
+        part = OutPart(role="xml", name="hund.xml", media_type="application/xml", size=len(BODY),
+                       sha256=digest,
                        body=Body(length=len(BODY)))
-        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund", name_parts={},
+        deliveries = tuple(OutDelivery(recipient=name, destination=f"musterstadt/{name}", subject="Hund",
+                                       name_parts={},
                                        parts=(part,)) for name in (destination, also) if name)
         file = self.folder / "out"
         file.write_bytes(BODY)
         with file.open("rb") as out:
             self.store.record([Translated(message_id=message, facts=Facts(), rule="r", mapping_digest="m",
-                                          deliveries=deliveries, order=order)], out.fileno(), config_digest="c")
+                                          deliveries=deliveries, order=order)], out.fileno(),
+                              config_digest="c")
         return message
 
     def delivery(self, message: str) -> DeliveryRow:
@@ -132,13 +138,15 @@ class Bench:
     def until(self, message: str, state: DeliveryState, *, tries: int | None = None) -> DeliveryRow:
         """Wait until the delivery is in a state (after so many tries)."""
         self.deliverer.wake()
-        wait_until(lambda: (tries is None or len(self.outlet.tries) == tries) and self.delivery(message).state is state,
+        wait_until(lambda: (tries is None or len(self.outlet.tries) == tries)
+                   and self.delivery(message).state is state,
                    f"{state} instead of {self.delivery(message)}", 10)
         return self.delivery(message)
 
     def later(self, **span: float) -> None:
         """Put the clock forward; what is under way still belongs to the time before."""
-        wait_until(lambda: not any(circuit.active for circuit in self.deliverer.circuits().values()), "the tries to end", 10)
+        wait_until(lambda: not any(circuit.active for circuit in self.deliverer.circuits().values()),
+                   "the tries to end", 10)
         self.clock += timedelta(**span)
         self.deliverer.wake()
 
@@ -171,7 +179,8 @@ def test_what_was_claimed_leaves_memory_without_the_garbage_collector(bench: Ben
         kept = sum(isinstance(each, ClaimedDelivery) for each in gc.get_objects())
     finally:
         gc.enable()
-    assert kept <= bench.configuration.settings.deliver.threads  # a thread knows its last errand until it has another
+    # a thread knows its last errand until it has another
+    assert kept <= bench.configuration.settings.deliver.threads
 
 
 def test_the_attempt_is_on_disk_before_the_try(bench: Bench) -> None:
@@ -184,7 +193,8 @@ def test_the_attempt_is_on_disk_before_the_try(bench: Bench) -> None:
     bench.deliverer.stop(timedelta(seconds=5))
     message = bench.message()
     bench.outlet.script = [look]
-    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                        lambda: bench.clock, bench.build)
     bench.deliverer.start()
     bench.until(message, DeliveryState.DONE)
     assert (seen[0].state, seen[0].attempts) == (DeliveryState.DELIVERING, 1)
@@ -202,8 +212,10 @@ def test_any_error_before_the_effect_is_temporary(bench: Bench, error: Exception
     assert bench.until(message, DeliveryState.DONE).attempts == 2
 
 
-@pytest.mark.parametrize("error", [Temporary("Leitung weg"), RuntimeError(), Misconfigured("?"), Permanent("?"), InDoubt("?")])
-def test_any_error_after_the_effect_is_a_doubt_and_the_receiver_is_asked(bench: Bench, error: Exception) -> None:
+@pytest.mark.parametrize("error", [Temporary("Leitung weg"), RuntimeError(), Misconfigured("?"),
+                                   Permanent("?"), InDoubt("?")])
+def test_any_error_after_the_effect_is_a_doubt_and_the_receiver_is_asked(bench: Bench,
+                                                                         error: Exception) -> None:
     bench.outlet.script, bench.outlet.probes = [error], [Done(Receipt("war schon da"))]
     message = bench.message()
     bench.until(message, DeliveryState.IN_DOUBT)
@@ -290,7 +302,8 @@ def test_mail_is_repeated_with_a_mark(tmp_path: Path) -> None:
     bench.close()
 
 
-@pytest.mark.parametrize("error", [Temporary("nicht erreichbar"), Misconfigured("Kennwort"), Permanent("?"), OSError()])
+@pytest.mark.parametrize("error", [Temporary("nicht erreichbar"), Misconfigured("Kennwort"), Permanent("?"),
+                                   OSError()])
 def test_a_probe_that_fails_leaves_the_doubt(bench: Bench, error: Exception) -> None:
     bench.outlet.script, bench.outlet.probes = [InDoubt("?")], [error, Done(Receipt("da"))]
     message = bench.message()
@@ -322,11 +335,12 @@ def test_what_is_too_large_goes_to_the_fallback(bench: Bench) -> None:
     assert row.destination == "musterstadt/zwei"
     assert [delivery.id for delivery in bench.outlet.tries] == [row.id, row.id]
     assert all(balance.holds for balance in bench.store.balances())
-    states = {key: count for key, count in bench.store.tallies().items() if not key.kind.endswith("_total") and count}
+    states = {key: count for key, count in bench.store.tallies().items() if not key.kind.endswith("_total")
+              and count}
     assert states == bench.store.recount()
 
 
-def test_a_receipt_with_refused_addresses_is_counted_apart(bench: Bench) -> None:
+def test_a_receipt_with_refused_addresses_is_counted_separately(bench: Bench) -> None:
     bench.outlet.script = [Receipt("angekommen", {"to[0]": "250", "refused": "1"})]
     bench.until(bench.message(), DeliveryState.DONE)
     assert {key.name for key in bench.store.tallies() if key.kind == "delivery_total"} >= {"done_partly"}
@@ -349,7 +363,8 @@ def test_a_dead_destination_rests_as_a_whole_and_drains_when_it_is_back(bench: B
     messages = [bench.message(number) for number in range(20)]
     bench.deliverer.wake()
     wait_until(lambda: not bench.outlet.script, "three failures", 10)
-    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages), "all wait", 10)
+    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages),
+               "all wait", 10)
     assert len(bench.outlet.tries) == 3, "the other seventeen were not tried"
     assert sorted(bench.delivery(message).attempts for message in messages) == [0] * 17 + [1] * 3
     assert bench.deliverer.circuits()["musterstadt/eins"].open(bench.clock)
@@ -364,15 +379,17 @@ def test_a_misconfigured_destination_parks_nothing(bench: Bench) -> None:
     messages = [bench.message(number) for number in range(5)]
     bench.deliverer.wake()
     circuits = bench.deliverer.circuits
-    wait_until(lambda: "musterstadt/eins" in circuits() and circuits()["musterstadt/eins"].misconfigured, "the alarm", 10)
-    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages), "all wait", 10)
+    wait_until(lambda: "musterstadt/eins" in circuits() and circuits()["musterstadt/eins"].misconfigured,
+               "the alarm", 10)
+    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages),
+               "all wait", 10)
     bench.deliverer.reset("musterstadt/eins")
     bench.later(minutes=16)
     for message in messages:
         bench.until(message, DeliveryState.DONE)
 
 
-def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_mended(bench: Bench) -> None:
+def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_repaired(bench: Bench) -> None:
     for number in range(5):
         bench.until(bench.message(number), DeliveryState.DONE)  # so that several are claimed at once
     bench.outlet.begin = False
@@ -380,7 +397,8 @@ def test_what_a_resting_destination_gave_back_untried_does_not_wait_when_it_is_m
     messages = [bench.message(number) for number in range(5, 15)]
     bench.deliverer.wake()
     wait_until(lambda: bench.deliverer.circuits()["musterstadt/eins"].misconfigured, "the alarm", 10)
-    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages), "all wait", 10)
+    wait_until(lambda: all(bench.delivery(message).state is DeliveryState.DUE for message in messages),
+               "all wait", 10)
     untried = [message for message in messages if not bench.delivery(message).attempts]
     assert untried
     bench.deliverer.reset("musterstadt/eins")
@@ -398,10 +416,12 @@ def test_a_person_who_knows_that_the_receiver_is_back_need_not_wait(bench: Bench
     assert [event.who for event in bench.store.events_of(message) if event.name == "replayed"] == ["erika"]
 
 
-def test_one_dead_town_does_not_slow_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_dead_municipality_does_not_slow_the_others(bench: Bench,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     hanging, release = threading.Event(), threading.Event()
     slow = [bench.message(number) for number in range(3)]
-    dead = {bench.delivery(message).id for message in slow}  # not the first three tries: an errand may take two of them
+    # not the first three tries: an errand may take two of them
+    dead = {bench.delivery(message).id for message in slow}
     tries = bench.outlet.deliver
 
     def hang(delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
@@ -431,12 +451,15 @@ def test_a_destination_that_was_removed_parks_with_a_reason(bench: Bench) -> Non
 def test_what_is_claimed_again_before_its_last_try_has_ended_is_in_hand(bench: Bench) -> None:
     bench.deliverer.stop(timedelta(seconds=5))
     message, store, circuit = bench.message(), bench.store, Circuit()
-    deliverer = deliver.Deliverer(store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
-    before, now = (deliverer._errand("musterstadt/eins", None, circuit, 1) for _ in range(2))
-    for errand in (before, now):
-        errand.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10), claim=errand.claim)
-        if errand is before:
-            store.settle([Settlement.again(errand.claimed[0].delivery.id, bench.clock, repeat_marked=False)])
+    deliverer = deliver.Deliverer(store, lambda: bench.configuration, Metrics(), lambda: bench.clock,
+                                  bench.build)
+    before, now = (deliverer._assignment("musterstadt/eins", None, circuit, 1) for _ in range(2))
+    for assignment in (before, now):
+        assignment.claimed = store.claim_deliveries("musterstadt/eins", 1, timedelta(minutes=10),
+                                                claim=assignment.claim)
+        if assignment is before:
+            store.settle([Settlement.again(assignment.claimed[0].delivery.id, bench.clock,
+                                           repeat_marked=False)])
     deliverer._end(before)
     deliverer._next_search = 0.0
     deliverer._find_lost()
@@ -445,7 +468,8 @@ def test_what_is_claimed_again_before_its_last_try_has_ended_is_in_hand(bench: B
     bench.clock -= timedelta(days=1)  # whatever the clock says
     deliverer._next_search = 0.0
     deliverer._find_lost()
-    assert bench.delivery(message).state is DeliveryState.IN_DOUBT, "and in nobody's hands when that one has ended, too"
+    assert bench.delivery(
+        message).state is DeliveryState.IN_DOUBT, "and in nobody's hands when that one has ended, too"
 
 
 def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
@@ -453,9 +477,10 @@ def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
     message = bench.message()
     bench.until(message, DeliveryState.IN_DOUBT)
     whole = bench.configuration
-    town = whole.municipalities["musterstadt"]
-    less = {key: each for key, each in town.destinations.items() if key != "musterstadt/eins"}
-    bench.configuration = replace(whole, municipalities={"musterstadt": replace(town, destinations=less)})
+    municipality = whole.municipalities["musterstadt"]
+    less = {key: each for key, each in municipality.destinations.items() if key != "musterstadt/eins"}
+    bench.configuration = replace(whole,
+                                  municipalities={"musterstadt": replace(municipality, destinations=less)})
     bench.later(minutes=1)
     row = bench.until(message, DeliveryState.PARKED)
     assert row.reason == "in-doubt"
@@ -466,7 +491,8 @@ def test_a_doubt_outlives_its_destination(bench: Bench) -> None:
     assert [delivery.repeat_marked for delivery in bench.outlet.tries] == [False, True]
 
 
-def test_a_planted_resend_without_a_probe_would_be_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_resend_without_a_probe_would_be_seen(bench: Bench,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of `test_nobody_knows…` can fail: a deliverer that repeats silently sends twice."""
     monkeypatch.setattr(deliver.Deliverer, "_probe", lambda self, item, outlet, destination: Settlement.again(
         item.delivery.id, self._now(), repeat_marked=False))
@@ -500,12 +526,14 @@ def _three(bench: Bench) -> list[str]:
     """Three messages that one claim takes in hand together."""
     bench.deliverer.stop(timedelta(seconds=5))
     messages = [bench.message(number) for number in range(3)]
-    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                        lambda: bench.clock, bench.build)
     bench.deliverer._circuits["musterstadt/eins"] = Circuit(window=3)
     return messages
 
 
-def _breaks_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, after: bool = False) -> threading.Event:
+def _breaks_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *,
+                 after: bool = False) -> threading.Event:
     """An error that nobody could have foreseen, once: instead of what was asked for, or when it is done."""
     real, broke = getattr(owner, name), threading.Event()
 
@@ -520,17 +548,20 @@ def _breaks_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, aft
     return broke
 
 
-def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     messages = _three(bench)
     broke = _breaks_once(monkeypatch, Store, "claim_deliveries", after=True)
     bench.deliverer.start()
     assert broke.wait(10)
-    assert [bench.until(message, DeliveryState.DONE).attempts for message in messages] == [1, 1, 1], "there was no try"
+    assert [bench.until(message, DeliveryState.DONE).attempts
+            for message in messages] == [1, 1, 1], "there was no try"
     assert len(bench.outlet.tries) == 3
 
 
 @pytest.mark.parametrize("crowded", [False, True])
-def test_a_store_that_takes_nothing_is_not_asked_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatch,
+def test_a_store_that_takes_nothing_is_not_asked_again_and_again(bench: Bench,
+                                                                 monkeypatch: pytest.MonkeyPatch,
                                                                  crowded: bool) -> None:
     claims: list[object] = []
 
@@ -565,19 +596,22 @@ def test_what_was_not_tried_yet_when_an_outcome_got_lost_goes_back_as_that(
     broke = _breaks_once(monkeypatch, deliver._Outcomes, "add")
     bench.deliverer.start()
     assert broke.wait(10)
-    wait_until(lambda: {bench.delivery(message).state for message in messages} == {DeliveryState.DONE, DeliveryState.DUE},
+    wait_until(lambda: {bench.delivery(message).state for message in messages} == {DeliveryState.DONE,
+                                                                                   DeliveryState.DUE},
                "the first was asked for", 10)
     bench.later(seconds=10)
     references = [bench.until(message, DeliveryState.DONE).receipt["reference"] for message in messages]  # type: ignore[index]
     assert sorted(references) == ["angekommen", "angekommen", "war schon da"]
-    assert (len(bench.outlet.tries), [bench.delivery(message).attempts for message in messages]) == (3, [1, 1, 1])
+    assert (len(bench.outlet.tries),
+            [bench.delivery(message).attempts for message in messages]) == (3, [1, 1, 1])
 
 
 def test_a_delivery_does_not_wait_for_a_clock_that_went_back(bench: Bench) -> None:
     bench.deliverer.stop(timedelta(seconds=10))
     bench.clock += timedelta(days=2)
     message = bench.message()
-    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliver.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                        lambda: bench.clock, bench.build)
     bench.clock -= timedelta(days=2)
     bench.deliverer.start()
     assert bench.until(message, DeliveryState.DONE).attempts == 1
@@ -591,7 +625,8 @@ def test_a_wait_and_a_rest_keep_their_length_when_the_clock_goes_back(bench: Ben
         wait_until(lambda: bench.delivery(message).error == "temporary", "a first try")  # noqa: B023 - called at once
     bench.clock -= timedelta(days=1)
     bench.deliverer.wake()
-    wait_until(lambda: all(bench.delivery(message).due_at < bench.clock + timedelta(hours=2) for message in messages),
+    wait_until(lambda: all(bench.delivery(message).due_at < bench.clock + timedelta(hours=2)
+                           for message in messages),
                "the new time is noticed")
     bench.later(hours=1.5)
     for message in messages:

@@ -60,15 +60,18 @@ def quiet(bench: Bench) -> None:
     """Wait until the scheduler has looked once more and nothing is under way."""
     seen = deliverer.time.monotonic()
     bench.deliverer.wake()
-    wait_until(lambda: not bench.deliverer._running and bench.deliverer._news == set(), f"quiet since {seen}", 10)
+    wait_until(lambda: not bench.deliverer._running and bench.deliverer._news == set(), f"quiet since {seen}",
+               10)
 
 
 def scraped(bench: Bench) -> dict[tuple[str, ...], float]:
     """The metrics that ask the store, by name and labels."""
     registry = CollectorRegistry()
-    registry.register(LedgerCollector(bench.store, lambda: bench.configuration, bench.deliverer.circuits, dict, lambda: False,
+    registry.register(LedgerCollector(bench.store, lambda: bench.configuration, bench.deliverer.circuits,
+                                      dict, lambda: False,
                                       Space(bench.folder / "state", DiskSection)))
-    return {(sample.name, *sample.labels.values()): sample.value for metric in registry.collect() for sample in metric.samples}
+    return {(sample.name, *sample.labels.values()): sample.value for metric in registry.collect()
+            for sample in metric.samples}
 
 
 # -------------------------------------------------------------------- windows
@@ -93,7 +96,8 @@ def test_outside_of_its_window_a_destination_is_left_alone(benches: Benches) -> 
     assert len(bench.outlet.tries) == 1, "05:59"
     bench.later(minutes=1)
     assert bench.until(message, DeliveryState.DONE).attempts == 1
-    assert "held" not in {event.name for event in bench.store.events_of(message)}, "the books of a closed hour stay short"
+    assert "held" not in {
+        event.name for event in bench.store.events_of(message)}, "the books of a closed hour stay short"
 
 
 def test_a_doubt_too_waits_for_the_window(benches: Benches) -> None:
@@ -120,7 +124,8 @@ def test_a_batch_under_way_ends_with_the_window(benches: Benches) -> None:
     bench.deliverer.stop(timedelta(seconds=5))
     messages = [bench.message(number) for number in range(10, 14)]
     bench.outlet.script = [last]
-    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                          lambda: bench.clock, bench.build)
     bench.deliverer._circuits[EINS] = Circuit(window=4)
     bench.deliverer.start()
     bench.until(messages[0], DeliveryState.DONE)
@@ -133,14 +138,15 @@ def test_a_batch_under_way_ends_with_the_window(benches: Benches) -> None:
         assert bench.until(message, DeliveryState.DONE).attempts == 1
 
 
-def test_what_a_window_holds_is_counted_apart_and_is_not_old(benches: Benches) -> None:
+def test_what_a_window_holds_is_counted_separately_and_is_not_old(benches: Benches) -> None:
     bench = benches()
     now = datetime.now(UTC)
     bench.store._now = lambda: now - timedelta(days=3)  # type: ignore[method-assign]
     bench.deliverer.stop(timedelta(seconds=5))
     bench.message()
     assert scraped(bench)["drehscheibe_destination_oldest_seconds", EINS] > 2 * 86400
-    closed = benches(f'window = ["{("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So")[(now.weekday() + 3) % 7]} 10:00-11:00"]')
+    closed = benches(f'window = ["{("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So")[(now.weekday() + 3) % 7]} '
+                     '10:00-11:00"]')
     bench.configuration = closed.configuration
     figures = scraped(bench)
     assert figures["drehscheibe_destination_oldest_seconds", EINS] == 0
@@ -191,12 +197,14 @@ def test_one_batch_takes_a_case_one_by_one(benches: Benches) -> None:
     claimed = bench.store.claim_deliveries(EINS, 20, timedelta(minutes=5))
     assert [item.delivery.message_id for item in claimed] == messages[:3]
     bench.store.release_deliveries([item.delivery.id for item in claimed])
-    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                          lambda: bench.clock, bench.build)
     bench.deliverer.start()
     for message in messages:
         bench.until(message, DeliveryState.DONE)
     for case in range(3):
-        assert [delivery.message_id for delivery in bench.outlet.tries if delivery.case == f"V-{case}"] == messages[case::3]
+        assert [delivery.message_id for delivery in bench.outlet.tries
+                if delivery.case == f"V-{case}"] == messages[case::3]
 
 
 def test_one_that_overtakes_on_the_way_to_the_outbox_waits(benches: Benches) -> None:
@@ -206,7 +214,8 @@ def test_one_that_overtakes_on_the_way_to_the_outbox_waits(benches: Benches) -> 
     bench.route(second, order="case")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    assert bench.store.predecessor(bench.delivery(second).id) == case_order.Predecessor(first, None, "received")
+    assert bench.store.predecessor(bench.delivery(second).id) == case_order.Predecessor(first, None,
+                                                                                        "received")
     bench.route(first, order="case")
     for message in (first, second):
         bench.until(message, DeliveryState.DONE)
@@ -219,7 +228,8 @@ def test_an_earlier_one_that_goes_elsewhere_holds_nobody_up(benches: Benches) ->
     bench.route(second, order="case")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    bench.deliverer._circuits["musterstadt/zwei"] = Circuit(failures=9, resting_until=bench.clock + timedelta(hours=1))
+    bench.deliverer._circuits["musterstadt/zwei"] = Circuit(failures=9,
+                                                            resting_until=bench.clock + timedelta(hours=1))
     bench.route(first, "zwei", order="case")
     bench.until(second, DeliveryState.DONE)
     assert bench.delivery(first).state is DeliveryState.DUE
@@ -237,7 +247,8 @@ def test_a_parked_one_holds_the_others_until_a_person_decides(benches: Benches, 
     if way == "replay":
         operator.replay(parked.id, "erika")
         quiet(bench)
-        assert [bench.delivery(message).state for message in (first, second)] == [DeliveryState.PARKED, DeliveryState.DUE]
+        assert [bench.delivery(message).state for message in (first, second)] == [DeliveryState.PARKED,
+                                                                                  DeliveryState.DUE]
         operator.discard(first, "erika", "erledigt")
     else:
         getattr(operator, way)(parked.id, "erika", "erledigt")
@@ -251,7 +262,8 @@ def test_a_message_that_is_parked_before_it_is_routed_holds_its_service(benches:
     second = bench.message(2, case="V-1")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    bench.store._do(lambda tx: tx.connection.exec_driver_sql(f"UPDATE message SET service = 'anders' WHERE id = '{first}'"))
+    bench.store._do(lambda tx: tx.connection.exec_driver_sql("UPDATE message SET service = 'anders' WHERE "
+                                                             f"id = '{first}'"))
     assert bench.store.free_missed() == 1
     bench.until(second, DeliveryState.DONE)
 
@@ -272,7 +284,8 @@ def test_whoever_waited_long_for_its_turn_has_all_its_tries(benches: Benches) ->
     bench.until(second, DeliveryState.DONE)
 
 
-def test_a_planted_claim_that_forgets_the_order_would_be_seen(benches: Benches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_claim_that_forgets_the_order_would_be_seen(benches: Benches,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries.case_order, "blocked", lambda tx, rows: set())
     bench = benches()
     bench.outlet.begin, bench.outlet.script = False, [Temporary("weg")]
@@ -326,7 +339,8 @@ def test_an_outage_is_drained_at_the_destinations_rate(benches: Benches) -> None
     for _ in range(3):
         quiet(bench)
         bench.later(seconds=1)
-    wait_until(lambda: bench.deliverer.circuits().get(EINS, Circuit()).resting_until is not None, "the outage", 10)
+    wait_until(lambda: bench.deliverer.circuits().get(EINS, Circuit()).resting_until is not None,
+               "the outage", 10)
     bench.clock += timedelta(hours=3)
     for _ in range(40):
         quiet(bench)
@@ -350,7 +364,8 @@ def test_fresh_ones_do_not_starve_behind_deferred_ones_nor_these_behind_them(ben
     old = [message for message in old if bench.delivery(message).state is DeliveryState.DUE]
     bench.outlet.tries.clear()
     new = [bench.message(number) for number in range(20, 20 + len(old))]
-    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                          lambda: bench.clock, bench.build)
     bench.deliverer.start()
     for message in old + new:
         bench.until(message, DeliveryState.DONE)
@@ -365,11 +380,13 @@ def test_where_threads_are_short_the_longest_unserved_comes_first(benches: Bench
     for turn, name in enumerate(("c", "a", "b"), 1):
         circuits[name] = Circuit(turn=turn)
     now = bench.clock
-    assert [name for name, _ in bench.deliverer._longest_unserved_first([("a", now), ("b", now), ("c", now), ("new", now)])] == [
-        "new", "c", "a", "b"]
+    assert [name for name, _ in bench.deliverer._longest_unserved_first([("a", now), ("b", now), ("c", now),
+                                                                         ("new", now)])] == [
+"new", "c", "a", "b"]
 
 
-def test_waking_one_destination_does_not_look_at_all_the_others(benches: Benches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waking_one_destination_does_not_look_at_all_the_others(benches: Benches,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     bench = benches()
     quiet(bench)
     looks: list[Any] = []
@@ -419,13 +436,16 @@ def test_a_try_that_ignores_its_total_is_given_up_and_its_thread_replaced(benche
     bench.until(stuck, DeliveryState.IN_DOUBT)
     assert metrics.given_up.labels("directory")._value.get() == 1
     for message in rest:
-        assert bench.until(message, DeliveryState.DONE).attempts == 1, "what was behind it was not tried and is not lost"
+        assert bench.until(
+            message, DeliveryState.DONE).attempts == 1, "what was behind it was not tried and is not lost"
     bench.later(minutes=2)
     assert bench.until(stuck, DeliveryState.DONE).receipt == {"reference": "angekommen", "detail": {}}
     done = len(bench.outlet.tries)
     hang.release.set()
-    wait_until(lambda: hang.thread not in {thread.name for thread in threading.enumerate()}, "the lost thread ends", 10)
-    assert bench.delivery(stuck).receipt == {"reference": "angekommen", "detail": {}}, "its late answer changes nothing"
+    wait_until(lambda: hang.thread not in {thread.name for thread in threading.enumerate()},
+               "the lost thread ends", 10)
+    assert bench.delivery(stuck).receipt == {"reference": "angekommen",
+                                             "detail": {}}, "its late answer changes nothing"
     assert len(bench.outlet.tries) == done
     assert bench.store.tallies() == bench.store.tallies() | bench.store.recount()
 
@@ -451,7 +471,8 @@ def test_what_was_given_up_before_its_effect_may_not_begin_any_more(benches: Ben
     wait_until(lambda: bench.delivery(message).error == "temporary", "it is given up", 10)
     assert row.attempts == 1
     hang.release.set()
-    wait_until(lambda: hang.thread not in {thread.name for thread in threading.enumerate()}, "the lost thread ends", 10)
+    wait_until(lambda: hang.thread not in {thread.name for thread in threading.enumerate()},
+               "the lost thread ends", 10)
     assert sent == []
     bench.later(hours=2)
     bench.until(message, DeliveryState.DONE)
@@ -467,7 +488,8 @@ def test_outcomes_before_the_one_that_hangs_are_written(benches: Benches) -> Non
     bench.deliverer.stop(timedelta(seconds=5))
     bench.outlet.script = [Receipt("eins"), Receipt("zwei"), hang]
     messages = [bench.message(number) for number in range(10, 14)]
-    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                          lambda: bench.clock, bench.build)
     bench.deliverer._circuits[EINS] = Circuit(window=4)
     bench.deliverer.start()
     assert hang.hangs.wait(10)
@@ -478,7 +500,8 @@ def test_outcomes_before_the_one_that_hangs_are_written(benches: Benches) -> Non
     bench.until(messages[2], DeliveryState.DONE)
 
 
-def test_a_planted_deliverer_without_the_watch_would_hang(benches: Benches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_deliverer_without_the_watch_would_hang(benches: Benches,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliverer.Deliverer, "_give_up_stuck", lambda self: 10.0)
     bench = benches('total = "0.3s"\nparallel = 1')
     hang = Hang()
@@ -488,11 +511,13 @@ def test_a_planted_deliverer_without_the_watch_would_hang(benches: Benches, monk
     assert hang.hangs.wait(10)
     other = bench.message(1)
     bench.until(bench.message(2, "zwei"), DeliveryState.DONE)
-    assert [bench.delivery(each).state for each in (message, other)] == [DeliveryState.DELIVERING, DeliveryState.DUE]
+    assert [bench.delivery(each).state for each in (message, other)] == [DeliveryState.DELIVERING,
+                                                                         DeliveryState.DUE]
     hang.release.set()
 
 
-# -------------------------------------------------------------------- the store's faults are not the receiver's
+# -------------------------------------------------------------------- the store's faults are not the
+# receiver's
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("voll"), LostLease("weg")])
@@ -550,7 +575,8 @@ def test_a_stop_that_gave_up_is_not_a_clean_end(benches: Benches) -> None:
     again.close()
 
 
-def test_outcomes_that_wait_are_written_at_the_stop(benches: Benches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outcomes_that_wait_are_written_at_the_stop(benches: Benches,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     bench = benches()
     message = bench.message()
     bench.until(message, DeliveryState.DONE)
@@ -572,7 +598,7 @@ def test_outcomes_that_wait_are_written_at_the_stop(benches: Benches, monkeypatc
 # -------------------------------------------------------------------- a mail that is too large
 
 
-class Towns(Outlet):
+class Municipalities(Outlet):
     """A mail server that takes nothing with files, and a folder."""
 
     repeat = "ask"
@@ -589,11 +615,12 @@ class Towns(Outlet):
 
 def test_a_mail_that_is_too_large_goes_without_its_files_and_says_where_they_lie(benches: Benches) -> None:
     bench = benches(connector="smtp")
-    bench.outlet = Towns([], [])
+    bench.outlet = Municipalities([], [])
     message = bench.message()
     arrives(bench, message)
     mail, files = bench.store.deliveries_of(message)
-    assert (mail.destination, files.destination, files.recipient) == (EINS, "musterstadt/zwei", "eins-dateien")
+    assert (mail.destination, files.destination, files.recipient) == (EINS, "musterstadt/zwei",
+                                                                      "eins-dateien")
     sent = [delivery for delivery in bench.outlet.tries if delivery.id == mail.id][-1]
     assert sent.manifest.parts == ()
     note = sent.manifest.properties[NOTE]
@@ -609,7 +636,7 @@ def test_a_mail_that_is_too_large_goes_without_its_files_and_says_where_they_lie
 
 def test_files_that_the_route_brings_there_anyway_are_not_brought_twice(benches: Benches) -> None:
     bench = benches(connector="smtp")
-    bench.outlet = Towns([Temporary("weg")], [])
+    bench.outlet = Municipalities([Temporary("weg")], [])
     message = bench.accept()
     bench.route(message, "eins", also="zwei")
     bench.deliverer.wake()
@@ -642,20 +669,23 @@ def test_what_the_route_brings_there_is_left_to_it_and_the_rest_stays_in_the_mai
 
 def test_files_that_were_discarded_are_told_too(benches: Benches) -> None:
     bench = benches(connector="smtp")
-    bench.outlet = Towns([Permanent("nein")], [])
+    bench.outlet = Municipalities([Permanent("nein")], [])
     message = bench.message()
     bench.deliverer.wake()
-    wait_until(lambda: len(bench.store.deliveries_of(message)) == 2 and bench.store.deliveries_of(message)[1].state == "parked",
+    wait_until(lambda: len(bench.store.deliveries_of(message)) == 2
+               and bench.store.deliveries_of(message)[1].state == "parked",
                "the files are parked", 10)
     bench.store.discard(bench.store.deliveries_of(message)[1].id, "erika", "braucht niemand")
-    wait_until(lambda: bench.store.deliveries_of(message)[0].state == "done" or bench.later(minutes=1), "the mail is sent", 10)
+    wait_until(lambda: bench.store.deliveries_of(message)[0].state == "done" or bench.later(minutes=1),
+               "the mail is sent", 10)
     assert "verworfen" in bench.outlet.tries[-1].manifest.properties[NOTE]
 
 
 # -------------------------------------------------------------------- one alarm, one probe
 
 
-def test_an_outage_rings_once_and_probes_one_by_one(benches: Benches, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outage_rings_once_and_probes_one_by_one(benches: Benches,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
     bench = benches()
     bench.outlet.begin = False
     bench.outlet.script = [Temporary("weg") for _ in range(6)]

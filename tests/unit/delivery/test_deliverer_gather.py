@@ -1,4 +1,5 @@
-"""Deliveries that an outlet takes several at once: prepared together, tried each by itself, done only once they will last."""
+"""Deliveries that an outlet takes several at once: prepared together, tried each by itself, done only once
+they will last."""
 
 from __future__ import annotations
 
@@ -60,8 +61,10 @@ def backlog(bench: Bench, count: int) -> tuple[Gathering, list[str]]:
     messages = [bench.message(number) for number in range(count)]
     outlet = bench.outlet
     assert isinstance(outlet, Gathering)
-    outlet.settled = lambda: sum(bench.delivery(each).state is not DeliveryState.DELIVERING for each in messages)
-    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(), lambda: bench.clock, bench.build)
+    outlet.settled = lambda: sum(bench.delivery(each).state is not DeliveryState.DELIVERING
+                                 for each in messages)
+    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
+                                          lambda: bench.clock, bench.build)
     bench.deliverer._circuits[EINS] = Circuit(window=count)
     bench.deliverer.start()
     return outlet, messages
@@ -128,7 +131,8 @@ def test_one_that_hangs_is_given_up_like_any_try(bench: Bench, where: str) -> No
     setattr(outlet, where, hang)
     _, messages = backlog(bench, 3)
     assert hangs.wait(10)
-    if where == "prepares":  # nothing has begun: the first one had its try, the others none, and they go by another thread
+    # nothing has begun: the first one had its try, the others none, and they go by another thread
+    if where == "prepares":
         outlet.prepares = lambda: None
         assert bench.until(messages[0], DeliveryState.DUE).attempts == 1
         for message in messages[1:]:
@@ -138,7 +142,8 @@ def test_one_that_hangs_is_given_up_like_any_try(bench: Bench, where: str) -> No
             bench.until(message, DeliveryState.IN_DOUBT)
     setattr(outlet, where, lambda: None)
     release.set()
-    wait_until(lambda: all(thread.name != "deliver-1" for thread in threading.enumerate()), "the lost thread ends", 10)
+    wait_until(lambda: all(thread.name != "deliver-1" for thread in threading.enumerate()),
+               "the lost thread ends", 10)
     outlet.probes = [Done(Receipt("da"))] * 3
     bench.later(hours=2)
     for message in messages:

@@ -1,7 +1,8 @@
-"""Executed, then timed out: what was done is found again by the connector's own probe, or the configuration decides.
+"""Executed, then timed out: what was done is found again by the connector's own probe, or the configuration
+decides.
 
-Here with real connectors that need no service; over the network each one's contract shows the same for a lost answer
-(`tests.integration.contract.NetworkContract.test_a_lost_answer_is_in_doubt`).
+Here with real connectors that need no service; over the network each one's contract shows the same for a lost
+answer (`tests.integration.contract.NetworkContract.test_a_lost_answer_is_in_doubt`).
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ XDOMEA = {"version": "3.0.0", "message": "FVDaten.SGOErstellen.0604", "receiver"
 
 def options_of(connector: str, drop: Path) -> dict[str, Any]:
     """A drop folder, bare or of a DMS."""
-    return {"path": str(drop)} if connector == "directory" else {**XDOMEA, "drop": {"connector": "directory", "path": str(drop)}}
+    return {"path": str(drop)} if connector == "directory" else {**XDOMEA, "drop": {"connector": "directory",
+                                                                                    "path": str(drop)}}
 
 
 def executed_then_timed_out(outlet: Any) -> Any:
-    """The same outlet, whose first `deliver` does all it should and then raises as if the line had gone silent."""
+    """The same outlet, whose first `deliver` does all it should and then raises as if the line had gone
+    silent."""
     deliver, tries = outlet.deliver, []
 
     def late(delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
@@ -100,7 +103,8 @@ def test_a_receiver_who_acts_once_per_key_gets_it_again_unmarked(tmp_path: Path)
     bench.until(message, DeliveryState.IN_DOUBT)
     bench.later(hours=1)
     bench.until(message, DeliveryState.DONE)
-    assert [(each.id, each.repeat_marked) for each in bench.outlet.tries] == [(bench.delivery(message).id, False)] * 2
+    assert [(each.id, each.repeat_marked)
+            for each in bench.outlet.tries] == [(bench.delivery(message).id, False)] * 2
     bench.close()
 
 
@@ -112,14 +116,17 @@ def test_a_double_click_sends_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     message = bench.message()
     row = bench.until(message, DeliveryState.DONE)
-    server = ControlServer(tmp_path / "control.sock", Operator(bench.store, bench.deliverer, bench.deliverer.wake))
+    server = ControlServer(tmp_path / "control.sock",
+                           Operator(bench.store, bench.deliverer, bench.deliverer.wake))
     try:
         action = new_action()
-        answers = [ask(tmp_path / "control.sock", "resend", {"id": row.id, "action": action}) for _ in range(3)]
+        answers = [ask(tmp_path / "control.sock", "resend", {"id": row.id, "action": action})
+                   for _ in range(3)]
         assert answers[0] == answers[1] == answers[2]
         other = ask(tmp_path / "control.sock", "resend", {"id": row.id, "action": new_action()})
         assert other["new"] != answers[0]["new"]
-        wait_until(lambda: {each.state for each in bench.store.deliveries_of(message)} == {DeliveryState.DONE}, "all arrive", 20)
+        wait_until(lambda: {each.state for each in bench.store.deliveries_of(message)} == {
+            DeliveryState.DONE}, "all arrive", 20)
         assert len(bench.outlet.tries) == 3
         bench.outlet.script = [InDoubt("?")]
         bench.outlet.probes = [Unknown()]
@@ -130,7 +137,8 @@ def test_a_double_click_sends_once(tmp_path: Path) -> None:
         click = {"id": parked.id, "action": new_action()}
         assert [ask(tmp_path / "control.sock", "replay", click)["changed"] for _ in range(2)] == [1, 1]
         bench.until(third, DeliveryState.DONE)
-        assert ask(tmp_path / "control.sock", "replay", click)["changed"] == 1, "the first answer again, and nothing is sent"
+        assert ask(tmp_path / "control.sock", "replay",
+                   click)["changed"] == 1, "the first answer again, and nothing is sent"
         assert bench.delivery(third).attempts == 2
         again = bench.message(4, "nirgends")
         gone = bench.until(again, DeliveryState.PARKED)

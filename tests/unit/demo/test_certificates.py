@@ -22,7 +22,8 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> dict
     seen: list[dict[str, object] | None] = []
 
     def serve() -> None:
-        with ours, contextlib.suppress(ssl.SSLError), server.wrap_socket(ours, server_side=True) as connection:
+        with ours, contextlib.suppress(ssl.SSLError), server.wrap_socket(ours,
+                                                                         server_side=True) as connection:
             seen.append(connection.getpeercert())
             connection.sendall(b"x")
 
@@ -90,7 +91,8 @@ def test_another_subject_is_issued_anew(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.client(tmp_path / "client.pem", tmp_path / "client.key", "CN=one")
     authority.client(tmp_path / "client.pem", tmp_path / "client.key", "CN=two")
-    assert x509.load_pem_x509_certificate((tmp_path / "client.pem").read_bytes()).subject.rfc4514_string() == "CN=two"
+    assert x509.load_pem_x509_certificate(
+        (tmp_path / "client.pem").read_bytes()).subject.rfc4514_string() == "CN=two"
 
 
 def test_keys_are_private(tmp_path: Path) -> None:

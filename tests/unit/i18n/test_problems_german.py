@@ -18,12 +18,15 @@ from hub.i18n.problems_german import PIECES, german
 
 ROOT = Path(__file__).parents[3]
 READ_BY_OPERATORS = sorted(file for pattern in (
-    "hub/cli/*.py", "hub/config/*.py", "hub/files/*.py", "hub/mapping/*.py", "hub/authoring/scaffold.py", "hub/endpoint.py",
-    "hub/administration/billing.py", "hub/administration/prices.py", "hub/operations/checks.py", "hub/operations/send.py",
+    "hub/cli/*.py", "hub/config/*.py", "hub/files/*.py", "hub/mapping/*.py", "hub/authoring/scaffold.py",
+    "hub/endpoint.py",
+    "hub/administration/billing.py", "hub/administration/prices.py", "hub/operations/checks.py",
+    "hub/operations/send.py",
     "hub/operations/status_server.py", "connectors/*.py") for file in ROOT.glob(pattern))
 INNER = {"no XML", "DOCTYPE"}
 """Told to nobody: another sentence takes their place."""
-ENGLISH = re.compile(r"\b(the|is|no|write|give|unknown|needs?|must|cannot|use|of|add|choose|or|and|mend|it|be|are|by|two)\b")
+ENGLISH = re.compile(
+    r"\b(the|is|no|write|give|unknown|needs?|must|cannot|use|of|add|choose|or|and|mend|it|be|are|by|two)\b")
 KEYS = re.compile(r"\{[^}]*\}|<[^>]*>|\w+_\w+|docs/\S+")
 """Placeholders, keys and pages, which are the same in every language."""
 
@@ -49,15 +52,18 @@ def faults(source: str) -> Iterator[str]:
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             told = node.args[2:4] if name == "ConfigError.at" else node.args[:1] if (
-                name in ("ConfigError", "ValueError", "HubError", "Busy") or name.endswith("problems.append")) else []
+                name in ("ConfigError", "ValueError", "HubError", "Busy")
+                or name.endswith("problems.append")) else []
             for argument in told:
                 yield from (text for text in texts(argument) if text not in INNER)
         elif isinstance(node, ast.AnnAssign | ast.Assign) and "_PLAIN" in ast.unparse(node).split("=", 1)[0]:
-            yield from (str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant) and " " in str(item.value))
+            yield from (str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)
+                        and " " in str(item.value))
 
 
 def left_in_english(source: str) -> list[str]:
-    return [text for text in faults(source) if ENGLISH.search(KEYS.sub("", german(f"file: {text}").partition(": ")[2]))]
+    return [text for text in faults(source)
+            if ENGLISH.search(KEYS.sub("", german(f"file: {text}").partition(": ")[2]))]
 
 
 @pytest.mark.parametrize("file", READ_BY_OPERATORS, ids=lambda file: file.relative_to(ROOT).as_posix())
@@ -74,22 +80,30 @@ def test_a_fault_without_german_is_noticed() -> None:
 def test_no_german_is_left_over() -> None:
     """Each piece is used by a sentence somewhere (or is pydantic's)."""
     files = [file for folder in ("hub", "connectors") for file in (ROOT / folder).rglob("*.py")]
-    sources = "\n".join(file.read_text(encoding="utf-8") for file in files if file != Path(str(problems_german.__file__)))
-    sources = re.sub(r"\"\s*\n\s*f?\"", "", sources.replace('\\"', '"'))
-    words = {piece: max(re.split(r"\{[^}]*\}|'", piece), key=len).strip().removesuffix(" for") for piece in PIECES}
-    assert {piece for piece, word in words.items() if word not in sources and not re.match("Input|String|Tuple", piece)} == set()
+    sources = "\n".join(file.read_text(encoding="utf-8") for file in files
+                        if file != Path(str(problems_german.__file__)))
+    sources = re.sub(r"[\"']\s*\n\s*f?[\"']", "", sources.replace('\\"', '"'))
+    words = {piece: max(re.split(r"\{[^}]*\}|'", piece), key=len).strip().removesuffix(" for")
+             for piece in PIECES}
+    assert {piece for piece, word in words.items() if word not in sources
+            and not re.match("Input|String|Tuple", piece)} == set()
 
 
 @pytest.mark.parametrize(("line", "said"), [
-    ("a.toml: servces: unknown key: did you mean 'services'?", "a.toml: servces: unbekannter Schlüssel: gemeint 'services'?"),
+    ("a.toml: servces: unknown key: did you mean 'services'?",
+     "a.toml: servces: unbekannter Schlüssel: gemeint 'services'?"),
     ("a.toml: retry.first: 'soon' is no duration: write '90s', '5m', '4h' or '14d': correct the value",
-     "a.toml: retry.first: 'soon' ist keine Dauer: '90s', '5m', '4h' oder '14d' schreiben: den Wert berichtigen"),
-    ("a.toml: ags: 14999030 belongs to 'probedorf' already: an AGS routes to one municipality; remove it from one of the files",
-     "a.toml: ags: 14999030 gehört schon zu 'probedorf': ein AGS führt zu einer Kommune; aus einer der Dateien entfernen"),
+     "a.toml: retry.first: 'soon' ist keine Dauer: '90s', '5m', '4h' oder '14d' schreiben: den Wert "
+     "berichtigen"),
+    ("a.toml: ags: 14999030 belongs to 'probedorf' already: an AGS routes to one municipality; remove it "
+     "from one of the files",
+     "a.toml: ags: 14999030 gehört schon zu 'probedorf': ein AGS führt zu einer Kommune; aus einer der "
+     "Dateien entfernen"),
     ("hub.toml: status.port: Input should be less than or equal to 65535: correct the value",
      "hub.toml: status.port: darf höchstens 65535 sein: den Wert berichtigen"),
     ("✗ inlet portal: /nix/da: cannot be read (No such file): create it, readable for the hub's user → Neu.",
-     "✗ inlet portal: /nix/da: nicht lesbar (No such file): für den Benutzer der Drehscheibe lesbar anlegen → Neu."),
+     "✗ inlet portal: /nix/da: nicht lesbar (No such file): für den Benutzer der Drehscheibe lesbar anlegen "
+     "→ Neu."),
     ("was keiner kennt", "was keiner kennt"),
 ])
 def test_a_line_is_said_in_german(line: str, said: str) -> None:
@@ -102,6 +116,7 @@ def test_the_command_line_says_faults_in_the_callers_language(tmp_path: Path) ->
     file = tmp_path / "etc/municipalities/14999030.toml"
     file.write_text(file.read_text(encoding="utf-8").replace("services =", "servces ="), encoding="utf-8")
     said = {language: CliRunner().invoke(app.main, ["--config", str(tmp_path / "etc/hub.toml"), "check"],
-                                         env={"DREHSCHEIBE_LANG": language}).output for language in ("de", "en")}
+                                         env={"DREHSCHEIBE_LANG": language}).output
+            for language in ("de", "en")}
     assert "servces: unbekannter Schlüssel: gemeint 'services'?" in said["de"]
     assert "servces: unknown key: did you mean 'services'?" in said["en"]

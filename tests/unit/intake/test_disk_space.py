@@ -23,7 +23,8 @@ class Disk:
     def look(self, folder: Path) -> Room:
         self.looks += 1
         reserve = folder / "reserve"
-        return Room(max(0, self.free - (reserve.stat().st_size if reserve.exists() else 0)), 1000 * MIB, self.inodes)
+        return Room(max(0, self.free - (reserve.stat().st_size if reserve.exists() else 0)), 1000 * MIB,
+                    self.inodes)
 
     def space(self, **settings: float) -> Space:
         section = DiskSection(**{"min_free_mb": 100, "min_free_percent": 0, "reserve_mb": 8, **settings})  # type: ignore[arg-type]
@@ -119,7 +120,8 @@ def test_no_reserve_where_it_would_take_the_room_for_accepting(disk: Disk) -> No
     assert space.reserve == 0 and space.why is None
 
 
-def test_a_file_system_that_gives_no_reserve_is_told_of_once(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_gives_no_reserve_is_told_of_once(disk: Disk,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     tries = []
 
     def refuse(*arguments: int) -> None:

@@ -23,7 +23,8 @@ def place(tmp_path: Path) -> Path:
 def faults(place: Path) -> list[str]:
     """What is wrong with the mappings."""
     found = checks.check_all(loader.load(place / "etc/hub.toml"), connect=False)
-    return [f"{where}: {finding.text}" for where, finding in found if where.startswith("mapping") and finding.severity == "error"]
+    return [f"{where}: {finding.text}" for where, finding in found if where.startswith("mapping")
+            and finding.severity == "error"]
 
 
 def test_the_examples_have_no_fault(place: Path) -> None:
@@ -34,9 +35,11 @@ def test_the_examples_have_no_fault(place: Path) -> None:
     ("gewerbemeldung/v1/fields.toml", 'type = "date"', 'type = "dat"', "type: "),
     ("gewerbemeldung/v1/fields.xsd", "xs:element", "xs:elemnt", "the schema cannot be used"),
     ("gewerbemeldung/v1/rules.sch", 'test="', 'test="((', "cannot be compiled"),
-    ("gewerbemeldung/mapping.toml", '"common:mail-html.xsl"', '"common:mail-htm.xsl"', "common:mail-htm.xsl: is missing"),
+    ("gewerbemeldung/mapping.toml", '"common:mail-html.xsl"', '"common:mail-htm.xsl"',
+     "common:mail-htm.xsl: is missing"),
 ])
-def test_a_fault_within_a_mapping_is_a_finding(place: Path, file: str, old: str, new: str, words: str) -> None:
+def test_a_fault_within_a_mapping_is_a_finding(place: Path, file: str, old: str, new: str,
+                                               words: str) -> None:
     broken = place / "mappings" / file
     text = broken.read_text(encoding="utf-8")
     assert old in text

@@ -15,7 +15,7 @@ from hub.operations import control_socket
 from hub.operations.operator import Operator
 
 
-class Desk(Operator):
+class Workplace(Operator):
     """An operator that notes what it was asked."""
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Desk(Operator):
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def workplace() -> Workplace:
+    return Workplace()
 
 
 @pytest.fixture
-def path(tmp_path: Path, desk: Desk) -> Iterator[Path]:
-    server = control_socket.ControlServer(tmp_path / "control.sock", desk)
+def path(tmp_path: Path, workplace: Workplace) -> Iterator[Path]:
+    server = control_socket.ControlServer(tmp_path / "control.sock", workplace)
     yield tmp_path / "control.sock"
     server.close()
 
@@ -45,9 +45,9 @@ def test_reading_is_answered(path: Path) -> None:
     assert control_socket.ask(path, "queue", {}) == [{"destination": "musterstadt/postfach"}]
 
 
-def test_a_change_carries_the_callers_own_name_whatever_he_says(path: Path, desk: Desk) -> None:
+def test_a_change_carries_the_callers_own_name_whatever_he_says(path: Path, workplace: Workplace) -> None:
     control_socket.ask(path, "discard", {"id": "x", "reason": "doppelt", "who": "somebody-else"})
-    assert desk.asked == [("x", {"who": control_socket.whoami(), "reason": "doppelt"})]
+    assert workplace.asked == [("x", {"who": control_socket.whoami(), "reason": "doppelt"})]
 
 
 @pytest.mark.parametrize("verb", ["__init__", "_find", "close", "nothing"])
@@ -72,16 +72,16 @@ def test_the_socket_is_for_its_owner_only(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_path_may_be_longer_than_the_kernel_takes_an_address(tmp_path: Path, desk: Desk) -> None:
+def test_a_path_may_be_longer_than_the_kernel_takes_an_address(tmp_path: Path, workplace: Workplace) -> None:
     folder = tmp_path / ("deep-" * 30)
     folder.mkdir()
-    server = control_socket.ControlServer(folder / "control.sock", desk)
+    server = control_socket.ControlServer(folder / "control.sock", workplace)
     try:
-        assert control_socket.ask(folder / "control.sock", "queue", {}) == desk.queue()
+        assert control_socket.ask(folder / "control.sock", "queue", {}) == workplace.queue()
     finally:
         server.close()
 
 
-def test_no_daemon_is_told_apart_from_a_refusal(tmp_path: Path) -> None:
+def test_no_daemon_is_distinguished_from_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         control_socket.ask(tmp_path / "nobody.sock", "queue", {})

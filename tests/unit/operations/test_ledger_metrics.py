@@ -46,7 +46,8 @@ def test_certificates_of_inlets_and_destinations_are_found(tmp_path: Path) -> No
     assert {file.name: user for file, (user, _) in found.items()} == {
         "server.pem": "inlet portal", "ca.pem": "inlet portal", "gone.pem": "inlet portal",
         "client.pem": "musterstadt/verfahren"}
-    days = {file.name: round((end - datetime.now(UTC).timestamp()) / 86400) for file, (_, end) in found.items() if end}
+    days = {file.name: round((end - datetime.now(UTC).timestamp()) / 86400)
+            for file, (_, end) in found.items() if end}
     assert days == {"server.pem": 90, "ca.pem": 3650, "client.pem": 90}
     assert found[tmp_path / "gone.pem"][1] == 0
 
@@ -64,16 +65,21 @@ def test_the_first_of_a_chain_counts_and_the_last_of_a_ca_file(tmp_path: Path) -
 def test_a_file_that_is_no_certificate_does_not_end_a_scrape(tmp_path: Path) -> None:
     broken = tmp_path / "broken.pem"
     broken.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
-    assert certificates(example(inlet={"certificate": broken}, destination={})) == {broken: ("inlet portal", 0.0)}
+    assert certificates(example(inlet={"certificate": broken}, destination={})) == {broken:
+                                                                                    ("inlet portal", 0.0)}
 
 
 @pytest.mark.parametrize(("tally", "place"), [
     (("message_total", "hundesteuer", "", "accepted"), "drehscheibe_messages_accepted_total hundesteuer"),
-    (("message_total", "hundesteuer", "", "parked:invalid"), "drehscheibe_messages_parked_total hundesteuer invalid"),
-    (("message_total", "hundesteuer", "", "duplicate"), "drehscheibe_message_events_total hundesteuer duplicate"),
+    (("message_total", "hundesteuer", "", "parked:invalid"),
+     "drehscheibe_messages_parked_total hundesteuer invalid"),
+    (("message_total", "hundesteuer", "", "duplicate"),
+     "drehscheibe_message_events_total hundesteuer duplicate"),
     (("message", "hundesteuer", "", "routed"), "drehscheibe_messages hundesteuer routed"),
-    (("delivery_total", "hundesteuer", "m/a", "created"), "drehscheibe_deliveries_created_total hundesteuer m/a"),
-    (("delivery_total", "hundesteuer", "m/a", "later"), "drehscheibe_delivery_events_total hundesteuer m/a later"),
+    (("delivery_total", "hundesteuer", "m/a", "created"),
+     "drehscheibe_deliveries_created_total hundesteuer m/a"),
+    (("delivery_total", "hundesteuer", "m/a", "later"),
+     "drehscheibe_delivery_events_total hundesteuer m/a later"),
     (("delivery", "hundesteuer", "m/a", "due"), "drehscheibe_deliveries hundesteuer m/a due"),
 ])
 def test_every_tally_has_its_metric(tally: tuple[str, str, str, str], place: str) -> None:
@@ -110,8 +116,9 @@ def metrics() -> Iterator[Metrics]:
     yield made
 
 
-@pytest.mark.parametrize(("error", "reason"), [(Conflict("x"), "conflict"), (StoreUnavailable("voll"), "unavailable"),
-                                               (None, "not-allowed")])
+@pytest.mark.parametrize(("error", "reason"),
+                         [(Conflict("x"), "conflict"), (StoreUnavailable("voll"), "unavailable"),
+                          (None, "not-allowed")])
 def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None, reason: str) -> None:
     def accept(*_: Any, **__: Any) -> Any:
         assert error is not None
@@ -119,7 +126,8 @@ def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None
 
     sender = SimpleNamespace(may_send=lambda *_: error is not None, test=False)
     settings: Any = SimpleNamespace(senders={"amt24": sender}, tenant_of=lambda _: None, digest="")
-    receiver = Receiver(cast("Any", SimpleNamespace(accept_soon=accept)), lambda: settings, metrics, lambda: None)
+    receiver = Receiver(cast("Any", SimpleNamespace(accept_soon=accept)), lambda: settings, metrics,
+                        lambda: None)
     with pytest.raises((Conflict, StoreUnavailable, NotAllowed)):
         receiver.accept(Incoming("portal", "amt24", "14999010", "hundesteuer", ()))
     assert {name: value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
@@ -128,7 +136,7 @@ def test_every_refusal_is_counted_once(metrics: Metrics, error: Exception | None
 
 
 @pytest.mark.parametrize("reason", get_args(TurnedAway))
-def test_what_an_inlet_turns_away_is_counted_with_its_reason(metrics: Metrics, reason: TurnedAway) -> None:
+def test_what_an_inlet_refuses_is_counted_with_its_reason(metrics: Metrics, reason: TurnedAway) -> None:
     metrics.turned_away("portal")(reason)
     assert [value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
             for name in get_args(TurnedAway)] == [float(name == reason) for name in get_args(TurnedAway)]
@@ -137,7 +145,8 @@ def test_what_an_inlet_turns_away_is_counted_with_its_reason(metrics: Metrics, r
 def test_what_a_run_of_the_retention_left_is_seen_until_the_next(metrics: Metrics) -> None:
     left = []
     for content in (0, 7, 0):
-        metrics.retained(datetime(2026, 11, 22, 2, 30, tzinfo=UTC), {"content": content, "proofs": 0, "log": 0})
+        metrics.retained(datetime(2026, 11, 22, 2, 30, tzinfo=UTC),
+                         {"content": content, "proofs": 0, "log": 0})
         left.append(value(metrics, 'drehscheibe_retention_overdue{what="content"}'))
     assert left == [0, 7, 0]
     assert value(metrics, "drehscheibe_retention_last_run_timestamp_seconds") == 1795314600

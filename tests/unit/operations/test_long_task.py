@@ -31,7 +31,8 @@ def test_progress_and_result() -> None:
 
     name = work.begin("backup", act)
     wait_until(lambda: work.look(name)["done"] == 3, "some progress")
-    assert work.look(name) == {"running": True, "step": "files", "done": 3, "of": 7, "result": None, "error": None}
+    assert work.look(name) == {"running": True, "step": "files", "done": 3, "of": 7, "result": None,
+                               "error": None}
     with pytest.raises(Busy, match="backup"):
         work.begin("backup", act)
     go.set()
@@ -60,14 +61,16 @@ def test_through_the_socket(tmp_path: Path) -> None:
         accept(store, incoming())
         server = control_socket.ControlServer(tmp_path / "control.sock", Operator(store))
         try:
-            begun = control_socket.ask(tmp_path / "control.sock", "begin", {"verb": "check_store", "deep": True})
+            begun = control_socket.ask(tmp_path / "control.sock", "begin",
+                                       {"verb": "check_store", "deep": True})
 
             def look() -> dict[str, Any]:
                 found: dict[str, Any] = control_socket.ask(tmp_path / "control.sock", "progress", begun)
                 return found
 
             wait_until(lambda: not look()["running"], "the end of the check")
-            assert (look()["error"], look()["result"]["sound"], look()["result"]["messages"]) == (None, True, 1)
+            assert (look()["error"], look()["result"]["sound"], look()["result"]["messages"]) == (None, True,
+                                                                                                  1)
             with pytest.raises(HubError, match="unknown verb"):
                 control_socket.ask(tmp_path / "control.sock", "begin", {"verb": "discard", "id": "x"})
         finally:

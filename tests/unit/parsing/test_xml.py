@@ -30,7 +30,8 @@ DECLARED = '<?xml version="1.0" encoding="{}"?>'
 DOCTYPES = {
     "plain": b"<!DOCTYPE a><a/>",
     "xxe": b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>',
-    "laughs": b'<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>',
+    "laughs":
+    b'<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>',
     "parameter": b'<!DOCTYPE a [<!ENTITY % p SYSTEM "http://127.0.0.1:9/x">%p;]><a/>',
     "after a comment": b"<!-- - --><?p q?>\n<!DOCTYPE a><a/>",
     "bom": b"\xef\xbb\xbf<!DOCTYPE a><a/>",
@@ -159,13 +160,15 @@ def test_nothing_is_fetched() -> None:
         server.setblocking(False)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x"
         refusal(parse, f'<!DOCTYPE a SYSTEM "{address}.dtd"><a/>'.encode(), LIMITS)
-        parse(f'<a xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="urn:x {address}.xsd">'
+        parse('<a xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="urn:x '
+              f'{address}.xsd">'
               f'<x:include xmlns:x="http://www.w3.org/2001/XInclude" href="{address}"/></a>'.encode(), LIMITS)
         with pytest.raises(BlockingIOError):
             server.accept()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "iso-8859-15", "windows-1252"])
+@pytest.mark.parametrize("encoding",
+                         ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "iso-8859-15", "windows-1252"])
 def test_the_encodings_of_german_authorities_are_read(encoding: str) -> None:
     declared = encoding.removesuffix("-sig")
     document = (DECLARED.format(declared) + "<größe>Müßiggänger, Straße 1</größe>").encode(encoding)
@@ -222,7 +225,8 @@ def test_memory_maps_views_and_descriptors_are_read_alike() -> None:
 
 
 def test_no_refusal_repeats_content() -> None:
-    for document in (*DOCTYPES.values(), *HIDDEN.values(), b"<Mustermann><x></Mustermann>", b"<a>&Mustermann;</a>"):
+    for document in (*DOCTYPES.values(), *HIDDEN.values(), b"<Mustermann><x></Mustermann>",
+                     b"<a>&Mustermann;</a>"):
         text = str(refusal(parse, document, LIMITS))
         assert "Mustermann" not in text
         assert "passwd" not in text
@@ -286,8 +290,10 @@ JSON_TOO_MUCH = {
     "members": b"[" + b"1," * 200_000 + b"1]",
 }
 JSON_UNREADABLE = {
-    "no json": b"Guten Tag", "half": b'{"a":', "nan": b"[NaN]", "infinity": b"[-Infinity]", "latin-1": b'"\xe4"',
-    "doubled key": b'{"a":1,"a":2}', "doubled inside": b'[{"x":{"a":1,"a":1}}]', "utf-16": '{"a":1}'.encode("utf-16"),
+    "no json": b"Guten Tag", "half": b'{"a":', "nan": b"[NaN]", "infinity": b"[-Infinity]",
+    "latin-1": b'"\xe4"',
+    "doubled key": b'{"a":1,"a":2}', "doubled inside": b'[{"x":{"a":1,"a":1}}]',
+    "utf-16": '{"a":1}'.encode("utf-16"),
     "open string": b'"' + b'\\"' * 500_000, "only quotes": b'"' * 500_001, "nothing": b"",
 }
 
@@ -321,7 +327,8 @@ def test_numbers_stay_as_they_were_sent() -> None:
 
 
 def test_java_bytes_are_taken_out_before_they_become_objects() -> None:
-    value = parse_json(b'{"data" : [80, 68,\n -70, 255], "b": {"data": [[1]]}, "t": "\\"data\\":[1,2]", "data2": [7]}',
+    value = parse_json(b'{"data" : [80, 68,\n -70, 255], "b": {"data": [[1]]}, "t": "\\"data\\":[1,2]", '
+                       b'"data2": [7]}',
                        LIMITS)
     assert isinstance(value["data"], ByteArray)
     assert b"".join(value["data"]) == bytes([80, 68, 186, 255])
@@ -345,7 +352,8 @@ def test_numbers_that_are_no_bytes(numbers: bytes) -> None:
 
 
 JSON_VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
-                           lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5))
+                           lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner,
+                                                                                       max_size=5))
 
 
 @given(JSON_VALUES)

@@ -9,7 +9,8 @@ from hub.mapping.model import FieldTable
 from hub.pipeline.fields import E, annotate, label_of, type_values, typed_text
 
 TABLE = FieldTable(
-    group=[{"id": "halter", "title": "Halterin oder Halter"}, {"id": "hund", "title": "Hund", "instances": True}],
+    group=[{"id": "halter", "title": "Halterin oder Halter"},
+           {"id": "hund", "title": "Hund", "instances": True}],
     field=[
         {"group": "halter", "id": "name", "label": "Name"},
         {"group": "halter", "id": "geburtsdatum", "label": "Geburtsdatum", "type": "date"},
@@ -66,7 +67,8 @@ def test_a_value_is_written_as_its_type_says_or_stays_as_sent(type_: str, sent: 
     assert typed_text(sent, type_) == typed
 
 
-@given(st.sampled_from(["date", "time", "money", "decimal", "integer", "boolean", "json"]), st.text(max_size=60))
+@given(st.sampled_from(["date", "time", "money", "decimal", "integer", "boolean", "json"]),
+       st.text(max_size=60))
 def test_no_value_raises_and_typing_twice_changes_nothing(type_: str, text: str) -> None:
     once = typed_text(text, type_)
     assert typed_text(once, type_) == once
@@ -85,7 +87,8 @@ def test_typing_leaves_the_received_envelope_and_unknown_fields_alone() -> None:
 
 
 def test_a_list_is_typed_value_by_value() -> None:
-    sent = envelope('<halter><instance n="0"><geburtsdatum><value>2015-08-08T22:00:00+0000</value><value>?</value>'
+    sent = envelope(
+        '<halter><instance n="0"><geburtsdatum><value>2015-08-08T22:00:00+0000</value><value>?</value>'
                     "</geburtsdatum></instance></halter>")
     assert [value.text for value in type_values(sent, TABLE).iterfind(".//value")] == ["2015-08-09", "?"]
 
@@ -95,7 +98,8 @@ def test_annotating_gives_words_and_order() -> None:
         '<fremd><instance n="0"><x>1</x></instance></fremd>'
         '<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale><rasse>R1</rasse></instance>'
         '<instance n="1"><rasse>R9</rasse></instance></hund>'
-        '<halter><instance n="0"><zusatz>z</zusatz><nachweis><attachment ref="1"/><attachment ref="2"/></nachweis>'
+        '<halter><instance n="0"><zusatz>z</zusatz><nachweis><attachment ref="1"/><attachment '
+        'ref="2"/></nachweis>'
         "<einwilligung>true</einwilligung><betrag>1234.5</betrag><zeit>11:55:00</zeit>"
         '<geburtsdatum>2015-07-08</geburtsdatum><name>Mustermann</name><karte>{"a":{"b":true},"c":[1,2]}</karte>'
         "</instance></halter>",
@@ -107,14 +111,16 @@ def test_annotating_gives_words_and_order() -> None:
     assert [group.get(f"{E}title") for group in fields] == ["Halterin oder Halter", "Hund", "fremd"]
     words = {str(field.tag): (field.get(f"{E}label"), field.get(f"{E}type"), field.get(f"{E}text"))
              for field in fields.iterfind("halter/instance/*")}
-    assert list(words) == ["name", "geburtsdatum", "zeit", "betrag", "einwilligung", "nachweis", "karte", "zusatz"]
+    assert list(words) == ["name", "geburtsdatum", "zeit", "betrag", "einwilligung", "nachweis", "karte",
+                           "zusatz"]
     assert words == {
         "name": ("Name", "text", "Mustermann"), "geburtsdatum": ("Geburtsdatum", "date", "08.07.2015"),
         "zeit": ("Uhrzeit", "time", "11:55 Uhr"), "betrag": ("Betrag", "money", "1.234,50 €"),
         "einwilligung": ("Einwilligung", "boolean", "ja"), "nachweis": ("Nachweis", "files", "a.pdf, b.png"),
         "karte": ("Karte", "json", "a: b: ja; c: 1, 2"), "zusatz": ("zusatz", "text", "z"),
     }
-    assert [field.get(f"{E}text") for field in fields.iterfind("hund/instance/*")] == ["Dackel", "groß, braun", "R9"]
+    assert [field.get(f"{E}text") for field in fields.iterfind("hund/instance/*")] == ["Dackel",
+                                                                                       "groß, braun", "R9"]
     assert [value.get(f"{E}text") for value in fields.iterfind(".//value")] == ["groß", "braun"]
     assert [value.text for value in fields.iterfind(".//value")] == ["a", "b"]
 

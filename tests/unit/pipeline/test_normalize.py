@@ -42,7 +42,8 @@ class Result:
         self.out = io.BytesIO(b"already there: ")
         self.out.seek(0, io.SEEK_END)
         contents = [content for content, *_ in parts]
-        self.normal: Normalized = normalize(job_of(*parts, **changes), lambda body: contents[body.fd], self.out)
+        self.normal: Normalized = normalize(job_of(*parts, **changes), lambda body: contents[body.fd],
+                                            self.out)
         self.envelope = self.normal.envelope
         SCHEMA_OF_OURS.assertValid(etree.fromstring(etree.tostring(self.envelope)))
 
@@ -64,7 +65,8 @@ class Result:
         return [value.text or "" for value in self.field(path).findall("value")]
 
     def bodies(self, path: str) -> list[bytes]:
-        return [self.body(int(reference.get("ref", ""))) for reference in self.field(path).findall("attachment")]
+        return [self.body(int(reference.get("ref", "")))
+                for reference in self.field(path).findall("attachment")]
 
     def body(self, number: int) -> bytes:
         attachment = self.normal.attachments[number - 1]
@@ -78,10 +80,13 @@ class Result:
 
 def job_of(*parts: tuple[bytes, str, str, str | None], **changes: Any) -> Job:
     values: dict[str, Any] = {
-        "message_id": "m1", "tenant": "musterstadt", "ags": "14999010", "service": "hundesteuer", "test": False,
-        "received_at": datetime(2026, 11, 22, 23, 30, tzinfo=UTC), "accepted_day": date(2026, 11, 23), "case": None,
+        "message_id": "m1", "tenant": "musterstadt", "ags": "14999010", "service": "hundesteuer",
+        "test": False,
+        "received_at": datetime(2026, 11, 22, 23, 30, tzinfo=UTC), "accepted_day": date(2026, 11, 23),
+        "case": None,
         "parts": tuple(
-            JobPart(name=name, filename=filename, media_type=media_type, sha256=hashlib.sha256(content).hexdigest(),
+            JobPart(name=name, filename=filename, media_type=media_type,
+                    sha256=hashlib.sha256(content).hexdigest(),
                     body=Body(fd=number, offset=0, length=len(content)))
             for number, (content, name, media_type, filename) in enumerate(parts)),
         "rules": (), "limits": Limits()} | changes
@@ -107,7 +112,7 @@ def upload(content: bytes, name: str, media_type: str = "application/pdf") -> st
     return f"<base64Data>{b64(content)}</base64Data><mimetype>{media_type}</mimetype><filename>{name}</filename>"
 
 
-# --- the three generations --------------------------------------------------------------------------------------------
+# --- the three generations ----------------------------------------------------------------------------------
 
 
 def test_a_form_since_version_1_6() -> None:
@@ -119,7 +124,8 @@ def test_a_form_since_version_1_6() -> None:
     assert result.source() == "serviceportal"
     assert result.text("halter:0:name") == "Müller & Söhne"
     assert result.text("halter:0:leer") == ""
-    assert [element.get("n") for element in result.envelope.findall(f"{E}fields/halter/instance")] == ["0", "1"]
+    assert [element.get("n") for element in result.envelope.findall(f"{E}fields/halter/instance")] == ["0",
+                                                                                                       "1"]
     facts = result.normal.facts
     assert (facts.mandant, facts.form_name, facts.form_version) == ("6000663", "HundesteuerAnmeldung", "1.10")
     assert facts.form_id == "6000663:HundesteuerAnmeldung:v1.10"
@@ -135,17 +141,21 @@ def test_the_order_of_metadata_does_not_matter() -> None:
     names = ["formId", "postfachHandleId", "creationDate"]
     values = {"formId": "1:A:v1.0", "postfachHandleId": "p", "creationDate": "c"}
     digests = {
-        Result(form("<g><instance_0/></g>", "<metadata>" + "".join(f"<{name}>{values[name]}</{name}>" for name in order)
+        Result(form("<g><instance_0/></g>",
+                    "<metadata>" + "".join(f"<{name}>{values[name]}</{name}>" for name in order)
                     + "</metadata>")).normal.facts.canonical_digest
         for order in (names, names[::-1], names[1:] + names[:1])}
     assert len(digests) == 1
 
 
 def test_only_the_texts_of_fields_are_taken_over() -> None:
-    sent = form("<g a='1'>\n <instance_0 xmlns:q='u:q' q:b='2' xml:space='preserve'>between<a c='3' xmlns:r='u:r'>x<!-- y -->"
-                "<![CDATA[<]]></a>after<b xml:lang='de'><selectedValue d='4'>v</selectedValue>tail</b></instance_0>\n"
+    sent = form("<g a='1'>\n <instance_0 xmlns:q='u:q' q:b='2' xml:space='preserve'>between<a c='3' "
+                "xmlns:r='u:r'>x<!-- y -->"
+                "<![CDATA[<]]></a>after<b xml:lang='de'><selectedValue "
+                "d='4'>v</selectedValue>tail</b></instance_0>\n"
                 "<instance_0><c q:e='5' xmlns:q='u:q'>z</c> </instance_0></g>")
-    plain = form("<g><instance_0><a>x&lt;</a><b><selectedValue>v</selectedValue></b><c>z</c></instance_0></g>")
+    plain = form(
+        "<g><instance_0><a>x&lt;</a><b><selectedValue>v</selectedValue></b><c>z</c></instance_0></g>")
     group = Result(sent).envelope.find(f"{E}fields/g")
     assert group is not None
     assert etree.tostring(group, method="c14n") == (
@@ -162,7 +172,8 @@ def test_a_form_without_its_pdf() -> None:
 
 def test_a_form_before_version_1_6() -> None:
     result = Result(
-        old_form("<g><instance_0><nachweise><selectedValue>de.seitenbau.common.api.BinaryContent@1f2e3d</selectedValue>"
+        old_form(
+            "<g><instance_0><nachweise><selectedValue>de.seitenbau.common.api.BinaryContent@1f2e3d</selectedValue>"
                  "<selectedValue>de.seitenbau.common.api.BinaryContent@4c5b6a</selectedValue></nachweise><datum>"
                  "2015-07-08T00:00:00.000+02:00</datum><foto/></instance_0></g>", "antrag_hund.xml"),
         part(PDF, "pdf", "application/pdf", "antrag_hund.pdf"),
@@ -181,7 +192,8 @@ def test_a_form_before_version_1_6() -> None:
 
 def test_lists_and_multi_uploads_with_doubled_escaping() -> None:
     result = Result(form(
-        "<g><instance_0><rassen><selectedValue>Dackel &amp;amp; Co</selectedValue><selectedValue>&amp;lt;b&amp;gt; "
+        "<g><instance_0><rassen><selectedValue>Dackel &amp;amp; "
+        "Co</selectedValue><selectedValue>&amp;lt;b&amp;gt; "
         "&amp;quot;x&amp;quot; &amp;apos;y&amp;apos;</selectedValue></rassen><fotos>"
         f"<selectedValue>{upload(b'1', 'Hund &amp;amp; Katze.pdf')}</selectedValue>\n"
         f"<selectedValue>{upload(b'2', 'b.png', 'image/png')}</selectedValue></fotos>"
@@ -190,7 +202,8 @@ def test_lists_and_multi_uploads_with_doubled_escaping() -> None:
     assert result.values("g:0:rassen") == ["Dackel & Co", "<b> \"x\" 'y'"]
     assert result.bodies("g:0:fotos") == [b"1", b"2"]
     assert [(a.filename, a.name) for a in result.normal.attachments] == [
-        ("Hund & Katze.pdf", "Hund___Katze.pdf"), ("b.png", "b.png"), ("Hund & Katze.pdf", "Hund___Katze-2.pdf")]
+        ("Hund & Katze.pdf", "Hund___Katze.pdf"), ("b.png", "b.png"),
+        ("Hund & Katze.pdf", "Hund___Katze-2.pdf")]
 
 
 def test_a_text_field_is_escaped_once_and_stays() -> None:
@@ -200,7 +213,8 @@ def test_a_text_field_is_escaped_once_and_stays() -> None:
 
 
 def test_a_list_of_a_sender_that_escapes_once_stays() -> None:
-    result = Result(form("<g><instance_0><t><selectedValue>H &amp; D &amp;amp;</selectedValue></t></instance_0></g>"))
+    result = Result(form("<g><instance_0><t><selectedValue>H &amp; D "
+                         "&amp;amp;</selectedValue></t></instance_0></g>"))
     assert result.values("g:0:t") == ["H & D &amp;"]
 
 
@@ -216,7 +230,7 @@ def test_undouble_leaves_what_escape_xml_cannot_have_written(text: str) -> None:
     assert undouble(text) == text
 
 
-# --- JSON -------------------------------------------------------------------------------------------------------------
+# --- JSON ---------------------------------------------------------------------------------------------------
 
 
 def content(fields: dict[str, Any], **more: Any) -> tuple[bytes, str, str, str | None]:
@@ -227,7 +241,8 @@ def content(fields: dict[str, Any], **more: Any) -> tuple[bytes, str, str, str |
 
 def test_form_content() -> None:
     result = Result(content({
-        "g:1:b": True, "g:0:text": "Ü & <b>", "g:0:null": None, "g:0:liste": ["a", None, 5], "g:0:betrag": 5.5,
+        "g:1:b": True, "g:0:text": "Ü & <b>", "g:0:null": None, "g:0:liste": ["a", None, 5],
+        "g:0:betrag": 5.5,
         "g:0:datei": {"uploadedFilename": "a.pdf", "mimetype": "application/pdf", "data": [37, 80, -1]},
         "g:0:leer": {"uploadedFilename": "b.pdf", "mimetype": "application/pdf", "data": []},
         "g:0:fort": {"uploadedFilename": "c.pdf", "mimetype": "application/pdf", "data": None},
@@ -266,7 +281,8 @@ def test_a_form_dumped_as_json(*, with_metadata: bool) -> None:
               "g_0_dateien": [{"filename": "b.txt", "fileAsBase64": b64(b"b")},
                               {"filename": "c", "fileAsBase64": ""}]}
     document = {"metadata": {"formId": "1:A:v2.0", "pdfApplicantFormBase64": b64(PDF)}, "fields": fields}
-    result = Result(part(json.dumps(document if with_metadata else fields).encode(), media_type="application/json"))
+    result = Result(part(json.dumps(document if with_metadata else fields).encode(),
+                         media_type="application/json"))
     assert result.source() == "json"
     assert result.text("halter:0:name") == "Muster"
     assert result.text("halter:10:b") == "false"
@@ -279,11 +295,13 @@ def test_a_form_dumped_as_json(*, with_metadata: bool) -> None:
     assert result.normal.facts.form_version == ("2.0" if with_metadata else None)
 
 
-# --- XÖV --------------------------------------------------------------------------------------------------------------
+# --- XÖV ----------------------------------------------------------------------------------------------------
 
 
-def xoev(inner: str, attributes: str = 'version="1.2.0" standard="XTest"') -> tuple[bytes, str, str, str | None]:
-    return part(f'<x:antrag.0010 xmlns:x="urn:test" {attributes}><nachrichtenkopf.g2g><identifikation.nachricht>'
+def xoev(inner: str, attributes: str = 'version="1.2.0" standard="XTest"') -> tuple[bytes, str, str,
+                                                                                    str | None]:
+    return part('<x:antrag.0010 xmlns:x="urn:test" '
+                f'{attributes}><nachrichtenkopf.g2g><identifikation.nachricht>'
                 "<erstellungszeitpunkt>2026-01-01T00:00:00</erstellungszeitpunkt></identifikation.nachricht>"
                 f"</nachrichtenkopf.g2g>{inner}</x:antrag.0010>".encode())
 
@@ -335,7 +353,7 @@ def test_a_message_is_a_test_if_any_says_so(*, job_test: bool, attribute: str, e
     assert message.get("test") == str(expected).lower()
 
 
-# --- parts, limits, refusals ------------------------------------------------------------------------------------------
+# --- parts, limits, refusals --------------------------------------------------------------------------------
 
 
 def test_the_message_stands_in_the_metadata() -> None:
@@ -346,7 +364,8 @@ def test_the_message_stands_in_the_metadata() -> None:
 
 
 def test_the_digest_is_of_the_content_alone() -> None:
-    one, other = form("<g><instance_0><a>x</a></instance_0></g>"), form("<g><instance_0><a>y</a></instance_0></g>")
+    one, other = form("<g><instance_0><a>x</a></instance_0></g>"), form(
+        "<g><instance_0><a>y</a></instance_0></g>")
     digest = Result(one).normal.facts.canonical_digest
     assert digest == Result(one, message_id="m2", ags="14999020").normal.facts.canonical_digest
     assert digest != Result(other).normal.facts.canonical_digest
@@ -372,7 +391,8 @@ def test_the_same_file_in_the_envelope_and_beside_it_is_one_attachment() -> None
 
 
 def test_two_files_with_the_same_bytes_are_two_attachments() -> None:
-    result = Result(form("<g><instance_0><a>x</a></instance_0></g>"), part(b"gleich", "files", "text/plain", "ausweis.txt"),
+    result = Result(form("<g><instance_0><a>x</a></instance_0></g>"),
+                    part(b"gleich", "files", "text/plain", "ausweis.txt"),
                     part(b"gleich", "files", "text/plain", "nachweis.txt"))
     assert [each.filename for each in result.normal.attachments] == ["ausweis.txt", "nachweis.txt"]
 
@@ -385,8 +405,9 @@ def test_a_large_attachment_is_decoded_in_chunks(monkeypatch: pytest.MonkeyPatch
         assert b"".join(decode_base64(wrapped + "\n" * 30)) == body
 
 
-@pytest.mark.parametrize("text", ["A", "AA", "AAA", "AB==CD==", "AAAA====", "AAAAA===", "=AAA", "AA-_", "AÄAA",
-                                  "AAA=AAAA", "AAAA A"])
+@pytest.mark.parametrize("text",
+                         ["A", "AA", "AAA", "AB==CD==", "AAAA====", "AAAAA===", "=AAA", "AA-_", "AÄAA",
+                          "AAA=AAAA", "AAAA A"])
 def test_bad_base64_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in (1 << 20, 4, 3):
         monkeypatch.setattr(envelope, "CHUNK", chunk)
@@ -402,10 +423,13 @@ def test_bad_base64_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> No
     (b"<Invoice xmlns='urn:oasis:names:specification:ubl:schema:xsd:Invoice-2'/>", "unknown-form"),
     (b"<serviceportal-fields><g><a>x</a></g></serviceportal-fields>", "unknown-form"),
     (b"<serviceportal-fields><g><instance_x/></g></serviceportal-fields>", "unknown-form"),
-    (b"<serviceportal-fields><g><instance_0><a><b/></a></instance_0></g></serviceportal-fields>", "unknown-form"),
+    (b"<serviceportal-fields><g><instance_0><a><b/></a></instance_0></g></serviceportal-fields>",
+     "unknown-form"),
     (b"<serviceportal-fields><g><instance_0><a/><a/></instance_0></g></serviceportal-fields>", "invalid"),
-    ("<serviceportal-fields><gr\u00fc\u00df><instance_0/></gr\u00fc\u00df></serviceportal-fields>".encode(), "invalid"),
-    (b"<serviceportal-fields><g><instance_0><x:a xmlns:x='u'/></instance_0></g></serviceportal-fields>", "invalid"),
+    ("<serviceportal-fields><gr\u00fc\u00df><instance_0/></gr\u00fc\u00df></serviceportal-fields>".encode(),
+     "invalid"),
+    (b"<serviceportal-fields><g><instance_0><x:a xmlns:x='u'/></instance_0></g></serviceportal-fields>",
+     "invalid"),
     (b"<serviceportal-fields>", "unreadable"),
     (b"<!DOCTYPE serviceportal><serviceportal/>", "doctype"),
     (b"Guten Tag", "unreadable"),
@@ -453,7 +477,7 @@ def test_the_schema_notices_a_wrong_envelope() -> None:
         assert not SCHEMA_OF_OURS.validate(broken)
 
 
-# --- what standards show ----------------------------------------------------------------------------------------------
+# --- what standards show ------------------------------------------------------------------------------------
 
 
 def test_the_portals_own_examples() -> None:
@@ -478,18 +502,20 @@ def test_a_real_xoev_message() -> None:
     root = result.envelope.find(f"{E}payload")[0]  # type: ignore[index]
     assert root.get("produkthersteller") == "H &amp; D GmbH"
     assert result.normal.facts.test
-    assert [(a.name, a.media_type, a.size) for a in result.normal.attachments] == [("Test.pdf", "application/pdf", 9)]
+    assert [(a.name, a.media_type, a.size)
+            for a in result.normal.attachments] == [("Test.pdf", "application/pdf", 9)]
     assert etree.tostring(result.normal.payload, method="c14n") == etree.tostring(  # type: ignore[arg-type]
         etree.fromstring(sample), method="c14n")
 
 
-# --- properties -------------------------------------------------------------------------------------------------------
+# --- properties ---------------------------------------------------------------------------------------------
 
 XML_CHARACTERS = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff")
 IDS = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,8}\Z")
 VALUES = st.text(XML_CHARACTERS, max_size=20)
 FIELDS = st.dictionaries(st.tuples(IDS, st.integers(0, 3), IDS),
-                         VALUES | st.lists(VALUES, min_size=1, max_size=3) | st.binary(max_size=40), max_size=8)
+                         VALUES | st.lists(VALUES, min_size=1, max_size=3) | st.binary(max_size=40),
+                         max_size=8)
 
 
 def as_xml(fields: dict[Any, Any]) -> bytes:
@@ -497,7 +523,8 @@ def as_xml(fields: dict[Any, Any]) -> bytes:
     root = etree.Element("serviceportal")
     parent = etree.SubElement(root, "serviceportal-fields")
     for (group, instance, name), value in fields.items():
-        element = etree.SubElement(etree.SubElement(etree.SubElement(parent, group), f"instance_{instance}"), name)
+        element = etree.SubElement(etree.SubElement(etree.SubElement(parent, group), f"instance_{instance}"),
+                                   name)
         if isinstance(value, list):
             for item in value:
                 etree.SubElement(element, "selectedValue").text = escape(item).replace("&#x27;", "&apos;")

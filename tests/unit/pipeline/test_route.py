@@ -15,14 +15,16 @@ FACTS = Facts(form_name="Hundesteuer", form_version="1.10")
 
 
 def rule(name: str = "musterstadt/hundesteuer/v1", **given: object) -> Rule:
-    values = {"id": name, "tenant": "musterstadt", "service": "hundesteuer", "mapping_version": "v1", "mapping_digest": "0" * 64,
+    values = {"id": name, "tenant": "musterstadt", "service": "hundesteuer", "mapping_version": "v1",
+              "mapping_digest": "0" * 64,
               "package": "/nowhere", "recipients": (), **given}
     return Rule.model_validate(values)
 
 
 def job(*rules: Rule, test: bool = False, day: date = date(2026, 5, 1), why: str | None = None) -> Job:
     return Job(message_id="m", tenant="musterstadt", ags="14999010", service="hundesteuer", test=test,
-               received_at=datetime.now(UTC), accepted_day=day, case=None, parts=(), rules=rules, why_no_rules=why,
+               received_at=datetime.now(UTC), accepted_day=day, case=None, parts=(), rules=rules,
+               why_no_rules=why,
                why_no_rules_reason="unknown-service" if why else None)
 
 
@@ -75,7 +77,8 @@ def test_no_rules_at_all_keep_the_reason_of_the_main_process() -> None:
     assert (error.value.reason, error.value.text) == ("unknown-service", "Den Dienst gibt es nicht.")
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=3), st.lists(st.integers(0, 30), min_size=1, max_size=3))
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=3),
+       st.lists(st.integers(0, 30), min_size=1, max_size=3))
 def test_versions_compare_as_numbers(one: list[int], other: list[int]) -> None:
     left, right = ".".join(map(str, one)), ".".join(map(str, other))
     padded = [numbers + [0] * (3 - len(numbers)) for numbers in (one, other)]

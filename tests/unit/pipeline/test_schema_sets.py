@@ -48,9 +48,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check(installed: Path, payload: etree._ElementTree | None, day: date = DAY) -> None:
     version = MappingVersion(name="v1", subject="s", xoev=True,
                              schema_set=SchemaSet(set="xwasser", version="1.0.0", entry="xwasser.xsd"))
-    rule = Rule(id="r", tenant="t", service="s", mapping_version="v1", mapping_digest="0", package="/nirgends",
+    rule = Rule(id="r", tenant="t", service="s", mapping_version="v1", mapping_digest="0",
+                package="/nirgends",
                 schemas=str(installed), recipients=())
-    validate(etree.fromstring('<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1"/>'), version, rule, day, payload)
+    validate(etree.fromstring('<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1"/>'), version, rule, day,
+             payload)
 
 
 @pytest.mark.parametrize("sample", ["administration_receipt.xml", "olb_report_minimal.xml"])
@@ -106,7 +108,8 @@ def test_a_set_is_valid_for_its_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("location", [
-    "http://192.0.2.1/fehlt.xsd", "https://192.0.2.1/fehlt.xsd", "ftp://192.0.2.1/fehlt.xsd", "file:///{outside}",
+    "http://192.0.2.1/fehlt.xsd", "https://192.0.2.1/fehlt.xsd", "ftp://192.0.2.1/fehlt.xsd",
+    "file:///{outside}",
     "{outside}", "../../../aussen.xsd",
 ])
 def test_imports_that_no_catalogue_knows_are_refused(tmp_path: Path, location: str) -> None:
@@ -114,7 +117,8 @@ def test_imports_that_no_catalogue_knows_are_refused(tmp_path: Path, location: s
     root = tmp_path / "schemas"
     where = location.format(outside=str(outside))
     file = xsd(root / "s/1/a.xsd", f'<xs:import namespace="urn:b" schemaLocation="{where}"/>'
-               '<xs:element name="a"><xs:complexType><xs:sequence><xs:element ref="b:b" xmlns:b="urn:b"/></xs:sequence>'
+               '<xs:element name="a"><xs:complexType><xs:sequence><xs:element ref="b:b" '
+               'xmlns:b="urn:b"/></xs:sequence>'
                "</xs:complexType></xs:element>")
     with pytest.raises(ConfigError, match="cannot be used"):
         compile_schema(file, Catalogue(root).parser(file))
@@ -126,7 +130,8 @@ def test_the_tests_notice_when_the_catalogue_lets_everything_through(tmp_path: P
     monkeypatch.setattr(Catalogue, "contains", lambda _self, _file: True)
     test_file = xsd(tmp_path / "aussen.xsd", '<xs:element name="b"/>', "urn:b")
     file = xsd(tmp_path / "schemas/s/1/a.xsd", f'<xs:import namespace="urn:b" schemaLocation="{test_file}"/>'
-               '<xs:element name="a"><xs:complexType><xs:sequence><xs:element ref="b:b" xmlns:b="urn:b"/></xs:sequence>'
+               '<xs:element name="a"><xs:complexType><xs:sequence><xs:element ref="b:b" '
+               'xmlns:b="urn:b"/></xs:sequence>'
                "</xs:complexType></xs:element>")
     assert compile_schema(file, Catalogue(tmp_path / "schemas").parser(file)) is not None
 
@@ -163,10 +168,12 @@ def test_a_zip_is_installed_like_a_folder(tmp_path: Path) -> None:
     report = install(archive, "satz", "1", tmp_path / "schemas")
     assert (report.files, report.unresolved) == (2, ())
     entry = report.folder / "xsd/a.xsd"
-    assert compile_schema(entry, Catalogue(tmp_path / "schemas").parser(entry)).validate(etree.fromstring('<b xmlns="urn:a"/>'))
+    assert compile_schema(entry, Catalogue(tmp_path / "schemas").parser(entry)).validate(
+        etree.fromstring('<b xmlns="urn:a"/>'))
 
 
-@pytest.mark.parametrize("name", ["../boese.xsd", "/boese.xsd", "x/../../boese.xsd", "..\\boese.xsd", "C:boese.xsd"])
+@pytest.mark.parametrize("name",
+                         ["../boese.xsd", "/boese.xsd", "x/../../boese.xsd", "..\\boese.xsd", "C:boese.xsd"])
 def test_a_zip_cannot_write_elsewhere(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "satz.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -220,9 +227,12 @@ def test_what_is_missing_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_urls_can_be_named_while_installing(tmp_path: Path) -> None:
-    xsd(tmp_path / "quelle/a.xsd", '<xs:import namespace="urn:b" schemaLocation="http://x.example/andere.xsd"/>')
+    xsd(tmp_path / "quelle/a.xsd",
+        '<xs:import namespace="urn:b" schemaLocation="http://x.example/andere.xsd"/>')
     xsd(tmp_path / "quelle/b.xsd", '<xs:element name="b"/>', "urn:b")
-    report = install(tmp_path / "quelle", "satz", "1", tmp_path / "schemas", {"http://x.example/andere.xsd": "b.xsd"})
+    report = install(tmp_path / "quelle", "satz", "1", tmp_path / "schemas",
+                     {"http://x.example/andere.xsd": "b.xsd"})
     assert report.unresolved == ()
     entry = report.folder / "a.xsd"
-    assert compile_schema(entry, Catalogue(tmp_path / "schemas").parser(entry)).validate(etree.fromstring('<b xmlns="urn:b"/>'))
+    assert compile_schema(entry, Catalogue(tmp_path / "schemas").parser(entry)).validate(
+        etree.fromstring('<b xmlns="urn:b"/>'))

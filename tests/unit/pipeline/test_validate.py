@@ -1,4 +1,5 @@
-"""Schema and rules: what is wrong is named in German, by place and reason, and never with a citizen's value."""
+"""Schema and rules: what is wrong is named in German, by place and reason, and never with a citizen's
+value."""
 
 import re
 import threading
@@ -54,10 +55,12 @@ def package(tmp_path: Path) -> Path:
 
 def check(package: Path, instances: str, **files: str) -> None:
     names = {"fields": "fields.toml", "schema": "fields.xsd", **files}
-    rule = Rule(id="r", tenant="t", service="s", mapping_version="v1", mapping_digest="0", package=str(package),
+    rule = Rule(id="r", tenant="t", service="s", mapping_version="v1", mapping_digest="0",
+                package=str(package),
                 recipients=())
     envelope = etree.fromstring(
-        '<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1"><e:metadata><e:message day="2026-11-22"/></e:metadata>'
+        '<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1"><e:metadata><e:message '
+        'day="2026-11-22"/></e:metadata>'
         f"<e:fields><halter>{instances}</halter></e:fields></e:envelope>")
     validate(envelope, MappingVersion(name="v1", subject="s", **names), rule, DAY)
 
@@ -69,13 +72,16 @@ def wrong(package: Path, instances: str, **files: str) -> Rejected:
 
 
 def test_what_fits_passes(package: Path) -> None:
-    check(package, '<instance n="0"><pflicht/><geburtsdatum>1980-01-01</geburtsdatum><wahl>rot</wahl></instance>')
+    check(package,
+          '<instance n="0"><pflicht/><geburtsdatum>1980-01-01</geburtsdatum><wahl>rot</wahl></instance>')
 
 
 FAULTS = [
-    ("<name>Geheimniskrämerin</name>", "Halterin oder Halter (1.) › Name (halter:0:name): ist länger als 12 Zeichen"),
+    ("<name>Geheimniskrämerin</name>",
+     "Halterin oder Halter (1.) › Name (halter:0:name): ist länger als 12 Zeichen"),
     ("<name>G</name>", "(halter:0:name): ist kürzer als 2 Zeichen"),
-    ("<geburtsdatum>geheim</geburtsdatum>", "› Geburtsdatum (halter:0:geburtsdatum): ist kein Datum (JJJJ-MM-TT)"),
+    ("<geburtsdatum>geheim</geburtsdatum>",
+     "› Geburtsdatum (halter:0:geburtsdatum): ist kein Datum (JJJJ-MM-TT)"),
     ("<geburtsdatum/>", "(halter:0:geburtsdatum): ist leer und damit kein Datum"),
     ("<betrag>geheim</betrag>", "(halter:0:betrag): ist keine Zahl"),
     ("<betrag>4711</betrag>", "(halter:0:betrag): ist größer als 100"),
@@ -107,10 +113,12 @@ def test_without_xmlschema_lxml_is_put_into_words(package: Path, field: str, exp
     assert not re.search(r"geheim|Geheimniskrämerin|4711|4\.711|47\.113", error.text)
 
 
-def test_the_tests_notice_when_a_value_gets_into_the_text(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tests_notice_when_a_value_gets_into_the_text(package: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: xmlschema's and lxml's own words hold values."""
     monkeypatch.setattr(schema_faults, "_because", lambda error: str(error.reason))
-    assert "geheim" in wrong(package, '<instance n="0"><pflicht/><geburtsdatum>geheim</geburtsdatum></instance>').text
+    assert "geheim" in wrong(package,
+                             '<instance n="0"><pflicht/><geburtsdatum>geheim</geburtsdatum></instance>').text
 
 
 def test_what_is_missing_is_named(package: Path) -> None:
@@ -128,12 +136,14 @@ def test_at_most_ten_faults_are_listed(package: Path) -> None:
 
 @pytest.mark.parametrize("elements", [schema_faults.MAX_ELEMENTS, 0], ids=["xmlschema", "lxml"])
 @pytest.mark.parametrize(("count", "cut"), [(9, False), (10, False), (11, True)])
-def test_the_first_ten_are_called_so_only_when_there_are_more(package: Path, monkeypatch: pytest.MonkeyPatch, elements: int,
+def test_the_first_ten_are_called_so_only_when_there_are_more(package: Path, monkeypatch: pytest.MonkeyPatch,
+                                                              elements: int,
                                                               count: int, cut: bool) -> None:
     monkeypatch.setattr(schema_faults, "MAX_ELEMENTS", elements)
     (package / "v1/fields.xsd").write_text(XSD.replace('maxOccurs="3"', 'maxOccurs="99"'))
     error = wrong(package, "".join(f'<instance n="{n}"/>' for n in range(count)))
-    assert error.text.splitlines()[0] == f"Die Angaben entsprechen nicht dem Schema{' (die ersten 10)' if cut else ''}:"
+    assert error.text.splitlines()[
+        0] == f"Die Angaben entsprechen nicht dem Schema{' (die ersten 10)' if cut else ''}:"
     assert error.text.count("\n- ") == min(count, 10)
 
 
@@ -179,7 +189,8 @@ def test_a_broken_schema_is_configuration(package: Path) -> None:
 def test_a_schema_of_the_package_imports_nothing_from_elsewhere(package: Path, tmp_path: Path) -> None:
     (tmp_path / "aussen.xsd").write_text('<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"/>')
     (package / "v1/fields.xsd").write_text(XSD.replace(
-        '<xs:element name="fields">', '<xs:include schemaLocation="../aussen.xsd"/><xs:element name="fields">', 1))
+        '<xs:element name="fields">',
+        '<xs:include schemaLocation="../aussen.xsd"/><xs:element name="fields">', 1))
     assert wrong(package, '<instance n="0"/>').reason == "configuration"
 
 
@@ -195,20 +206,24 @@ GOOD = '<instance n="0"><pflicht/></instance><instance n="1"><pflicht/><name>Mar
 
 
 def test_a_rules_own_text_is_what_the_operator_reads(package: Path) -> None:
-    name = rules(package, '<sch:assert test="name">Halter <sch:value-of select="@n + 1"/>: Der Name\n  fehlt.</sch:assert>')
+    name = rules(package, '<sch:assert test="name">Halter <sch:value-of select="@n + 1"/>: Der Name\n  '
+                          'fehlt.</sch:assert>')
     error = wrong(package, GOOD, rules=name)
-    assert error.text.splitlines() == ["Die Angaben verletzen Regeln des Antrags:", "- Halter 1: Der Name fehlt."]
+    assert error.text.splitlines() == ["Die Angaben verletzen Regeln des Antrags:",
+                                       "- Halter 1: Der Name fehlt."]
     assert error.trace == ("Halter 1: Der Name fehlt. [Halterin oder Halter (1.) (halter:0)]",)
 
 
 def test_reports_and_the_day_of_acceptance_work(package: Path) -> None:
-    name = rules(package, '<sch:report test="name and /e:envelope/e:metadata/e:message/@day = \'2026-11-22\'">'
+    name = rules(package,
+                 '<sch:report test="name and /e:envelope/e:metadata/e:message/@day = \'2026-11-22\'">'
                           "Heute nicht.</sch:report>")
     assert "- Heute nicht." in wrong(package, GOOD, rules=name).text
 
 
 def test_a_warning_rejects_nothing(package: Path) -> None:
-    check(package, GOOD, rules=rules(package, '<sch:assert test="name" role="warning">Der Name fehlt.</sch:assert>'))
+    check(package, GOOD,
+          rules=rules(package, '<sch:assert test="name" role="warning">Der Name fehlt.</sch:assert>'))
 
 
 def test_rules_cannot_read_files(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,18 +232,21 @@ def test_rules_cannot_read_files(package: Path, tmp_path: Path, monkeypatch: pyt
     name = rules(package, f"<sch:assert test=\"not(document('{secret}')/geheim)\">gelesen</sch:assert>")
     assert wrong(package, GOOD, rules=name).reason == "configuration"
     monkeypatch.setattr(xslt, "DENIED", None)  # the planted fault
-    rules(package, f"<sch:assert test=\"not(document('file://{secret}')/geheim)\">wirklich gelesen</sch:assert>")
+    rules(package,
+          f"<sch:assert test=\"not(document('file://{secret}')/geheim)\">wirklich gelesen</sch:assert>")
     assert "wirklich gelesen" in wrong(package, GOOD, rules=name).text
 
 
 @pytest.mark.parametrize(("rule", "attributes", "words"), [
-    ('<sch:assert test="name"><sch:value-of select="name"/> fehlt</sch:assert>', "", "value-of may only count"),
+    ('<sch:assert test="name"><sch:value-of select="name"/> fehlt</sch:assert>', "",
+     "value-of may only count"),
     ('<sch:assert test="name">x</sch:assert>', ' queryBinding="xslt2"', "xslt2 is not supported"),
     ('<sch:extends href="aussen.sch"/>', "", "includes another file"),
     ('<sch:assert test="name[">x</sch:assert>', "", "name["),
     ('<sch:assert test="x:name">x</sch:assert>', "", "namespace prefix"),
 ])
-def test_rules_that_cannot_be_used_are_configuration(package: Path, rule: str, attributes: str, words: str) -> None:
+def test_rules_that_cannot_be_used_are_configuration(package: Path, rule: str, attributes: str,
+                                                     words: str) -> None:
     error = wrong(package, GOOD, rules=rules(package, rule, attributes))
     assert error.reason == "configuration"
     assert words in error.text

@@ -1,4 +1,5 @@
-"""The store looked through and mended: each kind of damage is found, what is parked says why, nothing is deleted or made up."""
+"""The store looked through and mended: each kind of damage is found, what is parked says why, nothing is
+deleted or made up."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from hub.store.database import ledger, tables
 from hub.store.integrity import Fault, Report
 from hub.store.store import Store
 from hub.store.transitions import repair
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 from tests.unit.store_kit import MINUTE, abandon, accept, claim_one, deliver, incoming, opened, routed, unbalanced
 
 LARGE = b"<a>" + b"x" * 5000 + b"</a>"
@@ -45,7 +46,7 @@ def look(store: Store, *, deep: bool = False) -> Report:
     return store.examine(deep=deep, alone=True)
 
 
-def mended(store: Store, *, deep: bool = False) -> repair.Plan:
+def repaired(store: Store, *, deep: bool = False) -> repair.Plan:
     """Repair, and look again: nothing is left that is not known."""
     todo = store.plan_repair(look(store, deep=deep))
     store.repair(todo, "erika")
@@ -75,13 +76,14 @@ def test_beside_a_writer_nothing_is_wrong(tmp_path: Path) -> None:
                 ids = [routed(store, content=os.urandom(50)) for _ in range(3)]
                 for _ in ids:
                     deliver(store)
-                store.shred(ids)
+                store.erase(ids)
 
         thread = threading.Thread(target=work)
         thread.start()
         try:
             with opened(tmp_path / "store", read_only=True, inline=10) as reader:
-                found = [fault for _ in range(5) for fault in reader.examine(deep=True).faults if fault.kind != "leftover"]
+                found = [fault for _ in range(5) for fault in reader.examine(deep=True).faults
+                         if fault.kind != "leftover"]
         finally:
             done.set()
             thread.join()
@@ -89,7 +91,7 @@ def test_beside_a_writer_nothing_is_wrong(tmp_path: Path) -> None:
         assert look(store, deep=True).sound
 
 
-def test_a_damaged_database_is_told_and_not_mended(tmp_path: Path) -> None:
+def test_a_damaged_database_is_told_and_not_repaired(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
         for number in range(60):
             accept(store, incoming(b"<a>%d</a>" % number + b"x" * 2000))
@@ -130,7 +132,7 @@ def test_wrong_books_are_set_right(store: Store, spoil: str) -> None:
     store._do(lambda tx: tx.connection.execute(text(spoil)))
     report = look(store)
     assert set(kinds(report)) == {"tally"}
-    mended(store)
+    repaired(store)
     assert all(balance.holds for balance in store.balances())
     deliver(store, "m/b")
     assert unbalanced(store) == []
@@ -144,11 +146,12 @@ def test_books_stay_right_when_proofs_are_gone_and_deliveries_rerouted(store: St
     store.settle([Settlement.rerouted(claimed.delivery.id, store._now(), "m/b", "zu groß")])
     deliver(store, "m/b")
     assert look(store).sound
-    store.shred([message])
+    store.erase([message])
     store.forget([message])
     assert look(store).sound
-    store._do(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', 'delivery_total')")))
-    mended(store)
+    store._do(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', "
+                                                    "'delivery_total')")))
+    repaired(store)
 
 
 def test_an_orphan_is_moved_and_never_deleted(store: Store) -> None:
@@ -158,7 +161,7 @@ def test_an_orphan_is_moved_and_never_deleted(store: Store) -> None:
     assert store.examine().sound, "beside a running hub it may be an acceptance under way"
     os.utime(orphan, (1, 1))
     assert kinds(store.examine()) == ["orphan"]
-    mended(store)
+    repaired(store)
     [moved] = (store.directory / repair.QUARANTINE).glob("*/*")
     assert (moved.name, moved.read_bytes()) == (orphan.name, b"\0\0somebody's")
     assert moved.parent.stat().st_mode & 0o777 == 0o700
@@ -169,7 +172,7 @@ def test_a_leftover_of_deleted_content_is_left_to_the_retention(store: Store) ->
     deliver(store)
     file = only(store)
     content = file.read_bytes()
-    store.shred([message])
+    store.erase([message])
     file.write_bytes(content)
     report = look(store)
     assert kinds(report) == ["leftover"] and report.sound
@@ -187,11 +190,12 @@ def test_a_message_without_its_body_is_parked_with_a_reason(store: Store, spoil:
     message = accept(store, incoming(LARGE)).id
     SPOILS[spoil](only(store))
     assert kinds(look(store)) == ["missing" if spoil == "missing" else "damaged"]
-    assert mended(store).park_messages == (message,)
+    assert repaired(store).park_messages == (message,)
     found = store.get_message(message)
     assert (found.state, found.reason) == (MessageState.PARKED, Reason.DAMAGED)
     assert "beim Absender neu anfordern" in (found.reason_text or "")
-    assert [(event.name, event.who) for event in store.events_of(message)][1:] == [("damaged", "erika"), ("parked", "erika")]
+    assert [(event.name, event.who) for event in store.events_of(message)][1:] == [("damaged", "erika"),
+                                                                                   ("parked", "erika")]
     assert store.claim_messages(1, MINUTE) == []
 
 
@@ -203,7 +207,7 @@ def test_only_digests_find_changed_bytes(store: Store) -> None:
     file.write_bytes(content)
     assert look(store).sound
     assert [fault.message for fault in look(store, deep=True).faults] == [message]
-    assert mended(store, deep=True).park_messages == (message,)
+    assert repaired(store, deep=True).park_messages == (message,)
 
 
 def test_a_changed_row_is_found_too(store: Store) -> None:
@@ -216,14 +220,14 @@ def test_a_changed_row_is_found_too(store: Store) -> None:
     report = look(store, deep=True)
     assert set(kinds(report)) == {"damaged"} and {fault.message for fault in report.faults} == {message}
     [row] = store.deliveries_of(message)
-    assert mended(store, deep=True).park_deliveries == (row.id,)
+    assert repaired(store, deep=True).park_deliveries == (row.id,)
 
 
 def test_only_deliveries_that_need_the_lost_body_are_parked(store: Store) -> None:
     """The received body is lost; the renderings are there."""
     message = routed(store, content=LARGE)
     only(store).unlink()
-    todo = mended(store)
+    todo = repaired(store)
     assert (todo.park_messages, todo.park_deliveries, len(todo.note)) == ((), (), 1)
     assert store.get_message(message).state is MessageState.ROUTED
     assert deliver(store)
@@ -237,7 +241,7 @@ def test_what_was_under_way_may_be_there_and_says_so(tmp_path: Path) -> None:
         tables.blob.c.id == claimed.delivery.manifest.parts[0].blob).values(content=b"\0\0<x/>")))
     abandon(killed)
     with opened(tmp_path / "store", inline=1000) as store:
-        assert mended(store, deep=True).park_deliveries == (claimed.delivery.id,)
+        assert repaired(store, deep=True).park_deliveries == (claimed.delivery.id,)
         [row] = store.deliveries_of(message)
         assert row.state is DeliveryState.PARKED and "dort nachsehen" in (row.text or "")
         store.recover(lambda _: True)
@@ -248,7 +252,7 @@ def test_what_is_finished_keeps_its_state_and_the_loss_is_known_afterwards(store
     message = routed(store, content=LARGE)
     deliver(store)
     only(store).unlink()
-    mended(store)
+    repaired(store)
     assert store.get_message(message).state is MessageState.COMPLETED
     assert [fault.known for fault in look(store).faults] == [True]
 
@@ -256,7 +260,7 @@ def test_what_is_finished_keeps_its_state_and_the_loss_is_known_afterwards(store
 def test_the_repair_stands_among_the_actions(store: Store) -> None:
     accept(store, incoming(LARGE))
     only(store).unlink()
-    mended(store)
+    repaired(store)
     with store._read() as connection:
         [row] = connection.execute(text("SELECT who, verb, result FROM action")).all()
     assert (row.who, row.verb) == ("erika", "store-repair") and '"park_messages": 1' in row.result
@@ -269,31 +273,35 @@ def test_a_reader_repairs_nothing(tmp_path: Path) -> None:
         reader.repair(reader.plan_repair(reader.examine()), "erika")
 
 
-# --- planted --------------------------------------------------------------------------------------------------------------
+# --- planted ------------------------------------------------------------------------------------------------
 
 
-def test_planted_rows_before_files_take_acceptances_for_orphans(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shows why the age of a file counts: what is accepted between the two looks has a file and no row yet."""
+def test_planted_rows_before_files_take_acceptances_for_orphans(store: Store,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shows why the age of a file counts: what is accepted between the two looks has a file and no row
+    yet."""
     monkeypatch.setattr(integrity, "YOUNG", -1.0)
     store.blobs.path("019a0000-0000-7000-8000-0000000000ab").write_bytes(b"\0\0")
     assert kinds(store.examine()) == ["orphan"]
 
 
-def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     def races(examination: type[integrity.Examination]) -> list[Fault]:
         message = routed(store, content=os.urandom(5000))
         deliver(store)
-        real, done = store.blobs.path, list[Shredded]()
+        real, done = store.blobs.path, list[Erased]()
 
         def path(name: str) -> Path:
             if not done:
-                done.append(Shredded())
-                store.shred([message])
+                done.append(Erased())
+                store.erase([message])
             return real(name)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store.blobs, "path", path)
-            return [fault for fault in examination(store._read, store.blobs, alone=True).run().faults if fault.kind == "missing"]
+            return [fault for fault in examination(store._read, store.blobs, alone=True).run().faults
+                    if fault.kind == "missing"]
 
     class Hasty(integrity.Examination):
         def _still_there(self, blobs: FileBlobs, name: str) -> bool:
@@ -314,7 +322,8 @@ def test_planted_a_repair_that_deletes_is_noticed(store: Store, monkeypatch: pyt
         test_an_orphan_is_moved_and_never_deleted(store)
 
 
-def test_planted_books_that_are_not_recounted_are_noticed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_books_that_are_not_recounted_are_noticed(store: Store,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "differences", lambda connection: {})
     with pytest.raises(AssertionError):
         test_wrong_books_are_set_right(store, "DELETE FROM tally")

@@ -1,4 +1,5 @@
-"""The store's promises, one by one: what is accepted stays, what is settled counts, what is replayed happens once."""
+"""The store's promises, one by one: what is accepted stays, what is settled counts, what is replayed happens
+once."""
 
 from __future__ import annotations
 
@@ -90,9 +91,11 @@ def test_the_migrations_make_the_tables(store: Store) -> None:
 
 def test_the_first_migration_has_what_is_expensive_to_add_later() -> None:
     message, delivery = tables.message.c, tables.delivery.c
-    assert {"tenant", "sender", "case", "correlation", "reply_to", "order_key", "lease_owner", "lease_until", "lease_fencing",
+    assert {"tenant", "sender", "case", "correlation", "reply_to", "order_key", "lease_owner", "lease_until",
+            "lease_fencing",
             "config_digest", "mapping_digest", "deaths"} <= set(message.keys())
-    assert {"tenant", "order_key", "lease_owner", "lease_until", "lease_fencing", "generation", "config_digest",
+    assert {"tenant", "order_key", "lease_owner", "lease_until", "lease_fencing", "generation",
+            "config_digest",
             "mapping_digest"} <= set(delivery.keys())
     assert "tenant" in tables.blob.c
 
@@ -135,11 +138,13 @@ def test_a_thawed_process_writes_nothing(tmp_path: Path) -> None:
 
 
 @only_sqlite
-def test_planted_without_the_fencing_check_a_thawed_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_without_the_fencing_check_a_thawed_process_writes(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Shows that it is the fencing number that stops it, and nothing else."""
     from hub.store.database.transaction import Transaction
 
-    monkeypatch.setattr(Store, "_transaction", lambda self, connection: Transaction(connection, 0, self.fencing))
+    monkeypatch.setattr(Store, "_transaction", lambda self,
+                        connection: Transaction(connection, 0, self.fencing))
     frozen = open_store(tmp_path / "store")
     (tmp_path / "store" / "lock").unlink()
     with opened(tmp_path / "store") as second:
@@ -173,7 +178,8 @@ def test_a_closed_store_takes_nothing(tmp_path: Path) -> None:
 def test_what_was_accepted_is_there_after_a_crash(tmp_path: Path) -> None:
     first = open_store(tmp_path / "store")
     large = os.urandom(300_000)
-    message = incoming(parts=(IncomingPart.of(b"<a/>"), spooled(first.spool, large)), case="V-1", correlation="c", reply_to="q")
+    message = incoming(parts=(IncomingPart.of(b"<a/>"), spooled(first.spool, large)), case="V-1",
+                       correlation="c", reply_to="q")
     accepted = accept(first, message)
     abandon(first)
     with opened(tmp_path / "store") as second:
@@ -219,7 +225,8 @@ def orphans(store: Store) -> list[Path]:
 
 def missing_in_key(message: type[Incoming]) -> list[str]:
     """Which differences between two messages the duplicate key does not see."""
-    base = {"inlet": "https", "sender": "portal", "ags": "14999010", "service": "hundesteuer", "test": False, "key": "k",
+    base = {"inlet": "https", "sender": "portal", "ags": "14999010", "service": "hundesteuer", "test": False,
+            "key": "k",
             "parts": (IncomingPart.of(b"<a/>"),)}
     other = {"sender": "another", "ags": "14999020", "service": "gewerbemeldung", "test": True, "key": "l"}
     return [name for name, value in other.items()
@@ -273,7 +280,8 @@ def test_many_threads_accept_at_once(store: Store) -> None:
     answers: list[str] = []
 
     def work(worker: int) -> None:
-        answers.extend(accept(store, incoming(b"%d" % (number % 20), sender=f"s{worker % 2}")).id for number in range(40))
+        answers.extend(accept(store, incoming(b"%d" % (number % 20), sender=f"s{worker % 2}")).id
+                       for number in range(40))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -302,9 +310,11 @@ def test_an_outcome_becomes_deliveries(store: Store) -> None:
     store.claim_messages(1, MINUTE)
     output = Output()
     upload = output.attachment(os.urandom(200_000))
-    attached = OutPart(role="attachment", name="u.pdf", media_type="application/pdf", size=upload.size, sha256=upload.sha256,
+    attached = OutPart(role="attachment", name="u.pdf", media_type="application/pdf", size=upload.size,
+                       sha256=upload.sha256,
                        attachment=0)
-    received = OutPart(role="original", name="o.xml", media_type="application/xml", size=original.size, sha256=original.sha256,
+    received = OutPart(role="original", name="o.xml", media_type="application/xml", size=original.size,
+                       sha256=original.sha256,
                        received=0)
     outcome = translated(message_id, output.delivery(b"<mail/>", parts=(attached, received)),
                          output.delivery(b"<dms/>", "dms", "dms"), attachments=[upload])
@@ -314,7 +324,8 @@ def test_an_outcome_becomes_deliveries(store: Store) -> None:
     assert [(part.no, part.role) for part in message.parts] == [(1, "received"), (2, "attachment")]
     claimed = claim_one(store)
     delivery = claimed.delivery
-    assert (delivery.case, delivery.attempt, delivery.tenant, claimed.probe) == ("V-7", 1, "musterstadt", False)
+    assert (delivery.case, delivery.attempt, delivery.tenant, claimed.probe) == ("V-7", 1, "musterstadt",
+                                                                                 False)
     assert [delivery.read(part) for part in delivery.manifest.parts] == [
         b"<mail/>", os.pread(output.fd, upload.size, upload.body.offset), b"<a/>"]
     assert Manifest.from_json(delivery.manifest.to_json()) == delivery.manifest
@@ -358,11 +369,13 @@ def test_an_answer_that_does_not_fit_records_nothing(store: Store) -> None:
     output = Output()
     wrong = output.delivery(b"<r/>")
     lies = [wrong.model_copy(update={"parts": (wrong.parts[0].model_copy(update=change),)}) for change in (
-        {"sha256": "0" * 64}, {"size": 3}, {"body": None, "attachment": 0}, {"body": None, "received": 5}, {"body": None},
+        {"sha256": "0" * 64}, {"size": 3}, {"body": None, "attachment": 0}, {"body": None, "received": 5},
+        {"body": None},
         {"body": None, "received": 0})]
     for lie in lies:
         with pytest.raises(BadOutcome) as error:
-            store.record([translated(good, output.delivery(os.urandom(100_000))), translated(bad, lie)], output.fd,
+            store.record([translated(good, output.delivery(os.urandom(100_000))), translated(bad, lie)],
+                         output.fd,
                          config_digest="c")
         assert error.value.message_id == bad
     assert store.deliveries_of(good) == []
@@ -443,7 +456,8 @@ def test_fresh_and_deferred_alternate(store: Store, clock: Clock) -> None:
     for claimed in store.claim_deliveries("mail-musterstadt", 3, MINUTE):
         store.settle([Settlement.later(claimed.delivery.id, clock.now, "Temporary", "451")])
     new = [routed(store, content=b"new %d" % number) for number in range(3)]
-    claimed_ids = [claimed.delivery.message_id for claimed in store.claim_deliveries("mail-musterstadt", 4, MINUTE)]
+    claimed_ids = [claimed.delivery.message_id
+                   for claimed in store.claim_deliveries("mail-musterstadt", 4, MINUTE)]
     assert claimed_ids == [new[0], old[0], new[1], old[1]]
 
 
@@ -477,7 +491,8 @@ def test_what_is_not_in_hand_is_neither_begun_nor_settled(store: Store) -> None:
 
 def test_after_a_crash_only_what_began_is_in_doubt(tmp_path: Path) -> None:
     first = open_store(tmp_path / "store")
-    ids = {name: routed(first, [name], name.encode()) for name in ("begun", "claimed", "assumed", "waiting", "probed")}
+    ids = {name: routed(first, [name], name.encode())
+           for name in ("begun", "claimed", "assumed", "waiting", "probed")}
     for name in ("begun", "claimed", "assumed", "probed"):
         claimed = claim_one(first, name)
         if name in {"begun", "probed"}:
@@ -489,7 +504,8 @@ def test_after_a_crash_only_what_began_is_in_doubt(tmp_path: Path) -> None:
         recovered = second.recover(lambda destination: destination == "assumed")
         assert (recovered.due, recovered.in_doubt) == (1, 3)
         states = {name: second.deliveries_of(message_id)[0].state.value for name, message_id in ids.items()}
-        assert states == {"begun": "in_doubt", "claimed": "due", "assumed": "in_doubt", "waiting": "due", "probed": "in_doubt"}
+        assert states == {"begun": "in_doubt", "claimed": "due", "assumed": "in_doubt", "waiting": "due",
+                          "probed": "in_doubt"}
         assert [name for name, _ in second.due_destinations()] == sorted(ids)
         assert claim_one(second, "begun").probe
         assert claim_one(second, "claimed").attempts == 2
@@ -529,7 +545,8 @@ def test_replay_sends_the_same_bytes_once_per_action(store: Store, clock: Clock)
     assert again.delivery.manifest == first.delivery.manifest
     assert again.delivery.id == first.delivery.id
     store.settle([Settlement.parked(first.delivery.id, Reason.PERMANENT, "550")])
-    assert store.replay(message_id, "erika", action="click-1") == 1  # the double click: the first answer, nothing done
+    # the double click: the first answer, nothing done
+    assert store.replay(message_id, "erika", action="click-1") == 1
     assert store.get_delivery(first.delivery.id).state == DeliveryState.PARKED
     with pytest.raises(NotNow):
         store.discard(message_id, "erika", "weg", action="click-1")
@@ -565,8 +582,9 @@ def test_discarded_is_final_and_has_a_person_and_a_reason(store: Store) -> None:
     assert store.get_message(message_id).state == MessageState.ROUTED
     store.discard(dms.id, "erika", "doppelt gestellt")
     assert store.get_message(message_id).state == MessageState.DISCARDED
-    assert [(event.who, event.detail) for event in store.events_of(message_id) if event.name == "discarded" and event.who] == [
-        ("erika", "doppelt gestellt")] * 2
+    assert [(event.who, event.detail) for event in store.events_of(message_id) if event.name == "discarded"
+            and event.who] == [
+("erika", "doppelt gestellt")] * 2
     with pytest.raises(NotNow):
         store.replay(message_id, "erika")
     with pytest.raises(NotNow):
@@ -586,8 +604,10 @@ def test_whole_messages_are_discarded_too(store: Store) -> None:
 def test_what_is_under_way_is_nobodys_to_change(store: Store) -> None:
     message_id = routed(store)
     claimed = claim_one(store)
-    for act in (lambda: store.discard(message_id, "e", "r"), lambda: store.discard(claimed.delivery.id, "e", "r"),
-                lambda: store.replay_delivery(claimed.delivery.id, "e"), lambda: store.confirm(claimed.delivery.id, "e", "r"),
+    for act in (lambda: store.discard(message_id, "e", "r"),
+                lambda: store.discard(claimed.delivery.id, "e", "r"),
+                lambda: store.replay_delivery(claimed.delivery.id, "e"),
+                lambda: store.confirm(claimed.delivery.id, "e", "r"),
                 lambda: store.resend_as_new(claimed.delivery.id, "e")):
         with pytest.raises(NotNow):
             act()
@@ -595,14 +615,16 @@ def test_what_is_under_way_is_nobodys_to_change(store: Store) -> None:
 
 
 def test_looking_up(store: Store) -> None:
-    ids = [accept(store, incoming(b"%d" % number, ags=ags)).id for number, ags in enumerate(["14999010", "14999020"])]
+    ids = [accept(store, incoming(b"%d" % number, ags=ags)).id
+           for number, ags in enumerate(["14999010", "14999020"])]
     assert store.get_message(ids[0]).id == ids[0]
     assert store.get_message(ids[1][:-2]).id == ids[1] or ids[0][:-2] == ids[1][:-2]
     for name in ("", "zzz", ids[0][:6]):
         with pytest.raises(NotFound):
             store.get_message(name)
     assert [message.id for message in store.find_messages()] == ids[::-1]
-    assert [message.id for message in store.find_messages(ags="14999020", state=MessageState.RECEIVED)] == ids[1:]
+    assert [message.id
+            for message in store.find_messages(ags="14999020", state=MessageState.RECEIVED)] == ids[1:]
     assert store.find_messages(service="unbekannt") == []
 
 
@@ -633,7 +655,8 @@ def plan(store: Store, statement: object, **values: object) -> str:
         connection = tx.connection  # type: ignore[attr-defined]
         compiled = getattr(statement, "statement", statement).compile(dialect=connection.dialect)
         parameters = tuple({**compiled.params, **values}[name] for name in compiled.positiontup or ())
-        return "\n".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", parameters))
+        return "\n".join(row[3]
+                         for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", parameters))
 
     return store._do(explain)
 
@@ -646,10 +669,12 @@ def plan(store: Store, statement: object, **values: object) -> str:
     (deliveries._NEXT_DESTINATION, {}, "delivery_waiting"),
     (deliveries._OLDEST, {}, "delivery_open"),
 ])
-def test_waiting_work_is_found_by_index(store: Store, statement: object, values: dict[str, object], index: str) -> None:
+def test_waiting_work_is_found_by_index(store: Store, statement: object, values: dict[str, object],
+                                        index: str) -> None:
     steps = plan(store, statement, **values)
     assert index in steps
-    assert [line for line in steps.splitlines() if line.startswith("SCAN") and line.split()[1] in {"message", "delivery"}
+    assert [line for line in steps.splitlines() if line.startswith("SCAN")
+            and line.split()[1] in {"message", "delivery"}
             and "USING" not in line] == []
     assert "TEMP B-TREE" not in steps
 
@@ -698,7 +723,8 @@ def test_after_a_failed_fsync_nothing_is_accepted_and_the_end_is_not_clean(tmp_p
         assert accept(second, incoming()).id
 
 
-def test_a_forgotten_claim_is_given_back_also_when_the_next_commit_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_claim_is_given_back_also_when_the_next_commit_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [accept(store, incoming(content)).id for content in (b"<a/>", b"<b/>")]
     claim = store.new_claim()
     assert len(store.claim_messages(1, MINUTE, claim=claim)) == 1
@@ -720,7 +746,8 @@ def test_an_outcome_that_is_written_late_does_not_touch_what_another_claim_has_i
     routed(store)
     first, second = store.new_claim(), store.new_claim()
     [claimed] = store.claim_deliveries("mail-musterstadt", 1, MINUTE, claim=first)
-    late = replace(Settlement.later(claimed.delivery.id, store._now(), "held", "?", counted=False), claim=first)
+    late = replace(Settlement.later(claimed.delivery.id, store._now(), "held", "?", counted=False),
+                   claim=first)
     assert store.settle([late]) == 1
     [claimed] = store.claim_deliveries("mail-musterstadt", 1, MINUTE, claim=second)
     assert store.settle([late]) == 0

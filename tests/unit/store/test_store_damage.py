@@ -36,7 +36,8 @@ def test_a_sound_message_is_not_called_damaged(state: Path) -> None:
         assert [message.damaged for message in store.claim_messages(10, MINUTE)] == [False, False]
 
 
-@pytest.mark.parametrize("change", ["ags = '14999030'", "service = 'hundesteues'", "sender = 'qortal'", "content_digest = 'x'",
+@pytest.mark.parametrize("change", ["ags = '14999030'", "service = 'hundesteues'", "sender = 'qortal'",
+                                    "content_digest = 'x'",
                                     "tenant = 'musterctadt'"])
 def test_a_message_whose_row_was_turned_is_damaged(state: Path, change: str) -> None:
     with opened(state) as store:
@@ -55,7 +56,8 @@ def test_a_message_whose_part_was_turned_is_damaged(state: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["accepted_day = '2026-13-04'", "received_at = 9000000000000000000"])
-def test_a_message_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(state: Path, change: str) -> None:
+def test_a_message_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(state: Path,
+                                                                                change: str) -> None:
     with opened(state) as store:
         bad, good = (accept(store, incoming(content)).id for content in (b"<a/>", b"<b/>"))
     turn(state, f"UPDATE message SET {change} WHERE id = '{bad}'")
@@ -67,12 +69,14 @@ def test_a_message_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(
 
 
 @pytest.mark.parametrize("change", ["created_at = 9000000000000000000", "first_due_at = 9000000000000000000"])
-def test_a_delivery_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(state: Path, change: str) -> None:
+def test_a_delivery_whose_row_cannot_be_read_is_parked_and_those_behind_it_go_on(state: Path,
+                                                                                 change: str) -> None:
     with opened(state) as store:
         bad, good = routed(store), routed(store, content=b"<b/>")
     turn(state, f"UPDATE delivery SET {change} WHERE message_id = '{bad}'")
     with opened(state) as store:
-        assert [claimed.delivery.message_id for claimed in store.claim_deliveries("mail-musterstadt", 10, MINUTE)] == [good]
+        assert [claimed.delivery.message_id
+                for claimed in store.claim_deliveries("mail-musterstadt", 10, MINUTE)] == [good]
 
 
 def test_a_test_that_was_recognised_late_is_not_damaged(state: Path) -> None:
@@ -83,11 +87,13 @@ def test_a_test_that_was_recognised_late_is_not_damaged(state: Path) -> None:
         assert [message.damaged for message in store.claim_messages(10, MINUTE)] == [False]
 
 
-@pytest.mark.parametrize("change", ["tenant = 'musterctadt'", "ags = '149=9010'", "service = 'hundesteues'", "test = 1",
-                                    """ "case" = 'x'"""])
+@pytest.mark.parametrize("change",
+                         ["tenant = 'musterctadt'", "ags = '149=9010'", "service = 'hundesteues'", "test = 1",
+                          """ "case" = 'x'"""])
 @pytest.mark.parametrize("table", ["message", "delivery"])
 def test_a_delivery_that_does_not_fit_its_message_is_parked(state: Path, table: str, change: str) -> None:
-    """Or a file would be named after another town, and a real application be left out of the bill as a test."""
+    """Or a file would be named after another town, and a real application be left out of the bill as a
+    test."""
     with opened(state) as store:
         message = routed(store)
         assert store.examine().sound
@@ -125,12 +131,13 @@ def killed(state: Path, into: Path) -> Path:
 def test_a_log_as_a_kill_left_it_has_lost_nothing(state: Path, tmp_path: Path) -> None:
     with opened(killed(state, tmp_path / "copy")) as store:
         assert store.lost_pages == 0
-        assert store.revived is None
+        assert store.after_restore is None
         assert len(store.find_messages()) == 21
 
 
 @pytest.mark.parametrize("harm", ["bit", "cut"])
-def test_a_log_that_lost_commits_is_noticed_and_nothing_is_sent_plainly(state: Path, tmp_path: Path, harm: str) -> None:
+def test_a_log_that_lost_commits_is_noticed_and_nothing_is_sent_plainly(state: Path, tmp_path: Path,
+                                                                        harm: str) -> None:
     copy = killed(state, tmp_path / "copy")
     with (copy / "store.sqlite3-wal").open("r+b") as log:
         place = HEADER + PAGE * ((log.seek(0, 2) // PAGE) - 3)
@@ -143,7 +150,7 @@ def test_a_log_that_lost_commits_is_noticed_and_nothing_is_sent_plainly(state: P
             log.write(bytes([byte ^ 1]))
     with opened(copy) as store:
         assert store.lost_pages > 0
-        assert store.revived is not None
+        assert store.after_restore is not None
         assert all(row.state is not DeliveryState.DUE for message in store.find_messages()
                    for row in store.deliveries_of(message.id))
     with opened(copy) as store:

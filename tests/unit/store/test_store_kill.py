@@ -61,7 +61,8 @@ threading.Event().wait()
 
 def produce(directory: Path, *faults: str, lines: int) -> dict[str, str]:
     """Run a producer, kill it after so many answers: the answers (id to digest)."""
-    process = subprocess.Popen([sys.executable, "-c", PRODUCER, str(directory), *faults], cwd=ROOT, stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-c", PRODUCER, str(directory), *faults], cwd=ROOT,
+                               stdout=subprocess.PIPE,
                                env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert process.stdout is not None
     answers = []
@@ -98,7 +99,8 @@ def test_killed_at_random_nothing_answered_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("faults", "noticed"), [(("crash",), False), (("crash", "eager"), True)])
-def test_killed_at_the_commit_only_the_planted_fault_loses(tmp_path: Path, faults: tuple[str, ...], noticed: bool) -> None:
+def test_killed_at_the_commit_only_the_planted_fault_loses(tmp_path: Path, faults: tuple[str, ...],
+                                                           noticed: bool) -> None:
     answers: dict[str, str] = {}
     for _ in range(3):
         answers |= produce(tmp_path / "store", *faults, lines=100_000)

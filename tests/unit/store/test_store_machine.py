@@ -17,7 +17,7 @@ from hub.message import RESTORED, DeliveryState, MessageState
 from hub.store.database.ledger import Ledger
 from hub.store.store import Store
 from hub.store.transitions import case_order
-from hub.store.transitions import messages as inbox
+from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import Settlement
 from hub.store.transitions.operator_actions import NotNow
 from tests.unit.store_kit import (
@@ -36,7 +36,8 @@ from tests.unit.store_kit import (
 
 DESTINATIONS = ("dms", "mail", "ordner")
 FINAL = {MessageState.COMPLETED, MessageState.DISCARDED}
-CONFIG = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+CONFIG = settings(max_examples=15, stateful_step_count=40, deadline=None,
+                  suppress_health_check=list(HealthCheck))
 PLANTED = settings(CONFIG, database=None, print_blob=False, phases=[Phase.generate], max_examples=100)
 MEMORY = Path("/dev/shm")
 pick = st.integers(0, 1000)
@@ -66,7 +67,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(same=st.booleans(), park=st.booleans(), case=st.sampled_from([None, "fall-1", "fall-2"]))
     def accept(self, same: bool, park: bool, case: str | None) -> None:
         self.count += not same
-        answer = accept(self.store, incoming(b"%d" % self.count, case=case), park=("invalid", "x") if park else None)
+        answer = accept(self.store, incoming(b"%d" % self.count, case=case), park=("invalid", "x") if park
+                        else None)
         assert answer.duplicate == (answer.id in self.accepted)
         self.accepted.add(answer.id)
         self.cases.setdefault(answer.id, case)  # in the order in which they were accepted
@@ -79,8 +81,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.lists(st.sets(st.sampled_from(DESTINATIONS)), min_size=1, max_size=3), good=st.booleans())
     def record(self, data: list[set[str]], good: bool) -> None:
         output = Output()
-        outcomes = [translated(name, *(output.delivery(b"<r/>", place, place) for place in sorted(places))).model_copy(
-                        update={"order": "case"}) if good
+        outcomes = [translated(name, *(output.delivery(b"<r/>", place, place)
+                                       for place in sorted(places))).model_copy(
+update={"order": "case"}) if good
                     else parked(name) for name, places in zip(self.messages, data, strict=False)]
         self.store.record(outcomes, output.fd, config_digest="c")
         del self.messages[: len(outcomes)]
@@ -99,11 +102,14 @@ class StoreMachine(RuleBasedStateMachine):
                 assert not self.earlier(claimed.delivery.message_id, destination), "it is not its turn"
 
     def earlier(self, message_id: str, destination: str) -> list[str]:
-        """What of a message's case was accepted before it and is still to come to a destination, as far as anybody knows."""
+        """What of a message's case was accepted before it and is still to come to a destination, as far as
+        anybody knows."""
         case, before = self.cases[message_id], list(self.cases)[:list(self.cases).index(message_id)]
         same = [name for name in before if case is not None and self.cases[name] == case]
-        return [name for name in same if self.store.get_message(name).state in {MessageState.RECEIVED, MessageState.PARKED}
-                or any(row.destination == destination and row.state not in {DeliveryState.DONE, DeliveryState.DISCARDED}
+        return [name for name in same
+                if self.store.get_message(name).state in {MessageState.RECEIVED, MessageState.PARKED}
+                or any(row.destination == destination
+                       and row.state not in {DeliveryState.DONE, DeliveryState.DISCARDED}
                        for row in self.store.deliveries_of(name))]
 
     @precondition(lambda self: self.claimed)
@@ -111,7 +117,8 @@ class StoreMachine(RuleBasedStateMachine):
     def lose(self, number: int) -> None:
         """A thread vanished: what it had in hand is found, and nothing else."""
         self.claimed.pop(number % len(self.claimed))
-        assert self.store.recover_lost((), self.store.new_claim(), set(self.claimed), lambda _: number % 2 == 0) == 1
+        assert self.store.recover_lost((), self.store.new_claim(), set(self.claimed),
+                                       lambda _: number % 2 == 0) == 1
 
     @rule(minutes=st.integers(1, 300))
     def set_the_clock_back(self, minutes: int) -> None:
@@ -125,7 +132,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert after is None or due is None or after <= max(self.clock.now, due - step)
 
     @precondition(lambda self: self.claimed)
-    @rule(how=st.sampled_from(["done", "later", "in_doubt", "ask", "parked", "again", "release"]), begin=st.booleans())
+    @rule(how=st.sampled_from(["done", "later", "in_doubt", "ask", "parked", "again", "release"]),
+          begin=st.booleans())
     def settle(self, how: str, begin: bool) -> None:
         name = self.claimed.pop(0)
         probing = self.store.get_delivery(name).state == DeliveryState.IN_DOUBT
@@ -138,7 +146,8 @@ class StoreMachine(RuleBasedStateMachine):
         settlement = {
             "done": Settlement.done(name, RECEIPT), "later": Settlement.later(name, soon, "Temporary", "451"),
             "in_doubt": Settlement.in_doubt(name, "?", soon), "ask": Settlement.in_doubt(name, "?", None),
-            "parked": Settlement.parked(name, "permanent", "550"), "again": Settlement.again(name, soon, repeat_marked=True),
+            "parked": Settlement.parked(name, "permanent", "550"),
+            "again": Settlement.again(name, soon, repeat_marked=True),
         }.get(how, Settlement.done(name, RECEIPT))
         assert self.store.settle([settlement, settlement]) == 1
         if settlement.state == "done":
@@ -174,7 +183,8 @@ class StoreMachine(RuleBasedStateMachine):
                 assert self.store.replay_delivery(name, "erika", action=action) == 1
                 events = len(self.store.events_of(self.store.get_delivery(name).message_id))
                 assert self.store.replay_delivery(name, "erika", action=action) == 1
-                assert len(self.store.events_of(self.store.get_delivery(name).message_id)) == events, "a double click"
+                assert len(self.store.events_of(
+                    self.store.get_delivery(name).message_id)) == events, "a double click"
             elif verb == "discard":
                 self.store.discard(name, "erika", "Test")
             elif verb == "confirm":
@@ -207,7 +217,8 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.saved is not None)
     @rule()
     def restore(self) -> None:
-        """The last backup is put into the store's place: what it holds stays, and nothing of it is plainly due."""
+        """The last backup is put into the store's place: what it holds stays, and nothing of it is plainly
+        due."""
         above = self.store.fencing
         abandon(self.store)
         for name in ("store.sqlite3", "store.sqlite3-wal", "store.sqlite3-shm"):
@@ -223,7 +234,8 @@ class StoreMachine(RuleBasedStateMachine):
         rows = [row for name in self.accepted for row in self.store.deliveries_of(name)]
         self.done = {row.id for row in rows if row.state == DeliveryState.DONE}
         assert not {row.state for row in rows} & {DeliveryState.DUE, DeliveryState.DELIVERING}
-        assert all(row.error == RESTORED for row in rows if row.state in {DeliveryState.IN_DOUBT, DeliveryState.PARKED})
+        assert all(row.error == RESTORED for row in rows
+                   if row.state in {DeliveryState.IN_DOUBT, DeliveryState.PARKED})
 
     @invariant()
     def nobody_waits_for_a_turn_that_has_come(self) -> None:
@@ -243,9 +255,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(messages) == self.accepted
         for name, message in messages.items():
             states = [row.state for row in self.store.deliveries_of(name)]
-            final = bool(states) and all(state in {DeliveryState.DONE, DeliveryState.DISCARDED} for state in states)
+            final = bool(states) and all(state in {DeliveryState.DONE, DeliveryState.DISCARDED}
+                                         for state in states)
             if states:
-                assert (message.state in FINAL) == final, "a message is finished exactly when its deliveries are"
+                assert (
+                    message.state in FINAL) == final, "a message is finished exactly when its deliveries are"
                 if final:
                     assert (message.state == MessageState.COMPLETED) == (DeliveryState.DONE in states)
 
@@ -265,7 +279,8 @@ TestStoreMachine.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]
 def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Ledger.moved
 
-    def forgetful(self: Ledger, kind: str, service: str, destination: str, before: str | None, after: str | None) -> None:
+    def forgetful(self: Ledger, kind: str, service: str, destination: str, before: str | None,
+                  after: str | None) -> None:
         if before != "parked":
             real(self, kind, service, destination, before, after)
 
@@ -276,12 +291,12 @@ def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_planted_a_lost_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = inbox._insert_messages
+    real = message_transitions._insert_messages
 
     def losing(tx: object, new: list[Any]) -> None:
         real(tx, [row for row in new if row[1].incoming.parts[0].content != b"3"])  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inbox, "_insert_messages", losing)
+    monkeypatch.setattr(message_transitions, "_insert_messages", losing)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(StoreMachine, settings=PLANTED)
 

@@ -106,7 +106,8 @@ def test_one_that_fails_fails_alone(engine: Engine, writer: Ours) -> None:
         put(7)(tx)
         raise KeyError("mine")
 
-    ok, failed, last = held(writer, [lambda: writer.submit(put(1)), lambda: writer.submit(bad), lambda: writer.submit(put(2))])
+    ok, failed, last = held(writer, [lambda: writer.submit(put(1)), lambda: writer.submit(bad),
+                                     lambda: writer.submit(put(2))])
     with pytest.raises(KeyError, match="mine"):
         failed.result(30)
     assert (ok.result(30), last.result(30), there(engine)) == (1, 2, [1, 2])
@@ -123,7 +124,8 @@ def test_one_alone_that_fails_writes_nothing(engine: Engine, writer: Ours) -> No
     assert there(engine) == [1]
 
 
-def test_neighbours_of_one_kind_are_given_at_once_and_the_guilty_fails_alone(engine: Engine, writer: Ours) -> None:
+def test_neighbours_of_one_kind_are_given_at_once_and_the_guilty_fails_alone(engine: Engine,
+                                                                             writer: Ours) -> None:
     calls = []
 
     def insert_all(tx: Transaction, numbers: Sequence[int]) -> list[int]:
@@ -142,7 +144,8 @@ def test_neighbours_of_one_kind_are_given_at_once_and_the_guilty_fails_alone(eng
     assert there(engine) == [0, 1, 3]
 
 
-@pytest.mark.parametrize(("name", "breaks"), [("SQLITE_FULL", False), ("SQLITE_BUSY", False), ("SQLITE_IOERR_FSYNC", True)])
+@pytest.mark.parametrize(("name", "breaks"),
+                         [("SQLITE_FULL", False), ("SQLITE_BUSY", False), ("SQLITE_IOERR_FSYNC", True)])
 def test_a_failing_disk_fails_all_of_the_batch(engine: Engine, writer: Ours, name: str, breaks: bool) -> None:
     def disk() -> None:
         from sqlalchemy.exc import OperationalError
@@ -168,14 +171,16 @@ def test_a_failing_disk_fails_all_of_the_batch(engine: Engine, writer: Ours, nam
 
 
 def test_sqlite_that_rolled_back_by_itself_writes_nothing_more(engine: Engine, writer: Ours) -> None:
-    """SQLITE_FULL may end the transaction inside a piece of work: what follows must not run outside of one."""
+    """SQLITE_FULL may end the transaction inside a piece of work: what follows must not run outside of
+    one."""
 
     def full(tx: Transaction) -> None:
         from sqlalchemy.exc import OperationalError
         tx.connection.connection.rollback()
         raise OperationalError("INSERT", {}, sqlite_error("SQLITE_FULL"))
 
-    futures = held(writer, [lambda: writer.submit(put(1)), lambda: writer.submit(full), lambda: writer.submit(put(2))])
+    futures = held(writer, [lambda: writer.submit(put(1)), lambda: writer.submit(full),
+                            lambda: writer.submit(put(2))])
     for future in futures:
         with pytest.raises(StoreUnavailable):
             future.result(30)
@@ -188,7 +193,8 @@ def test_a_real_full_database_is_unavailable_and_recovers(engine: Engine, writer
         tx.connection.execute(text("INSERT INTO big VALUES (zeroblob(1000000))"))
 
     def limit(pages: int) -> Callable[[Transaction], None]:
-        return lambda tx: tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").fetchall() and None
+        return lambda tx: tx.connection.exec_driver_sql(
+            f"PRAGMA max_page_count = {pages}").fetchall() and None
 
     writer.do(lambda tx: tx.connection.execute(text("CREATE TABLE big (b BLOB)")))
     writer.do(limit(20))
@@ -269,7 +275,8 @@ def test_after_a_commit_that_failed_for_want_of_space_the_next_one_is_written(en
 
     def full(connection: Any) -> None:
         monkeypatch.setattr(engine.dialect, "do_commit", real)
-        raise sqlite_error("SQLITE_FULL")  # inside of SQLAlchemy's own commit: it and SQLite stay in the transaction
+        # inside of SQLAlchemy's own commit: it and SQLite stay in the transaction
+        raise sqlite_error("SQLITE_FULL")
 
     monkeypatch.setattr(engine.dialect, "do_commit", full)
     with pytest.raises(StoreUnavailable, match="SQLITE_FULL"):

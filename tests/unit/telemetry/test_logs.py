@@ -1,4 +1,5 @@
-"""Logging to journald: only where standard error is its stream, with names it takes, and entries of any size."""
+"""Logging to journald: only where standard error is its stream, with names it takes, and entries of any
+size."""
 
 from __future__ import annotations
 
@@ -23,10 +24,13 @@ def test_a_field_with_a_line_end_is_framed_by_its_length_and_a_list_is_repeated(
 
 def test_names_are_what_journald_takes() -> None:
     entry = json.loads(logs._journal_fields(None, "", {
-        "event": "delivered", "level": "warning", "at": "now", "logger": "hub.x", "message": "019", "error-class": "E",
+        "event": "delivered", "level": "warning", "at": "now", "logger": "hub.x", "message": "019",
+        "error-class": "E",
         "_trusted": 1, "2nd": 2, "none": None}))
-    assert entry == {"MESSAGE": "delivered message=019 error-class=E _trusted=1 2nd=2", "PRIORITY": 4, "LOGGER": "hub.x",
-                     "SYSLOG_IDENTIFIER": "drehscheibe", "MESSAGE_ID_HUB": "019", "ERROR_CLASS": "E", "TRUSTED": 1, "ND": 2}
+    assert entry == {"MESSAGE": "delivered message=019 error-class=E _trusted=1 2nd=2", "PRIORITY": 4,
+                     "LOGGER": "hub.x",
+                     "SYSLOG_IDENTIFIER": "drehscheibe", "MESSAGE_ID_HUB": "019", "ERROR_CLASS": "E",
+                     "TRUSTED": 1, "ND": 2}
 
 
 def test_an_entry_too_large_for_a_datagram_goes_as_a_sealed_file(tmp_path: Path) -> None:
@@ -53,6 +57,7 @@ def test_an_inherited_variable_does_not_send_the_log_away(own: bool, tmp_path: P
         stream = os.fstat(stderr.fileno())
         place = f"{stream.st_dev}:{stream.st_ino}" if own else f"{stream.st_dev}:{stream.st_ino + 1}"
         program = f"from hub.telemetry import logs; logs.JOURNAL = {str(tmp_path)!r}; print(logs.under_journald())"
-        result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "JOURNAL_STREAM": place}, stderr=stderr,
+        result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "JOURNAL_STREAM": place},
+                                stderr=stderr,
                                 stdout=subprocess.PIPE, text=True, check=True)
     assert result.stdout.strip() == str(own)

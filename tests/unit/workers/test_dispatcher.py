@@ -32,7 +32,8 @@ class Pool:
         self.shut = False
         self.opened = threading.Event()
 
-    def run(self, jobs: Sequence[Job], _inputs: Sequence[int], _out_fd: int, _heard: Callable[[], None]) -> BatchResult:
+    def run(self, jobs: Sequence[Job], _inputs: Sequence[int], _out_fd: int,
+            _heard: Callable[[], None]) -> BatchResult:
         self.batches.append(len(jobs))
         if self.shut:
             self.shut = False
@@ -47,7 +48,8 @@ class Bench:
         (folder / "mappings").mkdir()
         (folder / "municipalities").mkdir()
         (folder / "hub.toml").write_text(HUB)
-        (folder / "municipalities/14999010.toml").write_text('name = "Musterstadt"\nags = "14999010"\ntenant = "musterstadt"\n')
+        (folder / "municipalities/14999010.toml").write_text('name = "Musterstadt"\nags = "14999010"\ntenant '
+                                                             '= "musterstadt"\n')
         configuration = loader.load(folder / "hub.toml")
         self.store = open_store(folder / "state")
         self.pool = Pool()
@@ -83,7 +85,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_a_message_is_claimed_once_and_nothing_is_asked_in_vain(bench: Bench) -> None:
-    wait_until(lambda: bench.claims == [0, 0, 0], "both have looked, and one because it was told so at the start", 10)
+    wait_until(lambda: bench.claims == [0, 0, 0],
+               "both have looked, and one because it was told so at the start", 10)
     for number in range(5):
         message = bench.accept(number)
         wait_until(lambda: bench.through(message), "it is through", 10)  # noqa: B023
@@ -112,7 +115,8 @@ def test_who_takes_long_is_helped(bench: Bench) -> None:
     assert not bench.through(first)
 
 
-def test_what_comes_while_a_thread_is_alone_comes_with_its_next_claim(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_while_a_thread_is_alone_comes_with_its_next_claim(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.workers.dispatcher.ALONE", 30.0)
     bench.pool.shut = True
     bench.accept(0)
@@ -123,7 +127,8 @@ def test_what_comes_while_a_thread_is_alone_comes_with_its_next_claim(bench: Ben
     assert bench.pool.batches == [1, 3]
 
 
-def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lease alone would keep it for half an hour."""
     monkeypatch.setattr("hub.workers.dispatcher.PAUSE", 0.1)
     real, broke = bench.store.claim_messages, threading.Event()
@@ -142,7 +147,8 @@ def test_what_a_claim_took_before_an_unforeseen_error_is_given_back(bench: Bench
     assert bench.claims.count(1) == 2
 
 
-def test_planted_a_thread_that_is_let_alone_for_ever_holds_the_others_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_a_thread_that_is_let_alone_for_ever_holds_the_others_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.workers.dispatcher.ALONE", 3600.0)
     bench.pool.shut = True
     bench.accept(0)

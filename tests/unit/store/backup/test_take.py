@@ -18,14 +18,14 @@ from hub.administration.retention import Retention
 from hub.errors import ConfigError, HubError
 from hub.message import RESTORED, DeliveryState, MessageState, Reason
 from hub.operations.operator import Operator
-from hub.store.backup import restore
-from hub.store.backup import take as backup
+from hub.store import store as store_module
+from hub.store.backup import restore, take
 from hub.store.backup.archive import BadBackup
 from hub.store.database import sqlite
 from hub.store.database.sqlite import StoreInUse
 from hub.store.integrity import silent
 from hub.store.store import Store
-from hub.store.transitions import restored as revive
+from hub.store.transitions import restored as restored_transition
 from hub.store.transitions.deliveries import Settlement
 from tests.unit.store_kit import (
     MINUTE,
@@ -54,14 +54,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def restored(place: Path, state: Path, **options: Any) -> dict[str, Any]:
-    return restore.restore(place, state, **{"replace": False, "not_run_since": False, "progress": silent, **options})
+    return restore.restore(place, state,
+                           **{"replace": False, "not_run_since": False, "progress": silent, **options})
 
 
 def modes(folder: Path) -> set[int]:
     return {file.stat().st_mode & 0o777 for file in (folder, *folder.rglob("*"))}
 
 
-# --- taking one and putting it back ---------------------------------------------------------------------------------------
+# --- taking one and putting it back -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["backup", "backup.tar"])
@@ -69,7 +70,7 @@ def test_what_was_backed_up_comes_back(tmp_path: Path, store: Store, name: str) 
     finished, waits = routed(store, content=LARGE), accept(store, incoming(b"<b/>" + LARGE)).id
     deliver(store)
     steps: list[str] = []
-    answer = backup.take(store, tmp_path / name, lambda step, done, of: steps.append(step))
+    answer = take.take(store, tmp_path / name, lambda step, done, of: steps.append(step))
     assert (answer["messages"], answer["files"], answer["open_deliveries"]) == (2, 2, 0)
     assert set(steps) == {"tables", "files"}
     assert restore.verify(tmp_path / name, silent).messages == 2
@@ -79,7 +80,7 @@ def test_what_was_backed_up_comes_back(tmp_path: Path, store: Store, name: str) 
     assert {entry.name for entry in (tmp_path / "new").iterdir()} == {"store.sqlite3", "blobs", "lock"}
     with opened(tmp_path / "new", inline=1000) as again:
         assert again.fencing == result["fencing"] + 1
-        assert not again.unclean and again.revived is None, "the restore has opened it once"
+        assert not again.unclean and again.after_restore is None, "the restore has opened it once"
         assert again.examine(deep=True).sound and unbalanced(again) == []
         assert again.get_message(finished).state is MessageState.COMPLETED
         part = again.get_message(waits).parts[0]
@@ -89,7 +90,7 @@ def test_what_was_backed_up_comes_back(tmp_path: Path, store: Store, name: str) 
 @pytest.mark.parametrize("name", ["backup", "backup.tar"])
 def test_it_is_for_its_owner_alone_and_others_can_check_it(tmp_path: Path, store: Store, name: str) -> None:
     accept(store, incoming(LARGE))
-    backup.take(store, tmp_path / name, silent)
+    take.take(store, tmp_path / name, silent)
     if name.endswith(".tar"):
         assert modes(tmp_path / name) == {0o600}
         (tmp_path / "out").mkdir()
@@ -97,25 +98,26 @@ def test_it_is_for_its_owner_alone_and_others_can_check_it(tmp_path: Path, store
         name = "out"
     else:
         assert modes(tmp_path / name) == {0o600, 0o700}
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path / name, check=True)
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path / name,
+                   check=True)
 
 
 def test_an_existing_target_is_not_touched(tmp_path: Path, store: Store) -> None:
     (tmp_path / "backup").mkdir()
     with pytest.raises(HubError, match="is there already"):
-        backup.take(store, tmp_path / "backup", silent)
+        take.take(store, tmp_path / "backup", silent)
     with pytest.raises(HubError, match="is no folder"):
-        backup.take(store, tmp_path / "nowhere" / "backup", silent)
+        take.take(store, tmp_path / "nowhere" / "backup", silent)
     for name in ("store/backup", "store/blobs/backup.tar"):
         with pytest.raises(HubError, match="lies in the state folder"):
-            backup.take(store, tmp_path / name, silent)
+            take.take(store, tmp_path / name, silent)
 
 
 def test_no_room_is_said_before(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = os.statvfs(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100, "of": usage})())
     with pytest.raises(HubError, match="the backup needs"):
-        backup.take(store, tmp_path / "backup", silent)
+        take.take(store, tmp_path / "backup", silent)
     assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
 
 
@@ -128,7 +130,7 @@ def test_an_interrupted_one_is_none_and_leaves_nothing(tmp_path: Path, store: St
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backup.take(store, tmp_path / name, interrupt)
+        take.take(store, tmp_path / name, interrupt)
     assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
 
 
@@ -146,7 +148,7 @@ def test_beside_a_busy_writer_it_is_of_one_moment(tmp_path: Path) -> None:
         thread.start()
         try:
             for number in range(4):
-                backup.take(store, tmp_path / f"backup-{number}", silent)
+                take.take(store, tmp_path / f"backup-{number}", silent)
         finally:
             done.set()
             thread.join()
@@ -157,15 +159,16 @@ def test_beside_a_busy_writer_it_is_of_one_moment(tmp_path: Path) -> None:
             assert unbalanced(again) == []
 
 
-def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(tmp_path: Path, store: Store) -> None:
+def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(tmp_path: Path,
+                                                                               store: Store) -> None:
     message = routed(store, content=LARGE)
     deliver(store)
 
     def meanwhile(step: str, done: int, of: int) -> None:
         if step == "tables" and done == of:
-            store.shred([message])
+            store.erase([message])
 
-    answer = backup.take(store, tmp_path / "backup", meanwhile)
+    answer = take.take(store, tmp_path / "backup", meanwhile)
     assert (list(answer["deleted_meanwhile"]), answer["files"]) == ([message], 0)
     assert restored(tmp_path / "backup", tmp_path / "new")["deleted_meanwhile"] == 1
     with opened(tmp_path / "new", inline=1000) as again:
@@ -173,18 +176,19 @@ def test_what_retention_deletes_meanwhile_is_deleted_in_the_restored_store_too(t
         assert again.examine(deep=True).sound
 
 
-def test_the_running_hub_deletes_nothing_meanwhile(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_running_hub_deletes_nothing_meanwhile(tmp_path: Path, store: Store,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     retention = Retention(store, lambda: None)  # type: ignore[arg-type, return-value]
-    real, runs = backup.take, list[object]()
+    real, runs = take.take, list[object]()
     run = threading.Thread(target=lambda: runs.append(retention.run(dry_run=True)))
 
-    def take(*arguments: Any) -> dict[str, Any]:
+    def slow(*arguments: Any) -> dict[str, Any]:
         run.start()
         run.join(0.2)
         assert runs == []
         return real(*arguments)
 
-    monkeypatch.setattr(backup, "take", take)
+    monkeypatch.setattr(take, "take", slow)
     assert Operator(store, retention=retention).backup(silent, str(tmp_path / "backup"))["messages"] == 0
     run.join(30)
     assert len(runs) == 1
@@ -195,12 +199,12 @@ def test_what_is_damaged_or_missing_at_the_source_is_told(tmp_path: Path, store:
     damaged, missing = (store.blobs.path(store.get_message(name).parts[0].blob) for name in (first, second))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     missing.unlink()
-    answer = backup.take(store, tmp_path / "backup", silent)
+    answer = take.take(store, tmp_path / "backup", silent)
     assert (list(answer["damaged"]), list(answer["missing"])) == ([damaged.name], [missing.name])
     assert restore.verify(tmp_path / "backup", silent)
 
 
-# --- verifying ------------------------------------------------------------------------------------------------------------
+# --- verifying ----------------------------------------------------------------------------------------------
 
 
 def body_of(place: Path) -> Path:
@@ -216,15 +220,19 @@ def flip(file: Path, at: int = -1) -> None:
 SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda place: (place / "manifest.json").unlink(), "was not finished"),
     "another count": (lambda place: (place / "manifest.json").write_text(
-        (place / "manifest.json").read_text().replace('"messages": 2', '"messages": 3')), "does not have its digest"),
-    "a later format": (lambda place: (place / "manifest.json").write_text(json.dumps({"format": 9})), "format 9"),
+        (place / "manifest.json").read_text().replace('"messages": 2', '"messages": 3')),
+                      "does not have its digest"),
+    "a later format":
+    (lambda place: (place / "manifest.json").write_text(json.dumps({"format": 9})), "format 9"),
     "no json": (lambda place: (place / "manifest.json").write_text("{"), "cannot be read"),
     "other sums": (lambda place: flip(place / "SHA256SUMS", 3), "SHA256SUMS: does not have its digest"),
     "a flipped body": (lambda place: flip(body_of(place)), "does not have its digest"),
     "a lost body": (lambda place: body_of(place).unlink(), "No such file"),
     "a body more": (lambda place: (place / "blobs" / "more").write_bytes(b"x"), "does not belong"),
-    "a flipped table": (lambda place: flip(place / "store.sqlite3", 5000), "store.sqlite3: does not have its digest"),
-    "a link": (lambda place: (body := body_of(place)).rename(body.with_name("x")) and body.symlink_to("x"), "does not belong"),
+    "a flipped table":
+    (lambda place: flip(place / "store.sqlite3", 5000), "store.sqlite3: does not have its digest"),
+    "a link": (lambda place: (body := body_of(place)).rename(body.with_name("x")) and body.symlink_to("x"),
+               "does not belong"),
 }
 
 
@@ -232,7 +240,7 @@ SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_spoilt_backup_is_not_restored(tmp_path: Path, store: Store, spoil: str) -> None:
     accept(store, incoming(LARGE))
     accept(store, incoming())
-    backup.take(store, tmp_path / "backup", silent)
+    take.take(store, tmp_path / "backup", silent)
     act, told = SPOILS[spoil]
     act(tmp_path / "backup")
     with pytest.raises(BadBackup, match=told):
@@ -257,7 +265,7 @@ def test_tables_that_are_damaged_before_the_backup_are_found(tmp_path: Path, sto
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "copy", spoilt)
-        backup.take(store, tmp_path / "backup", silent)
+        take.take(store, tmp_path / "backup", silent)
     with pytest.raises((BadBackup, HubError, Exception), match=r"store\.sqlite3|malformed|disk image"):
         restore.verify(tmp_path / "backup", silent)
 
@@ -270,14 +278,14 @@ def test_no_tar_is_told(tmp_path: Path) -> None:
         restore.verify(tmp_path / "nothing", silent)
 
 
-# --- into a state ---------------------------------------------------------------------------------------------------------
+# --- into a state -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_store_that_is_there_is_moved_aside_only_when_told(tmp_path: Path) -> None:
     with opened(tmp_path / "store", inline=1000) as store:
         accept(store, incoming(LARGE))
-        backup.take(store, tmp_path / "backup", silent)
+        take.take(store, tmp_path / "backup", silent)
         late = accept(store, incoming(LARGE + b"late")).id
         with pytest.raises(StoreInUse):
             restored(tmp_path / "backup", tmp_path / "store", replace=True)
@@ -300,12 +308,13 @@ def test_an_interrupted_restore_is_not_opened_and_can_be_repeated(tmp_path: Path
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path / "store", inline=1000) as store:
         accept(store, incoming(LARGE))
-        backup.take(store, tmp_path / "backup", silent)
+        take.take(store, tmp_path / "backup", silent)
     rename, hits = Path.rename, []
 
     def dies(self: Path, target: Path) -> Path:
         inside = self.parent.name == sqlite.RESTORING
-        if step == ("rename-blobs" if self.name == "blobs" else "rename-store") if inside else step == "before":
+        if step == ("rename-blobs" if self.name == "blobs"
+                    else "rename-store") if inside else step == "before":
             hits.append(self)
             raise KeyboardInterrupt
         return rename(self, target)
@@ -325,7 +334,7 @@ def test_an_interrupted_restore_is_not_opened_and_can_be_repeated(tmp_path: Path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can restore for another user")
 def test_what_root_restores_belongs_to_the_hubs_user(tmp_path: Path, store: Store) -> None:
     accept(store, incoming(LARGE))
-    backup.take(store, tmp_path / "backup", silent)
+    take.take(store, tmp_path / "backup", silent)
     state = tmp_path / "new"
     state.mkdir()
     os.chown(state, 65534, 65534)
@@ -333,12 +342,12 @@ def test_what_root_restores_belongs_to_the_hubs_user(tmp_path: Path, store: Stor
     assert {file.stat().st_uid for file in state.rglob("*")} == {65534}
 
 
-# --- what was due is asked about ------------------------------------------------------------------------------------------
+# --- what was due is asked about ----------------------------------------------------------------------------
 
 
 def put_back(store: Store, tmp_path: Path, **options: Any) -> Store:
     """Back up now, restore elsewhere, open there."""
-    backup.take(store, tmp_path / "backup", silent)
+    take.take(store, tmp_path / "backup", silent)
     restored(tmp_path / "backup", tmp_path / "new", **options)
     return Store.open(tmp_path / "new", inline=1000)
 
@@ -430,12 +439,12 @@ def test_what_was_parked_is_asked_about_when_it_is_replayed(tmp_path: Path, stor
 
 def test_a_copy_put_into_place_by_hand_is_asked_about_too(tmp_path: Path, store: Store) -> None:
     routed(store, content=LARGE)
-    backup.take(store, tmp_path / "backup", silent)
+    take.take(store, tmp_path / "backup", silent)
     with opened(tmp_path / "backup", inline=1000) as again:
-        assert again.revived == revive.Revived(1, 0, 0)
+        assert again.after_restore == restored_transition.AfterRestore(1, 0, 0)
         assert claim_one(again).restored
     with opened(tmp_path / "backup", inline=1000) as third:
-        assert third.revived is None
+        assert third.after_restore is None
 
 
 def test_who_knows_that_nothing_ran_since_may_keep_it_as_it_was(tmp_path: Path, store: Store) -> None:
@@ -445,11 +454,12 @@ def test_who_knows_that_nothing_ran_since_may_keep_it_as_it_was(tmp_path: Path, 
     again.close()
 
 
-# --- a duplicate at the sink ----------------------------------------------------------------------------------------------
+# --- a duplicate at the sink --------------------------------------------------------------------------------
 
 
 def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> bool:
-    """Whether a receiver that takes things away gets twice what was pending in the backup and delivered afterwards."""
+    """Whether a receiver that takes things away gets twice what was pending in the backup and delivered
+    afterwards."""
     sink: list[str] = []
 
     def work_off(store: Store) -> None:
@@ -461,10 +471,10 @@ def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> bo
     with opened(tmp_path / "store", now=Clock()) as store:
         routed(store)
         accept(store, incoming(b"<late/>"))
-        backup.take(store, tmp_path / "backup", silent)
+        take.take(store, tmp_path / "backup", silent)
         work_off(store)
     if monkeypatch is not None:
-        monkeypatch.setattr(revive, "revive", lambda tx, made_at: None)
+        monkeypatch.setattr(restored_transition, "put_in_doubt", lambda tx, made_at: None)
     restored(tmp_path / "backup", tmp_path / "new")
     with opened(tmp_path / "new", now=Clock()) as again:
         work_off(again)
@@ -475,14 +485,15 @@ def test_nothing_is_sent_twice_silently_after_a_restore(tmp_path: Path) -> None:
     assert not doubled(tmp_path)
 
 
-def test_planted_a_restore_that_leaves_them_plainly_due_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_a_restore_that_leaves_them_plainly_due_is_noticed(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     assert doubled(tmp_path, monkeypatch)
 
 
 def test_planted_a_copy_that_does_not_know_what_it_is_is_refused(tmp_path: Path, store: Store,
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revive, "COPY", 1)
-    backup.take(store, tmp_path / "backup", silent)
+    monkeypatch.setattr(store_module, "COPY", 1)
+    take.take(store, tmp_path / "backup", silent)
     monkeypatch.undo()
     with pytest.raises(BadBackup, match="does not say that it is a copy"):
         restore.verify(tmp_path / "backup", silent)

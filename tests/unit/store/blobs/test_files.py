@@ -61,11 +61,13 @@ class BlobsContract:
             with pytest.raises(ValueError, match="size and digest"):
                 blobs.stage([Payload(content, len(content), hashlib.sha256(b"other").hexdigest())])
 
-    def test_takes_a_slice_of_a_descriptor(self, blobs: Blobs, connection: Connection, tmp_path: Path) -> None:
+    def test_takes_a_slice_of_a_descriptor(self, blobs: Blobs, connection: Connection,
+                                           tmp_path: Path) -> None:
         file = tmp_path / "output"
         file.write_bytes(b"before" + LARGE + b"after")
         with file.open("rb") as source:
-            [staged] = blobs.stage([Payload(Slice(source.fileno(), 6), len(LARGE), hashlib.sha256(LARGE).hexdigest())])
+            [staged] = blobs.stage([Payload(Slice(source.fileno(), 6), len(LARGE),
+                                            hashlib.sha256(LARGE).hexdigest())])
             blobs.insert(connection, [(staged, "m1", "musterstadt")])
         assert blobs.fetch(connection, [staged.id])[staged.id].read() == LARGE
 
@@ -94,7 +96,8 @@ class TestFileBlobs(BlobsContract):
         metadata.create_all(engine)
         with engine.connect() as connection:
             connection.execute(insert(metadata.tables["message"]).values(
-                id="m1", tenant="t", ags="1", service="s", sender="s", inlet="i", test=0, state="received", received_at=0,
+                id="m1", tenant="t", ags="1", service="s", sender="s", inlet="i", test=0, state="received",
+                received_at=0,
                 accepted_day="2026-11-22", content_digest="", config_digest=""))
             yield connection
         engine.dispose()
@@ -142,7 +145,8 @@ class TestFileBlobs(BlobsContract):
         assert blobs.orphans(connection) == [blobs.path(orphan.id)]
         assert blobs.path(kept.id).exists()
 
-    def test_a_full_disk_leaves_nothing_behind(self, blobs: FileBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_leaves_nothing_behind(self, blobs: FileBlobs, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
         def full(fd: int, data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -152,7 +156,8 @@ class TestFileBlobs(BlobsContract):
             blobs.stage([first])
         assert [file for file in (tmp_path / "blobs").rglob("*") if file.is_file()] == []
 
-    def test_a_failed_fsync_is_not_asked_twice(self, blobs: FileBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_failed_fsync_is_not_asked_twice(self, blobs: FileBlobs,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
         calls = []
 
         def fail(fd: int) -> None:
@@ -187,7 +192,8 @@ def order_of_durability(blobs: FileBlobs, monkeypatch: pytest.MonkeyPatch) -> li
 RIGHT_ORDER = ["sync file", "rename", "sync folder"]
 
 
-def test_file_is_synced_before_its_name_and_its_name_before_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_synced_before_its_name_and_its_name_before_the_row(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = FileBlobs(tmp_path / "blobs")
     blobs.prepare()
     assert order_of_durability(blobs, monkeypatch) == RIGHT_ORDER
@@ -204,13 +210,15 @@ def test_planted_a_forgotten_folder_sync_is_noticed(tmp_path: Path, monkeypatch:
 
 
 def rows_without_file(directory: Path, blobs_class: type[FileBlobs], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether a row was seen to be committed before its file had its name (a crash in between would lose the body)."""
+    """Whether a row was seen to be committed before its file had its name (a crash in between would lose the
+    body)."""
     seen = []
     with opened(directory) as store:
         store.blobs = blobs_class(directory / "blobs")
         real_insert = blobs_class.insert
 
-        def insert_and_look(self: FileBlobs, connection: Connection, blobs: list[tuple[Staged, str, str]]) -> None:
+        def insert_and_look(self: FileBlobs, connection: Connection,
+                            blobs: list[tuple[Staged, str, str]]) -> None:
             seen.extend(self.path(body.id).exists() for body, _, _ in blobs if body.content is None)
             real_insert(self, connection, blobs)
 

@@ -38,7 +38,8 @@ class TestRowBlobs(BlobsContract):
     def connection(self, engine: Engine) -> Iterator[Connection]:
         with engine.connect() as connection:
             connection.execute(insert(message).values(
-                id="m1", tenant="t", ags="1", service="s", sender="s", inlet="i", test=0, state="received", received_at=0,
+                id="m1", tenant="t", ags="1", service="s", sender="s", inlet="i", test=0, state="received",
+                received_at=0,
                 accepted_day="2026-11-22", content_digest="", config_digest=""))
             yield connection
             connection.rollback()
@@ -51,15 +52,18 @@ class TestRowBlobs(BlobsContract):
 
         return RowBlobs(tmp_path, reading)
 
-    def test_large_ones_lie_in_chunks_that_begin_with_format_and_key(self, blobs: RowBlobs, connection: Connection) -> None:
+    def test_large_ones_lie_in_chunks_that_begin_with_format_and_key(self, blobs: RowBlobs,
+                                                                     connection: Connection) -> None:
         [staged] = self.store(blobs, connection, HUGE)
-        rows = connection.execute(select(chunk.c.content).where(chunk.c.blob_id == staged.id).order_by(chunk.c.no)).scalars()
+        rows = connection.execute(select(chunk.c.content).where(chunk.c.blob_id
+                                                                == staged.id).order_by(chunk.c.no)).scalars()
         contents = [bytes(content) for content in rows]
         assert [len(content) for content in contents] == [CHUNK, CHUNK, 17 + len(HEADER)]
         assert b"".join(contents) == HEADER + HUGE
         assert connection.execute(select(blob.c.content)).scalar_one() is None
 
-    def test_a_worker_gets_a_large_one_as_a_file(self, blobs: RowBlobs, connection: Connection, tmp_path: Path) -> None:
+    def test_a_worker_gets_a_large_one_as_a_file(self, blobs: RowBlobs, connection: Connection,
+                                                 tmp_path: Path) -> None:
         [staged] = self.store(blobs, connection, HUGE)
         body = blobs.fetch(connection, [staged.id])[staged.id]
         path, offset = body.place() or (Path(), 0)
@@ -85,7 +89,8 @@ class TestRowBlobs(BlobsContract):
             with pytest.raises(Damaged, match=staged.id):
                 getattr(blobs.fetch(connection, [staged.id])[staged.id], read)()
 
-    def test_a_source_that_changes_before_the_transaction_is_noticed(self, blobs: RowBlobs, connection: Connection,
+    def test_a_source_that_changes_before_the_transaction_is_noticed(self, blobs: RowBlobs,
+                                                                     connection: Connection,
                                                                      tmp_path: Path) -> None:
         file = tmp_path / "spooled"
         file.write_bytes(LARGE)
@@ -107,7 +112,8 @@ class TestRowBlobs(BlobsContract):
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_text_that_postgresql_cannot_hold_is_kept_all_the_same(backend: str, tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
-        found = store.get_message(accept(store, incoming(parts=(spooled(store.spool, LARGE),), case="V\0-1")).id)
+        found = store.get_message(accept(store,
+                                         incoming(parts=(spooled(store.spool, LARGE),), case="V\0-1")).id)
         assert found.case == "V\ufffd-1"
 
 

@@ -63,7 +63,8 @@ def test_all_that_is_read_on_a_connection_is_of_one_moment(store: Store) -> None
 
 
 def test_an_error_is_that_of_core_without_what_a_citizen_wrote(store: Store) -> None:
-    wrong = Query(update(tables.message).where(tables.message.c.id == bindparam("wanted")).values(state=bindparam("text")))
+    wrong = Query(update(tables.message).where(tables.message.c.id
+                                               == bindparam("wanted")).values(state=bindparam("text")))
     message = accept(store, incoming()).id
     with pytest.raises(DBAPIError) as caught:
         store._do(lambda tx: wrong(tx.connection, wanted=message, text="Erika Mustermann"))
@@ -78,7 +79,8 @@ def test_a_name_too_few_is_noticed(store: Store) -> None:
 
 
 def test_many_takes_all_names_or_none(store: Store) -> None:
-    statement = update(tables.message).where(tables.message.c.id == bindparam("b_id")).values(rule=bindparam("rule"))
+    statement = update(tables.message).where(tables.message.c.id
+                                             == bindparam("b_id")).values(rule=bindparam("rule"))
     change = Many(statement, ("rule",))
     if not store.shared:
         with pytest.raises(TypeError, match="b_id"):

@@ -1,4 +1,5 @@
-"""Content goes, and is gone from the files; proofs go later; the books balance; nothing unfinished is ever touched."""
+"""Content goes, and is gone from the files; proofs go later; the books balance; nothing unfinished is ever
+touched."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from hub.store.database.transaction import Transaction
 from hub.store.store import Store
 from hub.store.transitions import erasure
 from hub.store.transitions.deliveries import Settlement
-from hub.store.transitions.erasure import Shredded
+from hub.store.transitions.erasure import Erased
 from hub.store.transitions.operator_actions import NotNow
 from tests.unit.store_kit import (
     MINUTE,
@@ -81,7 +82,8 @@ def secret(number: int) -> bytes:
 
 def application(store: Store, number: int, size: int = 1, *, upload: Path | None = None, end: bool = True,
                 **changes: object) -> str:
-    """An application with its secret in every body, in the name of its upload, and in what is sent; delivered if `end`."""
+    """An application with its secret in every body, in the name of its upload, and in what is sent; delivered
+    if `end`."""
     body = secret(number) * max(1, size // len(secret(number)))
     parts = [*incoming(b"<a>" + body + b"</a>").parts]
     if upload is not None:
@@ -90,8 +92,10 @@ def application(store: Store, number: int, size: int = 1, *, upload: Path | None
         {"tenant": changes["service"]} if "service" in changes else {}))
     store.claim_messages(1, MINUTE, only=[message.id])
     output = Output()
-    attachment = output.attachment(b"upload " + body).model_copy(update={"filename": f"{secret(number).decode()}.pdf"})
-    store.record([translated(message.id, output.delivery(b"<r>" + body + b"</r>"), attachments=[attachment])], output.fd,
+    attachment = output.attachment(b"upload "
+                                   + body).model_copy(update={"filename": f"{secret(number).decode()}.pdf"})
+    store.record([translated(message.id, output.delivery(b"<r>" + body + b"</r>"), attachments=[attachment])],
+                 output.fd,
                  config_digest="c")
     if end:
         deliver(store)
@@ -128,7 +132,8 @@ def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) 
         message, operator = store.get_message(old), Operator(store)
         assert message.state is MessageState.COMPLETED
         assert message.payload_deleted_at == clock.now
-        assert [(part.name, part.filename) for part in message.parts] == [("received-1", None), ("received-2", None),
+        assert [(part.name, part.filename) for part in message.parts] == [("received-1", None),
+                                                                          ("received-2", None),
                                                                           ("attachment-3", None)]
         assert all(part.sha256 and part.size for part in message.parts)
         [row] = store.deliveries_of(old)
@@ -149,7 +154,8 @@ def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) 
 
 
 def crowd(store: Store, chance: random.Random, numbers: range) -> None:
-    """Finished applications of twelve towns, mixed: two rows of bodies each, of a size that SQLite keeps together on pages."""
+    """Finished applications of twelve towns, mixed: two rows of bodies each, of a size that SQLite keeps
+    together on pages."""
     rows, bodies = [], []
     for number in numbers:
         tenant = f"town-{chance.randrange(12)}"
@@ -161,30 +167,35 @@ def crowd(store: Store, chance: random.Random, numbers: range) -> None:
 
     def write(tx: Transaction) -> None:
         tx.connection.execute(sa.text(
-            "INSERT INTO message (id, tenant, ags, service, sender, inlet, test, state, received_at, accepted_day, finished_at, "
+            "INSERT INTO message (id, tenant, ags, service, sender, inlet, test, state, received_at, "
+            "accepted_day, finished_at, "
             "content_digest, config_digest) "
-            "VALUES (:id, :tenant, '', 'hundesteuer', '', '', 1, 'completed', 1, '2026-11-22', 1, '', '')"), rows)
+            "VALUES (:id, :tenant, '', 'hundesteuer', '', '', 1, 'completed', 1, '2026-11-22', 1, '', '')"),
+                              rows)
         store.blobs.insert(tx.connection, bodies)
 
     store._do(write)
 
 
 def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
-    """Town after town is emptied while new applications come: what is found of deleted ones after each run."""
+    """Town after town is emptied while new applications come: what is found of deleted ones after each
+    run."""
     chance, left = random.Random(seed), []
     crowd(store, chance, range(1000))
-    for town in range(11):
-        retention(store, Clock(), lambda tenant, service, town=town: Kept(  # type: ignore[misc]
-            0 if int(tenant.removeprefix("town-")) <= town else 365 * 99, 365 * 99)).run()
-        crowd(store, chance, range(1000 + 30 * town, 1030 + 30 * town))
+    for municipality in range(11):
+        retention(store, Clock(), lambda tenant, service, municipality=municipality: Kept(  # type: ignore[misc]
+            0 if int(tenant.removeprefix("town-")) <= municipality else 365 * 99, 365 * 99)).run()
+        crowd(store, chance, range(1000 + 30 * municipality, 1030 + 30 * municipality))
         store.truncate_log()
         with store._read() as connection:
-            kept = connection.execute(sa.text("SELECT id FROM message WHERE payload_deleted_at IS NULL")).scalars()
+            kept = connection.execute(
+                sa.text("SELECT id FROM message WHERE payload_deleted_at IS NULL")).scalars()
             left.append(found(folder) - {int(name.removeprefix("message-")) for name in kept})
     return left
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow),
+                                  pytest.param(2, marks=pytest.mark.slow)])
 def test_nothing_is_left_where_neighbours_moved(memory: Path, seed: int) -> None:
     with opened(memory) as store:
         assert [numbers for numbers in emptied(store, memory, seed) if numbers] == []
@@ -208,7 +219,8 @@ def leaves_something(folder: Path) -> bool:
 def test_without_overwriting_something_is_left(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Why `FileBlobs.erase` overwrites: deleting rows leaves content behind, under ``secure_delete`` too."""
 
-    def delete_rows(self: FileBlobs, connection: sa.Connection, message_ids: list[str]) -> list[tuple[str, Staged]]:
+    def delete_rows(self: FileBlobs, connection: sa.Connection,
+                    message_ids: list[str]) -> list[tuple[str, Staged]]:
         ids = [name for message_id in message_ids for name in connection.execute(
             sa.text("SELECT id FROM blob WHERE message_id = :id"), {"id": message_id}).scalars()]
         return [(message_ids[0], body) for body in self.delete(connection, ids)]
@@ -224,7 +236,8 @@ def test_burying_among_the_living_is_noticed(memory: Path, monkeypatch: pytest.M
     assert leaves_something(memory)
 
 
-def test_without_secure_delete_the_names_of_uploads_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_secure_delete_the_names_of_uploads_are_left(tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     real = sqlite._engine
     monkeypatch.setattr(sqlite, "_engine", lambda file, mode, begin, pragmas: real(
         file, mode, begin, tuple(pragma for pragma in pragmas if not pragma.startswith("secure_delete"))))
@@ -237,7 +250,8 @@ def test_without_secure_delete_the_names_of_uploads_are_left(tmp_path: Path, mon
         assert found(tmp_path / "s") != set()
 
 
-def test_without_truncating_the_log_everything_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_truncating_the_log_everything_is_left(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "truncate_log", lambda self: True)
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
@@ -251,13 +265,15 @@ def test_a_reader_holds_the_log_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         application(store, 1)
-        reader = dbapi2.connect(f"{(tmp_path / 's' / 'store.sqlite3').as_uri()}?mode=ro", uri=True, isolation_level=None)
+        reader = dbapi2.connect(f"{(tmp_path / 's' / 'store.sqlite3').as_uri()}?mode=ro", uri=True,
+                                isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM message").fetchall()
         clock.now += 31 * DAY
         runner = retention(store, clock)
         runner._stop.set()  # do not wait for the reader
-        assert store.shred(store.due_for_retention("musterstadt", "hundesteuer", clock.now, 9, shredded=False)).messages == 1
+        assert store.erase(store.due_for_retention("musterstadt", "hundesteuer", clock.now, 9,
+                                                   erased=False)).messages == 1
         assert not store.truncate_log()
         accept(store, incoming(b"<b/>"))
         reader.close()
@@ -284,7 +300,7 @@ def test_what_is_not_finished_is_never_touched(tmp_path: Path) -> None:
         clock.now += 3000 * DAY
         report = retention(store, clock, lambda tenant, service: Kept(0, 365)).run()
         assert (report.messages, report.proofs, report.rows) == (0, 0, 0)
-        assert store.shred(list(names.values())).messages == 0, "not even when asked to"
+        assert store.erase(list(names.values())).messages == 0, "not even when asked to"
         assert store.forget(list(names.values())) == 0
         assert {1, 2, 3, 4, 5} <= found(tmp_path / "s")
         for name in names.values():
@@ -295,8 +311,10 @@ def test_what_is_not_finished_is_never_touched(tmp_path: Path) -> None:
         assert unbalanced(store) == []
 
 
-def test_a_finished_message_with_an_open_delivery_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule stands twice: even a message that is wrongly called completed keeps what a delivery still needs."""
+def test_a_finished_message_with_an_open_delivery_is_noticed(tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule stands twice: even a message that is wrongly called completed keeps what a delivery still
+    needs."""
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         name = application(store, 1, end=False)
@@ -321,7 +339,8 @@ def test_proofs_go_later_and_the_books_balance(tmp_path: Path) -> None:
         before = store.balances()
         clock.now += 131 * DAY
         report = retention(store, clock).run()
-        assert (report.messages, report.proofs, report.keys) == (3, 2, 2)  # keys: one of an arrival, one of an action
+        # keys: one of an arrival, one of an action
+        assert (report.messages, report.proofs, report.keys) == (3, 2, 2)
         assert [message.id for message in store.find_messages()] == [young]
         for name in (old, gone):
             assert store.events_of(name) == []
@@ -345,7 +364,7 @@ def test_forgetting_without_counting_is_noticed(tmp_path: Path, monkeypatch: pyt
         assert unbalanced(store) != []
 
 
-def test_a_crash_between_commit_and_file_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_commit_and_file_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     clock.now = datetime.now(UTC)
     with opened(tmp_path / "s", now=clock, inline=100) as store:
@@ -364,7 +383,7 @@ def test_a_crash_between_commit_and_file_is_mended(tmp_path: Path, monkeypatch: 
         assert found(tmp_path / "s") == set()
 
 
-def test_the_days_are_the_services_and_the_towns(tmp_path: Path) -> None:
+def test_the_days_are_the_services_and_the_municipalities(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         application(store, 1, service="kurz")
@@ -381,8 +400,10 @@ def test_the_days_are_the_services_and_the_towns(tmp_path: Path) -> None:
 def test_it_runs_again_the_next_night() -> None:
     clock = Clock()
     runner = Retention(None, Periods, now=clock)  # type: ignore[arg-type, return-value]
-    for at, expected in ((datetime(2026, 11, 22, 1, 0, tzinfo=BERLIN), 22), (datetime(2026, 11, 22, 2, 30, tzinfo=BERLIN), 23),
-                         (datetime(2026, 11, 22, 23, 0, tzinfo=BERLIN), 23), (datetime(2026, 3, 29, 0, 30, tzinfo=BERLIN), 29)):
+    for at, expected in ((datetime(2026, 11, 22, 1, 0, tzinfo=BERLIN), 22),
+                         (datetime(2026, 11, 22, 2, 30, tzinfo=BERLIN), 23),
+                         (datetime(2026, 11, 22, 23, 0, tzinfo=BERLIN), 23),
+                         (datetime(2026, 3, 29, 0, 30, tzinfo=BERLIN), 29)):
         clock.now = at.astimezone(UTC)
         moment = runner._next().astimezone(BERLIN)
         assert (moment.day, moment > at) == (expected, True)
@@ -395,7 +416,7 @@ def test_a_run_says_when_it_ended_and_what_it_left(tmp_path: Path, monkeypatch: 
             application(store, number)
         clock.now += 31 * DAY
         runner = Retention(store, Periods, lambda *run: told.append(run), now=clock)  # type: ignore[arg-type, return-value]
-        monkeypatch.setattr(store, "shred", lambda ids: Shredded())
+        monkeypatch.setattr(store, "erase", lambda ids: Erased())
         monkeypatch.setattr(store, "truncate_log", lambda: False)
         runner._stop.wait = lambda _: False  # type: ignore[method-assign]
         runner.run()
@@ -404,7 +425,8 @@ def test_a_run_says_when_it_ended_and_what_it_left(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(store, "due_for_retention", _broken)
         with pytest.raises(StoreUnavailable):
             runner.run()
-    assert told == [(clock.now, {"content": 3, "proofs": 0, "log": 1}), (clock.now, {"content": 0, "proofs": 0, "log": 0})]
+    assert told == [(clock.now, {"content": 3, "proofs": 0, "log": 1}),
+                    (clock.now, {"content": 0, "proofs": 0, "log": 0})]
 
 
 def _broken(*_: object, **__: object) -> list[str]:

@@ -10,6 +10,7 @@ NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    """Make every table. Larger than the measure: a migration is a snapshot, and never changes again."""
     op.create_table("action",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("at", NUMBER, nullable=False),
@@ -199,4 +200,5 @@ def upgrade() -> None:
 def _protect_history() -> None:
     """Events are written once."""
     if op.get_context().dialect.name == "sqlite":
-        op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are final'); END")
+        op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events "
+                   "are final'); END")

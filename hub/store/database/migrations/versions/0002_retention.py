@@ -14,7 +14,8 @@ def upgrade() -> None:
     op.add_column("message", sa.Column("payload_deleted_at", NUMBER, nullable=True))
     for name, content in (("message_payload", "NULL"), ("message_proof", "NOT NULL")):
         where = sa.text(f"finished_at IS NOT NULL AND payload_deleted_at IS {content}")
-        op.create_index(name, "message", ["tenant", "service", "finished_at"], sqlite_where=where, postgresql_where=where)
+        op.create_index(name, "message", ["tenant", "service", "finished_at"], sqlite_where=where,
+                        postgresql_where=where)
     op.create_table("usage",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("service", sa.Text(), nullable=False),

@@ -1,4 +1,5 @@
-"""Order within a case: two small indexes for asking who is before whom. What they hold stands in `hub.store.database.tables`."""
+"""Order within a case: two small indexes for asking who is before whom. What they hold stands in
+`hub.store.database.tables`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,5 +12,7 @@ ORDERED = sa.text("order_key IS NOT NULL AND state IN ('due', 'delivering', 'in_
 
 
 def upgrade() -> None:
-    op.create_index("message_unrouted", "message", ["tenant", "case"], sqlite_where=UNROUTED, postgresql_where=UNROUTED)
-    op.create_index("delivery_ordered", "delivery", ["order_key", "destination"], sqlite_where=ORDERED, postgresql_where=ORDERED)
+    op.create_index("message_unrouted", "message", ["tenant", "case"], sqlite_where=UNROUTED,
+                    postgresql_where=UNROUTED)
+    op.create_index("delivery_ordered", "delivery", ["order_key", "destination"], sqlite_where=ORDERED,
+                    postgresql_where=ORDERED)

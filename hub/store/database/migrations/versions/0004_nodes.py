@@ -1,4 +1,5 @@
-"""Several nodes on one PostgreSQL: who they are, and large bodies as rows. In SQLite both tables stay empty."""
+"""Several nodes on one PostgreSQL: who they are, and large bodies as rows. In SQLite both tables stay
+empty."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,11 +39,13 @@ def upgrade() -> None:
         _by_bytes()
         op.execute("CREATE FUNCTION event_is_final() RETURNS trigger LANGUAGE plpgsql AS "
                    "$$ BEGIN RAISE EXCEPTION 'events are final'; END $$")
-        op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event FOR EACH ROW EXECUTE FUNCTION event_is_final()")
+        op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event FOR EACH ROW EXECUTE FUNCTION "
+                   "event_is_final()")
 
 
 def _by_bytes() -> None:
-    """The beginning of an id is looked for as a range, and ranges must not depend on a language's order of letters.
+    """The beginning of an id is looked for as a range, and ranges must not depend on a language's order of
+    letters.
 
     Large bodies are mostly compressed already (PDF, pictures): the database need not try.
     """

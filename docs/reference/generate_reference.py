@@ -1,7 +1,8 @@
-"""The reference pages of `docs/reference/`, written from the code: ``make docs`` (``python -m hub.reference``).
+"""Writes the reference pages beside this file from the code: ``python docs/reference/generate_reference.py
+docs/reference`` (``make docs``).
 
-Configuration and connectors come from the pydantic models that check them, commands from click. A test keeps the committed
-pages equal to what is written here.
+Configuration and connectors come from the pydantic models that check them, commands from click. A test keeps
+the committed pages equal to what is written here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import click
 from pydantic import BaseModel
@@ -25,15 +28,19 @@ from hub.config.window import Rate
 from hub.mapping.model import FieldTable, MappingFile
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
-_CONFIGURATION = (
+CONFIGURATION = (
     ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (HubFile,)),
-    ("defaults.toml", "What every municipality inherits; it lies beside hub.toml. `[policy]` takes the policy keys below.",
+    ("defaults.toml",
+     "What every municipality inherits; it lies beside hub.toml. `[policy]` takes the policy keys below.",
      (DefaultsFile, Policy)),
-    ("municipalities/&lt;AGS&gt;.toml", "One municipality. A destination takes `connector`, that connector's options "
+    ("municipalities/&lt;AGS&gt;.toml",
+     "One municipality. A destination takes `connector`, that connector's options "
      "(connectors.md), and the policy keys above.", (MunicipalityFile,)),
-    ("billing.toml", "Prices, providers and agreements for `drehscheibe bill`; it lies beside hub.toml.", (BillingFile,)),
+    ("billing.toml", "Prices, providers and agreements for `drehscheibe bill`; it lies beside hub.toml.",
+     (BillingFile,)),
     ("mappings/&lt;service&gt;/mapping.toml", "One service.", (MappingFile,)),
-    ("mappings/&lt;service&gt;/&lt;version&gt;/fields.toml", "The fields of one version of a form.", (FieldTable,)),
+    ("mappings/&lt;service&gt;/&lt;version&gt;/fields.toml", "The fields of one version of a form.",
+     (FieldTable,)),
 )
 
 
@@ -44,10 +51,11 @@ def pages() -> Mapping[str, str]:
 
 def _configuration() -> str:
     lines = ["# Configuration", "", _GENERATED, "",
-             "Every key of every file. Durations are written `90s`, `5m`, `4h` or `14d`; secrets are named, never written: "
+             "Every key of every file. Durations are written `90s`, `5m`, `4h` or `14d`; secrets are named, "
+             "never written: "
              "`file:/path` or `credential:name`. `drehscheibe schema` prints the same for editors."]
     seen: set[type[BaseModel]] = set()
-    for file, about, models in _CONFIGURATION:
+    for file, about, models in CONFIGURATION:
         lines += ["", f"## {file}", "", about]
         for model in models:
             lines += _sections(model, seen)
@@ -56,7 +64,8 @@ def _configuration() -> str:
 
 def _connectors() -> str:
     lines = ["# Connectors", "", _GENERATED, "",
-             "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a municipality's file. "
+             "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a "
+             "municipality's file. "
              "`defaults.toml` may give defaults for a connector under `[connectors.<name>]`."]
     for name in endpoint.names():
         found = endpoint.module(name)
@@ -109,7 +118,8 @@ def _type(kind: Any) -> str:
         return f"list of {_type(inner[0])}"
     if inner:
         return " or ".join(dict.fromkeys(_type(item) for item in inner))
-    names = {"str": "text", "int": "number", "float": "number", "bool": "true or false", "Path": "path", "NoneType": "none",
+    names = {"str": "text", "int": "number", "float": "number", "bool": "true or false", "Path": "path",
+             "NoneType": "none",
              "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
     name = getattr(kind, "__name__", str(kind))
     return names.get(name, name)
@@ -140,8 +150,10 @@ def _commands() -> str:
 
     lines = ["# Commands", "", _GENERATED, "",
              "Exit codes: 0 fine, 1 findings, 2 usage, 75 temporary, 78 configuration. "
-             'Completion in bash: `eval "$(_DREHSCHEIBE_COMPLETE=bash_source drehscheibe)"` (also `zsh_source`, `fish_source`).']
-    for context in _walk(click.Context(main, info_name="drehscheibe", terminal_width=110, **main.context_settings)):
+             'Completion in bash: `eval "$(_DREHSCHEIBE_COMPLETE=bash_source drehscheibe)"` (also '
+             '`zsh_source`, `fish_source`).']
+    for context in _walk(click.Context(main, info_name="drehscheibe", terminal_width=110,
+                                       **main.context_settings)):
         lines += ["", f"## {context.command_path}", "", "```", context.get_help().strip(), "```"]
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
@@ -162,7 +174,5 @@ def write(into: Path) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli.app is imported
-        os.execve(sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],  # noqa: S606  # nosec B606 - itself
-                  {**os.environ, "DREHSCHEIBE_LANG": "en"})
+    os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen when hub.cli.app is imported: `_commands`
     write(Path(sys.argv[1]))

@@ -1,4 +1,5 @@
-"""The simulated hub's configuration, in variants between which it changes, and what is right for each: the judge's own table.
+"""The simulated hub's configuration, in variants between which it changes, and what is right for each: the
+judge's own table.
 
 The table is written by hand and knows nothing of `hub.pipeline.route`.
 """
@@ -46,9 +47,11 @@ name = "zweites"
 
 DESTINATIONS = {
     "ablage": 'connector = "directory"\npath = "/sim/{tenant}/ablage"',
-    "postfach": 'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["postfach@{tenant}.example"]\n'
+    "postfach":
+    'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["postfach@{tenant}.example"]\n'
                 'fallback = "ablage"',
-    "streng": 'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["streng@{tenant}.example"]\n'
+    "streng":
+    'connector = "smtp"\nhost = "mail"\nfrom = "hub@hub.example"\nto = ["streng@{tenant}.example"]\n'
               'in_doubt = "ask"\nrate = "2/s"',
     "fach": 'connector = "rest"\nurl = "https://{tenant}.example/fach"\nbody = "xml"\nidempotent = true',
     "fenster": 'connector = "directory"\npath = "/sim/{tenant}/fenster"\nwindow = ["Mo-Fr 08:00-16:00"]',
@@ -67,7 +70,7 @@ class Variant:
 
     name: str
     routes: dict[str, tuple[str, ...]]
-    towns: tuple[str, ...] = (NORD, SUED)
+    municipalities: tuple[str, ...] = (NORD, SUED)
     without: tuple[str, ...] = ()
     tests: tuple[str, ...] = ("probe",)
 
@@ -76,18 +79,20 @@ VARIANTS = (
     Variant("base", {PLAIN: ("ablage", "postfach", "fach"), ORDERED: ("fenster", "streng", "akte")}),
     Variant("other ways", {PLAIN: ("akte", "streng"), ORDERED: ("postfach", "ablage")}),
     Variant("no fach", {PLAIN: ("postfach",), ORDERED: ("fenster", "streng", "akte")}, without=("fach",)),
-    Variant("only the north", {PLAIN: ("ablage", "postfach", "fach"), ORDERED: ("akte",)}, towns=(NORD,)),
+    Variant("only the north", {PLAIN: ("ablage", "postfach", "fach"), ORDERED: ("akte",)},
+            municipalities=(NORD,)),
     Variant("no tests", {PLAIN: ("fach", "ablage"), ORDERED: ("fenster", "streng", "akte")}, tests=()),
 )
 
 
 def expected(variant: Variant, ags: str, service: str, test: bool, form: str) -> frozenset[str] | str:
     """Where a message must go by this variant, or the reason for which it must be parked."""
-    if ags not in variant.towns:
+    if ags not in variant.municipalities:
         return "unknown-municipality"
     if form != "1.0" or (test and not variant.tests):
         return "no-route"
-    return frozenset(f"{TENANTS[ags]}/{name}" for name in (variant.tests if test else variant.routes[service]))
+    return frozenset(f"{TENANTS[ags]}/{name}"
+                     for name in (variant.tests if test else variant.routes[service]))
 
 
 def is_open(destination: str, at: datetime) -> bool:
@@ -110,10 +115,10 @@ def configurations() -> dict[str, Configuration]:
 
 
 def _load(folder: Path, variant: Variant) -> Configuration:
-    towns = folder / "municipalities"
-    shutil.rmtree(towns, ignore_errors=True)
-    towns.mkdir()
-    for ags in variant.towns:
+    municipalities = folder / "municipalities"
+    shutil.rmtree(municipalities, ignore_errors=True)
+    municipalities.mkdir()
+    for ags in variant.municipalities:
         tenant = TENANTS[ags]
         text = f'name = "{tenant}"\nags = "{ags}"\ntenant = "{tenant}"\n'
         for name, row in DESTINATIONS.items():
@@ -123,7 +128,7 @@ def _load(folder: Path, variant: Variant) -> Configuration:
             text += f'[[route]]\nservice = "{service}"\nrecipients = {_recipients(names)}\n'
             text += f"test_recipients = {_recipients(variant.tests)}\n" if variant.tests else ""
             text += 'order = "case"\n' if service == ORDERED else ""
-        (towns / f"{ags}.toml").write_text(text)
+        (municipalities / f"{ags}.toml").write_text(text)
     return loader.load(folder / "hub.toml")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from hub.cli.app import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
@@ -30,7 +30,8 @@ COMMANDS = dict(walk(main, "drehscheibe"))
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     into = tmp_path_factory.mktemp("man")
-    done = subprocess.run([sys.executable, "-W", "error", "-P", ROOT / "docs/reference/generate_man.py", into],
+    done = subprocess.run([sys.executable, "-W", "error", "-P", ROOT / "docs/reference/generate_man.py",
+                           into],
                           env={**os.environ, "LANG": "de_DE.UTF-8", "SOURCE_DATE_EPOCH": "0"},
                           capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

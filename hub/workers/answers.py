@@ -1,0 +1,58 @@
+"""Whether a worker's answer may be believed."""
+
+from __future__ import annotations
+
+from hub.job import Body, Job, Outcome, OutDelivery, OutPart, Parked, Translated
+from hub.message import Reason
+
+
+def check(job: Job, outcome: Outcome, out_size: int) -> str | None:
+    """What about an answer is not true, or None: a compromised worker must not send one town's data to
+    another."""
+    if outcome.message_id != job.message_id:
+        return "the answer is about another message"
+    if job.test and not outcome.facts.test:
+        return "a test is no test any more"
+    if isinstance(outcome, Parked):
+        return None if outcome.reason in {reason.value for reason in Reason} else "unknown reason"
+    rule = next((rule for rule in job.rules if rule.id == outcome.rule), None)
+    if rule is None or rule.mapping_digest != outcome.mapping_digest:
+        return "the rule is none of the job's"
+    allowed = {(recipient.name, recipient.destination) for recipient in rule.recipients}
+    for attachment in outcome.attachments:
+        if not _inside(attachment.body, attachment.size, out_size):
+            return "an attachment lies outside of the output"
+    for delivery in outcome.deliveries:
+        if (delivery.recipient, delivery.destination) not in allowed:
+            return "a recipient is none of the rule's"
+        lie = _check_parts(job, outcome, delivery, out_size)
+        if lie:
+            return lie
+    return None
+
+
+def _check_parts(job: Job, outcome: Translated, delivery: OutDelivery, out_size: int) -> str | None:
+    for part in delivery.parts:
+        sources = (part.body, part.attachment, part.received)
+        if sum(source is not None for source in sources) != 1:
+            return "a part has not exactly one source"
+        if not _source_exists(job, outcome, part, out_size):
+            return "a part has no source"
+    return None
+
+
+def _source_exists(job: Job, outcome: Translated, part: OutPart, out_size: int) -> bool:
+    if part.body is not None:
+        return _inside(part.body, part.size, out_size)
+    if part.attachment is not None:
+        return (part.attachment < len(outcome.attachments)
+                and (part.size, part.sha256) == (outcome.attachments[part.attachment].size,
+                                                 outcome.attachments[part.attachment].sha256))
+    if part.received is None or part.received >= len(job.parts):
+        return False
+    received = job.parts[part.received]
+    return (part.size, part.sha256) == (received.body.length, received.sha256)
+
+
+def _inside(body: Body, size: int, out_size: int) -> bool:
+    return body.fd == 0 and body.length == size and body.offset + body.length <= out_size

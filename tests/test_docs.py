@@ -1,0 +1,163 @@
+"""The pages: links resolve, and what they name is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_house import ROOT, tracked
+
+PAGES = [file for file in tracked() if file.suffix == ".md"]
+NAMING = [ROOT / "CONTRIBUTING.md", ROOT / "docs/where-does-it-go.md", ROOT / "docs/patterns.md",
+          *sorted((ROOT / "docs/decisions").glob("*.md"))]
+"""The pages that tell where things are."""
+
+LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
+SPAN = re.compile(r"`([^`]+)`")
+FOLDERS = ("hub", "connectors", "mappings", "etc", "docs", "tests", "benchmarks", "systemd", ".ci")
+PLACED = re.compile(r"((?:`[^`]+`(?:,\s|\sand\s)?)+)\sin\s`([^`]+)`")
+
+
+def prose(text: str) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """The headings of a page, as links write them."""
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """The relative links of a page that lead nowhere, to a file or to a heading."""
+    broken = []
+    for link in LINK.findall(re.sub(SPAN, "", prose(text))):
+        target, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (page.parent / target) if target else page
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(
+                text if file == page else file.read_text(encoding="utf-8"))):
+            broken.append(link)
+    return broken
+
+
+def paths(text: str) -> list[str]:
+    """What a page names in backticks below the folders of the repository."""
+    return [span for span in SPAN.findall(prose(text))
+            if span.split("/")[0] in FOLDERS and "/" in span and not re.search(r"\s", span)]
+
+
+def found(path: str) -> list[Path]:
+    """What a path stands for: ``<…>`` is anything, and ``<protocol>`` any connector."""
+    return list(ROOT.glob(re.sub(r"<[^<>/]+>", "*", path).rstrip("/")))
+
+
+def lost_paths(text: str) -> list[str]:
+    """The paths of a page that stand for nothing."""
+    return [path for path in paths(text) if not found(path)]
+
+
+def lost_names(text: str) -> list[str]:
+    """Of "`name` in `path`": the names that are not in that file, or in none of that folder."""
+    lost = []
+    for names, path in PLACED.findall(prose(text)):
+        if path.split("/")[0] not in (*FOLDERS, "pyproject.toml"):
+            continue
+        sources = "\n".join(_sources(path))
+        lost += [f"{name} in {path}" for name in SPAN.findall(names)
+                 if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sources)]
+    return lost
+
+
+def _sources(path: str) -> Iterator[str]:
+    for place in found(path):
+        for file in place.rglob("*.py") if place.is_dir() else [place]:
+            yield file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_resolves(page: Path) -> None:
+    assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+def test_a_broken_link_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# A heading: of words\n```\n# a comment\n```\n", encoding="utf-8")
+    good = "[a](other.md) [b](other.md#a-heading-of-words) [c](https://example.org/x) [d](#here)\n## Here\n"
+    bad = "[e](gone.md) [f](other.md#a-comment) [g](#there)\n"
+    page = tmp_path / "page.md"
+    page.write_text(good + bad + "`[h](code)`\n```\n[i](block)\n```\n", encoding="utf-8")
+    assert broken_links(page, page.read_text(encoding="utf-8")) == ["gone.md", "other.md#a-comment", "#there"]
+
+
+@pytest.mark.parametrize("page", NAMING, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_path_and_name_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert lost_paths(text) == []
+    assert lost_names(text) == []
+
+
+def test_the_pages_name_enough_to_be_held() -> None:
+    rows = (ROOT / "docs/where-does-it-go.md").read_text(encoding="utf-8")
+    patterns = (ROOT / "docs/patterns.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^\| \*\*", rows, re.MULTILINE)) >= 25
+    assert len(paths(rows)) > 80
+    assert len(PLACED.findall(patterns)) > 20
+
+
+def test_a_lost_path_or_name_is_noticed() -> None:
+    text = ("`hub/errors.py` `hub/<any>/__init__.py` `hub/gone.py` `mappings/<service>/gone.toml` "
+            "`make check` `a/b`")
+    assert lost_paths(text) == ["hub/gone.py", "mappings/<service>/gone.toml"]
+    text = "`HubError`, `Vanished` in `hub/errors.py`; `Writer` in\n`hub/store/`; `Gone` in `hub/store/`"
+    assert lost_names(text) == ["Vanished in hub/errors.py", "Gone in hub/store/"]
+
+
+def test_each_decision_is_in_both_lists_and_short() -> None:
+    pages = sorted((ROOT / "docs/decisions").glob("0*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for index, folder in (("docs/decisions/README.md", ""), ("docs/architecture.md", "decisions/")):
+        linked = LINK.findall((ROOT / index).read_text(encoding="utf-8"))
+        assert [page.name for page in pages if f"{folder}{page.name}" not in linked] == [], index
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 60, page.name
+        assert "\n## Decide anew when\n" in text, page.name
+
+
+def test_the_first_change_can_still_be_made() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    changes = re.findall(r"^sed -i 's/([^/]+)/([^/]+)/' (\S+)$", guide, re.MULTILINE)
+    assert len(changes) == 1
+    for old, new, file in changes:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert (text.count(old), text.count(new)) == (1, 0), f"choose another first change in {file}"
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", guide)) <= targets
+
+
+def drawn_rooms() -> set[str]:
+    """The packages in the tree that docs/architecture.md draws."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = page.split("## Rooms", 1)[1].split("```")[1]
+    return set(re.findall(r"^ {2,4}(\w+)/ ", tree, re.MULTILINE))
+
+
+def test_the_drawn_tree_names_every_room() -> None:
+    rooms = {file.parent.name for file in (ROOT / "hub").glob("**/__init__.py")} - {"hub", "migrations", "versions"}
+    assert drawn_rooms() == rooms
+
+
+def test_a_room_says_in_one_sentence_what_it_is() -> None:
+    for file in (ROOT / "hub").glob("**/__init__.py"):
+        text = file.read_text(encoding="utf-8").partition("__version__")[0]
+        assert re.fullmatch(r'"""[A-Z][^"]+[.]"""\s*', text), file
+
+
+def test_the_roof_keeps_few_modules() -> None:
+    own = {file.stem for file in (ROOT / "hub").glob("*.py")} - {"__init__"}
+    assert own <= {"errors", "message", "endpoint", "job", "daemon", "failpoints", "__main__"}
