@@ -41,6 +41,8 @@ def meaning(error: httpx2.TransportError, who: str) -> DeliveryError:
                                  f"{cause.verify_message}.")
         if isinstance(cause, ssl.SSLError) and (alert := _ALERT.search(str(cause))):
             return Misconfigured(f"{who} nimmt unser Zertifikat nicht an ({alert[1].lower()}).")
+        if isinstance(cause, ssl.SSLEOFError):  # the line was cut while TLS was being agreed
+            return Temporary(f"{who} ist nicht erreichbar.")
         if isinstance(cause, ssl.SSLError) and isinstance(error, httpx2.ConnectError):
             return Misconfigured(f"{who} und wir finden keine gemeinsame TLS-Verbindung ({cause.reason}).")
         if isinstance(cause, socket.gaierror):
