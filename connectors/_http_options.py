@@ -40,7 +40,8 @@ class HttpOptions(OptionsModel):
 
     ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
     plaintext_accepted: bool = Field(False, description="allow http:// to another machine")
-    certificate: Path | None = Field(None, description="our certificate with its chain, for servers that ask for one (mTLS)")
+    certificate: Path | None = Field(
+        None, description="our certificate with its chain, for servers that ask for one (mTLS)")
     key: SecretRef | None = Field(None, description="its private key (PEM)")
     key_password: SecretRef | None = Field(None, description="password of the private key")
     user: str | None = Field(None, description="login name (Basic)")
