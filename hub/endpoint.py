@@ -298,8 +298,6 @@ def drops() -> list[str]:
 
 def _drop(value: Any, ordinary: Callable[[Any], Any]) -> Any:
     """What stands in a field of the type `Drop`, judged by the connector that it names. Raises pydantic's errors."""
-    if isinstance(value, OptionsModel) and type(value) is drop_options(getattr(value, "connector", "")):
-        return value
     if not isinstance(value, Mapping):
         return ordinary(value)
     name = value.get("connector")
