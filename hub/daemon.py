@@ -135,7 +135,8 @@ class Daemon:
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
                 name=inlet.name, spool=self.store.spool, max_bytes=settings.hub.max_bytes,
-                admit=partial(self.receiver.admit, inlet.name), turned_away=self.metrics.turned_away(inlet.name)))
+                admit=partial(self.receiver.admit, inlet.name),
+                turned_away=self.metrics.turned_away(inlet.name)))
             for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(

@@ -206,24 +206,24 @@ class InletContext:
     name: str
     """The inlet's name in the configuration, in logs and in metrics."""
     spool: Path
-    """An existing folder on the store's file system. The inlet writes large bodies there while they arrive. The store
-    takes such a file over by renaming it."""
+    """An existing folder on the store's file system. The inlet writes large bodies there while they arrive.
+    The store takes such a file over by renaming it."""
     max_bytes: int
     """Largest transfer in bytes, all its parts together."""
     admit: Callable[[int], None] = _always_room
-    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body; 0 only asks.
-    Raises `StoreUnavailable` when there is no room."""
+    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body.
+    0 only asks. Raises `StoreUnavailable` when there is no room."""
     turned_away: Callable[[TurnedAway], None] = _uncounted
-    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit` refuse is counted
-    there, not here."""
+    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit`
+    refuse is counted there, not here."""
 
 
 class InletBase(ABC, Generic[OptionsT]):
-    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set, and then leaves cleanly.
+    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set, and then leaves.
 
-    Nothing but `Accepted` lets an inlet acknowledge. The hub builds an inlet once and starts its `run` again whenever
-    it ends. Nothing is set on an inlet from outside: what it needs is in its options and in its context.
-    `tests/integration/inlet_contract.py` holds every inlet to this.
+    Nothing but `Accepted` lets an inlet acknowledge. The hub builds an inlet once and starts its `run` again
+    whenever it ends. Nothing is set on an inlet from outside: what it needs is in its options and in its
+    context. `tests/integration/inlet_contract.py` holds every inlet to this.
     """
 
     def __init__(self, options: OptionsT, context: InletContext) -> None:
@@ -241,7 +241,7 @@ class InletBase(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether it takes messages now: `run` is under way, and it listens, is connected, sees its folder."""
+        """Whether it takes messages now: `run` is under way; it listens, is connected, sees its folder."""
 
     def reload(self) -> None:
         """Take up changed certificates or files named by unchanged options. Called from another thread."""
