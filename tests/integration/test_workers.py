@@ -129,6 +129,8 @@ def test_a_parked_message_leaves_nothing_in_the_output(pool: WorkerPool) -> None
     ("wrong-rule", Why.PROTOCOL, "none of the job's"),
     ("wrong-recipient", Why.PROTOCOL, "none of the rule's"),
     ("wrong-reason", Why.PROTOCOL, "unknown reason"),
+    ("wrong-fact", Why.PROTOCOL, "only the sender's word"),
+    ("forged-place", Why.DIED, "exit 7"),
     ("long-frame", Why.PROTOCOL, "too long"),
     ("half-frame", Why.TIME, ""),
     ("no-json", Why.PROTOCOL, "malformed"),

@@ -142,6 +142,17 @@ def do_wrong_recipient(job: Job, bodies: Bodies, out: OutFile) -> Translated:
                                    (good.deliveries[0].model_copy(update={"destination": "mine"}),)})
 
 
+def do_forged_place(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    """An engine writes a citizen's value to the standard error, in the form of a place in code."""
+    for name in ("/srv/Mustermann.py", f"{Path(__file__).parent}/Mustermann.py", "/etc/hostname"):
+        os.write(2, f'  File "{name}", line 1 in Mustermann\n'.encode())
+    os._exit(7)
+
+
+def do_wrong_fact(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    return parked(job).model_copy(update={"facts": Facts(form_id="Mustermann", form_name="Mustermann")})
+
+
 def do_wrong_reason(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     return parked(job).model_copy(update={"reason": "Erika Mustermann"})
 
