@@ -182,6 +182,13 @@ class TestSecurity:
         assert token.findtext(WSSE + "Username") == "hub"
         assert token.findtext(WSSE + "Password") == "geheim"
 
+    def test_a_password_that_is_changed(self, fach: Office, password: str) -> None:
+        outlet = fach.outlet(wsse_user="hub", wsse_password=password)
+        for number, word in enumerate(("geheim", "neu"), 1):
+            Path(password.removeprefix("file:")).write_text(word)
+            outlet.deliver(make_delivery(number=number), Effect())
+            assert parsed(fach.server.taken[-1].body).findtext(f".//{WSSE}Password") == word
+
     def test_a_password_as_digest(self, fach: Office, password: str) -> None:
         """UsernameToken Profile 1.1 §3.1: Base64(SHA-1(nonce + created + password))."""
         outlet = fach.outlet(wsse_user="hub", wsse_password=password, wsse_kind="digest")
