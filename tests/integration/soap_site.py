@@ -14,7 +14,7 @@ from connectors._http_options import HttpOptions
 from connectors.soap import Options, Outlet
 from tests.integration.contract import Arrival
 from tests.services import fachverfahren, wait_until
-from tests.services.fachverfahren import Fachverfahren, Taken
+from tests.services.fachverfahren import Fachverfahren, Taken, says
 from tests.services.proxy import Proxy
 from tests.services.tls import Authority
 
@@ -111,6 +111,12 @@ class Office:
 
     def inventory(self) -> object:
         return list(self.server.taken)
+
+    def refuse(self) -> None:
+        self.server.misbehave(says(400))
+
+    def relent(self) -> None:
+        """It says no once."""
 
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.server.taken) >= count, f"{count} arrivals")
