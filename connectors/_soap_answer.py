@@ -1,19 +1,7 @@
 """What a SOAP answer means, in version 1.1 and 1.2: a fault by its codes, everything else by `_answer`.
 
-Faults
-    `fault_temporary`, `fault_permanent` and `fault_in_doubt` name codes: the SOAP code (``Server``,
-    ``Receiver``), a subcode at any depth, or the name of an element in the fault's detail, each without
-    prefix. The most special code is asked first.
-
-    A fault not named: with a status of `status_temporary` (502, 503 …) it is temporary, whatever it shows. A
-    wrong login, and any fault with status 401 or 403, is a `Misconfigured`. ``Client``, ``Sender``,
-    ``MustUnderstand``, ``VersionMismatch``, ``DataEncodingUnknown`` are the receiver's own no and permanent.
-    All others (``Server``, ``Receiver``) are in doubt, because nobody says how far he came.
-Answers without a fault
-    The table in `connectors._answer`, with XPaths from the envelope. 502 and 503 are temporary, whatever page
-    they show; 504 is in doubt.
-Answers in several parts
-    An answer as MTOM (multipart/related, XOP) is read like any other: `connectors._related`.
+The rules, as operators read them, stand in `connectors.soap`. How answers in several parts are read:
+`connectors._related`.
 """
 
 from __future__ import annotations

@@ -18,8 +18,18 @@ A second delivery
     to ask.
 When the effect begins
     Before the last byte of the envelope (`connectors._http`).
-Answers
-    Faults, statuses, business codes, and answers in several parts: `connectors._soap_answer`.
+Faults
+    `fault_temporary`, `fault_permanent` and `fault_in_doubt` name codes: the SOAP code (``Server``,
+    ``Receiver``), a subcode at any depth, or the name of an element in the fault's detail, each without
+    prefix. The most special code is asked first.
+
+    A fault not named: with a status of `status_temporary` (502, 503 …) it is temporary, whatever it shows. A
+    wrong login, and any fault with status 401 or 403, is a `Misconfigured`. ``Client``, ``Sender``,
+    ``MustUnderstand``, ``VersionMismatch``, ``DataEncodingUnknown`` are the receiver's own no and permanent.
+    All others (``Server``, ``Receiver``) are in doubt, because nobody says how far he came.
+Answers without a fault
+    The table in `connectors._answer`, with XPaths from the envelope. 502 and 503 are temporary, whatever page
+    they show; 504 is in doubt. An answer as MTOM (multipart/related, XOP) is read like any other.
 
 Limits
     It cannot send MTOM: parts travel as base64 inside the XML, in memory. Keep large attachments to REST or a
