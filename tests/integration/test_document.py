@@ -26,7 +26,8 @@ class Office:
         self.outlets: list[Outlet] = []
 
     def outlet(self, **options: Any) -> Outlet:
-        self.outlets.append(Outlet(Options(**({"url": self.url, "body": "xml", "timeout": 20, **JSON} | options))))
+        given: dict[str, Any] = {"url": self.url, "body": "xml", "timeout": 20, **JSON}
+        self.outlets.append(Outlet(Options(**(given | options))))
         return self.outlets[-1]
 
 
@@ -55,7 +56,8 @@ def test_the_number_in_its_characters(fach: Office, content: bytes, kind: str,
 
 UNREADABLE = {
     "deep": b'{"rc": ' + b"[" * 100_000, "deep and closed": b"[" * 100_000 + b"]" * 100_000,
-    "digits": b'{"rc": ' + b"9" * 10_000_000 + b"}", "no number": b'{"rc": NaN}', "infinite": b'{"rc": 1e99999}',
+    "digits": b'{"rc": ' + b"9" * 10_000_000 + b"}", "no number": b'{"rc": NaN}',
+    "infinite": b'{"rc": 1e99999}',
     "twice": b'{"rc": "+1", "name": "Erika Mustermann", "rc": "-1"}',
     "half": b'{"rc": "+1", "nr": "Mustermann \\udc00"}',
     "UTF-16": b'<?xml version="1.0" encoding="UTF-16"?><a><rc>+1</rc></a>'}

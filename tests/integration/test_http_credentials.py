@@ -76,10 +76,11 @@ class TestSecrets:
         office.send(line)
         assert [taken.headers["X-API-Key"] for taken in office.server.taken] == ["geheim", "neu"]
 
-    @pytest.mark.parametrize("content", [None, "", "a\nb\n", "größe", "a\tb"])
-    def test_a_missing_or_odd_secret(self, office: Office, tmp_path: Path, content: str | None) -> None:
+    @pytest.mark.parametrize("content", [None, "", "a\nb\n", "größe", "a\tb", b"gr\xf6\xdfe"])
+    def test_a_missing_or_odd_secret(self, office: Office, tmp_path: Path,
+                                     content: str | bytes | None) -> None:
         if content is not None:
-            (tmp_path / "odd").write_text(content)
+            (tmp_path / "odd").write_bytes(content if isinstance(content, bytes) else content.encode())
         effect = Effect()
         with pytest.raises(Misconfigured) as raised:
             office.send(office.line(api_key=f"file:{tmp_path / 'odd'}"), effect)

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import httpcore2
+import httpx2
 import pytest
 
+from connectors import rest
 from connectors._http import Body, Line
 from connectors._http_answer import Answer
 from connectors._http_limits import Allowance, Limit
 from connectors._http_options import HttpOptions
 from hub.endpoint import is_certain
-from hub.errors import Permanent, Temporary
-from tests.integration.contract import Effect
+from hub.errors import DeliveryError, InDoubt, Permanent, Temporary
+from tests.integration.contract import Effect, make_delivery
 from tests.services import wait_until
 from tests.services.fachverfahren import Fachverfahren, says
 from tests.services.mortal import Mortal
@@ -61,7 +63,7 @@ def descriptors() -> int:
 class Ended:
     """What became of one request, which must end by itself, with its thread and its socket."""
 
-    def __init__(self, act: Callable[[], Any]) -> None:
+    def __init__(self, act: Callable[[], Any], patience: float = 20 * TIMEOUT) -> None:
         self.answer: Any = None
         self.error: Exception | None = None
         self._open_before, began = descriptors(), time.monotonic()
@@ -74,7 +76,7 @@ class Ended:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        thread.join(20 * TIMEOUT)
+        thread.join(patience)
         assert not thread.is_alive(), "the peer holds the thread"
         self.took = time.monotonic() - began
 
@@ -118,6 +120,38 @@ class TestNoHead:
         assert isinstance(ended.error, Temporary)
         assert (effect.begun, is_certain(ended.error)) == (0, True)
         assert server.gone.wait(5)
+        assert ended.closed()
+
+
+    def test_a_token_server_that_drips(self, tiresome: Callable[..., Tiresome], tmp_path: Path) -> None:
+        """The receiver has heard nothing yet."""
+        server, effect = tiresome(OK, b"X-A: b\r\n", 0.05), Effect()
+        (tmp_path / "pw").write_text("geheim")
+        ended = request(server, effect, token_url=f"http://127.0.0.1:{server.port}/token", client_id="hub",
+                        client_secret=f"file:{tmp_path / 'pw'}")
+        assert isinstance(ended.error, Temporary)
+        assert (effect.begun, is_certain(ended.error), server.requests) == (0, True, 1)
+        assert ended.closed()
+
+    def test_the_suite_notices_a_line_that_waits_for_ever(self, tiresome: Callable[..., Tiresome]) -> None:
+        """The library alone: each byte comes in time."""
+        server = tiresome(OK, b"X-A: b\r\n", 0.05)
+        line = Line(HttpOptions(), lambda options: httpx2.Client(timeout=TIMEOUT, trust_env=False))
+        with pytest.raises(AssertionError, match="holds the thread"):
+            Ended(lambda: line.send("POST", f"http://127.0.0.1:{server.port}/a", {}, BODY, Effect()),
+                  3 * TIMEOUT)
+        line.close()
+
+    @pytest.mark.parametrize(("first", "kind"), [(OK, Temporary), (CHUNKED, InDoubt)])
+    def test_a_delivery_is_in_doubt(self, tiresome: Callable[..., Tiresome], first: bytes,
+                                    kind: type[DeliveryError]) -> None:
+        server, effect = tiresome(first, b"1\r\na\r\n" if first is CHUNKED else b"X-A: b\r\n", 0.05), Effect()
+        outlet = rest.Outlet(rest.Options(
+            url=f"http://127.0.0.1:{server.port}/a", body="xml", timeout=TIMEOUT, answer="json",
+            code_path="/rc", code_success=("1",)))
+        ended = Ended(lambda: outlet.deliver(make_delivery(), effect))
+        assert type(ended.error) is kind
+        assert (effect.begun, is_certain(ended.error)) == (1, False)
         assert ended.closed()
 
 

@@ -28,8 +28,9 @@ class Odd(Line):
 
 
 def listing(href: str, size: str = "5", declaration: str = "") -> str:
-    return (f"{declaration}<d:multistatus xmlns:d='DAV:'><d:response><d:href>{href}</d:href><d:propstat><d:prop>"
-            f"<d:getcontentlength>{size}</d:getcontentlength></d:prop></d:propstat></d:response></d:multistatus>")
+    return (f"{declaration}<d:multistatus xmlns:d='DAV:'><d:response><d:href>{href}</d:href><d:propstat>"
+            f"<d:prop><d:getcontentlength>{size}</d:getcontentlength></d:prop></d:propstat></d:response>"
+            "</d:multistatus>")
 
 
 @pytest.mark.parametrize("content", [
