@@ -181,8 +181,11 @@ def renew(secret: str, content: str) -> None:
 class TestRenewal:
     """A secret that somebody changes while the line lives, on both sides, one after the other."""
 
-    def test_a_password(self, office: Office, secret: str) -> None:
-        line = office.line(user="hub", password=secret)
+    @pytest.mark.parametrize("kind", ["file", "credential"])
+    def test_a_password(self, office: Office, secret: str, kind: str, tmp_path: Path,
+                        monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        line = office.line(user="hub", password=secret if kind == "file" else "credential:pw")
         for word, taken in (("geheim", 1), ("neu", 2)):
             office.server.login = "Basic " + base64.b64encode(f"hub:{word}".encode()).decode()
             if taken == 2:
