@@ -39,6 +39,7 @@ from hub.intake.receiver import Receiver
 from hub.operations.control_socket import ControlServer
 from hub.operations.ledger_metrics import LedgerCollector
 from hub.operations.operator import Operator
+from hub.operations.running_hub import RunningHub
 from hub.operations.status_server import StatusServer
 from hub.operations.systemd import fed, notify, watchdog_interval
 from hub.parsing import versions
@@ -129,9 +130,9 @@ class Daemon:
                                  admit=self.space.admit)
         self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
         self.peers = Peers(self.store, self._assume_begun, self._wake_all, self.dispatcher.look_at_suspects)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention,
-                                 self.space,
-                                 self.awaits_restart)
+        self.operator = Operator(self.store, self.retention, RunningHub(
+            deliverer=self.deliverer, space=self.space, wake=self._wake_all, reload=self.reload,
+            awaits_restart=self.awaits_restart))
         self.inlets: list[endpoint.InletBase[Any]] = [
             endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
                                  max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]

@@ -136,8 +136,8 @@ class HubProcess:
         return json.loads(result.stdout or b"null")
 
     def show(self, message_id: str) -> dict[str, Any]:
-        """One message by the status port."""
-        found: dict[str, Any] = json.loads(self.http(f"/status/{message_id}"))
+        """One message by the control socket."""
+        found: dict[str, Any] = control_socket.ask(self.state / "control.sock", "show", {"id": message_id})
         return found
 
     def settled(self, ids: Sequence[str], seconds: float = 60) -> list[dict[str, Any]]:
