@@ -184,7 +184,7 @@ FAULTS = {
         "the same message twice is not one message"),
     "a new key after a lost answer": Planted(
         Fault(accept=_new_key_per_try), contract.a_lost_answer_doubles_nothing,
-        "the same message twice is not one message"),
+        "the same message twice is not one message|the acknowledgement"),
     "sweeps what is not its own": Planted(
         Fault(context=_sweeps_everything), contract.sweeps_only_what_is_its_own, "swept too much"),
 }

@@ -49,9 +49,7 @@ class AmqpLine(Proxy):
             after_consumer = 5 + payload[4]
             self._arriving[channel] = struct.unpack(">Q", payload[after_consumer:after_consumer + 8])[0]
         if kind == HEADER and channel in self._arriving:
-            message = Message()
-            message.inbound_header(payload)
-            self._open_tags[channel][self._arriving.pop(channel)] = message.properties["message_id"]
+            self._open_tags[channel][self._arriving.pop(channel)] = _message_id(payload)
 
     def _from_consumer(self, kind: int, channel: tuple[int, int], payload: bytes) -> None:
         if kind != METHOD or (method := struct.unpack(">HH", payload[:4])) not in (ACK, REJECT):
@@ -64,3 +62,13 @@ class AmqpLine(Proxy):
                 self.outcomes[name].append("acknowledged")
             elif not flag:  # not given back to its queue
                 self.outcomes[name].append("refused")
+
+
+def _message_id(header: bytes) -> str:
+    """Of a content header; empty where the message has none, or none that can be read."""
+    message = Message()
+    try:
+        message.inbound_header(header)
+    except Exception:
+        return ""
+    return str(message.properties.get("message_id", ""))
