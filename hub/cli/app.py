@@ -24,10 +24,9 @@ from hub.cli.send import send
 from hub.cli.store import store
 from hub.i18n.texts import _
 
-HELP = "The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof."
 
-
-@click.group(help=_(HELP),
+@click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, "
+                    "with proof."),
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", "-c", "file", type=click.Path(path_type=Path), envvar=VARIABLE, show_envvar=True,
               show_default=str(CONFIGURATION), help=_("The configuration (hub.toml)."))

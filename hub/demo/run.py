@@ -93,8 +93,8 @@ def _refuse_second(place: Place) -> None:
         control_socket.ask(place.configuration.control, "status", {})
     except control_socket.NotRunning:
         return
-    raise HubError(_("The example hub is running already: look at it with 'drehscheibe queue', or stop it "
-                     "with Ctrl-C there."))
+    raise HubError(_("The example hub is running already: look at it with 'drehscheibe --config "
+                     "etc/hub.toml queue', or stop it with Ctrl-C there."))
 
 
 def _has_pango() -> bool:
