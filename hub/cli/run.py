@@ -22,11 +22,12 @@ from hub.telemetry import logs
 @click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
 @click.pass_obj
 def run(context: Context, log_level: str) -> None:
+    file = context.file
     from hub.daemon import Daemon
 
     faulthandler.enable()  # the watchdog aborts a hub that hangs: then the log says where each thread stood
     logs.setup(log_level)
-    Daemon(context.file, context.overrides).run()
+    Daemon(file, context.overrides).run()
 
 
 @command("check",
