@@ -14,9 +14,9 @@ from hub import __version__
 from hub.cli.app import main
 
 ROOT = Path(__file__).parents[3]
-LATE = ("sqlalchemy", "alembic", "lxml", "xmlschema", "saxonche", "weasyprint", "paramiko", "kombu", "uvicorn",
-        "starlette", "httpx2", "zeep", "psycopg", "hub.store", "hub.pipeline", "hub.delivery", "hub.daemon",
-        "hub.administration.billing", "hub.operations.operator", "connectors")
+LATE = ("sqlalchemy", "alembic", "lxml", "xmlschema", "saxonche", "weasyprint", "paramiko", "kombu",
+        "uvicorn", "starlette", "httpx2", "zeep", "psycopg", "hub.store", "hub.pipeline",
+        "hub.delivery", "hub.daemon", "hub.administration.billing", "hub.operations.operator", "connectors")
 """What takes long to import, and what most commands can do without."""
 
 
@@ -42,7 +42,8 @@ def test_every_command_is_there() -> None:
         "run", "check", "reload", "schema", "demo", "queue", "messages", "show", "why", "replay", "resend",
         "discard", "confirm", "send", "mapping", "schemas", "store", "retention", "backup", "restore",
         "municipality", "bill", "broker"}
-    inner = {name: set(group.commands) for name, group in main.commands.items() if isinstance(group, click.Group)}
+    inner = {name: set(each.commands) for name, each in main.commands.items()
+             if isinstance(each, click.Group)}
     assert inner == {"mapping": {"test", "new", "schema", "doc", "preview"}, "schemas": {"install"},
                      "store": {"check", "repair"}, "retention": {"run"}, "broker": {"setup"},
                      "municipality": {"install-list", "add", "list", "show"}}

@@ -23,7 +23,8 @@ def test_a_store_that_is_there_is_moved_aside_only_when_told(tmp_path: Path) -> 
     filled(tmp_path / "state", 1)
     run(tmp_path / "state", "backup", str(tmp_path / "copy"))
     run(tmp_path / "state", "restore", str(tmp_path / "copy"), code=1)
-    answer = json.loads(run(tmp_path / "state", "restore", str(tmp_path / "copy"), "--replace", "--json").stdout)
+    told = run(tmp_path / "state", "restore", str(tmp_path / "copy"), "--replace", "--json").stdout
+    answer = json.loads(told)
     assert Path(answer["moved_aside"]).is_dir()
 
 

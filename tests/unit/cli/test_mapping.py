@@ -22,7 +22,7 @@ def mappings(tmp_path: Path) -> Path:
     return tmp_path / "mappings"
 
 
-def test_a_new_service_passes_its_own_test_and_has_its_schema_and_pages(tmp_path: Path, mappings: Path) -> None:
+def test_a_new_service_passes_its_test_and_has_its_schema_and_page(tmp_path: Path, mappings: Path) -> None:
     folder = ["--mappings", str(mappings)]
     results = json.loads(run(tmp_path, "mapping", "test", "waldbad", "--json", *folder).stdout)
     assert results

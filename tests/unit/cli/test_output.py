@@ -18,7 +18,8 @@ def test_an_age_is_short(seconds: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    (None, "–"), ("", "–"), ([], "–"), ({}, "–"), (True, "true"), (False, "false"), (5.0, "5"), (0.5, "0.5"),
+    (None, "–"), ("", "–"), ([], "–"), ({}, "–"), (True, "true"), (False, "false"), (5.0, "5"),
+    (0.5, "0.5"),
     ({"first": 60.0, "drop": {"path": "/srv"}}, "first=60, drop=(path=/srv)"), (["a", 2.0], "a, 2"),
     (Path("/srv/x"), "/srv/x"),
 ], ids=repr)
@@ -26,7 +27,8 @@ def test_a_value_is_shown_without_python(value: Any, text: str) -> None:
     assert output.shown(value) == text
 
 
-def test_a_row_is_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREHSCHEIBE_LANG", "de")
     long = "x" * 300
     output.print_table(["received", "AGS"], [[long, 14999010]])
