@@ -231,10 +231,10 @@ def _lost_answer_taken_for_a_no() -> None:
 
 
 def _redirects_are_followed() -> None:
-    from connectors import _http
+    from connectors import _http_transport
 
-    settings = _http._settings
-    _http._settings = lambda options: {**settings(options), "follow_redirects": True}
+    settings = _http_transport.client_settings
+    _http_transport.client_settings = lambda options: {**settings(options), "follow_redirects": True}
 
 
 def _half_a_reload() -> None:
