@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -286,6 +287,28 @@ def test_a_class_that_gets_lost_on_the_way_is_noticed(tmp_path: Path, monkeypatc
     without, beside = endings(tmp_path, ["queue"])
     assert without[0] == code
     assert beside[0] == 1
+
+
+def test_a_hub_that_does_something_long_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path / "state", 1)
+    go = threading.Event()
+
+    def check_store(self: Operator, progress: Any, deep: bool = False) -> dict[str, Any]:
+        go.wait(30)
+        return {}
+
+    monkeypatch.setattr(Operator, "check_store", check_store)
+    with closing(Store.open(tmp_path / "state")) as store:
+        operator = alone(store)
+        operator.begin("check_store")
+        server = ControlServer(tmp_path / "state/control.sock", operator)
+        try:
+            told = run(tmp_path / "state", "backup", str(tmp_path / "copy"), code=75).stderr
+        finally:
+            go.set()
+            server.close()
+    assert "Es läuft schon etwas Langes: check_store." in told
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_hub_that_is_away_is_told_from_one_that_dies(tmp_path: Path,
