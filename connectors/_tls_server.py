@@ -1,7 +1,9 @@
-"""A uvicorn server over TLS: it knows the peer's certificate, cuts off the slow, and takes up renewed certificates.
+"""A uvicorn server over TLS that knows the peer's certificate, cuts off the slow, and takes up new
+certificates.
 
-Each connection takes the TLS context that is in force at that moment. When the files were renewed, open connections
-end after the request they are in. A connection that brings no whole header in time is closed without an answer.
+Each connection takes the TLS context that is in force at that moment. When the files were renewed, open
+connections end after the request they are in. A connection that brings no whole header in time is closed
+without an answer.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tenacity
@@ -94,17 +97,18 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn's server with an accept loop of its own.
 
-    `application` is called with ``scope["state"]["certificate"]``. `turned_away` hears of connections over the limit
-    and of certificates that no CA file knows. `run` returns after `stop` is set.
+    `application` is called with ``scope["state"]["certificate"]``. `turned_away` hears of connections over
+    the limit, and of certificates that no CA file knows. `run` returns after `stop` is set.
     """
 
-    def __init__(self, application: Callable[..., Any], *, listener: socket.socket, files: TrustFiles, limits: Limits,
-                 turned_away: Callable[[TurnedAway], None], stop: threading.Event,
+    def __init__(self, application: Callable[..., Any], *, listener: socket.socket, files: TrustFiles,
+                 limits: Limits, turned_away: Callable[[TurnedAway], None], stop: threading.Event,
                  protocol: type[Protocol] = Protocol) -> None:
         super().__init__(uvicorn.Config(
             application, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_keep_alive=limits.keep_alive_seconds,
-            timeout_graceful_shutdown=limits.shutdown_seconds, h11_max_incomplete_event_size=MAX_HEADER_BYTES))
+            timeout_graceful_shutdown=limits.shutdown_seconds,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES))
         self.limits = limits
         self._listener = listener
         self._files = files
@@ -112,6 +116,7 @@ class Server(uvicorn.Server):
         self._stop = stop
         self._protocol = protocol
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._closing = False
         self.servers: list[asyncio.Server] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
@@ -129,6 +134,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, and bring the requests in work to their end."""
+        self._closing = True
+        asyncio.get_running_loop().remove_reader(self._listener)
+        await asyncio.sleep(0)  # who was accepted just now is taken in hand, so that it is let go below
         for task in (self._accepting, *self._handshakes):
             task.cancel()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
@@ -140,7 +148,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         patiently = tenacity.AsyncRetrying(  # out of descriptors, or the peer has gone already
             retry=tenacity.retry_if_exception_type(OSError), wait=tenacity.wait_fixed(ACCEPT_PAUSE_SECONDS))
-        while True:
+        while not self._closing:
             connection: socket.socket = (await patiently(loop.sock_accept, self._listener))[0]
             if len(self._handshakes) + len(self.server_state.connections) >= self.limits.max_connections:
                 self._turned_away("busy")
@@ -148,7 +156,12 @@ class Server(uvicorn.Server):
                 continue
             task = loop.create_task(self._shake_hands(connection))
             self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            task.add_done_callback(partial(self._shaken, connection))
+
+    def _shaken(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.discard(task)
+        if task.cancelled():  # perhaps before it began: its peer would wait for ever
+            connection.close()
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -157,6 +170,6 @@ class Server(uvicorn.Server):
                 lambda: self._protocol(self), connection, ssl=self._files.trust.context,
                 ssl_handshake_timeout=self.limits.handshake_seconds, ssl_shutdown_timeout=5)
         except OSError as error:  # ssl.SSLError and time-outs included: nobody there to be answered
-            if isinstance(error, ssl.SSLCertVerificationError):  # ended, or of a foreign CA; not a probe of the port
+            if isinstance(error, ssl.SSLCertVerificationError):  # of a foreign CA, or expired
                 self._turned_away("unknown-client")
             connection.close()

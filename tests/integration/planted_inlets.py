@@ -141,6 +141,9 @@ class Planted:
     fault: Fault
     promise: Callable[[Any], None]
     complaint: str
+    patience: float = 20.0
+    """Seconds until the suite complains that it waited in vain."""
+    stop_seconds: float = 10.0
 
 
 def _refuses(site: Site) -> None:
@@ -151,7 +154,8 @@ DONE = Accepted("mistaken")
 
 FAULTS = {
     "acknowledges too early": Planted(
-        Fault(accept=_hasty), contract.acknowledges_after_accept_returned, "acknowledged before accept returned"),
+        Fault(accept=_hasty), contract.acknowledges_after_accept_returned,
+        "acknowledged before accept returned"),
     "gives up while the store is away": Planted(
         Fault(accept=_instead(StoreUnavailable, _give_up)), contract.keeps_what_the_store_cannot_take,
         "given up while"),
@@ -161,12 +165,14 @@ FAULTS = {
     "acknowledges what is refused": Planted(
         Fault(accept=_instead(NotAllowed, lambda: DONE)), _refuses, "acknowledged though the hub refused it"),
     "acknowledges after an unknown error": Planted(
-        Fault(accept=_instead(RuntimeError, lambda: DONE)), contract.never_acknowledges_after_an_unknown_error,
-        "acknowledged after an unknown error"),
+        Fault(accept=_instead(RuntimeError, lambda: DONE)),
+        contract.never_acknowledges_after_an_unknown_error, "acknowledged after an unknown error"),
     "never asks for room": Planted(
-        Fault(context=_never_asks), contract.asks_for_room_before_it_spools, "two questions for room"),
+        Fault(context=_never_asks), contract.asks_for_room_before_it_spools, "two questions for room",
+        patience=5),
     "asks for room too late": Planted(
-        Fault(context=_asks_late), contract.asks_for_room_before_it_spools, "spooled before it asked for room"),
+        Fault(context=_asks_late), contract.asks_for_room_before_it_spools,
+        "spooled before it asked for room"),
     "counts twice": Planted(
         Fault(context=_counts_twice), contract.counts_once_what_is_too_large, "not counted exactly once"),
     "counts nothing": Planted(
@@ -174,17 +180,18 @@ FAULTS = {
     "litters": Planted(
         Fault(accept=_litters), contract.acknowledges_after_accept_returned, "something stays in the spool"),
     "does not stop": Planted(
-        Fault(kind=_deaf), contract.stops_while_it_is_asked_to_wait, "the inlet did not end in time"),
+        Fault(kind=_deaf), contract.stops_while_it_is_asked_to_wait, "the inlet did not end in time",
+        stop_seconds=2),
     "is always ready": Planted(
         Fault(kind=_always_ready), contract.says_truthfully_whether_it_is_ready, "ready before it ran"),
     "does not come back": Planted(
-        Fault(kind=_once), contract.comes_back_after_run_raised, "the acknowledgement"),
+        Fault(kind=_once), contract.comes_back_after_run_raised, "the acknowledgement", patience=5),
     "a new key for each try": Planted(
         Fault(accept=_new_key_per_try), contract.the_same_twice_is_one_message,
         "the same message twice is not one message"),
     "a new key after a lost answer": Planted(
         Fault(accept=_new_key_per_try), contract.a_lost_answer_doubles_nothing,
-        "the same message twice is not one message|the acknowledgement"),
+        "the same message twice is not one message|the acknowledgement", patience=5),
     "sweeps what is not its own": Planted(
         Fault(context=_sweeps_everything), contract.sweeps_only_what_is_its_own, "swept too much"),
 }
@@ -197,6 +204,7 @@ class PlantedInlets:
     @pytest.mark.parametrize("name", FAULTS)
     def test_the_suite_notices(self, site: Any, name: str) -> None:
         planted = FAULTS[name]
-        site.fault, site.patience = planted.fault, 6.0
+        site.fault, site.patience = planted.fault, planted.patience
+        site.stop_seconds = planted.stop_seconds
         with pytest.raises((AssertionError, pytest.fail.Exception), match=planted.complaint):
             planted.promise(site)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import threading
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -38,11 +41,13 @@ def test_slow_senders_are_cut_off(tmp_path: Path, authority: Authority, portal: 
             half_header.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost:")
             assert closed(half_header)
         with hub.raw(portal) as second_header:
-            second_header.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nxPOST /in/")
+            second_header.sendall(
+                b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nxPOST /in/")
             assert second_header.recv(100).startswith(b"HTTP/1.1 202 ")
             assert closed(second_header)
         with hub.raw(portal) as half_body:
-            half_body.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 300)
+            half_body.sendall(
+                b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 300)
             assert half_body.recv(100).startswith(b"HTTP/1.1 408 ")
             assert closed(half_body)
         assert (hub.door.asked, hub.spooled()) == (1, [])
@@ -68,7 +73,8 @@ def test_without_the_header_deadline_the_connection_would_stay(tmp_path: Path, a
             half_header.recv(1)
 
 
-def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Authority, portal: KeyPair) -> None:
+def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Authority,
+                                                  portal: KeyPair) -> None:
     with HttpsSite(tmp_path, authority, max_connections=2) as hub:
         with hub.raw(portal) as one, socket.create_connection(hub.address, timeout=20) as shaking:
             with pytest.raises((OSError, ssl.SSLError)):
@@ -85,6 +91,27 @@ def _answers(hub: HttpsSite, pair: KeyPair) -> bool:
         return hub.post(pair).status_code == 202
     except httpx2.TransportError:
         return False
+
+
+@pytest.mark.parametrize("no", range(3))
+def test_a_stop_lets_go_of_whoever_was_just_accepted(tmp_path: Path, authority: Authority, no: int) -> None:
+    """Else its peer would wait until the process ends."""
+    over = threading.Event()
+
+    def knock(hub: HttpsSite, address: tuple[str, int]) -> None:
+        while not over.is_set():
+            with suppress(OSError), socket.create_connection(address, timeout=20) as plain:
+                hub.tls(hub.portal).wrap_socket(plain, server_hostname=address[0]).close()
+
+    with HttpsSite(tmp_path, authority) as hub:
+        threads = [threading.Thread(target=knock, args=(hub, hub.address)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+    over.set()
+    for thread in threads:
+        thread.join(10)
+    assert [thread for thread in threads if thread.is_alive()] == [], "somebody still waits"
 
 
 def speak(hub: HttpsSite, pair: KeyPair, version: ssl.TLSVersion) -> str | None:
@@ -115,7 +142,8 @@ def test_a_renewed_server_certificate_is_taken_up_by_itself(tmp_path: Path, port
         assert hub.post(portal).status_code == 202
 
 
-def test_faulty_new_files_leave_the_old_ones_in_force(tmp_path: Path, authority: Authority, portal: KeyPair) -> None:
+def test_faulty_new_files_leave_the_old_ones_in_force(tmp_path: Path, authority: Authority,
+                                                      portal: KeyPair) -> None:
     with HttpsSite(tmp_path, authority, watch_seconds=0.05) as hub:
         assert hub.post(portal).status_code == 202
         hub.server.key.write_text("rubbish")
@@ -125,7 +153,8 @@ def test_faulty_new_files_leave_the_old_ones_in_force(tmp_path: Path, authority:
         assert hub.inlet.check()[0].severity == "error"
 
 
-def test_a_withdrawn_ca_ends_open_connections_too(tmp_path: Path, authority: Authority, other: Authority) -> None:
+def test_a_withdrawn_ca_ends_open_connections_too(tmp_path: Path, authority: Authority,
+                                                  other: Authority) -> None:
     ca = tmp_path / "clients.pem"
     ca.write_bytes(authority.file.read_bytes() + other.file.read_bytes())
     pair = other.client("portal-test")
@@ -141,6 +170,7 @@ def test_a_withdrawn_ca_ends_open_connections_too(tmp_path: Path, authority: Aut
 
 
 def _until_refused(client: httpx2.Client) -> None:
-    """On the connection that was open, at most 401; then it is closed, and a new one fails in the handshake."""
+    """On the connection that was open, at most 401; then it is closed, and a new one fails in the handshake.
+    """
     while True:
         assert client.post("/in/14999010/x", content=b"2").status_code == 401
