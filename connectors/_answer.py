@@ -38,7 +38,8 @@ from typing import Any, Literal, Protocol
 from lxml import etree
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from connectors._http import Answer, shown
+from connectors._http_answer import Answer
+from connectors._http_errors import shown
 from hub.endpoint import OptionsModel, refused
 from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary, TooLarge
 

@@ -40,8 +40,11 @@ import httpx2
 from pydantic import Field, model_validator
 
 from connectors import _layout
-from connectors._http import Answer, Body, HttpOptions, Line, certificate_finding, shown
-from connectors._records import DocumentTemplate, Template, fill, placeholders
+from connectors._http import Body, Line
+from connectors._http_answer import Answer, certificate_finding
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions
+from connectors._template import DocumentTemplate, Template, keys, record_line
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, unique_names
@@ -75,7 +78,7 @@ class Options(HttpOptions):
         if not self.folder.startswith("/"):
             raise ValueError(f"folder {self.folder!r}: a path from the root on, such as /Eingang/Hundesteuer")
         enough = {"id", "message", "short"} if self.external_id else {"id"}
-        if not placeholders(self.name) & enough:
+        if not enough & set(keys(self.name)):
             raise ValueError(f"name {self.name!r} needs {{id}}, or with external_id {{short}}: two applications could want the "
                              "same name")
         return self
@@ -87,9 +90,9 @@ class Outlet(OutletBase[Options]):
     repeat = "probe"
     keeps = True
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: Line | None = None) -> None:
         super().__init__(options)
-        self._line = Line(options)
+        self._line = line or Line(options)
         self._known: _Repository | None = None
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
@@ -247,7 +250,8 @@ class Outlet(OutletBase[Options]):
     def _create_folder(self, delivery: Delivery, folder: _Folder, effect: _Once) -> _Folder:
         repository, options = self._repository(), self.options
         properties = {"cmis:objectTypeId": options.folder_type, "cmis:name": folder.name}
-        properties |= _values(repository.folder_type, {key: fill(text, delivery) for key, text in options.properties.items()})
+        texts = {key: record_line(text, delivery) for key, text in options.properties.items()}
+        properties |= _values(repository.folder_type, texts)
         if options.external_id:
             properties[options.external_id] = delivery.id
         fields = {"cmisaction": "createFolder", "succinct": "true", **_numbered(properties)}
@@ -267,7 +271,7 @@ class Outlet(OutletBase[Options]):
     def _create_document(self, delivery: Delivery, folder: _Folder, document: _Wanted, effect: _Once) -> dict[str, _Document]:
         repository, options = self._repository(), self.options
         properties = {"cmis:objectTypeId": options.document_type, "cmis:name": document.name}
-        texts = {key: fill(text, delivery, document.number) for key, text in options.document_properties.items()}
+        texts = {key: record_line(text, delivery, document.number) for key, text in options.document_properties.items()}
         properties |= _values(repository.document_type, texts)
         if options.document_external_id:
             properties[options.document_external_id] = document.key
@@ -373,7 +377,7 @@ def wanted(options: Options, delivery: Delivery) -> list[_Wanted]:
 
 def folder_name(options: Options, delivery: Delivery) -> str:
     """The folder's name, without what one DMS or another forbids."""
-    return _FORBIDDEN.sub("_", fill(options.name, delivery)).strip(". ")[:200] or delivery.id
+    return _FORBIDDEN.sub("_", record_line(options.name, delivery)).strip(". ")[:200] or delivery.id
 
 
 def _document(options: Options, row: Mapping[str, Any]) -> _Document:

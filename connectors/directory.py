@@ -2,7 +2,7 @@
 
 What arrives
     ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``.
-    Nobody who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
+    Nobody who polls the folder ever sees half a thing: see `connectors._drop` for the order of steps.
 A second delivery
     finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
 Temporary
@@ -24,20 +24,21 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import Field, field_validator
 
-from connectors import _layout
-from hub.endpoint import Finding, OutletBase, ProbeResult
+from connectors import _drop
+from connectors._layout import DropOptions, chunks, plan
+from hub.endpoint import Finding
 from hub.errors import DeliveryError, Misconfigured, Temporary
 from hub.message import Delivery, Receipt
 
 
-class Options(_layout.DropOptions):
+class Options(DropOptions):
     """``connector = "directory"``"""
 
     path: Path = Field(description="the target folder; absolute")
@@ -79,10 +80,18 @@ def _meaning(error: OSError) -> DeliveryError:
     return Temporary(_TEMPORARY.get(error.errno or 0, f"Das Ziel meldet: {error.strerror or type(error).__name__}."))
 
 
-class Outlet(OutletBase[Options]):
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The border: the system's errors become ours."""
+    try:
+        yield
+    except OSError as error:
+        raise _meaning(error) from error
+
+
+class Outlet(_drop.DropOutlet[Options]):
     """Files, by a rename that shows all or nothing."""
 
-    repeat = "probe"
     gathers = True
 
     def __init__(self, options: Options) -> None:
@@ -91,14 +100,12 @@ class Outlet(OutletBase[Options]):
         self._hidden: dict[str, str] = {}  # what is prepared: delivery id to hidden name
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-        """Write hidden, sync, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
-        where = _layout.plan(self.options, delivery)
-        hidden = self._hidden.get(delivery.id)
-        try:
-            place = self._place() if self._gathered is None or hidden is None else self._gathered
-            return _layout.deposit(place, where, delivery, effect_begins, hidden)
-        except OSError as error:
-            raise _meaning(error) from error
+        """Write hidden, sync, rename; only the last where it was prepared. Raises like every drop."""
+        place, hidden = self._gathered, self._hidden.get(delivery.id)
+        if place is None or hidden is None:
+            return super().deliver(delivery, effect_begins)
+        where = plan(self.options, delivery)
+        return self.guarded(lambda: self.deposit(place, where, delivery, effect_begins, hidden))
 
     def prepare(self, deliveries: Sequence[Delivery]) -> None:
         """Write all of them hidden and sync them together."""
@@ -107,17 +114,16 @@ class Outlet(OutletBase[Options]):
         place = self._gathered = self._gathered or Gathered(self.options.path, int(self.options.mode, 8))
         written: dict[str, str] = {}
         try:
-            self._place()
+            self.ready()
             with _opened(self.options.path) as target:  # before the first write: it is told of errors from here on
                 for delivery in deliveries:
                     with suppress(OSError, DeliveryError):  # `deliver` meets them again, and says what they mean
-                        where = _layout.plan(self.options, delivery)
+                        where = plan(self.options, delivery)
                         if not where.folder or place.size(where.folder) is not None:
-                            written[delivery.id] = _layout.conceal(place, where, delivery)
+                            written[delivery.id] = self.conceal(place, where, delivery)
                 sync_all(target)
         except (OSError, DeliveryError):
-            for hidden in written.values():
-                _layout.forget(place, hidden)
+            _drop.forget(place, *written.values())
         else:
             self._hidden |= written
 
@@ -127,44 +133,39 @@ class Outlet(OutletBase[Options]):
         hidden, self._hidden = self._hidden, {}
         if place is None:
             return
-        for name in set(hidden.values()) - place.shown:
-            _layout.forget(place, name)
-        try:
+        _drop.forget(place, *set(hidden.values()) - place.shown)
+        with _translated():
             place.settle()
-        except OSError as error:
-            raise _meaning(error) from error
 
-    def probe(self, delivery: Delivery) -> ProbeResult:
-        """Compare names, sizes and SHA-256. Raises `Temporary`, `Misconfigured` when the target cannot be asked now."""
-        where = _layout.plan(self.options, delivery)
-        try:
-            return _layout.find(self._place(), where, self.options.collected)
-        except OSError as error:
-            raise _meaning(error) from error
-
-    def check(self) -> Sequence[Finding]:
-        """Make, sync, rename and remove a hidden file in the target."""
-        options = self.options
-        try:
-            _layout.rehearse(self._place())
-            free = shutil.disk_usage(options.path).free // 1_000_000
-        except DeliveryError as error:
-            return [Finding("error", str(error), f"Die Freigabe einhängen oder {options.path} prüfen.")]
-        except OSError as error:
-            remedy = ("Dort Platz schaffen." if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                      else f"Ordner {options.path} anlegen und dem Benutzer der Drehscheibe geben.")
-            return [Finding("error", str(_meaning(error)), remedy)]
-        findings = [Finding("ok", f"{options.path} ist beschreibbar.")]
-        if free < 1000:
-            findings.append(Finding("warning", f"In {options.path} sind nur noch {free} MB frei.", "Platz schaffen."))
-        return findings
-
-    def _place(self) -> Disk:
+    def place(self) -> Disk:
+        """The target. Raises `OSError`, and `Temporary` where it must be a mount point and is none."""
         if self.options.mount and not self.options.path.is_mount():
             raise Temporary("Das Ziel ist nicht eingehängt.")
-        disk = Disk(self.options.path, int(self.options.mode, 8))
-        _layout.require_marker(disk, self.options)
-        return disk
+        if not stat.S_ISDIR(self.options.path.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return Disk(self.options.path, int(self.options.mode, 8))
+
+    def border(self) -> AbstractContextManager[None]:
+        """The system's errors become ours."""
+        return _translated()
+
+    def remedy(self, error: DeliveryError) -> str:
+        """By the system's error; without one the share is missing."""
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            return f"Die Freigabe einhängen oder {self.options.path} prüfen."
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "Dort Platz schaffen."
+        return f"Ordner {self.options.path} anlegen und dem Benutzer der Drehscheibe geben."
+
+    def approval(self) -> Sequence[Finding]:
+        """It can be written to; and whether there is room. Raises `OSError`."""
+        path = self.options.path
+        findings = [Finding("ok", f"{path} ist beschreibbar.")]
+        free = shutil.disk_usage(path).free // 1_000_000
+        if free < 1000:
+            findings.append(Finding("warning", f"In {path} sind nur noch {free} MB frei.", "Platz schaffen."))
+        return findings
 
 
 class Disk:
@@ -183,7 +184,7 @@ class Disk:
     def write(self, path: str, source: BinaryIO, size: int) -> None:
         descriptor = os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            for piece in _layout.chunks(source):
+            for piece in chunks(source):
                 write_all(descriptor, piece)
             if os.fstat(descriptor).st_size != size:
                 raise OSError(errno.EIO, "wrong size")

@@ -3,7 +3,7 @@
 What arrives
     One POST or PUT to `url`. Its body is one part of the delivery as it is (`body = "xml"`), several parts as
     multipart/form-data (`multipart`), or a JSON document from a template (`json`) that may hold parts as base64, text or
-    JSON. Templates: `connectors._template`; the same delivery gives the same bytes on every try.
+    JSON. Templates: `connectors._template`, `connectors._tree`; the same delivery gives the same bytes on every try.
 A second delivery
     carries the same key, the delivery's id, in `key_header` (Idempotency-Key). What that is worth only the receiver knows:
     ``repeat`` is ``idempotent`` if he promised to act once per key (`idempotent = true`), else ``probe`` if he can be asked
@@ -35,8 +35,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _template
-from connectors._template import PartValue
+from connectors import _answer, _http, _http_answer, _template, _tree
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions, check_header
+from connectors._tree import PartValue
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Repeat, Unknown
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, ManifestPart, Receipt, unique_names
@@ -54,11 +56,11 @@ class FormField(OptionsModel):
         if (self.role is None) == (self.text is None):
             raise ValueError("exactly one of role and text is needed")
         if self.text is not None:
-            _template.check(self.text)
+            _template.REQUEST.check(self.text)
         return self
 
 
-class Options(_http.HttpOptions, _answer.AnswerOptions):
+class Options(HttpOptions, _answer.AnswerOptions):
     """``connector = "rest"``"""
 
     url: str = Field(description="where to; {placeholders} in path and query")
@@ -83,19 +85,19 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
     @classmethod
     def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
-            _http.check_header(name)
-            _template.check(text)
+            check_header(name)
+            _template.REQUEST.check(text)
         return value
 
     @field_validator("key_header")
     @classmethod
     def _key_header(cls, value: str | None) -> str | None:
-        return _http.check_header(value) if value else None
+        return check_header(value) if value else None
 
     @field_validator("json_")
     @classmethod
     def _json(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        _template.check_tree(value, ("base64", "text", "json"))
+        _tree.check(value, ("base64", "text", "json"))
         return value
 
     @model_validator(mode="after")
@@ -118,7 +120,7 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
 
 
 def _check_url(options: Options, url: str) -> None:
-    _template.check(url)
+    _template.REQUEST.check(url)
     host = url.partition("://")[2].partition("/")[0]
     if "{" in host or "{" in url.partition("://")[0]:
         raise ValueError("placeholders stand in the path or the query of a URL, never in its host")
@@ -150,11 +152,11 @@ _Piece = bytes | _File
 def build(options: Options, delivery: Delivery) -> _http.Body:
     """The body: the same delivery gives the same bytes. Raises `Permanent`, `Misconfigured`."""
     if options.body is not None:
-        part = _template.the_part(delivery, options.body)
+        part = _tree.the_part(delivery, options.body)
         return _body(delivery, options.content_type or _media_type(part), [_File(part, "raw")])
     if options.json_ is not None:
         return _body(delivery, options.content_type or "application/json",
-                     list(_json(_template.tree(options.json_, delivery), delivery)))
+                     list(_json(_tree.fill(options.json_, delivery), delivery)))
     boundary = "dds-" + hashlib.sha256(delivery.id.encode()).hexdigest()[:40]
     return _body(delivery, f"multipart/form-data; boundary={boundary}", _multipart(options, delivery, boundary))
 
@@ -222,8 +224,8 @@ def _json_part(value: PartValue, delivery: Delivery) -> Iterator[_Piece]:
 
 def _multipart(options: Options, delivery: Delivery, boundary: str) -> list[_Piece]:
     pieces: list[_Piece] = []
-    row = _template.values(delivery)
-    files = [(field, part) for field in options.multipart if field.role for part in _template.parts(delivery, field.role)]
+    row = _template.request_values(delivery)
+    files = [(field, part) for field in options.multipart if field.role for part in _tree.parts(delivery, field.role)]
     names = iter(unique_names([part.name for _, part in files]))
     for field in options.multipart:
         if field.text is not None:
@@ -251,9 +253,9 @@ class Outlet(OutletBase[Options]):
 
     keeps = True
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)
-        self._line = _http.Line(options)
+        self._line = line or _http.Line(options)
 
     @classmethod
     def repeat_for(cls, options: Options) -> Repeat:
@@ -290,7 +292,7 @@ class Outlet(OutletBase[Options]):
         if answer.status not in options.status_success:
             return Unknown(f"HTTP {answer.status}")
         if options.probe_code_path is not None and not _answer.matches(code, options.probe_code_found):
-            return Unknown(f"Code {_http.shown(code or '')}")
+            return Unknown(f"Code {shown(code or '')}")
         row = _answer.detail(options, answer, document,
                              document.find(options.code_path) if document and options.code_path else None)
         return Done(Receipt(_answer.reference(delivery.id, row), row))
@@ -306,25 +308,25 @@ class Outlet(OutletBase[Options]):
             return [Finding("error", str(error), "Adresse, Zertifikate und Zugang mit dem Betreiber des Fachverfahrens prüfen.")]
         finally:
             self._line.close()
-        return [*_http.certificate_finding(answer.expires), _judged(answer, options)]
+        return [*_http_answer.certificate_finding(answer.expires), _judged(answer, options)]
 
     def close(self) -> None:
         """Give the connection back."""
         self._line.close()
 
     def _url(self, template: str, delivery: Delivery) -> str:
-        return _template.fill(template, _template.values(delivery), _template.in_url)
+        return _template.fill(template, _template.request_values(delivery), _template.in_url)
 
     def _accept(self) -> dict[str, str]:
         kinds = {"json": "application/json", "xml": "application/xml, text/xml;q=0.9", "none": "*/*"}
         return {"Accept": kinds[self.options.answer]}
 
     def _headers(self, delivery: Delivery) -> dict[str, str]:
-        options, row = self.options, _template.values(delivery)
+        options, row = self.options, _template.request_values(delivery)
         headers = self._accept()
         for name, text in (*options.headers.items(), *delivery.manifest.headers.items()):
             try:
-                _http.check_header(name)
+                check_header(name)
             except ValueError as error:
                 raise Misconfigured(f"Die Route setzt eine Kopfzeile, die nicht erlaubt ist ({error}).") from error
             template = name in options.headers
@@ -334,7 +336,7 @@ class Outlet(OutletBase[Options]):
         return headers
 
 
-def _judged(answer: _http.Answer, options: Options) -> Finding:
+def _judged(answer: _http_answer.Answer, options: Options) -> Finding:
     status = answer.status
     if status in (401, 403, 407):
         return Finding("error", f"Das Fachverfahren lässt uns nicht zu (HTTP {status}).", "Zugangsdaten prüfen lassen.")

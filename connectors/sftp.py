@@ -1,7 +1,7 @@
 """A drop folder on an SFTP server, over one session that is kept between deliveries.
 
 What arrives, a second delivery
-    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._layout`). Sizes are
+    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._drop`). Sizes are
     checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot be, over SFTP.
 Temporary
     a dead or hanging server, a lost session, "Failure" (SFTP's word for a full disk and for much else).
@@ -25,22 +25,21 @@ import errno
 import hashlib
 import socket
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.sftp import CMD_EXTENDED
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors import _layout
-from hub.endpoint import Finding, OutletBase, ProbeResult, SecretRef, read_secret, secret_path
+from connectors._drop import DropOutlet
+from connectors._layout import DropOptions, chunks
+from hub.endpoint import Finding, SecretRef, read_secret, secret_path
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Temporary
-from hub.message import Delivery, Receipt
 
-T = TypeVar("T")
 _PIECE = 32768  # what paramiko puts into one request
 
 
@@ -68,7 +67,7 @@ def _key_bytes(line: str) -> bytes:
 HostKey = Annotated[str, AfterValidator(_check_host_key)]
 
 
-class Options(_layout.DropOptions):
+class Options(DropOptions):
     """``connector = "sftp"``"""
 
     host: str = Field(description="the server")
@@ -91,36 +90,12 @@ class Options(_layout.DropOptions):
         return self
 
 
-class Outlet(OutletBase[Options]):
+class Outlet(DropOutlet[Options]):
     """Files over SFTP, by a rename that shows all or nothing."""
-
-    repeat = "probe"
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._session: Session | None = None
-
-    def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-        """Write hidden, check the sizes, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
-        where = _layout.plan(self.options, delivery)
-        return self._guarded(lambda: _layout.deposit(self._place(), where, delivery, effect_begins))
-
-    def probe(self, delivery: Delivery) -> ProbeResult:
-        """Compare names and sizes, then read back and compare SHA-256. Raises `Temporary`, `Misconfigured` when the
-        server cannot be asked now."""
-        where = _layout.plan(self.options, delivery)
-        return self._guarded(lambda: _layout.find(self._place(), where, self.options.collected))
-
-    def check(self) -> Sequence[Finding]:
-        """Connect, compare the host key, log in; write, rename and remove a hidden file."""
-        options = self.options
-        try:
-            self._guarded(lambda: _layout.rehearse(self._place()))
-        except DeliveryError as error:
-            return [Finding("error", str(error), f"Server {options.host}, Zugang und Ordner {options.path} prüfen.")]
-        finally:
-            self.close()
-        return [Finding("ok", f"{options.path} auf {options.host} ist beschreibbar; der Serverschlüssel stimmt.")]
 
     def close(self) -> None:
         """End the session, if there is one."""
@@ -128,22 +103,11 @@ class Outlet(OutletBase[Options]):
         if session is not None:
             session.close()
 
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """No session survives an error; only our own word, such as a missing marker, does it no harm."""
-        try:
-            with translated():
-                return action()
-        except BaseException as error:
-            if error.__cause__ is not None or not isinstance(error, DeliveryError):
-                self.close()
-            raise
-
-    def _place(self) -> Session:
+    def place(self) -> Session:
         """The kept session if the server still answers, else a new one."""
         if self._session is not None:
             try:
                 self._session.require_target()
-                _layout.require_marker(self._session, self.options)
             except (OSError, EOFError, paramiko.SSHException) as error:
                 self.close()
                 if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES):
@@ -152,8 +116,20 @@ class Outlet(OutletBase[Options]):
                 return self._session
         self._session = Session(self.options)
         self._session.require_target()
-        _layout.require_marker(self._session, self.options)
         return self._session
+
+    def border(self) -> AbstractContextManager[None]:
+        """paramiko's errors become ours."""
+        return translated()
+
+    def remedy(self, error: DeliveryError) -> str:  # noqa: ARG002
+        """Always the same."""
+        return f"Server {self.options.host}, Zugang und Ordner {self.options.path} prüfen."
+
+    def approval(self) -> Sequence[Finding]:
+        """The folder can be written to, and the key is the right one."""
+        options = self.options
+        return [Finding("ok", f"{options.path} auf {options.host} ist beschreibbar; der Serverschlüssel stimmt.")]
 
 
 @contextmanager
@@ -250,15 +226,18 @@ class Session:
     def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
         try:
             self._sftp.mkdir(self._at(path))
-        except OSError:
-            if not (exist_ok and self.size(path) == -1):
+        except OSError as error:
+            kind = self.size(path)  # SFTP has no word of its own for it
+            if kind is None:
                 raise
+            if kind != -1 or not exist_ok:
+                raise FileExistsError(errno.EEXIST, "exists") from error
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
-        with self._sftp.open(self._at(path), "wx") as file:
+        with self._new_file(path) as file:
             file.set_pipelined(True)
             last = b""
-            for piece in _layout.chunks(source, _PIECE):
+            for piece in chunks(source, _PIECE):
                 file.write(last)
                 last = piece
             file.set_pipelined(False)
@@ -266,6 +245,14 @@ class Session:
             self._sync(file)
         if self.size(path) != size:
             raise OSError(errno.EIO, "wrong size at the server")
+
+    def _new_file(self, path: str) -> Any:
+        try:
+            return self._sftp.open(self._at(path), "wx")
+        except OSError as error:
+            if self.size(path) is None:
+                raise
+            raise FileExistsError(errno.EEXIST, "exists") from error
 
     def _sync(self, file: Any) -> None:
         if self._can_sync:
@@ -304,7 +291,7 @@ class Session:
         digest = hashlib.sha256()
         with self._sftp.open(self._at(path), "rb") as file:
             file.prefetch(max_concurrent_requests=64)
-            for piece in _layout.chunks(file, _PIECE):
+            for piece in chunks(file, _PIECE):
                 digest.update(piece)
         return digest.hexdigest()
 

@@ -2,7 +2,7 @@
 
 What arrives
     One call of `operation`. Its content is either one part of the delivery as the body's element (`body = "xml"`), or
-    parameters from a template (`parameters`: `connectors._template`; parts as ``{base64:pdf}``, ``{text:xml}`` or
+    parameters from a template (`parameters`: `connectors._tree`; parts as ``{base64:pdf}``, ``{text:xml}`` or
     ``{xml:xml}``), which zeep brings into the types and the order of the WSDL.
 WSDL
     and all it imports are read from disk, below its folder; nothing is ever loaded from the network. `url` is where the call
@@ -40,8 +40,10 @@ from urllib.parse import unquote, urlsplit
 from lxml import etree
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _template
-from connectors._template import PartValue
+from connectors import _answer, _http, _http_answer, _template, _tree
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions, check_header
+from connectors._tree import PartValue
 from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, refused, secret_path
 from hub.errors import ConfigError, DeliveryError, InDoubt, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, Receipt
@@ -53,7 +55,7 @@ _LOGIN_FAULTS = ("FailedAuthentication", "InvalidSecurityToken", "InvalidSecurit
 _WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
 
 
-class Options(_http.HttpOptions, _answer.AnswerOptions):
+class Options(HttpOptions, _answer.AnswerOptions):
     """``connector = "soap"``"""
 
     url: str = Field(description="where the calls go; the address inside the WSDL is not used")
@@ -81,14 +83,14 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
     @classmethod
     def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
-            _http.check_header(name)
-            _template.check(text)
+            check_header(name)
+            _template.REQUEST.check(text)
         return value
 
     @field_validator("parameters")
     @classmethod
     def _parameters(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        _template.check_tree(value, ("base64", "text", "xml"))
+        _tree.check(value, ("base64", "text", "xml"))
         return value
 
     @model_validator(mode="after")
@@ -165,7 +167,7 @@ class Call:
     def _with_parameters(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
         from zeep.exceptions import Error
 
-        values = _plain(_template.tree(self.options.parameters, delivery), delivery)
+        values = _plain(_tree.fill(self.options.parameters, delivery), delivery)
         try:
             call = self.operation.create(**values)
         except (Error, TypeError, ValueError) as error:
@@ -176,7 +178,7 @@ class Call:
         return call.content, dict(call.headers)
 
     def _with_element(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
-        part = _template.the_part(delivery, self.options.body or "")
+        part = _tree.the_part(delivery, self.options.body or "")
         try:
             element = _answer.parse_xml(delivery.read(part))
         except ValueError as error:
@@ -274,7 +276,7 @@ def faults(document: _answer.Xml) -> list[str] | None:
 
 def judge_fault(options: Options, codes: Sequence[str], retry_after: float | None) -> DeliveryError:
     """What a fault means, by the configured codes first."""
-    said = f"Fault {', '.join(map(_http.shown, codes))}"
+    said = f"Fault {', '.join(map(shown, codes))}"
     for code in codes:
         if code in options.fault_temporary:
             return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).", retry_after))
@@ -295,9 +297,9 @@ def judge_fault(options: Options, codes: Sequence[str], retry_after: float | Non
 class Outlet(OutletBase[Options]):
     """Calls over one connection that is kept between deliveries."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)
-        self._line = _http.Line(options)
+        self._line = line or _http.Line(options)
         self._call: Call | None = None
 
     @classmethod
@@ -311,7 +313,7 @@ class Outlet(OutletBase[Options]):
         options = self.options
         content, headers = self._operation().envelope(delivery)
         body = _http.Body.of(content, headers.pop("Content-Type"))
-        row = _template.values(delivery)
+        row = _template.request_values(delivery)
         headers |= {name: _template.fill(text, row, _template.in_header) for name, text in options.headers.items()}
         answer = self._line.send("POST", options.url, headers, body, effect_begins)
         document = _answer.read("xml", answer.content, options.namespaces)
@@ -333,7 +335,7 @@ class Outlet(OutletBase[Options]):
                             "prüfen.")]
         finally:
             self.close()
-        found = [Finding("ok", f"Die WSDL kennt {options.operation}."), *_http.certificate_finding(answer.expires)]
+        found = [Finding("ok", f"Die WSDL kennt {options.operation}."), *_http_answer.certificate_finding(answer.expires)]
         if answer.status in (401, 403, 407):
             return [*found, Finding("error", f"Das Fachverfahren lässt uns nicht zu (HTTP {answer.status}).",
                                     "Zugangsdaten prüfen lassen.")]

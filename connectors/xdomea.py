@@ -11,7 +11,7 @@ A second delivery
     gives the same bytes: all UUIDs come from the delivery's id, all times from its creation, and the ZIP is not compressed,
     since compressed bytes change with the library. So it finds its own file, and nothing is written.
 The drop
-    is a destination of its own kind, `connectors.directory` or `connectors.sftp`: their steps, their errors, their probe.
+    is a destination of its own, of any connector that is a drop: its steps, its errors, its probe.
 Not asked
     The standard fixes *Importbestaetigung* to 1, so a DMS may answer with 0630 (0402). The hub reads no answers.
 
@@ -28,14 +28,14 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from lxml import etree
 from pydantic import Field, field_validator
 
-from connectors import _layout, directory, sftp
-from connectors._records import Template, arrival_day, fill, kind, one_line
-from hub.endpoint import Done, Finding, OptionsModel, OutletBase, ProbeResult
+from connectors._layout import chunks
+from connectors._template import Template, arrival_day, document_kind, one_line, record_line
+from hub.endpoint import Done, Drop, Finding, OptionsModel, OutletBase, ProbeResult, build_drop
 from hub.errors import Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name
 
@@ -48,23 +48,11 @@ _FORMATS = {  # code list dateiformat 1.0; what is not in it is 100, "Sonstiges"
 }
 
 
-class DirectoryDrop(directory.Options):
-    """A drop on a local disk or a mounted share."""
-
-    connector: Literal["directory"] = Field(description="directory or sftp")
-
-
-class SftpDrop(sftp.Options):
-    """A drop on an SFTP server."""
-
-    connector: Literal["sftp"] = Field(description="directory or sftp")
-
-
 class Options(OptionsModel):
     """``connector = "xdomea"``"""
 
-    drop: Annotated[DirectoryDrop | SftpDrop, Field(discriminator="connector")] = Field(
-        description="where the ZIP goes: connector = directory or sftp, and its options; not layout, role, name")
+    drop: Drop = Field(description="where the ZIP goes: connector = directory, sftp or another drop, and its options; "
+                                   "not layout, role, name")
     version: str = Field("3.0.0", description="version of the standard; 3.0.0 is the one there is")
     message: Literal["FVDaten.SGOErstellen.0604", "Abgabe.Abgabe.0401"] = Field(
         "FVDaten.SGOErstellen.0604", description="kind of message, as the DMS imports it")
@@ -92,7 +80,7 @@ class Options(OptionsModel):
 
     @field_validator("drop")
     @classmethod
-    def _names_are_the_standards(cls, value: DirectoryDrop | SftpDrop) -> DirectoryDrop | SftpDrop:
+    def _names_are_the_standards(cls, value: OptionsModel) -> OptionsModel:
         ours = {"layout", "role", "name"}
         if taken := sorted(key for key in ours if getattr(value, key) != type(value).model_fields[key].default):
             raise ValueError(f"{', '.join(taken)}: the standard rules name and layout of the ZIP; remove it")
@@ -106,7 +94,7 @@ class Outlet(OutletBase[Options]):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._drop = _drop(options)
+        self._drop = build_drop(options.drop, layout="single", role="xdomea", name=f"{{id}}_{options.message}")
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Build and drop. Raises what the drop raises, and `Temporary` when the ZIP cannot be built now."""
@@ -129,11 +117,6 @@ class Outlet(OutletBase[Options]):
 
     def _named(self, receipt: Receipt) -> Receipt:
         return replace(receipt, detail={**receipt.detail, "message": self.options.message, "version": self.options.version})
-
-
-def _drop(options: Options) -> OutletBase[Any]:
-    where = options.drop.model_copy(update={"layout": "single", "role": "xdomea", "name": f"{{id}}_{options.message}"})
-    return directory.Outlet(where) if isinstance(where, DirectoryDrop) else sftp.Outlet(where)
 
 
 @contextmanager
@@ -171,7 +154,7 @@ def pack(options: Options, delivery: Delivery, target: Any) -> None:
             entry = _entry(primary_name(delivery, number, part), delivery)
             entry.file_size = part.size
             with closing(delivery.open(part)) as source, archive.open(entry, "w") as sink:
-                for piece in _layout.chunks(source):
+                for piece in chunks(source):
                     sink.write(piece)
 
 
@@ -223,7 +206,7 @@ def message(options: Options, delivery: Delivery) -> bytes:
     if options.message == "FVDaten.SGOErstellen.0604":
         created = root.child("SchriftgutobjektZumErstellen")
         created.text("FachverfahrenObjektID", delivery.message_id)
-        created.text("IDContainer", fill(options.container, delivery))
+        created.text("IDContainer", record_line(options.container, delivery))
         root = created
     _process(root.child("Schriftgutobjekt").child("Vorgang"), options, delivery)
     tree = root.element.getroottree()
@@ -260,14 +243,14 @@ def _contact(contact: _Node, institution: str, unit: str | None) -> None:
 def _process(process: _Node, options: Options, delivery: Delivery) -> None:
     process.child("Identifikation").text("ID", object_id(delivery, "process"))
     about = process.child("AllgemeineMetadaten")
-    about.text("Betreff", fill(options.subject, delivery))
-    about.text("Kennzeichen", fill(options.reference, delivery))
-    about.text("Federfuehrung", fill(options.lead, delivery))
+    about.text("Betreff", record_line(options.subject, delivery))
+    about.text("Kennzeichen", record_line(options.reference, delivery))
+    about.text("Federfuehrung", record_line(options.lead, delivery))
     about.code("Medium", "medium", "1.0", "001")
-    if plan := fill(options.file_plan, delivery):
+    if plan := record_line(options.file_plan, delivery):
         about.child("Aktenplaneinheit").text("Kennzeichen", plan)
-    process.text("Aktenbetreff", fill(options.file_subject, delivery))
-    process.text("Typ", fill(options.kind, delivery))
+    process.text("Aktenbetreff", record_line(options.file_subject, delivery))
+    process.text("Typ", record_line(options.kind, delivery))
     for number, part in enumerate(delivery.manifest.parts, 1):
         _document(process.child("Dokument"), delivery, number, part)
     if options.fields:
@@ -283,7 +266,7 @@ def _document(document: _Node, delivery: Delivery, number: int, part: ManifestPa
     about.code("Medium", "medium", "1.0", "001")
     document.text("FremdesGeschaeftszeichen", delivery.case or "")
     document.text("Posteingangsdatum", arrival_day(delivery).isoformat())
-    document.text("Typ", kind(part))
+    document.text("Typ", document_kind(part))
     version = document.child("Version")
     version.text("Nummer", "1")
     _format(version.child("Format"), delivery, number, part)
@@ -308,7 +291,7 @@ def _extension(extension: _Node, options: Options, delivery: Delivery) -> None:
     for name, template in options.fields.items():
         field = extension.child("Feld")
         field.text("Name", name)
-        field.text("Wert", fill(template, delivery))
+        field.text("Wert", record_line(template, delivery))
 
 
 def _moment(delivery: Delivery) -> str:

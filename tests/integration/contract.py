@@ -7,12 +7,15 @@ planted fault can show that the suite notices.
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import hashlib
 import io
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 import pytest
 
@@ -87,6 +90,12 @@ class Receiver(Protocol):
     def inventory(self) -> object:
         """Everything that is there, hidden or not, in a form that compares."""
 
+    def refuse(self) -> None:
+        """Say no, clearly, to the next thing that would act."""
+
+    def relent(self) -> None:
+        """Say yes again; what `refuse` put there is gone."""
+
 
 def contents(delivery: Delivery) -> list[bytes]:
     """The bodies, sorted."""
@@ -112,8 +121,40 @@ def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any
     assert receiver.arrivals() == [], "something arrived although effect_begins did not return"
 
 
+def a_clear_no_is_certain(receiver: Receiver, outlet: OutletBase[Any]) -> None:
+    """Who was told no needs nobody to look, and the receiver is asked nothing: later it goes as if for the first time."""
+    effect = Effect(receiver.refuse)
+    with pytest.raises(DeliveryError) as raised:
+        outlet.deliver(make_delivery(), effect)
+    assert effect.begun == 1, "the receiver was not asked to act"
+    assert is_certain(raised.value), "a clear no is taken for a lost answer"
+    receiver.relent()
+    assert receiver.arrivals() == []
+    outlet.deliver(make_delivery(attempt=2), Effect())
+    outlet.close()
+    assert len(receiver.arrivals()) == 1
+
+
+class Interrupting(io.BytesIO):
+    """A body during which something happens, once: after its first piece, or when it is read as a whole."""
+
+    def __init__(self, content: bytes, then: Callable[[], object]) -> None:
+        super().__init__(content)
+        self._then: Callable[[], object] | None = then
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next piece."""
+        if self._then is not None and (self.tell() or size is None or size < 0):
+            then, self._then = self._then, None
+            then()
+        return super().read(size)
+
+
 class OutletContract:
     """What every outlet promises."""
+
+    at_once: ClassVar[bool] = True
+    """Whether a delivery arrives by one act; else it fills piece by piece, and the next try completes it."""
 
     def same_bytes(self, arrival: Arrival, delivery: Delivery) -> None:
         """The reader finds every body, byte for byte."""
@@ -221,6 +262,60 @@ class OutletContract:
         delivery = make_delivery(subject=f"Hund{SEPARATORS}Bcc: fremd@example.org\r\n\r\nText")
         outlet.deliver(delivery, Effect())
         outlet.close()
+        (arrival,) = receiver.arrivals()
+        self.same_bytes(arrival, delivery)
+
+    def test_an_empty_file(self, receiver: Any) -> None:
+        """A form can have one, and no protocol may take it for the end of anything."""
+        delivery = make_delivery([*APPLICATION[:4], ("attachment", "leer.txt", "text/plain", b""), APPLICATION[4]])
+        effect, outlet = Effect(), receiver.outlet()
+        outlet.deliver(delivery, effect)
+        (arrival,) = receiver.arrivals()
+        self.same_bytes(arrival, delivery)
+        outlet.deliver(dataclasses.replace(delivery, attempt=2), Effect())
+        outlet.close()
+        assert effect.begun == 1
+        assert len({each.name for each in receiver.arrivals()}) == 1
+
+    def test_a_clear_no_after_the_effect_is_certain(self, receiver: Any) -> None:
+        a_clear_no_is_certain(receiver, receiver.outlet())
+
+    def test_the_suite_notices_a_no_that_is_not_marked(self, receiver: Any) -> None:
+        outlet = receiver.outlet()
+        honest = outlet.deliver
+
+        def unsure(delivery: Delivery, effect_begins: Callable[[], None]) -> Any:
+            try:
+                return honest(delivery, effect_begins)
+            except DeliveryError as error:
+                raise type(error)(str(error)) from error
+
+        outlet.deliver = unsure
+        with pytest.raises(AssertionError, match="clear no"):
+            a_clear_no_is_certain(receiver, outlet)
+
+    def test_closed_in_the_middle_of_a_body(self, receiver: Any) -> None:
+        """What a library still holds open then neither hangs, nor acts, nor harms the next connection."""
+        big = hashlib.sha256(b"bild").digest() * (8_000_000 // 32)
+        delivery = make_delivery([*APPLICATION[:4], ("attachment", "foto.jpg", "image/jpeg", big)])
+        outlet, honest = receiver.outlet(), delivery.open_blob
+
+        def interrupted(blob: str) -> BinaryIO:
+            content = honest(blob).read()
+            return Interrupting(content, outlet.close) if len(content) == len(big) else io.BytesIO(content)
+
+        effect, begun = Effect(), time.monotonic()
+        try:
+            outlet.deliver(dataclasses.replace(delivery, open_blob=interrupted), effect)
+        except DeliveryError:
+            if self.at_once:
+                assert effect.begun == 0, "half a body was taken for a whole one"
+                assert receiver.arrivals() == []
+            gc.collect()  # a handle that is thrown away now must not complain: warnings are errors
+            outlet.deliver(dataclasses.replace(delivery, attempt=2), effect)
+        outlet.close()
+        assert time.monotonic() - begun < 20
+        assert effect.begun >= 1
         (arrival,) = receiver.arrivals()
         self.same_bytes(arrival, delivery)
 

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from connectors import _layout, sftp
 from connectors.sftp import Options, Outlet, fingerprint
-from hub.endpoint import Absent, Done, Unknown
+from hub.endpoint import Absent
 from hub.errors import Misconfigured, Temporary
-from tests.integration.contract import Arrival, Effect, NetworkContract, make_delivery
-from tests.integration.test_directory import NAME, arrivals_below
+from tests.integration.contract import Effect, NetworkContract, make_delivery
+from tests.integration.drop_contract import NAME, DropContract, DropFolder
 from tests.services import need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
@@ -27,13 +27,13 @@ from tests.services.proxy import Proxy
 FULL = "trap '' XFSZ\nulimit -f 512\nexec /usr/lib/openssh/sftp-server\n"  # no file may grow beyond 512 KB
 
 
-class Drop:
+class Drop(DropFolder):
     """A folder on an SFTP server behind a proxy."""
 
     def __init__(self, server: OpenSsh) -> None:
+        super().__init__(server.files)
         self.server = server
         self.proxy = Proxy(server.port)
-        self.root = server.files
         self.outlets: list[Outlet] = []
 
     def outlet(self, **options: Any) -> Outlet:
@@ -46,12 +46,8 @@ class Drop:
     def impatient(self) -> Outlet:
         return self.outlet(connect_timeout=3, timeout=3)
 
-    def arrivals(self) -> list[Arrival]:
-        return arrivals_below(self.root)
-
-    def inventory(self) -> object:
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
+    def missing(self) -> dict[str, Any]:
+        return {"path": str(self.root / "fehlt")}
 
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.arrivals()) >= count, "the files have arrived")
@@ -133,42 +129,22 @@ class TestSftp(NetworkContract):
         assert [path.name for path in receiver.root.iterdir()] == [NAME]
 
 
-class TestDrop:
-    """Layouts and collisions, as in the directory."""
+class TestSftpDrop(DropContract):
+    """Everything every drop promises."""
 
-    def test_single_file(self, receiver: Drop) -> None:
-        outlet = receiver.outlet(layout="single", role="pdf")
-        receipt = outlet.deliver(make_delivery(manifest={"path": "Ämter/Steuern"}), Effect())
-        assert receipt.reference == f"Aemter/Steuern/{NAME}.pdf"
-        assert (receiver.root / receipt.reference).is_file()
-        assert outlet.probe(make_delivery(manifest={"path": "Ämter/Steuern"})) == Done(receipt)
+    place = sftp.Session
+
+
+class TestServers:
+    """What servers do not take, do not know, or have no room for."""
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
-    def test_other_content_is_never_overwritten(self, receiver: Drop, layout: str) -> None:
-        taken = receiver.root / NAME if layout == "folder" else receiver.root / f"{NAME}.xml"
-        if layout == "folder":
-            taken.mkdir()
-            (taken / "antrag.pdf").write_bytes(b"fremd")
-        else:
-            taken.write_bytes(b"fremd")
-        outlet = receiver.outlet(layout=layout)
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
-        assert "-2" in outlet.deliver(make_delivery(), Effect()).reference
-        assert (taken / "antrag.pdf" if layout == "folder" else taken).read_bytes() == b"fremd"
-        assert isinstance(outlet.probe(make_delivery()), Done)
-
-    def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop) -> None:
-        target = receiver.root / f"{NAME}.xml"
-        with pytest.raises(Temporary):
-            receiver.outlet(layout="single").deliver(make_delivery(), Effect(lambda: target.write_bytes(b"fremd")))
-        assert target.read_bytes() == b"fremd"
-
-    def test_same_size_other_bytes(self, receiver: Drop) -> None:
-        outlet = receiver.outlet()
-        outlet.deliver(make_delivery(), Effect())
-        file = receiver.root / NAME / "antrag.pdf"
-        file.write_bytes(file.read_bytes()[:-1] + b"!")
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
+    def test_check_leaves_nothing_where_renaming_is_refused(self, serve: Callable[..., Drop], layout: str) -> None:
+        drop = serve(sftp="internal-sftp -P posix-rename,rename")
+        (finding,) = drop.outlet(layout=layout).check()
+        assert finding.severity == "error"
+        assert "verweigert" in finding.text
+        assert drop.names() == []
 
     def test_a_server_that_takes_nothing(self, serve: Callable[..., Drop]) -> None:
         drop = serve(sftp="internal-sftp -R")
@@ -185,19 +161,11 @@ class TestDrop:
         receipts = [outlet.deliver(make_delivery(number=number), Effect()) for number in (1, 2)]
         assert [arrival.name for arrival in drop.arrivals()] == sorted(receipt.reference for receipt in receipts)
 
-    def test_a_missing_folder(self, receiver: Drop) -> None:
-        outlet = receiver.outlet(path=str(receiver.root / "fehlt"))
-        with pytest.raises(Misconfigured, match="fehlt"):
-            outlet.deliver(make_delivery(), Effect())
-        assert not (receiver.root / "fehlt").exists()
-
-    def test_without_its_marker(self, receiver: Drop) -> None:
+    def test_a_missing_marker_costs_no_connection(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")
         for _ in range(2):
             with pytest.raises(Temporary, match=r"\.drehscheibe"):
                 outlet.deliver(make_delivery(), Effect())
-        (receiver.root / ".drehscheibe").touch()
-        outlet.deliver(make_delivery(), Effect())
         assert receiver.proxy.connections == 1
 
     def full(self, serve: Callable[..., Drop]) -> Drop:
@@ -272,7 +240,7 @@ class TestOnTheServer:
 
     def test_the_suite_notices_a_visible_name(self, serve: Callable[..., Drop],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+        monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         log, root = self.deliver(serve)
         with pytest.raises(AssertionError, match="hidden name"):
             written_hidden_then_renamed(log, root)

@@ -20,6 +20,7 @@ from connectors.xdomea import NAMESPACE, Options, Outlet
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
+from tests.integration.drop_contract import DropFolder
 from tests.services import standards
 from tests.services.openssh import OpenSsh
 
@@ -54,11 +55,11 @@ def built(options: Options, **changes: Any) -> bytes:
     return target.getvalue()
 
 
-class Drop:
+class Drop(DropFolder):
     """A folder that a DMS watches. The message is no body of the delivery, so a reader takes it apart first."""
 
     def __init__(self, root: Path, **options: Any) -> None:
-        self.root = root
+        super().__init__(root)
         self.options = options
 
     def settings(self, **options: Any) -> Options:
@@ -78,9 +79,11 @@ class Drop:
             found.append(Arrival(path.name, content, wire))
         return found
 
-    def inventory(self) -> object:
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
+    def refuse(self) -> None:
+        self.put(f"{make_delivery().id}_{self.settings().message}.zip", b"fremd")
+
+    def relent(self) -> None:
+        (self.root / f"{make_delivery().id}_{self.settings().message}.zip").unlink()
 
 
 @pytest.fixture
@@ -226,16 +229,22 @@ class TestTrouble:
     @pytest.mark.parametrize(("options", "why"), [
         ({"version": "4.0.0"}, "xdomea 4.0.0 is not built"),
         ({"message": "FVDaten.SGOAblegen.0605"}, "0604"),
-        ({"subject": "{nmae}"}, "unknown placeholder 'nmae'"),
-        ({"subject": "{property}"}, "property:key"),
+        ({"subject": "{nmae}"}, "unknown placeholder {nmae}: known here are {id}"),
+        ({"subject": "{property}"}, "did you mean {property:…}?"),
         ({"subject": "{"}, "is no template"),
         ({"drop": {"name": "{id}"}}, "name: the standard rules"),
-        ({"drop": {"connector": "smtp"}}, "directory"),
+        ({"drop": {"connector": "smtp"}}, "does not match any of the expected tags: directory, sftp"),
+        ({"drop": {"connector": "xdomea"}}, "expected tags"), ({"drop": {"connector": "fax"}}, "expected tags"),
+        ({"drop": {"connector": 1}}, "Unable to extract tag"),
         ({"receiver": ""}, "at least 1"),
     ])
     def test_options_that_cannot_be(self, receiver: Drop, options: dict[str, Any], why: str) -> None:
         with pytest.raises(ValidationError, match=re.escape(why)):
             receiver.settings(**options)
+
+    def test_a_drop_that_is_no_table(self) -> None:
+        with pytest.raises(ValidationError, match="drop"):
+            Options(receiver="Stadt Musterstadt", drop="directory")
 
 
 def test_options_survive_being_written_down_and_read_again(receiver: Drop) -> None:

@@ -407,8 +407,12 @@ MUNICIPALITY_FILE = "municipalities/14999010.toml"
      "destinations.ablage.path2: unknown key: did you mean 'path'?"),
     (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
      'connector = "xdomea"\nreceiver = "Stadt"\ndrop = { connector = "smtp" }\n',
-     'destinations.ablage.drop: names a connector that cannot stand here: write connector = "directory" or '
-     'connector = "sftp"'),
+     'destinations.ablage.drop: names a connector that cannot stand here: name one that is a drop '
+     '(drehscheibe connector list)'),
+    (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
+     'connector = "xdomea"\nreceiver = "Stadt"\n[destinations.ablage.drop]\nconnector = "directory"\n'
+     'pth = "drop"\n',
+     "destinations.ablage.drop.pth: unknown key: did you mean 'path'?"),
     ("mappings/hund/mapping.toml", MAPPING,
      MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
      "version: is a table, not a list of tables: write [[version]] instead of [version]"),
