@@ -55,7 +55,16 @@ from kombu.connection import Connection
 from pydantic import Field
 
 from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
-from hub.endpoint import Accept, Finding, InletBase, OptionsModel, SecretRef, read_secret
+from hub.endpoint import (
+    Accept,
+    Authority,
+    Finding,
+    InletBase,
+    OptionsModel,
+    SecretRef,
+    SenderName,
+    read_secret,
+)
 from hub.errors import ConfigError, Conflict, NotAllowed, StoreUnavailable
 from hub.message import Accepted, Incoming, IncomingPart
 
@@ -65,7 +74,7 @@ UNCODED = ("", "identity", "binary", "utf-8", "utf8", "us-ascii", "iso-8859-1", 
 class Sender(OptionsModel):
     """A sender, its user at the broker, and thereby its queue."""
 
-    name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
+    name: SenderName = Field(min_length=1, description="the sender's name in the hub's configuration")
     user: str = Field(pattern=r"^[A-Za-z0-9_-]{1,60}$", description="its user at the broker, and its routing key")
     password: SecretRef | None = Field(None, description="only for `broker setup`: the password to give the user")
 
@@ -79,7 +88,7 @@ class Options(OptionsModel):
     user: str = Field("drehscheibe", description="the hub's user: may only read")
     password: SecretRef = Field(description="its password")
     tls: bool = Field(False, description="speak TLS")
-    ca: Path | None = Field(None, description="PEM file of the broker's CA; default: the system's")
+    ca: Authority | None = Field(None, description="PEM file of the broker's CA; default: the system's")
     prefix: str = Field("drehscheibe", pattern=r"^[A-Za-z0-9_-]{1,60}$", description="exchange and queues begin so")
     senders: tuple[Sender, ...] = Field(min_length=1, description="who may send")
     prefetch: int = Field(200, gt=0, le=10000, description="unacknowledged messages per queue")

@@ -88,6 +88,8 @@ class Outlet(OutletBase[Options]):
     """Folders and documents, by looking before creating."""
 
     repeat = "probe"
+    kind = "dms"
+    whom = "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)"
     keeps = True
 
     def __init__(self, options: Options, line: Line | None = None) -> None:

@@ -48,7 +48,20 @@ from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
-from hub.endpoint import Accept, Finding, InletBase, OptionsModel, SecretRef, TurnedAway, secret_path
+from hub.endpoint import (
+    Accept,
+    Authority,
+    Certificate,
+    Client,
+    Finding,
+    InletBase,
+    Needs,
+    OptionsModel,
+    SecretRef,
+    SenderName,
+    TurnedAway,
+    secret_path,
+)
 from hub.errors import ConfigError, Conflict, NotAllowed, StoreUnavailable
 from hub.message import Accepted, Incoming, IncomingPart
 
@@ -58,10 +71,10 @@ MAX_HEADER_BYTES = 32 * 1024
 class Sender(OptionsModel):
     """How one sender is recognised: by the issuing CA, and by subject or SAN."""
 
-    name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
+    name: SenderName = Field(min_length=1, description="the sender's name in the hub's configuration")
     subject: str | None = Field(None, description="RFC 4514, like 'CN=amt24,O=Land': attributes it must have")
     san: str | None = Field(None, description="DNS name, URI or mail address among the alternative names")
-    ca: Path | None = Field(None, description="PEM file of this sender's issuing CA; default: any of client_ca")
+    ca: Authority | None = Field(None, description="PEM file of this sender's issuing CA; default: any of client_ca")
 
     @field_validator("subject")
     @classmethod
@@ -86,9 +99,10 @@ class Options(OptionsModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8443, ge=0, le=65535, description="0 takes a free one")
-    certificate: Path = Field(description="PEM file with the server's certificate and its chain")
+    certificate: Certificate = Field(description="PEM file with the server's certificate and its chain")
     key: SecretRef = Field(description="PEM file with the server's private key")
-    client_ca: tuple[Path, ...] = Field((), description="PEM files of the CAs that issue the senders' certificates")
+    client_ca: tuple[Authority, ...] = Field(
+        (), description="PEM files of the CAs that issue the senders' certificates")
     senders: tuple[Sender, ...] = Field((), description="who may come in")
     handshake_seconds: float = Field(10, gt=0, description="deadline of the TLS handshake")
     header_seconds: float = Field(10, gt=0, description="deadline of a header, and of draining a refused body")
@@ -417,6 +431,17 @@ class Inlet(InletBase[Options]):
 
     bound: tuple[str, int] | None = None
     trust: Trust
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """Its own certificate, one for each sender, a port."""
+        return Needs(identity=(options.certificate, options.key), port=options.port,
+                     clients=tuple(Client(each.name, each.subject, each.san) for each in options.senders))
+
+    @classmethod
+    def takes_at(cls, options: Options) -> str:
+        """The URL of this machine."""
+        return f"https://localhost:{options.port}"
 
     def __init__(self, options: Options, name: str, spool: Path, max_bytes: int) -> None:
         super().__init__(options, name, spool, max_bytes)

@@ -39,7 +39,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from connectors._framing import Body, Spool, clean
-from hub.endpoint import Accept, Finding, InletBase, OptionsModel
+from hub.endpoint import Accept, Finding, InletBase, Needs, OptionsModel, SenderName
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.message import Incoming, IncomingPart
 
@@ -51,7 +51,7 @@ MAX_FILES = 200
 class Sender(OptionsModel):
     """Whose folder it is."""
 
-    name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
+    name: SenderName = Field(min_length=1, description="the sender's name in the hub's configuration")
 
 
 class Options(OptionsModel):
@@ -115,6 +115,16 @@ class _Wake(FileSystemEventHandler):
 
 class Inlet(InletBase[Options]):
     """Scans until stopped."""
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """Its three folders."""
+        return Needs(folders=(options.root, options.done, options.rejected))
+
+    @classmethod
+    def takes_at(cls, options: Options) -> Path:
+        """The watched folder."""
+        return options.root
 
     def __init__(self, options: Options, name: str, spool: Path, max_bytes: int) -> None:
         super().__init__(options, name, spool, max_bytes)

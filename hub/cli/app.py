@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hub import __version__
+from hub import __version__, endpoint
 from hub.administration import bill_output
 from hub.administration import prices as prices_
 from hub.config import configuration as config
@@ -314,9 +314,10 @@ def _print_answer(answer: Mapping[str, Any]) -> None:
 
 def _https_url(configuration: config.Configuration) -> str:
     for inlet in configuration.inlets:
-        if inlet.connector == "https":
-            return f"https://localhost:{inlet.options['port']}"
-    raise HubError("the configuration has no https inlet: name one with --url")
+        where = endpoint.inlet_class(inlet.connector).takes_at(inlet.options)
+        if isinstance(where, str):
+            return where
+    raise HubError("the configuration has no inlet over HTTP: name one with --url")
 
 
 @_command(main, "queue", "What waits, by destination, with the age of the oldest.")

@@ -11,17 +11,9 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from hub.config.retry import Duration, RetryPolicy
 from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
+from hub.endpoint import InDoubtPolicy, Kind
 from hub.files.model import FileModel
 from hub.mapping.versions import VersionSpan
-
-InDoubtPolicy = Literal["repeat-marked", "ask"]
-Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
-KINDS: Mapping[str, Kind] = {
-    "smtp": "mail", "directory": "file", "sftp": "file", "smb": "file", "webdav": "file", "cmis": "dms",
-    "xdomea": "dms",
-    "rest": "fachverfahren", "soap": "fachverfahren", "xta": "fachverfahren", "receipts": "account",
-}
-"""What a destination is, by its connector, where it does not say so itself."""
 
 
 class RecipientRow(FileModel):

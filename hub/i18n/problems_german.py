@@ -245,9 +245,24 @@ PIECES = {
     'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
     "the standard rules name and layout of the ZIP; remove it":
     "Name und Aufbau des ZIP regelt der Standard; entfernen",
+    # connectors
+    "{} brings {}, which is no connector's name": "{} bringt {} mit; das ist kein Name eines Connectors",
+    "take a name of small letters, digits and hyphens there":
+    "dort einen Namen aus Kleinbuchstaben, Ziffern und Bindestrichen nehmen",
+    "{} brings {}, which the hub has itself": "{} bringt {} mit; den hat die Drehscheibe selbst",
+    "give it another name there, or uninstall it": "dort anders nennen oder deinstallieren",
+    "{} and {} both bring {}": "{} und {} bringen beide {} mit",
+    "uninstall one of them": "eines davon deinstallieren",
+    "{} of {} cannot be loaded ({})": "{} aus {} lässt sich nicht laden ({})",
+    "install a version of it that fits this hub": "eine Version installieren, die zu dieser Drehscheibe passt",
+    "{} has no kind for bills": "{} hat keine Art für Abrechnungen",
+    "set kind on its class Outlet, one of {}": "kind in seiner Klasse Outlet setzen, eines von {}",
+    "none is for a municipality's {}": "keiner ist für {} einer Kommune da",
+    "install one": "einen installieren",
     # commands
     "no inlet needs a broker": "kein Eingang braucht einen Broker",
-    'add one with connector = "amqp"': 'einen mit connector = "amqp" ergänzen',
+    "add one whose connector is {}": "einen ergänzen, dessen Connector {} ist",
+    "add one whose connector is {} or {}": "einen ergänzen, dessen Connector {} oder {} ist",
     "the database is damaged ({})": "die Datenbank ist beschädigt ({})",
     "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
     "(docs/operate-backup.md)":
@@ -266,7 +281,7 @@ PIECES = {
     "a restore was interrupted here": "hier wurde eine Wiederherstellung unterbrochen",
     "run the same 'drehscheibe restore' again": "dasselbe 'drehscheibe restore' noch einmal aufrufen",
     "nothing to reload": "nichts neu zu laden", "no daemon listens on {}": "auf {} hört keine Drehscheibe",
-    "the configuration has no https inlet": "die Konfiguration hat keinen https-Eingang",
+    "the configuration has no inlet over HTTP": "die Konfiguration hat keinen Eingang über HTTP",
     "name one with --url": "einen mit --url nennen",
     "no examples found for {}": "keine Beispiele für {}", "no examples found": "keine Beispiele",
     "add mappings/<service>/examples/<name>/ with message.xml and example.toml":

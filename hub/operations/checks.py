@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Destination
 from hub.config.reader import suggest
@@ -24,20 +24,6 @@ from hub.store.database.postgresql import Served
 
 AT_ONCE = 8
 """Destinations tried at the same time: most of the time goes into waiting for those that do not answer."""
-WHOM = {
-    "smtp": "den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die "
-            "Poststelle der Kommune",
-    "directory": "die eigene IT (Freigabe eingehängt? Rechte des Benutzers der Drehscheibe? Platz?)",
-    "sftp": "die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher "
-            "Schlüssel, Ordner)",
-    "cmis": "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)",
-    "xdomea": "die DMS-Betreuung der Kommune (Übergabeordner, Rechte)",
-    "rest": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, "
-            "Freischaltung der Firewall)",
-    "soap":
-    "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)",
-}
-"""Whom to ask when a destination fails, and what about."""
 
 
 def _silent(done: int, of: int) -> None:
@@ -60,6 +46,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, "
                                          f"{len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
+    yield from _installed()
     yield from _mappings(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
@@ -86,6 +73,18 @@ def chosen(configuration: Configuration, destination: str | None,
     if destination is not None and destination not in keys:
         raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys, german=True)}")
     return list(keys.values()) if destination is None else [keys[destination]]
+
+
+def _installed() -> Iterator[tuple[str, Finding]]:
+    """Connectors that other distributions bring: each is loaded, whether a destination uses it or not."""
+    for name, entry in registry.installed().items():
+        try:
+            for side, look in (("Outlet", endpoint.outlet_class), ("Inlet", endpoint.inlet_class)):
+                if hasattr(registry.module(name), side):
+                    look(name)
+            yield f"connector {name}", Finding("ok", f"bringt {registry.origin(entry)} mit")
+        except ConfigError as error:
+            yield f"connector {name}", Finding("error", str(error))
 
 
 def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
@@ -166,13 +165,13 @@ def _try(destination: Destination) -> list[Finding]:
     finally:
         if outlet is not None:
             outlet.close()
-    return [_with_whom(finding, destination.connector) for finding in findings]
+    return [_with_whom(finding, destination.outlet.whom) for finding in findings]
 
 
-def _with_whom(finding: Finding, connector: str) -> Finding:
-    if finding.severity != "error" or connector not in WHOM:
+def _with_whom(finding: Finding, whom: str) -> Finding:
+    if finding.severity != "error" or not whom:
         return finding
-    return Finding(finding.severity, finding.text, f"{finding.remedy} Zu fragen: {WHOM[connector]}.".strip())
+    return Finding(finding.severity, finding.text, f"{finding.remedy} Zu fragen: {whom}.".strip())
 
 
 def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequence[Finding]:
@@ -182,11 +181,11 @@ def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequ
     """
     findings: list[Finding] = []
     for inlet in configuration.inlets:
-        found = endpoint.module(inlet.connector)
+        found = registry.module(inlet.connector)
         if hasattr(found, "setup"):
-            model = endpoint.options_model(inlet.connector, "Inlet")
-            findings += found.setup(model(**inlet.options), found.Admin(**admin))
+            findings += found.setup(inlet.options, found.Admin(**admin))
     if not findings:
+        able = " or ".join(repr(name) for name in registry.names() if hasattr(registry.module(name), "setup"))
         raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker",
-                             "add one with connector = \"amqp\"")
+                             f"add one whose connector is {able}")
     return findings

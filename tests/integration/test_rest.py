@@ -133,10 +133,9 @@ class TestRest(NetworkContract):
 
     def test_the_repetition_follows_the_options(self, receiver: Office) -> None:
         outlet = receiver.outlet()
-        options = outlet.options.model_dump(by_alias=True)
         expected = "idempotent" if receiver.promise.get("idempotent") else "probe" if "probe_url" in receiver.promise else "ask"
         assert outlet.repeat == expected
-        assert endpoint.repeat_of("rest", options) == expected
+        assert endpoint.outlet_class("rest").repeat_for(outlet.options) == expected
 
 
 # --- what goes out --------------------------------------------------------------------------------------------------
