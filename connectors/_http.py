@@ -1,27 +1,36 @@
 """A line to an HTTP server, and four verbs that say beforehand what a request may do.
 
-=======  ==================================================  ==============================================================
-verb     request                                             a lost answer
-=======  ==================================================  ==============================================================
-`ask`    GET, HEAD, OPTIONS, PROPFIND: changes nothing       an error like any other, never marked: it says nothing of what
-                                                             other requests of the same try have done
-`fetch`  GET of something large, streamed and hashed         the same
-`act`    an effect without a body: DELETE, MKCOL, MOVE …     in doubt: `effect_begins` was called before the first byte
-`send`   an effect with a body: POST, PUT, PATCH             in doubt once the last byte has left: `effect_begins` was
-                                                             called just before it
-=======  ==================================================  ==============================================================
+=======  ================================================  ==================================================
+verb     request                                           a lost answer
+=======  ================================================  ==================================================
+`ask`    GET, HEAD, OPTIONS, PROPFIND: changes nothing     an error like any other, never marked: it says
+                                                           nothing of what other requests have done
+`fetch`  GET of something large, streamed and hashed       the same
+`act`    an effect without a body: DELETE, MKCOL, MOVE …   in doubt: `effect_begins` was called before the
+                                                           first byte
+`send`   an effect with a body: POST, PUT, PATCH           in doubt once the last byte has left:
+                                                           `effect_begins` was called just before it
+=======  ================================================  ==================================================
 
 When an effect begins
-    A server cannot act on half a message (RFC 9112 §8). A request with a body is whole with its last byte, a request without
-    one (or with an empty one) with its headers. `effect_begins` is called just before that, when the line stands and TLS
-    is agreed. An error before it is certain, and marked by `refused`: nothing has happened.
+    A server cannot act on half a message (RFC 9112 §8). A request with a body is whole with its last byte, a
+    request without one (or with an empty one) with its headers. `effect_begins` is called just before that,
+    when the line stands and TLS is agreed. An error before it is certain, and marked by `refused`: nothing
+    has happened.
+
 Whatever a verb is not for is refused at once, before a connection is made (`TypeError`).
 
-Shared by the connectors that speak HTTP to a receiver. Trust, time-outs and limits: `connectors._http_transport`.
+Shared by the connectors that speak HTTP to a receiver. Trust, time-outs and limits:
+`connectors._http_transport`.
 
 Hazards
-    A server that checks the client's certificate says no only after the handshake (TLS 1.3), as an alert where the answer is
-    awaited; the alert is the server's clear no. If it hangs up before the alert is read, the delivery is in doubt.
+    A server that checks the client's certificate says no only after the handshake (TLS 1.3), as an alert
+    where the answer is awaited; the alert is the server's clear no. If it hangs up before the alert is read,
+    the delivery is in doubt.
+
+    A server may make a file as soon as the headers of a PUT are there, and fill it while they who poll look:
+    send to a hidden name (`unseen`), then ``MOVE``.
+
     A kept connection may be closed by the server at the moment of sending: in doubt, like every lost answer.
 """
 
@@ -48,7 +57,7 @@ ActMethod = Literal["DELETE", "MKCOL", "MOVE", "COPY", "POST", "PUT"]
 SendMethod = Literal["POST", "PUT", "PATCH"]
 """Methods that act with a body."""
 Result = TypeVar("Result")
-_HEADERS_LEAVE = ".send_request_headers.started"  # the library's `trace`: the line stands, nothing has been sent
+_HEADERS_LEAVE = ".send_request_headers.started"  # the library says so: the line stands, nothing was sent yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +75,22 @@ class Body:
 
 
 def unseen() -> None:
-    """Stands for `effect_begins` where no reader sees what a request does: a hidden name, the folder on the way to it."""
+    """Stands for `effect_begins` where a request announces nothing.
+
+    No reader sees what it does (a hidden name, a folder above it), or an earlier request of the same try has
+    begun the effect. So its errors say nothing of the effect, and are never marked by `refused`.
+    """
+
+
+def announced() -> None:
+    """Stands for `effect_begins` where it was called for this very request just before: errors are marked."""
 
 
 class Line:
     """One kept connection with its credentials.
 
-    `close` may be followed by another request, which connects again and reads certificates anew. `connector` makes the
-    client; tests hand in another.
+    `close` may be followed by another request, which connects again and reads certificates anew. `connector`
+    makes the client; tests hand in another.
     """
 
     def __init__(self, options: HttpOptions,
@@ -92,36 +109,43 @@ class Line:
 
     def ask(self, url: str, headers: Mapping[str, str] | None = None, method: AskMethod = "GET",
             body: Body | None = None) -> Answer:
-        """A request that changes nothing. Raises `Temporary`, `Misconfigured`, `Permanent`; never marked by `refused`."""
+        """A request that changes nothing.
+
+        Raises `Temporary`, `Misconfigured`, `Permanent`; never marked by `refused`.
+        """
         _require(method, AskMethod)
         return self._authorized(_Request(method, url, dict(headers or {}), body), _http_answer.read)
 
-    def fetch(self, url: str, headers: Mapping[str, str] | None = None, *, into: BinaryIO | None = None, at_most: int,
-              seconds: float = 3600) -> Fetched:
+    def fetch(self, url: str, headers: Mapping[str, str] | None = None, *, at_most: int,
+              into: BinaryIO | None = None, seconds: float = 3600) -> Fetched:
         """A GET whose content may be larger than `max_answer`: into a file, if there is one, and hashed.
 
-        Only an answer of 200 is written. `at_most` is its limit in bytes, `seconds` the time for all of it. Raises `Temporary`
-        for an answer that ends early or is packed, `Permanent` for one that is too large; then `into` holds a part of it.
-        An answer without a length that ends by closing the line (HTTP/1.0) is taken as whole: compare `sha256`.
+        Only an answer of 200 is written. `at_most` is its limit in bytes, `seconds` the time for all of it.
+        Raises `Temporary` for an answer that ends early or is packed, `Permanent` for one that is too large;
+        then `into` holds a part of it. An answer without a length that ends by closing the line (HTTP/1.0) is
+        taken as whole: compare `sha256`.
         """
         request = _Request("GET", url, dict(headers or {}), limit=_http_transport.Limit(at_most, seconds))
         return self._authorized(request, lambda response: _http_answer.read_into(response, into))
 
-    def act(self, method: ActMethod, url: str, headers: Mapping[str, str], effect_begins: Callable[[], None]) -> Answer:
+    def act(self, method: ActMethod, url: str, headers: Mapping[str, str],
+            effect_begins: Callable[[], None]) -> Answer:
         """A request without a body that has an effect; `effect_begins` is called before its first byte.
 
         Raises like `send`.
         """
         _require(method, ActMethod)
-        return self._authorized(_Request(method, url, dict(headers), effect_begins=effect_begins), _http_answer.read)
+        return self._authorized(_Request(method, url, dict(headers), effect_begins=effect_begins),
+                                _http_answer.read)
 
     def send(self, method: SendMethod, url: str, headers: Mapping[str, str], body: Body,
              effect_begins: Callable[[], None]) -> Answer:
-        """A request with a body that has an effect; `effect_begins` is called before the body's last byte, and before the
-        first byte of all if the body is empty.
+        """A request with a body that has an effect; `effect_begins` is called before the body's last byte,
+        and before the first byte of all if the body is empty.
 
-        Raises `Temporary`, `Misconfigured`, `Permanent`; marked by `refused` where it is certain that the server did not
-        act. A token that the server does not take any more is renewed once, and `effect_begins` is called again.
+        Raises `Temporary`, `Misconfigured`, `Permanent`; marked by `refused` where it is certain that the
+        server did not act. A token that the server does not take any more is renewed once, and
+        `effect_begins` is called again.
         """
         _require(method, SendMethod)
         return self._authorized(_Request(method, url, dict(headers), body, effect_begins), _http_answer.read)
@@ -143,15 +167,17 @@ class Line:
                 result = read(response)
         except DeliveryError as error:
             self.close()
-            if request.effect_begins is not None and (not effect.begun or says_no(error)):
+            if request.tells and (not effect.begun or says_no(error)):
                 refused(error)
             raise
         except BaseException:
             self.close()
             raise
-        if request.body is not None and request.effect_begins is not None and not effect.begun and response.status_code < 300:
+        acts_with_a_body = request.effect_begins is not None and request.body is not None
+        if acts_with_a_body and not effect.begun and response.status_code < 300:
             self.close()
-            raise refused(Temporary("Der Server hat geantwortet, bevor er alles hatte."))
+            hasty = Temporary("Der Server hat geantwortet, bevor er alles hatte.")
+            raise refused(hasty) if request.tells else hasty
         return result
 
     def _built(self, client: httpx2.Client, request: _Request, effect: _Effect) -> httpx2.Request:
@@ -183,6 +209,11 @@ class _Request:
     effect_begins: Callable[[], None] | None = None
     limit: _http_transport.Limit | None = None
 
+    @property
+    def tells(self) -> bool:
+        """Whether its errors tell what became of the try's effect."""
+        return self.effect_begins not in (None, unseen)
+
 
 class _Effect:
     """Announces the effect of one request at the moment from which on the server may act."""
@@ -206,7 +237,8 @@ class _Effect:
 
 def _require(method: str, allowed: Any) -> None:
     if method not in get_args(allowed):
-        raise TypeError(f"{method} is none of {', '.join(get_args(allowed))}: choose the verb by what the request does")
+        raise TypeError(
+            f"{method} is none of {', '.join(get_args(allowed))}: choose the verb by what the request does")
 
 
 def held_back(body: Body, before_the_last: Callable[[], None]) -> Iterator[bytes]:

@@ -37,9 +37,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A large answer. With status 200 its content went elsewhere, and `size` (bytes) and `sha256` (hex) describe it.
+    """A large answer.
 
-    With any other status nothing was written, `size` is 0, `sha256` is empty, and `answer.content` is what the server said.
+    With status 200 its content went elsewhere, and `size` (bytes) and `sha256` (hex) describe it.
+
+    With any other status nothing was written, `size` is 0, `sha256` is empty, and `answer.content` is what
+    the server said.
     """
 
     answer: Answer
@@ -74,10 +77,10 @@ def read(response: httpx2.Response) -> Answer:
 
 
 def read_into(response: httpx2.Response, target: BinaryIO | None) -> Fetched:
-    """The content into `target`, if there is one, and its digest; every status but 200 is read as `read` does.
+    """The content into `target`, if there is one, and its digest; another status than 200 as `read` does.
 
-    Raises `Temporary` when the answer ends early or is packed, `Permanent` when it is larger than was allowed, and whatever
-    `target` raises.
+    Raises `Temporary` when the answer ends early or is packed, `Permanent` when it is larger than was
+    allowed, and whatever `target` raises.
     """
     if response.status_code != 200:
         return Fetched(read(response), 0, "")
@@ -104,7 +107,9 @@ def _expiry(response: httpx2.Response) -> datetime | None:
     stream = response.extensions.get("network_stream")
     line = stream.get_extra_info("ssl_object") if stream is not None else None
     certificate = line.getpeercert() if line is not None else None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC) if certificate else None
+    if not certificate:
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
 
 def certificate_finding(expires: datetime | None) -> list[Finding]:

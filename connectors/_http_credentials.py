@@ -19,7 +19,7 @@ _LEEWAY = 30  # seconds before its end in which a token is not used any more
 
 
 class Credentials:
-    """The headers that say who we are. Secrets are read anew for each request, a token is kept until it ends."""
+    """The headers that say who we are: secrets are read for each request, a token is kept until it ends."""
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
@@ -35,7 +35,10 @@ class Credentials:
         self._token = None
 
     def headers(self) -> dict[str, str]:
-        """The headers of one request. Raises `Misconfigured`, `Temporary`, and `ConfigError` for a missing secret."""
+        """The headers of one request.
+
+        Raises `Misconfigured`, `Temporary`, and `ConfigError` for a missing secret.
+        """
         options = self._options
         headers = {}
         if options.api_key is not None:
@@ -57,13 +60,15 @@ def _sayable(secret: str, name: str) -> str:
 
 
 def fetch_token(options: HttpOptions) -> Any:
-    """A new token (RFC 6749 §4.4). Raises `Misconfigured`, `Temporary`; nothing has happened at the receiver yet."""
+    """A new token (RFC 6749 §4.4). Raises `Misconfigured`, `Temporary`; the receiver has heard nothing
+    yet."""
     from authlib.integrations.base_client import OAuthError
     from authlib.integrations.httpx_client import OAuth2Client
 
     secret = read_secret(options.client_secret or "")
     try:
-        with OAuth2Client(options.client_id, secret, token_endpoint_auth_method=options.token_auth, scope=options.scope,
+        with OAuth2Client(options.client_id, secret, token_endpoint_auth_method=options.token_auth,
+                          scope=options.scope,
                           headers={"Accept-Encoding": "identity"}, **client_settings(options)) as client:
             token = client.fetch_token(options.token_url, grant_type="client_credentials")
     except OAuthError as error:
@@ -72,7 +77,8 @@ def fetch_token(options: HttpOptions) -> Any:
         status = error.response.status_code
         if status in (408, 425, 429) or status >= 500:
             raise Temporary(f"Der Tokenserver ist gestört (HTTP {status}).",
-                            retry_after(error.response.headers.get("Retry-After"), datetime.now(UTC))) from error
+                            retry_after(error.response.headers.get("Retry-After"), datetime.now(UTC))
+                            ) from error
         raise Misconfigured(f"Der Tokenserver lehnt uns ab (HTTP {status}).") from error
     except httpx2.TransportError as error:
         raise meaning(error, "Der Tokenserver") from error

@@ -1,4 +1,5 @@
-"""The border to the HTTP library: its errors become the hub's, and a server's clear no is told from a lost line."""
+"""The border to the HTTP library: its errors become the hub's, a server's clear no is told from a lost
+line."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def translated() -> Iterator[None]:
     except ConfigError as error:
         raise Misconfigured(str(error)) from error
     except httpx2.LocalProtocolError as error:
-        raise Permanent("Die Anfrage lässt sich so nicht stellen (unzulässige Kopfzeile oder Länge).") from error
+        raise Permanent(
+            "Die Anfrage lässt sich so nicht stellen (unzulässige Kopfzeile oder Länge).") from error
     except httpx2.TransportError as error:
         raise meaning(error, "Der Server") from error
     except (httpx2.InvalidURL, httpx2.HTTPError) as error:
@@ -41,6 +43,8 @@ def meaning(error: httpx2.TransportError, who: str) -> DeliveryError:
                                  f"{cause.verify_message}.")
         if isinstance(cause, ssl.SSLError) and (alert := _ALERT.search(str(cause))):
             return Misconfigured(f"{who} nimmt unser Zertifikat nicht an ({alert[1].lower()}).")
+        if isinstance(cause, ssl.SSLEOFError):  # cut; while TLS is being agreed nobody has to mend anything
+            break
         if isinstance(cause, ssl.SSLError) and isinstance(error, httpx2.ConnectError):
             return Misconfigured(f"{who} und wir finden keine gemeinsame TLS-Verbindung ({cause.reason}).")
         if isinstance(cause, socket.gaierror):

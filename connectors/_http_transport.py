@@ -1,8 +1,8 @@
 """How a connection is made: trust, our certificate, time-outs, and an end to answers that are too long.
 
-What every connection keeps: TLS is verified against `ca_file` or the system's authorities, always. Nothing comes from the
-environment: no proxy, no netrc. No redirect is followed, for a redirected POST may lose its body or act twice, and a
-credential would go to somebody else. Nothing is unpacked, so there is no bomb.
+What every connection keeps: TLS is verified against `ca_file` or the system's authorities, always. Nothing
+comes from the environment: no proxy, no netrc. No redirect is followed, for a redirected POST may lose its
+body or act twice, and a credential would go to somebody else. Nothing is unpacked, so there is no bomb.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ def connect(options: HttpOptions) -> httpx2.Client:
 def client_settings(options: HttpOptions) -> dict[str, Any]:
     """What such a client is built with. Raises like `connect`."""
     context = ssl_context(options)
-    # The kernel swallows whatever fits into its buffer: the smaller it is, the sooner a line cut in the middle is noticed,
-    # and the fewer deliveries are in doubt for nothing.
+    # The kernel swallows whatever fits into its buffer: the smaller it is, the sooner a line cut in the
+    # middle
+    # is noticed, and the fewer deliveries are in doubt for nothing.
     small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     transport = httpx2.HTTPTransport(verify=context, trust_env=False, socket_options=small)
     return {"transport": _Limited(transport, options), "trust_env": False, "follow_redirects": False,
@@ -51,7 +52,8 @@ def client_settings(options: HttpOptions) -> dict[str, Any]:
 
 
 def ssl_context(options: HttpOptions) -> ssl.SSLContext:
-    """Whom we trust and who we are. Raises `Misconfigured`, and `ConfigError` for a secret that cannot be read."""
+    """Whom we trust and who we are. Raises `Misconfigured`; `ConfigError` for a secret that cannot be
+    read."""
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -61,7 +63,8 @@ def ssl_context(options: HttpOptions) -> ssl.SSLContext:
         try:
             context.load_cert_chain(options.certificate, secret_path(options.key), lambda: password)
         except (OSError, ssl.SSLError) as error:
-            raise Misconfigured(f"Das eigene Zertifikat {options.certificate} oder sein Schlüssel ist nicht lesbar, "
+            raise Misconfigured(
+                f"Das eigene Zertifikat {options.certificate} oder sein Schlüssel ist nicht lesbar, "
                                 "oder sie passen nicht zusammen.") from error
     return context
 

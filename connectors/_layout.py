@@ -40,7 +40,8 @@ def check_pattern(pattern: str) -> str:
         raise ValueError(f"{pattern!r} needs {{id}}: without it two applications could want the same name")
     literals = "".join(literal for literal, _ in pieces(pattern))
     if not re.fullmatch(r"[A-Za-z0-9._-]*", literals) or pattern.startswith(".") or pattern.endswith("."):
-        raise ValueError(f"{pattern!r}: between placeholders only letters, digits and . _ - , and no dot at either end")
+        raise ValueError(f"{pattern!r}: between placeholders only letters, digits and . _ - , "
+                         "and no dot at either end")
     if len(literals) + PIECE_LIMIT * len(names) > _NAME_LIMIT:
         raise ValueError(f"{pattern!r} can grow longer than {_NAME_LIMIT} characters: use fewer placeholders")
     return pattern

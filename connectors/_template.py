@@ -1,8 +1,8 @@
 """Templates: text with placeholders that a configuration writes and a delivery fills in.
 
-The grammar is one for all places: ``{name}``, or ``{word:name}``; ``{{`` and ``}}`` are the braces themselves. Which
-placeholders a place knows is its `Context`. Values go into finished structures (a segment of a path, a header, a file's
-name, a string of a tree); nothing is ever parsed after it was filled in.
+The grammar is one for all places: ``{name}``, or ``{word:name}``; ``{{`` and ``}}`` are the braces
+themselves. Which placeholders a place knows is its `Context`. Values go into finished structures (a segment
+of a path, a header, a file's name, a string of a tree); nothing is ever parsed after it was filled in.
 
 =========================================================  =========  ========  =======
 placeholder                                                FILE_NAME  REQUEST   RECORD
@@ -20,9 +20,9 @@ what the delivery does not have                            ``ohne``   empty     
 a `properties` entry that the recipient does not have      -          an error  empty
 =========================================================  =========  ========  =======
 
-``{day}`` of a file's name is ISO, too, where a mapping gave no name parts. `EACH` also knows a part in a table with ``each``
-(``{part:name}`` …), `DOCUMENT` a document of a record (``{name}``, ``{role}``, ``{kind}``, ``{number}``). Whole parts in trees:
-`connectors._tree`.
+``{day}`` of a file's name is ISO, too, where a mapping gave no name parts. `EACH` also knows a part in a
+table with ``each`` (``{part:name}`` …), `DOCUMENT` a document of a record (``{name}``, ``{role}``,
+``{kind}``, ``{number}``). Whole parts in trees: `connectors._tree`.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @lru_cache(maxsize=1024)
 def pieces(text: str) -> tuple[tuple[str, str | None], ...]:
-    """The template as pairs of literal text and the placeholder after it, if there is one. Raises ValueError."""
+    """The template as pairs of literal text and the placeholder after it, if any. Raises ValueError."""
     try:
         found = tuple(Formatter().parse(text))
     except ValueError as error:
-        raise ValueError(f"{text!r} is no template ({error}); braces themselves are written {{{{ and }}}}") from error
+        raise ValueError(
+            f"{text!r} is no template ({error}); braces themselves are written {{{{ and }}}}") from error
     return tuple((literal, None if key is None else key + (f"!{conversion}" if conversion else "")
                   + (f":{spec}" if spec else "")) for literal, key, spec, conversion in found)
 
@@ -71,7 +72,8 @@ def keys(text: str) -> list[str]:
 
 def fill(text: str, row: Mapping[str, str], safe: Callable[[str, str], str] = lambda _, value: value, *,
          absent: str | None = None) -> str:
-    """The template with each value made safe by `safe(key, value)`; `absent` stands for a value that `row` lacks.
+    """The template with each value made safe by `safe(key, value)`; `absent` stands for a value that `row`
+    lacks.
 
     Raises `Misconfigured` for such a value where there is no `absent`.
     """
@@ -82,7 +84,8 @@ def fill(text: str, row: Mapping[str, str], safe: Callable[[str, str], str] = la
             continue
         value = row.get(key, absent)
         if value is None:
-            raise Misconfigured(f"Der Platzhalter {{{key}}} hat in dieser Zustellung keinen Wert: die Eigenschaft beim "
+            raise Misconfigured(
+                f"Der Platzhalter {{{key}}} hat in dieser Zustellung keinen Wert: die Eigenschaft beim "
                                 "Empfänger (properties) angeben.")
         done.append(safe(key, value))
     return "".join(done)
@@ -107,7 +110,8 @@ class Context:
         for key in keys(text):
             if not self.knows(key):
                 hint = self._hint(key)
-                raise ValueError(f"unknown placeholder {{{key}}}: known here are {self}" + (f": {hint}" if hint else ""))
+                raise ValueError(f"unknown placeholder {{{key}}}: known here are {self}"
+                                 + (f": {hint}" if hint else ""))
         return text
 
     def _hint(self, key: str) -> str:
@@ -121,7 +125,8 @@ class Context:
         return ", ".join(f"{{{name}}}" for name in self.names)
 
 
-_EVERYWHERE = ("id", "message", "short", "case", "service", "version", "ags", "tenant", "recipient", "day", "time")
+_EVERYWHERE = ("id", "message", "short", "case", "service", "version", "ags", "tenant", "recipient", "day",
+               "time")
 FILE_NAME = Context(_EVERYWHERE)
 """A file or a folder in a drop: what names nobody, and what file systems take."""
 RECORD = Context((*_EVERYWHERE, "subject", "created", "test", f"property:{_ANY}"))
@@ -166,15 +171,18 @@ def record_line(template: str, delivery: Delivery, number: int = 0) -> str:
     row = request_values(delivery) | {"day": arrival_day(delivery).isoformat()}
     if number:
         part = delivery.manifest.parts[number - 1]
-        row |= {"name": safe_name(part.name), "role": part.role, "kind": document_kind(part), "number": str(number)}
+        row |= {"name": safe_name(part.name), "role": part.role, "kind": document_kind(part),
+                "number": str(number)}
     return one_line(fill(template, row, absent=""))
 
 
 def file_name(template: str, delivery: Delivery) -> str:
     """A template of `FILE_NAME` as a name that every file system takes."""
     created = delivery.created_at.astimezone(BERLIN)
-    row = {"message": delivery.message_id, "service": delivery.service, "ags": delivery.ags, "tenant": delivery.tenant,
-           "case": delivery.case or "ohne", "recipient": delivery.recipient, "day": created.date().isoformat(),
+    row = {"message": delivery.message_id, "service": delivery.service, "ags": delivery.ags,
+           "tenant": delivery.tenant,
+           "case": delivery.case or "ohne", "recipient": delivery.recipient,
+           "day": created.date().isoformat(),
            "time": f"{created:%H%M%S}", **delivery.manifest.name_parts, "id": delivery.id}
     return fill(template, row, in_name, absent="ohne")
 
@@ -198,7 +206,8 @@ def arrival_day(delivery: Delivery) -> date:
 def in_url(key: str, value: str) -> str:
     """One segment of a path, or one value of a query. Raises `Permanent` for what would change the path."""
     if value.strip(".") == "":
-        raise Permanent(f"Der Platzhalter {{{key}}} ist leer oder besteht aus Punkten; so entsteht keine Adresse.")
+        raise Permanent(
+            f"Der Platzhalter {{{key}}} ist leer oder besteht aus Punkten; so entsteht keine Adresse.")
     return quote(value.encode("utf-8", "replace"), safe="")
 
 

@@ -1,12 +1,12 @@
-"""Trees of tables, lists and templates that a delivery fills in: a JSON document, the parameters of a SOAP call.
+"""Trees of tables, lists and templates that a delivery fills in: a JSON document, parameters of a SOAP call.
 
 A string is a template (`connectors._template`), or as a whole value one part of the delivery:
 
 ``{base64:pdf}`` ``{text:xml}`` ``{json:json}`` ``{xml:xml}``
     the one part of that role; which of the kinds are possible, the format says
 ``{part:base64}``
-    inside a table with ``each = "attachment"``, which is repeated for every part of that role (``*``: for all); its other
-    strings know ``{part:name}``, ``{part:media_type}``, ``{part:size}`` and ``{part:sha256}``
+    inside a table with ``each = "attachment"``, which is repeated for every part of that role (``*``: for
+    all); its other strings know ``{part:name}``, ``{part:media_type}``, ``{part:size}`` and ``{part:sha256}``
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check(value: Any, kinds: tuple[Kind, ...], *, each: bool = False) -> None:
 
 
 def fill(value: Any, delivery: Delivery) -> Any:
-    """The tree with everything filled in: plain values and `PartValue`s. Raises `Permanent`, `Misconfigured`."""
+    """The tree filled in: plain values and `PartValue`s. Raises `Permanent`, `Misconfigured`."""
     return _fill(value, delivery, _template.request_values(delivery), None)
 
 

@@ -18,7 +18,8 @@ _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 def following(options: HttpOptions) -> Line:
     """A fault: it goes where it is sent by a redirect."""
-    return Line(options, lambda chosen: httpx2.Client(**(client_settings(chosen) | {"follow_redirects": True})))
+    return Line(options,
+                lambda chosen: httpx2.Client(**(client_settings(chosen) | {"follow_redirects": True})))
 
 
 class NewKeys(Line):

@@ -1,4 +1,5 @@
-"""An HTTP server on loopback that dies where it is told to, and knows of each request how much of it had arrived."""
+"""An HTTP server on loopback that dies where it is told to, and knows how much of each request had
+arrived."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
-Death = Literal["at the connection", "after the headers", "within the body", "after the request", "within the answer", "never"]
+Death = Literal["at the connection", "after the headers", "within the body", "after the request",
+                "within the answer", "never"]
 _RESET = struct.pack("ii", 1, 0)
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
 
@@ -37,7 +39,8 @@ class Arrived:
 
 @dataclass
 class Mortal:
-    """Serves `answer` for every request, or dies at `death`. `within` is how much of a body or an answer it outlives."""
+    """Serves `answer` for every request, or dies at `death`. `within` is how much of a body or an answer it
+    outlives."""
 
     death: Death = "never"
     answer: bytes = _OK

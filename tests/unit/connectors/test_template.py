@@ -1,4 +1,4 @@
-"""One grammar of templates, what each place knows, and the bytes that a municipality's configuration gives."""
+"""One grammar of templates, what each place knows, and the bytes that configurations give."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from typing import Any
 import pytest
 
 from connectors import _template
-from connectors._template import DOCUMENT, EACH, FILE_NAME, RECORD, REQUEST, Context, file_name, fill, keys, record_line
+from connectors._template import (
+    DOCUMENT,
+    EACH,
+    FILE_NAME,
+    RECORD,
+    REQUEST,
+    Context,
+    file_name,
+    fill,
+    keys,
+    record_line,
+)
 from hub.errors import Misconfigured, Permanent
 from hub.i18n.problems_german import german
-from tests.integration.contract import CREATED, make_delivery
+from tests.integration.contract import CREATED, MESSAGE, make_delivery
 
 ALL = {"FILE_NAME": FILE_NAME, "REQUEST": REQUEST, "EACH": EACH, "RECORD": RECORD, "DOCUMENT": DOCUMENT}
-KNOWN: dict[str, Any] = {"name_parts": {"id": "x", "short": "01936d2e-0001", "service": "hundesteuer", "ags": "14999010",
+KNOWN: dict[str, Any] = {"name_parts": {"id": "x", "short": "01936d2e-0001", "service": "hundesteuer",
+                                        "ags": "14999010",
                                         "day": "20261121", "version": "v1", "case": "Az. 12"},
                          "properties": {"akte": "23.10 /\nä"}}
 EVERY = "{message} {short} {case} {service} {version} {ags} {tenant} {recipient} {day} {time}"
@@ -26,7 +38,8 @@ class TestGrammar:
 
     @pytest.mark.parametrize(("text", "found"), [
         ("", []), ("a", []), ("{{id}}", []), ("{id}", ["id"]), ("x{id}{day}", ["id", "day"]),
-        ("{property:a:b}", ["property:a:b"]), ("{id!r}", ["id!r"]), ("{id.x}", ["id.x"]), ("{id[0]}", ["id[0]"]), ("{}", [""])])
+        ("{property:a:b}", ["property:a:b"]), ("{id!r}", ["id!r"]), ("{id.x}", ["id.x"]),
+        ("{id[0]}", ["id[0]"]), ("{}", [""])])
     def test_placeholders(self, text: str, found: list[str]) -> None:
         assert keys(text) == found
 
@@ -50,7 +63,8 @@ class TestChecker:
 
     @pytest.mark.parametrize("context", ALL)
     @pytest.mark.parametrize("key", [
-        "dog", "", "property", "property:", "id!r", "id.__class__", "id[0]", "ID", "base64:pdf", "part:base64", "property:…x!r:"])
+        "dog", "", "property", "property:", "id!r", "id.__class__", "id[0]", "ID", "base64:pdf",
+        "part:base64", "property:…x!r:"])
     def test_unknown(self, context: str, key: str) -> None:
         known = ALL[context]
         if known.knows(key):
@@ -62,7 +76,8 @@ class TestChecker:
         assert all(f"{{{name}}}" in str(raised.value) for name in known.names)
 
     @pytest.mark.parametrize(("context", "key", "hint"), [
-        (REQUEST, "nmae", None), (REQUEST, "servic", "did you mean {service}?"), (REQUEST, "Id", "did you mean {id}?"),
+        (REQUEST, "nmae", None), (REQUEST, "servic", "did you mean {service}?"),
+        (REQUEST, "Id", "did you mean {id}?"),
         (RECORD, "property", "did you mean {property:…}?"), (DOCUMENT, "nmae", "did you mean {name}?"),
         (FILE_NAME, "recipent", "did you mean {recipient}?"), (EACH, "part:nam", "did you mean {part:name}?"),
         (REQUEST, "part:name", "it stands only in a table with each"),
@@ -72,9 +87,11 @@ class TestChecker:
         with pytest.raises(ValueError, match="unknown placeholder ") as raised:
             context.check(f"{{{key}}}")
         said = str(raised.value)
-        assert said == f"unknown placeholder {{{key}}}: known here are {context}" + (f": {hint}" if hint else "")
+        expected = f"unknown placeholder {{{key}}}: known here are {context}"
+        assert said == (f"{expected}: {hint}" if hint else expected)
         in_german = german(f"a.toml: destinations.dms.name: {said}")
-        assert in_german.startswith(f"a.toml: destinations.dms.name: unbekannter Platzhalter {{{key}}}: hier gibt es {{id}}")
+        assert in_german.startswith(
+            f"a.toml: destinations.dms.name: unbekannter Platzhalter {{{key}}}: hier gibt es {{id}}")
         assert not re.search(r"\b(the|it|only|mean|known)\b", in_german)
 
     @pytest.mark.parametrize("context", ALL)
@@ -83,7 +100,8 @@ class TestChecker:
         text = "|".join(f"{{{name}}}" for name in names)
         assert ALL[context].check(text) == text
         delivery = make_delivery(manifest=KNOWN, case="c-1")
-        filled = {"FILE_NAME": lambda: file_name(text, delivery), "RECORD": lambda: record_line(text, delivery),
+        filled = {"FILE_NAME": lambda: file_name(text, delivery),
+                  "RECORD": lambda: record_line(text, delivery),
                   "DOCUMENT": lambda: record_line(text, delivery, 3)}.get(
                       context, lambda: fill(text, _template.request_values(delivery)))()
         assert len(filled.split("|")) == len(names)
@@ -94,12 +112,13 @@ class TestFileNames:
     """What municipalities import by today: these bytes stay."""
 
     @pytest.mark.parametrize(("manifest", "changes", "name"), [
-        ({}, {}, "01936d2e-7c00-7000-8000-000000000001 ohne ohne hundesteuer ohne 14999010 musterstadt recipient-1 "
+        ({}, {}, f"{MESSAGE} ohne ohne hundesteuer ohne 14999010 musterstadt recipient-1 "
                  "2026-11-22 101112"),
-        (KNOWN, {}, "01936d2e-7c00-7000-8000-000000000001 01936d2e-0001 Az._12 hundesteuer v1 14999010 musterstadt "
+        (KNOWN, {},
+         f"{MESSAGE} 01936d2e-0001 Az._12 hundesteuer v1 14999010 musterstadt "
                     "recipient-1 20261121 101112"),
         ({}, {"case": "a/b\\..\nc", "tenant": "", "service": "Größe " + "x" * 60}, (
-            "01936d2e-7c00-7000-8000-000000000001 ohne a_b._c Groesse_" + "x" * 31 + " ohne 14999010 datei recipient-1 "
+            f"{MESSAGE} ohne a_b._c Groesse_" + "x" * 31 + " ohne 14999010 datei recipient-1 "
             "2026-11-22 101112"))])
     def test_bytes(self, manifest: dict[str, Any], changes: dict[str, Any], name: str) -> None:
         assert file_name(EVERY, make_delivery(manifest=manifest, **changes)) == name
@@ -113,13 +132,15 @@ class TestRecords:
 
     def test_bytes(self) -> None:
         delivery = make_delivery(subject="Hund\r\n\u2028Bello \x00ü😀", manifest=KNOWN)
-        assert record_line("{subject}|{property:akte}|{property:fehlt}|{day}|{short}|{version}|{case}|{{x}} ", delivery) == (
+        assert record_line("{subject}|{property:akte}|{property:fehlt}|{day}|{short}|{version}|{case}|{{x}} ",
+                           delivery) == (
             "Hund Bello  ü😀|23.10 / ä||2026-11-21|01936d2e-0001|v1||{x}")
 
     def test_about_a_document(self) -> None:
         delivery = make_delivery()
         assert [record_line("{number} {name} {role} {kind}", delivery, number) for number in (3, 4, 5)] == [
-            "3 antrag.pdf pdf Antrag", "4 hundesteuer.xml xml Antragsdaten", "5 Impfpass_Bello.pdf attachment Anlage"]
+            "3 antrag.pdf pdf Antrag", "4 hundesteuer.xml xml Antragsdaten",
+            "5 Impfpass_Bello.pdf attachment Anlage"]
 
     @pytest.mark.parametrize("day", ["", "2026-11-21", "20261399", "heute"])
     def test_without_a_day_of_arrival_it_is_that_of_the_delivery(self, day: str) -> None:
@@ -133,7 +154,7 @@ class TestRequests:
     def test_bytes(self) -> None:
         row = _template.request_values(make_delivery(manifest=KNOWN, case="c-1", test=True, attempt=2))
         assert fill(EVERY + " {subject} {created} {test} {property:akte}", row) == (
-            "01936d2e-7c00-7000-8000-000000000001 01936d2e-0001 c-1 hundesteuer v1 14999010 musterstadt recipient-1 "
+            f"{MESSAGE} 01936d2e-0001 c-1 hundesteuer v1 14999010 musterstadt recipient-1 "
             "2026-11-22 10:11:12 Anmeldung zur Hundesteuer 2026-11-22T10:11:12+01:00 true 23.10 /\nä")
         assert row["repeat"] in ("true", "false")
 

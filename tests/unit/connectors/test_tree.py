@@ -20,7 +20,8 @@ class TestCheck:
     """Before anything runs."""
 
     @pytest.mark.parametrize("tree", [
-        {"a": "{id}", "b": 7, "c": None, "d": [True, 1.5, "{{x}}", {"e": "{base64:pdf}"}]}, "{text:xml}", [], {},
+        {"a": "{id}", "b": 7, "c": None, "d": [True, 1.5, "{{x}}", {"e": "{base64:pdf}"}]}, "{text:xml}", [],
+        {},
         {"each": "attachment", "n": "{part:name}", "in": {"b": "{part:base64}", "t": ["{part:size} {id}"]}}])
     @pytest.mark.parametrize("kinds", [JSON, SOAP])
     def test_good(self, tree: Any, kinds: tuple[Kind, ...]) -> None:
@@ -29,8 +30,10 @@ class TestCheck:
     @pytest.mark.parametrize(("tree", "kinds", "complaint"), [
         ({"a": ["{dog}"]}, JSON, "unknown placeholder {dog}"), ("{xml:xml}", JSON, "only as a whole value"),
         ("{json:json}", SOAP, "only as a whole value"), ("a{base64:pdf}", JSON, "only as a whole value"),
-        ("{base64:pdf}{text:xml}", JSON, "only as a whole value"), ("{part:name}", JSON, "only in a table with each"),
-        ("{part:base64}", JSON, "only as a whole value"), ("{", JSON, "no template"), ({"each": 7}, JSON, "names a role"),
+        ("{base64:pdf}{text:xml}", JSON, "only as a whole value"),
+        ("{part:name}", JSON, "only in a table with each"),
+        ("{part:base64}", JSON, "only as a whole value"), ("{", JSON, "no template"),
+        ({"each": 7}, JSON, "names a role"),
         ({"each": "x", "a": "{part:nmae}"}, JSON, "did you mean {part:name}"),
         ({"each": "x", "a": "x{part:base64}"}, JSON, "only as a whole value"),
         ([{"each": "x", "a": "{part:name}"}, "{part:name}"], JSON, "only in a table with each")])
@@ -52,7 +55,8 @@ class TestFill:
         delivery = make_delivery([*APPLICATION, ("attachment", "Impfpaß Bello.pdf", "image/png", b"zwei")],
                                  subject="{id}\x00")
         tree = {"id": "{id}", "n": 7, "b": {"s": "{subject}"}, "p": "{base64:pdf}", "x": "{text:xml}",
-                "l": ["a", {"each": "attachment", "n": "{part:name} {part:size} {part:media_type}", "c": "{part:base64}"}, "z"]}
+                "l": ["a", {"each": "attachment", "n": "{part:name} {part:size} {part:media_type}",
+                            "c": "{part:base64}"}, "z"]}
         parts = delivery.manifest.parts
         assert _tree.fill(tree, delivery) == {
             "id": delivery.id, "n": 7, "b": {"s": "{id} "}, "p": PartValue("base64", parts[2]),
