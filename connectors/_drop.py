@@ -1,19 +1,19 @@
-"""The one order of steps that never shows half a thing in a drop, and everything else that all drops have in common.
+"""The one order of steps that never shows half a thing in a drop, and all else that drops have in common.
 
-A protocol brings its `Place` (a disk, a session, a collection) and the meaning of its errors: see `DropOutlet`.
+A protocol brings its `Place` (a disk, a session, a collection) and the meaning of its errors: see
+`DropOutlet`.
 
 Steps of a delivery
-    1. What killed tries left is removed (`LeftOvers`).
-    2. If the final name is taken by the same content, that is success and nothing more happens. If it is taken by other
-       content, the delivery goes beside it, to ``<name>-2``: nothing is ever overwritten.
+    1. If the final name is taken by the same content, that is success and nothing more happens. If it is
+       taken by other content, the delivery goes beside it, to ``<name>-2``: nothing is ever overwritten.
+    2. What killed tries left is removed (`LeftOvers`).
     3. Everything is written below a hidden name in the same folder and made durable.
     4. ``effect_begins()``, then the rename, then the folder is made durable.
-
 A second delivery
     finds its own name, for it holds the delivery's id (`connectors._layout`).
 Two tries that overlap
-    write below two hidden names. The later one removes what the earlier one wrote; the earlier one fails then. If both
-    come to the rename, the second of them is refused.
+    write below two hidden names. The later one removes what the earlier one wrote; the earlier one fails
+    then. If both come to the rename, the second of them is refused.
 Certain after the effect
     That the final name was taken in the last moment: the place itself says so instead of renaming.
 """
@@ -29,7 +29,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, join, plan
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
-from hub.errors import DeliveryError, Permanent, Temporary
+from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, Receipt
 
 T = TypeVar("T")
@@ -39,11 +39,15 @@ OptionsT = TypeVar("OptionsT", bound=DropOptions)
 class Place(Protocol):
     """A folder tree somewhere. Paths are relative to the target, with slashes; "" is the target itself.
 
-    Everything may raise `OSError`, an error of its library that `DropOutlet.border` knows, or a `DeliveryError`.
+    Everything may raise `OSError`, an error of its library that `DropOutlet.border` knows, or a
+    `DeliveryError`.
     """
 
     def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
-        """Make a folder. Raises FileExistsError where something has that name, unless `exist_ok` and it is a folder."""
+        """Make a folder.
+
+        Raises FileExistsError where something has that name, unless `exist_ok` and it is a folder.
+        """
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
         """Make a new file with all of `source`, durable before this returns.
@@ -71,18 +75,21 @@ class Place(Protocol):
 
 
 class LeftOvers:
-    """Hidden names that killed tries left, and how they are found again without looking through the folder each time.
+    """Hidden names that killed tries left, found again without looking through the folder each time.
 
-    The names of earlier tries follow from their numbers, so they are computed and looked for. What has another name, or
-    another ending than the option says today, lay there before this outlet began: the folder is listed once, when it is
-    first needed, and what looks hidden is remembered.
+    The names of earlier tries follow from their numbers, so they are computed and looked for. What has
+    another name, or another ending than the option says today, lay there before this outlet began: the folder
+    is listed once, when it is first needed, and what looks hidden is remembered.
     """
 
     def __init__(self) -> None:
         self._remembered: dict[str, dict[str, set[str]]] = {}  # by folder and by the delivery's name
 
     def sweep(self, place: Place, where: Plan) -> None:
-        """Remove what earlier tries of this delivery left. A try still alive elsewhere fails then, which is harmless."""
+        """Remove what earlier tries of this delivery left.
+
+        A try that is still alive elsewhere fails then, which is harmless.
+        """
         if where.attempt == 1:
             return
         for path in where.hidden_until(where.attempt - 1):
@@ -97,7 +104,7 @@ class LeftOvers:
     def _in_folder(self, place: Place, folder: str) -> dict[str, set[str]]:
         if folder not in self._remembered:
             found: dict[str, set[str]] = {}
-            for name in place.names(folder):
+            for name in _listed(place, folder):
                 if hidden := hidden_name(name):
                     found.setdefault(hidden[0], set()).add(name)
             self._remembered[folder] = found
@@ -197,6 +204,7 @@ class DropOutlet(OutletBase[OptionsT]):
         except BaseException:
             forget(place, hidden)
             raise
+        self._remove_rivals(place, where, hidden)
         try:
             place.publish(hidden, final)
         except FileExistsError:
@@ -204,6 +212,17 @@ class DropOutlet(OutletBase[OptionsT]):
             raise refused(Temporary("Der Name am Ziel ist im letzten Augenblick vergeben worden.")) from None
         place.sync_folder(where.folder)
         return _receipt(where, final)
+
+    def _remove_rivals(self, place: Place, where: Plan, hidden: str) -> None:
+        """What another try of the same number left must not lie there when this one is shown.
+
+        It would prove later that nothing was shown (`find`). Only now is it safe: the effect has begun, so
+        this try counts, and the number is never given again.
+        """
+        rivals = [path for path in map(where.hidden, SLOTS) if path != hidden]
+        if self.options.collected or hidden != where.hidden():
+            for path in rivals:
+                place.remove(path)
 
     def conceal(self, place: Place, where: Plan, delivery: Delivery) -> str:
         """Write everything below a hidden name, which is returned; what earlier tries left goes.
@@ -263,7 +282,7 @@ def forget(place: Place, *paths: str) -> bool:
 
 
 def settle(place: Place, where: Plan) -> tuple[str, bool]:
-    """The first final path that is free, or already holds this very content (then True). Raises `Permanent`."""
+    """The first final path that is free, or holds this very content (then True). Raises `Permanent`."""
     for count in range(1, 10):
         final = where.final(count)
         if place.size(final) is None:
@@ -274,7 +293,7 @@ def settle(place: Place, where: Plan) -> tuple[str, bool]:
 
 
 def same(place: Place, where: Plan, final: str) -> bool:
-    """Whether every file is there with its size and SHA-256. What a reader has added to the folder does not matter."""
+    """Whether every file is there with its size and SHA-256. What a reader has added does not matter."""
     if where.whole != (place.size(final) == -1):
         return False
     paths = [(join(final, name) if where.whole else final, part) for name, part in where.files]
@@ -306,9 +325,18 @@ def find(place: Place, where: Plan, collected: bool) -> ProbeResult:
 
 
 def _is_hidden_there(place: Place, where: Plan) -> bool:
-    """Whether a try of this delivery left its hidden name. A person would have to look: so the folder may be listed."""
+    """Whether a try left its hidden name. Else a person must look, so the folder may be listed."""
     return (any(place.size(path) is not None for path in where.hidden_until(where.attempt))
-            or any((found := hidden_name(name)) and found[0] == where.name for name in place.names(where.folder)))
+            or any((found := hidden_name(name)) and found[0] == where.name
+                   for name in _listed(place, where.folder)))
+
+
+def _listed(place: Place, folder: str) -> Sequence[str]:
+    """The names in a folder; none where the target does not show them: that must not hold up a delivery."""
+    try:
+        return place.names(folder)
+    except (PermissionError, Misconfigured):
+        return ()
 
 
 class Rehearsal:
@@ -334,8 +362,8 @@ class Rehearsal:
             place.remove(self.final)
         except BaseException:
             if not forget(place, self.final, self.hidden):
-                self.left = (Finding("warning", f"Ob {self.hidden} oder {self.final} im Ziel geblieben ist, ist nicht "
-                                     "bekannt.", "Dort nachsehen und von Hand löschen."),)
+                text = f"Ob {self.hidden} oder {self.final} im Ziel geblieben ist, ist nicht bekannt."
+                self.left = (Finding("warning", text, "Dort nachsehen und von Hand löschen."),)
             raise
 
 

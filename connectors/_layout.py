@@ -9,10 +9,10 @@ Layouts
 Final names
     hold the delivery's id, so a second try meets its own name, and two deliveries never share one.
 Hidden names
-    are ``.<name>.try<number><ending>``: they follow from the delivery and the number of the try, so whoever comes
-    later can compute them. A try that was not counted may have left a name of the same number; then
-    ``try<number>-2`` is free. Two tries never write below one name: a name of number n is removed by tries of higher
-    numbers only, and once such a number was given, no try is called n again.
+    are ``.<name>.try<number><ending>``: they follow from the delivery and the number of the try, so whoever
+    comes later can compute them. A try that was not counted may have left a name of the same number; then
+    ``try<number>-2`` is free. Two tries never write below one name: a name of number n is removed by tries of
+    higher numbers only, and once such a number was given, no try is called n again.
 """
 
 from __future__ import annotations
@@ -51,11 +51,14 @@ class DropOptions(OptionsModel):
     """What all drops have in common."""
 
     layout: Literal["folder", "single"] = Field("folder", description="a folder per delivery, or one file")
-    role: str = Field("xml", description="with layout single: which part is the file (xml, pdf, csv, json, original)")
+    role: str = Field(
+        "xml", description="with layout single: which part is the file (xml, pdf, csv, json, original)")
     name: str = Field("{day}_{service}_{id}", description="name of the folder or file, without extension")
-    hidden_ending: str = Field(".part", pattern=r"^(\.[A-Za-z0-9_-]{1,16})?$",
-                               description="ending of hidden names; another one where the server refuses .part")
-    must_contain: str | None = Field(None, description="file that proves the target is mounted, e.g. .drehscheibe")
+    hidden_ending: str = Field(
+        ".part", pattern=r"^(\.[A-Za-z0-9_-]{1,16})?$",
+        description="ending of hidden names; another one where the server refuses .part")
+    must_contain: str | None = Field(
+        None, description="file that proves the target is mounted, e.g. .drehscheibe")
     collected: bool = Field(False, description="a reader takes things away, so their absence proves nothing")
 
     @field_validator("name")
@@ -74,16 +77,17 @@ class DropOptions(OptionsModel):
 SLOTS = (1, 2)
 """How many tries of one number find a hidden name of their own."""
 
-_HIDDEN = re.compile(r"\.(?P<name>.+)\.(?:[0-9a-f]{8}|try(?P<number>[0-9]+)(?:-[0-9]+)?)(?:\.[A-Za-z0-9_-]+)?")
+_HIDDEN = re.compile(
+    r"\.(?P<name>.+)\.(?:[0-9a-f]{8}|try(?P<number>[0-9]+)(?:-[0-9]+)?)(?:\.[A-Za-z0-9_-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Where a delivery goes.
 
-    `folder` is relative to the target ("" is the target itself). `files` are the parts with their names, below `name`
-    when `whole` (folder layout), else the one file that is called `name`. `attempt` is the number of the try, `ending`
-    that of its hidden names.
+    `folder` is relative to the target ("" is the target itself). `files` are the parts with their names,
+    below `name` when `whole` (folder layout), else the one file that is called `name`. `attempt` is the
+    number of the try, `ending` that of its hidden names.
     """
 
     folder: str
@@ -118,8 +122,8 @@ class Plan:
 def hidden_name(name: str) -> tuple[str, int] | None:
     """Whose hidden name this is, and the number of the try; None: it is no hidden name.
 
-    The number is 0 where the name does not tell it: the hub once took eight random digits. Endings do not matter, for
-    the option may have been changed.
+    The number is 0 where the name does not tell it: the hub once took eight random digits. Endings do not
+    matter, for the option may have been changed.
     """
     found = _HIDDEN.fullmatch(name)
     return (found["name"], int(found["number"] or 0)) if found else None
@@ -131,7 +135,7 @@ def join(folder: str, name: str) -> str:
 
 
 def plan(options: DropOptions, delivery: Delivery) -> Plan:
-    """Where this delivery goes; the same on every try. Raises `Permanent` when the layout's part is missing."""
+    """Where this delivery goes, the same on every try. Raises `Permanent` where the part is missing."""
     manifest = delivery.manifest
     steps = [step for step in PurePosixPath(manifest.path or "").parts if step not in ("/", ".", "..")]
     folder = "/".join(safe_name(step) for step in steps)
@@ -141,7 +145,8 @@ def plan(options: DropOptions, delivery: Delivery) -> Plan:
         return Plan(folder, name, True, tuple(files), delivery.attempt, options.hidden_ending)
     chosen = manifest.of_role(options.role)
     if len(chosen) != 1:
-        raise Permanent(f"Es gibt {len(chosen)} Teile der Rolle {options.role!r}, das Ziel braucht genau einen.")
+        raise Permanent(
+            f"Es gibt {len(chosen)} Teile der Rolle {options.role!r}, das Ziel braucht genau einen.")
     _, dot, extension = safe_name(chosen[0].name).rpartition(".")
     return Plan(folder, f"{name}{dot}{extension}" if dot else name, False, ((chosen[0].name, chosen[0]),),
                 delivery.attempt, options.hidden_ending)

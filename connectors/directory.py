@@ -1,8 +1,9 @@
 """A drop folder: a "Vorgangsordner" per application, or one file, on a local disk or a mounted share.
 
 What arrives
-    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``.
-    Nobody who polls the folder ever sees half a thing: see `connectors._drop` for the order of steps.
+    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file
+    ``<name>.xml``. Nobody who polls the folder ever sees half a thing: see `connectors._drop` for the order
+    of steps.
 A second delivery
     finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
 Temporary
@@ -43,7 +44,8 @@ class Options(DropOptions):
 
     path: Path = Field(description="the target folder; absolute")
     mount: bool = Field(False, description="the target must be a mount point")
-    mode: str = Field("0640", pattern=r"^0[0-7]{3}$", description="rights of new files; folders get x where there is r")
+    mode: str = Field(
+        "0640", pattern=r"^0[0-7]{3}$", description="rights of new files; folders get x where there is r")
 
     @field_validator("path")
     @classmethod
@@ -77,7 +79,8 @@ _MISCONFIGURED = {
 def _meaning(error: OSError) -> DeliveryError:
     if error.errno in _MISCONFIGURED:
         return Misconfigured(_MISCONFIGURED[error.errno])
-    return Temporary(_TEMPORARY.get(error.errno or 0, f"Das Ziel meldet: {error.strerror or type(error).__name__}."))
+    other = f"Das Ziel meldet: {error.strerror or type(error).__name__}."
+    return Temporary(_TEMPORARY.get(error.errno or 0, other))
 
 
 @contextmanager
@@ -128,9 +131,11 @@ class Outlet(_drop.DropOutlet[Options]):
         written: dict[str, str] = {}
         try:
             self.ready()
-            with _opened(self.options.path) as target:  # before the first write: it is told of errors from here on
+            # Opened before the first write: it is told of errors from here on.
+            with _opened(self.options.path) as target:
                 for delivery in deliveries:
-                    with suppress(OSError, DeliveryError):  # `deliver` meets them again, and says what they mean
+                    # `deliver` meets an error again, and says what it means.
+                    with suppress(OSError, DeliveryError):
                         where = plan(self.options, delivery)
                         if not where.folder or place.size(where.folder) is not None:
                             written[delivery.id] = self.conceal(place, where, delivery)
@@ -195,7 +200,8 @@ class Disk:
         folder.chmod(self.folder_mode)
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
-        descriptor = os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._at(path), flags, 0o600)
         try:
             for piece in chunks(source):
                 write_all(descriptor, piece)
@@ -240,7 +246,7 @@ class Disk:
 
 
 class Gathered(Disk):
-    """A `Disk` on which nothing is durable at once: new files by `sync_all`, entries of folders by `settle`."""
+    """A `Disk` on which nothing is durable at once: `sync_all` is for files, `settle` for folders."""
 
     def __init__(self, root: Path, mode: int) -> None:
         super().__init__(root, mode)
@@ -275,8 +281,16 @@ class FolderSyncs:
         self._lock = threading.Lock()
         self._asked: dict[str, _Asked] = {}
 
+    def asked(self, folder: str) -> int:
+        """How many are waiting for an fsync of this folder, or have theirs now."""
+        with self._lock:
+            return self._asked[folder].users if folder in self._asked else 0
+
     def sync(self, folder: str) -> None:
-        """What was done in the folder so far is on disk when this returns. Raises `OSError`, to all whom the fsync was for."""
+        """What was done in the folder so far is on disk when this returns.
+
+        Raises `OSError`, to all whom the fsync was for.
+        """
         with self._lock:
             asked = self._asked.setdefault(folder, _Asked())
             asked.users += 1
@@ -287,7 +301,8 @@ class FolderSyncs:
                 if asked.covered < mine:
                     asked.covered, asked.error = asked.newest, None
                     asked.error = _failure_of_sync(folder)
-                if asked.error is not None:  # the kernel tells of it only once: nobody may ask again and hear that all is well
+                # The kernel tells of it only once: nobody may ask again and hear that all is well.
+                if asked.error is not None:
                     raise OSError(*asked.error.args)
         finally:
             with self._lock:
@@ -298,7 +313,7 @@ class FolderSyncs:
 
 @dataclass(eq=False)
 class _Asked:
-    """A folder that somebody wants on disk: the numbers of the newest wish and of the newest one that was seen to."""
+    """A folder that somebody wants on disk: the number of the newest wish, and of the newest one seen to."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
@@ -341,19 +356,23 @@ def sync(descriptor: int) -> None:
 
 
 def sync_all(descriptor: int) -> None:
-    """All that was written to this file system is on disk before this returns (syncfs(2)); others' data, too."""
+    """All that anybody wrote to this file system is on disk before this returns (syncfs(2))."""
     if _libc.syncfs(descriptor) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 def can_sync_all(path: Path) -> bool:
-    """Whether `sync_all` there is as good as an fsync of each file. A share's server may keep what only fsync makes it write."""
+    """Whether `sync_all` there is as good as an fsync of each file.
+
+    A share's server may keep what only fsync makes it write.
+    """
     status = ctypes.create_string_buffer(256)  # struct statfs begins with the type (statfs(2))
-    return _libc.statfs(os.fsencode(path), status) == 0 and int.from_bytes(status.raw[:8], sys.byteorder) in _LOCAL
+    known = _libc.statfs(os.fsencode(path), status) == 0
+    return known and int.from_bytes(status.raw[:8], sys.byteorder) in LOCAL
 
 
-_LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
+LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -362,10 +381,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def rename_new(source: str, target: str) -> None:
     """Rename; raises FileExistsError where `target` exists. rename(2) alone would overwrite it.
 
-    File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the delivery's id, so
-    nobody else wants it in between.
+    File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the
+    delivery's id, so nobody else wants it in between.
     """
-    if _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+    old, new = os.fsencode(source), os.fsencode(target)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE) == 0:
         return
     code = ctypes.get_errno()
     if code not in _UNSUPPORTED:

@@ -1,20 +1,22 @@
 """A drop folder on an SFTP server, over one session that is kept between deliveries.
 
 What arrives, a second delivery
-    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._drop`). Sizes are
-    checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot be, over SFTP.
+    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._drop`). Sizes
+    are checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot
+    be, over SFTP.
 Temporary
     a dead or hanging server, a lost session, "Failure" (SFTP's word for a full disk and for much else).
 Misconfigured
-    an unknown or changed host key, a refused login, a folder that is missing or read-only, a server too old for SHA-2.
+    an unknown or changed host key, a refused login, a folder that is missing or read-only, a server too old
+    for SHA-2.
 
 The server is trusted by pinned keys alone; no agent and no file below ~/.ssh takes part.
 
 Hazards
-    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers without
-    it get the plain rename, which by its specification never overwrites.
-    With pipelining paramiko forgets what the server said to single writes, and a hole in a file has the right size: the
-    last piece is written without, which makes paramiko read every answer.
+    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers
+    without it get the plain rename, which by its specification never overwrites. With pipelining paramiko
+    forgets what the server said to single writes, and a hole in a file has the right size: the last piece is
+    written without, which makes paramiko read every answer.
 """
 
 from __future__ import annotations
@@ -45,11 +47,11 @@ _PIECE = 32768  # what paramiko puts into one request
 
 def _check_host_key(value: str) -> str:
     if not value.startswith("file:"):
-        _key_bytes(value)
+        key_bytes(value)
     return value
 
 
-def _key_bytes(line: str) -> bytes:
+def key_bytes(line: str) -> bytes:
     """The key of a line ``[host] ssh-ed25519 AAAA… [comment]``. Raises ValueError."""
     words = line.split()
     for kind, text in pairwise(words):
@@ -76,7 +78,8 @@ class Options(DropOptions):
     key: SecretRef | None = Field(None, description="private key (OpenSSH or PEM)")
     key_password: SecretRef | None = Field(None, description="password of the private key")
     password: SecretRef | None = Field(None, description="login password")
-    host_key: tuple[HostKey, ...] = Field(min_length=1, description="pinned keys: lines of ssh-keyscan, or file:/path")
+    host_key: tuple[HostKey, ...] = Field(
+        min_length=1, description="pinned keys: lines of ssh-keyscan, or file:/path")
     path: str = Field(".", min_length=1, description="the target folder on the server")
     connect_timeout: float = Field(20, gt=0, description="seconds for connection and key exchange")
     auth_timeout: float = Field(30, gt=0, description="seconds for the login")
@@ -131,8 +134,8 @@ class Outlet(DropOutlet[Options]):
 
     def approval(self) -> Sequence[Finding]:
         """The folder can be written to, and the key is the right one."""
-        options = self.options
-        return [Finding("ok", f"{options.path} auf {options.host} ist beschreibbar; der Serverschlüssel stimmt.")]
+        path, host = self.options.path, self.options.host
+        return [Finding("ok", f"{path} auf {host} ist beschreibbar; der Serverschlüssel stimmt.")]
 
 
 @contextmanager
@@ -143,8 +146,9 @@ def translated() -> Iterator[None]:
     except ConfigError as error:
         raise Misconfigured(str(error)) from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
-        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss "
-                            f"aktualisiert werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
+        raise Misconfigured(
+            "Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
+            f"werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
     except paramiko.BadAuthenticationType as error:
         raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
     except paramiko.AuthenticationException as error:
@@ -152,7 +156,8 @@ def translated() -> Iterator[None]:
             raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
         raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
     except paramiko.SSHException as error:
-        raise Temporary(f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error
+        raise Temporary(
+            f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error
     except EOFError as error:
         raise Temporary("Der Server hat die Sitzung beendet.") from error
     except TimeoutError as error:
@@ -189,7 +194,7 @@ def pinned_keys(options: Options) -> list[bytes]:
     for entry in options.host_key:
         lines += read_secret(entry).splitlines() if entry.startswith("file:") else [entry]
     try:
-        return [_key_bytes(line) for line in lines if line.strip() and not line.startswith("#")]
+        return [key_bytes(line) for line in lines if line.strip() and not line.startswith("#")]
     except ValueError as error:
         raise ConfigError(f"host_key: {error}") from error
 
@@ -205,18 +210,18 @@ class Session:
         self.root = options.path.rstrip("/") or "/"
         self._can_sync = True
         self._can_posix_rename = True
-        self._transport = _connect(options)
+        self.transport = _connect(options)
         try:
-            _log_in(self._transport, options)
-            self._sftp: Any = paramiko.SFTPClient.from_transport(self._transport)
+            _log_in(self.transport, options)
+            self._sftp: Any = paramiko.SFTPClient.from_transport(self.transport)
             self._sftp.get_channel().settimeout(options.timeout)
         except BaseException:
-            self._transport.close()
+            self.transport.close()
             raise
 
     def close(self) -> None:
         """End it; says nothing to a server that hangs."""
-        self._transport.close()
+        self.transport.close()
 
     def require_target(self) -> None:
         """The target is a folder, and the server answers. Raises `OSError`."""
@@ -335,8 +340,9 @@ def _connect(options: Options) -> Any:
         if offered not in pinned:
             known = ", ".join(fingerprint(key) for key in pinned)
             raise Misconfigured(  # noqa: TRY301
-                f"Der Server weist sich mit einem unbekannten Schlüssel aus: {_kind(offered)} {fingerprint(offered)}, "
-                f"erwartet {known}. Beim Betreiber nachfragen, nicht einfach übernehmen.")
+                "Der Server weist sich mit einem unbekannten Schlüssel aus: "
+                f"{_kind(offered)} {fingerprint(offered)}, erwartet {known}. "
+                "Beim Betreiber nachfragen, nicht einfach übernehmen.")
         transport.set_keepalive(options.keepalive)
     except BaseException:
         transport.close()

@@ -1,8 +1,8 @@
 """One suite for every outlet, against a real receiver.
 
-``class TestSmtp(NetworkContract)`` and a fixture `receiver` make a connector's test; what only that connector promises
-stands below. The rules that matter most are functions of their own (`nothing_visible_before_the_effect` …), so that a
-planted fault can show that the suite notices.
+``class TestSmtp(NetworkContract)`` and a fixture `receiver` make a connector's test; what only that connector
+promises stands below. The rules that matter most are functions of their own
+(`nothing_visible_before_the_effect` …), so that a planted fault can show that the suite notices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ APPLICATION: tuple[tuple[str, str, str, bytes], ...] = (
     ("text", "antrag.txt", "text/plain", "Halterin: Erika Mustermann\n.\nOrt: Musterstädt\n".encode()),
     ("html", "antrag.html", "text/html", "<p>Halterin: Erika Mustermann, Musterstädt</p>".encode()),
     ("pdf", "antrag.pdf", "application/pdf", b"%PDF-1.7\n" + bytes(range(256)) * 10),
-    ("xml", "hundesteuer.xml", "application/xml", "<hund><name>Bello</name><ort>Größna</ort></hund>".encode()),
+    ("xml", "hundesteuer.xml", "application/xml",
+     "<hund><name>Bello</name><ort>Größna</ort></hund>".encode()),
     ("attachment", "Impfpaß Bello.pdf", "application/pdf", b"%PDF-1.4\r\n.\r\n" + b"\x00\xff" * 500),
 )
 
@@ -46,7 +47,8 @@ def make_delivery(parts: Sequence[tuple[str, str, str, bytes]] = APPLICATION, *,
                  for no, (role, name, media, content) in enumerate(parts))
     values: dict[str, Any] = {
         "id": delivery_id(MESSAGE, f"recipient-{number}"), "message_id": MESSAGE, "tenant": "musterstadt",
-        "ags": "14999010", "service": "hundesteuer", "recipient": f"recipient-{number}", "destination": "ziel",
+        "ags": "14999010", "service": "hundesteuer", "recipient": f"recipient-{number}",
+        "destination": "ziel",
         "attempt": 1, "test": False, "created_at": CREATED,
         "manifest": Manifest(subject, parts=rows, **(manifest or {})),
         "open_blob": lambda blob: io.BytesIO(blobs[blob])}
@@ -107,7 +109,7 @@ class Stopped(Exception):
 
 
 def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any]) -> None:
-    """What makes `in doubt` true: at `effect_begins` nothing has arrived yet, and if it raises nothing does."""
+    """What makes `in doubt` true: at `effect_begins` nothing has arrived, and if it raises nothing does."""
     seen: list[int] = []
 
     def stop() -> None:
@@ -122,7 +124,7 @@ def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any
 
 
 def a_clear_no_is_certain(receiver: Receiver, outlet: OutletBase[Any]) -> None:
-    """Who was told no needs nobody to look, and the receiver is asked nothing: later it goes as if for the first time."""
+    """Who was told no needs nobody to look: later it goes as if for the first time."""
     effect = Effect(receiver.refuse)
     with pytest.raises(DeliveryError) as raised:
         outlet.deliver(make_delivery(), effect)
@@ -239,7 +241,8 @@ class OutletContract:
             assert isinstance(after, Unknown)
 
     def test_names_of_any_kind_arrive_harmless(self, receiver: Any) -> None:
-        names = ["../../etc/passwd", "C:\\temp\\a.pdf", "a.pdf", "A.PDF", ".htaccess", "CON", "", "x" * 300 + ".pdf",
+        names = ["../../etc/passwd", "C:\\temp\\a.pdf", "a.pdf", "A.PDF", ".htaccess", "CON", "",
+                 "x" * 300 + ".pdf",
                  f"zeile{SEPARATORS}zwei.pdf", "Grüße 😀.pdf", "-rf", "a\x00b.pdf", "\ud800.pdf", 'q".pdf',
                  "=?utf-8?b?eA==?="]
         delivery = make_delivery([("attachment", name, "application/octet-stream", f"{no}".encode())
@@ -267,7 +270,8 @@ class OutletContract:
 
     def test_an_empty_file(self, receiver: Any) -> None:
         """A form can have one, and no protocol may take it for the end of anything."""
-        delivery = make_delivery([*APPLICATION[:4], ("attachment", "leer.txt", "text/plain", b""), APPLICATION[4]])
+        empty = ("attachment", "leer.txt", "text/plain", b"")
+        delivery = make_delivery([*APPLICATION[:4], empty, APPLICATION[4]])
         effect, outlet = Effect(), receiver.outlet()
         outlet.deliver(delivery, effect)
         (arrival,) = receiver.arrivals()
@@ -386,8 +390,10 @@ class NetworkContract(OutletContract):
 
     def test_a_line_cut_in_the_middle_leaves_nothing_and_can_be_repeated(self, receiver: Any) -> None:
         proxy: Proxy = receiver.proxy
-        # larger than the kernel's buffers on both sides together, else the last byte is gone before the cut is felt
-        big = make_delivery([*APPLICATION, ("attachment", "gross.bin", "application/octet-stream", bytes(16_000_000))])
+        # larger than the kernel's buffers on both sides together, else the last byte is gone before the cut
+        # is felt
+        attachment = ("attachment", "gross.bin", "application/octet-stream", bytes(16_000_000))
+        big = make_delivery([*APPLICATION, attachment])
         effect, outlet = Effect(), receiver.outlet()
         proxy.cut_after(1_000_000)
         with pytest.raises(Temporary):
@@ -401,7 +407,7 @@ class NetworkContract(OutletContract):
 
     @pytest.mark.parametrize("fault", ["lose", "cut_at_answer"])
     def test_a_lost_answer_is_in_doubt(self, receiver: Any, fault: str) -> None:
-        """The receiver has it, the hub does not know: the effect was announced, and the error is no clear answer."""
+        """The receiver has it, the hub does not know: the error after the effect is no clear answer."""
         proxy: Proxy = receiver.proxy
         effect = Effect(lambda: getattr(proxy, fault)(self.questions))
         outlet = receiver.impatient()

@@ -1,8 +1,8 @@
 """One suite for every drop, against a real target: what all of them promise beyond `OutletContract`.
 
-``class TestSftpDrop(DropContract)`` and a fixture `receiver`, whose class is a `DropFolder`, make a drop's test; what only
-that protocol promises stands beside it. The rules that matter most are functions of their own, so that a planted fault
-can show that the suite notices.
+``class TestSftpDrop(DropContract)`` and a fixture `receiver`, whose class is a `DropFolder`, make a drop's
+test; what only that protocol promises stands beside it. The rules that matter most are functions of their
+own, so that a planted fault can show that the suite notices.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class DropFolder:
         shutil.rmtree(self.root / NAME)
 
 
-def everything_is_hidden_until_the_effect(receiver: Any, outlet: OutletBase[Any], ending: str = ".part") -> None:
+def everything_is_hidden_until_the_effect(receiver: Any, outlet: OutletBase[Any],
+                                          ending: str = ".part") -> None:
     """Before the effect one hidden name lies there, and after it the final one."""
     seen: list[str] = []
     receipt = outlet.deliver(make_delivery(), Effect(lambda: seen.extend(receiver.names())))
@@ -116,7 +117,8 @@ def left_overs_are_swept(receiver: Any, outlet: OutletBase[Any]) -> None:
         receiver.put(f"{name}/antrag.pdf", b"halb")
     outlet.deliver(make_delivery(number=2, attempt=4), Effect())
     outlet.close()
-    assert [name for name in receiver.names() if name.startswith(".")] == [other], "a left-over of an earlier try stays"
+    hidden = [name for name in receiver.names() if name.startswith(".")]
+    assert hidden == [other], "a left-over of an earlier try stays"
 
 
 def check_leaves_nothing(receiver: Any, outlet: OutletBase[Any]) -> None:
@@ -241,7 +243,7 @@ class DropContract:
             everything_is_hidden_until_the_effect(receiver, receiver.outlet())
 
     def test_a_try_that_may_not_begin_leaves_nothing(self, receiver: Any) -> None:
-        """The hub could not write the intent down: that try is not counted, so the next has the same number."""
+        """The hub could not write the intent down. That try is not counted: the next has the same number."""
         def stop() -> None:
             raise RuntimeError("not now")
 
@@ -253,7 +255,8 @@ class DropContract:
     def test_killed_tries_are_swept_by_the_next(self, receiver: Any) -> None:
         left_overs_are_swept(receiver, receiver.outlet())
 
-    @pytest.mark.parametrize(("fault", "complaint"), [("computed", "of an earlier try"), ("listed", "of the old kind")])
+    @pytest.mark.parametrize(("fault", "complaint"), [
+        ("computed", "of an earlier try"), ("listed", "of the old kind")])
     def test_the_suite_notices_a_left_over(self, receiver: Any, monkeypatch: pytest.MonkeyPatch, fault: str,
                                            complaint: str) -> None:
         if fault == "computed":
@@ -263,15 +266,30 @@ class DropContract:
         with pytest.raises(AssertionError, match=complaint):
             left_overs_are_swept(receiver, receiver.outlet())
 
-    def test_second_tries_do_not_list_the_folder_each_time(self, receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        listings, names = [], self.place.names  # type: ignore[attr-defined]
-        monkeypatch.setattr(self.place, "names", lambda self, path: listings.append(path) or names(self, path))
+    def test_second_tries_do_not_list_the_folder_each_time(self, receiver: Any,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+        listings: list[str] = []
+        honest = self.place.names  # type: ignore[attr-defined]
+
+        def counted(place: Any, path: str) -> Any:
+            listings.append(path)
+            return honest(place, path)
+
+        monkeypatch.setattr(self.place, "names", counted)
         outlet = receiver.outlet()
         for number in range(1, 6):
             outlet.deliver(make_delivery(number=number, attempt=2 + number), Effect())
         outlet.close()
         assert len(receiver.arrivals()) == 5
         assert listings in ([], [""])
+
+    def test_a_target_that_shows_no_names_takes_second_tries(self, receiver: Any,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(self.place, "names", refusal)
+        outlet = receiver.outlet(collected=True)
+        assert isinstance(outlet.probe(make_delivery(attempt=2)), Unknown)
+        receipt = outlet.deliver(make_delivery(attempt=3), Effect())
+        assert receiver.names() == [receipt.reference]
 
     def test_an_ending_that_was_changed_hides_no_left_over(self, receiver: Any) -> None:
         receiver.put(f"{Plan('', NAME, True, ()).hidden()}/antrag.pdf", b"halb")
@@ -282,7 +300,7 @@ class DropContract:
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
     def test_two_tries_of_one_number_write_below_two_names(self, receiver: Any, layout: str) -> None:
-        """One was not counted, and is still at work. Neither touches what the other writes, and one arrives."""
+        """One was not counted, and is still at work. Neither touches what the other writes; one arrives."""
         first, second = receiver.outlet(layout=layout), receiver.outlet(layout=layout)
         seen: list[list[str]] = []
         receipts: list[Any] = []
@@ -291,11 +309,11 @@ class DropContract:
             seen.append(receiver.names())
             receipts.append(second.deliver(make_delivery(), Effect(lambda: seen.append(receiver.names()))))
 
-        with pytest.raises(Temporary) as raised:
+        with pytest.raises(DeliveryError):
             first.deliver(make_delivery(), Effect(meanwhile))
-        assert is_certain(raised.value), "its name was taken, for certain"
         assert [len(names) for names in seen] == [1, 2], "both tries wrote below one name"
         assert receiver.names() == [receipts[0].reference]
+        assert first.probe(make_delivery()) == Done(receipts[0])
         assert first.deliver(make_delivery(attempt=2), Effect()) == receipts[0]
 
     def test_what_a_third_one_of_that_number_finds_is_left_to_the_next(self, receiver: Any) -> None:
@@ -332,6 +350,16 @@ class DropContract:
         receiver.put(left)
         assert outlet.probe(delivery) == Absent()
 
+    @pytest.mark.parametrize("slot", [1, 2])
+    def test_no_left_over_of_its_own_number_outlives_a_delivery(self, receiver: Any, slot: int) -> None:
+        """It would prove, once the delivery was collected, that nothing was shown: it would come twice."""
+        receiver.put(f"{Plan('', NAME, True, ()).hidden(slot)}/antrag.pdf", b"halb")
+        outlet = receiver.outlet(collected=True)
+        outlet.deliver(make_delivery(), Effect())
+        assert receiver.names() == [NAME]
+        shutil.rmtree(receiver.root / NAME)
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+
     def test_nothing_is_known_of_a_folder_that_may_have_been_collected(self, receiver: Any) -> None:
         delivery = make_delivery(manifest={"path": "Steuern"})
         assert isinstance(receiver.outlet(collected=True).probe(delivery), Unknown)
@@ -367,18 +395,20 @@ class DropContract:
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
     @pytest.mark.parametrize("step", ["write", "publish", "sync_folder"])
-    def test_check_leaves_nothing_where_one_step_is_refused(self, receiver: Any, monkeypatch: pytest.MonkeyPatch,
-                                                            step: str, layout: str) -> None:
+    def test_check_leaves_nothing_where_one_step_is_refused(
+            self, receiver: Any, monkeypatch: pytest.MonkeyPatch, step: str, layout: str) -> None:
         monkeypatch.setattr(self.place, step, refusal)
         check_leaves_nothing(receiver, receiver.outlet(layout=layout))
 
-    def test_the_suite_notices_what_a_check_leaves(self, receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_suite_notices_what_a_check_leaves(self, receiver: Any,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(self.place, "publish", refusal)
         monkeypatch.setattr(Rehearsal, "run", careless(Rehearsal.run))
         with pytest.raises(AssertionError, match="left something"):
             check_leaves_nothing(receiver, receiver.outlet())
 
-    def test_check_says_what_it_could_not_remove(self, receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_check_says_what_it_could_not_remove(self, receiver: Any,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(self.place, "remove", refusal)
         findings = receiver.outlet().check()
         assert [finding.severity for finding in findings] == ["error", "warning"]

@@ -81,8 +81,8 @@ class TestTarget:
         assert effect.begun == 0
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
-    def test_check_leaves_nothing_where_renaming_is_refused(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch,
-                                                            layout: str) -> None:
+    def test_check_leaves_nothing_where_renaming_is_refused(
+            self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
         def refused(source: str, target: str) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -93,7 +93,8 @@ class TestTarget:
         assert receiver.names() == []
 
     @pytest.mark.parametrize(("code", "kind"), [
-        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary), (errno.ESTALE, Temporary),
+        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary),
+        (errno.ESTALE, Temporary),
         (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary)])
     def test_what_the_disk_says(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, code: int,
                                 kind: type[Exception]) -> None:
@@ -220,7 +221,7 @@ class TestGathered:
         outlet.deliver(deliveries[0], Effect())
         assert len(list(receiver.root.iterdir())) == 3
         outlet.conclude()
-        assert [path.name for path in receiver.root.iterdir()] == [arrival.name for arrival in receiver.arrivals()]
+        assert receiver.names() == [arrival.name for arrival in receiver.arrivals()]
         assert len(receiver.arrivals()) == 1
 
     def test_a_second_delivery_finds_its_own_name(self, receiver: Drop) -> None:
@@ -234,7 +235,8 @@ class TestGathered:
         assert [effect.begun for effect in effects] == [0, 0]
         assert len(list(receiver.root.iterdir())) == 2
 
-    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
@@ -247,7 +249,8 @@ class TestGathered:
         outlet.conclude()
         assert len(receiver.arrivals()) == 2
 
-    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
         outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
         outlet.prepare(deliveries)
         for delivery in deliveries:
@@ -262,11 +265,30 @@ class TestGathered:
         outlet.conclude()  # there is nothing left that it could tell of
 
     def test_on_a_share_nothing_is_prepared(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(directory, "_LOCAL", ())
+        monkeypatch.setattr(directory, "can_sync_all", lambda path: False)
         outlet = receiver.outlet()
         outlet.prepare([make_delivery(number=number) for number in (1, 2)])
         assert list(receiver.root.iterdir()) == []
         outlet.conclude()
+
+    def test_only_local_file_systems_are_synced_as_a_whole(self, tmp_path: Path) -> None:
+        assert not directory.can_sync_all(Path("/proc"))
+        assert not directory.can_sync_all(tmp_path / "fehlt")
+
+    def test_what_is_prepared_never_takes_a_name_that_is_taken(self, receiver: Drop) -> None:
+        """A thread that was lost had prepared the same delivery, and may still be at work."""
+        lost, outlet = receiver.outlet(), receiver.outlet()
+        deliveries = [make_delivery(number=number) for number in (1, 2)]
+        lost.prepare(deliveries)
+        outlet.prepare(deliveries)
+        assert len(receiver.names()) == 4
+        lost.conclude()
+        assert len(receiver.names()) == 2
+        for delivery in deliveries:
+            outlet.deliver(delivery, Effect())
+        outlet.conclude()
+        assert receiver.names() == [arrival.name for arrival in receiver.arrivals()]
+        assert len(receiver.arrivals()) == 2
 
     def test_a_target_that_is_not_mounted_is_left_alone(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")
@@ -277,7 +299,7 @@ class TestGathered:
 
 
 class TestTogether:
-    """Threads that want the same folder on disk share an fsync, but never one that began before they asked."""
+    """Threads that want the same folder on disk share an fsync; never one that began before they asked."""
 
     @pytest.fixture
     def slow(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
@@ -286,18 +308,19 @@ class TestTogether:
         yield slow
         slow.go.set()
 
-    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync, tmp_path: Path) -> None:
+    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync,
+                                                                    tmp_path: Path) -> None:
         syncs = directory.FolderSyncs()
         with ThreadPoolExecutor(9) as pool:
             first = pool.submit(syncs.sync, str(tmp_path))
             assert slow.began.acquire(timeout=10)
             others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(8)]
-            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 9, "all to have asked")
+            wait_until(lambda: syncs.asked(str(tmp_path)) == 9, "all to have asked")
             slow.go.set()
             for future in (first, *others):
                 future.result(10)
         assert slow.count == 2, "one for the first, one for all others"
-        assert syncs._asked == {}
+        assert syncs.asked(str(tmp_path)) == 0
 
     def test_a_failure_is_everybodys(self, slow: SlowSync, tmp_path: Path) -> None:
         syncs = directory.FolderSyncs()
@@ -306,7 +329,7 @@ class TestTogether:
             first = pool.submit(syncs.sync, str(tmp_path))
             assert slow.began.acquire(timeout=10)
             others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(3)]
-            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 4, "all to have asked")
+            wait_until(lambda: syncs.asked(str(tmp_path)) == 4, "all to have asked")
             slow.go.set()
             assert first.exception(10) is None
             assert [type(other.exception(10)) for other in others] == [OSError] * 3
@@ -337,7 +360,8 @@ class TestOptions:
         ("name", "{day}_{id}_{dog}", "unknown placeholder"), ("name", "{day}", "needs {id}"),
         ("name", "../{id}", "letters"), ("name", "{id}/x", "letters"), ("name", ".{id}", "dot"),
         ("name", "{id", "no template"), ("name", "{id!r}", "unknown"),
-        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"), ("path", "relativ", "relative"),
+        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"),
+        ("path", "relativ", "relative"),
         ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
     def test_refused(self, key: str, value: str, complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
@@ -347,6 +371,7 @@ class TestOptions:
         assert [name for name, field in Options.model_fields.items() if not field.description] == []
 
     def test_names_never_cut_the_id(self) -> None:
-        delivery = make_delivery(service="x" * 200, manifest={"name_parts": {"case": "Az. 12/2026 ü", "id": "fremd"}})
+        parts = {"case": "Az. 12/2026 ü", "id": "fremd"}
+        delivery = make_delivery(service="x" * 200, manifest={"name_parts": parts})
         options = Options(path="/srv", name="{case}_{service}_{id}")
         assert _layout.plan(options, delivery).name == f"Az._12_2026_ue_{'x' * 39}_{delivery.id}"

@@ -29,8 +29,9 @@ UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 NS = {"x": NAMESPACE}
 EVERYTHING: dict[str, Any] = {
     "sender_unit": "Portal", "receiver_unit": "Steueramt", "receiver_system": "VIS", "reference": "{case}",
-    "file_subject": "Hundesteuer {property:district}", "file_plan": "{property:file_plan}", "lead": "Steueramt",
-    "container": "{property:container}", "fields": {"Vorgangsnummer": "{short}", "AGS": "{ags}", "leer": "{property:none}"}}
+    "file_subject": "Hundesteuer {property:district}", "file_plan": "{property:file_plan}",
+    "lead": "Steueramt", "container": "{property:container}",
+    "fields": {"Vorgangsnummer": "{short}", "AGS": "{ags}", "leer": "{property:none}"}}
 PROPERTIES = {"properties": {"file_plan": "23.10", "district": "Nord", "container": "0815"},
               "name_parts": {"day": "20261121", "short": "01936d2e-0001", "version": "v1"}}
 
@@ -56,7 +57,7 @@ def built(options: Options, **changes: Any) -> bytes:
 
 
 class Drop(DropFolder):
-    """A folder that a DMS watches. The message is no body of the delivery, so a reader takes it apart first."""
+    """A folder that a DMS watches. The message is no body of the delivery: a reader takes it apart first."""
 
     def __init__(self, root: Path, **options: Any) -> None:
         super().__init__(root)
@@ -108,7 +109,8 @@ class TestStandard:
 
     @pytest.mark.parametrize("message", MESSAGES)
     @pytest.mark.parametrize("rich", [False, True])
-    def test_valid_against_the_real_schema(self, receiver: Drop, schema: etree.XMLSchema, message: str, rich: bool) -> None:
+    def test_valid_against_the_real_schema(self, receiver: Drop, schema: etree.XMLSchema, message: str,
+                                           rich: bool) -> None:
         settings = receiver.settings(message=message, **(EVERYTHING if rich else {}))
         delivery = make_delivery(case="4711/26", test=rich, manifest=PROPERTIES if rich else None,
                                  subject="Antrag\v\x00\ud800 <Hund> & \u2028 Größna")
@@ -117,7 +119,8 @@ class TestStandard:
         assert document.tag == f"{{{NAMESPACE}}}{message}"
         assert document.prefix == "xdomea"
 
-    @pytest.mark.parametrize(("wrong", "right"), [("ProzessID", "prozessID"), ("Erstellerkennung", "Erstellerrolle")])
+    @pytest.mark.parametrize(("wrong", "right"), [
+        ("ProzessID", "prozessID"), ("Erstellerkennung", "Erstellerrolle")])
     def test_the_schema_notices_a_wrong_message(self, receiver: Drop, schema: etree.XMLSchema, wrong: str,
                                                 right: str) -> None:
         content = xdomea.message(receiver.settings(), make_delivery()).replace(wrong.encode(), right.encode())
@@ -129,15 +132,18 @@ class TestStandard:
         assert receipt.reference == f"{delivery.id}_FVDaten.SGOErstellen.0604.zip"
         message, *files = members(receiver.root / receipt.reference)
         assert message == f"{delivery.id}_FVDaten.SGOErstellen.0604.xml"
-        assert [re.fullmatch(rf"{UUID}\.(\w+)", name)[2] for name in files] == ["txt", "html", "pdf", "xml", "pdf"]
+        endings = [re.fullmatch(rf"{UUID}\.(\w+)", name)[2] for name in files]
+        assert endings == ["txt", "html", "pdf", "xml", "pdf"]
 
     def test_every_document_is_described_and_there(self, receiver: Drop) -> None:
         receiver.outlet().deliver(make_delivery(), Effect())
         (arrival,) = receiver.arrivals()
         document = etree.fromstring(arrival.wire)
         assert document.xpath("//x:Primaerdokument/x:Dateiname/text()", namespaces=NS) == list(arrival.bodies)
-        assert document.xpath("//x:Primaerdokument/x:DateinameOriginal/text()", namespaces=NS)[-1] == "Impfpass_Bello.pdf"
-        assert document.xpath("//x:Format/x:Name/code/text()", namespaces=NS) == ["045", "008", "018", "030", "018"]
+        originals = document.xpath("//x:Primaerdokument/x:DateinameOriginal/text()", namespaces=NS)
+        assert originals[-1] == "Impfpass_Bello.pdf"
+        formats = document.xpath("//x:Format/x:Name/code/text()", namespaces=NS)
+        assert formats == ["045", "008", "018", "030", "018"]
         assert document.xpath("//x:Dokument/x:Typ/text()", namespaces=NS) == [
             "Antragsdaten", "Antragsdaten", "Antrag", "Antragsdaten", "Anlage"]
         ids = document.xpath("//x:Identifikation/x:ID/text()", namespaces=NS)
@@ -192,7 +198,7 @@ class TestTheSameBytes:
 
     def test_a_clock_in_the_zip_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
         seconds = iter(range(0, 60, 2))
-        monkeypatch.setattr(xdomea, "_entry", lambda name, delivery: zipfile.ZipInfo(
+        monkeypatch.setattr(xdomea, "zip_entry", lambda name, delivery: zipfile.ZipInfo(
             name, (2026, 11, 22, 10, 11, next(seconds))))
         with pytest.raises(AssertionError):
             OutletContract().test_a_second_try_is_the_same_thing(receiver)
@@ -234,7 +240,8 @@ class TestTrouble:
         ({"subject": "{"}, "is no template"),
         ({"drop": {"name": "{id}"}}, "name: the standard rules"),
         ({"drop": {"connector": "smtp"}}, "does not match any of the expected tags: directory, sftp"),
-        ({"drop": {"connector": "xdomea"}}, "expected tags"), ({"drop": {"connector": "fax"}}, "expected tags"),
+        ({"drop": {"connector": "xdomea"}}, "expected tags"),
+        ({"drop": {"connector": "fax"}}, "expected tags"),
         ({"drop": {"connector": 1}}, "Unable to extract tag"),
         ({"receiver": ""}, "at least 1"),
     ])
@@ -261,8 +268,8 @@ def server(tmp_path: Path) -> Iterator[OpenSsh]:
 
 
 def test_the_drop_may_be_an_sftp_server(server: OpenSsh) -> None:
-    drop = {"connector": "sftp", "host": "127.0.0.1", "port": server.port, "user": server.user, "path": str(server.files),
-            "key": f"file:{server.key}", "host_key": [server.host_key]}
+    drop = {"connector": "sftp", "host": "127.0.0.1", "port": server.port, "user": server.user,
+            "path": str(server.files), "key": f"file:{server.key}", "host_key": [server.host_key]}
     outlet = Outlet(Options(receiver="Stadt Musterstadt", drop=drop))
     assert outlet.probe(make_delivery()) == Absent()
     receipt = outlet.deliver(make_delivery(), Effect())

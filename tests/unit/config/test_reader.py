@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from hub import registry
 from hub.config import loader
 from hub.errors import ConfigError
 from hub.i18n import problems_german
@@ -65,12 +67,15 @@ def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
 def test_a_missing_or_unknown_connector_is_told_with_those_that_fit(etc: Path) -> None:
     (etc / "hub.toml").write_text(HUB + '[inlets.portal]\nport = 1\n[inlets.ordner]\nconnector = "sftp2"\n')
     change(etc / "municipalities/14999010.toml", 'connector = "directory"\npath = "drop"\n', "")
+    inlets, outlets = (", ".join(name for name in registry.names() if registry.has(name, side))
+                       for side in get_args(registry.Side))
+    assert "directory" in outlets
+    assert "directory" not in inlets
     assert problems(etc).splitlines() == [
-        f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of amqp, https, inbox",
-        f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of amqp, https, inbox",
-        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, one of "
-        "cmis, directory, rest, "
-        "sftp, smtp, soap, xdomea"]
+        f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of {inlets}",
+        f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of {inlets}",
+        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, "
+        f"one of {outlets}"]
 
 
 def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
