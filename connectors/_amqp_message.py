@@ -1,9 +1,9 @@
 """What an AMQP message says, whatever its sender wrote into it.
 
-``message_id`` is the duplicate key; the headers ``municipality``, ``service``, ``test``, ``case``, and the properties
-``content_type``, ``reply_to``, ``correlation_id`` say the rest. What is missing stays empty. A multipart body is taken
-apart; one that cannot be is kept as it came. Nothing is ever decompressed or deserialised: the bodies are taken from
-py-amqp's channel, below kombu's message.
+``message_id`` is the duplicate key. The headers ``municipality``, ``service``, ``test``, ``case`` and the
+properties ``content_type``, ``reply_to``, ``correlation_id`` say the rest. What is missing stays empty. A
+multipart body is taken apart; one that cannot be is kept as it came. Nothing is ever decompressed or
+deserialised: the bodies are taken from py-amqp's channel, below kombu's message.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ class Reader:
         self._max_parts = max_parts
 
     def read(self, sender: str, body: bytes, properties: Mapping[str, Any]) -> Incoming:
-        """What the message says. Raises `OSError` when the spool cannot be written; nothing is left there then."""
+        """What the message says. Raises `OSError` when the spool cannot be written, and leaves nothing there.
+        """
         headers: Mapping[str, Any] = properties.get("application_headers") or {}
         parts, unreadable = self._parts(body, text(properties.get("content_type")) or "")
         coding = (text(properties.get("content_encoding")) or "").lower()
         if coding not in UNCODED or headers.get("compression"):
-            unreadable = "Der Inhalt ist komprimiert oder kodiert (content_encoding); der Eingang packt nichts aus."
+            unreadable = ("Der Inhalt ist komprimiert oder kodiert (content_encoding); "
+                          "der Eingang packt nichts aus.")
         elif not properties:
             unreadable = "Die Eigenschaften der AMQP-Nachricht fehlen oder sind nicht lesbar."
         return Incoming(
@@ -54,7 +56,8 @@ class Reader:
         try:
             return self._multipart(body, content_type), None
         except (FramingError, OverLimitError):
-            return (self._whole(body, content_type),), "Die Nachricht lässt sich nicht in ihre Teile zerlegen."
+            unreadable = "Die Nachricht lässt sich nicht in ihre Teile zerlegen."
+            return (self._whole(body, content_type),), unreadable
 
     def _whole(self, body: bytes, content_type: str) -> IncomingPart:
         sink = Body(self._spool)
@@ -83,9 +86,10 @@ def text(value: object) -> str | None:
 
 
 def tolerant_frames(connection: Any, callback: Callable[..., Any]) -> Callable[[tuple[int, int, Any]], bool]:
-    """py-amqp's frame handler, but one message with properties that cannot be decoded does not end the connection.
+    """py-amqp's frame handler. One message with properties that cannot be decoded does not end the
+    connection.
 
-    Without this it would come back after each reconnect and keep the consumer from ever starting.
+    Without this it would come back after each reconnect, and the consumer would never start.
     """
     handle = frame_handler(connection, callback)
 
@@ -94,7 +98,7 @@ def tolerant_frames(connection: Any, callback: Callable[..., Any]) -> Callable[[
         if kind != 2:
             return bool(handle(frame))
         without = kind, channel, bytes(data[:12]) + b"\0\0"  # class, weight, size; no properties
-        if not any(data[4:12]):  # no body follows: the message is delivered at once, and an error may be its receiver's
+        if not any(data[4:12]):  # no body follows: it is delivered at once, and the receiver may raise
             return bool(handle(frame if _readable(data) else without))
         try:
             return bool(handle(frame))

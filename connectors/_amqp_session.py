@@ -1,11 +1,11 @@
 """One connection to the broker: messages come in, are handed to the hub, and are acknowledged after that.
 
-What arrives while a few commits are under way goes into the next one together, and one acknowledgement tells the broker
-of all of them.
+What arrives while a few commits are under way goes into the next one together, and one acknowledgement tells
+the broker of all of them.
 
-While the store is unavailable the messages in hand are kept and offered again with a growing pause. The broker sends no
-more than `prefetch` meanwhile. They are not given back each time, because every return counts against the delivery
-limit. After `hold_seconds` the connection is closed, and they go back to their queues.
+While the store is unavailable the messages in hand are kept and offered again with a growing pause. The
+broker sends no more than `prefetch` meanwhile. They are not given back each time, because every return counts
+against the delivery limit. After `hold_seconds` the connection is closed, and they go back to their queues.
 """
 
 from __future__ import annotations
@@ -128,22 +128,25 @@ class Session:
             for delivery in self._hands:
                 self._release(delivery)
 
-    # --- in the connection's thread ---------------------------------------------------------------------------------
+    # --- in the connection's thread -------------------------------------------------------------------------
 
     def _consume(self, source: SenderQueue) -> Any:
-        """A channel for each sender, and no wait for the answer: after a restart of the broker a quorum queue without
-        a leader may leave it open for long, and must not hold up the other senders' queues."""
+        """A channel for each sender, and no wait for the answer.
+
+        After a restart of the broker a quorum queue without a leader may not answer for long. It must not
+        hold up the other senders' queues.
+        """
         channel = self.link.channel()
         channel.basic_qos(0, self.limits.prefetch, a_global=False)
-        channel.basic_consume(source.name, consumer_tag=source.user, nowait=True, callback=self._arrival(source),
-                              on_cancel=_cancelled)
+        channel.basic_consume(source.name, consumer_tag=source.user, nowait=True,
+                              callback=self._arrival(source), on_cancel=_cancelled)
         return channel
 
     def _arrival(self, source: SenderQueue) -> Callable[[Message], None]:
         def arrived(message: Message) -> None:
             body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-            delivery = _Delivery(message.delivery_tag, message.channel, source.sender, body, message.properties,
-                                 len(body))
+            delivery = _Delivery(message.delivery_tag, message.channel, source.sender, body,
+                                 message.properties, len(body))
             self._hands.add(delivery)
             self._bytes += delivery.size
             if delivery.size > self.context.max_bytes:
@@ -192,7 +195,7 @@ class Session:
             self._running -= news.last
 
     def _acknowledge(self, done: Sequence[_Delivery]) -> None:
-        """One acknowledgement where nothing older is in hand; it counts for all older ones on the channel."""
+        """One acknowledgement where nothing older is in hand: it counts for all older ones on the channel."""
         for channel in {delivery.channel for delivery in done}:
             tags = sorted(delivery.tag for delivery in done if delivery.channel is channel)
             others = {delivery.tag for delivery in self._hands if delivery.channel is channel} - set(tags)
@@ -218,29 +221,34 @@ class Session:
         if delivery.incoming is not None:
             self.reader.release(delivery.incoming)
 
-    # --- in a thread of the pool ------------------------------------------------------------------------------------
+    # --- in a thread of the pool ----------------------------------------------------------------------------
 
     def _hand_over(self, deliveries: list[_Delivery]) -> None:
         """Offer them until each has its answer. The acknowledgement follows in `_settle`, never here."""
+        stop = tenacity.stop_any(tenacity.stop_when_event_set(self._over),
+                                 tenacity.stop_after_delay(self.limits.hold_seconds))
         try:
             for attempt in tenacity.Retrying(
-                    retry=tenacity.retry_if_exception_type(StoreUnavailable), wait=_growing,
-                    sleep=tenacity.sleep_using_event(self._over), stop=tenacity.stop_any(
-                        tenacity.stop_when_event_set(self._over), tenacity.stop_after_delay(self.limits.hold_seconds)),
+                    retry=tenacity.retry_if_exception_type(StoreUnavailable), wait=_growing, stop=stop,
+                    sleep=tenacity.sleep_using_event(self._over),
                     retry_error_callback=self._held_for_too_long):
                 with attempt:
                     if not self._over.is_set():
                         self._offer(deliveries)
             self._settled.put(_News(last=True))
-        except BaseException as error:  # noqa: BLE001 - carried over to the connection's thread, which raises it
+        except BaseException as error:  # noqa: BLE001 - the connection's thread raises it
             self._settled.put(_News(error=error, last=True))
 
     def _held_for_too_long(self, _: tenacity.RetryCallState) -> None:
         if not self._over.is_set():
-            raise RecoverableConnectionError("the store stays unavailable: the messages go back to their queues")
+            raise RecoverableConnectionError(
+                "the store stays unavailable: the messages go back to their queues")
 
     def _offer(self, deliveries: list[_Delivery]) -> None:
-        """Ask the hub once, and take out of the list what it decided. Raises `StoreUnavailable` when some are left."""
+        """Ask the hub once, and take out of the list what it decided.
+
+        Raises `StoreUnavailable` when some are left, and any error that is no answer.
+        """
         answers = self._answers(deliveries)
         later = {each: answer for each, answer in answers.items() if isinstance(answer, StoreUnavailable)}
         unknown = [answer for answer in answers.values() if isinstance(answer, BaseException)
@@ -261,7 +269,8 @@ class Session:
                 self._read(delivery)
             except (StoreUnavailable, OSError) as error:
                 answers[delivery] = error
-        ready = {each: each.incoming for each in deliveries if each.incoming is not None and each not in answers}
+        ready = {each: each.incoming for each in deliveries
+                 if each.incoming is not None and each not in answers}
         answers |= zip(ready, self.accept.together(list(ready.values())), strict=True)
         return {each: self._no_room(each) if isinstance(answer, OSError) else answer
                 for each, answer in answers.items()}
@@ -288,5 +297,7 @@ def _growing(state: tenacity.RetryCallState) -> float:
 
 
 def _cancelled(tag: str) -> None:
-    """The broker ended the consumer (its queue was deleted, its leader moved): connecting again starts it again."""
+    """The broker ended the consumer: its queue was deleted, or its leader moved. A new connection starts it
+    again.
+    """
     raise ConsumerCancelled(tag)

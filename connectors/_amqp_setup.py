@@ -1,7 +1,8 @@
 """Makes RabbitMQ ready for the AMQP inlet, by its management API (``drehscheibe broker setup``).
 
-It declares exchanges, queues, limits, dead letters, users and permissions, and may be repeated at any time. It never
-deletes anything. The hub's user may only read the senders' queues. A sender may only publish, with its own routing key.
+It declares exchanges, queues, limits, dead letters, users and permissions, and may be repeated at any time.
+It never deletes anything. The hub's user may only read the senders' queues. A sender may only publish, with
+its own routing key.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def declare(topology: Topology, admin: Admin) -> list[Finding]:
     Raises `ConfigError` when a secret cannot be read.
     """
     verify: Any = ssl.create_default_context(cafile=admin.ca) if admin.ca else True
-    with httpx2.Client(base_url=f"{admin.url.rstrip('/')}/api/", auth=(admin.user, read_secret(admin.password)),
-                       verify=verify, timeout=30) as client:
+    with httpx2.Client(base_url=f"{admin.url.rstrip('/')}/api/", verify=verify, timeout=30,
+                       auth=(admin.user, read_secret(admin.password))) as client:
         findings = []
         for what, method, path, body in _wishes(topology):
             finding = _wish(client, what, method, path, body)
@@ -87,8 +88,10 @@ def _wishes(topology: Topology) -> Iterator[Wish]:
     limits = {"x-delivery-limit": topology.delivery_limit, "x-dead-letter-exchange": dead,
               "x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
     for sender, queue in topology.senders:
-        yield f"Warteschlange {queue}", "PUT", f"queues/{vhost}/{queue}", {"durable": True, "arguments": quorum | limits}
-        yield f"Bindung {queue}", "POST", f"bindings/{vhost}/e/{exchange}/q/{queue}", {"routing_key": sender.name}
+        yield (f"Warteschlange {queue}", "PUT", f"queues/{vhost}/{queue}",
+               {"durable": True, "arguments": quorum | limits})
+        yield (f"Bindung {queue}", "POST", f"bindings/{vhost}/e/{exchange}/q/{queue}",
+               {"routing_key": sender.name})
         yield from _sender(sender, vhost, exchange)
     reader = topology.reader
     yield from _user(reader)
@@ -125,5 +128,6 @@ def _wish(client: httpx2.Client, what: str, method: str, path: str, body: dict[s
                        "Leeren und löschen, dann erneut ausführen; es wird nie von selbst gelöscht.")
     if answer.is_error:
         return Finding("error", f"{what}: HTTP {answer.status_code}",
-                       "Virtuellen Host anlegen (rabbitmqctl add_vhost), fehlende Benutzer mit Kennwort angeben.")
+                       "Virtuellen Host anlegen (rabbitmqctl add_vhost), "
+                       "fehlende Benutzer mit Kennwort angeben.")
     return Finding("ok", f"{what}: {'angelegt' if answer.status_code == 201 else 'bereit'}")

@@ -1,8 +1,8 @@
 """A mail as it goes over the line: the same delivery gives the same bytes.
 
-The parts ``text`` and ``html`` are the body, every other part is a file. Everything is plain ASCII in whole lines: texts
-in quoted-printable, files in base64, headers in RFC 2047 words. `email` is not used for writing: it raises at some line
-separators, and it would hold a large file in memory several times.
+The parts ``text`` and ``html`` are the body, every other part is a file. Everything is plain ASCII in whole
+lines: texts in quoted-printable, files in base64, headers in RFC 2047 words. `email` does not write it,
+because it raises at some line separators.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def _one_mailbox(value: str) -> str:
         return value  # nothing around it: a country's thousands need no parser of headers
     mailboxes = getaddresses([value])
     if len(mailboxes) != 1 or not _ADDRESS.fullmatch(mailboxes[0][1]) or not value.isprintable():
-        raise ValueError("is no mail address such as 'Amt <amt@musterstadt.example>' (domain in ASCII: xn--…)")
+        raise ValueError(
+            "is no mail address such as 'Amt <amt@musterstadt.example>' (domain in ASCII: xn--…)")
     return value
 
 
@@ -75,7 +76,8 @@ class Mail:
     @property
     def size(self) -> int:
         """Bytes on the wire, dots not doubled: what SIZE means (RFC 1870 §5)."""
-        return sum(len(piece) if isinstance(piece, bytes) else base64_size(piece.size) for piece in self.pieces)
+        return sum(len(piece) if isinstance(piece, bytes) else base64_size(piece.size)
+                   for piece in self.pieces)
 
     def lines(self, delivery: Delivery) -> Iterator[bytes]:
         """The bytes in chunks of whole lines; files are read and encoded on the way."""
@@ -100,8 +102,10 @@ def base64_lines(chunk: bytes) -> bytes:
 
 
 def plain(text: str) -> str:
-    """One line: everything that is no visible character (line separators of all kinds, controls, lone surrogates,
-    direction marks) becomes a single space."""
+    """One line. Everything that is no visible character becomes a single space.
+
+    That is line separators of all kinds, controls, lone surrogates, direction marks.
+    """
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
@@ -116,7 +120,8 @@ def encoded(text: str) -> str:
             words.append(word)
             word = b""
         word += char.encode()
-    return "\r\n ".join(f"=?utf-8?b?{binascii.b2a_base64(piece, newline=False).decode()}?=" for piece in [*words, word])
+    return "\r\n ".join(f"=?utf-8?b?{binascii.b2a_base64(piece, newline=False).decode()}?="
+                        for piece in [*words, word])
 
 
 def mailbox(value: str) -> str:
@@ -135,20 +140,22 @@ def address(value: str) -> str:
 
 def subject(delivery: Delivery) -> str:
     """With its warnings in front."""
-    marks = ("[TEST] " if delivery.test else "") + ("möglicherweise doppelt: " if delivery.repeat_marked else "")
-    return marks + plain(delivery.manifest.subject)[:200]
+    test = "[TEST] " if delivery.test else ""
+    repeated = "möglicherweise doppelt: " if delivery.repeat_marked else ""
+    return test + repeated + plain(delivery.manifest.subject)[:200]
 
 
 def build(addresses: Addresses, delivery: Delivery) -> Mail:
-    """The mail: the same delivery gives the same bytes. Raises `Misconfigured` for a header that may not be set."""
+    """The mail. Raises `Misconfigured` for a header that may not be set."""
     domain = address(addresses.from_).rpartition("@")[2]
     message_id = f"<{delivery.id}@{domain}>"
-    boundary = "=_" + hashlib.sha256(delivery.id.encode()).hexdigest()[:32]  # "=_" occurs neither in base64 nor in QP
+    boundary = "=_" + hashlib.sha256(delivery.id.encode()).hexdigest()[:32]  # no encoding here gives a "=_"
     bodies = [*delivery.manifest.of_role("text"), *delivery.manifest.of_role("html")]
     files = [part for part in delivery.manifest.parts if part not in bodies]
     body = _bodies(delivery, bodies, f"{boundary}_b")
     if files:
-        content: list[bytes | ManifestPart] = [f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode()]
+        content: list[bytes | ManifestPart] = [
+            f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode()]
         content += [f"--{boundary}\r\n".encode(), body]
         for name, part in zip(unique_names([part.name for part in files]), files, strict=True):
             content += [_file_header(boundary, name, part), part]
@@ -159,16 +166,18 @@ def build(addresses: Addresses, delivery: Delivery) -> Mail:
 
 
 def _header(addresses: Addresses, delivery: Delivery, message_id: str) -> bytes:
-    rows = [("Date", format_datetime(delivery.created_at.astimezone(BERLIN))), ("From", mailbox(addresses.from_)),
-            ("To", ",\r\n ".join(map(mailbox, addresses.to)))]
+    rows = [("Date", format_datetime(delivery.created_at.astimezone(BERLIN))),
+            ("From", mailbox(addresses.from_)), ("To", ",\r\n ".join(map(mailbox, addresses.to)))]
     if addresses.cc:
         rows.append(("Cc", ",\r\n ".join(map(mailbox, addresses.cc))))
     if addresses.reply_to:
         rows.append(("Reply-To", mailbox(addresses.reply_to)))
-    rows += [("Message-ID", message_id), ("Subject", encoded(subject(delivery))), ("Auto-Submitted", "auto-generated")]
+    rows += [("Message-ID", message_id), ("Subject", encoded(subject(delivery))),
+             ("Auto-Submitted", "auto-generated")]
     for name, value in delivery.manifest.headers.items():
         if not _EXTRA_HEADER.fullmatch(name):
-            raise Misconfigured("Die Route setzt eine Kopfzeile, die nicht erlaubt ist; erlaubt sind X-… und Keywords.")
+            raise Misconfigured(
+                "Die Route setzt eine Kopfzeile, die nicht erlaubt ist; erlaubt sind X-… und Keywords.")
         rows.append((name, encoded(value)))
     rows.append(("MIME-Version", "1.0"))
     return "".join(f"{name}: {value}\r\n" for name, value in rows).encode("ascii")

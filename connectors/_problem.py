@@ -1,4 +1,5 @@
-"""The HTTPS inlet's answers other than 202, as RFC 9457 has them: German, with the same in English under ``en``."""
+"""The HTTPS inlet's answers other than 202 (RFC 9457): German, with the same in English under ``en``.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +50,16 @@ class RefusedError(Exception):
 NOT_FOUND = Problem(
     404, "not-found", "Kein Eingang", "Unter diesem Pfad wird nichts angenommen.",
     "An /in/<AGS>/<Leistung> senden.",
-    "No inlet", "Nothing is accepted at this path.", "Send to /in/<AGS>/<service>.", turned_away="wrong-address")
+    "No inlet", "Nothing is accepted at this path.", "Send to /in/<AGS>/<service>.",
+    turned_away="wrong-address")
 METHOD = Problem(
     405, "method", "Falsche Methode", "Der Eingang nimmt nur POST an.", "Mit POST senden.",
     "Wrong method", "The inlet takes POST only.", "Use POST.", allow="POST", turned_away="wrong-address")
 UNKNOWN_CLIENT = Problem(
     401, "unknown-client", "Absender nicht erkannt",
     "Es wurde kein Client-Zertifikat vorgelegt, oder es gehört zu keinem eingerichteten Absender.",
-    "Client-Zertifikat prüfen (ausstellende CA, Subject, SAN) oder es vom Betrieb der Drehscheibe einrichten lassen.",
+    "Client-Zertifikat prüfen (ausstellende CA, Subject, SAN) "
+    "oder es vom Betrieb der Drehscheibe einrichten lassen.",
     "Sender not recognised", "There was no client certificate, or it belongs to no configured sender.",
     "Check the client certificate (issuing CA, subject, SAN), or ask the hub's operators to configure it.",
     turned_away="unknown-client")
@@ -67,7 +70,8 @@ NOT_ALLOWED = Problem(
     "Not allowed", "This sender may not send this service to this municipality.",
     "Check AGS and service in the path, or ask the hub's operators for permission.")
 TOO_SLOW = Problem(
-    408, "too-slow", "Zu langsam", "Die Nachricht kam nicht in der vorgesehenen Zeit an; nichts wurde angenommen.",
+    408, "too-slow", "Zu langsam",
+    "Die Nachricht kam nicht in der vorgesehenen Zeit an; nichts wurde angenommen.",
     "Erneut senden, mit demselben Idempotency-Key.",
     "Too slow", "The message did not arrive in time; nothing was accepted.",
     "Send again with the same Idempotency-Key.", turned_away="too-slow")
@@ -76,7 +80,8 @@ TOO_SLOW = Problem(
 def too_large(limit: str, limit_en: str) -> Problem:
     """413. `limit` with its unit, in both languages."""
     return Problem(
-        413, "too-large", "Zu groß", f"Die Nachricht überschreitet die Grenze von {limit}; nichts wurde angenommen.",
+        413, "too-large", "Zu groß",
+        f"Die Nachricht überschreitet die Grenze von {limit}; nichts wurde angenommen.",
         "Anlagen verkleinern oder den Betrieb der Drehscheibe nach einer höheren Grenze fragen.",
         "Too large", f"The message is over the limit of {limit_en}; nothing was accepted.",
         "Make attachments smaller or ask the hub's operators for a higher limit.", turned_away="too-large")
@@ -99,7 +104,8 @@ def conflict(message_id: str) -> Problem:
         409, "conflict", "Gleicher Schlüssel, anderer Inhalt",
         f"Unter diesem Idempotency-Key liegt bereits die Nachricht {message_id} mit anderem Inhalt.",
         "Für einen neuen Antrag einen neuen Idempotency-Key verwenden.",
-        "Same key, other content", f"This Idempotency-Key belongs to message {message_id} with other content.",
+        "Same key, other content",
+        f"This Idempotency-Key belongs to message {message_id} with other content.",
         "Use a new Idempotency-Key for a new application.")
 
 

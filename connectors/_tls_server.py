@@ -1,7 +1,9 @@
-"""A uvicorn server over TLS: it knows the peer's certificate, cuts off the slow, and takes up renewed certificates.
+"""A uvicorn server over TLS that knows the peer's certificate, cuts off the slow, and takes up new
+certificates.
 
-Each connection takes the TLS context that is in force at that moment. When the files were renewed, open connections
-end after the request they are in. A connection that brings no whole header in time is closed without an answer.
+Each connection takes the TLS context that is in force at that moment. When the files were renewed, open
+connections end after the request they are in. A connection that brings no whole header in time is closed
+without an answer.
 """
 
 from __future__ import annotations
@@ -94,17 +96,18 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn's server with an accept loop of its own.
 
-    `application` is called with ``scope["state"]["certificate"]``. `turned_away` hears of connections over the limit
-    and of certificates that no CA file knows. `run` returns after `stop` is set.
+    `application` is called with ``scope["state"]["certificate"]``. `turned_away` hears of connections over
+    the limit, and of certificates that no CA file knows. `run` returns after `stop` is set.
     """
 
-    def __init__(self, application: Callable[..., Any], *, listener: socket.socket, files: TrustFiles, limits: Limits,
-                 turned_away: Callable[[TurnedAway], None], stop: threading.Event,
+    def __init__(self, application: Callable[..., Any], *, listener: socket.socket, files: TrustFiles,
+                 limits: Limits, turned_away: Callable[[TurnedAway], None], stop: threading.Event,
                  protocol: type[Protocol] = Protocol) -> None:
         super().__init__(uvicorn.Config(
             application, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_keep_alive=limits.keep_alive_seconds,
-            timeout_graceful_shutdown=limits.shutdown_seconds, h11_max_incomplete_event_size=MAX_HEADER_BYTES))
+            timeout_graceful_shutdown=limits.shutdown_seconds,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES))
         self.limits = limits
         self._listener = listener
         self._files = files
@@ -157,6 +160,6 @@ class Server(uvicorn.Server):
                 lambda: self._protocol(self), connection, ssl=self._files.trust.context,
                 ssl_handshake_timeout=self.limits.handshake_seconds, ssl_shutdown_timeout=5)
         except OSError as error:  # ssl.SSLError and time-outs included: nobody there to be answered
-            if isinstance(error, ssl.SSLCertVerificationError):  # ended, or of a foreign CA; not a probe of the port
+            if isinstance(error, ssl.SSLCertVerificationError):  # of a foreign CA, or expired
                 self._turned_away("unknown-client")
             connection.close()

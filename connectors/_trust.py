@@ -1,8 +1,8 @@
 """Client certificates: which files are trusted, and which sender a certificate belongs to.
 
-A sender is recognised by the CA that issued its certificate *and* by subject or subject alternative name. The CA files
-must hold the issuing CA itself, not only the root above it. A certificate of a CA that is in no file already fails in
-the TLS handshake (RFC 8446 §4.4.2.4).
+A sender is recognised by the CA that issued its certificate *and* by subject or subject alternative name. The
+CA files must hold the issuing CA itself, not only the root above it. A certificate of a CA that is in no file
+already fails in the TLS handshake.
 
 `TrustFiles` notices changed files. Faulty new files leave the old ones in force.
 """
@@ -34,7 +34,8 @@ class Sender(OptionsModel):
     name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
     subject: str | None = Field(None, description="RFC 4514, like 'CN=amt24,O=Land': attributes it must have")
     san: str | None = Field(None, description="DNS name, URI or mail address among the alternative names")
-    ca: Path | None = Field(None, description="PEM file of this sender's issuing CA; default: any of client_ca")
+    ca: Path | None = Field(
+        None, description="PEM file of this sender's issuing CA; default: any of client_ca")
 
     @field_validator("subject")
     @classmethod
@@ -42,7 +43,8 @@ class Sender(OptionsModel):
         try:
             name = None if value is None else list(x509.Name.from_rfc4514_string(value))
         except ValueError:  # mostly without a word
-            raise ValueError(f"{value!r} is no name of a certificate's owner: write e.g. 'CN=amt24'") from None
+            raise ValueError(
+                f"{value!r} is no name of a certificate's owner: write e.g. 'CN=amt24'") from None
         if name == []:
             raise ValueError("an empty subject would match every certificate: write e.g. 'CN=amt24'")
         return value
@@ -87,7 +89,8 @@ class Trust:
         if certificate is None:
             return None
         leaf = x509.load_der_x509_certificate(certificate)
-        names = {sender.name for sender in self.senders if self.issued(leaf, sender) and _marked(leaf, sender)}
+        names = {sender.name for sender in self.senders
+                 if self.issued(leaf, sender) and _marked(leaf, sender)}
         return names.pop() if len(names) == 1 else None
 
     def issued(self, leaf: x509.Certificate, sender: Sender) -> bool:
@@ -100,7 +103,7 @@ def load(options: Named) -> Trust:
     problems: list[str] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_OPTIONAL  # required would end in the handshake, and nobody would read the 401
+    context.verify_mode = ssl.CERT_OPTIONAL  # required would end in the handshake: nobody reads the 401
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an issuing CA without its root is an anchor, too
     problems += _own_certificate(context, options)
     issuers: dict[Path | None, tuple[x509.Certificate, ...]] = {}
@@ -109,7 +112,8 @@ def load(options: Named) -> Trust:
             issuers[path] = tuple(x509.load_pem_x509_certificates(path.read_bytes()))
             context.load_verify_locations(path)
         except (OSError, ValueError) as error:
-            problems.append(f"{path}: client_ca: cannot be read ({_why(error)}): give a PEM file with the issuing CA")
+            problems.append(f"{path}: client_ca: cannot be read ({_why(error)}): "
+                            "give a PEM file with the issuing CA")
     if problems:
         raise ConfigError(problems)
     issuers[None] = tuple(ca for path in options.client_ca for ca in issuers[path])
@@ -161,7 +165,8 @@ class TrustFiles:
     def _fingerprint(self) -> str:
         """Changes with each file's content. A missing file counts, too."""
         options = self._options
-        files = {options.certificate, secret_path(options.key), *options.client_ca, *_own_cas(options.senders)}
+        files = {options.certificate, secret_path(options.key), *options.client_ca,
+                 *_own_cas(options.senders)}
         digest = hashlib.sha256()
         for path in sorted(files):
             try:
@@ -181,8 +186,8 @@ def _own_certificate(context: ssl.SSLContext, options: Named) -> list[str]:
         if unreadable:
             return [f"{path}: cannot be read ({_why(error)}): create it, readable for the hub's user"
                     for path in unreadable]
-        return [f"{options.certificate}: certificate: cannot be used with its key, {options.key} ({_why(error)}): "
-                "give a PEM chain and the unencrypted PEM key that fits it"]
+        return [f"{options.certificate}: certificate: cannot be used with its key, {options.key} "
+                f"({_why(error)}): give a PEM chain and the unencrypted PEM key that fits it"]
     return []
 
 

@@ -1,4 +1,5 @@
-"""A watch on a folder that may be removed and made again: watchdog's events, for as long as it is the same folder.
+"""A watch on a folder that may be removed and made again: watchdog's events, as long as it is the same
+folder.
 
 Events only make somebody look sooner. Where there are none (a share, no inotify left), nothing else changes.
 """
@@ -16,7 +17,7 @@ from watchdog.observers.api import BaseObserver
 
 
 class Events(FileSystemEventHandler):
-    """What happened since somebody looked. An exception here would end the observer, so nothing else is done."""
+    """What happened since somebody looked. An exception here would end the observer: nothing else is done."""
 
     def __init__(self) -> None:
         self.wake = threading.Event()
@@ -44,10 +45,12 @@ class Watch:
         self._root = root
         self._events = events
         self._observer: BaseObserver | None = None
-        self._folder = -1  # open while it is watched, so that the kernel does not give its number to another folder
+        self._folder = -1  # open while it is watched: the kernel must not give its number to another folder
 
     def renew(self) -> None:
-        """Watch the folder that is there now, if that is another one than before, or watchdog's threads have died."""
+        """Watch the folder that is there now, if it is another one than before or watchdog's threads have
+        died.
+        """
         if self.holds():
             return
         self.end()

@@ -1,29 +1,31 @@
 """AMQP inlet: messages from RabbitMQ, one queue per sender; and `setup`, which makes the broker ready for it.
 
-What arrives where: senders publish to the topic exchange ``<prefix>.in`` with their own user name as routing key; a
-topic permission lets each user do that and nothing else. The queue ``<prefix>.in.<user>`` therefore names the sender,
-and nobody can write into another's. Body and properties become the message: ``message_id`` the duplicate key, the
-headers ``municipality``, ``service``, ``test``, ``case``, and ``content_type``, ``reply_to``, ``correlation_id``.
-What is missing stays empty, and the hub parks the message. A multipart body is taken apart; one that cannot be is
-stored as it came and parked. Nothing is ever decompressed or deserialised: the bodies are taken from py-amqp's
-channel, below kombu's message.
+What arrives where: senders publish to the topic exchange ``<prefix>.in``, with their own user name as routing
+key. A topic permission lets each user do that and nothing else. The queue ``<prefix>.in.<user>`` therefore
+names the sender, and nobody can write into another's. Body and properties become the message: ``message_id``
+the duplicate key, the headers ``municipality``, ``service``, ``test``, ``case``, and ``content_type``,
+``reply_to``, ``correlation_id``. What is missing stays empty, and the hub parks the message. A multipart body
+is taken apart; one that cannot be is stored as it came and parked. Nothing is ever decompressed or
+deserialised: the bodies are taken from py-amqp's channel, below kombu's message.
 
-When it is acknowledged: after `accept` returned, from the connection's own thread. What arrives while a few commits are
-under way goes into the next one together, and one acknowledgement tells the broker of all of them.
+When it is acknowledged: after `accept` returned, from the connection's own thread. What arrives while a few
+commits are under way goes into the next one together, and one acknowledgement tells the broker of all of
+them.
 
-What a second delivery does: after a lost connection or a death the broker delivers again what was not acknowledged;
-the hub knows it by message id or content.
+What a second delivery does: after a lost connection or a death the broker delivers again what was not
+acknowledged. The hub knows it by message id or content.
 
-What goes to the dead-letter queue ``<prefix>.dead``: messages over the size limit, those the sender was not allowed
-to send, and those that were delivered `delivery_limit` times in vain.
+What goes to the dead-letter queue ``<prefix>.dead``: messages over the size limit, those the sender was not
+allowed to send, and those that were delivered `delivery_limit` times in vain.
 
-When the store is unavailable: the messages in hand are kept and offered again with a growing pause; the broker sends
-no more than `prefetch` meanwhile. They are not given back each time, because every return counts against the delivery
-limit. After `hold_seconds` the connection is closed, well before the broker's own deadline for acknowledgements (30
-minutes). While the hub has no room on its disk, none is opened: the messages wait at the broker.
+When the store is unavailable: the messages in hand are kept and offered again with a growing pause. The
+broker sends no more than `prefetch` meanwhile. They are not given back each time, because every return counts
+against the delivery limit. After `hold_seconds` the connection is closed, well before the broker's own
+deadline for acknowledgements (30 minutes). While the hub has no room on its disk, none is opened: the
+messages wait at the broker.
 
-`run` mends a lost connection itself, with a growing pause; after `patience` failures in a row, and at once when the
-broker refuses user or queue, it raises, so that the hub reports it and starts it again.
+`run` mends a lost connection itself, with a growing pause. After `patience` failures in a row, and at once
+when the broker refuses user or queue, it raises, so that the hub reports it and starts it again.
 """
 
 from __future__ import annotations
@@ -57,8 +59,10 @@ class Sender(OptionsModel):
     """A sender, its user at the broker, and thereby its queue."""
 
     name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
-    user: str = Field(pattern=r"^[A-Za-z0-9_-]{1,60}$", description="its user at the broker, and its routing key")
-    password: SecretRef | None = Field(None, description="only for `broker setup`: the password to give the user")
+    user: str = Field(
+        pattern=r"^[A-Za-z0-9_-]{1,60}$", description="its user at the broker, and its routing key")
+    password: SecretRef | None = Field(
+        None, description="only for `broker setup`: the password to give the user")
 
 
 class Options(OptionsModel):
@@ -71,16 +75,22 @@ class Options(OptionsModel):
     password: SecretRef = Field(description="its password")
     tls: bool = Field(False, description="speak TLS")
     ca: Path | None = Field(None, description="PEM file of the broker's CA; default: the system's")
-    prefix: str = Field("drehscheibe", pattern=r"^[A-Za-z0-9_-]{1,60}$", description="exchange and queues begin so")
+    prefix: str = Field(
+        "drehscheibe", pattern=r"^[A-Za-z0-9_-]{1,60}$", description="exchange and queues begin so")
     senders: tuple[Sender, ...] = Field(min_length=1, description="who may send")
     prefetch: int = Field(200, gt=0, le=10000, description="unacknowledged messages per queue")
-    in_flight_bytes: int = Field(256_000_000, gt=0, description="no more is read while so many bytes are in hand")
-    threads: int = Field(8, gt=0, description="commits that are waited for at once; what arrives meanwhile shares the next")
+    in_flight_bytes: int = Field(
+        256_000_000, gt=0, description="no more is read while so many bytes are in hand")
+    threads: int = Field(
+        8, gt=0, description="commits that are waited for at once; what arrives meanwhile shares the next")
     heartbeat: int = Field(10, gt=0, description="seconds; a broker silent for twice as long is gone")
-    reconnect_seconds: float = Field(1, gt=0, description="first pause before connecting again; doubles up to 10 s")
+    reconnect_seconds: float = Field(
+        1, gt=0, description="first pause before connecting again; doubles up to 10 s")
     patience: int = Field(6, gt=0, description="failed connections in a row until the hub is told")
-    hold_seconds: float = Field(900, gt=0, description="how long messages are held while the store is unavailable")
-    delivery_limit: int = Field(1000, gt=0, description="deliveries until a message goes to the dead-letter queue")
+    hold_seconds: float = Field(
+        900, gt=0, description="how long messages are held while the store is unavailable")
+    delivery_limit: int = Field(
+        1000, gt=0, description="deliveries until a message goes to the dead-letter queue")
     max_parts: int = Field(200, gt=0, description="parts of a multipart body")
 
     @property
@@ -141,8 +151,8 @@ class Inlet(InletBase[Options]):
         try:
             Session(
                 link, [SenderQueue(each.name, each.user, options.queue(each)) for each in options.senders],
-                Limits(prefetch=options.prefetch, in_flight_bytes=options.in_flight_bytes, threads=options.threads,
-                       hold_seconds=options.hold_seconds),
+                Limits(prefetch=options.prefetch, in_flight_bytes=options.in_flight_bytes,
+                       threads=options.threads, hold_seconds=options.hold_seconds),
                 Reader(self._spool, self.name, options.max_parts), self.context, accept, stop).serve()
         finally:
             self._consumes = False
@@ -163,16 +173,20 @@ class Inlet(InletBase[Options]):
                             "drehscheibe broker setup ausführen.")]
         except (AMQPError, OSError, ConfigError) as error:
             return [Finding("error", f"AMQP: keine Verbindung zu {self.options.host}:{self.options.port} "
-                                     f"({type(error).__name__})", "Adresse, Benutzer, Kennwort und CA prüfen.")]
+                                     f"({type(error).__name__})",
+                            "Adresse, Benutzer, Kennwort und CA prüfen.")]
         return [Finding("ok", f"AMQP: {len(self.options.senders)} Warteschlangen bereit")]
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
-        """py-amqp's connection as kombu makes it. After an error the socket is just dropped: a broker in trouble may
-        never answer the goodbye."""
+        """py-amqp's connection as kombu makes it.
+
+        After an error the socket is just dropped: a broker in trouble may never answer the goodbye.
+        """
         options = self.options
         tls = {"server_hostname": options.host, "cert_reqs": ssl.CERT_REQUIRED,
-               "ca_certs": str(options.ca) if options.ca else None, "tls_minimum_version": ssl.TLSVersion.TLSv1_2}
+               "ca_certs": str(options.ca) if options.ca else None,
+               "tls_minimum_version": ssl.TLSVersion.TLSv1_2}
         connection: Any = Connection(  # type: ignore[no-untyped-call]
             hostname=options.host, port=options.port, virtual_host=options.vhost, userid=options.user,
             password=read_secret(options.password), login_method="PLAIN", ssl=tls if options.tls else False,
@@ -180,7 +194,7 @@ class Inlet(InletBase[Options]):
             transport_options={"frame_handler": tolerant_frames, "write_timeout": options.heartbeat})
         link = connection.transport.establish_connection()
         try:
-            link.transport.sock.settimeout(options.heartbeat)  # py-amqp waits for ever for the answer to a request
+            link.transport.sock.settimeout(options.heartbeat)  # py-amqp waits for ever for an answer
             yield link
             link.transport.sock.settimeout(min(3, options.heartbeat))
             link.close()
@@ -200,6 +214,6 @@ def setup(options: Options, admin: Admin) -> list[Finding]:
     Raises `ConfigError` when a secret cannot be read.
     """
     return declare(Topology(
-        vhost=options.vhost, exchange=options.exchange, dead=options.dead, delivery_limit=options.delivery_limit,
-        reader=User(options.user, options.password),
+        vhost=options.vhost, exchange=options.exchange, dead=options.dead,
+        delivery_limit=options.delivery_limit, reader=User(options.user, options.password),
         senders=[(User(each.user, each.password), options.queue(each)) for each in options.senders]), admin)

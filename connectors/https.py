@@ -1,22 +1,25 @@
 """HTTPS inlet: ``POST /in/<AGS>/<service>`` with a client certificate.
 
-What arrives where: the body (one document, or the parts of a multipart) becomes the message's parts; sizes over 64 KiB
-are spooled while they arrive. The answer 202 carries the hub's message id and is given only after the commit. Nothing
-is refused for its content: an unknown service, municipality or media type is accepted and parked by the hub.
+What arrives where: the body becomes the message's parts. It is one document, or the parts of a multipart.
+Sizes over 64 KiB are spooled while they arrive. The answer 202 carries the hub's message id. It is given only
+after the commit. Nothing is refused for its content: an unknown service, municipality or media type is
+accepted and parked by the hub.
 
-What a second delivery does: the hub knows it by ``Idempotency-Key`` or by its content and answers with the first id and
-``"duplicate": true``. Same key with other content: 409.
+What a second delivery does: the hub knows it by ``Idempotency-Key`` or by its content. It answers with the
+first id and ``"duplicate": true``. Same key with other content: 409.
 
-What the answers mean (RFC 9457 problem+json, German and English): 401 no certificate, or one that belongs to no sender;
-403 the sender may not send this here; 404 a path that is not ``/in/…``; 405 not POST; 408 too slow; 409 conflict; 413
-too large; 415 a framing that cannot be read; 503 with Retry-After, the store cannot write now.
+What the answers mean (RFC 9457 problem+json, German and English): 401 no certificate, or one that belongs to
+no sender; 403 the sender may not send this here; 404 a path that is not ``/in/…``; 405 not POST; 408 too
+slow; 409 conflict; 413 too large; 415 a framing that cannot be read; 503 with Retry-After, the store cannot
+write now.
 
-A sender is recognised by the CA that issued its certificate *and* by subject or subject alternative name. The CA files
-must therefore hold the issuing CA itself, not only the root above it (`connectors._trust`).
+A sender is recognised by the CA that issued its certificate *and* by subject or subject alternative name. The
+CA files must therefore hold the issuing CA itself, not only the root above it. A certificate of a CA that is
+in no file already fails in the TLS handshake.
 
-Changed certificate files are noticed by themselves and by `reload`; the new TLS context serves every later connection,
-and open connections end after the request they are in. Faulty new files leave the old ones in force. Who called is
-never logged.
+Changed certificate files are noticed by themselves and by `reload`. The new TLS context serves every later
+connection, and open connections end after the request they are in. Faulty new files leave the old ones in
+force. Who called is never logged.
 """
 
 from __future__ import annotations
@@ -58,10 +61,12 @@ class Options(OptionsModel):
     port: int = Field(8443, ge=0, le=65535, description="0 takes a free one")
     certificate: Path = Field(description="PEM file with the server's certificate and its chain")
     key: SecretRef = Field(description="PEM file with the server's private key")
-    client_ca: tuple[Path, ...] = Field((), description="PEM files of the CAs that issue the senders' certificates")
+    client_ca: tuple[Path, ...] = Field(
+        (), description="PEM files of the CAs that issue the senders' certificates")
     senders: tuple[Sender, ...] = Field((), description="who may come in")
     handshake_seconds: float = Field(10, gt=0, description="deadline of the TLS handshake")
-    header_seconds: float = Field(10, gt=0, description="deadline of a header, and of draining a refused body")
+    header_seconds: float = Field(
+        10, gt=0, description="deadline of a header, and of draining a refused body")
     body_seconds: float = Field(600, gt=0, description="deadline of a whole body")
     grace_seconds: float = Field(10, gt=0, description="how long a body may fall behind min_rate")
     min_rate: int = Field(1000, gt=0, description="bytes per second a body must bring on average")
@@ -83,7 +88,11 @@ class Target:
 
 
 def read_path(path: str) -> Target | None:
-    """``/in/<AGS>/<service>`` or ``/in/test/<AGS>/<service>``; what is missing stays empty, and the hub parks it."""
+    """``/in/<AGS>/<service>`` or ``/in/test/<AGS>/<service>``. What is missing stays empty, and the hub parks
+    it.
+
+    None for every other path.
+    """
     if not path.startswith("/in/"):
         return None
     ags, _, service = path.removeprefix("/in/").partition("/")
@@ -105,7 +114,7 @@ class Inlet(InletBase[Options]):
         self._files = TrustFiles(options, options.watch_seconds)
 
     def run(self, accept: Accept, stop: threading.Event) -> None:
-        """Raises `ConfigError` when certificates cannot be used, `OSError` when the address cannot be bound."""
+        """Raises `ConfigError` when files cannot be used, `OSError` when the address cannot be bound."""
         self._spool.sweep()
         self.reload()
         options = self.options
@@ -117,8 +126,9 @@ class Inlet(InletBase[Options]):
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         with socket.create_server((options.host, options.port), backlog=128, family=family) as listener:
             listener.setblocking(False)
-            server = Server(self._application(accept, waiting), listener=listener, files=self._files, limits=limits,
-                            turned_away=self.context.turned_away, stop=stop, protocol=self.protocol)
+            server = Server(self._application(accept, waiting), listener=listener, files=self._files,
+                            limits=limits, turned_away=self.context.turned_away, stop=stop,
+                            protocol=self.protocol)
             self.bound = listener.getsockname()[:2]
             try:
                 server.run()
@@ -139,7 +149,7 @@ class Inlet(InletBase[Options]):
         try:
             _trust.load(self.options)
         except ConfigError as error:
-            return [Finding("error", problem, "Datei berichtigen und neu laden.") for problem in error.problems]
+            return [Finding("error", each, "Datei berichtigen und neu laden.") for each in error.problems]
         return [self._certificate_finding(), *self._sender_findings()]
 
     def _certificate_finding(self) -> Finding:
@@ -154,9 +164,9 @@ class Inlet(InletBase[Options]):
         if not self.options.senders:
             return [Finding("warning", "kein Absender eingerichtet: jede Sendung wird mit 401 abgelehnt",
                             "[[senders]] mit name, subject oder san eintragen.")]
-        without = [sender.name for sender in self.options.senders if not (sender.ca or self.options.client_ca)]
-        return [Finding("error", f"Absender {name}: keine CA, er wird nie erkannt", "ca oder client_ca eintragen.")
-                for name in without]
+        return [Finding("error", f"Absender {sender.name}: keine CA, er wird nie erkannt",
+                        "ca oder client_ca eintragen.")
+                for sender in self.options.senders if not (sender.ca or self.options.client_ca)]
 
     def _application(self, accept: Accept, waiting: ThreadPoolExecutor) -> Callable[..., Any]:
         """The ASGI application."""
@@ -198,13 +208,15 @@ class Inlet(InletBase[Options]):
         return JSONResponse({"id": accepted.id, "duplicate": accepted.duplicate}, 202,
                             {"Drehscheibe-Message-Id": accepted.id})
 
-    def _incoming(self, request: Request, target: Target, sender: str, parts: tuple[IncomingPart, ...]) -> Incoming:
+    def _incoming(self, request: Request, target: Target, sender: str,
+                  parts: tuple[IncomingPart, ...]) -> Incoming:
         header = request.headers
         return Incoming(
             inlet=self.name, sender=sender, ags=target.ags, service=target.service, parts=parts,
             test=target.test or flag(header.get("drehscheibe-test")),
             key=clean(header.get("idempotency-key", "").strip().strip('"')),
-            case=clean(header.get("drehscheibe-case")), correlation=clean(header.get("drehscheibe-correlation-id")),
+            case=clean(header.get("drehscheibe-case")),
+            correlation=clean(header.get("drehscheibe-correlation-id")),
             reply_to=clean(header.get("drehscheibe-reply-to")), conflict="refuse")
 
     async def _receive(self, request: Request) -> tuple[IncomingPart, ...]:

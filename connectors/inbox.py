@@ -1,24 +1,25 @@
 """Watched folder inlet: one file or one folder per application, below ``<root>/[test/]<AGS>/<service>/``.
 
-What arrives where: a file becomes one part, named after it; a folder becomes one part per file in it, in the order of
-their names. The configured sender owns the root. What lies in the wrong place (directly below the root or a
-municipality) is handed over with what is known of its place, and the hub parks it.
+What arrives where: a file becomes one part, named after it. A folder becomes one part per file in it, in the
+order of their names. The configured sender owns the root. What lies in the wrong place (directly below the
+root or a municipality) is handed over with what is known of its place, and the hub parks it.
 
-When it is complete: a file, when its size and time have not changed for `stable_seconds` between two looks, or at
-once when it was renamed to its place (the right way to deliver: write ``name.part``, then rename). A folder, when
-nothing in it changed for as long; with `marker`, as soon as a file of that name is in it, and not before. Names that
-begin with ``.`` or ``~`` or end in ``.part`` or ``.tmp`` are not looked at. Symbolic links and special files are
-never followed or read.
+When it is complete: a file, when its size and time have not changed for `stable_seconds` between two looks,
+or at once when it was renamed to its place. That is the right way to deliver: write ``name.part``, then
+rename. A folder, when nothing in it changed for as long; with `marker`, as soon as a file of that name is in
+it, and not before. Names that begin with ``.`` or ``~`` or end in ``.part`` or ``.tmp`` are not looked at.
+Symbolic links and special files are never followed or read.
 
-When it is acknowledged: after `accept` returned it is moved to the done folder; what the hub refuses (not allowed,
-over the size limit) to the rejected folder; both keep the path below the root, and a name that is taken gets a
-number. While the store is unavailable everything stays where it is.
+When it is acknowledged: after `accept` returned it is moved to the done folder. What the hub refuses (not
+allowed, over the size limit) goes to the rejected folder. Both keep the path below the root, and a name that
+is taken gets a number. While the store is unavailable everything stays where it is, and the scan after its
+pause asks again.
 
-What a second delivery does: the key is the content, so after a death between `accept` and the move the hub answers
-"duplicate", and the file is moved then. The same application put in twice is one message.
+What a second delivery does: the key is the content. So after a death between `accept` and the move the hub
+answers "duplicate", and the file is moved then. The same application put in twice is one message.
 
-The periodic scan is the truth; events of the file system (watchdog) only make it look sooner. So a share that sends
-no events works, and a root that is removed and made again is noticed.
+The periodic scan is the truth; events of the file system (watchdog) only make it look sooner. So a share that
+sends no events works, and a root that is removed and made again is noticed.
 """
 
 from __future__ import annotations
@@ -58,11 +59,14 @@ class Options(OptionsModel):
 
     root: Path = Field(description="the watched folder; below it <AGS>/<service>/, or test/<AGS>/<service>/")
     sender: Sender = Field(description="whose folder it is")
-    done: Path = Field(description="where accepted files are moved; on the same file system, outside the root")
-    rejected: Path = Field(description="where refused files are moved; on the same file system, outside the root")
+    done: Path = Field(
+        description="where accepted files are moved; on the same file system, outside the root")
+    rejected: Path = Field(
+        description="where refused files are moved; on the same file system, outside the root")
     scan_seconds: float = Field(10, gt=0, description="how often the folder is looked through")
     stable_seconds: float = Field(10, gt=0, description="unchanged for so long means complete")
-    marker: str | None = Field(None, description="a folder is complete when this file is in it, e.g. 'fertig'")
+    marker: str | None = Field(
+        None, description="a folder is complete when this file is in it, e.g. 'fertig'")
     events: bool = Field(True, description="look sooner on events of the file system")
 
     @model_validator(mode="after")
@@ -101,7 +105,8 @@ class _SpoolError(StoreUnavailable):
 class Inlet(InletBase[Options]):
     """Scans until stopped. `clock` gives seconds that only grow."""
 
-    def __init__(self, options: Options, context: InletContext, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, options: Options, context: InletContext,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(options, context)
         self._clock = clock
         self._spool = Spool(context.spool, context.name)
@@ -135,7 +140,8 @@ class Inlet(InletBase[Options]):
     def scan(self, accept: Accept, stop: threading.Event) -> None:
         """Look through the folder once and hand over what is complete.
 
-        What cannot be read or moved does not hold up the others: `OSError` is raised at the end, without their names.
+        What cannot be read or moved does not hold up the others. `OSError` is raised at the end, without
+        names.
         """
         renamed = self._events.take_renamed()  # before looking: what is renamed meanwhile is the next scan's
         entries = list(self._entries())
@@ -149,26 +155,20 @@ class Inlet(InletBase[Options]):
             if self._complete(entry, str(entry) in renamed):
                 failed += not self._try(entry, accept)
         if failed:
-            raise PermissionError(f"{failed} entries of the inbox cannot be read or moved: see their permissions")
+            raise PermissionError(
+                f"{failed} entries of the inbox cannot be read or moved: see their permissions")
 
     def check(self) -> Sequence[Finding]:
         """Are the three folders there, and can files be moved between them?"""
-        findings = []
-        for what, place in (("Eingang", self.options.root), ("Erledigt", self.options.done),
-                            ("Abgelehnt", self.options.rejected)):
-            if not place.is_dir():
-                findings.append(Finding("error", f"{what}: Ordner {place} fehlt", "Ordner anlegen oder einhängen."))
-            elif not os.access(place, os.W_OK | os.X_OK):
-                findings.append(Finding("error", f"{what}: in {place} darf nicht geschrieben werden", "Rechte setzen."))
-            elif self.options.root.is_dir() and place.stat().st_dev != self.options.root.stat().st_dev:
-                findings.append(Finding("error", f"{what}: {place} liegt auf einem anderen Dateisystem als der Eingang",
-                                        "Ordner auf dasselbe Dateisystem legen."))
-            else:
-                findings.append(Finding("ok", f"{what}: {place}"))
-        return findings
+        options = self.options
+        places = (("Eingang", options.root), ("Erledigt", options.done), ("Abgelehnt", options.rejected))
+        return [_finding(what, place, options.root) for what, place in places]
 
     def _wait(self, stop: threading.Event) -> None:
-        """For the next scan, an event, or the stop. While something becomes stable, an event alone changes nothing."""
+        """For the next scan, an event, or the stop.
+
+        While something becomes stable, an event alone changes nothing.
+        """
         due = self._clock() + self.options.scan_seconds
         while (left := due - self._clock()) > 0 and not stop.is_set() and not self._events.wake.is_set():
             self._events.wake.wait(min(left, 0.2))
@@ -229,7 +229,8 @@ class Inlet(InletBase[Options]):
             self.context.admit(sum(file.stat().st_size for file in files) or 1)
             for file in files:
                 parts.append(self._part(file, sum(part.size for part in parts)))
-            accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts), place.test))
+            accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts),
+                            place.test))
         except _SpoolError as error:
             if entry not in self._counted:  # once for an application, however often it is tried
                 self._counted.add(entry)
@@ -262,7 +263,7 @@ class Inlet(InletBase[Options]):
         return files
 
     def _part(self, file: Path, before: int) -> IncomingPart:
-        """The file's bytes, spooled; its descriptor is opened without following a link, whatever happened meanwhile."""
+        """The file's bytes, spooled. It is opened without following a link, whatever happened meanwhile."""
         body = Body(self._spool)
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -284,7 +285,10 @@ class Inlet(InletBase[Options]):
             raise _SpoolError("the spool cannot be written") from error
 
     def _move(self, entry: Path, target: Path) -> None:
-        """Below `target` at the same relative place. On `OSError` it stays, and the hub will know the duplicate."""
+        """Below `target` at the same relative place.
+
+        On `OSError` it stays where it is, and the hub will know the duplicate.
+        """
         folder = target / entry.relative_to(self.options.root).parent
         folder.mkdir(parents=True, exist_ok=True)
         goal, count = folder / entry.name, 1
@@ -292,6 +296,17 @@ class Inlet(InletBase[Options]):
             count += 1
             goal = folder / f"{entry.stem}-{count}{entry.suffix}"
         entry.rename(goal)
+
+
+def _finding(what: str, place: Path, root: Path) -> Finding:
+    if not place.is_dir():
+        return Finding("error", f"{what}: Ordner {place} fehlt", "Ordner anlegen oder einhängen.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding("error", f"{what}: in {place} darf nicht geschrieben werden", "Rechte setzen.")
+    if root.is_dir() and place.stat().st_dev != root.stat().st_dev:
+        return Finding("error", f"{what}: {place} liegt auf einem anderen Dateisystem als der Eingang",
+                       "Ordner auf dasselbe Dateisystem legen.")
+    return Finding("ok", f"{what}: {place}")
 
 
 def _unfinished(name: str) -> bool:

@@ -1,24 +1,25 @@
 """Mail to a municipality's mailbox, over TLS, to the first relay that says 250.
 
 What arrives
-    One mail per delivery: the parts ``text`` and ``html`` as its body, every other part as a file. Its Message-ID comes
-    from the delivery's id and its date from the delivery's creation, so every try sends the same bytes.
+    One mail per delivery: the parts ``text`` and ``html`` as its body, every other part as a file. Its
+    Message-ID comes from the delivery's id and its date from the delivery's creation, so every try sends the
+    same bytes.
 A second delivery
-    is a second copy with the same Message-ID; mail cannot be asked (``repeat = "ask"``). A marked repetition has
-    "möglicherweise doppelt: " before its subject, a test "[TEST] ".
+    is a second copy with the same Message-ID; mail cannot be asked (``repeat = "ask"``). A marked repetition
+    has "möglicherweise doppelt: " before its subject, a test "[TEST] ".
 When the effect begins
-    Before the dot that ends the mail. A server that has not seen the dot throws away what it has (RFC 5321 §4.1.1.4).
+    Before the dot that ends the mail. A server that has not seen the dot throws away what it has (RFC 5321
+    §4.1.1.4).
 Several recipients
-    Each has its outcome in the receipt. While one is refused with 4xx nobody gets the mail (it is tried again for all),
-    for the first `wait_for_all` tries; after that, and when one is refused with 5xx, the others get it and the
-    receipt has the key ``refused``, which names those left out by their place in the configuration. Nobody gets it
-    twice.
-    Mailboxes that must not depend on each other are two destinations.
+    Each has its outcome in the receipt. While one is refused with 4xx nobody gets the mail, for the first
+    `wait_for_all` tries: it is tried again for all. After that, and when one is refused with 5xx, the others
+    get it. The receipt then has the key ``refused``, which names those left out by their place in the
+    configuration. Nobody gets it twice. Mailboxes that must not depend on each other are two destinations.
 Temporary
     4xx, a lost connection, a time-out.
 Permanent
-    5xx for this mail. `TooLarge`: over `max_bytes` or the SIZE the server announced; a fallback destination may take
-    it.
+    5xx for this mail. `TooLarge`: over `max_bytes` or the SIZE the server announced; a fallback destination
+    may take it.
 Misconfigured
     Certificate, login, a server without STARTTLS or one that turns us away with 5xx before the first mail.
 
@@ -52,7 +53,8 @@ class Options(OptionsModel):
 
     host: str = Field(description="the mail relay; its certificate must carry this name")
     port: int = Field(587, ge=1, le=65535, description="587 or 25 with starttls, 465 with tls")
-    security: Literal["starttls", "tls", "none"] = Field("starttls", description="none only on this machine itself")
+    security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="none only on this machine itself")
     plaintext_accepted: bool = Field(False, description="allow security none to another machine")
     ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
     user: str | None = Field(None, description="login name")
@@ -61,12 +63,14 @@ class Options(OptionsModel):
     to: tuple[Mailbox, ...] = Field(min_length=1, description="recipients")
     cc: tuple[Mailbox, ...] = Field((), description="recipients of a copy")
     reply_to: Mailbox | None = Field(None, description="where answers go")
-    bounces: Mailbox | None = Field(None, description="where the mail system reports failures; otherwise the sender")
+    bounces: Mailbox | None = Field(
+        None, description="where the mail system reports failures; otherwise the sender")
     helo: str | None = Field(None, description="our name in EHLO; otherwise this machine's")
     timeout: float = Field(60, gt=0, description="seconds for each step")
     final_timeout: float = Field(300, gt=0, description="seconds for the answer after the last byte")
     max_bytes: int | None = Field(None, gt=0, description="largest mail, as sent (files grow by 37 %)")
-    wait_for_all: int = Field(5, ge=0, description="tries in which one recipient's 4xx holds the mail back for all")
+    wait_for_all: int = Field(
+        5, ge=0, description="tries in which one recipient's 4xx holds the mail back for all")
 
     @model_validator(mode="after")
     def _safe(self) -> Options:
@@ -87,7 +91,8 @@ def _is_loopback(host: str) -> bool:
 
 
 Reply = tuple[int, bytes]
-_TOO_LARGE = ("552", "552 5.3.4", "552 5.2.3", "554 5.3.4", "554 5.2.3", "550 5.3.4", "550 5.2.3")  # 5.2.2 is full
+_TOO_LARGE = ("552", "552 5.3.4", "552 5.2.3", "554 5.3.4", "554 5.2.3", "550 5.3.4", "550 5.2.3")
+"""RFC 3463. 5.2.2 is not among them: that mailbox is full."""
 _ENHANCED = re.compile(rb"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _QUEUE_ID = re.compile(rb"queued as ([A-Za-z0-9._-]{4,64})")
 
@@ -106,7 +111,8 @@ def meaning(reply: Reply, step: str) -> DeliveryError:
         return refused(Misconfigured(f"Der Mailserver verlangt eine Anmeldung ({step}: {code(reply)})."))
     if 500 <= reply[0] < 600:
         return refused(Permanent(f"Der Mailserver lehnt die Mail ab ({step}: {code(reply)})."))
-    return refused(Temporary(f"Der Mailserver nimmt die Mail im Augenblick nicht an ({step}: {code(reply)})."))
+    return refused(Temporary(
+        f"Der Mailserver nimmt die Mail im Augenblick nicht an ({step}: {code(reply)})."))
 
 
 @dataclass
@@ -125,7 +131,8 @@ class Outcomes:
     def verdict(self, attempt: int, wait_for_all: int) -> DeliveryError | None:
         """Whether the mail may go to those accepted: None, or why not."""
         if self.later and (not self.accepted or attempt <= wait_for_all):
-            return refused(Temporary(f"Noch nicht angenommen: {self._named(self.later)}; niemand hat die Mail."))
+            return refused(Temporary(
+                f"Noch nicht angenommen: {self._named(self.later)}; niemand hat die Mail."))
         if not self.accepted:
             return refused(Permanent(f"Kein Empfänger wurde angenommen: {self._named(self.never)}."))
         return None
@@ -153,7 +160,10 @@ class Outlet(OutletBase[Options]):
         self._server: smtplib.SMTP | None = None
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-        """Send it. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`; `refused` when the server said so."""
+        """Send it. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`.
+
+        They are marked as `refused` when the server said so.
+        """
         mail = build(self.options, delivery)
         try:
             with translated():
@@ -202,7 +212,7 @@ class Outlet(OutletBase[Options]):
         outcomes = self._envelope(server, mail)
         verdict = outcomes.verdict(delivery.attempt, self.options.wait_for_all)
         if verdict is not None:
-            raise verdict  # QUIT takes the envelope back: RSET before it could fail, and its error would hide the verdict
+            raise verdict  # QUIT takes the envelope back; an error of RSET would hide the verdict
         _require(server.docmd("DATA"), (354,), "DATA")
         for chunk in gathered(mail.lines(delivery)):
             server.send(dots_doubled(chunk) if chunk.startswith(b".") or b"\n." in chunk else chunk)
@@ -248,13 +258,13 @@ class Outlet(OutletBase[Options]):
     def _connect(self) -> smtplib.SMTP:
         options = self.options
         if options.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(options.host, options.port, options.helo, timeout=options.timeout,
-                                                    context=self._context())
+            server: smtplib.SMTP = smtplib.SMTP_SSL(options.host, options.port, options.helo,
+                                                    timeout=options.timeout, context=self._context())
         else:
             server = smtplib.SMTP(options.host, options.port, options.helo, timeout=options.timeout)
         try:
             if server.sock is not None:
-                server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the dot waits 40 ms for an ACK
+                server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the dot waits 40 ms
             server.ehlo_or_helo_if_needed()
             if options.security == "starttls":
                 server.starttls(context=self._context())
@@ -267,7 +277,8 @@ class Outlet(OutletBase[Options]):
         return server
 
     def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=None if self.options.ca_file is None else str(self.options.ca_file))
+        ca_file = self.options.ca_file
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 
@@ -283,7 +294,8 @@ def translated() -> Iterator[None]:
     except ConfigError as error:
         raise Misconfigured(str(error)) from error
     except ssl.SSLCertVerificationError as error:
-        raise Misconfigured(f"Das Zertifikat des Mailservers wird nicht anerkannt: {error.verify_message}.") from error
+        raise Misconfigured(
+            f"Das Zertifikat des Mailservers wird nicht anerkannt: {error.verify_message}.") from error
     except smtplib.SMTPNotSupportedError as error:
         raise Misconfigured("Der Mailserver bietet STARTTLS oder die Anmeldung nicht an.") from error
     except smtplib.SMTPAuthenticationError as error:
@@ -300,7 +312,8 @@ def translated() -> Iterator[None]:
     except ssl.SSLError as error:
         raise Temporary(f"TLS mit dem Mailserver kommt nicht zustande ({error.reason}).") from error
     except OSError as error:
-        raise Temporary(f"Der Mailserver ist nicht erreichbar ({error.strerror or type(error).__name__}).") from error
+        raise Temporary(
+            f"Der Mailserver ist nicht erreichbar ({error.strerror or type(error).__name__}).") from error
 
 
 def _turned_away(text: str, code: int) -> DeliveryError:
@@ -336,16 +349,19 @@ def _expiry(server: smtplib.SMTP) -> datetime | None:
 
 def _certificate(expiry: datetime | None) -> list[Finding]:
     if expiry is None:
-        return [Finding("warning", "Die Verbindung ist nicht verschlüsselt.", "security auf starttls oder tls setzen.")]
+        return [Finding("warning", "Die Verbindung ist nicht verschlüsselt.",
+                        "security auf starttls oder tls setzen.")]
     days = (expiry - datetime.now(UTC)).days
     if days < 21:
-        return [Finding("warning", f"Das Zertifikat des Mailservers gilt nur noch {days} Tage.", "Erneuern lassen.")]
+        return [Finding("warning", f"Das Zertifikat des Mailservers gilt nur noch {days} Tage.",
+                        "Erneuern lassen.")]
     return [Finding("ok", f"TLS geprüft; das Zertifikat gilt noch {days} Tage.")]
 
 
 def _recipients(outcomes: Outcomes) -> list[Finding]:
     findings = [Finding("ok", f"{len(outcomes.accepted)} Empfänger angenommen.")] if outcomes.accepted else []
-    findings += [Finding("warning", f"{place} wird im Augenblick nicht angenommen ({code(reply)}).", "Später prüfen.")
+    findings += [Finding("warning", f"{place} wird im Augenblick nicht angenommen ({code(reply)}).",
+                         "Später prüfen.")
                  for place, reply in outcomes.later.items()]
     findings += [Finding("error", f"{place} wird abgelehnt ({code(reply)}).", "Adresse prüfen.")
                  for place, reply in outcomes.never.items()]

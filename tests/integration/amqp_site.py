@@ -49,13 +49,14 @@ class AmqpSite(Site):
         self.user, self.sender, self.town = (f"{name}-{self.vhost}" for name in ("hub", "amt24", "town"))
         broker.add_vhost(self.vhost)
         self.given = {
-            "port": self.line.port, "vhost": self.vhost, "user": self.user, "password": self.secret("hub-test"),
-            "heartbeat": 3, "reconnect_seconds": 0.1,
+            "port": self.line.port, "vhost": self.vhost,
+            "user": self.user, "password": self.secret("hub-test"), "heartbeat": 3, "reconnect_seconds": 0.1,
             "senders": ({"name": "amt24", "user": self.sender, "password": self.secret("amt24-test")},
                         {"name": "town", "user": self.town, "password": self.secret("town-test")})} | options
         self.admin = amqp.Admin(url=broker.api, user=broker.admin[0], password=self.secret(broker.admin[1]))
         if prepared:
-            assert [finding for finding in amqp.setup(self.options(), self.admin) if finding.severity != "ok"] == []
+            findings = amqp.setup(self.options(), self.admin)
+            assert {finding.severity for finding in findings} == {"ok"}, findings
 
     def options(self) -> amqp.Options:
         return amqp.Options(**self.given)
@@ -85,9 +86,11 @@ class AmqpSite(Site):
                 sender: tuple[str, str] | None = None, **properties: Any) -> None:
         """As the first sender, unless another is named with its password."""
         user, password = sender or (self.sender, "amt24-test")
-        with self.broker.connection(self.vhost, user, password) as connection, connection.channel() as channel:
+        headers = HEADERS if headers is None else headers
+        with (self.broker.connection(self.vhost, user, password) as connection,
+              connection.channel() as channel):
             for body in bodies:
-                message = Message(body, application_headers=HEADERS if headers is None else headers, **properties)
+                message = Message(body, application_headers=headers, **properties)
                 channel.basic_publish(message, self.options().exchange, key or user)
 
     def send(self, body: bytes, key: str | None = None) -> Published:
@@ -120,7 +123,9 @@ class AmqpSite(Site):
         self.line.close()
 
     def renew(self) -> None:
-        """Another password, at the broker and in its file; the broker closes what was opened with the old one."""
+        """Another password, at the broker and in its file; the broker closes what was opened with the old
+        one.
+        """
         self.broker.call("PUT", f"users/{self.user}", {"password": "hub-new", "tags": ""})
         self.password_file.write_text("hub-new\n")
         self._connections = self.line.connections

@@ -122,7 +122,8 @@ class HttpsSite(Site):
         self.server = self.authority.server(file=self.certificate_file)
 
     def renewed(self) -> bool:
-        return ssl.DER_cert_to_PEM_cert(self.served()) in self.server.certificate.read_text().replace("\r\n", "\n")
+        written = self.server.certificate.read_text().replace("\r\n", "\n")
+        return ssl.DER_cert_to_PEM_cert(self.served()) in written
 
     def hurt(self) -> None:
         shutil.move(self.server.certificate, self.server.certificate.with_suffix(".away"))

@@ -68,7 +68,8 @@ class InboxSite(Site):
         return inbox.Options(**(given | self._given))
 
     def build(self, kind: Any) -> Any:
-        return kind(self.options(), self.fault.context(self.context()), clock=lambda: time.monotonic() * FASTER)
+        context = self.fault.context(self.context())
+        return kind(self.options(), context, clock=lambda: time.monotonic() * FASTER)
 
     def send(self, body: bytes, key: str | None = None) -> Put:
         part = self.root / PLACE / f"{key or uuid.uuid4().hex}.xml.part"

@@ -151,7 +151,8 @@ DONE = Accepted("mistaken")
 
 FAULTS = {
     "acknowledges too early": Planted(
-        Fault(accept=_hasty), contract.acknowledges_after_accept_returned, "acknowledged before accept returned"),
+        Fault(accept=_hasty), contract.acknowledges_after_accept_returned,
+        "acknowledged before accept returned"),
     "gives up while the store is away": Planted(
         Fault(accept=_instead(StoreUnavailable, _give_up)), contract.keeps_what_the_store_cannot_take,
         "given up while"),
@@ -161,12 +162,13 @@ FAULTS = {
     "acknowledges what is refused": Planted(
         Fault(accept=_instead(NotAllowed, lambda: DONE)), _refuses, "acknowledged though the hub refused it"),
     "acknowledges after an unknown error": Planted(
-        Fault(accept=_instead(RuntimeError, lambda: DONE)), contract.never_acknowledges_after_an_unknown_error,
-        "acknowledged after an unknown error"),
+        Fault(accept=_instead(RuntimeError, lambda: DONE)),
+        contract.never_acknowledges_after_an_unknown_error, "acknowledged after an unknown error"),
     "never asks for room": Planted(
         Fault(context=_never_asks), contract.asks_for_room_before_it_spools, "two questions for room"),
     "asks for room too late": Planted(
-        Fault(context=_asks_late), contract.asks_for_room_before_it_spools, "spooled before it asked for room"),
+        Fault(context=_asks_late), contract.asks_for_room_before_it_spools,
+        "spooled before it asked for room"),
     "counts twice": Planted(
         Fault(context=_counts_twice), contract.counts_once_what_is_too_large, "not counted exactly once"),
     "counts nothing": Planted(

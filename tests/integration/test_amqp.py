@@ -61,16 +61,19 @@ def test_check(idle: AmqpSite) -> None:
     assert idle.other(port=1).check()[0].severity == "error"
 
 
-# --- taken ------------------------------------------------------------------------------------------------------------
+# --- taken --------------------------------------------------------------------------------------------------
 
 
 def test_properties_become_the_message(hub: AmqpSite) -> None:
-    hub.publish(SMALL, content_type="application/xml; charset=UTF-8", message_id="key-1", reply_to="antworten",
-                correlation_id="lauf-1", headers=HEADERS | {"case": "fall-1", "test": True})
+    hub.publish(SMALL, content_type="application/xml; charset=UTF-8", message_id="key-1",
+                reply_to="antworten", correlation_id="lauf-1",
+                headers=HEADERS | {"case": "fall-1", "test": True})
     hub.taken(1)
     taken = hub.door.taken[0]
-    assert (taken.inlet, taken.sender, taken.ags, taken.service) == ("inlet", "amt24", "14999010", "hundesteuer")
-    assert (taken.key, taken.reply_to, taken.correlation, taken.case) == ("key-1", "antworten", "lauf-1", "fall-1")
+    assert (taken.inlet, taken.sender, taken.ags, taken.service) == (
+        "inlet", "amt24", "14999010", "hundesteuer")
+    assert (taken.key, taken.reply_to, taken.correlation, taken.case) == (
+        "key-1", "antworten", "lauf-1", "fall-1")
     assert (taken.test, taken.conflict, taken.unreadable) == (True, "park", None)
     assert (taken.parts[0].name, taken.parts[0].media_type, taken.parts[0].content) == (
         "application", "application/xml", SMALL)
@@ -87,7 +90,8 @@ def test_the_queue_names_the_sender(hub: AmqpSite) -> None:
     ({"municipality": "1\n2", "test": "false"}, "12", "", False),
     (HEADERS | {"test": "ja"}, "14999010", "hundesteuer", True),
 ])
-def test_odd_headers_are_passed_on(hub: AmqpSite, headers: dict[str, Any], ags: str, service: str, test: bool) -> None:
+def test_odd_headers_are_passed_on(hub: AmqpSite, headers: dict[str, Any], ags: str, service: str,
+                                   test: bool) -> None:
     hub.publish(SMALL, headers=headers, message_id="x")
     hub.taken(1)
     assert (hub.door.taken[0].ags, hub.door.taken[0].service, hub.door.taken[0].test) == (ags, service, test)
@@ -95,7 +99,8 @@ def test_odd_headers_are_passed_on(hub: AmqpSite, headers: dict[str, Any], ags: 
 
 def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) -> None:
     large = b"y" * (IN_MEMORY + 1)
-    hub.publish(b"--b\r\nContent-Type: application/xml\r\n\r\n" + SMALL + b"\r\n--b\r\nContent-Type: image/png\r\n"
+    hub.publish(b"--b\r\nContent-Type: application/xml\r\n\r\n" + SMALL
+                + b"\r\n--b\r\nContent-Type: image/png\r\n"
                 b"Content-Disposition: attachment; filename=\"a.png\"\r\n\r\n" + large + b"\r\n--b--\r\n",
                 content_type="multipart/mixed; boundary=b")
     hub.taken(1)
@@ -104,7 +109,7 @@ def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) ->
     wait_until(lambda: not list(hub.spool.iterdir()), "an empty spool")
 
 
-# --- poison -----------------------------------------------------------------------------------------------------------
+# --- poison -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("body", "properties"), [
@@ -113,7 +118,8 @@ def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) ->
     (gzip.compress(b"0" * 1000, mtime=0), {"content_encoding": "gzip"}),
     (gzip.compress(b"0" * 1000, mtime=0), {"headers": HEADERS | {"compression": "application/x-gzip"}}),
 ])
-def test_what_cannot_be_read_is_handed_on_as_it_came(hub: AmqpSite, body: bytes, properties: dict[str, Any]) -> None:
+def test_what_cannot_be_read_is_handed_on_as_it_came(hub: AmqpSite, body: bytes,
+                                                     properties: dict[str, Any]) -> None:
     hub.publish(body, **properties)
     hub.taken(1)
     assert hub.door.taken[0].unreadable
@@ -139,7 +145,7 @@ def test_too_large_and_not_allowed_go_to_the_dead_letters(hub: AmqpSite) -> None
     wait_until(lambda: hub.dead() == 2, "the refused one in the dead-letter queue")
 
 
-# --- connected --------------------------------------------------------------------------------------------------
+# --- connected ----------------------------------------------------------------------------------------------
 
 
 def test_without_room_nothing_is_fetched_and_nothing_rejected(idle: AmqpSite) -> None:

@@ -1,4 +1,6 @@
-"""One connection of the AMQP inlet to a real RabbitMQ: what is in hand, for how long, and what is acknowledged."""
+"""One connection of the AMQP inlet to a real RabbitMQ: what is in hand, for how long, and what is
+acknowledged.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def problem(response: httpx2.Response, status: int, slug: str) -> dict[str, Any]
     return data
 
 
-# --- accepted ---------------------------------------------------------------------------------------------------------
+# --- accepted -----------------------------------------------------------------------------------------------
 
 
 def test_a_document_is_answered_with_the_message_id(hub: HttpsSite, portal: KeyPair) -> None:
@@ -76,11 +76,14 @@ def test_a_document_is_answered_with_the_message_id(hub: HttpsSite, portal: KeyP
     assert response.json() == {"id": next(iter(hub.door.bodies)), "duplicate": False}
     assert response.headers["drehscheibe-message-id"] == response.json()["id"]
     assert "location" not in response.headers
-    assert (taken.inlet, taken.sender, taken.ags, taken.service) == ("inlet", "amt24", "14999010", "hundesteuer")
-    assert (taken.key, taken.case, taken.reply_to, taken.correlation) == ("key-1", "fall-1", "antworten", "lauf-1")
+    assert (taken.inlet, taken.sender, taken.ags, taken.service) == (
+        "inlet", "amt24", "14999010", "hundesteuer")
+    assert (taken.key, taken.case, taken.reply_to, taken.correlation) == (
+        "key-1", "fall-1", "antworten", "lauf-1")
     assert (taken.test, taken.conflict, taken.unreadable) == (False, "refuse", None)
     part = taken.parts[0]
-    assert (part.name, part.media_type, part.size, part.filename) == ("application", "application/xml", len(SMALL), None)
+    assert (part.name, part.media_type, part.size, part.filename) == (
+        "application", "application/xml", len(SMALL), None)
     assert part.sha256 == hashlib.sha256(SMALL).hexdigest()
 
 
@@ -92,8 +95,8 @@ def test_a_document_is_answered_with_the_message_id(hub: HttpsSite, portal: KeyP
     ("/in/test/14999010/hundesteuer", {}, True),
     ("/in/test/14999010/hundesteuer", {"drehscheibe-test": "false"}, True),
 ])
-def test_a_test_is_known_by_path_or_header(hub: HttpsSite, portal: KeyPair, path: str, headers: dict[str, str],
-                                           test: bool) -> None:
+def test_a_test_is_known_by_path_or_header(hub: HttpsSite, portal: KeyPair, path: str,
+                                           headers: dict[str, str], test: bool) -> None:
     assert hub.post(portal, path, headers=XML | headers).status_code == 202
     assert (hub.door.taken[0].test, hub.door.taken[0].ags, hub.door.taken[0].service) == (
         test, "14999010", "hundesteuer")
@@ -106,19 +109,22 @@ def test_a_test_is_known_by_path_or_header(hub: HttpsSite, portal: KeyPair, path
     ("/in/14999010/a/b", "14999010", "a/b"),
     ("/in/14999010/h%C3%B6he%00", "14999010", "höhe"),
 ])
-def test_unknown_places_are_the_hubs_to_park(hub: HttpsSite, portal: KeyPair, path: str, ags: str, service: str) -> None:
+def test_unknown_places_are_the_hubs_to_park(hub: HttpsSite, portal: KeyPair, path: str, ags: str,
+                                             service: str) -> None:
     assert hub.post(portal, path).status_code == 202
     assert (hub.door.taken[0].ags, hub.door.taken[0].service) == (ags, service)
 
 
 @pytest.mark.parametrize(("content_type", "expected"), [
     ("application/xml; charset=UTF-8", "application/xml"), ("text/xml", "text/xml"),
-    ("Application/JSON", "application/json"), ("image/tiff", "image/tiff"), (None, "application/octet-stream"),
+    ("Application/JSON", "application/json"), ("image/tiff", "image/tiff"),
+    (None, "application/octet-stream"),
     ("rubbish", "application/octet-stream"),
 ])
-def test_any_other_content_is_one_part(hub: HttpsSite, portal: KeyPair, content_type: str | None, expected: str) -> None:
-    assert hub.post(portal, content=b"\0broken<", headers={"content-type": content_type} if content_type else {}
-                    ).status_code == 202
+def test_any_other_content_is_one_part(hub: HttpsSite, portal: KeyPair, content_type: str | None,
+                                       expected: str) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+    assert hub.post(portal, content=b"\0broken<", headers=headers).status_code == 202
     assert hub.door.taken[0].parts[0].media_type == expected
     assert hub.door.body() == [b"\0broken<"]
 
@@ -127,7 +133,8 @@ def test_form_data_is_taken_apart_and_large_parts_are_spooled(hub: HttpsSite, po
     large = bytes(range(256)) * 1000
     with hub.client(portal) as client:
         response = client.post("/in/14999010/hundesteuer", files=[
-            ("document", (None, SMALL, "application/xml")), ("nachweis", ("Hundefoto ä.png", large, "image/png"))])
+            ("document", (None, SMALL, "application/xml")),
+            ("nachweis", ("Hundefoto ä.png", large, "image/png"))])
     assert response.status_code == 202
     document, upload = hub.door.taken[0].parts
     assert (document.name, document.media_type, document.filename) == ("document", "application/xml", None)
@@ -140,9 +147,11 @@ def test_form_data_is_taken_apart_and_large_parts_are_spooled(hub: HttpsSite, po
 def test_multipart_mixed_with_preamble_base64_and_rfc_2231_names(hub: HttpsSite, portal: KeyPair) -> None:
     body = (b"This is a message in MIME format.\r\n--b1\r\nContent-Type: application/xml\r\n\r\n" + SMALL
             + b"\r\n--b1\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
-            b"Content-Disposition: attachment; filename*=UTF-8''Antrag%20%C3%BC.pdf\r\nContent-ID: <anlage@example>\r\n"
+            b"Content-Disposition: attachment; filename*=UTF-8''Antrag%20%C3%BC.pdf\r\n"
+            b"Content-ID: <anlage@example>\r\n"
             b"\r\nJVBERi0x\r\nLjQ=\r\n--b1--\r\nepilogue")
-    assert hub.post(portal, content=body, headers={"content-type": 'multipart/mixed; boundary="b1"'}).status_code == 202
+    headers = {"content-type": 'multipart/mixed; boundary="b1"'}
+    assert hub.post(portal, content=body, headers=headers).status_code == 202
     document, upload = hub.door.taken[0].parts
     assert (document.name, upload.name) == ("part-1", "anlage@example")
     assert (upload.filename, upload.media_type) == ("Antrag ü.pdf", "application/pdf")
@@ -155,7 +164,7 @@ def test_a_duplicate_gets_the_first_answer(hub: HttpsSite, portal: KeyPair) -> N
     assert second.json() == {"id": first.json()["id"], "duplicate": True}
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- refused ------------------------------------------------------------------------------------------------
 
 
 def test_no_certificate_is_401(hub: HttpsSite) -> None:
@@ -264,7 +273,8 @@ def test_a_full_spool_is_503(hub: HttpsSite, portal: KeyPair) -> None:
     hub.spool.mkdir()
 
 
-def test_every_way_to_be_turned_away_is_counted_once(hub: HttpsSite, portal: KeyPair, other: Authority) -> None:
+def test_every_way_to_be_turned_away_is_counted_once(hub: HttpsSite, portal: KeyPair,
+                                                     other: Authority) -> None:
     hub.post(None)
     with pytest.raises(httpx2.TransportError):
         hub.post(other.client("portal-test"))
@@ -278,8 +288,8 @@ def test_every_way_to_be_turned_away_is_counted_once(hub: HttpsSite, portal: Key
     hub.spool.rmdir()
     hub.post(portal, content=b"x" * 100_000)
     hub.spool.mkdir()
-    assert hub.gate.told == ["unknown-client", "unknown-client", "wrong-address", "wrong-address", "too-large",
-                             "unreadable", "unavailable"]
+    assert hub.gate.told == ["unknown-client", "unknown-client", "wrong-address", "wrong-address",
+                             "too-large", "unreadable", "unavailable"]
 
 
 def test_many_senders_at_once(hub: HttpsSite, portal: KeyPair) -> None:
@@ -288,7 +298,8 @@ def test_many_senders_at_once(hub: HttpsSite, portal: KeyPair) -> None:
     def send(no: int) -> None:
         with hub.client(portal) as client:
             for count in range(10):
-                answers.append(client.post("/in/14999010/x", content=f"{no}/{count}", headers=XML).status_code)
+                answer = client.post("/in/14999010/x", content=f"{no}/{count}", headers=XML)
+                answers.append(answer.status_code)
 
     threads = [threading.Thread(target=send, args=(no,)) for no in range(8)]
     for thread in threads:

@@ -74,7 +74,7 @@ def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
-# watchdog's own thread may die in a race with the removal of its folder; that the inlet goes on is what is tested.
+# watchdog's own thread may die in a race with the removal of its folder. That the inlet goes on is tested.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 class TestContract(InletContract, PlantedInlets):
     """What every inlet promises."""
@@ -84,7 +84,7 @@ class TestContract(InletContract, PlantedInlets):
         return InboxSite(tmp_path, events=request.param)
 
 
-# --- taken ------------------------------------------------------------------------------------------------------------
+# --- taken --------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_one_application(hub: Folder) -> None:
@@ -113,7 +113,8 @@ def test_a_folder_is_one_application_in_the_order_of_its_names(hub: Folder) -> N
     ("test/14999010/hundesteuer", ("14999010", "hundesteuer", True)), ("14999010", ("14999010", "", False)),
     (".", ("", "", False)), ("test", ("", "", True)), ("unbekannt/x", ("unbekannt", "x", False)),
 ])
-def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Folder, place: str, expected: tuple[str, str, bool]) -> None:
+def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Folder, place: str,
+                                                      expected: tuple[str, str, bool]) -> None:
     hub.put("a.xml", place=place)
     hub.look()
     taken = hub.door.taken[0]
@@ -121,7 +122,7 @@ def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Folder, place: str, e
     assert tree(hub.root) == set()
 
 
-# --- complete ---------------------------------------------------------------------------------------------------------
+# --- complete -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [".a.xml", "~a.xml", "a.xml.part", "A.TMP"])
@@ -222,7 +223,7 @@ def test_a_link_put_in_at_the_last_moment_is_not_followed(tmp_path: Path) -> Non
     assert hub.spooled() == []
 
 
-# --- acknowledged -----------------------------------------------------------------------------------------------------
+# --- acknowledged -------------------------------------------------------------------------------------------
 
 
 def test_while_the_store_is_unavailable_the_others_are_not_even_tried(timed: Callable[..., Any]) -> None:
@@ -270,7 +271,7 @@ def test_what_cannot_be_moved_does_not_hold_up_the_others(hub: Folder) -> None:
     assert tree(hub.root) == {f"{PLACE}/a.xml"}
 
 
-# --- running ----------------------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------------
 
 
 def test_a_root_that_is_missing_is_not_ready_and_noticed_once_it_is_there(tmp_path: Path) -> None:

@@ -38,11 +38,13 @@ def test_slow_senders_are_cut_off(tmp_path: Path, authority: Authority, portal: 
             half_header.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost:")
             assert closed(half_header)
         with hub.raw(portal) as second_header:
-            second_header.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nxPOST /in/")
+            second_header.sendall(
+                b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nxPOST /in/")
             assert second_header.recv(100).startswith(b"HTTP/1.1 202 ")
             assert closed(second_header)
         with hub.raw(portal) as half_body:
-            half_body.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 300)
+            half_body.sendall(
+                b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 300)
             assert half_body.recv(100).startswith(b"HTTP/1.1 408 ")
             assert closed(half_body)
         assert (hub.door.asked, hub.spooled()) == (1, [])
@@ -68,7 +70,8 @@ def test_without_the_header_deadline_the_connection_would_stay(tmp_path: Path, a
             half_header.recv(1)
 
 
-def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Authority, portal: KeyPair) -> None:
+def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Authority,
+                                                  portal: KeyPair) -> None:
     with HttpsSite(tmp_path, authority, max_connections=2) as hub:
         with hub.raw(portal) as one, socket.create_connection(hub.address, timeout=20) as shaking:
             with pytest.raises((OSError, ssl.SSLError)):
@@ -115,7 +118,8 @@ def test_a_renewed_server_certificate_is_taken_up_by_itself(tmp_path: Path, port
         assert hub.post(portal).status_code == 202
 
 
-def test_faulty_new_files_leave_the_old_ones_in_force(tmp_path: Path, authority: Authority, portal: KeyPair) -> None:
+def test_faulty_new_files_leave_the_old_ones_in_force(tmp_path: Path, authority: Authority,
+                                                      portal: KeyPair) -> None:
     with HttpsSite(tmp_path, authority, watch_seconds=0.05) as hub:
         assert hub.post(portal).status_code == 202
         hub.server.key.write_text("rubbish")
@@ -125,7 +129,8 @@ def test_faulty_new_files_leave_the_old_ones_in_force(tmp_path: Path, authority:
         assert hub.inlet.check()[0].severity == "error"
 
 
-def test_a_withdrawn_ca_ends_open_connections_too(tmp_path: Path, authority: Authority, other: Authority) -> None:
+def test_a_withdrawn_ca_ends_open_connections_too(tmp_path: Path, authority: Authority,
+                                                  other: Authority) -> None:
     ca = tmp_path / "clients.pem"
     ca.write_bytes(authority.file.read_bytes() + other.file.read_bytes())
     pair = other.client("portal-test")
@@ -141,6 +146,7 @@ def test_a_withdrawn_ca_ends_open_connections_too(tmp_path: Path, authority: Aut
 
 
 def _until_refused(client: httpx2.Client) -> None:
-    """On the connection that was open, at most 401; then it is closed, and a new one fails in the handshake."""
+    """On the connection that was open, at most 401; then it is closed, and a new one fails in the handshake.
+    """
     while True:
         assert client.post("/in/14999010/x", content=b"2").status_code == 401

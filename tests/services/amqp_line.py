@@ -1,4 +1,6 @@
-"""A line to RabbitMQ that overhears which messages a consumer acknowledges, at the moment at which it says so."""
+"""A line to RabbitMQ that overhears which messages a consumer acknowledges, at the moment at which it says
+so.
+"""
 
 from __future__ import annotations
 

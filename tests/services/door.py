@@ -33,8 +33,9 @@ class OneByOne:
 class Door(OneByOne):
     """Knows duplicates like the hub. Takes spooled files over by renaming them, like the store.
 
-    `refuse` is raised instead of an answer. While `open` is not set, nobody gets an answer. `lose_answers` counts the
-    answers that get lost after the message was taken, as when the hub dies between its commit and the acknowledgement.
+    `refuse` is raised instead of an answer. While `open` is not set, nobody gets an answer. `lose_answers`
+    counts the answers that get lost after the message was taken, as when the hub dies between its commit and
+    the acknowledgement.
     """
 
     def __init__(self, store: Path) -> None:

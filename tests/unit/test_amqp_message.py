@@ -24,8 +24,8 @@ def read(tmp_path: Path) -> Callable[..., Incoming]:
 
 
 def test_properties_and_headers_become_the_message(read: Callable[..., Incoming]) -> None:
-    incoming = read(b"x", content_type="application/xml; charset=UTF-8", message_id="key-1", reply_to="antworten",
-                    correlation_id="lauf-1", application_headers={
+    incoming = read(b"x", content_type="application/xml; charset=UTF-8", message_id="key-1",
+                    reply_to="antworten", correlation_id="lauf-1", application_headers={
                         "municipality": "14999010", "service": "hundesteuer", "case": "fall-1", "test": True})
     assert (incoming.inlet, incoming.sender, incoming.ags, incoming.service) == (
         "inlet", "amt24", "14999010", "hundesteuer")
@@ -37,15 +37,18 @@ def test_properties_and_headers_become_the_message(read: Callable[..., Incoming]
 
 
 @pytest.mark.parametrize(("value", "expected"), [
-    (None, None), (14999010, "14999010"), (b"x\xff", "x\ufffd"), ("1\n2", "12"), (True, "True"), ({}, "{}"), ("", None)])
+    (None, None), (14999010, "14999010"), (b"x\xff", "x\ufffd"), ("1\n2", "12"), (True, "True"), ({}, "{}"),
+    ("", None)])
 def test_any_type_is_clean_text(value: object, expected: str | None) -> None:
     assert text(value) == expected
 
 
 @pytest.mark.parametrize("properties", [
     {"content_type": "multipart/mixed; boundary=b"}, {"content_type": "multipart/mixed"},
-    {"content_encoding": "gzip", "message_id": "x"}, {"application_headers": {"compression": "application/x-gzip"}}, {}])
-def test_what_cannot_be_read_is_kept_as_it_came(read: Callable[..., Incoming], properties: dict[str, Any]) -> None:
+    {"content_encoding": "gzip", "message_id": "x"},
+    {"application_headers": {"compression": "application/x-gzip"}}, {}])
+def test_what_cannot_be_read_is_kept_as_it_came(read: Callable[..., Incoming],
+                                                properties: dict[str, Any]) -> None:
     incoming = read(b"--b\r\ncut", **properties)
     assert incoming.unreadable
     assert [part.content for part in incoming.parts] == [b"--b\r\ncut"]
@@ -58,7 +61,8 @@ def test_a_charset_is_no_compression(read: Callable[..., Incoming], coding: str)
 
 def test_multipart_is_taken_apart(read: Callable[..., Incoming]) -> None:
     body = b"".join(b"--b\r\nContent-Type: image/png\r\n\r\n%d\r\n" % no for no in range(3)) + b"--b--\r\n"
-    assert [part.content for part in read(body, content_type="multipart/mixed; boundary=b").parts] == [b"0", b"1", b"2"]
+    incoming = read(body, content_type="multipart/mixed; boundary=b")
+    assert [part.content for part in incoming.parts] == [b"0", b"1", b"2"]
     over = body.replace(b"--b--", b"--b\r\n\r\n3\r\n--b--")
     assert read(over, content_type="multipart/mixed; boundary=b").unreadable
 

@@ -38,7 +38,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def named(tmp_path: Path, ours: Authority) -> Named:
     server = Authority(tmp_path).server()
-    return Named(server.certificate, f"file:{server.key}", (ours.file,), (Sender(name="amt24", subject="CN=portal"),))
+    senders = (Sender(name="amt24", subject="CN=portal"),)
+    return Named(server.certificate, f"file:{server.key}", (ours.file,), senders)
 
 
 def der(pair: KeyPair) -> bytes:
@@ -48,7 +49,8 @@ def der(pair: KeyPair) -> bytes:
 
 def two_senders(named: Named, ours: Authority, other: Authority) -> Named:
     return replace(named, client_ca=(), senders=(
-        Sender(name="amt24", subject="CN=portal", ca=ours.file), Sender(name="town", san="TOWN.example", ca=other.file)))
+        Sender(name="amt24", subject="CN=portal", ca=ours.file),
+        Sender(name="town", san="TOWN.example", ca=other.file)))
 
 
 def test_a_sender_is_known_by_its_mark_and_its_ca(named: Named, ours: Authority, other: Authority) -> None:

@@ -1,4 +1,5 @@
-"""The watch on a folder: it wakes, it names what was renamed, and it notices another folder of the same name."""
+"""The watch on a folder: it wakes, it names what was renamed, and it notices another folder of the same name.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def test_what_is_renamed_to_its_place_is_named_once(tmp_path: Path, watch: Watch
 
 # watchdog's own thread may die in a race with the removal of its folder
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_folder_made_again_is_watched_after_the_next_look(tmp_path: Path, watch: Watch, events: Events) -> None:
+def test_a_folder_made_again_is_watched_after_the_next_look(tmp_path: Path, watch: Watch,
+                                                            events: Events) -> None:
     watch.renew()
     assert watch.holds()
     shutil.rmtree(tmp_path / "in")
