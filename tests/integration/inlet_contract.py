@@ -90,6 +90,7 @@ class Site(ABC):
         self.gate = Gate(self.spool)
         self.fault = Fault()
         self.patience = 30.0
+        self.stop_seconds = 10.0
         self.failures: list[BaseException] = []
         self.stop = threading.Event()
         self._inlet: InletBase[Any] | None = None
@@ -170,7 +171,7 @@ class Site(ABC):
         """Ask it to end, and wait for it."""
         self.stop.set()
         assert self._thread is not None
-        self._thread.join(self.patience / 3)
+        self._thread.join(self.stop_seconds)
         late = self._thread.is_alive()
         self.door.open.set()
         self._thread.join(30)
@@ -405,6 +406,26 @@ def many_at_once_are_each_taken_once(site: Site) -> None:
     clean(site)
 
 
+def nothing_is_set_on_it_from_outside(site: Site) -> None:
+    """What it works with was handed in when it was built, and stays."""
+    for name in ("admit", "turned_away", "spool", "max_bytes", "name"):
+        with pytest.raises(AttributeError):
+            setattr(site.inlet.context, name, None)
+
+
+def its_check_is_content_and_takes_nothing(site: Site) -> None:
+    """`drehscheibe check` may look at any time, also while it runs."""
+    with site:
+        site.until_acknowledged(site.send(SMALL))
+        findings = site.inlet.check()
+    again = site.inlet.check()
+    assert findings and {finding.severity for finding in [*findings, *again]} == {"ok"}
+    assert site.door.asked == 1
+    described = type(site.inlet.options).model_fields.values()
+    assert all(option.description for option in described)
+    clean(site)
+
+
 def sweeps_only_what_is_its_own(site: Site) -> None:
     """What a killed process left behind was never acknowledged."""
     (site.spool / "inlet~abc").write_bytes(b"left over")
@@ -436,6 +457,7 @@ class InletContract:
         counts_once_what_the_spool_cannot_take, asks_for_room_before_it_spools, stops_with_a_commit_under_way,
         stops_while_it_is_asked_to_wait, says_truthfully_whether_it_is_ready, comes_back_after_run_raised,
         takes_up_new_files_at_reload, the_same_twice_is_one_message, a_lost_answer_doubles_nothing,
-        many_at_once_are_each_taken_once, sweeps_only_what_is_its_own], ids=lambda promise: promise.__name__)
+        many_at_once_are_each_taken_once, nothing_is_set_on_it_from_outside,
+        its_check_is_content_and_takes_nothing, sweeps_only_what_is_its_own], ids=lambda promise: promise.__name__)
     def test_promise(self, site: Any, promise: Callable[[Site], None]) -> None:
         promise(site)

@@ -141,6 +141,9 @@ class Planted:
     fault: Fault
     promise: Callable[[Any], None]
     complaint: str
+    patience: float = 20.0
+    """Seconds until the suite complains that it waited in vain."""
+    stop_seconds: float = 10.0
 
 
 def _refuses(site: Site) -> None:
@@ -165,7 +168,8 @@ FAULTS = {
         Fault(accept=_instead(RuntimeError, lambda: DONE)),
         contract.never_acknowledges_after_an_unknown_error, "acknowledged after an unknown error"),
     "never asks for room": Planted(
-        Fault(context=_never_asks), contract.asks_for_room_before_it_spools, "two questions for room"),
+        Fault(context=_never_asks), contract.asks_for_room_before_it_spools, "two questions for room",
+        patience=5),
     "asks for room too late": Planted(
         Fault(context=_asks_late), contract.asks_for_room_before_it_spools,
         "spooled before it asked for room"),
@@ -176,17 +180,18 @@ FAULTS = {
     "litters": Planted(
         Fault(accept=_litters), contract.acknowledges_after_accept_returned, "something stays in the spool"),
     "does not stop": Planted(
-        Fault(kind=_deaf), contract.stops_while_it_is_asked_to_wait, "the inlet did not end in time"),
+        Fault(kind=_deaf), contract.stops_while_it_is_asked_to_wait, "the inlet did not end in time",
+        stop_seconds=2),
     "is always ready": Planted(
         Fault(kind=_always_ready), contract.says_truthfully_whether_it_is_ready, "ready before it ran"),
     "does not come back": Planted(
-        Fault(kind=_once), contract.comes_back_after_run_raised, "the acknowledgement"),
+        Fault(kind=_once), contract.comes_back_after_run_raised, "the acknowledgement", patience=5),
     "a new key for each try": Planted(
         Fault(accept=_new_key_per_try), contract.the_same_twice_is_one_message,
         "the same message twice is not one message"),
     "a new key after a lost answer": Planted(
         Fault(accept=_new_key_per_try), contract.a_lost_answer_doubles_nothing,
-        "the same message twice is not one message|the acknowledgement"),
+        "the same message twice is not one message|the acknowledgement", patience=5),
     "sweeps what is not its own": Planted(
         Fault(context=_sweeps_everything), contract.sweeps_only_what_is_its_own, "swept too much"),
 }
@@ -199,6 +204,7 @@ class PlantedInlets:
     @pytest.mark.parametrize("name", FAULTS)
     def test_the_suite_notices(self, site: Any, name: str) -> None:
         planted = FAULTS[name]
-        site.fault, site.patience = planted.fault, 6.0
+        site.fault, site.patience = planted.fault, planted.patience
+        site.stop_seconds = planted.stop_seconds
         with pytest.raises((AssertionError, pytest.fail.Exception), match=planted.complaint):
             planted.promise(site)
