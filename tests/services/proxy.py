@@ -1,5 +1,6 @@
 """A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle,
-dawdle."""
+dawdle.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ _RESET = struct.pack("ii", 1, 0)
 
 class Proxy:
     """Forwards to `target`, a port of loopback. Commands hold for open and for new connections until
-    `behave`."""
+    `behave`.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
-        # what is cut here is noticed there soon
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # a cut is noticed there soon
         self.port = int(self.listener.getsockname()[1])
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
@@ -56,7 +57,8 @@ class Proxy:
 
     def cut_at_answer(self, spare: int = 0) -> None:
         """What the client says still arrives; at the next answer but so many the client's connection is
-        reset."""
+        reset.
+        """
         self.answers_to_spare = spare
         self.cut_answers = True
 
@@ -77,6 +79,9 @@ class Proxy:
     def throttle(self, bytes_per_second: int) -> None:
         """Each connection's bytes from the client go on at this rate."""
         self.bytes_per_second = bytes_per_second
+
+    def overhear(self, client: socket.socket, data: bytes, *, answer: bool) -> None:
+        """For subclasses: bytes of a client, or an answer to it, just before they go on."""
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
@@ -104,8 +109,8 @@ class Proxy:
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         try:
-            while data := client.recv(65536 if self.bytes_per_second is None
-                                      else max(1, self.bytes_per_second // 10)):
+            while data := client.recv(
+                    65536 if self.bytes_per_second is None else max(1, self.bytes_per_second // 10)):
                 if self.hanging:
                     continue
                 self.passing.wait()
@@ -118,6 +123,7 @@ class Proxy:
                         self._reset(server)
                         return
                     self.client_bytes_left -= len(data)
+                self.overhear(client, data, answer=False)
                 server.sendall(data)
         except OSError:
             pass
@@ -136,6 +142,7 @@ class Proxy:
                 elif self.cut_answers:
                     self._reset(client)
                     return
+                self.overhear(client, data, answer=True)
                 client.sendall(data)
         except OSError:
             pass
