@@ -55,7 +55,8 @@ def test_a_municipality_is_one_file(copy: Path) -> None:
 @pytest.mark.slow
 def test_a_service_is_one_folder(copy: Path) -> None:
     ours = f'drehscheibe() {{ PYTHONPATH="{ROOT}" "{sys.executable}" -P -m hub "$@"; }}\n'
-    shell(ours + block("Add a service", "sh"), copy)
+    named = next(line for line in README.splitlines() if line.startswith("export DREHSCHEIBE_CONFIG="))
+    shell(f'{ours}{named}\n{block("Add a service", "sh")}', copy)
     municipality = copy / "etc/municipalities/14999030.toml"
     text = municipality.read_text(encoding="utf-8").replace("services = [",
                                                             'services = ["zweitwohnungsteuer", ')

@@ -153,5 +153,6 @@ def say_where(place: Place) -> None:
     for what, where in ((_("metrics"), f"{url}/metrics"), (_("status"), f"{url}/status"),
                         (_("mailboxes"), place.short(place.var / "mail")),
                         (_("log"), place.short(log_of(place, "hub"))),
-                        (_("more"), "drehscheibe messages · drehscheibe show <id> · drehscheibe why <id>")):
+                        (_("more"), f"export DREHSCHEIBE_CONFIG={place.configuration.file}"),
+                        ("", "drehscheibe messages · drehscheibe show <id> · drehscheibe why <id>")):
         place.out.print(f"{what:12} {where}", soft_wrap=True)

@@ -24,14 +24,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hub import endpoint
 from hub.config import loader
 from hub.demo.prepare import Place, log_of, prepare
-from hub.demo.processes import start_hub, start_mail, start_procedure, status_url, tail
+from hub.demo.processes import start_hub, start_mail, start_procedure
 from hub.demo.results import Sent, examples, say_where, sum_up, table_of
 from hub.errors import HubError
 from hub.i18n.texts import _
@@ -93,10 +92,10 @@ def _interruptible() -> Iterator[None]:
 def _refuse_second(place: Place) -> None:
     try:
         control_socket.ask(place.configuration.control, "status", {})
-    except ConnectionError:
+    except control_socket.NotRunning:
         return
-    raise HubError(_("The example hub is running already: look at it with 'drehscheibe queue', or stop it "
-                     "with Ctrl-C there."))
+    raise HubError(_("The example hub is running already: look at it with 'drehscheibe --config "
+                     "etc/hub.toml queue', or stop it with Ctrl-C there."))
 
 
 def _has_pango() -> bool:
@@ -206,26 +205,22 @@ def _from_folder(place: Place, item: Sent) -> list[dict[str, Any]]:
 def _wait(place: Place, sent: Sequence[Sent]) -> None:
     """Until each has ended, or the time is over; what has not ended then is shown as it is."""
     deadline = time.monotonic() + WAIT_SECONDS
-    with _progress(place, _("arriving"), len(sent)) as advance, httpx2.Client(timeout=10,
-                                                                              trust_env=False) as client:
+    with _progress(place, _("arriving"), len(sent)) as advance:
         waiting = list(sent)
         while waiting and time.monotonic() < deadline:
             for item in waiting:
-                _look(place, client, item)
+                _look(place, item)
             ended = [item for item in waiting if item.state in FINAL]
             advance(len(ended))
             waiting = [item for item in waiting if item not in ended]
             time.sleep(0.1)
 
 
-def _look(place: Place, client: httpx2.Client, item: Sent) -> None:
+def _look(place: Place, item: Sent) -> None:
     if not item.id:
         item.id = next((row["id"] for row in _from_folder(place, item) if row["id"] not in item.before), "")
     if item.id:
-        answer = client.get(f"{status_url(place)}/status/{item.id}")
-        if answer.status_code != 200:
-            raise HubError(f"/status/{item.id}: {answer.status_code}: {tail(log_of(place, 'hub'))}")
-        item.found = answer.json()
+        item.found = control_socket.ask(place.configuration.control, "show", {"id": item.id})
 
 
 @contextmanager

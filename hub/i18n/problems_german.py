@@ -313,6 +313,17 @@ PIECES = {
     "{} cannot be used ({})": "{} nicht brauchbar ({})",
     "end the program that listens there, or choose another port":
     "das Programm beenden, das dort hört, oder einen anderen Port wählen",
+    "there is no configuration": "es gibt keine Konfiguration",
+    "create it, or name another one": "anlegen, oder eine andere nennen",
+    "drehscheibe --config FILE, or {}=FILE": "drehscheibe --config DATEI, oder {}=DATEI",
+    "is relative to a folder that was deleted": "liegt relativ zu einem Ordner, der gelöscht wurde",
+    "name it by its whole path": "mit ganzem Pfad nennen",
+    "is not the example's configuration": "ist nicht die Konfiguration des Beispiels",
+    "name the example": "das Beispiel nennen",
+    "the hub gave no answer for {} seconds": "die Drehscheibe hat {} Sekunden lang nicht geantwortet",
+    "the request is not understood": "die Anfrage ist unverständlich",
+    "unknown verb {}": "unbekannter Befehl {}", "unknown state {}": "unbekannter Zustand {}",
+    "{} may not do this": "{} darf das nicht",
     "another hub runs on this store": "auf diesem Speicher läuft schon eine Drehscheibe",
     "ask it (drehscheibe queue), or stop it first": "diese fragen (drehscheibe queue) oder zuerst anhalten",
 }

@@ -259,9 +259,10 @@ GERMAN = {
         "{count} haben mangels libpango noch kein PDF; sobald es da ist: drehscheibe replay {id}",
     "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
     "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
-    "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
-        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C "
-        "anhalten.",
+    "The example hub is running already: look at it with 'drehscheibe --config etc/hub.toml queue', "
+    "or stop it with Ctrl-C there.":
+        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe --config etc/hub.toml queue', "
+        "oder dort mit Strg-C anhalten.",
     "Without libpango no PDF can be printed; install it with: sudo {command}":
         "Ohne libpango lässt sich kein PDF drucken; so kommt es auf den Rechner: sudo {command}",
 }

@@ -21,7 +21,8 @@ TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
 END = "--- typed ---"
 PORTS = ("8443", "9464", "2525", "8480")
-ENVIRONMENT = {**os.environ, "DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "DREHSCHEIBE_CONFIG"}
+ENVIRONMENT |= {"DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
 
 
 @dataclass
@@ -101,7 +102,7 @@ def workplace(folder: Path) -> Iterator[Workplace]:
     """Beside the first terminal, in which `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT,
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"], cwd=folder, env=ENVIRONMENT,
                                stdout=out, stderr=out)
     workplace = Workplace(folder)
     try:
@@ -131,7 +132,7 @@ def test_every_block_works_as_it_stands(workplace: Workplace) -> None:
 def test_a_block_that_fails_is_noticed(folder: Path) -> None:
     workplace = Workplace(folder)
     try:
-        workplace.type(BLOCKS[0].splitlines()[0])
+        workplace.type("\n".join(BLOCKS[0].splitlines()[:2]))
         with pytest.raises(AssertionError, match="this block"):
             workplace.type("drehscheibe mapping test waldbad")
     finally:

@@ -49,6 +49,7 @@ from tests.simulation.judge import Judge, Sent, rows
 from tests.simulation.municipalities import MEMORY, NORD, ORDERED, PLAIN, SUED, VARIANTS, configurations
 from tests.simulation.tasks import Killed, Task
 from tests.simulation.transports import Outlet, Peer
+from tests.unit.operator_kit import beside
 
 START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
 """A Monday, half past seven in Berlin."""
@@ -449,7 +450,7 @@ class World:
                                      self.deliverer.wake)
         self.dispatcher._stop = Flag()  # type: ignore[assignment]
         self.receiver = Receiver(self.store, self.configuration, metrics(), self.dispatcher.wake, self.clock)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all)
+        self.operator = beside(self.store, self.deliverer, self._folder, self._wake_all)
 
     def _assume_begun(self, key: str) -> bool:
         found = self.configuration().destination(key)

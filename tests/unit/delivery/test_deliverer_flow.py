@@ -22,13 +22,13 @@ from hub.errors import Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.intake.disk_space import Space
 from hub.message import NOTE, Delivery, DeliveryState, Manifest, ManifestPart, MessageState, Receipt
 from hub.operations.ledger_metrics import LedgerCollector
-from hub.operations.operator import Operator
 from hub.store import slim_manifest
 from hub.store.transitions import case_order, deliveries
 from hub.store.transitions.deliveries import LostLease, Settlement
 from hub.telemetry.counters import Metrics
 from tests.services import wait_until
 from tests.unit.delivery.test_deliverer import Bench, Outlet
+from tests.unit.operator_kit import beside
 
 EINS = "musterstadt/eins"
 Benches = Callable[..., Bench]
@@ -87,7 +87,7 @@ def test_outside_of_its_window_a_destination_is_left_alone(benches: Benches) -> 
     quiet(bench)
     row = bench.delivery(message)
     assert (row.state, row.attempts, len(bench.outlet.tries)) == (DeliveryState.DUE, 0, 1)
-    operator = Operator(bench.store, bench.deliverer)
+    operator = beside(bench.store, bench.deliverer, bench.folder)
     [queued] = [row for row in operator.queue() if row["destination"] == EINS]
     assert queued["closed_until"].startswith("2026-05-05T")
     assert any("(window)" in line for line in operator.why(message)["lines"])
@@ -169,7 +169,7 @@ def test_a_case_arrives_in_its_order_whatever_happens_to_the_first(benches: Benc
     for message in (second, third):
         row = bench.delivery(message)
         assert (row.state, row.attempts, row.due_at, row.reason) == (DeliveryState.DUE, 0, None, "order")
-    operator = Operator(bench.store, bench.deliverer)
+    operator = beside(bench.store, bench.deliverer, bench.folder)
     assert any(first in line for line in operator.why(second)["lines"])
     assert next(row["waiting_for_turn"] for row in operator.queue() if row["destination"] == EINS) == 2
     assert scraped(bench)["drehscheibe_deliveries_held", EINS, "order"] == 2
@@ -243,7 +243,7 @@ def test_a_parked_one_holds_the_others_until_a_person_decides(benches: Benches, 
     second = bench.message(2, "nirgends", case="V-1")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    operator = Operator(bench.store, bench.deliverer, bench.deliverer.wake)
+    operator = beside(bench.store, bench.deliverer, bench.folder)
     if way == "replay":
         operator.replay(parked.id, "erika")
         quiet(bench)
@@ -643,7 +643,7 @@ def test_files_that_the_route_brings_there_anyway_are_not_brought_twice(benches:
     wait_until(lambda: len(bench.outlet.tries) >= 2, "one try each", 10)
     quiet(bench)
     assert len(bench.store.deliveries_of(message)) == 2
-    operator = Operator(bench.store, bench.deliverer)
+    operator = beside(bench.store, bench.deliverer, bench.folder)
     assert any("bis ihre Dateien" in line for line in operator.why(message)["lines"])
     bench.later(hours=2)
     arrives(bench, message)

@@ -19,6 +19,7 @@ from hub.errors import InDoubt
 from hub.message import Delivery, DeliveryState, Receipt
 from tests.services import wait_until
 from tests.unit.delivery.test_deliverer import Bench
+from tests.unit.operator_kit import beside
 
 XDOMEA = {"version": "3.0.0", "message": "FVDaten.SGOErstellen.0604", "receiver": "Stadt Musterstadt"}
 
@@ -117,13 +118,11 @@ def test_a_receiver_who_acts_once_per_key_gets_it_again_unmarked(tmp_path: Path)
 def test_a_double_click_sends_once(tmp_path: Path) -> None:
     """Two presses of one button: the same action id, by the same way as the socket and the command line."""
     from hub.operations.control_socket import ControlServer, ask, new_action
-    from hub.operations.operator import Operator
 
     bench = Bench(tmp_path)
     message = bench.message()
     row = bench.until(message, DeliveryState.DONE)
-    server = ControlServer(tmp_path / "control.sock",
-                           Operator(bench.store, bench.deliverer, bench.deliverer.wake))
+    server = ControlServer(tmp_path / "control.sock", beside(bench.store, bench.deliverer, tmp_path))
     try:
         action = new_action()
         answers = [ask(tmp_path / "control.sock", "resend", {"id": row.id, "action": action})

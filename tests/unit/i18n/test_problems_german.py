@@ -22,7 +22,8 @@ READ_BY_OPERATORS = sorted(file for pattern in (
     "hub/endpoint.py", "hub/registry.py",
     "hub/administration/billing.py", "hub/administration/prices.py", "hub/operations/checks.py",
     "hub/operations/send.py",
-    "hub/operations/status_server.py", "connectors/*.py") for file in ROOT.glob(pattern))
+    "hub/operations/status_server.py", "hub/operations/control_socket.py", "hub/operations/verbs.py",
+    "hub/operations/operator.py", "connectors/*.py") for file in ROOT.glob(pattern))
 INNER = {"no XML", "DOCTYPE"}
 """Told to nobody: another sentence takes their place."""
 ENGLISH = re.compile(

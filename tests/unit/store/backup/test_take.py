@@ -189,7 +189,7 @@ def test_the_running_hub_deletes_nothing_meanwhile(tmp_path: Path, store: Store,
         return real(*arguments)
 
     monkeypatch.setattr(take, "take", slow)
-    assert Operator(store, retention=retention).backup(silent, str(tmp_path / "backup"))["messages"] == 0
+    assert Operator(store, retention, running=None).backup(silent, str(tmp_path / "backup"))["messages"] == 0
     run.join(30)
     assert len(runs) == 1
 

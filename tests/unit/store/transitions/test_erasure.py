@@ -19,7 +19,6 @@ from hub.administration.retention import Report, Retention
 from hub.config.configuration import Kept
 from hub.errors import StoreUnavailable
 from hub.message import BERLIN, MessageState
-from hub.operations.operator import Operator
 from hub.store.blobs.files import FileBlobs
 from hub.store.blobs.payload import Payload, Staged
 from hub.store.database import sqlite
@@ -30,6 +29,7 @@ from hub.store.transitions import erasure
 from hub.store.transitions.deliveries import Settlement
 from hub.store.transitions.erasure import Erased
 from hub.store.transitions.operator_actions import NotNow
+from tests.unit.operator_kit import alone
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,
@@ -129,7 +129,7 @@ def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) 
         report = retention(store, clock).run()
         assert (report.messages, report.bodies, report.log_truncated) == (1, 5, True)
         assert found(tmp_path / "s") == {2}
-        message, operator = store.get_message(old), Operator(store)
+        message, operator = store.get_message(old), alone(store)
         assert message.state is MessageState.COMPLETED
         assert message.payload_deleted_at == clock.now
         assert [(part.name, part.filename) for part in message.parts] == [("received-1", None),

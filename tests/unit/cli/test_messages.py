@@ -1,50 +1,18 @@
-"""What the commands print and how they end, on a store that no hub serves."""
+"""Commands about messages: which one is meant, why it is where it is, lists."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from hub.cli import app
-from hub.errors import StoreDamaged
 from hub.job import Facts, Parked
 from hub.store.store import Store
+from tests.unit.cli.kit import filled, run
 from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare, routed
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def unchanged_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command sets up the log of its process, for good: here that is the one of all tests that come
-    after."""
-    monkeypatch.setattr(app.logs, "setup", lambda _level: None)
-
-
-def run(state: Path, *arguments: str, code: int = 0, language: str = "en") -> Result:
-    command = ["--config", str(ROOT / "etc" / "hub.toml"), "--set", f"hub.state={state}", *arguments]
-    result = CliRunner().invoke(app.main, command, env={"DREHSCHEIBE_LANG": language, "COLUMNS": "300"})
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
-
-
-def filled(state: Path, count: int) -> list[str]:
-    """The ids of that many new messages, the oldest first."""
-    store = Store.open(prepare(state))
-    ids = [accept(store, incoming(b"%d" % number)).id for number in range(count)]
-    store.close()
-    return ids
-
-
-# -------------------------------------------------------------------- which message?
-
 
 VERBS = [["show"], ["why"], ["replay"], ["resend"], ["discard", "--reason", "doppelt"],
          ["confirm", "--reason", "kam an"]]
@@ -103,9 +71,6 @@ def test_a_reason_has_to_be_given(tmp_path: Path, verb: str) -> None:
         assert "--reason" in run(tmp_path, verb, message, "--reason", reason, code=2).output
 
 
-# -------------------------------------------------------------------- why
-
-
 def stopped(state: Path, text: str, *trace: str) -> str:
     """A message that is parked as invalid for this."""
     store = Store.open(prepare(state))
@@ -128,9 +93,6 @@ def test_why_says_each_rule_once_and_with_its_place(tmp_path: Path) -> None:
         "  Der Name fehlt. [Halter (1.) (halter:0)]", "  Der Name fehlt. [Halter (2.) (halter:1)]", "next:"]
 
 
-# -------------------------------------------------------------------- lists and tables
-
-
 def test_a_list_that_is_cut_says_so(tmp_path: Path) -> None:
     filled(tmp_path, 3)
     assert "The newest 2 of more: --limit" in run(tmp_path, "messages", "--limit", "2").output
@@ -138,56 +100,3 @@ def test_a_list_that_is_cut_says_so(tmp_path: Path) -> None:
                                                      language="de").output
     assert "--limit" not in run(tmp_path, "messages", "--limit", "3").output
     assert len(json.loads(run(tmp_path, "messages", "--limit", "2", "--json").stdout)) == 2
-
-
-def test_a_bill_is_csv_or_json(tmp_path: Path) -> None:
-    filled(tmp_path, 1)
-    assert "either --csv or --json" in run(tmp_path, "bill", "--year", "2026", "--csv", "--json",
-                                           code=2).output
-
-
-def test_a_municipality_is_shown_as_json_and_without_python(tmp_path: Path) -> None:
-    shown = json.loads(run(tmp_path, "municipality", "show", "14999010", "--json").stdout)
-    assert shown["population"] == {"2024-12-31": 61000}
-    assert next(row["values"]["drop"]["path"] for row in shown["destinations"]
-                if row["connector"] == "xdomea").startswith("/")
-    text = run(tmp_path, "municipality", "show", "14999010").output
-    assert re.findall(r"Path\(|\{'|\['|\bNone\b|\bFalse\b|\bTrue\b", text) == []
-    assert "first=60, factor=2, longest=14400" in text
-
-
-# -------------------------------------------------------------------- a damaged database
-
-
-@pytest.fixture(params=[0, 5000], ids=["not even a database", "a page of it"])
-def damaged(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A store that was overwritten from there on."""
-    filled(tmp_path, 3)
-    file = tmp_path / "store.sqlite3"
-    content = file.read_bytes()
-    file.write_bytes(content[:request.param] + b"garbage " * ((len(content) - request.param) // 8))
-    return tmp_path
-
-
-def test_the_check_of_a_damaged_database_says_what_to_do(damaged: Path) -> None:
-    told = run(damaged, "store", "check", code=1).output
-    assert "the database is damaged: store.sqlite3: " in told
-    assert "not sound" in told
-    assert "keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)" in told
-    report = json.loads(run(damaged, "store", "check", "--json", code=1).stdout)
-    assert (report["sound"], set(report["counts"])) == (False, {"database"})
-
-
-@pytest.mark.parametrize("command", [["store", "repair"], ["queue"], ["backup", "target"], ["messages"]],
-                         ids=lambda command: command[0])
-def test_a_damaged_database_is_not_temporary(damaged: Path, tmp_path: Path, command: Sequence[str]) -> None:
-    arguments = [str(tmp_path / "copy") if word == "target" else word for word in command]
-    told = run(damaged, *arguments, code=1).output
-    assert re.search(r"store.sqlite3: the database is damaged \(SQLITE_\w+\): stop the hub, keep a copy",
-                     told), told
-    assert "die Datenbank ist beschädigt (SQLITE_" in run(damaged, *arguments, code=1, language="de").output
-
-
-def test_no_hub_starts_on_a_damaged_database(damaged: Path) -> None:
-    with pytest.raises(StoreDamaged, match="the database is damaged"):
-        Store.open(damaged)
