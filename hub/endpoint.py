@@ -16,6 +16,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -391,6 +392,19 @@ def build_outlet(name: str, options: OptionsModel) -> OutletBase[Any]:
 def build_inlet(connector: str, options: OptionsModel, context: InletContext) -> InletBase[Any]:
     """The inlet of a connector with these very options. Raises `ConfigError`."""
     return inlet_class(connector)(options, context)
+
+
+@lru_cache(maxsize=1)
+def german() -> Mapping[str, str]:
+    """What all connectors say to operators, with its German. One that cannot be loaded says nothing."""
+    found: dict[str, str] = {}
+    for name in registry.names():
+        with suppress(ConfigError):
+            for side in get_args(registry.Side):
+                if registry.has(name, side):
+                    for base in reversed(options_model(name, side).__mro__):
+                        found |= getattr(base, "german", {})
+    return found
 
 
 @lru_cache

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hub import endpoint
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
 from hub.telemetry import logs
@@ -19,7 +20,7 @@ from hub.telemetry import logs
 
 def said(text: str) -> str:
     """A fault in the caller's language."""
-    return german(text) if language() == "de" else text
+    return german(text, endpoint.german()) if language() == "de" else text
 
 
 def complain(text: str) -> None:

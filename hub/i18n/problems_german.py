@@ -10,7 +10,9 @@ or a connector's options can have is said in full.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 PIECES = {
     # what is said of any key
@@ -257,6 +259,11 @@ PIECES = {
     "install a version of it that fits this hub": "eine Version installieren, die zu dieser Drehscheibe passt",
     "{} has no kind for bills": "{} hat keine Art für Abrechnungen",
     "set kind on its class Outlet, one of {}": "kind in seiner Klasse Outlet setzen, eines von {}",
+    "call this in a clone of the repository, or name it: --repository":
+    "in einem Klon des Repositorys aufrufen oder ihn nennen: --repository",
+    "is no name of a connector": "ist kein Name eines Connectors",
+    "small letters, digits and underscores, beginning with a letter, e.g. webdav":
+    "Kleinbuchstaben, Ziffern und Unterstriche, mit einem Buchstaben am Anfang, z. B. webdav",
     "none is for a municipality's {}": "keiner ist für {} einer Kommune da",
     "install one": "einen installieren",
     # commands
@@ -329,19 +336,19 @@ PIECES = {
 }
 
 
-def german(line: str) -> str:
-    """The line with every piece that is known in German; the rest as it is."""
-    for pattern, replacement in _compiled():
+def german(line: str, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The line with every piece that is known in German, here or in `more`; the rest as it is."""
+    for pattern, replacement in _compiled(tuple(more.items())):
         line = pattern.sub(replacement, line)
     return line
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
+@lru_cache(maxsize=2)
+def _compiled(more: tuple[tuple[str, str], ...]) -> tuple[tuple[re.Pattern[str], str], ...]:
     """The longest first: a short one may be part of a long one. A piece is a whole one: between colons, or at
     an end."""
     return tuple((re.compile(rf"(?:(?<=: )|^|(?<=→ )){_pattern(piece)}(?=: | → |$)"), _replacement(said))
-                 for piece, said in sorted(PIECES.items(), key=lambda pair: -len(pair[0])))
+                 for piece, said in sorted((*PIECES.items(), *more), key=lambda pair: -len(pair[0])))
 
 
 def _pattern(piece: str) -> str:

@@ -102,8 +102,8 @@ def workplace(folder: Path) -> Iterator[Workplace]:
     """Beside the first terminal, in which `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"], cwd=folder, env=ENVIRONMENT,
-                               stdout=out, stderr=out)
+        command = [folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"]
+        hub = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
     workplace = Workplace(folder)
     try:
         wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"),
