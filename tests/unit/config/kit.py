@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.errors import ConfigError
 
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 HUB = """
 [hub]
 state = "state"
