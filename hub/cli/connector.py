@@ -20,8 +20,9 @@ def connector_list(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = ["name", "sides", "kind", "drop", "comes from", "about"]
-    print_table(columns, [[row[column] for column in columns] for row in rows])
+    print_table(["name", "sides", "kind", "drop", "comes from", "about"],
+                [[row["name"], row["sides"], row["kind"], row["drop"], row["comes from"], row["about"]]
+                 for row in rows])
 
 
 @command("new", "Write a connector with its test, which passes at once.")

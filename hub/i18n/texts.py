@@ -251,7 +251,7 @@ GERMAN = {
     "A clone of the repository; default: this folder.": "Ein Klon des Repositorys; sonst dieser Ordner.",
     "give one of --outlet and --inlet": "eines von --outlet und --inlet angeben",
     "Connectors: what there is, and a new one.": "Connectoren: was es gibt, und ein neuer.",
-    "sides": "Seiten", "kind": "Art", "drop": "Ablage", "comes from": "kommt von", "about": "worum es geht",
+    "name": "Name", "sides": "Seiten", "kind": "Art", "drop": "Ablage", "comes from": "kommt von", "about": "worum es geht",
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:",
     "nothing waits": "nichts wartet",
     "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin",
