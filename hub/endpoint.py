@@ -1,8 +1,8 @@
 """The contract between the hub and a connector, and how outlets and inlets are built.
 
 A connector is one module, found by its name (`hub.registry`). It imports `hub.endpoint`, `hub.message` and
-`hub.errors`, and nothing else of the hub. It has no threads, retries, metrics, leases or logs of its own: those
-are written once, around it. On top of the module stands its `Options`; below it one class or both::
+`hub.errors`, and nothing else of the hub. It has no threads, retries, metrics, leases or logs of its own:
+those are written once, around it. On top of the module stands its `Options`; below it one class or both::
 
     class Outlet(OutletBase[Options]):   # brings deliveries to a receiver
     class Inlet(InletBase[Options]):     # takes messages from a sender
@@ -163,8 +163,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     followed by another `deliver`, which connects again.
 
     `repeat` says what a second try does at the receiver: ``idempotent`` (the same single copy), ``probe``
-    (`probe` knows), ``ask`` (nobody can know). A connector sets it on its class, or overrides `repeat_for` where
-    its options decide. A class without `kind` is refused when the hub looks for it.
+    (`probe` knows), ``ask`` (nobody can know). A connector sets it on its class, or overrides `repeat_for`
+    where its options decide. A class without `kind` is refused when the hub looks for it.
     """
 
     repeat: Repeat
@@ -175,18 +175,19 @@ class OutletBase(ABC, Generic[OptionsT]):
     in_doubt: ClassVar[InDoubtPolicy] = "ask"
     """What happens to a delivery in doubt where the destination does not say so itself."""
     drop: ClassVar[bool] = False
-    """Whether it puts files into a place, with the options layout, role and name: others may deliver through it
-    (`Drop`)."""
+    """Whether it puts files into a place, with the options layout, role and name: others may deliver through
+    it (`Drop`)."""
     notes: ClassVar[bool] = False
-    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split
-    (`hub.store.slim_manifest`)."""
+    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is
+    split (`hub.store.slim_manifest`)."""
     gathers: ClassVar[bool] = False
     """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
     keeps: bool = False
-    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop
-    folder)."""
+    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no
+    drop folder)."""
     onboards: ClassVar[Literal["folder", "mailbox"] | None] = None
-    """What `drehscheibe municipality add` writes it for: a folder (option ``path``) or a mailbox (option ``to``)."""
+    """What `drehscheibe municipality add` writes it for: a folder (option ``path``) or a mailbox (option
+    ``to``)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -204,30 +205,31 @@ class OutletBase(ABC, Generic[OptionsT]):
 
     @classmethod
     def arrivals(cls, options: OptionsT, reference: str) -> Sequence[str]:  # noqa: ARG003
-        """Where a person finds a delivery with this receipt: paths, addresses. None: only the receipt tells."""
+        """Where a person finds a delivery with this receipt: paths, addresses. None: only the receipt
+        tells."""
         return ()
 
     @abstractmethod
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Deliver, or raise a `hub.errors.DeliveryError`.
 
-        Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes the delivery
-        in doubt, whatever is raised, except an error marked by `refused`: the
-        receiver's own clear no.
+        Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes
+        the delivery in doubt, whatever is raised, except an error marked by `refused`: the receiver's own
+        clear no.
         """
 
     def prepare(self, deliveries: Sequence[Delivery]) -> None:
         """Do what comes before the effects of several deliveries at once, if the outlet `gathers`.
 
-        Changes nothing that anybody sees. Never raises for one of them: what could not be prepared, `deliver` does
-        by itself.
+        Changes nothing that anybody sees. Never raises for one of them: what could not be prepared, `deliver`
+        does by itself.
         """
 
     def conclude(self) -> None:
         """Let what was delivered since `prepare` last, and throw away what was prepared in vain.
 
-        Raises a `hub.errors.DeliveryError` when nobody knows whether those deliveries will last: all of them are
-        in doubt then.
+        Raises a `hub.errors.DeliveryError` when nobody knows whether those deliveries will last: all of them
+        are in doubt then.
         """
 
     def probe(self, delivery: Delivery) -> ProbeResult:  # noqa: ARG002
@@ -259,19 +261,22 @@ def is_certain(error: BaseException) -> bool:
 class Accept(Protocol):
     """The hub's door. Returns only after the commit.
 
-    Raises `StoreUnavailable` (keep it and ask again later), `NotAllowed` (sender may not send this here), `Conflict`
-    (same key, other content, and `Incoming.conflict` is ``refuse``).
+    Raises `StoreUnavailable` (keep it and ask again later), `NotAllowed` (sender may not send this here),
+    `Conflict` (same key, other content, and `Incoming.conflict` is ``refuse``).
     """
 
     def __call__(self, incoming: Incoming) -> Accepted: ...
 
     def together(self, incomings: Sequence[Incoming]) -> Sequence[Accepted | Exception]:
-        """The same for several, which share a commit. What it would raise for one alone stands in that one's place."""
+        """The same for several, which share a commit. What it would raise for one alone stands in that one's
+        place."""
         ...
 
 
-TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
-"""Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""
+TurnedAway = Literal[
+    "unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
+"""Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections
+at once."""
 
 
 def _always_room(_: int) -> None:
@@ -289,16 +294,16 @@ class InletContext:
     name: str
     """The inlet's name in the configuration, in logs and in metrics."""
     spool: Path
-    """An existing folder on the store's file system. The inlet writes large bodies there while they arrive. The
-    store takes such a file over by renaming it."""
+    """An existing folder on the store's file system. The inlet writes large bodies there while they arrive.
+    The store takes such a file over by renaming it."""
     max_bytes: int
     """Largest transfer in bytes, all its parts together."""
     admit: Callable[[int], None] = _always_room
-    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body; 0 only
-    asks. Raises `StoreUnavailable` when there is no room."""
+    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body; 0
+    only asks. Raises `StoreUnavailable` when there is no room."""
     turned_away: Callable[[TurnedAway], None] = _uncounted
-    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit` refuse is
-    counted there, not here."""
+    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit` refuse
+    is counted there, not here."""
 
 
 class InletBase(ABC, Generic[OptionsT]):
@@ -306,8 +311,8 @@ class InletBase(ABC, Generic[OptionsT]):
     cleanly.
 
     Nothing but `Accepted` lets an inlet acknowledge. The hub builds an inlet once and starts its `run` again
-    whenever it ends. Nothing is set on an inlet from outside: what it needs is in its options and in its context.
-    `tests/integration/inlet_contract.py` holds every inlet to this.
+    whenever it ends. Nothing is set on an inlet from outside: what it needs is in its options and in its
+    context. `tests/integration/inlet_contract.py` holds every inlet to this.
     """
 
     def __init__(self, options: OptionsT, context: InletContext) -> None:
@@ -328,8 +333,8 @@ class InletBase(ABC, Generic[OptionsT]):
     def takes_at(cls, options: OptionsT) -> str | Path | None:  # noqa: ARG003
         """Where something on this machine hands in.
 
-        A text is a base URL: ``POST <URL>/in/<AGS>/<service>``. A path is a folder: ``<folder>/<AGS>/<service>/`` takes
-        files. None: it takes neither.
+        A text is a base URL: ``POST <URL>/in/<AGS>/<service>``. A path is a folder:
+        ``<folder>/<AGS>/<service>/`` takes files. None: it takes neither.
         """
         return None
 
@@ -339,7 +344,8 @@ class InletBase(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether it takes messages now: `run` is under way, and it listens, is connected, sees its folder."""
+        """Whether it takes messages now: `run` is under way, and it listens, is connected, sees its
+        folder."""
 
     def reload(self) -> None:
         """Take up changed certificates or files named by unchanged options. Called from another thread."""
@@ -370,7 +376,8 @@ def outlet_class(name: str) -> type[OutletBase[Any]]:
 
 
 def onboarding_outlet(what: Literal["folder", "mailbox"]) -> str:
-    """The connector that `drehscheibe municipality add` writes for it. Raises `ConfigError` where there is none."""
+    """The connector that `drehscheibe municipality add` writes for it. Raises `ConfigError` where there is
+    none."""
     for name in (*registry.own(), *registry.installed()):
         if registry.has(name, "Outlet") and outlet_class(name).onboards == what:
             return name
@@ -409,7 +416,8 @@ def german() -> Mapping[str, str]:
 
 @lru_cache
 def drop_options(name: str) -> type[OptionsModel]:
-    """The options of the drop `name` as they stand within those of another connector, with the key `connector`.
+    """The options of the drop `name` as they stand within those of another connector, with the key
+    `connector`.
 
     Raises `ConfigError` where there is no such connector, or its outlet is no drop.
     """
@@ -440,14 +448,15 @@ def _drop(value: Any, ordinary: Callable[[Any], Any]) -> Any:
     try:
         model = drop_options(name)
     except ConfigError as error:
+        known = {"discriminator": "connector", "tag": name, "expected_tags": ", ".join(drops())}
         raise ValidationError.from_exception_data("drop", [
-            {"type": "union_tag_invalid", "input": value,
-             "ctx": {"discriminator": "connector", "tag": name, "expected_tags": ", ".join(drops())}}]) from error
+            {"type": "union_tag_invalid", "input": value, "ctx": known}]) from error
     return model(**value)
 
 
 Drop = Annotated[SerializeAsAny[OptionsModel], WrapValidator(_drop)]
-"""A drop within another connector's options: `connector` names it, its options stand beside. See `build_drop`."""
+"""A drop within another connector's options: `connector` names it, its options stand beside. See
+`build_drop`."""
 
 
 def drop_class(settings: OptionsModel) -> type[OutletBase[Any]]:

@@ -47,8 +47,8 @@ def _installed(path: tuple[str, ...]) -> Mapping[str, EntryPoint]:  # noqa: ARG0
     ours = frozenset(own())
     for each in entry_points(group=GROUP):
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", each.name):
-            raise ConfigError(f"connector: {origin(each)} brings {each.name!r}, which is no connector's name: "
-                              "take a name of small letters, digits and hyphens there")
+            raise ConfigError(f"connector: {origin(each)} brings {each.name!r}, which is no connector's "
+                              "name: take a name of small letters, digits and hyphens there")
         if each.name in ours:
             raise ConfigError(f"connector: {origin(each)} brings {each.name!r}, which the hub has itself: "
                               "give it another name there, or uninstall it")
@@ -91,8 +91,8 @@ def module(name: str, side: Side | None = None) -> Any:
     try:
         _INSTALLED[name] = entry.load()
     except Exception as error:
-        raise ConfigError(f"connector: {name!r} of {origin(entry)} cannot be loaded ({type(error).__name__}): "
-                          "install a version of it that fits this hub") from error
+        raise ConfigError(f"connector: {name!r} of {origin(entry)} cannot be loaded "
+                          f"({type(error).__name__}): install a version of it that fits this hub") from error
     return _INSTALLED[name]
 
 

@@ -1,9 +1,9 @@
 """``drehscheibe connector new``: a connector and its test, which passes from the first minute.
 
-There are four to begin with: a drop, an outlet over HTTP, an outlet of any other kind, an inlet. Each works as
-it stands against something that its test brings, and passes the contract suites of ``tests/integration``. From
-there on it is changed until it speaks the real protocol: docs/connectors.md says how. The files come from
-``hub/authoring/new_connector/``.
+There are four to begin with: a drop, an outlet over HTTP, an outlet of any other kind, an inlet. Each works
+as it stands against something that its test brings, and passes the contract suites of ``tests/integration``.
+From there on it is changed until it speaks the real protocol: docs/connectors.md says how. The files come
+from ``hub/authoring/new_connector/``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def new_connector(repository: Path, name: str, template: Template) -> list[Path]
              repository / _PLACES[1] / f"test_{name}.py": f"test_{template}.py.txt"}
     for file in files:
         if file.exists() or name in registry.names():
-            raise ConfigError.at(file, "(file)", "is there already", "choose another name, or edit what is there")
+            raise ConfigError.at(file, "(file)", "is there already",
+                                 "choose another name, or edit what is there")
     for file, source in files.items():
         text = (TEMPLATES / source).read_text(encoding="utf-8")
         file.write_text(re.sub(r"\bNAME\b", name, text), encoding="utf-8")

@@ -11,7 +11,8 @@
                                   version = "v2"               # the mapping's version it must reach parked =
                                   "invalid"           # it must be parked for this reason
         message.xml | .json   the document as Amt24 sends it
-        expected/             canonical.xml (the annotated envelope), each rendering under its file's name, delivery.txt (what
+        expected/             canonical.xml (the annotated envelope), each rendering under its file's name,
+        delivery.txt (what
                               one recipient of everything gets), or reason.txt for what must be parked
 
 Message id and times are fixed, so outputs are stable. Of a PDF only its being one with pages is compared.

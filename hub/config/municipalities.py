@@ -287,7 +287,8 @@ class Municipalities:
         if destination and destination.policy.test != (kind == "test_recipients"):
             self._problems.append(f"{where}: {kind}: destination {recipient.destination!r} "
                                   + ("is for tests only: use it in test_recipients" if destination.policy.test
-                                     else "is no test destination: set test = true there, or use another one"))
+                                     else "is no test destination: set test = true there, or use another "
+                                          "one"))
         for name in recipient.send:
             if name not in renderings | {"attachments", "original"}:
                 self._problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of "

@@ -122,7 +122,7 @@ class Reader:
 
     def _place(self, path: str) -> str:
         """Absolute, without the ``..`` that operators would have to undo in their heads."""
-        return os.path.normpath(os.path.join(self.base, path))  # noqa: PTH118 - a country has thousands of them
+        return os.path.normpath(os.path.join(self.base, path))  # noqa: PTH118 - a country has thousands
 
     def _places_of(self, model: type[BaseModel]) -> frozenset[str]:
         """The fields of a model that may hold a path, or a model that may."""
@@ -148,7 +148,8 @@ def _names_file(value: Any) -> bool:
 
 
 def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[BaseModel]:
-    """Of models that differ by their `connector`: the one that the data names, also where any drop may stand."""
+    """Of models that differ by their `connector`: the one that the data names, also where any drop may
+    stand."""
     if models[0] is OptionsModel:
         try:
             return endpoint.drop_options(str(data.get("connector")))

@@ -48,7 +48,8 @@ class Place:
 
 
 def prepare(place: Place) -> None:
-    """Make what the connectors of the configuration need, and note which ports they take. Raises `HubError`."""
+    """Make what the connectors of the configuration need, and note which ports they take. Raises
+    `HubError`."""
     configuration = place.configuration
     authority = Authority(place.ours(place.var / "tls"))
     place.ours(configuration.state).mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,8 @@ def _make(place: Place, authority: Authority, needs: endpoint.Needs) -> None:
 
 
 def _make_files(place: Place, authority: Authority, options: endpoint.OptionsModel) -> None:
-    """What the types of a connector's options say: the CA is ours, and a secret that is missing is invented."""
+    """What the types of a connector's options say: the CA is ours, and a secret that is missing is
+    invented."""
     for _, file in marked(options, endpoint.Mark("authority")):
         _trust(place, authority, file)
     for _, secret in marked(options, endpoint.Mark("secret")):

@@ -51,7 +51,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def start_procedure(place: Place, stack: ExitStack) -> None:
-    """The stand-in for the Fachverfahren of the destinations, where the configuration has any: all on one port."""
+    """The stand-in for the Fachverfahren of the destinations, where the configuration has any: all on one
+    port."""
     ports = _receivers(place, "fachverfahren")
     if not ports:
         return

@@ -145,7 +145,8 @@ def _plan(place: Place) -> list[Sent]:
 
 
 def _ways_in(place: Place) -> dict[str, str | Path]:
-    """Where each inlet takes files or requests of this machine, by its name; what takes neither is left out."""
+    """Where each inlet takes files or requests of this machine, by its name; what takes neither is left
+    out."""
     ways = ((inlet.name, endpoint.inlet_class(inlet.connector).takes_at(inlet.options))
             for inlet in place.configuration.inlets)
     return {name: where for name, where in ways if where is not None}
@@ -170,11 +171,11 @@ def _send(place: Place, item: Sent) -> None:
     if place.client is None:
         raise HubError(f"{place.configuration.file}: inlets.{item.inlet}: has no sender: add one")
     certificate, key = place.client
+    once = f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}"
     answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem",
                        cert=certificate, key=key,
                        url=f"{where}/in/{item.ags}/{item.example.service}",
-                       idempotency_key=f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}",
-                       test=item.example.test)
+                       idempotency_key=once, test=item.example.test)
     if answer["status"] != 202:
         raise HubError(f"{item.example.service}/{item.example.name}: the hub answered {answer['status']}: "
                        f"{answer.get('detail') or answer}")

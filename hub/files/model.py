@@ -34,8 +34,8 @@ class FileModel(BaseModel):
 
 
 def parts_of(kind: Any) -> Iterator[Any]:
-    """A type, and all types and marks that it is made of: of ``tuple[Annotated[Path, MARK], ...] | None`` among
-    others Path and MARK."""
+    """A type, and all types and marks that it is made of: of ``tuple[Annotated[Path, MARK], ...] | None``
+    among others Path and MARK."""
     yield kind
     for each in get_args(kind):
         yield from parts_of(each)

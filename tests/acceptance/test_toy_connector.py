@@ -28,7 +28,8 @@ recipients = [{{ destination = "schlag", send = ["xml"] }}]
 def digests() -> dict[str, str]:
     """Every file of the repository in which a protocol could have to be known."""
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest()
-            for folder in ("hub", "connectors", "etc", "docs", "mappings") for file in (ROOT / folder).rglob("*")
+            for folder in ("hub", "connectors", "etc", "docs", "mappings")
+            for file in (ROOT / folder).rglob("*")
             if file.is_file() and "__pycache__" not in file.parts}
 
 

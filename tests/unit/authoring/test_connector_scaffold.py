@@ -78,7 +78,8 @@ def test_a_name_that_does_not_fit_writes_nothing(tmp_path: Path, name: str, faul
 
 
 def test_outside_of_a_clone_it_says_where_to_call_it(tmp_path: Path) -> None:
-    called = CliRunner().invoke(app.main, ["connector", "new", "pigeon", "--inlet", "--repository", str(tmp_path)])
+    command = ["connector", "new", "pigeon", "--inlet", "--repository", str(tmp_path)]
+    called = CliRunner().invoke(app.main, command)
     assert called.exit_code == 78
     assert "call this in a clone of the repository" in called.output
     both = ["connector", "new", "pigeon", "--inlet", "--outlet", "drop"]

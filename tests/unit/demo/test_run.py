@@ -48,7 +48,8 @@ def place(tmp_path: Path, municipalities: dict[str, tuple[str, int, tuple[str, .
     configuration = SimpleNamespace(
         municipalities=municipalities,
         inlets=[SimpleNamespace(name=f"by-{name}", connector=name,
-                                options=endpoint.options_model(name, "Inlet")(**INLETS[name])) for name in inlets],
+                                options=endpoint.options_model(name, "Inlet")(**INLETS[name]))
+                for name in inlets],
         settings=SimpleNamespace(hub=SimpleNamespace(mappings=tmp_path / "mappings")),
         destination=destinations.get)
     return prepare.Place(tmp_path, cast(Any, configuration), Console(width=200), "run")
