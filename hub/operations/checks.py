@@ -32,7 +32,9 @@ def _silent(done: int, of: int) -> None:
 
 def check_all(configuration: Configuration, *, connect: bool, destination: str | None = None,
               municipality: str | None = None,
-              progress: Callable[[int, int], None] = _silent) -> Iterator[tuple[str, Finding]]:
+              progress: Callable[[int, int], None] = _silent,
+              build: Callable[..., endpoint.OutletBase[Any]] = endpoint.build_outlet,
+              ) -> Iterator[tuple[str, Finding]]:
     """Findings with the place they are about; the configuration itself was checked when it was loaded.
 
     With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and
@@ -40,7 +42,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     destinations are done.
     """
     if destination or municipality:
-        yield from _destinations(chosen(configuration, destination, municipality), progress)
+        yield from try_all(chosen(configuration, destination, municipality), progress, build)
         return
     versions.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, "
@@ -58,7 +60,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
         for finding in built.check():
             yield f"inlet {inlet.name}", finding
     if connect:
-        yield from _destinations(list(configuration.all_destinations()), progress)
+        yield from try_all(list(configuration.all_destinations()), progress, build)
 
 
 def chosen(configuration: Configuration, destination: str | None,
@@ -140,12 +142,12 @@ def _database(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
                                    "(docs/operate-two-nodes.md)")
 
 
-def _destinations(wanted: Sequence[Destination],
-                  progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:
-    """All at once, `AT_ONCE` at a time; the findings in the order of `wanted`."""
+def try_all(wanted: Sequence[Destination], progress: Callable[[int, int], None],
+            build: Callable[..., endpoint.OutletBase[Any]]) -> Iterator[tuple[str, Finding]]:
+    """Try destinations for real, `AT_ONCE` at a time; the findings in the order of `wanted`."""
     progress(0, len(wanted))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
-        tries = [pool.submit(_try, each) for each in wanted]
+        tries = [pool.submit(_try, each, build) for each in wanted]
         for done, _ in enumerate(as_completed(tries), 1):
             progress(done, len(wanted))
     for each, tried in zip(wanted, tries, strict=True):
@@ -153,10 +155,10 @@ def _destinations(wanted: Sequence[Destination],
             yield each.key, finding
 
 
-def _try(destination: Destination) -> list[Finding]:
+def _try(destination: Destination, build: Callable[..., endpoint.OutletBase[Any]]) -> list[Finding]:
     outlet: endpoint.OutletBase[Any] | None = None
     try:
-        outlet = endpoint.build_outlet(destination.connector, destination.options)
+        outlet = build(destination.connector, destination.options)
         findings = list(outlet.check())
     except HubError as error:
         findings = [Finding("error", str(error))]

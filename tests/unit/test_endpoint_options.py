@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hub import endpoint, registry
-from hub.config.marks import marked
 from hub.delivery.outlet_pool import Connections
 from hub.endpoint import (
-    Authority,
-    Certificate,
     InletBase,
     InletContext,
-    Mark,
-    OptionsModel,
-    SecretRef,
-    SenderName,
     build_inlet,
     build_outlet,
 )
@@ -87,40 +80,6 @@ def test_another_option_makes_another_outlet(etc: Path) -> None:
     outlet = pool.take(before)
     pool.give_back(before, outlet, kit.NOW)
     assert pool.take(after) is not outlet
-
-
-class Inner(OptionsModel):
-    """A sender."""
-
-    name: SenderName
-    password: SecretRef | None = None
-
-
-class Outer(OptionsModel):
-    """Marks at every depth that there is."""
-
-    plain: Path | None = None
-    key: SecretRef = Field(alias="private-key")
-    ours: Certificate | None = None
-    theirs: tuple[Authority, ...] = ()
-    senders: tuple[Inner, ...] = ()
-    by_name: dict[str, Inner] = Field({})
-    one: Inner | None = None
-    either: Annotated[Path, Mark("authority")] | Inner | None = None
-
-
-def test_what_an_option_means_stands_in_its_type() -> None:
-    options = Outer(**{"private-key": "file:/k", "theirs": ("a", "b"), "plain": "p", "either": "c",
-                       "senders": ({"name": "eins", "password": "file:/p"}, {"name": "zwei"}),
-                       "by_name": {"x": {"name": "drei"}}, "one": {"name": "vier"}})
-    assert list(marked(options, Mark("sender"))) == [
-        ("senders.0.name", "eins"), ("senders.1.name", "zwei"), ("by_name.x.name", "drei"),
-        ("one.name", "vier")]
-    assert list(marked(options, Mark("secret"))) == [
-        ("private-key", "file:/k"), ("senders.0.password", "file:/p")]
-    assert list(marked(options, Mark("authority"))) == [
-        ("theirs.0", Path("a")), ("theirs.1", Path("b")), ("either", Path("c"))]
-    assert list(marked(options, Mark("certificate"))) == []
 
 
 def test_every_inlet_of_ours_is_built_the_same_way() -> None:
