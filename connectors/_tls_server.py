@@ -15,6 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tenacity
@@ -115,6 +116,7 @@ class Server(uvicorn.Server):
         self._stop = stop
         self._protocol = protocol
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._closing = False
         self.servers: list[asyncio.Server] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
@@ -132,6 +134,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, and bring the requests in work to their end."""
+        self._closing = True
+        asyncio.get_running_loop().remove_reader(self._listener)
+        await asyncio.sleep(0)  # who was accepted just now is taken in hand, so that it is let go below
         for task in (self._accepting, *self._handshakes):
             task.cancel()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
@@ -143,7 +148,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         patiently = tenacity.AsyncRetrying(  # out of descriptors, or the peer has gone already
             retry=tenacity.retry_if_exception_type(OSError), wait=tenacity.wait_fixed(ACCEPT_PAUSE_SECONDS))
-        while True:
+        while not self._closing:
             connection: socket.socket = (await patiently(loop.sock_accept, self._listener))[0]
             if len(self._handshakes) + len(self.server_state.connections) >= self.limits.max_connections:
                 self._turned_away("busy")
@@ -151,7 +156,12 @@ class Server(uvicorn.Server):
                 continue
             task = loop.create_task(self._shake_hands(connection))
             self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            task.add_done_callback(partial(self._shaken, connection))
+
+    def _shaken(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.discard(task)
+        if task.cancelled():  # perhaps before it began: its peer would wait for ever
+            connection.close()
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()

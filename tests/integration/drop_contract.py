@@ -130,104 +130,11 @@ def check_leaves_nothing(receiver: Any, outlet: OutletBase[Any]) -> None:
     assert receiver.inventory() == before, "the check left something behind"
 
 
-class DropContract:
-    """What every drop promises: layouts, collisions, hidden names, sweep, probe and check."""
+class HiddenNamesContract:
+    """What every drop promises of its hidden names: left-overs, and tries that overlap."""
 
     place: ClassVar[type]
     """The protocol's `Place`."""
-
-    def test_it_is_a_drop(self, receiver: Any) -> None:
-        assert type(receiver.outlet()).drop
-        assert receiver.outlet().repeat == "probe"
-
-    # -- layouts ----------------------------------------------------------------------------------------
-
-    def test_a_folder_and_its_files(self, receiver: Any) -> None:
-        receipt = receiver.outlet().deliver(make_delivery(), Effect())
-        assert receipt.reference == NAME
-        assert sorted(path.name for path in (receiver.root / NAME).iterdir()) == [
-            "Impfpass_Bello.pdf", "antrag.html", "antrag.pdf", "antrag.txt", "hundesteuer.xml"]
-        assert receipt.detail == {"layout": "folder", "files": "5", "bytes": receipt.detail["bytes"]}
-
-    def test_one_file_with_the_parts_extension(self, receiver: Any) -> None:
-        outlet, effect = receiver.outlet(layout="single", role="xml"), Effect()
-        receipt = outlet.deliver(make_delivery(), effect)
-        assert receipt.reference == f"{NAME}.xml"
-        assert [arrival.name for arrival in receiver.arrivals()] == [f"{NAME}.xml"]
-        assert outlet.probe(make_delivery()) == Done(receipt)
-        assert outlet.deliver(make_delivery(), effect) == receipt
-        assert effect.begun == 1
-
-    def test_an_empty_file_of_its_own(self, receiver: Any) -> None:
-        empty = make_delivery([("xml", "leer.xml", "application/xml", b"")])
-        outlet = receiver.outlet(layout="single")
-        receipt = outlet.deliver(empty, Effect())
-        assert (receiver.root / receipt.reference).read_bytes() == b""
-        assert outlet.probe(empty) == Done(receipt)
-
-    def test_without_that_part_it_is_permanent(self, receiver: Any) -> None:
-        with pytest.raises(Permanent):
-            receiver.outlet(layout="single", role="csv").deliver(make_delivery(), Effect())
-
-    @pytest.mark.parametrize(("layout", "ending"), [("folder", ""), ("single", ".xml")])
-    def test_the_recipients_path_is_made_of_safe_steps(self, receiver: Any, layout: str, ending: str) -> None:
-        delivery = make_delivery(manifest={"path": "../Ämter//Steuern/"})
-        outlet = receiver.outlet(layout=layout)
-        assert outlet.probe(delivery) == Absent()
-        receipt = outlet.deliver(delivery, Effect())
-        assert receipt.reference == f"Aemter/Steuern/{NAME}{ending}"
-        assert (receiver.root / receipt.reference).exists()
-        assert outlet.probe(delivery) == Done(receipt)
-
-    # -- collisions -------------------------------------------------------------------------------------
-
-    def test_what_a_reader_adds_does_not_make_it_another(self, receiver: Any) -> None:
-        outlet = receiver.outlet()
-        receipt = outlet.deliver(make_delivery(), Effect())
-        receiver.put(f"{NAME}/erledigt.txt", b"ja")
-        assert outlet.deliver(make_delivery(), Effect()) == receipt
-        assert outlet.probe(make_delivery()) == Done(receipt)
-
-    @pytest.mark.parametrize("layout", ["folder", "single"])
-    def test_other_content_is_never_overwritten(self, receiver: Any, layout: str) -> None:
-        taken = receiver.put(f"{NAME}/antrag.pdf" if layout == "folder" else f"{NAME}.xml", b"fremd")
-        outlet = receiver.outlet(layout=layout)
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
-        beside = f"{NAME}-2" if layout == "folder" else f"{NAME}-2.xml"
-        assert outlet.deliver(make_delivery(), Effect()).reference == beside
-        assert taken.read_bytes() == b"fremd"
-        assert outlet.deliver(make_delivery(attempt=2), Effect()).reference == beside
-        assert isinstance(outlet.probe(make_delivery()), Done)
-
-    def test_one_changed_byte_is_other_content(self, receiver: Any) -> None:
-        outlet = receiver.outlet()
-        outlet.deliver(make_delivery(), Effect())
-        file = receiver.root / NAME / "antrag.pdf"
-        file.write_bytes(file.read_bytes()[:-1] + b"!")
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
-        assert outlet.deliver(make_delivery(attempt=2), Effect()).reference == f"{NAME}-2"
-
-    def test_a_file_where_a_folder_should_be(self, receiver: Any) -> None:
-        receiver.put(NAME, b"fremd")
-        assert isinstance(receiver.outlet().probe(make_delivery()), Unknown)
-        assert receiver.outlet().deliver(make_delivery(), Effect()).reference == f"{NAME}-2"
-
-    @pytest.mark.parametrize("layout", ["folder", "single"])
-    def test_what_appears_in_the_last_moment_is_not_overwritten(self, receiver: Any, layout: str) -> None:
-        """A rename alone would do it; an empty folder it would replace without a word."""
-        name, content = (NAME, None) if layout == "folder" else (f"{NAME}.xml", b"fremd")
-        outlet = receiver.outlet(layout=layout)
-        with pytest.raises(Temporary) as raised:
-            outlet.deliver(make_delivery(), Effect(lambda: receiver.put(name, content)))
-        assert is_certain(raised.value)
-        assert receiver.names() == [name], "the hidden name stays"
-        if content is None:
-            assert list((receiver.root / name).iterdir()) == []
-        else:
-            assert (receiver.root / name).read_bytes() == b"fremd"
-        assert "-2" in outlet.deliver(make_delivery(attempt=2), Effect()).reference
-
-    # -- hidden names -----------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
     def test_everything_is_hidden_until_the_effect(self, receiver: Any, layout: str) -> None:
@@ -340,6 +247,101 @@ class DropContract:
         assert go.is_set()
         assert receiver.names() == [NAME]
         assert second.probe(make_delivery(attempt=2)) == Done(receipts[0])
+
+
+class DropContract(HiddenNamesContract):
+    """What every drop promises besides: layouts, collisions, probe, target and check."""
+
+    def test_it_is_a_drop(self, receiver: Any) -> None:
+        assert type(receiver.outlet()).drop
+        assert receiver.outlet().repeat == "probe"
+
+    # -- layouts ----------------------------------------------------------------------------------------
+
+    def test_a_folder_and_its_files(self, receiver: Any) -> None:
+        receipt = receiver.outlet().deliver(make_delivery(), Effect())
+        assert receipt.reference == NAME
+        assert sorted(path.name for path in (receiver.root / NAME).iterdir()) == [
+            "Impfpass_Bello.pdf", "antrag.html", "antrag.pdf", "antrag.txt", "hundesteuer.xml"]
+        assert receipt.detail == {"layout": "folder", "files": "5", "bytes": receipt.detail["bytes"]}
+
+    def test_one_file_with_the_parts_extension(self, receiver: Any) -> None:
+        outlet, effect = receiver.outlet(layout="single", role="xml"), Effect()
+        receipt = outlet.deliver(make_delivery(), effect)
+        assert receipt.reference == f"{NAME}.xml"
+        assert [arrival.name for arrival in receiver.arrivals()] == [f"{NAME}.xml"]
+        assert outlet.probe(make_delivery()) == Done(receipt)
+        assert outlet.deliver(make_delivery(), effect) == receipt
+        assert effect.begun == 1
+
+    def test_an_empty_file_of_its_own(self, receiver: Any) -> None:
+        empty = make_delivery([("xml", "leer.xml", "application/xml", b"")])
+        outlet = receiver.outlet(layout="single")
+        receipt = outlet.deliver(empty, Effect())
+        assert (receiver.root / receipt.reference).read_bytes() == b""
+        assert outlet.probe(empty) == Done(receipt)
+
+    def test_without_that_part_it_is_permanent(self, receiver: Any) -> None:
+        with pytest.raises(Permanent):
+            receiver.outlet(layout="single", role="csv").deliver(make_delivery(), Effect())
+
+    @pytest.mark.parametrize(("layout", "ending"), [("folder", ""), ("single", ".xml")])
+    def test_the_recipients_path_is_made_of_safe_steps(self, receiver: Any, layout: str, ending: str) -> None:
+        delivery = make_delivery(manifest={"path": "../Ämter//Steuern/"})
+        outlet = receiver.outlet(layout=layout)
+        assert outlet.probe(delivery) == Absent()
+        receipt = outlet.deliver(delivery, Effect())
+        assert receipt.reference == f"Aemter/Steuern/{NAME}{ending}"
+        assert (receiver.root / receipt.reference).exists()
+        assert outlet.probe(delivery) == Done(receipt)
+
+    # -- collisions -------------------------------------------------------------------------------------
+
+    def test_what_a_reader_adds_does_not_make_it_another(self, receiver: Any) -> None:
+        outlet = receiver.outlet()
+        receipt = outlet.deliver(make_delivery(), Effect())
+        receiver.put(f"{NAME}/erledigt.txt", b"ja")
+        assert outlet.deliver(make_delivery(), Effect()) == receipt
+        assert outlet.probe(make_delivery()) == Done(receipt)
+
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_other_content_is_never_overwritten(self, receiver: Any, layout: str) -> None:
+        taken = receiver.put(f"{NAME}/antrag.pdf" if layout == "folder" else f"{NAME}.xml", b"fremd")
+        outlet = receiver.outlet(layout=layout)
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        beside = f"{NAME}-2" if layout == "folder" else f"{NAME}-2.xml"
+        assert outlet.deliver(make_delivery(), Effect()).reference == beside
+        assert taken.read_bytes() == b"fremd"
+        assert outlet.deliver(make_delivery(attempt=2), Effect()).reference == beside
+        assert isinstance(outlet.probe(make_delivery()), Done)
+
+    def test_one_changed_byte_is_other_content(self, receiver: Any) -> None:
+        outlet = receiver.outlet()
+        outlet.deliver(make_delivery(), Effect())
+        file = receiver.root / NAME / "antrag.pdf"
+        file.write_bytes(file.read_bytes()[:-1] + b"!")
+        assert isinstance(outlet.probe(make_delivery()), Unknown)
+        assert outlet.deliver(make_delivery(attempt=2), Effect()).reference == f"{NAME}-2"
+
+    def test_a_file_where_a_folder_should_be(self, receiver: Any) -> None:
+        receiver.put(NAME, b"fremd")
+        assert isinstance(receiver.outlet().probe(make_delivery()), Unknown)
+        assert receiver.outlet().deliver(make_delivery(), Effect()).reference == f"{NAME}-2"
+
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_what_appears_in_the_last_moment_is_not_overwritten(self, receiver: Any, layout: str) -> None:
+        """A rename alone would do it; an empty folder it would replace without a word."""
+        name, content = (NAME, None) if layout == "folder" else (f"{NAME}.xml", b"fremd")
+        outlet = receiver.outlet(layout=layout)
+        with pytest.raises(Temporary) as raised:
+            outlet.deliver(make_delivery(), Effect(lambda: receiver.put(name, content)))
+        assert is_certain(raised.value)
+        assert receiver.names() == [name], "the hidden name stays"
+        if content is None:
+            assert list((receiver.root / name).iterdir()) == []
+        else:
+            assert (receiver.root / name).read_bytes() == b"fremd"
+        assert "-2" in outlet.deliver(make_delivery(attempt=2), Effect()).reference
 
     # -- probe ------------------------------------------------------------------------------------------
 

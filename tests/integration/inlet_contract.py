@@ -458,6 +458,7 @@ class InletContract:
         stops_while_it_is_asked_to_wait, says_truthfully_whether_it_is_ready, comes_back_after_run_raised,
         takes_up_new_files_at_reload, the_same_twice_is_one_message, a_lost_answer_doubles_nothing,
         many_at_once_are_each_taken_once, nothing_is_set_on_it_from_outside,
-        its_check_is_content_and_takes_nothing, sweeps_only_what_is_its_own], ids=lambda promise: promise.__name__)
+        its_check_is_content_and_takes_nothing, sweeps_only_what_is_its_own],
+        ids=lambda promise: promise.__name__)
     def test_promise(self, site: Any, promise: Callable[[Site], None]) -> None:
         promise(site)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import threading
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -88,6 +91,27 @@ def _answers(hub: HttpsSite, pair: KeyPair) -> bool:
         return hub.post(pair).status_code == 202
     except httpx2.TransportError:
         return False
+
+
+@pytest.mark.parametrize("no", range(3))
+def test_a_stop_lets_go_of_whoever_was_just_accepted(tmp_path: Path, authority: Authority, no: int) -> None:
+    """Else its peer would wait until the process ends."""
+    over = threading.Event()
+
+    def knock(hub: HttpsSite, address: tuple[str, int]) -> None:
+        while not over.is_set():
+            with suppress(OSError), socket.create_connection(address, timeout=20) as plain:
+                hub.tls(hub.portal).wrap_socket(plain, server_hostname=address[0]).close()
+
+    with HttpsSite(tmp_path, authority) as hub:
+        threads = [threading.Thread(target=knock, args=(hub, hub.address)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+    over.set()
+    for thread in threads:
+        thread.join(10)
+    assert [thread for thread in threads if thread.is_alive()] == [], "somebody still waits"
 
 
 def speak(hub: HttpsSite, pair: KeyPair, version: ssl.TLSVersion) -> str | None:

@@ -116,6 +116,7 @@ class Apache:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
+        wait_until(lambda: not accepts(self.port), "the last child has let go of the port")
 
     def log(self) -> str:
         """What the server complained about."""
