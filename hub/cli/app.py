@@ -29,8 +29,8 @@ from hub.i18n.texts import _
 @click.group(help=_("The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, "
                     "with proof."),
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--config", "-c", "file", type=click.Path(path_type=Path), envvar=VARIABLE, show_envvar=True,
-              show_default=str(CONFIGURATION), help=_("The configuration (hub.toml)."))
+@click.option("--config", "-c", "file", type=click.Path(path_type=Path), metavar="FILE", envvar=VARIABLE,
+              show_envvar=True, show_default=str(CONFIGURATION), help=_("The configuration (hub.toml)."))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help=_("Set one value for this call, e.g. status.port=9465; may be repeated."))
 @click.version_option(__version__, prog_name="drehscheibe")

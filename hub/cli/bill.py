@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hub.administration import bill_output
-from hub.administration.prices import BillingFile, load, money
 from hub.cli.command import EX_FINDINGS, command, json_option
 from hub.cli.context import Context
 from hub.cli.output import print_json, print_table
@@ -19,6 +17,7 @@ from hub.i18n.texts import _
 
 if TYPE_CHECKING:
     from hub.administration.billing import Bill
+    from hub.administration.prices import BillingFile
 
 
 @command("bill",
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def bill(context: Context, year: int, provider: str | None, file: Path | None, as_csv: bool,
          as_json: bool) -> None:
-    from hub.administration import billing
+    from hub.administration import bill_output, billing
+    from hub.administration.prices import load
 
     if as_csv and as_json:
         raise click.UsageError(_("either --csv or --json"))
@@ -53,7 +53,8 @@ def bill(context: Context, year: int, provider: str | None, file: Path | None, a
 
 
 def _print_bill(found: Bill, prices: BillingFile) -> None:
-    from hub.administration import billing
+    from hub.administration import bill_output, billing
+    from hub.administration.prices import money
 
     for key, contracts in found.providers().items():
         click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)

@@ -31,7 +31,8 @@ def broker_setup(context: Context, management: str, user: str, password_file: st
         print_json([{"severity": finding.severity, "text": finding.text, "remedy": finding.remedy}
                      for finding in findings])
     for finding in findings if not as_json else ():
-        click.echo(f"{finding.severity}: {finding.text}" + (f" → {finding.remedy}" if finding.remedy else ""))
+        remedy = f" → {finding.remedy}" if finding.remedy else ""
+        click.echo(f"{finding.severity}: {finding.text}{remedy}")
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for finding in findings) else 0)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from hub.administration import prices
 from hub.cli.command import command, group, json_option
 from hub.cli.context import Context
 from hub.cli.output import print_json, print_table, shown
@@ -48,6 +47,7 @@ def municipality_install_list(context: Context, file: Path, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
+    from hub.administration import prices
     from hub.administration.onboarding import NewMunicipality, add
 
     def judge(configuration: Configuration) -> None:

@@ -1,4 +1,4 @@
-"""The inlets of one hub: each runs in a thread of its own, and one that ends is started again with a back-off.
+"""The inlets of one hub: each runs in its own thread, and one that ends is started again with a back-off.
 
 An inlet gets everything it needs when it is built (`hub.endpoint.InletContext`). Nothing is set on it later.
 """

@@ -101,7 +101,7 @@ class _Handler(socketserver.StreamRequestHandler):
             answer = {"ok": self._answer(uid, request)}
         except (HubError, OSError) as error:
             answer = {"error": wire.described(error)}
-        except Exception as error:  # noqa: BLE001 - whoever asks must hear of it, but not what a citizen wrote
+        except Exception as error:  # noqa: BLE001 - who asks must hear of it, but not what a citizen wrote
             log.error("an operator's verb failed; please report this", error_class=type(error).__name__)
             answer = {"error": wire.described(HubError(type(error).__name__))}
         with suppress(OSError):  # it did not wait for the answer

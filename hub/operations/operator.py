@@ -74,7 +74,8 @@ class Operator:
                                               else None),
                            "resting_until": time_text(circuit.resting_until) if circuit and rests else None,
                            "why": circuit.why if circuit and rests else None,
-                           "closed_until": time_text(opens), "waiting_for_turn": in_order.get(row.destination, 0)})
+                           "closed_until": time_text(opens),
+                           "waiting_for_turn": in_order.get(row.destination, 0)})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,

@@ -1,6 +1,7 @@
-"""What each of the operator's verbs needs: its right, whether it takes the person's name, whether it is long.
+"""What each of the operator's verbs needs: its right, the person's name or not, and how long it takes.
 
-One table for the socket, the command line and whoever asks next: a verb that is not in it cannot be asked for.
+This is one table for the socket, the command line and whoever asks next. A verb that is not in it cannot be
+asked for.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 from tests.services import free_port, need, wait_until
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
 END = "--- typed ---"
@@ -102,8 +103,8 @@ def workplace(folder: Path) -> Iterator[Workplace]:
     """Beside the first terminal, in which `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        command = [folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"]
-        hub = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"],
+                               cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
     workplace = Workplace(folder)
     try:
         wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"),
@@ -141,13 +142,15 @@ def test_a_block_that_fails_is_noticed(folder: Path) -> None:
 
 def readme(heading: str) -> str:
     """The first block below a heading of the README."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
+    section = README.split(f"\n## {heading}\n", 1)[1]
     return section.split("```sh\n", 1)[1].split("```", 1)[0]
 
 
 def test_the_readme_works_as_it_stands(workplace: Workplace) -> None:
     need("curl", "curl")
-    workplace.type("PATH=$PWD/.venv/bin:$PATH")
+    terminal = re.search(r"^```sh\n(PATH=.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert terminal
+    workplace.type(terminal[1])
     before = workplace.newest("--ags 14999030")
     printed = workplace.type(workplace.with_ports(readme("Receive")))
     assert '"duplicate":true' in printed

@@ -61,7 +61,8 @@ def test_a_message_where_a_delivery_is_meant_is_said_in_the_callers_language(tmp
     told = run(tmp_path, "resend", message, code=1).output
     assert f"{message} is a message: name one of its deliveries: drehscheibe show {message}" in told
     told = run(tmp_path, "resend", message, code=1, language="de").output
-    assert f"{message} ist eine Nachricht: eine ihrer Zustellungen angeben: drehscheibe show {message}" in told
+    assert (f"{message} ist eine Nachricht: eine ihrer Zustellungen angeben: drehscheibe show {message}"
+            in told)
 
 
 @pytest.mark.parametrize("verb", ["discard", "confirm"])

@@ -28,7 +28,8 @@ def test_the_check_of_a_damaged_database_says_what_to_do(damaged: Path) -> None:
     told = run(damaged, "store", "check", code=1).output
     assert "the database is damaged: store.sqlite3: " in told
     assert "not sound" in told
-    assert "keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)" in told
+    assert ("keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)"
+            in told)
     report = json.loads(run(damaged, "store", "check", "--json", code=1).stdout)
     assert (report["sound"], set(report["counts"])) == (False, {"database"})
 

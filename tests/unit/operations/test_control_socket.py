@@ -107,7 +107,8 @@ def test_root_and_the_hubs_user_have_every_right_and_nobody_else_has_any() -> No
 
 @pytest.mark.parametrize(("verb", "arguments", "right"), [
     ("queue", {}, Right.READ), ("discard", {"id": "x", "reason": "doppelt"}, Right.CHANGE),
-    ("begin", {"verb": "check_store"}, Right.READ), ("begin", {"verb": "backup", "target": "/x"}, Right.CHANGE),
+    ("begin", {"verb": "check_store"}, Right.READ),
+    ("begin", {"verb": "backup", "target": "/x"}, Right.CHANGE),
 ], ids=str)
 def test_a_verb_needs_its_right(workplace: Workplace, verb: str, arguments: dict[str, Any],
                                 right: Right) -> None:

@@ -72,7 +72,8 @@ def test_what_waits_for_room_is_told_beside_a_hub(store: Store) -> None:
 
 @pytest.mark.parametrize(("reason", "step"), [
     (Reason.INVALID, "beim Absender neu anfordern"), (Reason.CONFIGURATION, "berichtigen, neu laden"),
-    (Reason.RUNAWAY, "drehscheibe mapping test"), (Reason.NO_ROUTE, "Ursache beheben, dann: drehscheibe replay"),
+    (Reason.RUNAWAY, "drehscheibe mapping test"),
+    (Reason.NO_ROUTE, "Ursache beheben, dann: drehscheibe replay"),
 ])
 def test_each_reason_has_its_next_step(store: Store, reason: Reason, step: str) -> None:
     message = parked(store, reason)
@@ -95,7 +96,8 @@ def test_a_destination_that_rests_is_named_beside_a_hub(store: Store) -> None:
     lines, steps = told(store, message, hub(circuit=Circuit(resting_until=until, why="421 try later")))
     assert lines[1:] == [f"Zustellung an {KEY} ({KEY}): wartet",
                          f"  Das Ziel {KEY} ruht bis {time_text(until)}: 421 try later"]
-    assert steps == [f"{KEY} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst weiter"]
+    assert steps == [f"{KEY} in Ordnung bringen (prüfen: drehscheibe check --connect); es geht von selbst "
+                     "weiter"]
     over = Circuit(resting_until=datetime.now(UTC) - timedelta(seconds=1), why="421 try later")
     assert told(store, message, hub(circuit=over)) == told(store, message, hub()) == told(store, message)
 

@@ -40,7 +40,8 @@ def test_a_hubs_error_keeps_class_text_and_fields(error: HubError) -> None:
 
 @pytest.mark.parametrize("error", [
     PermissionError(errno.EACCES, "Permission denied", "/srv/backup"),
-    FileNotFoundError(errno.ENOENT, "No such file or directory", "/srv"), OSError(errno.ENOSPC, "No space left"),
+    FileNotFoundError(errno.ENOENT, "No such file or directory", "/srv"),
+    OSError(errno.ENOSPC, "No space left"),
     TimeoutError("timed out"), OSError("without a number"),
 ], ids=repr)
 def test_an_error_of_the_system_keeps_number_text_and_file(error: OSError) -> None:
