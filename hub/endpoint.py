@@ -401,11 +401,17 @@ def build_inlet(connector: str, options: OptionsModel, context: InletContext) ->
     return inlet_class(connector)(options, context)
 
 
-@lru_cache(maxsize=1)
-def german() -> Mapping[str, str]:
-    """What all connectors say to operators, with its German. One that cannot be loaded says nothing."""
+def german(*, everything: bool) -> Mapping[str, str]:
+    """What connectors say to operators, with its German: those that are loaded, or all.
+
+    To load them all takes half a second. One that cannot be loaded says nothing.
+    """
+    names = registry.loaded()
+    if everything:
+        with suppress(ConfigError):
+            names = registry.names()
     found: dict[str, str] = {}
-    for name in registry.names():
+    for name in names:
         with suppress(ConfigError):
             for side in get_args(registry.Side):
                 if registry.has(name, side):

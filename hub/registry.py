@@ -96,6 +96,11 @@ def module(name: str, side: Side | None = None) -> Any:
     return _INSTALLED[name]
 
 
+def loaded() -> list[str]:
+    """The connectors that this process has used until now. Never raises."""
+    return [*(name for name in own() if f"connectors.{name}" in sys.modules), *_INSTALLED]
+
+
 def has(name: str, side: Side) -> bool:
     """Whether a connector has that side. Raises `ConfigError` like `module`."""
     return hasattr(module(name), side)

@@ -268,8 +268,7 @@ PIECES = {
     "install one": "einen installieren",
     # commands
     "no inlet needs a broker": "kein Eingang braucht einen Broker",
-    "add one whose connector is {}": "einen ergänzen, dessen Connector {} ist",
-    "add one whose connector is {} or {}": "einen ergänzen, dessen Connector {} oder {} ist",
+    'add one with connector = "{}"': 'einen mit connector = "{}" ergänzen',
     "the database is damaged ({})": "die Datenbank ist beschädigt ({})",
     "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
     "(docs/operate-backup.md)":

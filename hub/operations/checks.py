@@ -187,7 +187,7 @@ def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequ
         if hasattr(found, "setup"):
             findings += found.setup(inlet.options, found.Admin(**admin))
     if not findings:
-        able = " or ".join(repr(name) for name in registry.names() if hasattr(registry.module(name), "setup"))
+        able = [name for name in registry.names() if hasattr(registry.module(name), "setup")]
         raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker",
-                             f"add one whose connector is {able}")
+                             f'add one with connector = "{next(iter(able), "…")}"')
     return findings

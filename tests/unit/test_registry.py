@@ -28,7 +28,6 @@ ROOT = Path(__file__).parents[2]
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of installed distributions on the path."""
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr(endpoint, "german", endpoint.german.__wrapped__)
     return tmp_path / "site"
 
 
@@ -72,7 +71,7 @@ def test_it_says_its_faults_in_german(site: Path, tmp_path: Path) -> None:
                'connector = "pigeon-three"\nloft = "cellar"\n')
     line = kit.problems(etc)
     assert line.endswith("destinations.ablage.loft: is no loft: take the one on the roof: correct the value")
-    assert german(line, endpoint.german()).endswith(
+    assert german(line, endpoint.german(everything=False)).endswith(
         "loft: ist kein Schlag: den auf dem Dach: den Wert berichtigen")
 
 
@@ -102,6 +101,15 @@ def test_a_process_that_uses_only_the_name_is_told_too(site: Path) -> None:
     assert "which the hub has itself" in asked.stderr
 
 
+def test_a_command_ends_with_that_line_in_the_callers_language(site: Path, tmp_path: Path) -> None:
+    install(site, {"smtp": "pigeon_seven"})
+    file = str(kit.write(tmp_path) / "hub.toml")
+    for command in (["connector", "list"], ["--config", file, "check"]):
+        ended = CliRunner().invoke(app.main, command, env={"DREHSCHEIBE_LANG": "de"})
+        assert ended.exit_code == 78, ended.output
+        assert "pigeon-post 1.2 bringt 'smtp' mit; den hat die Drehscheibe selbst" in ended.output
+
+
 def test_two_distributions_with_one_name_are_told(site: Path) -> None:
     install(site, {"pigeon": "pigeon_five"})
     install(site, {"pigeon": "pigeon_six"}, name="other-post", version="3")
@@ -117,7 +125,7 @@ def test_one_that_cannot_be_loaded_hides_no_other(site: Path, tmp_path: Path) ->
         registry.module("pigeon-broken")
     found = dict(checks.check_all(kit.load(kit.write(tmp_path)), connect=False))
     assert found["connector pigeon-broken"].severity == "error"
-    assert endpoint.german() == {}
+    assert endpoint.german(everything=True) == {}
 
 
 def test_a_connector_without_a_kind_is_an_error_at_once(site: Path, tmp_path: Path) -> None:

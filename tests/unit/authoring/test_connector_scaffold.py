@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from click.testing import CliRunner
 
 from hub.authoring.connector_scaffold import TEMPLATES, Template, new_connector
-from hub.cli import app
 from hub.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -75,13 +73,3 @@ def test_a_name_that_does_not_fit_writes_nothing(tmp_path: Path, name: str, faul
     with pytest.raises(ConfigError, match=fault):
         new_connector(tmp_path, name, "drop")
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
-
-
-def test_outside_of_a_clone_it_says_where_to_call_it(tmp_path: Path) -> None:
-    command = ["connector", "new", "pigeon", "--inlet", "--repository", str(tmp_path)]
-    called = CliRunner().invoke(app.main, command)
-    assert called.exit_code == 78
-    assert "call this in a clone of the repository" in called.output
-    both = ["connector", "new", "pigeon", "--inlet", "--outlet", "drop"]
-    assert CliRunner().invoke(app.main, both).exit_code == 2
-    assert CliRunner().invoke(app.main, both[:3]).exit_code == 2
