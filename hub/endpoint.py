@@ -40,6 +40,7 @@ from hub.message import Accepted, Delivery, Incoming, Receipt
 Severity = Literal["ok", "warning", "error"]
 Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
 """What a destination is, for bills."""
+KINDS = get_args(Kind)
 InDoubtPolicy = Literal["repeat-marked", "ask"]
 """What happens to a delivery that may or may not have arrived: again with a mark, or a person is asked."""
 
@@ -369,9 +370,9 @@ def outlet_class(name: str) -> type[OutletBase[Any]]:
     """The outlet of a connector, without building it. Raises `ConfigError`, also where it has no `kind`."""
     options_model(name, "Outlet")
     outlet: type[OutletBase[Any]] = registry.module(name).Outlet
-    if getattr(outlet, "kind", None) not in get_args(Kind):
+    if getattr(outlet, "kind", None) not in KINDS:
         raise ConfigError(f"connector: {name!r} has no kind for bills: set kind on its class Outlet, "
-                          f"one of {', '.join(get_args(Kind))}")
+                          f"one of {', '.join(KINDS)}")
     return outlet
 
 

@@ -46,6 +46,7 @@ class Reader:
         self.problems: list[str] = []
         self._models: dict[tuple[str, str], type[OptionsModel]] = {}
         self._places: dict[type[BaseModel], frozenset[str]] = {}
+        self._outlets: dict[str, type[OutletBase[Any]]] = {}
         self._same: dict[tuple[str, str], tuple[OptionsModel, type[OutletBase[Any]]]] = {}
 
     def model(self, model: type[ModelT], data: Mapping[str, Any], file: Path, key: str = "") -> ModelT | None:
@@ -93,11 +94,13 @@ class Reader:
         options = self.options(connector, "Outlet", data, file, key)
         if options is None:
             return None
-        try:
-            self._same[same] = options, endpoint.outlet_class(connector)
-        except ConfigError as error:
-            self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
-            return None
+        if connector not in self._outlets:
+            try:
+                self._outlets[connector] = endpoint.outlet_class(connector)
+            except ConfigError as error:
+                self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
+                return None
+        self._same[same] = options, self._outlets[connector]
         return self._same[same]
 
     def resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
