@@ -362,17 +362,26 @@ def options_model(name: str, side: registry.Side) -> type[OptionsModel]:
     found = registry.module(name, side)
     if not hasattr(found, side):
         raise ConfigError(f"connector: {name!r} has no {side.lower()}: choose another connector")
-    model: type[OptionsModel] = getattr(found, f"{side}Options", None) or found.Options
+    model: type[OptionsModel] | None = (getattr(found, f"{side}Options", None)
+                                        or getattr(found, "Options", None))
+    if model is None:
+        raise ConfigError(f"connector: {name!r} has no options: add a class Options to its module")
     return model
 
 
 def outlet_class(name: str) -> type[OutletBase[Any]]:
-    """The outlet of a connector, without building it. Raises `ConfigError`, also where it has no `kind`."""
+    """The outlet of a connector, without building it.
+
+    Raises `ConfigError`, also where its class does not say what the hub has to know: `kind` and `repeat`.
+    """
     options_model(name, "Outlet")
     outlet: type[OutletBase[Any]] = registry.module(name).Outlet
     if getattr(outlet, "kind", None) not in KINDS:
         raise ConfigError(f"connector: {name!r} has no kind for bills: set kind on its class Outlet, "
                           f"one of {', '.join(KINDS)}")
+    if not hasattr(outlet, "repeat") and outlet.repeat_for.__qualname__ == OutletBase.repeat_for.__qualname__:
+        raise ConfigError(f"connector: {name!r} does not say what a second try does: set repeat on its class "
+                          f"Outlet, one of {', '.join(get_args(Repeat))}")
     return outlet
 
 

@@ -56,7 +56,8 @@ class Policy(FileModel):
 
     retry: RetryPolicy = Field(RetryPolicy(), description="how often and how long it is tried again")
     in_doubt: InDoubtPolicy | None = Field(None,
-                                           description="default: mail repeats marked, everything else asks")
+                                           description="default: by the connector; mail repeats marked, "
+                                           "everything else of ours asks")
     fallback: str | None = Field(None, description="destination for what is too large for this one")
     test: bool = Field(False, description="for tests only; a production route may not name it")
     kind: Kind | None = Field(None,

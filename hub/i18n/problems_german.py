@@ -258,6 +258,10 @@ PIECES = {
     "{} of {} cannot be loaded ({})": "{} aus {} lässt sich nicht laden ({})",
     "install a version of it that fits this hub": "eine Version installieren, die zu dieser Drehscheibe passt",
     "{} has no kind for bills": "{} hat keine Art für Abrechnungen",
+    "{} has no options": "{} hat keine Optionen",
+    "add a class Options to its module": "eine Klasse Options in sein Modul schreiben",
+    "{} does not say what a second try does": "{} sagt nicht, was ein zweiter Versuch bewirkt",
+    "set repeat on its class Outlet, one of {}": "repeat in seiner Klasse Outlet setzen, eines von {}",
     "set kind on its class Outlet, one of {}": "kind in seiner Klasse Outlet setzen, eines von {}",
     "call this in a clone of the repository, or name it: --repository":
     "in einem Klon des Repositorys aufrufen oder ihn nennen: --repository",

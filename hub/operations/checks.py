@@ -81,9 +81,10 @@ def _installed() -> Iterator[tuple[str, Finding]]:
     """Connectors that other distributions bring: each is loaded, whether a destination uses it or not."""
     for name, entry in registry.installed().items():
         try:
-            for side, look in (("Outlet", endpoint.outlet_class), ("Inlet", endpoint.inlet_class)):
-                if hasattr(registry.module(name), side):
-                    look(name)
+            if registry.has(name, "Outlet"):
+                endpoint.outlet_class(name)
+            if registry.has(name, "Inlet") or not registry.has(name, "Outlet"):
+                endpoint.inlet_class(name)
             yield f"connector {name}", Finding("ok", f"bringt {registry.origin(entry)} mit")
         except ConfigError as error:
             yield f"connector {name}", Finding("error", str(error))

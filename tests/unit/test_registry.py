@@ -145,6 +145,21 @@ def test_a_connector_without_a_kind_is_an_error_at_once(site: Path, tmp_path: Pa
         endpoint.outlet_class("pigeon-odd")
 
 
+@pytest.mark.parametrize(("source", "fault"), [
+    (PIGEON.replace('    repeat = "idempotent"\n', ""), "does not say what a second try does: set repeat"),
+    (PIGEON.replace("class Options(", "class Choices(").replace("[Options]", "[Choices]"),
+     "has no options: add"),
+    ('"""Nothing."""\n', "has no inlet"),
+])
+def test_what_else_is_missing_is_an_error_at_once(site: Path, tmp_path: Path, source: str,
+                                                  fault: str) -> None:
+    name = f"pigeon-{len(source)}"
+    install(site, {name: name.replace("-", "_")}, modules={name.replace("-", "_"): source})
+    finding = dict(checks.check_all(kit.load(kit.write(tmp_path)), connect=False))[f"connector {name}"]
+    assert finding.severity == "error"
+    assert fault in finding.text
+
+
 def named(source: str) -> list[str]:
     """The connectors that a module names in its strings; what a docstring tells people does not count."""
     tree = ast.parse(source)
