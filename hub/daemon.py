@@ -115,13 +115,13 @@ class Daemon:
             recycle_bytes=settings.workers.memory_mb << 19,
             cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
             wall_seconds=settings.workers.seconds * 2))
-        self.deliverer = Deliverer(self.store, configuration=self._now, metrics=self.metrics)
-        self.dispatcher = Dispatcher(self.store, configuration=self._now, pool=self.pool,
+        self.deliverer = Deliverer(self.store, configuration=self._in_force, metrics=self.metrics)
+        self.dispatcher = Dispatcher(self.store, configuration=self._in_force, pool=self.pool,
                                      metrics=self.metrics, delivered_to=self.deliverer.wake,
                                      room=self.space.may_translate)
-        self.receiver = Receiver(self.store, configuration=self._now, metrics=self.metrics,
+        self.receiver = Receiver(self.store, configuration=self._in_force, metrics=self.metrics,
                                  wake=self.dispatcher.wake, admit=self.space.admit)
-        self.retention = Retention(self.store, configuration=self._now, told=self.metrics.retained)
+        self.retention = Retention(self.store, configuration=self._in_force, told=self.metrics.retained)
         self.peers = Peers(self.store, assume_begun=self._assume_begun, wake=self._wake_all,
                            suspects=self.dispatcher.look_at_suspects)
         self.operator = Operator(self.store, retention=self.retention, running=RunningHub(
@@ -132,14 +132,14 @@ class Daemon:
                          metrics=self.metrics),
             accept=self.receiver, stop=self._stop)
         self.metrics.registry.register(LedgerCollector(
-            self.store, configuration=self._now, circuits=self.deliverer.circuits,
+            self.store, configuration=self._in_force, circuits=self.deliverer.circuits,
             inlets=self.inlets.ready, network_dropped=lambda: bool(self.pool.network_dropped),
             space=self.space))
         self.metrics.begin(
             inlets=self.inlets.names, deaths=Why,
             connectors={destination.connector for destination in self.configuration.all_destinations()})
 
-    def _now(self) -> Configuration:
+    def _in_force(self) -> Configuration:
         """The configuration in force."""
         return self.configuration
 
@@ -272,8 +272,10 @@ class Daemon:
         return problems + (["stopping"] if self._stop.is_set() else [])
 
     def _assume_begun(self, destination: str) -> bool:
-        """After a crash: may a try have had an effect though no intent is on disk? Where it can be probed,
-        assume so."""
+        """After a crash: may a try have had an effect though no intent is on disk?
+
+        Where it can be probed, assume so.
+        """
         found = self.configuration.destination(destination)
         return found is None or found.repeat != "ask"
 

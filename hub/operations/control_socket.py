@@ -1,5 +1,4 @@
-"""The daemon's Unix socket: while it runs, the command line asks it instead of opening the store a second
-time.
+"""The daemon's Unix socket: the command line asks it instead of opening the store a second time.
 
 One line of JSON each way. ``{"do": "show", "with": {"id": "…"}}`` is answered by ``{"ok": …}``, or by
 ``{"error": …}`` with the error's class (`hub.operations.wire`). The kernel says who asks (SO_PEERCRED): the
@@ -47,8 +46,10 @@ class NotRunning(ConnectionError):
 
 @contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """The socket's address while the folder is held open: the kernel takes 107 bytes and no more, a path may
-    be longer."""
+    """The socket's address while its folder is held open.
+
+    The kernel takes an address of 107 bytes and no more, and a path may be longer.
+    """
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

@@ -16,7 +16,7 @@ from hub.endpoint import TurnedAway
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.intake.receiver import Receiver
 from hub.message import Incoming
-from hub.operations.ledger_metrics import _first_series, _place
+from hub.operations.ledger_metrics import first_series, place_of
 from hub.store.transitions.deliveries import Settlement
 from hub.telemetry.counters import Metrics
 from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
@@ -38,13 +38,13 @@ ROOT = Path(__file__).parents[3]
     (("delivery", "hundesteuer", "m/a", "due"), "drehscheibe_deliveries hundesteuer m/a due"),
 ])
 def test_every_tally_has_its_metric(tally: tuple[str, str, str, str], place: str) -> None:
-    family, labels = _place(*tally)
+    family, labels = place_of(*tally)
     assert " ".join((family.name, *labels)) == place
     assert len(labels) == len(family.labels)
 
 
 def test_the_example_begins_with_its_outcomes_at_zero() -> None:
-    series = _first_series(loader.load(ROOT / "etc" / "hub.toml"))
+    series = first_series(loader.load(ROOT / "etc" / "hub.toml"))
     assert {value for values in series.values() for value in values.values()} == {0}
     assert series[DELIVERY_EVENTS][("gewerbemeldung", "musterstadt/gewerberegister", "later")] == 0
     assert ("hundesteuer", "musterstadt/test", "later") not in series[DELIVERY_EVENTS]
@@ -128,6 +128,6 @@ def test_a_message_id_is_an_exemplar_and_never_a_label(metrics: Metrics) -> None
 
 def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = loader.load(ROOT / "etc" / "hub.toml")
-    assert len(_first_series(configuration)[DELIVERY_EVENTS]) > 10
+    assert len(first_series(configuration)[DELIVERY_EVENTS]) > 10
     monkeypatch.setattr("hub.operations.ledger_metrics.MOST_PAIRS", 10)
-    assert _first_series(configuration)[DELIVERY_EVENTS] == {}
+    assert first_series(configuration)[DELIVERY_EVENTS] == {}

@@ -67,7 +67,7 @@ def test_a_message_is_shown_with_all_that_happened(store: Store) -> None:
     delivery = deliver(store, KEY)
     shown = alone(store).show(message[:12])
     assert (shown["id"], shown["state"], shown["ags"]) == (message, "completed", "14999010")
-    assert next(part["name"] for part in shown["parts"]) == "application"
+    assert [(part["role"], part["size"]) for part in shown["parts"]][:1] == [("received", 4)]
     assert [(row["id"], row["state"], row["destination"]) for row in shown["deliveries"]] == [
         (delivery, "done", KEY)]
     assert {"accepted", "routed", "done"} <= {event["event"] for event in shown["events"]}
