@@ -29,7 +29,7 @@ from typing import Any
 
 import structlog
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.errors import ConfigError
 
 log = structlog.get_logger("hub.failpoints")
@@ -74,7 +74,7 @@ def read(text: str) -> list[Fault]:
     faults = []
     for line in filter(None, (line.strip() for line in text.split(";"))):
         point, when, what, number = (*line.split(), "", "", "", "")[:4]
-        known = point in POINTS or point.removeprefix("deliver/") in endpoint.names()
+        known = point in POINTS or point.removeprefix("deliver/") in registry.names()
         known = known and when in ("before", "after") and what in ("kill", "raise", "hang")
         if not known or not number.removesuffix("+").isdigit():
             raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",

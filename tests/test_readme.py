@@ -71,7 +71,7 @@ def test_a_connector_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(connectors, "__path__", [*connectors.__path__, str(tmp_path)])
     importlib.invalidate_caches()
     try:
-        outlet = endpoint.build_outlet("terminal", {"prefix": "> "})
+        outlet = endpoint.build_outlet("terminal", endpoint.options_model("terminal", "Outlet")(prefix="> "))
         assert [finding.severity for finding in outlet.check()] == ["ok"]
     finally:
         sys.modules.pop("connectors.terminal", None)

@@ -181,7 +181,7 @@ def _rules(mappings: Path, service: str, settings: ExampleFile, scratch: Path) -
         mapping_versions=version.versions, valid_from=version.valid_from, valid_until=version.valid_until,
         test=settings.test, mapping_version=version.name, mapping_digest=package.name, package=str(package),
         common=str(common) if common else None, municipality={**MUNICIPALITY, "ags": settings.ags},
-        recipients=(Recipient(name="alles", destination="alles", connector="directory",
+        recipients=(Recipient(name="alles", destination="alles", connector="beispiel",
                               send=(*version.renderings, "attachments", "original")),),
     ) for version in mapping.version)
 

@@ -15,6 +15,7 @@ from hub.cli import messages, run
 from hub.cli.backup import backup, restore
 from hub.cli.bill import bill
 from hub.cli.broker import broker
+from hub.cli.connector import connector
 from hub.cli.context import CONFIGURATION, VARIABLE, Context
 from hub.cli.mapping import mapping
 from hub.cli.municipality import municipality
@@ -41,5 +42,5 @@ def main(context: click.Context, file: Path | None, overrides: tuple[str, ...]) 
 
 for each in (run.run, run.check, run.reload, run.schema, run.demo,
              messages.queue, messages.messages, messages.show, messages.why, *messages.CHANGES,
-             send, mapping, schemas, store, retention, backup, restore, municipality, bill, broker):
+             send, mapping, schemas, store, retention, backup, restore, municipality, bill, broker, connector):
     main.add_command(each)

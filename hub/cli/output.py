@@ -12,19 +12,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hub import endpoint
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
 from hub.telemetry import logs
 
 
-def said(text: str) -> str:
-    """A fault in the caller's language."""
-    return german(text) if language() == "de" else text
+def said(text: str, *, by_a_hub: bool = False) -> str:
+    """A fault in the caller's language; `by_a_hub`: it may be told by a process that has other connectors
+    loaded."""
+    return german(text, endpoint.german(everything=by_a_hub)) if language() == "de" else text
 
 
 def complain(text: str) -> None:
     """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
-    text = said(text)
+    text = said(text, by_a_hub=True)
     click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
 
 

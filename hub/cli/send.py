@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from hub import endpoint
 from hub.cli.command import EX_FINDINGS, EX_TEMPORARY, command, json_option
 from hub.cli.context import Context
 from hub.cli.output import print_json
@@ -59,7 +60,7 @@ def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, 
          as_json: bool) -> None:
     from hub.operations.send import send_file
 
-    url = url or _https_url(context.load())
+    url = url or _inlet_url(context.load())
     answer = send_file(file, attachments, url=f"{url.rstrip('/')}/in/{ags}/{service}", cert=cert, key=key,
                        ca=ca, idempotency_key=idempotency_key, test=test)
     if as_json:
@@ -83,8 +84,9 @@ def _print_answer(answer: Mapping[str, Any]) -> None:
         click.echo(_("next:") + f"\n  {said['next']}")
 
 
-def _https_url(configuration: Configuration) -> str:
+def _inlet_url(configuration: Configuration) -> str:
     for inlet in configuration.inlets:
-        if inlet.connector == "https":
-            return f"https://localhost:{inlet.options['port']}"
-    raise HubError("the configuration has no https inlet: name one with --url")
+        where = endpoint.inlet_class(inlet.connector).takes_at(inlet.options)
+        if isinstance(where, str):
+            return where
+    raise HubError("the configuration has no inlet over HTTP: name one with --url")

@@ -27,6 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hub import endpoint
 from hub.config import loader
 from hub.demo.prepare import Place, log_of, prepare
 from hub.demo.processes import start_hub, start_mail, start_procedure
@@ -106,12 +107,6 @@ def _has_pango() -> bool:
     return True
 
 
-# --- what the configuration names ---------------------------------------------------------------------------
-
-
-# --- the two processes --------------------------------------------------------------------------------------
-
-
 def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
     """Until Ctrl-C; a hub that ends by itself is told, and is no success."""
     code = hub.wait()
@@ -124,11 +119,15 @@ def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
 # --- applications -------------------------------------------------------------------------------------------
 
 
-def _plan(place: Place) -> list[Sent]:
+def planned(place: Place) -> list[Sent]:
     """Every example of every mapping for every municipality that has the service; through the inbox where it
     can be, in turn."""
     found = examples(place.configuration.settings.hub.mappings)
-    by_connector = {inlet.connector: inlet.name for inlet in place.configuration.inlets}
+    ways = _ways_in(place)
+    folder = next((name for name, where in ways.items() if isinstance(where, Path)), None)
+    url = next((name for name, where in ways.items() if isinstance(where, str)), None)
+    if url is None:
+        raise HubError(f"{place.configuration.file}: inlets: none takes requests over HTTP: add one")
     plan, by_folder = [], set()
     for municipality in sorted(place.configuration.municipalities.values(),
                        key=lambda municipality: -(municipality.row.counted(date.max) or 0)):
@@ -137,17 +136,24 @@ def _plan(place: Place) -> list[Sent]:
                 continue
             # one of each kind: the folder gives no id back, so that the message is found by its kind
             way = (municipality.row.ags, example.service)
-            inbox = ("inbox" in by_connector and way not in by_folder and not example.test
-                     and not example.attachments
-                     and example.document.suffix == ".xml")
-            if inbox:
+            plain = not example.test and not example.attachments and example.document.suffix == ".xml"
+            inlet = folder if folder is not None and plain and way not in by_folder else url
+            if inlet == folder:
                 by_folder.add(way)
-            plan.append(Sent(example, municipality.row.ags, by_connector["inbox" if inbox else "https"]))
+            plan.append(Sent(example, municipality.row.ags, inlet))
     return plan
 
 
+def _ways_in(place: Place) -> dict[str, str | Path]:
+    """Where each inlet takes files or requests of this machine, by its name; what takes neither is left
+    out."""
+    ways = ((inlet.name, endpoint.inlet_class(inlet.connector).takes_at(inlet.options))
+            for inlet in place.configuration.inlets)
+    return {name: where for name, where in ways if where is not None}
+
+
 def _send_all(place: Place) -> list[Sent]:
-    plan = _plan(place)
+    plan = planned(place)
     if not plan:
         raise HubError(f"{place.configuration.settings.hub.mappings}: there is no example to send")
     with _progress(place, _("handing in"), len(plan)) as advance:
@@ -158,18 +164,18 @@ def _send_all(place: Place) -> list[Sent]:
 
 
 def _send(place: Place, item: Sent) -> None:
-    inlet = next(inlet for inlet in place.configuration.inlets if inlet.name == item.inlet)
-    if inlet.connector == "inbox":
-        _drop(place, item, Path(inlet.options["root"]))
+    where = _ways_in(place)[item.inlet]
+    if isinstance(where, Path):
+        _drop(place, item, where)
         return
     if place.client is None:
-        raise HubError(f"{place.configuration.file}: inlets.{inlet.name}: has no sender: add one")
+        raise HubError(f"{place.configuration.file}: inlets.{item.inlet}: has no sender: add one")
     certificate, key = place.client
+    once = f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}"
     answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem",
                        cert=certificate, key=key,
-                       url=f"https://localhost:{inlet.options['port']}/in/{item.ags}/{item.example.service}",
-                       idempotency_key=f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}",
-                       test=item.example.test)
+                       url=f"{where}/in/{item.ags}/{item.example.service}",
+                       idempotency_key=once, test=item.example.test)
     if answer["status"] != 202:
         raise HubError(f"{item.example.service}/{item.example.name}: the hub answered {answer['status']}: "
                        f"{answer.get('detail') or answer}")

@@ -241,6 +241,18 @@ GERMAN = {
     "parked": "geparkt",
     "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand",
     "service": "Dienst",
+    "Show which connectors there are, and where each comes from.":
+        "Zeigen, welche Connectoren es gibt und woher jeder kommt.",
+    "Write a connector with its test, which passes at once.":
+        "Einen Connector schreiben, mit seinem Test, der sofort besteht.",
+    "It brings deliveries: into a drop, over HTTP, or otherwise.":
+        "Er bringt Zustellungen: in eine Ablage, über HTTP oder anders.",
+    "It takes messages.": "Er nimmt Nachrichten an.",
+    "A clone of the repository; default: this folder.": "Ein Klon des Repositorys; sonst dieser Ordner.",
+    "give one of --outlet and --inlet": "eines von --outlet und --inlet angeben",
+    "Connectors: what there is, and a new one.": "Connectoren: was es gibt, und ein neuer.",
+    "name": "Name", "sides": "Seiten", "kind": "Art", "drop": "Ablage", "comes from": "kommt von",
+    "about": "worum es geht",
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:",
     "nothing waits": "nichts wartet",
     "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin",

@@ -50,7 +50,7 @@ def _hub(url: str) -> str:
     hub = url.split("/in/", maxsplit=1)[0]
     try:
         parts = httpx2.URL(hub)
-        fits = parts.scheme == "https" and bool(parts.host) and 0 < (parts.port or 443) < 1 << 16
+        fits = str(parts).startswith("https://") and bool(parts.host) and 0 < (parts.port or 443) < 1 << 16
     except httpx2.InvalidURL:
         fits = False
     if not fits:

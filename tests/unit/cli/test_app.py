@@ -41,11 +41,12 @@ def test_every_command_is_there() -> None:
     assert set(main.commands) == {
         "run", "check", "reload", "schema", "demo", "queue", "messages", "show", "why", "replay", "resend",
         "discard", "confirm", "send", "mapping", "schemas", "store", "retention", "backup", "restore",
-        "municipality", "bill", "broker"}
+        "municipality", "bill", "broker", "connector"}
     inner = {name: set(each.commands) for name, each in main.commands.items()
              if isinstance(each, click.Group)}
     assert inner == {"mapping": {"test", "new", "schema", "doc", "preview"}, "schemas": {"install"},
                      "store": {"check", "repair"}, "retention": {"run"}, "broker": {"setup"},
+                     "connector": {"list", "new"},
                      "municipality": {"install-list", "add", "list", "show"}}
 
 

@@ -30,6 +30,12 @@ def options_of(connector: str, drop: Path) -> dict[str, Any]:
                                                                                     "path": str(drop)}}
 
 
+def outlet_of(connector: str, drop: Path) -> Any:
+    """The connector's own outlet."""
+    options = endpoint.options_model(connector, "Outlet")(**options_of(connector, drop))
+    return endpoint.build_outlet(connector, options)
+
+
 def executed_then_timed_out(outlet: Any) -> Any:
     """The same outlet, whose first `deliver` does all it should and then raises as if the line had gone
     silent."""
@@ -52,7 +58,7 @@ def test_a_drop_is_asked_and_nothing_comes_twice(tmp_path: Path, connector: str)
     drop = tmp_path / "drop"
     drop.mkdir()
     bench = Bench(tmp_path / "hub")
-    bench.outlet = executed_then_timed_out(endpoint.build_outlet(connector, options_of(connector, drop)))
+    bench.outlet = executed_then_timed_out(outlet_of(connector, drop))
     message = bench.message()
     row = bench.until(message, DeliveryState.IN_DOUBT)
     arrived = sorted(drop.iterdir())
@@ -71,7 +77,7 @@ def test_what_was_not_executed_is_sent_again(tmp_path: Path, connector: str) -> 
     drop = tmp_path / "drop"
     drop.mkdir()
     bench = Bench(tmp_path / "hub")
-    outlet = executed_then_timed_out(endpoint.build_outlet(connector, options_of(connector, drop)))
+    outlet = executed_then_timed_out(outlet_of(connector, drop))
     bench.outlet = outlet
     message = bench.message()
     bench.until(message, DeliveryState.IN_DOUBT)
