@@ -27,7 +27,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -56,6 +56,7 @@ from hub.message import (
     StoredPart,
     delivery_id,
     encode_json,
+    new_message_id,
 )
 from hub.store import slim_manifest
 from hub.store.blobs.durable import SyncFailed
@@ -162,17 +163,19 @@ class Store:
     """Open it with `Store.open`. Every method may be called from any thread."""
 
     def __init__(self, directory: Path, now: Callable[[], datetime], base: Embedded | Served, *,
-                 inline: int) -> None:
+                 inline: int, new_id: Callable[[], str] = new_message_id) -> None:
         self.directory = directory
         self.spool = directory / "spool"
         self.base = base
-        self.blobs: Blobs = (RowBlobs(self.spool, self._read, inline=inline) if base.shared
-                             else FileBlobs(directory / "blobs", inline=inline))
+        self.blobs: Blobs = (
+            RowBlobs(self.spool, self.reading, inline=inline, new_id=new_id) if base.shared
+            else FileBlobs(directory / "blobs", inline=inline, new_id=new_id))
         self.fencing = 0
         self.unclean = False
         self.after_restore: restored.AfterRestore | None = None
         self.lost_pages = 0
-        self._now = now
+        self.now = now
+        self._new_id = new_id
         self._writer: Writer | None = None
         self._readers = base.reading_engine()
         self._owner = f"{os.uname().nodename}:{os.getpid()}"
@@ -187,22 +190,25 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, *, read_only: bool = False, now: Callable[[], datetime] = utc_now,
-             inline: int = 64 * 1024, writer: type[Writer] = Writer,
-             served: StoreSection | None = None) -> Store:
-        """Open the store in `directory`, making it where there is none; with a `served.url` the tables are in
-        that database.
+             inline: int = 64 * 1024, writer: Callable[..., Writer] = Writer,
+             served: StoreSection | None = None, embedded: Callable[[Path], Embedded] = Embedded,
+             new_id: Callable[[], str] = new_message_id) -> Store:
+        """Open the store in `directory`. Makes a new one where there is none.
 
-        Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
+        With a `served.url` the tables are in that database, else `embedded` opens them in the folder. Bodies
+        of up to `inline` bytes lie in the tables. `now` is the clock, `new_id` names messages and bodies, and
+        `writer` makes the one writer.
+
+        Raises `StoreInUse`; `ConfigError` when SQLite is too old or the store is newer than this program;
         `StoreUnavailable` when the disk does not let it.
         """
-        base = Served(served,
-                      directory) if served is not None and served.url is not None else Embedded(directory)
-        store = cls(directory, now, base, inline=inline)
+        base = (Served(served, directory) if served is not None and served.url is not None
+                else embedded(directory))
+        store = cls(directory, now, base, inline=inline, new_id=new_id)
         try:
             store._begin(writer, read_only=read_only)
         except BaseException as error:
-            store._readers.dispose()
-            base.unlock()
+            store.let_go()
             failure = disk_failure(error)
             if failure in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(
@@ -214,9 +220,9 @@ class Store:
             raise
         return store
 
-    def _begin(self, writer: type[Writer], *, read_only: bool) -> None:
+    def _begin(self, writer: Callable[..., Writer], *, read_only: bool) -> None:
         if read_only:
-            with self._read() as connection:
+            with self.reading() as connection:
                 sqlite.check_revision(connection, self.base.where)
             return
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -233,7 +239,7 @@ class Store:
         engine = self.base.writing_engine()
         self.lost_pages = sqlite.lost_pages(engine, pages)
         with engine.begin() as connection:
-            now = tables.micros(self._now())
+            now = tables.micros(self.now())
             self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
             if copied_at is not None or self.lost_pages:
                 tx = Transaction(connection, now, self.fencing)
@@ -249,7 +255,7 @@ class Store:
         if not self.base.owns(connection, self.fencing):
             raise StaleFencing("another process has opened this store since" if not self.base.shared else
                                _FENCED)
-        return Transaction(connection, tables.micros(self._now()), self.fencing)
+        return Transaction(connection, tables.micros(self.now()), self.fencing)
 
     def _end(self, transaction: Transaction) -> None:
         """Before the commit: other nodes may have something to do now."""
@@ -257,14 +263,25 @@ class Store:
             self.base.tell(transaction.connection, self.fencing)
 
     def close(self, *, clean: bool = True) -> None:
-        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still
-        under way."""
-        writer, self._writer = self._writer, None
+        """Finish what waits for the writer, note how it ended, and let go. May be called twice.
+
+        Not `clean`: something is still under way, and the next start looks for it.
+        """
+        writer, self._writer = self._writer, None  # nothing may be written behind the last words
         if writer is not None:
-            try:
+            # a broken store was not closed cleanly, and the next start shall know
+            with suppress(StoreUnavailable):
                 writer.do(partial(self._leave, clean=clean))
-            except StoreUnavailable:
-                pass  # a broken store was not closed cleanly, and the next start shall know
+        self._give_back(writer)
+
+    def let_go(self) -> None:
+        """Give back writer, connections and lock, and note nothing: the next start finds an unclean end, as
+        after a process that was killed. May be called twice."""
+        writer, self._writer = self._writer, None
+        self._give_back(writer)
+
+    def _give_back(self, writer: Writer | None) -> None:
+        if writer is not None:
             writer.close()
         if self._pulse is not None:
             self._pulse.close()
@@ -304,7 +321,7 @@ class Store:
         shared."""
         if isinstance(self.base, Embedded):
             return []
-        with self._read() as connection:
+        with self.reading() as connection:
             return self.base.nodes(connection)
 
     def beat(self) -> list[Node]:
@@ -332,7 +349,7 @@ class Store:
             return delivery_transitions.recover(tx, assume_begun, unclean=True, gone=node.fencing)
 
         self._pulsing().cut(node)  # its writer may hold what this one waits for
-        return self._do(work)
+        return self.transact(work)
 
     def still_ours(self) -> None:
         """Raises `LostLease` when another node may have taken over: this one did not beat for too long. Asks
@@ -362,11 +379,13 @@ class Store:
             raise StoreUnavailable("the store is closed or opened read-only")
         return self._writer
 
-    def _do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+    def transact(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        """Run `work` in a transaction of the writer; its result, after the commit."""
         return self._write().do(work)
 
     @contextmanager
-    def _read(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one committed state and can write nothing. Raises `StoreDamaged`."""
         try:
             with self._readers.connect() as connection:
                 yield connection
@@ -417,8 +436,7 @@ class Store:
         content = incoming.content_digest()
         arrival = message_transitions.Arrival(incoming, tenant, day, config_digest,
                                               incoming.duplicate_key(content), content,
-                                              tuple(staged),
-                                self.blobs, park)
+                                              tuple(staged), self.blobs, park, self._new_id)
         try:
             commit = self._write().gather(message_transitions.accept, arrival)
         except Exception:
@@ -493,7 +511,7 @@ class Store:
                 freed = delivery_transitions.release(tx, lost_deliveries(tx.connection, owners))
             return work(tx, freed)
 
-        done = self._do(give_back)
+        done = self.transact(give_back)
         self._lost_claims -= lost  # only now: a transaction may fail, or run anew
         return done
 
@@ -506,41 +524,41 @@ class Store:
                 return [message for each in ids for message in self._claimed_messages([each])]
             parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
                             text="the message's row cannot be read: 'drehscheibe store check'")
-            self._do(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
+            self.transact(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
                                                                                               self.blobs)]))
             return []
 
     def _read_claimed(self, ids: Sequence[str]) -> list[StoredMessage]:
-        with self._read() as connection:
+        with self.reading() as connection:
             rows = _MESSAGES(connection, ids=ids)
             messages = message_transitions.read_messages(connection, rows)
             damaged = message_transitions.damaged(connection, rows, messages)
         return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
 
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
-        with self._read() as connection:
+        with self.reading() as connection:
             return message_transitions.read_messages(connection, _MESSAGES(connection, ids=ids))
 
     def release_messages(self, ids: Sequence[str]) -> None:
         """Give messages back; nothing happened to them."""
-        self._do(lambda tx: message_transitions.release(tx, ids))
+        self.transact(lambda tx: message_transitions.release(tx, ids))
 
     def adopt(self, message_id: str, tenant: str) -> None:
         """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
-        self._do(lambda tx: message_transitions.adopt(tx, message_id, tenant))
+        self.transact(lambda tx: message_transitions.adopt(tx, message_id, tenant))
 
     def count_death(self, message_id: str) -> int:
         """A process died with this message alone in hand: how often that was so by now."""
-        return self._do(lambda tx: message_transitions.count_death(tx, message_id))
+        return self.transact(lambda tx: message_transitions.count_death(tx, message_id))
 
     def suspects(self) -> list[str]:
         """Messages that were in flight at an unclean end and have no outcome yet, oldest first."""
-        with self._read() as connection:
-            return list(connection.execute(_SUSPECTS).scalars())
+        with self.reading() as connection:
+            return list(connection.execute(SUSPECTS).scalars())
 
     def bodies(self, blob_ids: Sequence[str]) -> dict[str, StoredBody]:
         """Bodies by blob id; ids that are gone are missing. Checked when they are read."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return self.blobs.fetch(connection, blob_ids)
 
     def open_blob(self, blob_id: str) -> BinaryIO:
@@ -567,7 +585,7 @@ class Store:
                 recordings.append(self._prepare(outcome, out_fd, config_digest,
                                                 received.get(outcome.message_id, ())))
                 staged += recordings[-1].staged
-            answers = self._do(lambda tx: message_transitions.record(tx, recordings))
+            answers = self.transact(lambda tx: message_transitions.record(tx, recordings))
         except Exception:
             self._abandon(staged)
             raise
@@ -624,13 +642,13 @@ class Store:
     def due_destinations(self, now: datetime | None = None) -> list[tuple[str, datetime]]:
         """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by
         then."""
-        with self._read() as connection:
+        with self.reading() as connection:
             found = delivery_transitions.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
     def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
         """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return [(name, moment(at)) for name, at in delivery_transitions.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
@@ -704,13 +722,13 @@ class Store:
                                 Slim(self.blobs, staged, files_id, files_to if new else None))
 
     def _manifest_of(self, delivery_id: str) -> Manifest:
-        with self._read() as connection:
+        with self.reading() as connection:
             blob_id = operator_actions.find(connection, tables.delivery, delivery_id).manifest
         return Manifest.from_json(json.loads(_there(blob_id, self.bodies([blob_id])).read()))
 
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
-        return sum(self._do(lambda tx: delivery_transitions.settle(tx, settlements)))
+        return sum(self.transact(lambda tx: delivery_transitions.settle(tx, settlements)))
 
     def settle_soon(self, settlement: Settlement) -> Future[bool]:
         """One outcome, together with what other threads settle; the future comes true after the commit."""
@@ -719,7 +737,7 @@ class Store:
     def release_deliveries(self, ids: Sequence[str]) -> int:
         """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in
         hand. How many."""
-        return self._do(lambda tx: delivery_transitions.release(tx, ids))
+        return self.transact(lambda tx: delivery_transitions.release(tx, ids))
 
     def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
         """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
@@ -728,8 +746,8 @@ class Store:
         """
         self._assume_begun = assume_begun
         if isinstance(self.base, Embedded):
-            return self._do(lambda tx: delivery_transitions.recover(tx, assume_begun, unclean=self.unclean))
-        return self._do(self._recover_former)
+            return self.transact(lambda tx: delivery_transitions.recover(tx, assume_begun, unclean=self.unclean))
+        return self.transact(self._recover_former)
 
     def _recover_former(self, tx: Transaction) -> Recovered:
         """Other nodes live on: only what former runs of this very one had in hand is free."""
@@ -758,40 +776,40 @@ class Store:
 
     def set_back(self, step: timedelta) -> int:
         """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
-        return self._do(lambda tx: delivery_transitions.set_back(tx, step))
+        return self.transact(lambda tx: delivery_transitions.set_back(tx, step))
 
     def free_missed(self) -> int:
         """Let those go that wait for their turn within a case although it has come; how many."""
-        with self._read() as connection:
+        with self.reading() as connection:
             numbers = case_order.missed(connection)
-        return self._do(lambda tx: case_order.free_all(tx, numbers)) if numbers else 0
+        return self.transact(lambda tx: case_order.free_all(tx, numbers)) if numbers else 0
 
     def waiting_in_order(self) -> dict[str, int]:
         """By destination: how many wait for an earlier message of their case."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return case_order.waiting(connection)
 
     def predecessor(self, delivery_id: str) -> Predecessor | None:
         """What a delivery waits for because of the order within its case."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return case_order.predecessor(connection, delivery_id)
 
     # ---------------------------------------------------------------- operator
 
     def get_message(self, name: str) -> StoredMessage:
         """By id or unique beginning of it. Raises `NotFound`."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return message_transitions.read_messages(
                 connection, [operator_actions.find(connection, tables.message, name)])[0]
 
     def get_delivery(self, name: str) -> DeliveryRow:
         """By id or unique beginning of it. Raises `NotFound`."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return _delivery_row(operator_actions.find(connection, tables.delivery, name))
 
     def trace_of(self, message_id: str) -> tuple[str, ...]:
         """What routing and the worker noted, one line each."""
-        with self._read() as connection:
+        with self.reading() as connection:
             trace = operator_actions.find(connection, tables.message, message_id).trace
         return tuple(json.loads(trace)) if trace else ()
 
@@ -804,19 +822,19 @@ class Store:
                               (tables.message.c.service, service)):
             if value is not None:
                 query = query.where(column == str(value))
-        with self._read() as connection:
+        with self.reading() as connection:
             return message_transitions.read_messages(connection, connection.execute(query))
 
     def deliveries_of(self, message_id: str) -> list[DeliveryRow]:
         """In the order in which they were made."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return [_delivery_row(row) for row in connection.execute(
                 select(tables.delivery).where(tables.delivery.c.message_id
                                               == message_id).order_by(tables.delivery.c.no))]
 
     def events_of(self, message_id: str) -> list[Event]:
         """The whole history, its deliveries' too."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return [Event(moment(row.at), row.message_id, row.delivery_id, row.name, row.before, row.after,
                           row.reason,
                           row.detail, row.who)
@@ -826,7 +844,7 @@ class Store:
 
     def queue(self) -> list[QueueRow]:
         """Per destination: how many are in which state, and since when the oldest waits."""
-        with self._read() as connection:
+        with self.reading() as connection:
             counts, oldest = ledger.tallies(connection), delivery_transitions.oldest_open(connection)
         rows: dict[str, dict[str, int]] = {}
         for key, count in counts.items():
@@ -869,7 +887,7 @@ class Store:
 
     def _act(self, action: str | None, who: str, verb: str, target: str,
              act: Callable[[Transaction], ResultT]) -> ResultT:
-        result: ResultT = self._do(lambda tx: operator_actions.once(tx, action, who, verb, target, act))
+        result: ResultT = self.transact(lambda tx: operator_actions.once(tx, action, who, verb, target, act))
         return result
 
     # ---------------------------------------------------------------- retention
@@ -877,60 +895,60 @@ class Store:
     def finished_services(self, *, erased: bool) -> list[tuple[str, str]]:
         """(tenant, service) with finished messages that have their content, or, `shredded`, whose content is
         gone."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return erasure.services(connection, erased=erased)
 
     def due_for_retention(self, tenant: str, service: str, before: datetime, limit: int, *,
                           erased: bool) -> list[str]:
         """Messages that were finished not after `before`, oldest first."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return erasure.due(connection, tenant, service, tables.micros(before), limit, erased=erased)
 
     def count_due(self, tenant: str, service: str, before: datetime, *, erased: bool) -> int:
         """How many there are of these."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return erasure.count(connection, tenant, service, tables.micros(before), erased=erased)
 
     def still_due(self, ids: Sequence[str], *, erased: bool) -> set[str]:
         """Of these messages: those that `shred` (or `forget`) left as they were."""
-        with self._read() as connection:
+        with self.reading() as connection:
             rows = connection.execute(select(tables.message.c.id, tables.message.c.payload_deleted_at).where(
                 tables.message.c.id.in_(ids)))
             return {row.id for row in rows if (row.payload_deleted_at is not None) == erased}
 
     def erase(self, ids: Sequence[str]) -> Erased:
         """Delete the content of finished messages; the others of `ids` stay as they are."""
-        done = self._do(lambda tx: erasure.erase(tx, self.blobs, ids))
+        done = self.transact(lambda tx: erasure.erase(tx, self.blobs, ids))
         self.blobs.abandon(done.files)
         return done
 
     def forget(self, ids: Sequence[str]) -> int:
         """Delete the proofs of messages whose content is gone; the books keep counting them."""
-        return self._do(lambda tx: erasure.forget(tx, ids))
+        return self.transact(lambda tx: erasure.forget(tx, ids))
 
     def expire_keys(self, limit: int) -> int:
         """Forget duplicate keys and operators' actions that were kept long enough."""
-        return self._do(lambda tx: erasure.expire(tx, message_transitions.KEY_KEPT, limit))
+        return self.transact(lambda tx: erasure.expire(tx, message_transitions.KEY_KEPT, limit))
 
     def dead_rows(self) -> list[int]:
         """Rows of overwritten bodies that may be deleted without moving anybody's content."""
         if self.base.shared:
             return []  # they went with their content
-        with self._read() as connection:
+        with self.reading() as connection:
             return erasure.dead(connection)
 
     def bury(self, numbers: Sequence[int]) -> int:
         """Delete rows that `dead_rows` named; their space is used again."""
-        return self._do(lambda tx: erasure.bury(tx, numbers))
+        return self.transact(lambda tx: erasure.bury(tx, numbers))
 
     def remove_leftovers(self, older: timedelta = timedelta(days=1)) -> int:
         """Remove files whose content should be gone (a crash came between), and files that no row ever named.
         Slow."""
         files = self.blobs.files()
-        with self._read() as connection:
+        with self.reading() as connection:
             known = self.blobs.fetch(connection, list(files))
             erased = erasure.erased_blobs(connection, list(files))
-        oldest = (self._now() - older).timestamp()
+        oldest = (self.now() - older).timestamp()
         gone = [file for name, file in files.items() if name in erased
                 or (name not in known and _age(file) < oldest)]
         for file in gone:
@@ -946,12 +964,12 @@ class Store:
     def usages(self, first_month: str, last_month: str) -> dict[Use, Used]:
         """What was used from `first_month` to `last_month` (``YYYY-MM``), by service, destination and kind of
         destination."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return ledger.usages(connection, first_month, last_month)
 
     def tallies(self) -> dict[TallyKey, int]:
         """All counters, as of one moment. See `hub.store.database.ledger`."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return ledger.tallies(connection)
 
     def balances(self) -> tuple[Balance, Balance]:
@@ -960,36 +978,36 @@ class Store:
 
     def recount(self) -> dict[TallyKey, int]:
         """The tallies of states counted from the rows: slow, for tests and `store check`."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return ledger.recount(connection)
 
     def oldest_undelivered(self) -> datetime | None:
         """When the oldest message that is neither parked nor finished was received, or None."""
-        with self._read() as connection:
-            at = connection.execute(_OLDEST_MESSAGE).scalar_one_or_none()
+        with self.reading() as connection:
+            at = connection.execute(OLDEST_MESSAGE).scalar_one_or_none()
         return None if at is None else moment(at)
 
     def oldest_received(self) -> datetime | None:
         """When the oldest message that still waits for a worker was received, or None."""
-        with self._read() as connection:
+        with self.reading() as connection:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
 
     def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
         """Look at all of it (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts anything
         meanwhile. Slow."""
-        return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
+        return Examination(self.reading, self.blobs, progress, alone).run(deep=deep)
 
     def plan_repair(self, report: Report) -> repair_transitions.Plan:
         """What `repair` would do about a report."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return repair_transitions.plan(connection, self.blobs, report)
 
     def repair(self, todo: repair_transitions.Plan, who: str) -> dict[str, Any]:
         """Mend what can be mended safely (`hub.store.transitions.repair`); how much of each kind. Only while
         nobody else uses the store."""
-        done: dict[str, Any] = self._do(lambda tx: repair_transitions.carry_out(tx, todo, who))
-        folder = self.directory / repair_transitions.QUARANTINE / self._now().astimezone(UTC).strftime(
+        done: dict[str, Any] = self.transact(lambda tx: repair_transitions.carry_out(tx, todo, who))
+        folder = self.directory / repair_transitions.QUARANTINE / self.now().astimezone(UTC).strftime(
             "%Y%m%dT%H%M%SZ")
         return {**done, "quarantine": repair_transitions.quarantine(self.blobs, todo.orphans, folder),
                 "folder": str(folder)}
@@ -997,8 +1015,8 @@ class Store:
     def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
         """The tables as of one moment, which is returned, in a new file that knows that it is a copy
         (`hub.store.transitions.restored`)."""
-        made_at = self._now()
-        with self._read() as connection:
+        made_at = self.now()
+        with self.reading() as connection:
             # from here on the transaction sees this moment
             connection.execute(select(tables.store.c.fencing)).scalar_one()
             sqlite.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), COPY, progress)
@@ -1020,20 +1038,20 @@ class Store:
 
     def keeps(self, blob_id: str) -> bool:
         """Whether a body's row is there and its content is not deleted."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return bool(self.blobs.fetch(connection, [blob_id])) and not erasure.erased_blobs(connection,
                                                                                                 [blob_id])
 
     def raise_fencing(self, above: int) -> None:
         """For a restored store: higher than any number that the store it replaces has given."""
-        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing,
+        self.transact(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing,
                                                                                           above))))
         self.fencing = max(self.fencing, above)
 
     def check(self) -> list[str]:
         """What is wrong with the file, or with what lies in the database; empty when it is sound. Slow: reads
         all of it."""
-        with self._read() as connection:
+        with self.reading() as connection:
             if self.base.shared:
                 return [f"blob {row.id}: {row.there} of {row.size} bytes"
                         for row in connection.execute(INCOMPLETE)]
@@ -1068,11 +1086,11 @@ def _uptime() -> float:
 
 _MESSAGES = Query(select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True)))
                   .order_by(tables.message.c.no))
-_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == message_transitions.RECEIVED,
+SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == message_transitions.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
 _OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
-_OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
+OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
                    .order_by(tables.message.c.received_at).limit(1))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import literal_column, select
+from sqlalchemy import RootTransaction, literal_column, select
 
 from hub.cluster.peers import Silence
 from hub.config.sections import StoreSection
@@ -145,7 +145,7 @@ def test_planted_a_claim_that_ignores_leases_and_locks_is_noticed(a: Store, b: S
         literal_column("1") == delivery_transitions.bindparam("fresh"),
         literal_column("0") <= delivery_transitions.bindparam("now")).order_by(
 tables.delivery.c.no).limit(delivery_transitions.bindparam("limit"))
-    monkeypatch.setattr(delivery_transitions, "_DUE", Query(blind))
+    monkeypatch.setattr(delivery_transitions, "DUE_NOW", Query(blind))
     message_id = routed(a)
     for store in (a, b):
         claimed = [item.delivery.message_id for item in store.claim_deliveries("mail-musterstadt", 1, MINUTE)]
@@ -157,7 +157,7 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
     """Both look, both find nothing: only the unique key is left, and it refuses what should have been a
     duplicate."""
     met = threading.Barrier(2, timeout=30)
-    real = message_transitions._known_keys
+    real = message_transitions.known_keys
 
     def together(tx: Any, arrivals: Any) -> Any:
         known = real(tx, arrivals)
@@ -170,7 +170,7 @@ def test_planted_a_duplicate_check_without_the_key_held_is_noticed(a: Store, b: 
             return [future.exception(60)
                     for future in [pool.submit(accept, store, incoming(key="k")) for store in (a, b)]]
 
-    monkeypatch.setattr(message_transitions, "_known_keys", together)
+    monkeypatch.setattr(message_transitions, "known_keys", together)
     monkeypatch.setattr("hub.store.database.transaction.Transaction.one_by_one", lambda self, names: None)
     assert [error for error in both() if error is not None]
 
@@ -236,7 +236,7 @@ def test_what_two_nodes_do_to_each_other_is_done_anew(a: Store, b: Store) -> Non
             if first:
                 met.wait()
             message_transitions.count_death(tx, order[1])
-        store._do(work)
+        store.transact(work)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda pair: cross(*pair), ((a, ids), (b, ids[::-1]))))
@@ -331,7 +331,7 @@ def frozen_inside(a: Store, b: Store, act: Callable[[str], Any]) -> int:
 
     message_id = accept(a, incoming()).id
     with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(b._do, slow)
+        writing = pool.submit(b.transact, slow)
         inside.wait(60)
         act(message_id)
         go_on.set()
@@ -508,25 +508,28 @@ def test_a_database_that_says_nothing_is_given_up(tmp_path: Path, postgresql: Po
         comes_back(store)
 
 
-class Cut(Writer):
+class Cut:
     """The session is cut while the commit is under way: it is done, and the answer is lost."""
 
-    proxy: Proxy | None = None
+    def __init__(self) -> None:
+        self.proxy: Proxy | None = None
 
-    def _commit(self, commit: Any) -> None:  # type: ignore[override]
-        proxy, Cut.proxy = Cut.proxy, None
+    def commit(self, transaction: RootTransaction) -> None:
+        """For the writer: with a `proxy`, once, the answer is lost."""
+        proxy, self.proxy = self.proxy, None
         if proxy is not None:
             proxy.cut_at_answer()
-        super()._commit(commit)
+        transaction.commit()
 
 
 @pytest.fixture()
 def cut(tmp_path: Path,
         postgresql: PostgreSQL) -> Iterator[tuple[Store, Callable[[Callable[[], Any]], None]]]:
     """A store, and a way to do something whose commit nobody hears of."""
-    with through_proxy(tmp_path, postgresql, writer=Cut) as (store, proxy):
+    cut = Cut()
+    with through_proxy(tmp_path, postgresql, writer=partial(Writer, commit=cut.commit)) as (store, proxy):
         def unheard(act: Callable[[], Any]) -> None:
-            Cut.proxy = proxy
+            cut.proxy = proxy
             assert refused(act)
             proxy.behave()
 
@@ -567,14 +570,14 @@ def test_claims_nobody_heard_of_are_given_back_by_the_next_one(cut: Unheard) -> 
 
 
 def test_commits_reach_the_disk_and_sessions_end_by_themselves(a: Store) -> None:
-    shown = a._do(lambda tx: [tx.connection.exec_driver_sql(f"SHOW {name}").scalar() for name in (
+    shown = a.transact(lambda tx: [tx.connection.exec_driver_sql(f"SHOW {name}").scalar() for name in (
         "synchronous_commit", "transaction_isolation", "idle_in_transaction_session_timeout",
         "statement_timeout")])
     assert shown == ["on", "read committed", "10s", "15s"]
 
 
 def test_a_reader_writes_nothing(a: Store) -> None:
-    with pytest.raises(StoreUnavailable), a._read() as connection:
+    with pytest.raises(StoreUnavailable), a.reading() as connection:
         connection.execute(tables.message.delete())
 
 

@@ -256,7 +256,7 @@ _SEPARATE = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') 
 
 def rows(store: Store, query: str, **values: Any) -> list[dict[str, Any]]:
     """Straight from the tables."""
-    with store._read() as connection:
+    with store.reading() as connection:
         return _rows(connection, query, **values)
 
 

@@ -47,13 +47,13 @@ def _keys_are_not_kept() -> list[Change]:
 
 
 def _same_key_other_content_is_a_duplicate() -> list[Change]:
-    real = message_transitions._known_keys
+    real = message_transitions.known_keys
 
     def known(tx: Any, arrivals: Sequence[Any]) -> Any:
         contents = {arrival.key: arrival.content_digest for arrival in arrivals}
         return {key: (name, contents[key]) for key, (name, _) in real(tx, arrivals).items()}
 
-    return [patch.object(message_transitions, "_known_keys", known)]
+    return [patch.object(message_transitions, "known_keys", known)]
 
 
 def _settled_before_the_effect() -> list[Change]:
@@ -68,7 +68,7 @@ def _settled_before_the_effect() -> list[Change]:
 
 
 def _attempts_counted_afterwards() -> list[Change]:
-    claim, change = deliveries._CLAIM, deliveries._change
+    claim, change = deliveries.CLAIM, deliveries.change
 
     def uncounted(connection: Any, rows: Sequence[Any]) -> None:
         claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == deliveries.DELIVERING)}
@@ -78,7 +78,7 @@ def _attempts_counted_afterwards() -> list[Change]:
         changed = change(tx, row, settlement)
         return {**changed, "attempts": changed["attempts"] + (row.state == deliveries.DELIVERING)}
 
-    return [patch.object(deliveries, "_CLAIM", uncounted), patch.object(deliveries, "_change", counting)]
+    return [patch.object(deliveries, "CLAIM", uncounted), patch.object(deliveries, "change", counting)]
 
 
 def _no_intent() -> list[Change]:
@@ -89,11 +89,11 @@ def _no_intent() -> list[Change]:
 
 
 def _recovery_forgets() -> list[Change]:
-    return [patch.object(deliveries, "_free", lambda *_, **__: (0, 0))]
+    return [patch.object(deliveries, "free", lambda *_, **__: (0, 0))]
 
 
 def _recovery_believes_that_nothing_left() -> list[Change]:
-    real = deliveries._change
+    real = deliveries.change
 
     def plain(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
         changed = real(tx, row, settlement)
@@ -102,8 +102,8 @@ def _recovery_believes_that_nothing_left() -> list[Change]:
     def moved(tx: Any, row: Any, after: str, name: str, **rest: Any) -> None:
         told(tx, row, "due" if name == "recovered" else after, name, **rest)
 
-    told = deliveries._moved
-    return [patch.object(deliveries, "_change", plain), patch.object(deliveries, "_moved", moved)]
+    told = deliveries.moved
+    return [patch.object(deliveries, "change", plain), patch.object(deliveries, "moved", moved)]
 
 
 def _doubt_is_temporary() -> list[Change]:
@@ -125,12 +125,12 @@ def _repetitions_without_a_mark() -> list[Change]:
 
 
 def _a_replay_forgets_the_doubt() -> list[Change]:
-    real = operator_actions._due_again
+    real = operator_actions.due_again
 
     def plain(tx: Any, row: Any, who: str) -> None:
         real(tx, cast(Any, _Without(row)), who)
 
-    return [patch.object(operator_actions, "_due_again", plain)]
+    return [patch.object(operator_actions, "due_again", plain)]
 
 
 class _Without:

@@ -19,33 +19,30 @@ from hub.store.database.statements import Query
 
 
 def _acknowledge_before_commit() -> None:
-    from hub.store.writer import Writer
+    from hub.store import writer
 
-    write, resolve = Writer._write, Writer._resolve
+    write, resolve = writer.Batches.write, writer.resolve
 
     def early(self: Any, connection: Any, batch: Any) -> None:
-        self._commit = lambda commit: (resolve(batch), time.sleep(0.3), commit.commit())
+        self.commit = lambda transaction: (resolve(batch), time.sleep(0.3), transaction.commit())
         write(self, connection, batch)
 
-    Writer._write = early  # type: ignore[method-assign]
-    Writer._resolve = staticmethod(lambda batch: None)  # type: ignore[method-assign,assignment]
+    writer.Batches.write = early  # type: ignore[method-assign]
+    writer.resolve = lambda batch: None
 
 
 def _synchronous_off() -> None:
     from hub.store.database import sqlite
 
-    engine = sqlite._engine
-    sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
-        file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in pragmas))
+    sqlite.WRITING = tuple(pragma.replace("synchronous=FULL", "synchronous=OFF")  # type: ignore[assignment]
+                           for pragma in sqlite.WRITING)
 
 
 def _synchronous_normal() -> None:
     from hub.store.database import sqlite
 
-    engine = sqlite._engine
-    sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
-        file, mode, begin,
-        tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
+    sqlite.WRITING = tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL")  # type: ignore[assignment]
+                           for pragma in sqlite.WRITING)
 
 
 def _bodies_not_synced() -> None:
@@ -139,7 +136,7 @@ def _new_name_per_try() -> None:
 def _recovery_forgets_deliveries() -> None:
     from hub.store.transitions import deliveries
 
-    deliveries._free = lambda *arguments: (0, 0)
+    deliveries.free = lambda *arguments: (0, 0)
 
 
 def _ledger_forgets() -> None:
@@ -278,7 +275,7 @@ def _leases_ignored() -> None:
     from hub.store.database.tables import delivery
     from hub.store.transitions import deliveries
 
-    deliveries._DUE = Query(select(delivery.c.no).where(
+    deliveries.DUE_NOW = Query(select(delivery.c.no).where(
         delivery.c.destination == bindparam("d"), delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == bindparam("fresh"), literal_column("0") <= bindparam("now")).order_by(
             delivery.c.no).limit(bindparam("limit")))

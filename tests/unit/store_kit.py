@@ -171,7 +171,4 @@ def opened(directory: Path, **options: Any) -> Iterator[Store]:
 
 def abandon(store: Store) -> None:
     """Leave the store as a killed process would: the lock is gone, nothing is said to be clean."""
-    assert store._writer is not None
-    store._writer.close()
-    store._readers.dispose()
-    store.base.unlock()
+    store.let_go()

@@ -92,7 +92,7 @@ def replay(tx: Transaction, name: str, who: str) -> int:
     rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
             and (each.state != DUE or each.attempts)]
     for each in rows:
-        _due_again(tx, each, who)
+        due_again(tx, each, who)
     return len(rows)
 
 
@@ -100,7 +100,7 @@ def replay_delivery(tx: Transaction, name: str, who: str) -> int:
     """A parked, doubtful or waiting delivery is due now: the same bytes."""
     _refuse_emptied(_message_of(tx, name))
     row = _idle(tx, name, REPEATABLE)
-    _due_again(tx, row, who)
+    due_again(tx, row, who)
     return 1
 
 
@@ -111,7 +111,7 @@ def _was_restored(tx: Transaction, message_id: str) -> bool:
                                  .limit(1)).scalar() is not None
 
 
-def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
+def due_again(tx: Transaction, row: Row[Any], who: str) -> None:
     # somebody may have done so after the backup: its receiver is asked first
     if row.error == RESTORED and row.state == PARKED:
         _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)

@@ -240,7 +240,7 @@ def out_of_a_backup(bench: Bench) -> str:
 
     def claim_restored(*arguments: Any, **options: Any) -> Any:
         found = claim(*arguments, **options)
-        bench.store._do(lambda tx: tx.connection.execute(update(tables.message).values(reason=RESTORED)))
+        bench.store.transact(lambda tx: tx.connection.execute(update(tables.message).values(reason=RESTORED)))
         return found
 
     bench.store.claim_messages = claim_restored  # type: ignore[method-assign]

@@ -141,7 +141,7 @@ def test_a_batch_under_way_ends_with_the_window(benches: Benches) -> None:
 def test_what_a_window_holds_is_counted_separately_and_is_not_old(benches: Benches) -> None:
     bench = benches()
     now = datetime.now(UTC)
-    bench.store._now = lambda: now - timedelta(days=3)  # type: ignore[method-assign]
+    bench.store.now = lambda: now - timedelta(days=3)  # type: ignore[method-assign]
     bench.deliverer.stop(timedelta(seconds=5))
     bench.message()
     assert scraped(bench)["drehscheibe_destination_oldest_seconds", EINS] > 2 * 86400
@@ -258,11 +258,11 @@ def test_a_parked_one_holds_the_others_until_a_person_decides(benches: Benches, 
 def test_a_message_that_is_parked_before_it_is_routed_holds_its_service(benches: Benches) -> None:
     bench = benches()
     first = bench.accept(1, "V-1")
-    bench.store._do(lambda tx: tx.connection.exec_driver_sql("UPDATE message SET state = 'parked'"))
+    bench.store.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE message SET state = 'parked'"))
     second = bench.message(2, case="V-1")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    bench.store._do(lambda tx: tx.connection.exec_driver_sql("UPDATE message SET service = 'anders' WHERE "
+    bench.store.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE message SET service = 'anders' WHERE "
                                                              f"id = '{first}'"))
     assert bench.store.free_missed() == 1
     bench.until(second, DeliveryState.DONE)

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text, update
+from sqlalchemy import RootTransaction, text, update
 from sqlalchemy.exc import DBAPIError
 
 from hub.errors import ConfigError, Conflict, StoreUnavailable
@@ -23,7 +24,7 @@ from hub.store.blobs.files import FileBlobs
 from hub.store.blobs.payload import Damaged
 from hub.store.database import sqlite, tables
 from hub.store.database.sqlite import StoreInUse
-from hub.store.store import BadOutcome, Store
+from hub.store.store import OLDEST_MESSAGE, SUSPECTS, BadOutcome, Store
 from hub.store.transitions import deliveries, messages
 from hub.store.transitions.deliveries import LostLease, Settlement
 from hub.store.transitions.operator_actions import NotFound, NotNow
@@ -76,7 +77,7 @@ def test_an_old_sqlite_is_refused() -> None:
 
 @only_sqlite
 def test_commits_reach_the_disk(store: Store) -> None:
-    pragmas = store._do(lambda tx: [tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in (
+    pragmas = store.transact(lambda tx: [tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in (
         "journal_mode", "synchronous", "foreign_keys")])
     assert pragmas == ["wal", 2, 1]
 
@@ -86,7 +87,7 @@ def test_the_migrations_make_the_tables(store: Store) -> None:
         context = MigrationContext.configure(tx.connection)  # type: ignore[attr-defined]
         return list(compare_metadata(context, tables.metadata))
 
-    assert store._do(compare) == []
+    assert store.transact(compare) == []
 
 
 def test_the_first_migration_has_what_is_expensive_to_add_later() -> None:
@@ -102,7 +103,7 @@ def test_the_first_migration_has_what_is_expensive_to_add_later() -> None:
 
 def test_an_old_program_refuses_a_newer_store(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
-        store._do(lambda tx: tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+        store.transact(lambda tx: tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     for read_only in (False, True):
         with pytest.raises(ConfigError, match="9999"):
             open_store(tmp_path / "store", read_only=read_only)
@@ -141,10 +142,7 @@ def test_a_thawed_process_writes_nothing(tmp_path: Path) -> None:
 def test_planted_without_the_fencing_check_a_thawed_process_writes(tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Shows that it is the fencing number that stops it, and nothing else."""
-    from hub.store.database.transaction import Transaction
-
-    monkeypatch.setattr(Store, "_transaction", lambda self,
-                        connection: Transaction(connection, 0, self.fencing))
+    monkeypatch.setattr(sqlite.Embedded, "owns", lambda self, connection, fencing: True)
     frozen = open_store(tmp_path / "store")
     (tmp_path / "store" / "lock").unlink()
     with opened(tmp_path / "store") as second:
@@ -219,7 +217,7 @@ def test_a_duplicate_leaves_no_file(store: Store) -> None:
 
 def orphans(store: Store) -> list[Path]:
     """Files that no row names; there are none where bodies are rows."""
-    with store._read() as connection:
+    with store.reading() as connection:
         return store.blobs.orphans(connection) if isinstance(store.blobs, FileBlobs) else []
 
 
@@ -497,7 +495,7 @@ def test_after_a_crash_only_what_began_is_in_doubt(tmp_path: Path) -> None:
         claimed = claim_one(first, name)
         if name in {"begun", "probed"}:
             first.begin_effect(claimed.delivery.id)
-    first.settle([Settlement.in_doubt(claimed.delivery.id, "?", first._now())])
+    first.settle([Settlement.in_doubt(claimed.delivery.id, "?", first.now())])
     claim_one(first, "probed")
     abandon(first)
     with opened(tmp_path / "store") as second:
@@ -515,7 +513,7 @@ def test_after_a_crash_only_what_began_is_in_doubt(tmp_path: Path) -> None:
 def test_a_damaged_body_is_never_delivered(store: Store) -> None:
     message_id = routed(store)
     damage = update(tables.blob).where(tables.blob.c.message_id == message_id).values(content=b"\0\0wrong")
-    store._do(lambda tx: tx.connection.execute(damage))
+    store.transact(lambda tx: tx.connection.execute(damage))
     assert store.claim_deliveries("mail-musterstadt", 1, MINUTE) == []
     [row] = store.deliveries_of(message_id)
     assert (row.state, row.reason) == (DeliveryState.PARKED, Reason.DAMAGED)
@@ -529,7 +527,7 @@ def test_a_claim_goes_on_behind_damaged_ones(store: Store) -> None:
     """Or what stands behind them would wait until somebody happens to look again."""
     first, second = routed(store), routed(store, content=b"<b/>")
     damage = update(tables.blob).where(tables.blob.c.message_id == first).values(content=b"\0\0wrong")
-    store._do(lambda tx: tx.connection.execute(damage))
+    store.transact(lambda tx: tx.connection.execute(damage))
     assert claim_one(store).delivery.message_id == second
 
 
@@ -643,7 +641,7 @@ def test_the_queue_by_destination(store: Store, clock: Clock) -> None:
 def test_history_is_final(store: Store) -> None:
     accept(store, incoming())
     with pytest.raises(DBAPIError, match="final"):
-        store._do(lambda tx: tx.connection.execute(text("UPDATE event SET name = 'x'")))
+        store.transact(lambda tx: tx.connection.execute(text("UPDATE event SET name = 'x'")))
 
 
 # -------------------------------------------------------------------- cost
@@ -658,16 +656,16 @@ def plan(store: Store, statement: object, **values: object) -> str:
         return "\n".join(row[3]
                          for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", parameters))
 
-    return store._do(explain)
+    return store.transact(explain)
 
 
 @only_sqlite
 @pytest.mark.parametrize(("statement", "values", "index"), [
-    (messages._WAITING, {"now": 0, "limit": 1}, "message_waiting"),
-    (deliveries._DUE, {"d": "x", "fresh": 1, "now": 0, "limit": 1}, "delivery_waiting"),
-    (deliveries._FIRST_DUE, {"d": "x"}, "delivery_waiting"),
-    (deliveries._NEXT_DESTINATION, {}, "delivery_waiting"),
-    (deliveries._OLDEST, {}, "delivery_open"),
+    (messages.WAITING, {"now": 0, "limit": 1}, "message_waiting"),
+    (deliveries.DUE_NOW, {"d": "x", "fresh": 1, "now": 0, "limit": 1}, "delivery_waiting"),
+    (deliveries.FIRST_DUE, {"d": "x"}, "delivery_waiting"),
+    (deliveries.NEXT_DESTINATION, {}, "delivery_waiting"),
+    (deliveries.OLDEST_OPEN, {}, "delivery_open"),
 ])
 def test_waiting_work_is_found_by_index(store: Store, statement: object, values: dict[str, object],
                                         index: str) -> None:
@@ -681,16 +679,14 @@ def test_waiting_work_is_found_by_index(store: Store, statement: object, values:
 
 @only_sqlite
 def test_planted_a_lost_index_is_noticed(store: Store) -> None:
-    store._do(lambda tx: tx.connection.execute(text("DROP INDEX delivery_waiting")))
-    assert "TEMP B-TREE" in plan(store, deliveries._DUE, d="x", fresh=1, now=0, limit=1)
+    store.transact(lambda tx: tx.connection.execute(text("DROP INDEX delivery_waiting")))
+    assert "TEMP B-TREE" in plan(store, deliveries.DUE_NOW, d="x", fresh=1, now=0, limit=1)
 
 
 @only_sqlite
 def test_other_plans(store: Store) -> None:
-    from hub.store.store import _OLDEST_MESSAGE, _SUSPECTS
-
-    assert "message_open" in plan(store, _OLDEST_MESSAGE)
-    assert "message_waiting" in plan(store, _SUSPECTS)
+    assert "message_open" in plan(store, OLDEST_MESSAGE)
+    assert "message_waiting" in plan(store, SUSPECTS)
 
 
 def broken_by(store: Store, monkeypatch: pytest.MonkeyPatch) -> str | None:
@@ -723,22 +719,32 @@ def test_after_a_failed_fsync_nothing_is_accepted_and_the_end_is_not_clean(tmp_p
         assert accept(second, incoming()).id
 
 
-def test_a_forgotten_claim_is_given_back_also_when_the_next_commit_fails(
-    store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_claim_is_given_back_also_when_the_next_commit_fails(tmp_path: Path) -> None:
+    fails: list[Callable[[], None]] = []
+
+    def commit(transaction: RootTransaction) -> None:
+        while fails:
+            fails.pop()()
+        transaction.commit()
+
+    with opened(tmp_path / "store", writer=partial(Writer, commit=commit)) as store:
+        claim_after_a_commit_that_failed(store, fails)
+
+
+def claim_after_a_commit_that_failed(store: Store, fails: list[Callable[[], None]]) -> None:
     ids = [accept(store, incoming(content)).id for content in (b"<a/>", b"<b/>")]
     claim = store.new_claim()
     assert len(store.claim_messages(1, MINUTE, claim=claim)) == 1
     store.forget_claim(claim)
 
-    def full(_: object) -> None:
+    def full() -> None:
         error = sqlite.dbapi2.OperationalError("no room")
         error.sqlite_errorname = "SQLITE_FULL"
         raise DBAPIError("COMMIT", {}, error)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Writer, "_commit", staticmethod(full))
-        with pytest.raises(StoreUnavailable):
-            store.claim_messages(1, MINUTE)
+    fails.append(full)
+    with pytest.raises(StoreUnavailable):
+        store.claim_messages(1, MINUTE)
     assert sorted(message.id for message in store.claim_messages(10, MINUTE)) == sorted(ids)
 
 
@@ -746,7 +752,7 @@ def test_an_outcome_that_is_written_late_does_not_touch_what_another_claim_has_i
     routed(store)
     first, second = store.new_claim(), store.new_claim()
     [claimed] = store.claim_deliveries("mail-musterstadt", 1, MINUTE, claim=first)
-    late = replace(Settlement.later(claimed.delivery.id, store._now(), "held", "?", counted=False),
+    late = replace(Settlement.later(claimed.delivery.id, store.now(), "held", "?", counted=False),
                    claim=first)
     assert store.settle([late]) == 1
     [claimed] = store.claim_deliveries("mail-musterstadt", 1, MINUTE, claim=second)

@@ -359,7 +359,7 @@ def test_nothing_that_was_due_or_under_way_is_plainly_due_again(tmp_path: Path, 
     doubtful = claim_one(store, "m/doubt").delivery.id
     store.settle([Settlement.in_doubt(doubtful, "?", None)])
     later = claim_one(store, "m/later").delivery.id
-    store.settle([Settlement.later(later, store._now() + timedelta(days=1), "temporary", "zu")])
+    store.settle([Settlement.later(later, store.now() + timedelta(days=1), "temporary", "zu")])
     again = put_back(store, tmp_path)
     states = {row.destination: row.state for row in again.deliveries_of(message)}
     assert states == {"m/done": DeliveryState.DONE, **dict.fromkeys(
@@ -380,7 +380,7 @@ def test_the_mark_stays_while_the_receiver_cannot_be_asked(tmp_path: Path, store
         claimed = claim_one(again)
         assert claimed.probe and claimed.restored, settle
         if settle == "in doubt":
-            again.settle([Settlement.in_doubt(claimed.delivery.id, "nicht erreichbar", again._now())])
+            again.settle([Settlement.in_doubt(claimed.delivery.id, "nicht erreichbar", again.now())])
         elif settle == "released":
             again.release_deliveries([claimed.delivery.id])
         else:
@@ -388,7 +388,7 @@ def test_the_mark_stays_while_the_receiver_cannot_be_asked(tmp_path: Path, store
             again = Store.open(tmp_path / "new")
             again.recover(lambda _: False)
     claimed = claim_one(again)
-    again.settle([Settlement.again(claimed.delivery.id, again._now(), repeat_marked=True)])
+    again.settle([Settlement.again(claimed.delivery.id, again.now(), repeat_marked=True)])
     assert not claim_one(again).restored
     again.close()
 
@@ -502,7 +502,7 @@ def test_planted_a_copy_that_does_not_know_what_it_is_is_refused(tmp_path: Path,
 def test_the_restore_stands_among_the_actions(tmp_path: Path, store: Store) -> None:
     routed(store)
     again = put_back(store, tmp_path)
-    with again._read() as connection:
+    with again.reading() as connection:
         assert connection.execute(text("SELECT verb, result FROM action")).all() == [
             ("restore", '{"in_doubt": 1, "messages": 0, "parked": 0}')]
     again.close()

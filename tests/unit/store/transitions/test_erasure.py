@@ -174,7 +174,7 @@ def crowd(store: Store, chance: random.Random, numbers: range) -> None:
                               rows)
         store.blobs.insert(tx.connection, bodies)
 
-    store._do(write)
+    store.transact(write)
 
 
 def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
@@ -187,7 +187,7 @@ def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
             0 if int(tenant.removeprefix("town-")) <= municipality else 365 * 99, 365 * 99)).run()
         crowd(store, chance, range(1000 + 30 * municipality, 1030 + 30 * municipality))
         store.truncate_log()
-        with store._read() as connection:
+        with store.reading() as connection:
             kept = connection.execute(
                 sa.text("SELECT id FROM message WHERE payload_deleted_at IS NULL")).scalars()
             left.append(found(folder) - {int(name.removeprefix("message-")) for name in kept})
@@ -238,9 +238,8 @@ def test_burying_among_the_living_is_noticed(memory: Path, monkeypatch: pytest.M
 
 def test_without_secure_delete_the_names_of_uploads_are_left(tmp_path: Path,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sqlite._engine
-    monkeypatch.setattr(sqlite, "_engine", lambda file, mode, begin, pragmas: real(
-        file, mode, begin, tuple(pragma for pragma in pragmas if not pragma.startswith("secure_delete"))))
+    monkeypatch.setattr(sqlite, "WRITING", tuple(pragma for pragma in sqlite.WRITING
+                                                 if not pragma.startswith("secure_delete")))
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         for number in range(12):
@@ -318,7 +317,7 @@ def test_a_finished_message_with_an_open_delivery_is_noticed(tmp_path: Path,
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         name = application(store, 1, end=False)
-        store._do(lambda tx: tx.connection.execute(sa.text(
+        store.transact(lambda tx: tx.connection.execute(sa.text(
             "UPDATE message SET state = 'completed', finished_at = 1 WHERE id = :id"), {"id": name}))
         clock.now += 31 * DAY
         assert retention(store, clock).run().messages == 0
@@ -348,7 +347,7 @@ def test_proofs_go_later_and_the_books_balance(tmp_path: Path) -> None:
         assert store.balances() == before, "what is forgotten stays counted"
         assert unbalanced(store) == []
         assert {used.count for used in store.usages("2026-11", "2026-11").values()} == {1}
-        with store._read() as connection:
+        with store.reading() as connection:
             assert {table: connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one()
                     for table in ("message", "delivery", "duplicate", "action")} == {
                         "message": 1, "delivery": 1, "duplicate": 0, "action": 0}
@@ -374,7 +373,7 @@ def test_a_crash_between_commit_and_file_is_repaired(tmp_path: Path, monkeypatch
         retention(store, clock).run()
         files = list(store.blobs.files().values())
         assert files == [], "the same run finds what was left"
-        young = store.blobs._folder / "aa" / "an-acceptance-under-way-aa"
+        young = store.directory / "blobs" / "aa" / "an-acceptance-under-way-aa"
         young.write_bytes(secret(2))
         clock.now = datetime.now(UTC)
         assert store.remove_leftovers() == 0
