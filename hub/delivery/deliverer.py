@@ -25,7 +25,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -37,9 +37,9 @@ import structlog
 
 from hub import endpoint
 from hub.config import window
-from hub.delivery.circuit_breaker import Circuit
+from hub.delivery.circuit_breaker import Circuit, longest_unserved_first
 from hub.delivery.outlet_pool import IDLE, Connections
-from hub.delivery.thread_pool import ThreadPool
+from hub.delivery.thread_pool import ThreadPool, Threads
 from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUnavailable, Temporary, TooLarge
 from hub.message import Delivery, DeliveryState, Manifest, Reason
 from hub.store import slim_manifest
@@ -48,6 +48,7 @@ from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Settlem
 if TYPE_CHECKING:
     from hub.config.configuration import Configuration
     from hub.config.municipalities import Destination
+    from hub.config.sections import DeliverSection
     from hub.store.store import Store
     from hub.telemetry.counters import Metrics
 
@@ -86,28 +87,39 @@ class Deliverer:
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
                  now: Callable[[], datetime] = lambda: datetime.now(UTC),
-                 build: Callable[..., endpoint.OutletBase[Any]] = endpoint.build_outlet) -> None:
+                 build: Callable[..., endpoint.OutletBase[Any]] = endpoint.build_outlet, *,
+                 monotonic: Callable[[], float] = time.monotonic, dice: Callable[[], float] = random.random,
+                 threads: Threads | None = None, circuits: Mapping[str, Circuit] | None = None,
+                 stopping: threading.Event | None = None, logger: Any = log) -> None:
+        """`circuits` is what is known about destinations already, and `stopping` the event that ends it all.
+
+        `monotonic` counts seconds whatever becomes of the wall's clock `now`. `dice` spreads retries: a
+        number from 0 to 1.
+        """
         self._store = store
         self._configuration = configuration
         self._metrics = metrics
         self._now = now
         self._connections = Connections(build)
-        self._circuits: dict[str, Circuit] = {}
+        self._monotonic = monotonic
+        self._dice = dice
+        self._log = logger
+        self._circuits: dict[str, Circuit] = dict(circuits or {})
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread_pool = ThreadPool(configuration().settings.deliver.threads, "deliver")
-        self._running: dict[_Assignment, None] = {}  # in the order in which they began
+        self._stop = stopping or threading.Event()
+        self._thread_pool = threads or ThreadPool(configuration().settings.deliver.threads, "deliver")
+        self._running: dict[Assignment, None] = {}  # in the order in which they began
         self._served = 0
         self._news: set[str] | None = None
         self._next_look = 0.0
         self._alone: dict[str, float] = {}
         self._crowded = False
-        self._clock_ahead = self._now().timestamp() - time.monotonic()
+        self._clock_ahead = self._now().timestamp() - self._monotonic()
         self._unsettled: list[Settlement] = []
-        self._next_search = time.monotonic() + SEARCH.total_seconds()
+        self._next_search = self._monotonic() + SEARCH.total_seconds()
         self._thread = threading.Thread(target=self._schedule, name="deliver-schedule", daemon=True)
-        self.last_progress = time.monotonic()
+        self.last_progress = self._monotonic()
 
     def start(self) -> None:
         """Begin."""
@@ -131,9 +143,9 @@ class Deliverer:
         with self._lock:
             running = list(self._running)
         if running:
-            log.info("waiting for deliveries under way", count=len(running))
-        deadline = time.monotonic() + patience.total_seconds()
-        ended = all(assignment.over.wait(max(0.0, deadline - time.monotonic())) for assignment in running)
+            self._log.info("waiting for deliveries under way", count=len(running))
+        deadline = self._monotonic() + patience.total_seconds()
+        ended = all(assignment.over.wait(max(0.0, deadline - self._monotonic())) for assignment in running)
         self._thread_pool.dismiss()
         self._connections.close()
         try:
@@ -141,6 +153,12 @@ class Deliverer:
         except StoreUnavailable:
             return False
         return ended
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and the scheduler has looked at all that it was told."""
+        with self._lock:
+            return not self._running and self._news == set()
 
     def circuits(self) -> dict[str, Circuit]:
         """A view for metrics and operators."""
@@ -168,22 +186,22 @@ class Deliverer:
     def _schedule(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            self._wake.wait(self._round())
+            self._wake.wait(self.round())
 
-    def _round(self) -> float:
-        """One round of the scheduler, which never raises; seconds until the next one."""
+    def round(self) -> float:
+        """One round of the scheduler, in the caller's thread. Never raises; seconds until the next one."""
         try:
             self._watch_clock()
             self._settle_late()
             self._find_lost()
-            wait = max(0.01, min(self._give_up_stuck(), self._look(), self._next_search - time.monotonic()))
+            wait = max(0.01, min(self._give_up_stuck(), self._look(), self._next_search - self._monotonic()))
         except StoreUnavailable as error:
-            log.error("the store cannot be read or written; deliveries wait", error=str(error))
+            self._log.error("the store cannot be read or written; deliveries wait", error=str(error))
             wait = 5.0
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
-            log.error("the deliverer itself failed; please report this", **_where(error))
+            self._log.error("the deliverer itself failed; please report this", **_where(error))
             wait = 5.0
-        self.last_progress = time.monotonic()
+        self.last_progress = self._monotonic()
         self._connections.close(before=self._now() - IDLE)
         return wait
 
@@ -192,7 +210,7 @@ class Deliverer:
         next look at all."""
         with self._lock:
             news, self._news = self._news, set()
-        now = time.monotonic()
+        now = self._monotonic()
         late = {key for key, until in self._alone.items() if until <= now}
         if news is None or self._crowded or now >= self._next_look:
             self._alone.clear()
@@ -200,14 +218,15 @@ class Deliverer:
         elif look := news | late:
             self._alone = {key: until for key, until in self._alone.items() if key not in look}
             self._next_look = min(self._next_look, now + self._hand_out(self._store.due_at(sorted(look))))
-        return max(0.001, min([self._next_look, *self._alone.values()]) - time.monotonic())
+        return max(0.001, min([self._next_look, *self._alone.values()]) - self._monotonic())
 
     def _hand_out(self, waiting: Iterable[tuple[str, datetime]]) -> float:
         """Start work for every destination that has some and may; seconds until the next look."""
         now = self._now()
         soonest = now + LOOK
+        settings = self._configuration().settings.deliver
         self._crowded = False
-        for key, due in self._longest_unserved_first(waiting):
+        for key, due in longest_unserved_first(waiting, self.circuits()):
             destination = self._configuration().destination(key)
             with self._lock:
                 circuit = self._circuits.setdefault(key, Circuit())
@@ -216,12 +235,12 @@ class Deliverer:
                     soonest = min(soonest, start)
                     continue
                 well = circuit.failures == 0
-                limit, size = (self._parallel(destination), circuit.window) if well else (1, 1)
+                limit, size = (share(destination, settings), circuit.window) if well else (1, 1)
                 if circuit.active >= limit:
                     # whoever is under way wakes the scheduler at its end, so nothing is waited for here
                     continue
                 alone_until = circuit.served_at + ALONE.total_seconds()
-                if circuit.active and not circuit.more and time.monotonic() < alone_until:
+                if circuit.active and not circuit.more and self._monotonic() < alone_until:
                     self._alone[key] = alone_until
                     continue
                 crowded = len(self._running) >= self._threads() * 2
@@ -230,12 +249,6 @@ class Deliverer:
             if assignment is not None and assignment.size:
                 self._thread_pool.submit(partial(self._run, assignment))
         return max(0.01, (soonest - now).total_seconds())
-
-    def _longest_unserved_first(self, waiting: Iterable[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
-        """Where threads are short, nobody is passed over because of its name."""
-        with self._lock:
-            served = {key: circuit.turn for key, circuit in self._circuits.items()}
-        return sorted(waiting, key=lambda item: served.get(item[0], 0))
 
     def _allowed(self, destination: Destination | None, circuit: Circuit, now: datetime) -> datetime:
         """From when on its window and its rate allow a try."""
@@ -246,16 +259,16 @@ class Deliverer:
         return opens if rate is None or opens > now else circuit.pace.ready(rate, now)
 
     def _assignment(self, key: str, destination: Destination | None, circuit: Circuit,
-                    size: int) -> _Assignment:
+                    size: int) -> Assignment:
         """Asked with the lock held. One of size 0 has nothing to do: the rate does not allow more now."""
         if destination is not None and destination.policy.rate is not None:
             size = circuit.pace.take(size)
-        assignment = _Assignment(key, destination, circuit, size, circuit.deferred_first,
-                                 self._store.new_claim())
+        assignment = Assignment(key, destination, circuit, size, circuit.deferred_first,
+                                self._store.new_claim(), self._monotonic)
         if size:
             self._served += 1
             circuit.turn, circuit.active, circuit.deferred_first = self._served, circuit.active + 1, not circuit.deferred_first
-            circuit.served_at, circuit.more = time.monotonic(), False
+            circuit.served_at, circuit.more = self._monotonic(), False
             self._running[assignment] = None
         return assignment
 
@@ -275,18 +288,18 @@ class Deliverer:
                 with self._lock:
                     self._unsettled += late
                 raise
-            log.info("outcomes that could not be written before are written now", count=len(late))
+            self._log.info("outcomes that could not be written before are written now", count=len(late))
 
     def _watch_clock(self) -> None:
         """Nothing may wait for a clock that was wrong and went back."""
-        ahead = self._now().timestamp() - time.monotonic()
+        ahead = self._now().timestamp() - self._monotonic()
         step = timedelta(seconds=self._clock_ahead - ahead)
         if step > CLOCK_STEP:
             self._next_look = 0.0
             with self._lock:
                 for circuit in self._circuits.values():
                     circuit.set_back(step)
-            log.warning("the clock went back; what waits goes by the new time",
+            self._log.warning("the clock went back; what waits goes by the new time",
                         seconds=round(step.total_seconds()),
                         count=self._store.set_back(step))
         self._clock_ahead = ahead
@@ -294,10 +307,10 @@ class Deliverer:
     def _find_lost(self) -> None:
         """Free what is leased and in nobody's hands: an error in a thread must not hold a delivery until the
         next start."""
-        if time.monotonic() < self._next_search:
+        if self._monotonic() < self._next_search:
             return
         with self._lock:
-            self._next_search = time.monotonic() + SEARCH.total_seconds()
+            self._next_search = self._monotonic() + SEARCH.total_seconds()
             claims, before = {assignment.claim for assignment in self._running}, self._store.new_claim()
             known = {settlement.delivery_id for settlement in self._unsettled}
         try:
@@ -306,11 +319,11 @@ class Deliverer:
             self._search_soon()
             raise
         if found:
-            log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
+            self._log.warning("deliveries were in nobody's hands any more; they are looked into", count=found)
             self.wake()
         missed = self._store.free_missed()
         if missed:
-            log.info("deliveries whose turn had come within their case go on", count=missed)
+            self._log.info("deliveries whose turn had come within their case go on", count=missed)
 
     def _assume_begun(self, key: str) -> bool:
         destination = self._configuration().destination(key)
@@ -319,31 +332,27 @@ class Deliverer:
     def _threads(self) -> int:
         return self._configuration().settings.deliver.threads
 
-    def _parallel(self, destination: Destination | None) -> int:
-        settings = self._configuration().settings.deliver
-        return (destination and destination.policy.parallel) or settings.per_destination
-
-    def _run(self, assignment: _Assignment) -> None:
+    def _run(self, assignment: Assignment) -> None:
         """All of one thread's work for one destination, in that thread. Never raises."""
         assignment.thread = threading.current_thread()
         try:
             self._work(assignment)
         except _GivenUp:
-            log.warning("a try that had been given up came to its end after all; its outcome is not used",
+            self._log.warning("a try that had been given up came to its end after all; its outcome is not used",
                         destination=assignment.key)
         except StoreUnavailable as error:
-            log.error("the store cannot be written; the outcome will be probed", destination=assignment.key,
+            self._log.error("the store cannot be written; the outcome will be probed", destination=assignment.key,
                       error=str(error))
             self._drop(assignment)
         except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
-            log.error("the deliverer itself failed; please report this", destination=assignment.key,
+            self._log.error("the deliverer itself failed; please report this", destination=assignment.key,
                       **_where(error))
             self._drop(assignment)
         finally:
             self._end(assignment)
             assignment.release()
 
-    def _drop(self, assignment: _Assignment) -> None:
+    def _drop(self, assignment: Assignment) -> None:
         """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
         if assignment.claimed:
             due = self._now() + UNWRITTEN
@@ -356,13 +365,13 @@ class Deliverer:
     def _search_soon(self) -> None:
         """Only the search, and once for many who ask: where the store takes nothing, other claims at once
         would be in vain."""
-        soon = time.monotonic() + SEARCH_SOON.total_seconds()
+        soon = self._monotonic() + SEARCH_SOON.total_seconds()
         with self._lock:
             news, self._next_search = soon < self._next_search, min(soon, self._next_search)
         if news:
             self._wake.set()
 
-    def _end(self, assignment: _Assignment) -> None:
+    def _end(self, assignment: Assignment) -> None:
         """Once for each errand: by its thread, or by who gave it up."""
         with self._lock:
             if assignment not in self._running:
@@ -378,7 +387,7 @@ class Deliverer:
     # -- one destination
     # ----------------------------------------------------------------------------------------------
 
-    def _work(self, assignment: _Assignment) -> None:
+    def _work(self, assignment: Assignment) -> None:
         if self._stop.is_set():
             return
         settings = self._configuration().settings.deliver
@@ -393,16 +402,16 @@ class Deliverer:
             self.wake([assignment.key])
         self._work_off(assignment)
 
-    def _work_off(self, assignment: _Assignment) -> None:
+    def _work_off(self, assignment: Assignment) -> None:
         destination = assignment.destination
         if destination is None:
             self._store.settle([self._unknown_destination(item, assignment.key)
                                 for item in assignment.claimed])
             return
         try:
-            with _Outcomes(self._store, partial(self._keep, assignment.claim),
-                           partial(self._last, assignment, destination),
-                           at_once=destination.repeat == "ask") as assignment.outcomes:
+            with Outcomes(self._store, partial(self._keep, assignment.claim),
+                          partial(self._last, assignment, destination), self._monotonic,
+                          at_once=destination.repeat == "ask") as assignment.outcomes:
                 self._try_all(assignment, destination, assignment.outcomes)
         except _GivenUp:
             if assignment.outlet is not None:
@@ -413,7 +422,7 @@ class Deliverer:
             if assignment.outlet is not None:
                 self._connections.give_back(destination, assignment.outlet, self._now())
 
-    def _try_all(self, assignment: _Assignment, destination: Destination, outcomes: _Outcomes) -> None:
+    def _try_all(self, assignment: Assignment, destination: Destination, outcomes: Outcomes) -> None:
         gathered = 0
         for index, item in enumerate(assignment.claimed):
             why = self._why_not(assignment.circuit, destination)
@@ -435,9 +444,9 @@ class Deliverer:
                 outcomes.return_untried([_untried(rest, self._now() + UNWRITTEN, str(error))
                                          for rest in assignment.returns(index)])
                 break
-            self.last_progress = time.monotonic()
+            self.last_progress = self._monotonic()
 
-    def _gather(self, assignment: _Assignment, destination: Destination, index: int) -> int:
+    def _gather(self, assignment: Assignment, destination: Destination, index: int) -> int:
         """Let the outlet prepare what comes next, where several at once are cheaper; how many were looked
         at."""
         ahead: list[ClaimedDelivery] = []
@@ -449,17 +458,17 @@ class Deliverer:
             ahead.append(item)
         wanted = [item.delivery for item in ahead if not item.probe]
         if len(wanted) > 1 and (outlet := self._kept_outlet(assignment, destination)) is not None:
-            assignment.begins(index, _Effect(assignment.claimed[index], self._store, destination.repeat))
+            assignment.begins(index, Effect(assignment.claimed[index], self._store, destination.repeat))
             try:
                 outlet.prepare(wanted)
             except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
-                log.error("several deliveries could not be prepared at once; each goes alone",
+                self._log.error("several deliveries could not be prepared at once; each goes alone",
                           destination=destination.key,
                           **_where(error))
             assignment.ends()
         return len(ahead)
 
-    def _kept_outlet(self, assignment: _Assignment,
+    def _kept_outlet(self, assignment: Assignment,
                      destination: Destination) -> endpoint.OutletBase[Any] | None:
         """The errand's outlet, if the destination has one that gathers deliveries; the errand keeps it to its
         end."""
@@ -474,8 +483,8 @@ class Deliverer:
                 self._connections.give_back(destination, outlet, self._now())
         return assignment.outlet
 
-    def _last(self, assignment: _Assignment, destination: Destination, outcomes: Sequence[_Outcome],
-              wrong: Exception | None) -> Sequence[_Outcome]:
+    def _last(self, assignment: Assignment, destination: Destination, outcomes: Sequence[Outcome],
+              wrong: Exception | None) -> Sequence[Outcome]:
         """These outcomes once they will last at the receiver. Where that went `wrong`, nobody knows: those
         are in doubt.
 
@@ -502,18 +511,18 @@ class Deliverer:
             return "Das Ziel nimmt jetzt nichts an (window)."
         return "Das Ziel ruht." if self._stop.is_set() or circuit.open(self._now()) else ""
 
-    def _one(self, item: ClaimedDelivery, destination: Destination, assignment: _Assignment,
-             index: int) -> _Outcome:
+    def _one(self, item: ClaimedDelivery, destination: Destination, assignment: Assignment,
+             index: int) -> Outcome:
         """What became of one delivery.
 
         Raises `_GivenUp` when that took too long, `_Unwritten` when the store could not take the intent.
         """
         started = self._now()
-        effect = assignment.begins(index, _Effect(item, self._store, destination.repeat))
+        effect = assignment.begins(index, Effect(item, self._store, destination.repeat))
         outlet, wrong = assignment.outlet, None
         try:
             outlet = outlet or self._connections.take(destination)
-            settlement = (self._probe(item, outlet, destination) if item.probe
+            settlement = (probed(item, outlet, destination, self._now) if item.probe
                           else Settlement.done(item.delivery.id, outlet.deliver(item.delivery, effect.begins),
                                                destination.kind))
         except Exception as error:  # noqa: BLE001 - the one border where every connector's error is judged
@@ -532,10 +541,10 @@ class Deliverer:
         assignment.elsewhere |= settlement.destination is not None or settlement.slim is not None
         return self._outcome(item, effect, destination, settlement, self._now() - started)
 
-    def _outcome(self, item: ClaimedDelivery, effect: _Effect, destination: Destination,
+    def _outcome(self, item: ClaimedDelivery, effect: Effect, destination: Destination,
                  settlement: Settlement,
-                 took: timedelta) -> _Outcome:
-        return _Outcome(item, effect, settlement, took,
+                 took: timedelta) -> Outcome:
+        return Outcome(item, effect, settlement, took,
                         lambda: self._tell(item, destination, settlement, took))
 
     # -- tries that do not end
@@ -559,7 +568,7 @@ class Deliverer:
             self._give_up(assignment)
         return soonest
 
-    def _give_up(self, assignment: _Assignment) -> None:
+    def _give_up(self, assignment: Assignment) -> None:
         """What the hanging thread had in hand is judged here, and another thread takes its place."""
         effect, destination = assignment.effect, assignment.destination
         assert destination is not None and assignment.outcomes is not None  # noqa: S101
@@ -567,7 +576,7 @@ class Deliverer:
             self._thread_pool.write_off(assignment.thread)
         self._metrics.given_up.labels(destination.connector).inc()
         total = self._total(destination)
-        log.error("a try took longer than its total and was given up; its thread is replaced",
+        self._log.error("a try took longer than its total and was given up; its thread is replaced",
                   destination=assignment.key,
                   delivery=effect.item.delivery.id if effect else None, seconds=total.total_seconds())
         error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde "
@@ -586,32 +595,11 @@ class Deliverer:
         if effect:
             self._tell(effect.item, destination, settlements[0], total)
 
-    def _probe(self, item: ClaimedDelivery, outlet: endpoint.OutletBase[Any],
-               destination: Destination) -> Settlement:
-        """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration
-        decides."""
-        result = outlet.probe(item.delivery)
-        if isinstance(result, endpoint.Done):
-            return Settlement.done(item.delivery.id, result.receipt, destination.kind)
-        if isinstance(result, endpoint.Absent) and item.restored and not outlet.keeps:
-            result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden "
-                                      "sein")
-        if isinstance(result, endpoint.Absent):
-            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
-        if outlet.repeat == "idempotent":
-            return Settlement.again(item.delivery.id, self._now(), repeat_marked=False)
-        if destination.in_doubt == "repeat-marked":
-            return Settlement.again(item.delivery.id, self._now(), repeat_marked=True)
-        return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
-                                 + (f" ({result.why})" if result.why else "")
-                                 + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' "
-                                   "(fehlt).")
-
-    def _judge(self, error: Exception, effect: _Effect, item: ClaimedDelivery, destination: Destination,
+    def _judge(self, error: Exception, effect: Effect, item: ClaimedDelivery, destination: Destination,
                circuit: Circuit) -> Settlement:
         text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {_place(error)}"
         if not isinstance(error, HubError):
-            log.error("a connector raised an error that it should have translated; please report this",
+            self._log.error("a connector raised an error that it should have translated; please report this",
                       destination=destination.key, delivery=item.delivery.id, **_where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
         if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(
@@ -661,8 +649,8 @@ class Deliverer:
     def _later(self, item: ClaimedDelivery, destination: Destination, circuit: Circuit, kind: str, text: str,
                asked: float | None) -> Settlement:
         now = self._now()
-        dice = random.random()  # noqa: S311 - no secret
-        wait = destination.policy.retry.delay(item.attempts, now - item.first_due_at, asked=asked, dice=dice)
+        wait = destination.policy.retry.delay(item.attempts, now - item.first_due_at, asked=asked,
+                                              dice=self._dice())
         if wait is None:
             return Settlement.parked(item.delivery.id, Reason.EXPIRED,
                                      f"Nach {item.attempts} Versuchen aufgegeben; "
@@ -699,21 +687,21 @@ class Deliverer:
         with self._lock:
             back = circuit.succeeded(self._configuration().settings.deliver)
         if back:
-            log.info("the destination answers again; its deliveries are worked off",
+            self._log.info("the destination answers again; its deliveries are worked off",
                      destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
             news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
         if news:  # one alarm per outage
-            log.warning("the destination rests; its deliveries wait", destination=destination.key,
+            self._log.warning("the destination rests; its deliveries wait", destination=destination.key,
                         reason=text)
 
     def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
             news = circuit.misconfigure(self._now(), text)
         if news:
-            log.warning("the destination must be mended before anything is delivered there",
+            self._log.warning("the destination must be mended before anything is delivered there",
                         destination=destination.key,
                         reason=text)
 
@@ -731,33 +719,33 @@ class Deliverer:
                   "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
-            log.warning("delivered, but some of the destination's recipients were refused; its addresses "
+            self._log.warning("delivered, but some of the destination's recipients were refused; its addresses "
                         "need a look",
                         **fields)
         if settlement.state == "done":
             self._metrics.delivered_seconds.labels(destination.connector).observe(
                 (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
-            log.info("delivered", **fields)
+            self._log.info("delivered", **fields)
         elif outcome == "parked":
-            log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
+            self._log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
         elif outcome == "in_doubt":
-            log.warning("the receiver may have it; it will be asked", error=settlement.text, **fields)
+            self._log.warning("the receiver may have it; it will be asked", error=settlement.text, **fields)
         else:
-            log.info("not delivered yet; it will be tried again", error=settlement.text,
+            self._log.info("not delivered yet; it will be tried again", error=settlement.text,
                      due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
 
 
-class _Outcome(NamedTuple):
+class Outcome(NamedTuple):
     """What became of one try, and how to tell people once that is durable."""
 
     item: ClaimedDelivery
-    effect: _Effect
+    effect: Effect
     settlement: Settlement
     took: timedelta
     tell: Callable[[], None]
 
 
-class _Outcomes:
+class Outcomes:
     """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
 
     Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never
@@ -769,24 +757,25 @@ class _Outcomes:
     PATIENCE = timedelta(milliseconds=200)
 
     def __init__(self, store: Store, keep: Callable[[Sequence[Settlement]], None],
-                 last: Callable[[Sequence[_Outcome], Exception | None], Sequence[_Outcome]], *,
-                 at_once: bool) -> None:
+                 last: Callable[[Sequence[Outcome], Exception | None], Sequence[Outcome]],
+                 monotonic: Callable[[], float], *, at_once: bool) -> None:
         self._store = store
         self._keep = keep
         self._last = last
+        self._monotonic = monotonic
         self._at_once = at_once
-        self._handed: list[tuple[_Outcome, Future[bool]]] = []
-        self._waiting: list[_Outcome] = []
+        self._handed: list[tuple[Outcome, Future[bool]]] = []
+        self._waiting: list[Outcome] = []
         self._since = 0.0
 
-    def add(self, outcome: _Outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
         if self._at_once:
             with self._kept([outcome.settlement]):
                 self._handed.append((outcome, self._store.settle_soon(outcome.settlement)))
             return
-        self._since = self._since if self._waiting else time.monotonic()
+        self._since = self._since if self._waiting else self._monotonic()
         self._waiting.append(outcome)
-        if time.monotonic() - self._since > self.PATIENCE.total_seconds():
+        if self._monotonic() - self._since > self.PATIENCE.total_seconds():
             self._flush()
 
     def return_untried(self, settlements: Sequence[Settlement]) -> None:
@@ -816,12 +805,12 @@ class _Outcomes:
             for outcome in waiting:
                 outcome.tell()
 
-    def _hear(self, outcome: _Outcome, future: Future[bool]) -> None:
+    def _hear(self, outcome: Outcome, future: Future[bool]) -> None:
         with self._kept([outcome.settlement]):
             future.result()
         outcome.tell()
 
-    def __enter__(self) -> _Outcomes:
+    def __enter__(self) -> Outcomes:
         return self
 
     def __exit__(self, _: object, error: object, __: object) -> None:
@@ -833,7 +822,7 @@ class _Outcomes:
         self._flush(wrong)
 
 
-class _Effect:
+class Effect:
     """Notes that the receiver may act from now on; durably where nobody could tell after a crash.
 
     `unwritten` is why the intent could not be written: then nothing was sent, whatever the connector makes of
@@ -842,7 +831,7 @@ class _Effect:
 
     def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
         self.item = item
-        self._store = store
+        self.store = store
         self._repeat = repeat
         self._lock = threading.Lock()
         self._forbidden = False
@@ -851,9 +840,9 @@ class _Effect:
 
     def begins(self) -> None:
         if self._repeat == "ask":
-            self._surely(lambda: self._store.begin_effect(self.item.delivery.id))
+            self._surely(lambda: self.store.begin_effect(self.item.delivery.id))
         else:
-            self._surely(self._store.still_ours)
+            self._surely(self.store.still_ours)
         with self._lock:
             if self._forbidden:
                 raise _GivenUp
@@ -881,7 +870,7 @@ class _Unwritten(Exception):
 
 
 @dataclass(eq=False)
-class _Assignment:
+class Assignment:
     """One thread's work for one destination: what it has in hand, and since when it is at the present one.
 
     `outlet` is kept for the whole errand where it gathers deliveries (`endpoint.OutletBase.prepare`).
@@ -893,12 +882,13 @@ class _Assignment:
     size: int
     deferred_first: bool
     claim: int
+    _monotonic: Callable[[], float]
     claimed: Sequence[ClaimedDelivery] = ()
     tried: int = 0
     elsewhere: bool = False
-    effect: _Effect | None = None
+    effect: Effect | None = None
     outlet: endpoint.OutletBase[Any] | None = None
-    outcomes: _Outcomes | None = None
+    outcomes: Outcomes | None = None
     thread: threading.Thread | None = None
     over: threading.Event = field(default_factory=threading.Event)
     _since: float | None = None
@@ -906,16 +896,16 @@ class _Assignment:
     _returned: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begins(self, index: int, effect: _Effect) -> _Effect:
+    def begins(self, index: int, effect: Effect) -> Effect:
         """This one of those that were claimed is tried, or prepared together with others behind it."""
         with self._lock:
-            self.effect, self._since, self.tried = effect, time.monotonic(), index + 1
+            self.effect, self._since, self.tried = effect, self._monotonic(), index + 1
         return effect
 
     def concludes(self) -> None:
         """What was tried so far is concluded."""
         with self._lock:
-            self.effect, self._since = None, time.monotonic()
+            self.effect, self._since = None, self._monotonic()
 
     def ends(self) -> None:
         """That came to its end. Raises `_GivenUp` when nobody waits for it any more."""
@@ -927,13 +917,13 @@ class _Assignment:
     def left(self, total: timedelta) -> float | None:
         """Seconds that the present try has left; None: there is none."""
         with self._lock:
-            return None if self._since is None else self._since + total.total_seconds() - time.monotonic()
+            return None if self._since is None else self._since + total.total_seconds() - self._monotonic()
 
     def give_up(self, total: timedelta) -> bool:
         """From now on its outcome does not count, and its effect cannot begin; False when it ended
         meanwhile."""
         with self._lock:
-            if self._since is None or time.monotonic() - self._since < total.total_seconds():
+            if self._since is None or self._monotonic() - self._since < total.total_seconds():
                 return False
             self._given_up, self._since = True, None
             if self.effect is not None:
@@ -958,6 +948,33 @@ class _Assignment:
         """From this one on they go back untried: their caller sees to it."""
         self._returned = True
         return self.claimed[index:]
+
+
+def probed(item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination,
+           now: Callable[[], datetime]) -> Settlement:
+    """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration
+    decides. Raises what the outlet's probe raises."""
+    result = outlet.probe(item.delivery)
+    if isinstance(result, endpoint.Done):
+        return Settlement.done(item.delivery.id, result.receipt, destination.kind)
+    if isinstance(result, endpoint.Absent) and item.restored and not outlet.keeps:
+        result = endpoint.Unknown("dort liegt nichts, aber seit der Sicherung kann es weggeräumt worden "
+                                  "sein")
+    if isinstance(result, endpoint.Absent):
+        return Settlement.again(item.delivery.id, now(), repeat_marked=False)
+    if outlet.repeat == "idempotent":
+        return Settlement.again(item.delivery.id, now(), repeat_marked=False)
+    if destination.in_doubt == "repeat-marked":
+        return Settlement.again(item.delivery.id, now(), repeat_marked=True)
+    return Settlement.parked(item.delivery.id, Reason.IN_DOUBT, "Ob der Empfänger sie hat, ist unbekannt"
+                             + (f" ({result.why})" if result.why else "")
+                             + ": beim Empfänger nachsehen, dann 'confirm' (ist da) oder 'replay' "
+                               "(fehlt).")
+
+
+def share(destination: Destination | None, settings: DeliverSection) -> int:
+    """How many threads one destination may have at once."""
+    return (destination and destination.policy.parallel) or settings.per_destination
 
 
 def _untried(item: ClaimedDelivery, due: datetime, why: str) -> Settlement:

@@ -18,9 +18,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
+import tenacity
 
 from hub.config.configuration import Configuration
 from hub.config.rules import rules_for, why_none
@@ -61,14 +62,22 @@ class Dispatcher:
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
                  metrics: Metrics,
                  delivered_to: Callable[[Sequence[str]], None],
-                 room: Callable[[], bool] = lambda: True) -> None:
+                 room: Callable[[], bool] = lambda: True, *,
+                 monotonic: Callable[[], float] = time.monotonic, stopping: threading.Event | None = None,
+                 logger: Any = log) -> None:
+        """`delivered_to` hears of the destinations that got work. Without `room` nothing is claimed.
+
+        `stopping` is the event that ends it all, and `monotonic` counts seconds.
+        """
         self._room = room
+        self._monotonic = monotonic
+        self._log = logger
         self._store = store
         self._configuration = configuration
         self._pool = pool
         self._metrics = metrics
         self._delivered_to = delivered_to
-        self._stop = threading.Event()
+        self._stop = stopping or threading.Event()
         self._news = threading.Condition()
         self._pending = True
         self._alone_until = 0.0
@@ -76,7 +85,7 @@ class Dispatcher:
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True)
                          for n in range(count)]
-        self._progress = dict.fromkeys((thread.name for thread in self._threads), time.monotonic())
+        self._progress = dict.fromkeys((thread.name for thread in self._threads), self._monotonic())
 
     @property
     def last_progress(self) -> float:
@@ -85,7 +94,7 @@ class Dispatcher:
         return min(self._progress.values())
 
     def _progressed(self) -> None:
-        self._progress[threading.current_thread().name] = time.monotonic()
+        self._progress[threading.current_thread().name] = self._monotonic()
 
     def start(self) -> None:
         """Begin; suspects of an unclean end first."""
@@ -117,7 +126,7 @@ class Dispatcher:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            busy = self._turn()
+            busy = self.turn()
             if busy is None:
                 return  # only when stopping: what was in hand is looked into at the next start
             if busy:
@@ -129,26 +138,28 @@ class Dispatcher:
     def _wait(self) -> None:
         """For news, and while another thread has a few messages in hand, for its end: it brings along what
         arrives meanwhile."""
-        until = time.monotonic() + LONGEST_WAIT
-        while not self._stop.is_set() and (now := time.monotonic()) < until:
+        until = self._monotonic() + LONGEST_WAIT
+        while not self._stop.is_set() and (now := self._monotonic()) < until:
             left = (self._alone_until if self._pending else until) - now
             if left <= 0:
                 return
             self._news.wait(min(left, until - now))
 
-    def _turn(self) -> bool | None:
-        """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at
-        its end."""
+    def turn(self) -> bool | None:
+        """One turn of a thread, in the caller's. Never raises.
+
+        Whether there may be more to do at once; None: the dispatcher stops, and the thread is at its end.
+        """
         self._progressed()
         try:
             return self._room() and (self._suspect() or self._batch())
         except StoreUnavailable as error:
-            log.error("the store cannot be written; messages wait", error=str(error))
+            self._log.error("the store cannot be written; messages wait", error=str(error))
             return self._stop.wait(PAUSE)
         except WorkerUnavailable:
             return None
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
-            log.error("the dispatcher itself failed; please report this", **_where(error))
+            self._log.error("the dispatcher itself failed; please report this", **_where(error))
             return self._stop.wait(PAUSE)
 
     def _suspect(self) -> bool:
@@ -174,7 +185,7 @@ class Dispatcher:
             messages = self._store.claim_messages(most, LEASE, claim=claim)
             if not messages:
                 return False
-            self._alone_until = time.monotonic() + ALONE if len(messages) < most else 0.0
+            self._alone_until = self._monotonic() + ALONE if len(messages) < most else 0.0
             try:
                 self._together(configuration, messages)
             finally:
@@ -208,7 +219,7 @@ class Dispatcher:
             if not left:
                 return
             deaths = self._store.count_death(message.id)
-            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths,
+            self._log.warning("a worker ended over this message alone", message=message.id, deaths=deaths,
                         ags=message.ags,
                         service=message.service)
         self._record(configuration, [Parked(
@@ -227,7 +238,7 @@ class Dispatcher:
         except Exception as error:  # it must cost the messages that cause it, not the others behind them
             if isinstance(error, OSError) and error.errno in SHORT:
                 raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
-            log.error("the dispatcher itself failed; please report this", messages=len(messages),
+            self._log.error("the dispatcher itself failed; please report this", messages=len(messages),
                       **_where(error))
             return list(messages), _WHY[Why.FAILED]
 
@@ -244,7 +255,7 @@ class Dispatcher:
             if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
                 os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
-            log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
+            self._log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
                         why=result.why,
                         detail=result.detail, message=result.running, unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
@@ -255,15 +266,21 @@ class Dispatcher:
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
         if not jobs:
             return BatchResult(())
-        while True:
-            try:
-                with self._metrics.worker_seconds.time():
-                    return self._pool.run(jobs, inputs, out_fd, self._progressed)
-            except WorkerUnavailable as error:  # never a message's fault: it waits
-                self._progressed()
-                log.error("no worker can be started; messages wait", error=str(error))
-                if self._stop.wait(PAUSE):
-                    raise
+        trying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(WorkerUnavailable), before_sleep=self._no_worker,
+            wait=tenacity.wait_fixed(PAUSE), sleep=tenacity.sleep_using_event(self._stop),
+            stop=tenacity.stop_when_event_set(self._stop), reraise=True)
+        return trying(self._trip_to_worker, jobs, inputs, out_fd)
+
+    def _trip_to_worker(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
+        with self._metrics.worker_seconds.time():
+            return self._pool.run(jobs, inputs, out_fd, self._progressed)
+
+    def _no_worker(self, attempt: tenacity.RetryCallState) -> None:
+        """That is never a message's fault: it waits."""
+        self._progressed()
+        error = attempt.outcome.exception() if attempt.outcome else None
+        self._log.error("no worker can be started; messages wait", error=str(error))
 
     def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int,
                 messages: Sequence[StoredMessage]) -> None:
@@ -273,7 +290,7 @@ class Dispatcher:
             destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest,
                                               messages=messages)
         except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
-            log.error("an outcome does not fit its message; please report this", message=error.message_id)
+            self._log.error("an outcome does not fit its message; please report this", message=error.message_id)
             self._record(configuration,
                          [_misfit(outcome) if outcome.message_id == error.message_id else outcome
                           for outcome in outcomes], out_fd, messages)
@@ -285,9 +302,9 @@ class Dispatcher:
             message = by_id[outcome.message_id]
             fields = {"message": message.id, "ags": message.ags, "service": message.service}
             if isinstance(outcome, Parked):
-                log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
+                self._log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
             else:
-                log.info("the message is routed", **fields, rule=outcome.rule,
+                self._log.info("the message is routed", **fields, rule=outcome.rule,
                          deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
