@@ -1,5 +1,5 @@
-"""The reference pages of `docs/reference/`, written from the code: ``make docs`` (``python -m
-hub.reference``).
+"""Writes the reference pages beside this file from the code: ``python docs/reference/generate_reference.py
+docs/reference`` (``make docs``).
 
 Configuration and connectors come from the pydantic models that check them, commands from click. A test keeps
 the committed pages equal to what is written here.
@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -26,7 +28,7 @@ from hub.config.window import Rate
 from hub.mapping.model import FieldTable, MappingFile
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
-_CONFIGURATION = (
+CONFIGURATION = (
     ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (HubFile,)),
     ("defaults.toml",
      "What every municipality inherits; it lies beside hub.toml. `[policy]` takes the policy keys below.",
@@ -53,7 +55,7 @@ def _configuration() -> str:
              "never written: "
              "`file:/path` or `credential:name`. `drehscheibe schema` prints the same for editors."]
     seen: set[type[BaseModel]] = set()
-    for file, about, models in _CONFIGURATION:
+    for file, about, models in CONFIGURATION:
         lines += ["", f"## {file}", "", about]
         for model in models:
             lines += _sections(model, seen)
@@ -170,7 +172,5 @@ def write(into: Path) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli.app is imported
-        os.execve(sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],  # noqa: S606  # nosec B606 - itself
-                  {**os.environ, "DREHSCHEIBE_LANG": "en"})
+    os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen when hub.cli.app is imported: `_commands`
     write(Path(sys.argv[1]))
