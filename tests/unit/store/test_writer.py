@@ -12,9 +12,9 @@ from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, RootTransaction, text
 
 from hub.errors import StoreUnavailable
+from hub.store import writer as writer_module
 from hub.store.database.sqlite import Embedded
 from hub.store.database.transaction import Transaction
-from hub.store import writer as writer_module
 from hub.store.writer import GATHER, MANY, Batches, StaleFencing, Writer
 
 
