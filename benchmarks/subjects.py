@@ -288,8 +288,8 @@ class Bare(Subject):
             file = self.folder / f"bare-{number}.json"
             file.write_text(
                 json.dumps(
-                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
-                     "out": self._out()}
+                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self.inlet(),
+                     "out": self.outlet()}
                 )
             )
             self._launch("-m", "benchmarks.bare", str(file))
@@ -303,7 +303,8 @@ class Bare(Subject):
     def _ended(self) -> bool:
         return any(process.poll() is not None for process in self.processes)
 
-    def _in(self) -> dict[str, Any]:
+    def inlet(self) -> dict[str, Any]:
+        """The settings of the way in, as `benchmarks.bare` wants them."""
         if self.way_in == "https":
             tls = self.place.tls
             return {
@@ -323,7 +324,8 @@ class Bare(Subject):
             "prefetch": self.prefetch,
         }
 
-    def _out(self) -> dict[str, Any]:
+    def outlet(self) -> dict[str, Any]:
+        """The settings of the way out."""
         if self.way_out == "smtp":
             return {"kind": "smtp", "port": self.smtp}
         if self.way_out == "sftp":
