@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -67,17 +68,17 @@ def _no_file_sync() -> None:
 
 
 def _done_before_send() -> None:
-    from hub.delivery.deliverer import _Effect
+    from hub.delivery.deliverer import Effect
     from hub.message import Receipt
     from hub.store.transitions.deliveries import Settlement
 
-    begins = _Effect.begins
+    begins = Effect.begins
 
     def done(self: Any) -> None:
         begins(self)
-        self._store.settle([Settlement.done(self.item.delivery.id, Receipt("?"))])
+        self.store.settle([Settlement.done(self.item.delivery.id, Receipt("?"))])
 
-    _Effect.begins = done  # type: ignore[method-assign]
+    Effect.begins = done  # type: ignore[method-assign]
 
 
 def _new_message_id_per_try() -> None:
@@ -147,16 +148,16 @@ def _ledger_forgets() -> None:
 
 
 def _metrics_count_by_themselves() -> None:
-    from hub.operations.ledger_metrics import LedgerCollector
+    from hub.store.store import Store
 
-    tallies = LedgerCollector._tallies
+    tallies = Store.tallies
 
-    def since_start(self: Any, configuration: Any) -> Any:
-        now = tallies(self, configuration)
+    def since_start(self: Any) -> Any:
+        now = Counter(tallies(self))
         self.begin = getattr(self, "begin", None) or now
         return now - self.begin
 
-    LedgerCollector._tallies = since_start  # type: ignore[method-assign]
+    Store.tallies = since_start  # type: ignore[method-assign]
 
 
 def _neighbours_mailbox() -> None:
@@ -202,42 +203,35 @@ def _no_rate() -> None:
 
 
 def _no_share() -> None:
+    from hub.delivery import deliverer
     from hub.delivery.circuit_breaker import Circuit
-    from hub.delivery.deliverer import Deliverer
 
     Circuit.failed = lambda self, now, why, settings: False  # type: ignore[method-assign]
-    Deliverer._parallel = lambda self, destination: 99  # type: ignore[method-assign]
+    deliverer.share = lambda destination, settings: 99
 
 
 def _lost_answer_taken_for_a_no() -> None:
-    import smtplib
+    from hub import endpoint
 
-    from connectors import smtp
-    from hub.endpoint import refused
-    from hub.errors import Temporary
-
-    finish = smtp.Outlet._finish
-
-    def sure(self: Any, server: Any, effect_begins: Any) -> Any:
-        try:
-            return finish(self, server, effect_begins)
-        except (smtplib.SMTPServerDisconnected, OSError) as error:
-            raise refused(Temporary("no answer, so it will not have arrived")) from error
-
-    smtp.Outlet._finish = sure  # type: ignore[method-assign]
+    endpoint.is_certain = lambda error: True
 
 
 def _redirects_are_followed() -> None:
-    from connectors import _http
+    import httpx2
 
-    settings = _http._settings
-    _http._settings = lambda options: {**settings(options), "follow_redirects": True}
+    class Following(httpx2.Client):
+        """A client that goes where it is sent."""
+
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**{**settings, "follow_redirects": True})
+
+    httpx2.Client = Following  # type: ignore[misc]
 
 
 def _half_a_reload() -> None:
     from hub.daemon import Daemon
 
-    reload = Daemon._reload
+    reload = Daemon.reload
 
     def half(self: Any) -> Any:
         old = self.configuration
@@ -245,13 +239,15 @@ def _half_a_reload() -> None:
         self.configuration = dataclasses.replace(self.configuration, snapshots=old.snapshots)
         return problems
 
-    Daemon._reload = half  # type: ignore[method-assign]
+    Daemon.reload = half  # type: ignore[method-assign]
 
 
 def _waits_for_the_old_clock() -> None:
-    from hub.delivery.deliverer import Deliverer
+    from hub.delivery.circuit_breaker import Circuit
+    from hub.store.store import Store
 
-    Deliverer._watch_clock = lambda self: None  # type: ignore[method-assign]
+    Store.set_back = lambda self, step: 0  # type: ignore[method-assign]
+    Circuit.set_back = lambda self, step: None  # type: ignore[method-assign]
 
 
 def _torn_over_sftp() -> None:
