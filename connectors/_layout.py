@@ -22,42 +22,32 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import PurePosixPath
-from string import Formatter
 from typing import BinaryIO, Literal, Protocol
 
 from pydantic import Field, field_validator
 
+from connectors._template import FILE_NAME, PIECE_LIMIT, file_name, keys, pieces
 from hub.endpoint import Absent, Done, OptionsModel, ProbeResult, Unknown
 from hub.errors import Permanent, Temporary
-from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name, unique_names
+from hub.message import Delivery, ManifestPart, Receipt, safe_name, unique_names
 
-NAME_PARTS = ("id", "short", "message", "day", "time", "service", "version", "ags", "tenant", "case", "recipient")
-_PART_LIMIT = 40
 _NAME_LIMIT = 180  # of 255 bytes; the hidden name and the suffix need some
 
 
 def check_pattern(pattern: str) -> str:
     """A name pattern such as ``{day}_{service}_{id}``; raises ValueError that says what is wrong."""
-    try:
-        pieces = [(literal, key, spec, conversion) for literal, key, spec, conversion in Formatter().parse(pattern)]
-    except ValueError as error:
-        raise ValueError(f"{pattern!r} is no pattern ({error})") from error
-    keys = [key for _, key, _, _ in pieces if key is not None]
-    unknown = [key for key in keys if key not in NAME_PARTS]
-    if unknown or any(spec or conversion for _, _, spec, conversion in pieces):
-        known = ", ".join("{" + part + "}" for part in NAME_PARTS)
-        raise ValueError(f"unknown placeholder in {pattern!r}; known are {known}")
-    if "id" not in keys:
+    names = keys(FILE_NAME.check(pattern))
+    if "id" not in names:
         raise ValueError(f"{pattern!r} needs {{id}}: without it two applications could want the same name")
-    literals = "".join(literal for literal, *_ in pieces)
+    literals = "".join(literal for literal, _ in pieces(pattern))
     if not re.fullmatch(r"[A-Za-z0-9._-]*", literals) or pattern.startswith(".") or pattern.endswith("."):
-        raise ValueError(f"{pattern!r}: between placeholders only letters, digits and . _ - , and no dot at either end")
-    if len(literals) + _PART_LIMIT * len(keys) > _NAME_LIMIT:
+        raise ValueError(f"{pattern!r}: between placeholders only letters, digits and . _ - , "
+                         "and no dot at either end")
+    if len(literals) + PIECE_LIMIT * len(names) > _NAME_LIMIT:
         raise ValueError(f"{pattern!r} can grow longer than {_NAME_LIMIT} characters: use fewer placeholders")
     return pattern
 
@@ -118,28 +108,12 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def name_parts(delivery: Delivery, wanted: Iterable[str] = NAME_PARTS) -> dict[str, str]:
-    """The safe values of the wanted placeholders; what the delivery does not have reads ``ohne``."""
-    created = delivery.created_at.astimezone(BERLIN)
-    values = dict.fromkeys(NAME_PARTS, "ohne") | {
-        "day": created.date().isoformat(), "time": f"{created:%H%M%S}", "service": delivery.service, "ags": delivery.ags,
-        "tenant": delivery.tenant, "case": delivery.case or "ohne", "recipient": delivery.recipient,
-        "message": delivery.message_id, **delivery.manifest.name_parts, "id": delivery.id}
-    return {key: safe_name(values[key].replace("/", "_").replace("\\", "_"), _PART_LIMIT) for key in wanted}
-
-
-@lru_cache(maxsize=256)
-def placeholders(pattern: str) -> tuple[str, ...]:
-    """The names in a pattern."""
-    return tuple(key for _, key, _, _ in Formatter().parse(pattern) if key is not None)
-
-
 def plan(options: DropOptions, delivery: Delivery) -> Plan:
     """Where this delivery goes; the same on every try. Raises `Permanent` when the layout's part is missing."""
     manifest = delivery.manifest
     steps = [step for step in PurePosixPath(manifest.path or "").parts if step not in ("/", ".", "..")]
     folder = "/".join(safe_name(step) for step in steps)
-    name = options.name.format(**name_parts(delivery, placeholders(options.name)))
+    name = file_name(options.name, delivery)
     if options.layout == "folder":
         files = zip(unique_names([part.name for part in manifest.parts]), manifest.parts, strict=True)
         return Plan(folder, name, True, tuple(files))

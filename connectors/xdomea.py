@@ -34,7 +34,7 @@ from lxml import etree
 from pydantic import Field, field_validator
 
 from connectors import _layout, directory, sftp
-from connectors._records import Template, arrival_day, fill, kind, one_line
+from connectors._template import Template, arrival_day, document_kind, one_line, record_line
 from hub.endpoint import Done, Finding, OptionsModel, OutletBase, ProbeResult
 from hub.errors import Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name
@@ -223,7 +223,7 @@ def message(options: Options, delivery: Delivery) -> bytes:
     if options.message == "FVDaten.SGOErstellen.0604":
         created = root.child("SchriftgutobjektZumErstellen")
         created.text("FachverfahrenObjektID", delivery.message_id)
-        created.text("IDContainer", fill(options.container, delivery))
+        created.text("IDContainer", record_line(options.container, delivery))
         root = created
     _process(root.child("Schriftgutobjekt").child("Vorgang"), options, delivery)
     tree = root.element.getroottree()
@@ -260,14 +260,14 @@ def _contact(contact: _Node, institution: str, unit: str | None) -> None:
 def _process(process: _Node, options: Options, delivery: Delivery) -> None:
     process.child("Identifikation").text("ID", object_id(delivery, "process"))
     about = process.child("AllgemeineMetadaten")
-    about.text("Betreff", fill(options.subject, delivery))
-    about.text("Kennzeichen", fill(options.reference, delivery))
-    about.text("Federfuehrung", fill(options.lead, delivery))
+    about.text("Betreff", record_line(options.subject, delivery))
+    about.text("Kennzeichen", record_line(options.reference, delivery))
+    about.text("Federfuehrung", record_line(options.lead, delivery))
     about.code("Medium", "medium", "1.0", "001")
-    if plan := fill(options.file_plan, delivery):
+    if plan := record_line(options.file_plan, delivery):
         about.child("Aktenplaneinheit").text("Kennzeichen", plan)
-    process.text("Aktenbetreff", fill(options.file_subject, delivery))
-    process.text("Typ", fill(options.kind, delivery))
+    process.text("Aktenbetreff", record_line(options.file_subject, delivery))
+    process.text("Typ", record_line(options.kind, delivery))
     for number, part in enumerate(delivery.manifest.parts, 1):
         _document(process.child("Dokument"), delivery, number, part)
     if options.fields:
@@ -283,7 +283,7 @@ def _document(document: _Node, delivery: Delivery, number: int, part: ManifestPa
     about.code("Medium", "medium", "1.0", "001")
     document.text("FremdesGeschaeftszeichen", delivery.case or "")
     document.text("Posteingangsdatum", arrival_day(delivery).isoformat())
-    document.text("Typ", kind(part))
+    document.text("Typ", document_kind(part))
     version = document.child("Version")
     version.text("Nummer", "1")
     _format(version.child("Format"), delivery, number, part)
@@ -308,7 +308,7 @@ def _extension(extension: _Node, options: Options, delivery: Delivery) -> None:
     for name, template in options.fields.items():
         field = extension.child("Feld")
         field.text("Name", name)
-        field.text("Wert", fill(template, delivery))
+        field.text("Wert", record_line(template, delivery))
 
 
 def _moment(delivery: Delivery) -> str:

@@ -434,7 +434,7 @@ class TestOptions:
     @pytest.mark.parametrize(("key", "value", "complaint"), [
         ("name", "{day}_{id}_{dog}", "unknown placeholder"), ("name", "{day}", "needs {id}"),
         ("name", "../{id}", "letters"), ("name", "{id}/x", "letters"), ("name", ".{id}", "dot"),
-        ("name", "{id", "no pattern"), ("name", "{id!r}", "unknown"),
+        ("name", "{id", "no template"), ("name", "{id!r}", "unknown"),
         ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"), ("path", "relativ", "relative"),
         ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
     def test_refused(self, key: str, value: str, complaint: str) -> None:

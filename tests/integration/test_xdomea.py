@@ -226,8 +226,8 @@ class TestTrouble:
     @pytest.mark.parametrize(("options", "why"), [
         ({"version": "4.0.0"}, "xdomea 4.0.0 is not built"),
         ({"message": "FVDaten.SGOAblegen.0605"}, "0604"),
-        ({"subject": "{nmae}"}, "unknown placeholder 'nmae'"),
-        ({"subject": "{property}"}, "property:key"),
+        ({"subject": "{nmae}"}, "unknown placeholder {nmae}: known here are {id}"),
+        ({"subject": "{property}"}, "did you mean {property:…}?"),
         ({"subject": "{"}, "is no template"),
         ({"drop": {"name": "{id}"}}, "name: the standard rules"),
         ({"drop": {"connector": "smtp"}}, "directory"),

@@ -43,15 +43,20 @@ WEB = """<web-app version="3.1" metadata-complete="true" xmlns="http://xmlns.jcp
   </servlet>
   <servlet-mapping><servlet-name>browser</servlet-name><url-pattern>/browser/*</url-pattern></servlet-mapping>
   <security-constraint>
-    <web-resource-collection><web-resource-name>all</web-resource-name><url-pattern>/*</url-pattern></web-resource-collection>
+    <web-resource-collection>
+      <web-resource-name>all</web-resource-name><url-pattern>/*</url-pattern>
+    </web-resource-collection>
     <auth-constraint><role-name>dms</role-name></auth-constraint>
   </security-constraint>
   <login-config><auth-method>BASIC</auth-method><realm-name>dms</realm-name></login-config>
   <security-role><role-name>dms</role-name></security-role>
 </web-app>
 """
-LOGIN = """<Configure class="org.eclipse.jetty.webapp.WebAppContext"><Get name="securityHandler"><Set name="loginService">
-  <New class="org.eclipse.jetty.security.HashLoginService"><Set name="name">dms</Set><Set name="config">{users}</Set></New>
+LOGIN = """<Configure class="org.eclipse.jetty.webapp.WebAppContext">
+<Get name="securityHandler"><Set name="loginService">
+  <New class="org.eclipse.jetty.security.HashLoginService">
+    <Set name="name">dms</Set><Set name="config">{users}</Set>
+  </New>
 </Set></Get></Configure>
 """
 

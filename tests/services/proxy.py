@@ -26,6 +26,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.connections = 0
+        self.ended = 0  # clients that were told the end of the server's side
         self.passing = threading.Event()
         self.behave()
         self._spawn(self._accept)
@@ -60,11 +61,14 @@ class Proxy:
         self.cut_answers = True
 
     def drop(self) -> None:
-        """Reset every open connection; new ones are welcome."""
+        """Reset every open connection; new ones are welcome. Returns when the other sides can feel it."""
         with self._lock:
+            forwarding = self._threads[1:]
             for side in self._open:
                 self._reset(side)
             self._open.clear()
+        for thread in forwarding:  # a socket that somebody still reads is not reset before he is gone
+            thread.join(1)
 
     def cut_after(self, count: int) -> None:
         """Reset after so many more bytes from the client."""
@@ -137,6 +141,8 @@ class Proxy:
             pass
         if not self.lose_answers:
             self._shut(client)
+            with self._lock:
+                self.ended += 1
 
     @staticmethod
     def _reset(side: socket.socket) -> None:

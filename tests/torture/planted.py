@@ -217,15 +217,10 @@ def _lost_answer_taken_for_a_no() -> None:
 
 
 def _redirects_are_followed() -> None:
-    import httpx2
+    from connectors import _http_transport
 
-    class Following(httpx2.Client):
-        """A client that goes where it is sent."""
-
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**{**settings, "follow_redirects": True})
-
-    httpx2.Client = Following  # type: ignore[misc]
+    settings = _http_transport.client_settings
+    _http_transport.client_settings = lambda options: {**settings(options), "follow_redirects": True}
 
 
 def _half_a_reload() -> None:
