@@ -267,7 +267,8 @@ class Deliverer:
                                 self._store.new_claim(), self._monotonic)
         if size:
             self._served += 1
-            circuit.turn, circuit.active, circuit.deferred_first = self._served, circuit.active + 1, not circuit.deferred_first
+            circuit.turn, circuit.active = self._served, circuit.active + 1
+            circuit.deferred_first = not circuit.deferred_first
             circuit.served_at, circuit.more = self._monotonic(), False
             self._running[assignment] = None
         return assignment
@@ -300,8 +301,7 @@ class Deliverer:
                 for circuit in self._circuits.values():
                     circuit.set_back(step)
             self._log.warning("the clock went back; what waits goes by the new time",
-                        seconds=round(step.total_seconds()),
-                        count=self._store.set_back(step))
+                              seconds=round(step.total_seconds()), count=self._store.set_back(step))
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
@@ -338,15 +338,15 @@ class Deliverer:
         try:
             self._work(assignment)
         except _GivenUp:
-            self._log.warning("a try that had been given up came to its end after all; its outcome is not used",
-                        destination=assignment.key)
+            self._log.warning("a try that had been given up came to its end after all; its outcome is not "
+                              "used", destination=assignment.key)
         except StoreUnavailable as error:
-            self._log.error("the store cannot be written; the outcome will be probed", destination=assignment.key,
-                      error=str(error))
+            self._log.error("the store cannot be written; the outcome will be probed",
+                            destination=assignment.key, error=str(error))
             self._drop(assignment)
         except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
             self._log.error("the deliverer itself failed; please report this", destination=assignment.key,
-                      **_where(error))
+                            **_where(error))
             self._drop(assignment)
         finally:
             self._end(assignment)
@@ -463,8 +463,7 @@ class Deliverer:
                 outlet.prepare(wanted)
             except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
                 self._log.error("several deliveries could not be prepared at once; each goes alone",
-                          destination=destination.key,
-                          **_where(error))
+                                destination=destination.key, **_where(error))
             assignment.ends()
         return len(ahead)
 
@@ -577,8 +576,8 @@ class Deliverer:
         self._metrics.given_up.labels(destination.connector).inc()
         total = self._total(destination)
         self._log.error("a try took longer than its total and was given up; its thread is replaced",
-                  destination=assignment.key,
-                  delivery=effect.item.delivery.id if effect else None, seconds=total.total_seconds())
+                        destination=assignment.key, delivery=effect.item.delivery.id if effect else None,
+                        seconds=total.total_seconds())
         error = Temporary(f"Der Versuch dauerte länger als {total.total_seconds():g} s (total) und wurde "
                           "aufgegeben.")
         settlements = [self._judge(error, effect, effect.item, destination,
@@ -600,7 +599,7 @@ class Deliverer:
         text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {_place(error)}"
         if not isinstance(error, HubError):
             self._log.error("a connector raised an error that it should have translated; please report this",
-                      destination=destination.key, delivery=item.delivery.id, **_where(error))
+                            destination=destination.key, delivery=item.delivery.id, **_where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
         if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(
             item.delivery.manifest):
@@ -688,22 +687,21 @@ class Deliverer:
             back = circuit.succeeded(self._configuration().settings.deliver)
         if back:
             self._log.info("the destination answers again; its deliveries are worked off",
-                     destination=destination.key)
+                           destination=destination.key)
 
     def _failed(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
             news = circuit.failed(self._now(), text, self._configuration().settings.deliver)
         if news:  # one alarm per outage
             self._log.warning("the destination rests; its deliveries wait", destination=destination.key,
-                        reason=text)
+                              reason=text)
 
     def _misconfigured(self, circuit: Circuit, destination: Destination, text: str) -> None:
         with self._lock:
             news = circuit.misconfigure(self._now(), text)
         if news:
             self._log.warning("the destination must be mended before anything is delivered there",
-                        destination=destination.key,
-                        reason=text)
+                              destination=destination.key, reason=text)
 
     # -- what operators see
     # -------------------------------------------------------------------------------------------
@@ -719,20 +717,20 @@ class Deliverer:
                   "service": delivery.service,
                   "destination": destination.key, "attempt": item.attempts}
         if outcome == "done_partly":
-            self._log.warning("delivered, but some of the destination's recipients were refused; its addresses "
-                        "need a look",
-                        **fields)
+            self._log.warning("delivered, but some of the destination's recipients were refused; its "
+                              "addresses need a look", **fields)
         if settlement.state == "done":
             self._metrics.delivered_seconds.labels(destination.connector).observe(
                 (now - delivery.created_at).total_seconds(), {"message": delivery.message_id})
             self._log.info("delivered", **fields)
         elif outcome == "parked":
-            self._log.warning("the delivery is parked; an operator is needed", reason=settlement.reason, **fields)
+            self._log.warning("the delivery is parked; an operator is needed", reason=settlement.reason,
+                              **fields)
         elif outcome == "in_doubt":
             self._log.warning("the receiver may have it; it will be asked", error=settlement.text, **fields)
         else:
             self._log.info("not delivered yet; it will be tried again", error=settlement.text,
-                     due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
+                           due=settlement.due_at.isoformat() if settlement.due_at else None, **fields)
 
 
 class Outcome(NamedTuple):

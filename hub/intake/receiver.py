@@ -93,14 +93,15 @@ class Receiver:
         if refusal is not None:
             self._metrics.refused.labels(incoming.inlet, refusal).inc()
         if isinstance(answer, NotAllowed):
-            self._log.warning("a sender is not allowed to send this; nothing was stored", inlet=incoming.inlet,
-                        sender=incoming.sender, ags=incoming.ags, service=incoming.service)
+            self._log.warning("a sender is not allowed to send this; nothing was stored",
+                              inlet=incoming.inlet, sender=incoming.sender, ags=incoming.ags,
+                              service=incoming.service)
         if isinstance(answer, Accepted):
             self._metrics.accept_seconds.labels(incoming.inlet).observe(took)
             self._log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
-                     else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
-                     ags=incoming.ags,
-                     service=incoming.service, sender=incoming.sender, test=incoming.test)
+                           else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
+                           ags=incoming.ags, service=incoming.service, sender=incoming.sender,
+                           test=incoming.test)
 
 
 _REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))

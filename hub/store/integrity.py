@@ -249,7 +249,7 @@ class Examination:
             return _damage(self.blobs.fetch(connection, [name])[name]) is not None
 
     # -- both
-    # -------------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------
 
     def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
         """In portions, each as of its own moment, so that the log of the database can be cut meanwhile."""

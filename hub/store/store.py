@@ -73,7 +73,7 @@ from hub.store.database.statements import Query
 from hub.store.database.tables import COPY, moment
 from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
-from hub.store.transitions import case_order, erasure, operator_actions, restored
+from hub.store.transitions import case_order, erasure, operator_actions, restored, waiting
 from hub.store.transitions import deliveries as delivery_transitions
 from hub.store.transitions import messages as message_transitions
 from hub.store.transitions import repair as repair_transitions
@@ -643,13 +643,13 @@ class Store:
         """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by
         then."""
         with self.reading() as connection:
-            found = delivery_transitions.due_destinations(connection)
+            found = waiting.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
     def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
         """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
         with self.reading() as connection:
-            return [(name, moment(at)) for name, at in delivery_transitions.due_at(connection, destinations)]
+            return [(name, moment(at)) for name, at in waiting.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
                          deferred_first: bool = False, claim: int | None = None) -> list[ClaimedDelivery]:
@@ -739,14 +739,15 @@ class Store:
         hand. How many."""
         return self.transact(lambda tx: delivery_transitions.release(tx, ids))
 
-    def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
+    def recover(self, assume_begun: Callable[[str], bool] = lambda _: False) -> Recovered:
         """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
 
         A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)`.
         """
         self._assume_begun = assume_begun
         if isinstance(self.base, Embedded):
-            return self.transact(lambda tx: delivery_transitions.recover(tx, assume_begun, unclean=self.unclean))
+            return self.transact(lambda tx: delivery_transitions.recover(tx, assume_begun,
+                                                                         unclean=self.unclean))
         return self.transact(self._recover_former)
 
     def _recover_former(self, tx: Transaction) -> Recovered:
@@ -845,7 +846,7 @@ class Store:
     def queue(self) -> list[QueueRow]:
         """Per destination: how many are in which state, and since when the oldest waits."""
         with self.reading() as connection:
-            counts, oldest = ledger.tallies(connection), delivery_transitions.oldest_open(connection)
+            counts, oldest = ledger.tallies(connection), waiting.oldest_open(connection)
         rows: dict[str, dict[str, int]] = {}
         for key, count in counts.items():
             if key.kind == "delivery":

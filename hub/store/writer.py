@@ -142,10 +142,10 @@ class Batches:
         if self.broken is not None:
             raise StoreUnavailable(self.broken)
 
-    def write(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
-        """All of it, and tell everybody what came of it. Never raises."""
+    def run(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+        """Do all that waits, and tell everybody what came of it. Never raises."""
         if ordinary := [job for job in batch if job.work is not _one_by_one]:
-            self._write(connection, ordinary)
+            self.write(connection, ordinary)
         for job in batch:
             if job.work is _one_by_one:
                 self._run_one_by_one(connection, job)
@@ -157,7 +157,8 @@ class Batches:
         except Exception as error:  # noqa: BLE001  the caller waits: it must hear of it
             job.future.set_exception(error)
 
-    def _write(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+    def write(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+        """In one transaction, begun anew where two nodes were in each other's way. Never raises."""
         try:
             try:
                 self._try(connection, batch)
@@ -305,7 +306,7 @@ class Writer:
     def _run(self) -> None:
         with self._engine.connect() as connection:
             while (batch := self._take()) is not None:
-                self.batches.write(connection, batch)
+                self.batches.run(connection, batch)
 
     def _take(self) -> list[Job[Any, Any]] | None:
         """All that waits, at least one, and after a batch of many also what comes soon; None at the end."""

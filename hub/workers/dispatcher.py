@@ -220,8 +220,7 @@ class Dispatcher:
                 return
             deaths = self._store.count_death(message.id)
             self._log.warning("a worker ended over this message alone", message=message.id, deaths=deaths,
-                        ags=message.ags,
-                        service=message.service)
+                              ags=message.ags, service=message.service)
         self._record(configuration, [Parked(
             message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
             text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
@@ -239,7 +238,7 @@ class Dispatcher:
             if isinstance(error, OSError) and error.errno in SHORT:
                 raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
             self._log.error("the dispatcher itself failed; please report this", messages=len(messages),
-                      **_where(error))
+                            **_where(error))
             return list(messages), _WHY[Why.FAILED]
 
     def _trip(self, configuration: Configuration,
@@ -256,8 +255,8 @@ class Dispatcher:
                 os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
             self._log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
-                        why=result.why,
-                        detail=result.detail, message=result.running, unfinished=len(result.unfinished))
+                              why=result.why, detail=result.detail, message=result.running,
+                              unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
         why = "; ".join(filter(None, (_WHY[result.why], result.detail))) if result.why else ""
@@ -289,8 +288,9 @@ class Dispatcher:
         try:
             destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest,
                                               messages=messages)
-        except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
-            self._log.error("an outcome does not fit its message; please report this", message=error.message_id)
+        except BadOutcome as error:  # checked before: a fault of the hub, not of the others
+            self._log.error("an outcome does not fit its message; please report this",
+                            message=error.message_id)
             self._record(configuration,
                          [_misfit(outcome) if outcome.message_id == error.message_id else outcome
                           for outcome in outcomes], out_fd, messages)
@@ -302,10 +302,11 @@ class Dispatcher:
             message = by_id[outcome.message_id]
             fields = {"message": message.id, "ags": message.ags, "service": message.service}
             if isinstance(outcome, Parked):
-                self._log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
+                self._log.warning("the message is parked; an operator is needed", **fields,
+                                  reason=outcome.reason)
             else:
                 self._log.info("the message is routed", **fields, rule=outcome.rule,
-                         deliveries=len(outcome.deliveries))
+                               deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
         tenant = configuration.tenant_of(message.ags)

@@ -89,7 +89,7 @@ class InlineWriter(Writer):
         if self.world.store_is_full and self.world.dice.random() < 0.5:
             refuse(batch, StoreUnavailable("nothing can be written now: SQLITE_FULL"))
             return
-        self.batches.write(self.connection, batch)
+        self.batches.run(self.connection, batch)
         self.world.point("after a commit", waits=False)
 
     def commit(self, transaction: RootTransaction) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from hub.store.store import OLDEST_MESSAGE, SUSPECTS, Store
-from hub.store.transitions import deliveries, messages
+from hub.store.transitions import deliveries, messages, waiting
 
 pytestmark = pytest.mark.usefixtures("backend")
 only_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -28,9 +28,9 @@ def plan(store: Store, statement: object, **values: object) -> str:
 @pytest.mark.parametrize(("statement", "values", "index"), [
     (messages.WAITING, {"now": 0, "limit": 1}, "message_waiting"),
     (deliveries.DUE_NOW, {"d": "x", "fresh": 1, "now": 0, "limit": 1}, "delivery_waiting"),
-    (deliveries.FIRST_DUE, {"d": "x"}, "delivery_waiting"),
-    (deliveries.NEXT_DESTINATION, {}, "delivery_waiting"),
-    (deliveries.OLDEST_OPEN, {}, "delivery_open"),
+    (waiting.FIRST_DUE, {"d": "x"}, "delivery_waiting"),
+    (waiting.NEXT_DESTINATION, {}, "delivery_waiting"),
+    (waiting.OLDEST_OPEN, {}, "delivery_open"),
 ])
 def test_waiting_work_is_found_by_index(store: Store, statement: object, values: dict[str, object],
                                         index: str) -> None:
