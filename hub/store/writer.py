@@ -126,7 +126,7 @@ class Batches:
         self._engine = engine
         self._begin = begin
         self._end = end
-        self.commit = commit
+        self._commit = commit
         self.broken: str | None = None
         self._breaking = threading.Lock()
         self._again = tenacity.Retrying(retry=tenacity.retry_if_exception(_conflict), reraise=True,
@@ -185,6 +185,10 @@ class Batches:
         except Exception:
             self._leave(connection)
             raise
+
+    def commit(self, transaction: RootTransaction) -> None:
+        """Only after this anything is promised."""
+        self._commit(transaction)
 
     def _try_anew(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
         for job in batch:
