@@ -304,7 +304,7 @@ def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store
                     if fault.kind == "missing"]
 
     class Hasty(integrity.Examination):
-        def _still_there(self, blobs: FileBlobs, name: str) -> bool:
+        def still_there(self, blobs: FileBlobs, name: str) -> bool:
             return True
 
     assert races(integrity.Examination) == []
