@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import itertools
 import os
 import signal
@@ -91,7 +92,8 @@ def arm(environment: Mapping[str, str] = os.environ) -> None:
         log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what,
                     number=fault.number)
         owner, name = place(fault.point)
-        found = owner.__dict__[name]
+        # also what a class has from its base: only that class is hurt
+        found = inspect.getattr_static(owner, name)
         hurt = _hurting(fault, found.__func__ if isinstance(found, staticmethod) else found)
         setattr(owner, name, staticmethod(hurt) if isinstance(found, staticmethod) else hurt)
 

@@ -37,8 +37,9 @@ PIECES = {
     "write {} instead of {}": "{} statt {} schreiben",
     "names no connector": "nennt keinen Connector",
     "names a connector that cannot stand here": "nennt einen Connector, der hier nicht stehen kann",
-    'write connector = "directory" or connector = "sftp"':
-    'connector = "directory" oder connector = "sftp" schreiben',
+    'name one that is a drop, like connector = "directory"':
+    'eine Ablage nennen, wie connector = "directory"',
+    "{} is no drop": "{} ist keine Ablage",
     "is no key": "ist kein Schlüssel",
     'write small letters, digits and hyphens, like "musterstadt"':
     'Kleinbuchstaben, Ziffern und Bindestriche schreiben, wie "musterstadt"',
@@ -48,6 +49,8 @@ PIECES = {
     "write twelve digits, like {}": "zwölf Ziffern schreiben, wie {}",
     "is no address of a PostgreSQL": "ist keine Adresse eines PostgreSQL",
     "write it like {}": "so schreiben: {}",
+    "is no ending of a file's name": "ist keine Endung eines Dateinamens",
+    "write it with its dot, like {}": "mit ihrem Punkt schreiben, wie {}",
     "is no mode of a file": "sind keine Dateirechte",
     "write four digits from 0 to 7, the first a 0, like {}":
     "vier Ziffern von 0 bis 7 schreiben, die erste eine 0, wie {}",

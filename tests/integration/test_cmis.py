@@ -82,6 +82,13 @@ class Dms:
         folders = self.server.children(self.folder_id)
         return [folders, [self.server.children(folder["cmis:objectId"]) for folder in folders]]
 
+    def refuse(self) -> None:
+        self.rooms.remove(self.folder_id)
+        self.server.act("deleteTree", self.folder_id)
+
+    def relent(self) -> None:
+        self.folder_id = self.room(self.folder)
+
     def wait_for_arrivals(self, count: int) -> None:
         def complete() -> bool:
             return len([arrival for arrival in self.arrivals()
@@ -155,6 +162,8 @@ def everything(dms: Dms) -> list[str]:
 class TestCmis(NetworkContract):
     """Everything every outlet over TCP promises, but for one: a folder fills document by document."""
 
+    at_once = False
+
     @pytest.mark.parametrize("fault", ["lose", "cut_at_answer"])
     def test_a_lost_answer_is_in_doubt(self, receiver: Dms, fault: str) -> None:
         """As in the suite, at the last of six creates."""
@@ -188,6 +197,8 @@ class TestCmis(NetworkContract):
 
 class TestOwnTypes(OutletContract):
     """The same with types, properties and external ids."""
+
+    at_once = False
 
     @pytest.fixture
     def receiver(self, typed: Dms) -> Dms:

@@ -131,6 +131,12 @@ class Office:
     def inventory(self) -> object:
         return list(self.server.taken)
 
+    def refuse(self) -> None:
+        self.server.misbehave(says(400))
+
+    def relent(self) -> None:
+        """It says no once."""
+
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.server.taken) >= count, f"{count} arrivals")
 

@@ -121,7 +121,7 @@ def _no_duplicate_check() -> None:
 def _write_under_the_final_name() -> None:
     from connectors import _layout, directory
 
-    _layout.Plan.hidden = lambda self: self.final()  # type: ignore[method-assign]
+    _layout.Plan.hidden = lambda self, slot=1: self.final()  # type: ignore[method-assign]
     write = directory.Disk.write
     directory.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
     directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]  # type: ignore[method-assign,func-returns-value]
@@ -246,17 +246,17 @@ def _waits_for_the_old_clock() -> None:
 
 
 def _torn_over_sftp() -> None:
-    from connectors import _layout
+    from connectors import _drop
     from connectors.sftp import Session
 
-    settle, write = _layout.settle, _layout.write
+    settle, write = _drop.settle, _drop.write
 
     def free(place: Any, where: Any) -> Any:
         place.free_name, there = settle(place, where)
         return place.free_name, there
 
-    _layout.settle = free
-    _layout.write = lambda place, where, hidden, delivery: write(place, where, place.free_name, delivery)
+    _drop.settle = free
+    _drop.write = lambda place, where, hidden, delivery: write(place, where, place.free_name, delivery)
     Session.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
 
 
