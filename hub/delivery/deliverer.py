@@ -55,35 +55,37 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub.delivery.deliverer")
 
 PROBE_AFTER = timedelta(seconds=2)
-"""How long the receiver is left alone before it is asked whether it has a delivery in doubt."""
+"""The hub leaves the receiver alone for this long before it asks about a delivery in doubt."""
 
 SEARCH, SEARCH_SOON = timedelta(seconds=30), timedelta(seconds=2)
-"""How often the deliverer looks for what is leased and in nobody's hands; and when, after a thread that
-failed."""
+"""The deliverer looks this often for deliveries that are leased and in nobody's hands; and so soon after a
+thread failed."""
 
 LOOK = timedelta(seconds=10)
 """The scheduler looks at everything at least this often."""
 
 ALONE = timedelta(milliseconds=20)
-"""How long one errand is let alone with its destination: what arrives meanwhile, it brings along with the
-next claim, which is cheaper than many small ones side by side. After that, or when a claim brought as much as
-it asked for, others help."""
+"""One assignment is alone with its destination for this long. It brings along what arrives meanwhile with its
+next claim, which is cheaper than many small claims side by side. After that, or when a claim brought as much
+as it asked for, other threads help."""
 
 UNWRITTEN = timedelta(seconds=5)
-"""How long a delivery waits whose intent could not be written."""
+"""A delivery waits this long when its intent could not be written."""
 
 GATHERED = 8 * 1024 * 1024
-"""Bytes of deliveries that an outlet prepares at once: a first one that is tried late would seem to hang."""
+"""An outlet prepares at most so many bytes of deliveries at once. With more, the first one would be tried
+late and would seem to hang."""
 
 FILES_LOOK, PARKED_LOOK = timedelta(seconds=5), timedelta(minutes=10)
-"""How long a mail waits at least between two looks for its files; longer when a person must act first."""
+"""A mail waits at least this long between two looks for its files. It waits longer when a person must act
+first."""
 
 CLOCK_STEP = timedelta(minutes=1)
 """A clock that goes back by more than this was wrong before."""
 
 
 class Deliverer:
-    """Works off the outbox until it is stopped."""
+    """Delivers what waits in the outbox, until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
                  now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -122,11 +124,11 @@ class Deliverer:
         self.last_progress = self._monotonic()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the scheduler's thread."""
         self._thread.start()
 
     def wake(self, destinations: Iterable[str] | None = None) -> None:
-        """There is new work for these destinations; None: there may be some for any."""
+        """Tell the scheduler of new work for these destinations. None: any destination may have some."""
         with self._lock:
             if destinations is None or self._news is None:
                 self._news = None
@@ -135,7 +137,8 @@ class Deliverer:
         self._wake.set()
 
     def stop(self, patience: timedelta) -> bool:
-        """Claim nothing more and wait for what is under way; whether it ended within `patience`."""
+        """Claim nothing more, and wait up to `patience` for what is under way. True when all of it ended and
+        every known outcome is on disk."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -156,24 +159,25 @@ class Deliverer:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way, and the scheduler has looked at all that it was told."""
+        """Whether nothing is under way and the scheduler has looked at all the work that it was told of."""
         with self._lock:
             return not self._running and self._news == set()
 
     def circuits(self) -> dict[str, Circuit]:
-        """A view for metrics and operators."""
+        """The state of each destination by its key, for metrics and operators."""
         with self._lock:
             return dict(self._circuits)
 
     def closed_until(self, key: str) -> datetime | None:
-        """When the window of a destination that takes nothing now opens; None: it is open, has none, or is
-        unknown."""
+        """The moment when the closed window of a destination opens. None: it is open, or there is no window,
+        or no such destination."""
         destination, now = self._configuration().destination(key), self._now()
         opens = window.opens(destination.policy.window, now) if destination else now
         return opens if opens > now else None
 
     def reset(self, destination: str | None = None) -> None:
-        """Let a destination (or all) be tried at once, e.g. after its configuration was mended."""
+        """Let one destination, or all of them, be tried at once, for example after its configuration was
+        corrected."""
         with self._lock:
             for key, circuit in self._circuits.items():
                 if destination in (None, key):
@@ -189,7 +193,8 @@ class Deliverer:
             self._wake.wait(self.round())
 
     def round(self) -> float:
-        """One round of the scheduler, in the caller's thread. Never raises; seconds until the next one."""
+        """Do one round of the scheduler in the caller's thread. Gives the seconds until the next round. Never
+        raises."""
         try:
             self._watch_clock()
             self._settle_late()
@@ -206,8 +211,8 @@ class Deliverer:
         return wait
 
     def _look(self) -> float:
-        """Look at the destinations that have news, and at all of them when that is due; seconds until the
-        next look at all."""
+        """Look at the destinations that have new work, and at all of them when that is due. Gives the seconds
+        until the next look."""
         with self._lock:
             news, self._news = self._news, set()
         now = self._monotonic()
@@ -221,7 +226,8 @@ class Deliverer:
         return max(0.001, min([self._next_look, *self._alone.values()]) - self._monotonic())
 
     def _hand_out(self, waiting: Iterable[tuple[str, datetime]]) -> float:
-        """Start work for every destination that has some and may; seconds until the next look."""
+        """Start work for every destination that has some and may be tried. Gives the seconds until the next
+        look."""
         now = self._now()
         soonest = now + LOOK
         settings = self._configuration().settings.deliver
@@ -251,7 +257,7 @@ class Deliverer:
         return max(0.01, (soonest - now).total_seconds())
 
     def _allowed(self, destination: Destination | None, circuit: Circuit, now: datetime) -> datetime:
-        """From when on its window and its rate allow a try."""
+        """The moment from which the destination's window and rate allow a try."""
         if destination is None:
             return now
         opens = window.opens(destination.policy.window, now)
@@ -260,7 +266,8 @@ class Deliverer:
 
     def _assignment(self, key: str, destination: Destination | None, circuit: Circuit,
                     size: int) -> Assignment:
-        """Asked with the lock held. One of size 0 has nothing to do: the rate does not allow more now."""
+        """Make an assignment; the caller holds the lock. An assignment of size 0 has nothing to do: the rate
+        allows no more now."""
         if destination is not None and destination.policy.rate is not None:
             size = circuit.pace.take(size)
         assignment = Assignment(key, destination, circuit, size, circuit.deferred_first,
@@ -274,8 +281,8 @@ class Deliverer:
         return assignment
 
     def _keep(self, claim: int, settlements: Sequence[Settlement]) -> None:
-        """Outcomes that are known but could not be written: they are written as soon as that is possible
-        again."""
+        """Keep outcomes that are known but could not be written. The scheduler writes them as soon as that is
+        possible."""
         with self._lock:
             self._unsettled += [replace(settlement, claim=claim) for settlement in settlements]
 
@@ -292,7 +299,7 @@ class Deliverer:
             self._log.info("outcomes that could not be written before are written now", count=len(late))
 
     def _watch_clock(self) -> None:
-        """Nothing may wait for a clock that was wrong and went back."""
+        """Shorten all waits when the wall's clock went back: nothing may wait for a clock that was wrong."""
         ahead = self._now().timestamp() - self._monotonic()
         step = timedelta(seconds=self._clock_ahead - ahead)
         if step > CLOCK_STEP:
@@ -305,8 +312,8 @@ class Deliverer:
         self._clock_ahead = ahead
 
     def _find_lost(self) -> None:
-        """Free what is leased and in nobody's hands: an error in a thread must not hold a delivery until the
-        next start."""
+        """Free deliveries that are leased and in nobody's hands. An error in a thread must not hold a
+        delivery until the next start."""
         if self._monotonic() < self._next_search:
             return
         with self._lock:
@@ -333,7 +340,7 @@ class Deliverer:
         return self._configuration().settings.deliver.threads
 
     def _run(self, assignment: Assignment) -> None:
-        """All of one thread's work for one destination, in that thread. Never raises."""
+        """Do all of one thread's work for one destination, in that thread. Never raises."""
         assignment.thread = threading.current_thread()
         try:
             self._work(assignment)
@@ -353,7 +360,7 @@ class Deliverer:
             assignment.release()
 
     def _drop(self, assignment: Assignment) -> None:
-        """Its thread cannot go on: what was not tried goes back as that, and the rest is searched for."""
+        """The thread cannot go on. Give back what it did not try, and search for the rest."""
         if assignment.claimed:
             due = self._now() + UNWRITTEN
             self._keep(assignment.claim,
@@ -363,8 +370,8 @@ class Deliverer:
         self._search_soon()
 
     def _search_soon(self) -> None:
-        """Only the search, and once for many who ask: where the store takes nothing, other claims at once
-        would be in vain."""
+        """Wake the scheduler for the search only, and once for many who ask. Where the store takes nothing,
+        further claims at once would be in vain."""
         soon = self._monotonic() + SEARCH_SOON.total_seconds()
         with self._lock:
             news, self._next_search = soon < self._next_search, min(soon, self._next_search)
@@ -372,7 +379,7 @@ class Deliverer:
             self._wake.set()
 
     def _end(self, assignment: Assignment) -> None:
-        """Once for each errand: by its thread, or by who gave it up."""
+        """End an assignment, exactly once: its own thread does it, or whoever gave it up."""
         with self._lock:
             if assignment not in self._running:
                 return
@@ -447,8 +454,8 @@ class Deliverer:
             self.last_progress = self._monotonic()
 
     def _gather(self, assignment: Assignment, destination: Destination, index: int) -> int:
-        """Let the outlet prepare what comes next, where several at once are cheaper; how many were looked
-        at."""
+        """Let the outlet prepare the next deliveries where several at once are cheaper. Gives how many were
+        looked at."""
         ahead: list[ClaimedDelivery] = []
         room = GATHERED
         for item in assignment.claimed[index:]:
@@ -469,8 +476,8 @@ class Deliverer:
 
     def _kept_outlet(self, assignment: Assignment,
                      destination: Destination) -> endpoint.OutletBase[Any] | None:
-        """The errand's outlet, if the destination has one that gathers deliveries; the errand keeps it to its
-        end."""
+        """The assignment's outlet, if its destination has one that gathers deliveries. The assignment keeps
+        it to its end."""
         if assignment.outlet is None and endpoint.outlet_class(destination.connector).gathers:
             try:
                 outlet = self._connections.take(destination)
@@ -484,8 +491,8 @@ class Deliverer:
 
     def _last(self, assignment: Assignment, destination: Destination, outcomes: Sequence[Outcome],
               wrong: Exception | None) -> Sequence[Outcome]:
-        """These outcomes once they will last at the receiver. Where that went `wrong`, nobody knows: those
-        are in doubt.
+        """These outcomes, once they will last at the receiver. Where that went `wrong`, nobody knows what
+        lasted, and they are in doubt.
 
         Raises `_GivenUp` when it took too long.
         """
@@ -505,16 +512,16 @@ class Deliverer:
             if each.settlement.state == "done" else each for each in outcomes]
 
     def _why_not(self, circuit: Circuit, destination: Destination) -> str:
-        """Why nothing more of what was claimed may be tried now, or nothing."""
+        """The reason why nothing more of the claim may be tried now. Empty: it may."""
         if not window.is_open(destination.policy.window, self._now()):
             return "Das Ziel nimmt jetzt nichts an (window)."
         return "Das Ziel ruht." if self._stop.is_set() or circuit.open(self._now()) else ""
 
     def _one(self, item: ClaimedDelivery, destination: Destination, assignment: Assignment,
              index: int) -> Outcome:
-        """What became of one delivery.
+        """Try one delivery, or probe it, and say what became of it.
 
-        Raises `_GivenUp` when that took too long, `_Unwritten` when the store could not take the intent.
+        Raises `_GivenUp` when that took too long, and `_Unwritten` when the store could not take the intent.
         """
         started = self._now()
         effect = assignment.begins(index, Effect(item, self._store, destination.repeat))
@@ -553,7 +560,8 @@ class Deliverer:
         return (destination and destination.policy.total) or self._configuration().settings.deliver.lease
 
     def _give_up_stuck(self) -> float:
-        """Give up the tries that take longer than their total; seconds until the next one may."""
+        """Give up the tries that take longer than their total. Gives the seconds until the next one may be
+        due."""
         soonest = LOOK.total_seconds()
         with self._lock:
             running = list(self._running)
@@ -568,7 +576,7 @@ class Deliverer:
         return soonest
 
     def _give_up(self, assignment: Assignment) -> None:
-        """What the hanging thread had in hand is judged here, and another thread takes its place."""
+        """Judge what the hanging thread had in hand, and let another thread take its place."""
         effect, destination = assignment.effect, assignment.destination
         assert destination is not None and assignment.outcomes is not None  # noqa: S101
         if assignment.thread is not None:
@@ -618,18 +626,18 @@ class Deliverer:
                            text, asked)
 
     def _may_shrink(self, manifest: Manifest) -> bool:
-        """Whether it is whole, or has files left that it can go without."""
+        """Whether the delivery is whole, or still has files that it can go without."""
         return not slim_manifest.files_of(manifest) or bool(slim_manifest.files(manifest))
 
     def _too_large(self, delivery: Delivery, destination: Destination, text: str) -> Settlement:
-        """To the fallback; of a mail only the files, and the mail says where they lie."""
+        """Send the delivery to the fallback. A mail sends only its files there, and says where they lie."""
         fallback = f"{destination.tenant}/{destination.policy.fallback}"
         if endpoint.outlet_class(destination.connector).notes and slim_manifest.files(delivery.manifest):
             return self._store.split(delivery, self._now(), fallback, text)
         return Settlement.rerouted(delivery.id, self._now(), fallback, text)
 
     def _with_note(self, item: ClaimedDelivery) -> ClaimedDelivery | Settlement:
-        """A mail without its files says where they lie; until that is known it waits."""
+        """Add the note that says where a mail's files lie. The mail waits until that is known."""
         rows = [] if item.probe else [self._store.get_delivery(each)
                                       for each in slim_manifest.files_of(item.delivery.manifest)]
         for row in rows:
@@ -734,7 +742,7 @@ class Deliverer:
 
 
 class Outcome(NamedTuple):
-    """What became of one try, and how to tell people once that is durable."""
+    """What became of one try. `tell` tells people about it, once it is durable."""
 
     item: ClaimedDelivery
     effect: Effect
@@ -747,9 +755,9 @@ class Outcomes:
     """Makes the outcomes of a batch durable in few transactions, and tells people afterwards.
 
     Where the receiver can be asked after a crash, several outcomes may wait for one commit, though never
-    long; where nobody could tell (`at_once`) each is handed to the writer as soon as it is known. `last` is
-    asked before the others are written: it gives them back once they will last at the receiver (or, with what
-    went wrong, as what they are then).
+    longer than `PATIENCE`. Where nobody could tell (`at_once`), each outcome goes to the writer as soon as it
+    is known. `last` is asked before the others are written. It gives them back once they will last at the
+    receiver; when something went wrong, it gives them as what they are then.
     """
 
     PATIENCE = timedelta(milliseconds=200)
@@ -782,7 +790,7 @@ class Outcomes:
 
     @contextmanager
     def _kept(self, settlements: Sequence[Settlement]) -> Iterator[None]:
-        """What cannot be written now is known all the same: the deliverer writes it later."""
+        """Hand outcomes that cannot be written now to the deliverer, which writes them later."""
         try:
             yield
         except StoreUnavailable:
@@ -816,15 +824,15 @@ class Outcomes:
             self.close()
 
     def close(self, wrong: Exception | None = None) -> None:
-        """Write what waits, and tell. `wrong`: why nobody will find out any more whether it will last."""
+        """Write what waits, and tell people. `wrong`: why nobody will find out any more whether it lasts."""
         self._flush(wrong)
 
 
 class Effect:
-    """Notes that the receiver may act from now on; durably where nobody could tell after a crash.
+    """Notes that the receiver may act from now on. The note is durable where nobody could tell after a crash.
 
-    `unwritten` is why the intent could not be written: then nothing was sent, whatever the connector makes of
-    it. Nothing begins after the try was given up (`forbid`).
+    `unwritten` is the reason why the intent could not be written. Then nothing was sent, whatever the
+    connector makes of it. No effect begins after the try was given up (`forbid`).
     """
 
     def __init__(self, item: ClaimedDelivery, store: Store, repeat: endpoint.Repeat) -> None:
@@ -854,24 +862,25 @@ class Effect:
             raise
 
     def forbid(self) -> None:
-        """Nothing may begin from now on."""
+        """Let no effect begin from now on."""
         with self._lock:
             self._forbidden = True
 
 
 class _GivenUp(Exception):
-    """The try took longer than its total, and somebody else has judged it already."""
+    """The try took longer than its total, and another thread has judged it already."""
 
 
 class _Unwritten(Exception):
-    """The intent could not be written: there was no try."""
+    """The store could not take the intent, so there was no try."""
 
 
 @dataclass(eq=False)
 class Assignment:
-    """One thread's work for one destination: what it has in hand, and since when it is at the present one.
+    """One thread's work for one destination: what it has in hand, and since when it is at the present
+    delivery.
 
-    `outlet` is kept for the whole errand where it gathers deliveries (`endpoint.OutletBase.prepare`).
+    `outlet` is kept for the whole assignment where it gathers deliveries (`endpoint.OutletBase.prepare`).
     """
 
     key: str
@@ -895,31 +904,32 @@ class Assignment:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begins(self, index: int, effect: Effect) -> Effect:
-        """This one of those that were claimed is tried, or prepared together with others behind it."""
+        """Note that this one of the claimed deliveries is tried now, or prepared together with others behind
+        it."""
         with self._lock:
             self.effect, self._since, self.tried = effect, self._monotonic(), index + 1
         return effect
 
     def concludes(self) -> None:
-        """What was tried so far is concluded."""
+        """Note that the outlet now concludes what was tried so far."""
         with self._lock:
             self.effect, self._since = None, self._monotonic()
 
     def ends(self) -> None:
-        """That came to its end. Raises `_GivenUp` when nobody waits for it any more."""
+        """Note the end of it. Raises `_GivenUp` when nobody waits for it any more."""
         with self._lock:
             if self._given_up:
                 raise _GivenUp
             self._since = None
 
     def left(self, total: timedelta) -> float | None:
-        """Seconds that the present try has left; None: there is none."""
+        """The seconds that the present try has left. None: there is no try."""
         with self._lock:
             return None if self._since is None else self._since + total.total_seconds() - self._monotonic()
 
     def give_up(self, total: timedelta) -> bool:
-        """From now on its outcome does not count, and its effect cannot begin; False when it ended
-        meanwhile."""
+        """Give the present try up: its outcome does not count, and its effect cannot begin. False when it
+        ended meanwhile."""
         with self._lock:
             if self._since is None or self._monotonic() - self._since < total.total_seconds():
                 return False
@@ -929,28 +939,28 @@ class Assignment:
             return True
 
     def release(self) -> None:
-        """Its thread is done with it: nobody can give it up any more.
+        """Note that the thread is done: nobody can give the assignment up any more.
 
-        Its outcomes know it as it knows them: such a circle waits for the garbage collector, which looks
-        seldom (`hub.daemon`), with all that was claimed.
+        The outcomes refer to the assignment and the assignment to them. Such a circle, with all that was
+        claimed, would wait for the garbage collector, which looks seldom (`hub.daemon`).
         """
         with self._lock:
             if not self._given_up:
                 self._since = self.outcomes = None
 
     def rest(self) -> Sequence[ClaimedDelivery]:
-        """What was not tried yet, and is nobody else's to tell about."""
+        """What was not tried yet. It is empty when a caller has taken that over (`returns`)."""
         return () if self._returned else self.claimed[self.tried:]
 
     def returns(self, index: int) -> Sequence[ClaimedDelivery]:
-        """From this one on they go back untried: their caller sees to it."""
+        """Hand the deliveries from this one on to the caller, who gives them back untried."""
         self._returned = True
         return self.claimed[index:]
 
 
 def probed(item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination: Destination,
            now: Callable[[], datetime]) -> Settlement:
-    """What a delivery in doubt becomes: the receiver knows, or it is idempotent, or the configuration
+    """What a delivery in doubt becomes. The receiver knows, or the outlet is idempotent, or the configuration
     decides. Raises what the outlet's probe raises."""
     result = outlet.probe(item.delivery)
     if isinstance(result, endpoint.Done):
@@ -971,12 +981,13 @@ def probed(item: ClaimedDelivery, outlet: endpoint.OutletBase[Any], destination:
 
 
 def share(destination: Destination | None, settings: DeliverSection) -> int:
-    """How many threads one destination may have at once."""
+    """How many assignments one destination may have at once."""
     return (destination and destination.policy.parallel) or settings.per_destination
 
 
 def _untried(item: ClaimedDelivery, due: datetime, why: str) -> Settlement:
-    """Back into the queue without a try: the destination rests or is closed, or the hub stops."""
+    """Put a delivery back into the queue without a try: the destination rests or is closed, or the hub
+    stops."""
     if item.probe:
         return Settlement.in_doubt(item.delivery.id, "noch nicht gefragt", due)
     return Settlement.later(item.delivery.id, due, "held", why, counted=False)
@@ -988,5 +999,5 @@ def _place(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> dict[str, str]:
-    """Class and place of an error, never its text: that might hold what a citizen wrote."""
+    """The class and the place of an error. Its text might hold what a citizen wrote, so it is never told."""
     return {"error_class": type(error).__name__, "place": _place(error)}

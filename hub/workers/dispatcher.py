@@ -43,21 +43,21 @@ log = structlog.get_logger("hub.workers.dispatcher")
 LEASE = timedelta(minutes=30)
 
 LONGEST_WAIT = 2.0
-"""Seconds after which a thread looks for messages although nobody said that there are any."""
+"""A thread looks for messages after so many seconds, although nobody told it of any."""
 
 ALONE = 0.02
-"""Seconds for which a thread with less than a whole batch in hand is let alone: many small batches cost more
-than one."""
+"""A thread with less than a whole batch in hand is alone for so many seconds, because many small batches cost
+more than one."""
 
 PAUSE = 5.0
-"""Seconds until another try when the store, or this side of the workers, failed."""
+"""Seconds until another try after the store, or this side of the workers, failed."""
 
 MOST_FILES = 200
-"""Large bodies of a batch that travel as descriptors of their own; the rest is copied."""
+"""So many large bodies of a batch travel as descriptors of their own. The rest is copied."""
 
 
 class Dispatcher:
-    """Moves messages from `received` to `routed` or `parked` until it is stopped."""
+    """Moves messages from `received` to `routed` or `parked`, until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
                  metrics: Metrics,
@@ -89,33 +89,33 @@ class Dispatcher:
 
     @property
     def last_progress(self) -> float:
-        """When (`time.monotonic`) the slowest thread was last seen to get on: the others do not cover up for
-        one that hangs."""
+        """The moment (`time.monotonic`) when the slowest thread was last seen to get on. The others do not
+        cover up for one that hangs."""
         return min(self._progress.values())
 
     def _progressed(self) -> None:
         self._progress[threading.current_thread().name] = self._monotonic()
 
     def start(self) -> None:
-        """Begin; suspects of an unclean end first."""
+        """Start the threads. They take the suspects of an unclean end first."""
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """There is a new message."""
+        """Tell the threads that there is a new message."""
         with self._news:
             self._pending = True
             self._news.notify()
 
     def look_at_suspects(self) -> None:
-        """Another node is gone: what it had in flight is tried here, one by one. Raises
+        """Take the suspects of another node that is gone; they are tried here, one by one. Raises
         `StoreUnavailable`."""
         found = self._store.suspects()
         with self._news:
             self._suspects += [message_id for message_id in found if message_id not in self._suspects]
 
     def stop(self, patience: timedelta) -> bool:
-        """Claim nothing more; whether everything under way ended within `patience`."""
+        """Claim nothing more, and wait up to `patience`. True when everything under way ended."""
         self._stop.set()
         with self._news:
             self._news.notify_all()
@@ -136,8 +136,8 @@ class Dispatcher:
                 self._pending = False
 
     def _wait(self) -> None:
-        """For news, and while another thread has a few messages in hand, for its end: it brings along what
-        arrives meanwhile."""
+        """Wait for news. While another thread has a few messages in hand, wait for its end: it brings along
+        what arrives meanwhile."""
         until = self._monotonic() + LONGEST_WAIT
         while not self._stop.is_set() and (now := self._monotonic()) < until:
             left = (self._alone_until if self._pending else until) - now
@@ -146,9 +146,9 @@ class Dispatcher:
             self._news.wait(min(left, until - now))
 
     def turn(self) -> bool | None:
-        """One turn of a thread, in the caller's. Never raises.
+        """Do one turn of a thread, in the caller's thread. Never raises.
 
-        Whether there may be more to do at once; None: the dispatcher stops, and the thread is at its end.
+        True: there may be more to do at once. None: the dispatcher stops, and the thread is at its end.
         """
         self._progressed()
         try:
@@ -163,7 +163,7 @@ class Dispatcher:
             return self._stop.wait(PAUSE)
 
     def _suspect(self) -> bool:
-        """One message that was in flight at an unclean end, alone."""
+        """Try one message that was in flight at an unclean end, alone. False when there is none."""
         with self._news:
             message_id = self._suspects.pop(0) if self._suspects else None
         if message_id is None:
@@ -194,8 +194,8 @@ class Dispatcher:
 
     @contextmanager
     def _claim(self) -> Iterator[int]:
-        """The number of a claim, which is given back when something goes wrong: its leases would last for
-        half an hour."""
+        """A number for a claim. When something goes wrong the claim is given back, because its leases would
+        last for half an hour."""
         claim = self._store.new_claim()
         try:
             yield claim
@@ -212,7 +212,7 @@ class Dispatcher:
             self._alone(configuration, message)
 
     def _alone(self, configuration: Configuration, message: StoredMessage) -> None:
-        """One message by itself until it is through or has died as often as it may."""
+        """Try one message by itself until it is through or has died as often as it may."""
         deaths, why = message.deaths, "schon früher"
         while deaths < configuration.settings.workers.deaths:
             left, why = self._run(configuration, [message])
@@ -229,7 +229,7 @@ class Dispatcher:
 
     def _run(self, configuration: Configuration,
              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
-        """`_trip`, and what goes wrong on this side of it is treated as if the worker had ended."""
+        """Do `_trip`. What goes wrong on this side of it counts as if the worker had ended."""
         try:
             return self._trip(configuration, messages)
         except (StoreUnavailable, WorkerUnavailable):
@@ -243,7 +243,7 @@ class Dispatcher:
 
     def _trip(self, configuration: Configuration,
               messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
-        """One trip to a worker; the messages that did not come back, and why."""
+        """Do one trip to a worker. Gives the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
             jobs = [self._job(configuration, message, inputs) for message in messages
                     if message.id not in inputs.damaged]
@@ -276,7 +276,8 @@ class Dispatcher:
             return self._pool.run(jobs, inputs, out_fd, self._progressed)
 
     def _no_worker(self, attempt: tenacity.RetryCallState) -> None:
-        """That is never a message's fault: it waits."""
+        """Tell operators that no worker can be started. That is never a message's fault, so the batch
+        waits."""
         self._progressed()
         error = attempt.outcome.exception() if attempt.outcome else None
         self._log.error("no worker can be started; messages wait", error=str(error))
@@ -327,10 +328,10 @@ class Dispatcher:
 
 SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS,
                    errno.EIO})
-"""Errors that are never a message's fault: it waits."""
+"""Errors of the machine. They are never a message's fault, so the message waits."""
 
 ROOM = 1 << 20
-"""Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
+"""So many bytes must be writable beside a worker's output. Else its failure says nothing about a message."""
 
 _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten",
         Why.MEMORY: "Speicher überschritten",
@@ -339,8 +340,8 @@ _WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten",
 
 
 class Inputs:
-    """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's
-    own files.
+    """The bodies of a batch as descriptors. Small bodies lie together in one memory file; large ones are the
+    store's own files.
 
     `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """
@@ -382,7 +383,7 @@ class Inputs:
             small[part.blob] = body.read()
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         for fd in self.fds:
             if fd >= 0:
                 os.close(fd)
@@ -396,7 +397,7 @@ class Inputs:
 
 
 def _where(error: BaseException) -> dict[str, str]:
-    """Class and place of an error, never its text: that might hold what a citizen wrote."""
+    """The class and the place of an error. Its text might hold what a citizen wrote, so it is never told."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
     return {"error_class": type(error).__name__, "place": place}
