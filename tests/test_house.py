@@ -109,7 +109,8 @@ def test_every_package_a_test_asks_for_is_installed_by_ci() -> None:
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     """import-linter with the contracts of pyproject.toml, over the packages below `root`."""
-    program = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as run; run()"
+    program = ("import sys; sys.path.insert(0, '.'); "
+               "from importlinter.cli import lint_imports_command as run; run()")
     return subprocess.run([sys.executable, "-P", "-c", program, "--no-cache"], cwd=root, check=False,
                           capture_output=True, text=True, env={"PYTHONUTF8": "1"})
 
@@ -134,8 +135,10 @@ def test_imports_run_downward_only() -> None:
      "Within the store imports run downward only"),
     ("hub/store/writer.py", "import hub.store.blobs.payload", "Within the store imports run downward only"),
     ("hub/store/blobs/payload.py", "import hub.store.blobs.stored", "No circles, on any floor"),
-    ("hub/pipeline/route.py", "def late() -> None:\n    import hub.pipeline.process", "No circles, on any floor"),
-    ("hub/administration/billing.py", "import hub.pipeline.pdf", "Of its floor only authoring reaches the pipeline"),
+    ("hub/pipeline/route.py", "def late() -> None:\n    import hub.pipeline.process",
+     "No circles, on any floor"),
+    ("hub/administration/billing.py", "import hub.pipeline.pdf",
+     "Of its floor only authoring reaches the pipeline"),
     ("connectors/pigeon.py", "from hub.mapping.model import load_mapping", "A connector knows the contract"),
     ("connectors/pigeon.py", "import hub.store.store", "A connector knows the contract"),
     ("hub/config/configuration.py", "import connectors.pigeon", "The hub finds a connector by its name only"),
@@ -164,7 +167,8 @@ def neighbours(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("connectors."):
             found.append(str(node.module).split(".")[1])
         elif isinstance(node, ast.Import):
-            found += [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("connectors.")]
+            found += [alias.name.split(".")[1] for alias in node.names
+                      if alias.name.startswith("connectors.")]
     return [name for name in found if not name.startswith("_")]
 
 
@@ -274,7 +278,8 @@ def inherited(tree: ast.Module) -> Iterable[tuple[ast.ClassDef, set[str]]]:
             first, _, rest = ast.unparse(base).partition(".")
             if first in origins and isinstance(found := pkgutil.resolve_name(
                     f"{origins[first]}.{rest}".rstrip(".")), type):
-                sources = [inspect.getsource(each) for each in found.__mro__ if each.__module__.startswith(OURS)]
+                sources = [inspect.getsource(each) for each in found.__mro__
+                           if each.__module__.startswith(OURS)]
                 yield node, {name for source in sources
                              for name in re.findall(r"(?:\bself\.|\bdef )(_[a-zA-Z]\w*)", source)}
 
@@ -343,10 +348,11 @@ def test_a_private_name_in_a_test_is_noticed(text: str, found: list[str]) -> Non
 def module_of(test: Path) -> Path | None:
     """The module that a unit test is about, by its place: ``<room>/test_<module>[_<aspect>].py``."""
     place = test.relative_to("tests/unit").parent
-    folders = [place] if place.parts[:1] in (("connectors",), ("benchmarks",), ("docs",)) else [Path("hub") / place]
+    elsewhere = place.parts[:1] in (("connectors",), ("benchmarks",), ("docs",))
+    folder = place if elsewhere else Path("hub") / place
     words = test.stem.removeprefix("test_").split("_")
     names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
-    return next((folder / f"{lead}{name}.py" for folder in folders for name in names for lead in ("", "_")
+    return next((folder / f"{lead}{name}.py" for name in names for lead in ("", "_")
                  if (ROOT / folder / f"{lead}{name}.py").is_file()), None)
 
 

@@ -69,7 +69,8 @@ from hub import daemon
 from hub.cli import app
 from hub.store import store
 
-daemon.STALLED = timedelta(seconds=-177)  # with three times the 60 s of a worker: alive means seen three seconds ago
+# with three times the 60 s of a worker: alive means seen three seconds ago
+daemon.STALLED = timedelta(seconds=-177)
 claim = store.Store.claim_messages
 
 def hang_for_ever(self, *arguments, **options):

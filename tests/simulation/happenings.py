@@ -1,4 +1,4 @@
-"""What may happen in one world: people send, receivers have moods, clocks leap, disks fill, somebody operates."""
+"""What may happen in one world: people send, receivers have moods, clocks leap, somebody operates."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Flag(threading.Event):
     """An event for which nobody waits."""
 
-    def wait(self, _: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         return self.is_set()
 
 

@@ -56,9 +56,9 @@ class Lives(Ground):
                                    lambda connector, options: Outlet(self, connector, options),
                                    monotonic=self.monotonic, dice=self.dice.random, threads=self.threads,
                                    stopping=self.stopping, logger=notes)
-        self.dispatcher = Dispatcher(self.store, self.configuration, Pool(self), metrics(),  # type: ignore[arg-type]
-                                     self.deliverer.wake, monotonic=self.monotonic, stopping=self.stopping,
-                                     logger=notes)
+        pool: Any = Pool(self)
+        self.dispatcher = Dispatcher(self.store, self.configuration, pool, metrics(), self.deliverer.wake,
+                                     monotonic=self.monotonic, stopping=self.stopping, logger=notes)
         self.receiver = Receiver(self.store, self.configuration, metrics(), self.dispatcher.wake, self.clock,
                                  monotonic=self.monotonic, logger=notes)
         self.operator = Operator(self.store, self.deliverer, self._wake_all)

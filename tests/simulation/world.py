@@ -1,4 +1,4 @@
-"""One seed's world: senders, receivers and operators around the hub's own code, from the start to the rest."""
+"""One seed's world: senders, receivers and operators around the hub's own code, until nothing waits."""
 
 from __future__ import annotations
 

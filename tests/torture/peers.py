@@ -5,10 +5,12 @@ fall into.
 =====================================================================================================
 delivered    at the first try; what the peer did had no effect
 retried      a temporary failure, certain; then one copy without a mark
-held         a misconfiguration, certain: the destination rests until somebody mends it; then one copy without a mark
+held         a misconfiguration, certain: the destination rests until somebody corrects it; then one copy
+             without a mark
 parked       a final no, with a reason; no copy
 asked        nobody knows: parked for a person (``in_doubt = "ask"``); no copy or one
-marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark, at most one without
+marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark,
+             at most one without
 probed       nobody knew, and the peer was asked; then one copy without a mark
 ===========
 =====================================================================================================

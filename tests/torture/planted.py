@@ -42,7 +42,7 @@ def _synchronous_off() -> None:
 def _synchronous_normal() -> None:
     from hub.store.database import sqlite
 
-    sqlite.WRITING = tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL")  # type: ignore[assignment]
+    sqlite.WRITING = tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL")
                            for pragma in sqlite.WRITING)
 
 
@@ -109,7 +109,7 @@ def _key_without_municipality_and_number() -> None:
 
     for module in (message, messages):  # where it is made, and where a claim makes it again
         module.content_digest = lambda parts: "0" * 64  # type: ignore[attr-defined]
-        module.duplicate_key = lambda *row: row[4].rpartition("-")[2][-1:] if row[4] else ""  # type: ignore[attr-defined]
+        module.duplicate_key = lambda *row: row[4].rpartition("-")[2][-1:] if row[4] else ""
 
 
 def _no_duplicate_check() -> None:
@@ -124,14 +124,14 @@ def _write_under_the_final_name() -> None:
     _layout.Plan.hidden = lambda self, slot=1: self.final()  # type: ignore[method-assign]
     write = directory.Disk.write
     directory.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
-    directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]  # type: ignore[method-assign,func-returns-value]
+    directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]
 
 
 def _new_name_per_try() -> None:
     from connectors import _layout
 
     final = _layout.Plan.final
-    _layout.Plan.final = lambda self, count=1: f"{final(self, count)}_{os.urandom(4).hex()}"  # type: ignore[method-assign,assignment]
+    _layout.Plan.final = lambda self, count=1: f"{final(self, count)}_{os.urandom(4).hex()}"
 
 
 def _recovery_forgets_deliveries() -> None:
@@ -144,7 +144,7 @@ def _ledger_forgets() -> None:
     from hub.store.database.ledger import Ledger
 
     moved, numbers = Ledger.moved, itertools.count()
-    Ledger.moved = lambda self, *rest: moved(self, *rest) if next(numbers) % 10 else None  # type: ignore[method-assign]
+    Ledger.moved = lambda self, *rest: moved(self, *rest) if next(numbers) % 10 else None
 
 
 def _metrics_count_by_themselves() -> None:
@@ -164,7 +164,7 @@ def _neighbours_mailbox() -> None:
     from hub.config.configuration import Configuration
 
     find = Configuration.destination
-    Configuration.destination = lambda self, key: find(self, key.replace("musterstadt/", "probedorf/"))  # type: ignore[method-assign]
+    Configuration.destination = lambda self, key: find(self, key.replace("musterstadt/", "probedorf/"))
 
 
 def _truncated_attachment() -> None:
@@ -177,7 +177,7 @@ def _truncated_attachment() -> None:
 def _parked_without_a_word() -> None:
     from hub.store.transitions.deliveries import Settlement
 
-    Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))  # type: ignore[method-assign,assignment]
+    Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))
 
 
 def _deaths_counted_for_bystanders() -> None:

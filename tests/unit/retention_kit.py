@@ -47,7 +47,7 @@ class Periods:
 
 
 def retention(store: Store, clock: Clock, kept: Callable[[str, str], Kept] | None = None) -> Retention:
-    return Retention(store, lambda: Periods(kept) if kept else Periods(), now=clock)  # type: ignore[arg-type, return-value]
+    return Retention(store, lambda: Periods(kept) if kept else Periods(), now=clock)
 
 
 def secret(number: int) -> bytes:

@@ -49,7 +49,7 @@ def test_it_runs_again_the_next_night() -> None:
 class Impatient(threading.Event):
     """For a reader that never ends nobody waits half a second."""
 
-    def wait(self, _: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         return self.is_set()
 
 
@@ -59,7 +59,7 @@ def test_a_run_says_when_it_ended_and_what_it_left(tmp_path: Path, monkeypatch: 
         for number in range(3):
             application(store, number)
         clock.now += 31 * DAY
-        runner = Retention(store, Periods, lambda *run: told.append(run), now=clock,  # type: ignore[arg-type, return-value]
+        runner = Retention(store, Periods, lambda *run: told.append(run), now=clock,
                            stopping=Impatient())
         monkeypatch.setattr(store, "erase", lambda ids: Erased())
         monkeypatch.setattr(store, "truncate_log", lambda: False)

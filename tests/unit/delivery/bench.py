@@ -35,7 +35,14 @@ from tests.services import wait_until
 from tests.unit.store_kit import prepare
 
 BODY = b"<hund/>"
-HUB = '[hub]\nstate = "state"\nmappings = "mappings"\n[deliver]\nrest_after = 3\nrest = "1h"\nthreads = {threads}\n'
+HUB = """[hub]
+state = "state"
+mappings = "mappings"
+[deliver]
+rest_after = 3
+rest = "1h"
+threads = {threads}
+"""
 MUNICIPALITY = """
 name = "Musterstadt"
 ags = "14999010"

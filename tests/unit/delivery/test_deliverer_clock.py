@@ -25,7 +25,7 @@ def test_a_wait_and_a_rest_keep_their_length_when_the_clock_goes_back(bench: Ben
     messages = [bench.message(number) for number in range(3)]
     for message in messages:
         bench.deliverer.wake()
-        wait_until(lambda: bench.delivery(message).error == "temporary", "a first try")  # noqa: B023 - called at once
+        wait_until(lambda message=message: bench.delivery(message).error == "temporary", "a first try")
     bench.clock -= timedelta(days=1)
     bench.deliverer.wake()
     wait_until(lambda: all(bench.delivery(message).due_at < bench.clock + timedelta(hours=2)

@@ -118,8 +118,8 @@ def test_a_message_that_is_parked_before_it_is_routed_holds_its_service(benches:
     second = bench.message(2, case="V-1")
     quiet(bench)
     assert bench.delivery(second).due_at is None
-    bench.store.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE message SET service = 'anders' WHERE "
-                                                             f"id = '{first}'"))
+    bench.store.transact(lambda tx: tx.connection.exec_driver_sql(
+        f"UPDATE message SET service = 'anders' WHERE id = '{first}'"))
     assert bench.store.free_missed() == 1
     bench.until(second, DeliveryState.DONE)
 

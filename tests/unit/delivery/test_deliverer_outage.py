@@ -100,7 +100,7 @@ def test_an_outage_rings_once_and_probes_one_by_one(benches: Benches,
     messages = [bench.message(number) for number in range(10)]
     bench.deliverer.wake()
     for tries in (3, 4, 5, 6):
-        wait_until(lambda tries=tries: len(bench.outlet.tries) >= tries, f"{tries} tries", 10)  # type: ignore[misc]
+        wait_until(lambda tries=tries: len(bench.outlet.tries) >= tries, f"{tries} tries", 10)
         quiet(bench)
         assert len(bench.outlet.tries) == tries, "half open means one"
         bench.later(hours=3)

@@ -121,7 +121,7 @@ def test_what_was_not_tried_yet_when_an_outcome_got_lost_goes_back_as_that(
                                                                                    DeliveryState.DUE},
                "the first was asked for", 10)
     bench.later(seconds=10)
-    references = [bench.until(message, DeliveryState.DONE).receipt["reference"] for message in messages]  # type: ignore[index]
+    references = [bench.until(message, DeliveryState.DONE).receipt["reference"] for message in messages]
     assert sorted(references) == ["angekommen", "angekommen", "war schon da"]
     assert (len(bench.outlet.tries),
             [bench.delivery(message).attempts for message in messages]) == (3, [1, 1, 1])

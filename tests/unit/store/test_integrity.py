@@ -20,7 +20,17 @@ from hub.store.integrity import Fault, Report
 from hub.store.store import Store
 from hub.store.transitions import repair
 from hub.store.transitions.erasure import Erased
-from tests.unit.store_kit import MINUTE, abandon, accept, claim_one, deliver, incoming, opened, routed, unbalanced
+from tests.unit.store_kit import (
+    MINUTE,
+    abandon,
+    accept,
+    claim_one,
+    deliver,
+    incoming,
+    opened,
+    routed,
+    unbalanced,
+)
 
 LARGE = b"<a>" + b"x" * 5000 + b"</a>"
 
@@ -110,7 +120,7 @@ def test_a_reference_to_nothing_is_told(store: Store) -> None:
     victim = store.get_message(accept(store, incoming(b"<b/>")).id).parts[0].blob
 
     def cut(tx: object) -> None:
-        tx.connection.execute(delete(tables.blob).where(tables.blob.c.id == victim))  # type: ignore[attr-defined]
+        tx.connection.execute(delete(tables.blob).where(tables.blob.c.id == victim))
 
     store.transact(cut)
     report = look(store)

@@ -37,8 +37,9 @@ def test_an_old_sqlite_is_refused() -> None:
 
 @only_sqlite
 def test_commits_reach_the_disk(store: Store) -> None:
-    pragmas = store.transact(lambda tx: [tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in (
-        "journal_mode", "synchronous", "foreign_keys")])
+    names = ("journal_mode", "synchronous", "foreign_keys")
+    pragmas = store.transact(lambda tx: [tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                                         for name in names])
     assert pragmas == ["wal", 2, 1]
 
 
@@ -63,7 +64,8 @@ def test_the_first_migration_has_what_is_expensive_to_add_later() -> None:
 
 def test_an_old_program_refuses_a_newer_store(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
-        store.transact(lambda tx: tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+        newer = text("UPDATE alembic_version SET version_num = '9999'")
+        store.transact(lambda tx: tx.connection.execute(newer))
     for read_only in (False, True):
         with pytest.raises(ConfigError, match="9999"):
             open_store(tmp_path / "store", read_only=read_only)

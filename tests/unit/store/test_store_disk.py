@@ -46,8 +46,8 @@ def broken_by(store: Store, monkeypatch: pytest.MonkeyPatch) -> str | None:
 
 
 @only_sqlite
-def test_after_a_failed_fsync_nothing_is_accepted_and_the_end_is_not_clean(tmp_path: Path,
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_fsync_nothing_is_accepted_and_the_end_is_not_clean(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path / "store")
     assert "fsync" in (broken_by(store, monkeypatch) or "")
     store.close()

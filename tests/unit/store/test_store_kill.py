@@ -27,8 +27,9 @@ from tests.unit.store_kit import accept, incoming, spooled
 commits = []
 def commit(transaction):
     commits.append(1)
-    if "crash" in sys.argv and len(commits) == 3:  # dies at the third commit, wherever the random kill would hit
-        time.sleep(0.3)  # an answer given too early gets out in this time; there is none to wait for otherwise
+    if "crash" in sys.argv and len(commits) == 3:
+        # an answer given too early gets out in this time; there is none to wait for otherwise
+        time.sleep(0.3)
         os.kill(os.getpid(), 9)
     transaction.commit()
 

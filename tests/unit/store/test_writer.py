@@ -272,8 +272,8 @@ def test_planted_a_promise_before_the_commit_is_noticed(engine: Engine,
     assert promised_but_lost(engine, Ours)
 
 
-def test_after_a_commit_that_failed_for_want_of_space_the_next_one_is_written(engine: Engine, writer: Ours,
-                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_commit_that_failed_for_want_of_space_the_next_one_is_written(
+        engine: Engine, writer: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
     real = engine.dialect.do_commit
 
     def full(connection: Any) -> None:

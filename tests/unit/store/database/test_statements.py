@@ -85,4 +85,5 @@ def test_many_takes_all_names_or_none(store: Store) -> None:
     if not store.shared:
         with pytest.raises(TypeError, match="b_id"):
             store.transact(lambda tx: change(tx.connection, [{"rule": "x"}]))
-    assert store.transact(lambda tx: tx.connection.execute(text("SELECT count(*) FROM message")).scalar()) == 0
+    count = text("SELECT count(*) FROM message")
+    assert store.transact(lambda tx: tx.connection.execute(count).scalar()) == 0

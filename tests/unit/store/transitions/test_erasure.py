@@ -118,7 +118,7 @@ def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
     chance, left = random.Random(seed), []
     crowd(store, chance, range(1000))
     for municipality in range(11):
-        retention(store, Clock(), lambda tenant, service, municipality=municipality: Kept(  # type: ignore[misc]
+        retention(store, Clock(), lambda tenant, service, municipality=municipality: Kept(
             0 if int(tenant.removeprefix("town-")) <= municipality else 365 * 99, 365 * 99)).run()
         crowd(store, chance, range(1000 + 30 * municipality, 1030 + 30 * municipality))
         store.truncate_log()
