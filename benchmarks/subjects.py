@@ -387,6 +387,7 @@ name = "amt24"
             encoding="utf-8",
         )
         (self.etc / "defaults.toml").write_text('[policy.retry]\nfirst = "10s"\n')
+        send = ["xml", *(["attachments"] if self._folder_per_application else [])]
         (self.etc / "municipalities" / f"{application.AGS}.toml").write_text(
             f"""
 name = "Stadt Musterstadt"
@@ -396,7 +397,7 @@ tenant = "musterstadt"
 {self._destination()}
 [[route]]
 service = "{application.SERVICE}"
-recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._folder_per_application else ""}] }}]
+recipients = [{{ destination = "ziel", send = {json.dumps(send)} }}]
 """,
             encoding="utf-8",
         )
@@ -455,7 +456,8 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
 
     def http(self, path: str) -> str:
         """A page of its status port. Raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=30) as answer:  # nosec B310
+        place = f"http://127.0.0.1:{self.status}{path}"
+        with urllib.request.urlopen(place, timeout=30) as answer:  # nosec B310
             return str(answer.read().decode())
 
     def open(self) -> int:
