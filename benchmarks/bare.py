@@ -204,14 +204,14 @@ def main() -> int:
     kinds: dict[str, Any] = {"folder": Folder, "smtp": Mail, "sftp": Sftp, "amqp": Amqp, "https": Https}
     inlet = kinds[given["in"].pop("kind")](**given["in"])
     outlet = kinds[given["out"].pop("kind")](**given["out"])
-    inlet.pipeline = Pipeline(
+    pipeline = Pipeline(
         Path(given["state"]),
         outlet,
         given.get("threads", 2),
         getattr(inlet, "accepted", lambda _: None),
         getattr(inlet, "finished", lambda _: None),
     )
-    inlet.serve()
+    inlet.serve(pipeline)
     return 0
 
 
