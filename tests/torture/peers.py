@@ -110,8 +110,8 @@ FEW: dict[str, tuple[range, range]] = {
 
 
 class Cells:
-    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became
-    of them."""
+    """Sends the probes of one cell after the other, three of them, one for each municipality, and judges what
+    became of them."""
 
     def __init__(self, stage: Stage, recipient: str, names: str) -> None:
         self.stage = stage
@@ -123,7 +123,7 @@ class Cells:
         assert recipient in RECIPIENTS
 
     def send(self, count: int = len(MUNICIPALITIES)) -> list[str]:
-        """One probe for each town, or so many; their names."""
+        """One probe for each municipality, or so many; their names."""
         names = [f"{self.run}-{self.sent + number}" for number in range(count)]
         self.sent += len(names)
         self.stage.budget(self.sent)
@@ -137,7 +137,8 @@ class Cells:
              "a first try of each")
 
     def expect(self, cell: str, names: list[str], *classes: str | Collection[str]) -> None:
-        """What must have become of them, town by town (one class: of all), once all is settled."""
+        """What must have become of them, municipality by municipality (one class: of all), once all is
+        settled."""
         self.stage.settles()
         wanted = list(classes) if len(classes) > 1 else [*classes] * len(names)
         told = stories(self.stage.world, self.recipient, names)

@@ -1,8 +1,8 @@
 """Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
 
-Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's
-stylesheet (the file in the folder). A message's two copies must show the number of the very configuration
-whose digest the store recorded for it, and a broken configuration's number must show nowhere.
+Each configuration has a number, which stands in the municipalities' files (the mail's subject) and in the
+mapping's stylesheet (the file in the folder). A message's two copies must show the number of the very
+configuration whose digest the store recorded for it, and a broken configuration's number must show nowhere.
 """
 
 from __future__ import annotations
