@@ -1,10 +1,9 @@
-"""From the store to the workers and back: claims received messages, sends them through the pipeline, records
-the outcome.
+"""From the store to the workers and back.
 
-One thread per worker process. A message whose worker dies or overruns is tried again alone; only deaths alone
-count, and the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub everything that
-was in flight goes through this suspects' lane, one by one, before anything else, so that random kills park
-nothing.
+Received messages are claimed, sent through the pipeline, and their outcome is recorded. There is one thread
+per worker process. A message whose worker dies or overruns is tried again alone. Only deaths alone count, and
+the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub, everything that was in
+flight goes through this suspects' lane before anything else, one by one. So random kills park nothing.
 """
 
 from __future__ import annotations
@@ -26,13 +25,14 @@ import tenacity
 from hub.config.configuration import Configuration
 from hub.config.rules import rules_for, why_none
 from hub.errors import StoreUnavailable
+from hub.i18n.sentence import Address, Sentence, Words, lines, say
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
 from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
 from hub.workers.pool import BatchResult, WorkerPool, pack
-from hub.workers.process import Why, WorkerUnavailable
+from hub.workers.process import NOTHING, Why, WorkerUnavailable
 
 if TYPE_CHECKING:
     from hub.store.store import Store
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub.workers.dispatcher")
 
 LEASE = timedelta(minutes=30)
+"""For how long a claimed message is nobody else's."""
 
 LONGEST_WAIT = 2.0
 """A thread looks for messages after so many seconds, although nobody told it of any."""
@@ -60,8 +61,7 @@ class Dispatcher:
     """Moves messages from `received` to `routed` or `parked`, until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
-                 metrics: Metrics,
-                 delivered_to: Callable[[Sequence[str]], None],
+                 metrics: Metrics, delivered_to: Callable[[Sequence[str]], None],
                  room: Callable[[], bool] = lambda: True, *,
                  monotonic: Callable[[], float] = time.monotonic, stopping: threading.Event | None = None,
                  logger: Any = log) -> None:
@@ -213,22 +213,20 @@ class Dispatcher:
 
     def _alone(self, configuration: Configuration, message: StoredMessage) -> None:
         """Try one message by itself until it is through or has died as often as it may."""
-        deaths, why = message.deaths, "schon früher"
+        deaths, why = message.deaths, say("schon früher")
         while deaths < configuration.settings.workers.deaths:
             left, why = self._run(configuration, [message])
             if not left:
                 return
             deaths = self._store.count_death(message.id)
-            self._log.warning("a worker ended over this message alone", message=message.id, deaths=deaths,
-                              ags=message.ags, service=message.service)
-        self._record(configuration, [Parked(
-            message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
-            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
-                 "Stylesheet des Dienstes "
-                 "prüfen, dann erneut verarbeiten.")], -1, [message])
+            self._log.warning("a worker ended over this message alone", deaths=deaths, **_fields(message))
+        text = say("Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
+                   "Stylesheet des Dienstes prüfen, dann erneut verarbeiten.", deaths=deaths, why=why)
+        parked = Parked(message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY, text=text)
+        self._record(configuration, [parked], -1, [message])
 
     def _run(self, configuration: Configuration,
-             messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+             messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
         """Do `_trip`. What goes wrong on this side of it counts as if the worker had ended."""
         try:
             return self._trip(configuration, messages)
@@ -242,13 +240,14 @@ class Dispatcher:
             return list(messages), _WHY[Why.FAILED]
 
     def _trip(self, configuration: Configuration,
-              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
         """Do one trip to a worker. Gives the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
             jobs = [self._job(configuration, message, inputs) for message in messages
                     if message.id not in inputs.damaged]
             result = self._work(jobs, inputs.fds, out.fileno())
-            damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
+            damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED,
+                              text=say("{text}", text=Words(text)))
                        for name, text in inputs.damaged.items()]
             self._record(configuration, [*result.outcomes, *damaged], out.fileno(), messages)
             if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
@@ -259,7 +258,8 @@ class Dispatcher:
                               unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
-        why = "; ".join(filter(None, (_WHY[result.why], result.detail))) if result.why else ""
+        why = lines([_WHY[result.why], *([result.detail] if result.detail else [])], "; ") if result.why \
+            else NOTHING
         return [message for message in messages if message.id in unfinished], why
 
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
@@ -301,7 +301,7 @@ class Dispatcher:
         by_id = {message.id: message for message in messages}
         for outcome in outcomes:
             message = by_id[outcome.message_id]
-            fields = {"message": message.id, "ags": message.ags, "service": message.service}
+            fields = _fields(message)
             if isinstance(outcome, Parked):
                 self._log.warning("the message is parked; an operator is needed", **fields,
                                   reason=outcome.reason)
@@ -333,14 +333,13 @@ SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno
 ROOM = 1 << 20
 """So many bytes must be writable beside a worker's output. Else its failure says nothing about a message."""
 
-_WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten",
-        Why.MEMORY: "Speicher überschritten",
-        Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort",
-        Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
+_WHY = {Why.TIME: say("Zeit überschritten"), Why.CPU: say("Rechenzeit überschritten"),
+        Why.MEMORY: say("Speicher überschritten"), Why.DIED: say("abgestürzt"),
+        Why.PROTOCOL: say("unglaubwürdige Antwort"), Why.FAILED: say("Fehler der Drehscheibe, bitte melden")}
 
 
 class Inputs:
-    """The bodies of a batch as descriptors. Small bodies lie together in one memory file; large ones are the
+    """The bodies of a batch as descriptors. Small ones lie together in one memory file; large ones are the
     store's own files.
 
     `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
@@ -396,6 +395,11 @@ class Inputs:
         self.close()
 
 
+def _fields(message: StoredMessage) -> dict[str, str]:
+    """A message in a log line. AGS and service are the sender's: printable, and cut."""
+    return {"message": message.id, "ags": Address(message.ags).bare, "service": Address(message.service).bare}
+
+
 def _where(error: BaseException) -> dict[str, str]:
     """The class and the place of an error. Its text might hold what a citizen wrote, so it is never told."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -409,6 +413,5 @@ def _received(message: StoredMessage) -> Iterator[StoredPart]:
 
 def _misfit(outcome: Translated | Parked) -> Parked:
     return Parked(message_id=outcome.message_id, facts=Facts(), reason=Reason.RUNAWAY,
-                  text="Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der "
-                       "Drehscheibe: "
-                       "bitte melden, danach erneut verarbeiten.")
+                  text=say("Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der "
+                           "Drehscheibe: bitte melden, danach erneut verarbeiten."))
