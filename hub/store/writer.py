@@ -217,7 +217,7 @@ class Batches:
             refuse(batch, error)
             return
         name = disk_failure(error) or type(error).__name__  # never its text: it may hold what is written
-        why = str(error) if isinstance(error, StaleFencing) else name
+        why = str(error) if isinstance(error, StoreUnavailable) else name
         if isinstance(error, StaleFencing) or name.startswith(BREAKING):
             self.break_down(f"the store is broken ({why}): nothing is accepted before a new start")
         for job in batch:

@@ -72,7 +72,8 @@ def find(connection: Connection, table: Table, name: str, *, hold: bool = False)
     count = connection.execute(select(func.count()).select_from(table).where(*begins)).scalar_one()
     first = connection.execute(
         select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
-    several = f"{count} {'messages' if table is message else 'deliveries'} begin with {name!r}"
+    several = (f"{count} messages begin with {name!r}" if table is message
+               else f"{count} deliveries begin with {name!r}")
     raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
 
 
