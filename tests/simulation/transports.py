@@ -13,7 +13,7 @@ from hub.message import Delivery, Receipt
 from tests.simulation.municipalities import LARGE
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.ground import Ground
 
 MOODS = {
     "well": {"takes": 94, "takes slowly": 6},
@@ -42,7 +42,7 @@ class Peer:
 class Outlet(OutletBase[OptionsModel]):
     """The way to a `Peer`."""
 
-    def __init__(self, world: World, connector: str, options: OptionsModel) -> None:
+    def __init__(self, world: Ground, connector: str, options: OptionsModel) -> None:
         real = endpoint.outlet_class(connector)
         self.repeat = real.repeat_for(options)
         self.keeps = real.keeps
