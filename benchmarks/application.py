@@ -23,8 +23,8 @@ SERVICE = "leistungsmessung"
 AGS = "14999010"
 MOST_GROUPS = 12
 SIZES = {"4 KB": (1, 0), "40 KB": (10, 0), "5 MB": (1, 3_700_000)}
-"""By name: how often the group of 40 fields occurs, and bytes of an attachment (base64 makes four of
-three)."""
+"""By name: how often the group of 40 fields occurs, and bytes of an
+attachment (base64 makes four of three)."""
 
 _TEXTS = (
     "familienname",
@@ -83,8 +83,8 @@ _WORDS = (
 
 
 def document(number: str, groups: int = 1, attachment: int = 0) -> bytes:
-    """The application called `number` as the portal sends it, with `groups` times 40 fields and `attachment`
-    bytes of PDF."""
+    """The application called `number` as the portal sends it, with `groups` times
+    40 fields and `attachment` bytes of PDF."""
     dice = random.Random(number)
     instances = "".join(
         f"<instance_{n}>{_nummer(number, n)}{_values(dice)}{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"

@@ -1,5 +1,5 @@
-"""What arrives in a folder, and when: inotify, so that watching costs next to nothing beside what is
-watched."""
+"""What arrives in a folder, and when: inotify, so that watching costs
+next to nothing beside what is watched."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TooSlow(Exception):
 
 
 class Arrivals:
-    """Names that appeared in `folder`, hidden ones apart, with their moments (`time.monotonic`). As a context
-    it ends itself.
+    """Names that appeared in `folder`, hidden ones apart, with their moments
+    (`time.monotonic`). As a context it ends itself.
 
     `renamed`: things are complete when they are renamed into it; else when a file is closed after writing.
     """
@@ -95,6 +95,6 @@ class Arrivals:
 
 
 def number_of(name: str) -> str:
-    """The application's number in a file's name (``<number>.xml``, ``<number>_<delivery>.xml``,
-    ``<number>``)."""
+    """The application's number in a file's name (``<number>.xml``,
+    ``<number>_<delivery>.xml``, ``<number>``)."""
     return name.partition("_")[0].removesuffix(".xml")

@@ -1,5 +1,5 @@
-"""The bare pipeline: what the library calls alone can do, at the same durability as the hub. ``python -m
-benchmarks.bare FILE``
+"""The bare pipeline: what the library calls alone can do, at the same durability as
+the hub. ``python -m benchmarks.bare FILE``
 
 ::
 
@@ -169,8 +169,8 @@ class Mail:
         server.mail("hub@hub.example")
         server.rcpt("amt@musterstadt.example")
         server.docmd("DATA")
-        # not server.data(): it looks through all of it for line ends and dots, of which there are none to
-        # mend
+        # not server.data(): it looks through all of it for line ends and
+        # dots, of which there are none to mend
         server.send(head + parts + f"--=_{item.key}--\r\n.\r\n".encode())
         code, _ = server.getreply()
         if code != 250:
@@ -230,8 +230,8 @@ class Sftp:
 
 
 class Pipeline:
-    """Store, XML and outlet, each with threads of its own. `accepted` and `finished` are called with the
-    items of a batch."""
+    """Store, XML and outlet, each with threads of its own. `accepted` and
+    `finished` are called with the items of a batch."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""The limit of the XML work: lxml's parse, XSD, XSLT and serialise of one application after the other, on one
-and two threads.
+"""The limit of the XML work: lxml's parse, XSD, XSLT and serialise of one
+application after the other, on one and two threads.
 
 ``python -m benchmarks.chain [--size "4 KB"] [--rounds 3] [--json]``. Imports nothing from the hub.
 """

@@ -30,8 +30,8 @@ PACKAGES = ("lxml", "pysqlite3", "kombu", "amqp", "uvicorn", "paramiko", "sqlalc
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median, spread (half of the distance from least to most, in per cent of the median) and the values
-    themselves."""
+    """Median, spread (half of the distance from least to most, in per cent of
+    the median) and the values themselves."""
     middle = statistics.median(values)
     spread = (max(values) - min(values)) / 2 / middle * 100 if middle else 0.0
     return {"median": middle, "spread": round(spread), "values": [round(value, 3) for value in values]}
@@ -133,8 +133,8 @@ def progress(text: str) -> None:
 
 
 def run(options: argparse.Namespace, measure: Callable[..., Mapping[str, Any]], *arguments: Any) -> int:
-    """Measure and show. Ends orderly on SIGTERM, and says what is missing on this machine instead of a
-    traceback."""
+    """Measure and show. Ends orderly on SIGTERM, and says what is missing on
+    this machine instead of a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         result = measure(*arguments)

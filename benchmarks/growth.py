@@ -1,5 +1,5 @@
-"""Cost as the work grows: rate and memory with more and more stored, and memory over many and over large
-applications.
+"""Cost as the work grows: rate and memory with more and more stored, and
+memory over many and over large applications.
 
 ``python -m benchmarks.growth --stored 0 --stored 100000 --due 1000000``
 
@@ -11,8 +11,8 @@ applications.
   and at the end.
 * ``--large BYTES``: one application of this size; peak memory of all processes above what they had before.
 
-A hub with an empty store is measured before and after each filled one, and the ratio is taken to the mean of
-the two.
+A hub with an empty store is measured before and after each filled one, and
+the ratio is taken to the mean of the two.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.idle --seconds 30``
 
-Started with both inlets' kinds in turn (AMQP with its heartbeats, HTTPS), warmed by a few applications, then
-left alone.
+Started with both inlets' kinds in turn (AMQP with its heartbeats, HTTPS),
+warmed by a few applications, then left alone.
 """
 
 from __future__ import annotations

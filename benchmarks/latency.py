@@ -1,5 +1,5 @@
-"""Latency: from publishing to the file under its final name, for the hub and the bare pipeline, at a steady
-rate.
+"""Latency: from publishing to the file under its final name, for the hub
+and the bare pipeline, at a steady rate.
 
 ``python -m benchmarks.latency --rate 20 --rate 500 --seconds 20``
 

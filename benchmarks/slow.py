@@ -1,11 +1,11 @@
-"""Throughput on a disk whose sync takes longer: every fsync, fdatasync and syncfs of both subjects made 5 ms
-slower.
+"""Throughput on a disk whose sync takes longer: every fsync, fdatasync and
+syncfs of both subjects made 5 ms slower.
 
 ``python -m benchmarks.slow --ms 5 --rounds 5 --count 1500``
 
-The same comparison as `benchmarks.throughput` (AMQP, folder, 4 KB), with a library before both processes
-(slow.c, LD_PRELOAD; gcc is needed). Here the number of syncs asked for, and of those under way at once,
-decides.
+The same comparison as `benchmarks.throughput` (AMQP, folder, 4 KB), with a library
+before both processes (slow.c, LD_PRELOAD; gcc is needed). Here the number of syncs asked
+for, and of those under way at once, decides.
 """
 
 from __future__ import annotations

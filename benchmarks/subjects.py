@@ -1,5 +1,5 @@
-"""What is measured: the hub as its real command, and the bare pipeline, each as processes with a folder of
-their own.
+"""What is measured: the hub as its real command, and the bare pipeline, each
+as processes with a folder of their own.
 
 Both are started once, warmed, and then take turns. A `Place` has the services around them (broker, mail
 server, SFTP server), the certificates and the folders where things arrive.
@@ -334,8 +334,8 @@ class Bare(Subject):
 
 
 class Hub(Subject):
-    """The hub's own command on a configuration of its own: workers, intents, events, metrics and duplicate
-    check as always."""
+    """The hub's own command on a configuration of its own: workers, intents,
+    events, metrics and duplicate check as always."""
 
     settings: Mapping[str, Mapping[str, Any]] = {"workers": {"count": 2}, "deliver": {}}
 

@@ -2,12 +2,12 @@
 
 ``python -m benchmarks.throughput --in amqp --out folder --size "4 KB" --rounds 7 --count 3000``
 
-Each round measures the chain, the bare pipeline and the hub, in turning order. AMQP: the subject is stopped
-(SIGSTOP), its queue is filled, it goes on, and the clock runs until the last result is there under its final
-name. HTTPS: the clock runs from the first request. A run is invalid when anything is missing or there twice;
-and, from AMQP to a folder, when the bare pipeline reaches less than 0.35 of the lxml chain on two threads,
-for then it is no yardstick. (HTTPS, mail and SFTP cost more than the XML: there the chain says nothing about
-it.)
+Each round measures the chain, the bare pipeline and the hub, in turning order. AMQP: the subject is
+stopped (SIGSTOP), its queue is filled, it goes on, and the clock runs until the last result is
+there under its final name. HTTPS: the clock runs from the first request. A run is invalid when
+anything is missing or there twice; and, from AMQP to a folder, when the bare pipeline reaches less
+than 0.35 of the lxml chain on two threads, for then it is no yardstick. (HTTPS, mail and SFTP cost
+more than the XML: there the chain says nothing about it.)
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ class TooLarge(Permanent):
 
 
 class Misconfigured(DeliveryError):
-    """The destination cannot work before somebody mends it (password, host key, certificate, missing
-    folder)."""
+    """The destination cannot work before somebody mends it (password,
+    host key, certificate, missing folder)."""
 
 
 class InDoubt(DeliveryError):

@@ -9,9 +9,9 @@ runs not one instruction more.
     DREHSCHEIBE_FAULTS="settle after kill 3; deliver/smtp after raise 1"
                         point  when  what number-of-the-call
 
-``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after …``: it is, and then
-``raise`` is "executed, then timed out". From the number on every call is hurt with a ``+``: ``settle before
-raise 3+``.
+``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after
+…``: it is, and then ``raise`` is "executed, then timed out". From the number on every call
+is hurt with a ``+``: ``settle before raise 3+``.
 """
 
 from __future__ import annotations

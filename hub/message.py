@@ -1,8 +1,8 @@
 """The records that walk through the house: what came in, what is stored, what goes out, what came back.
 
-All are frozen. A body is never part of a record: it is a `Path`, a few bytes, or a reference to a blob.
-Words: *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim Check, Idempotent Receiver,
-Correlation Identifier.
+All are frozen. A body is never part of a record: it is a `Path`, a few bytes, or a
+reference to a blob. Words: *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim
+Check, Idempotent Receiver, Correlation Identifier.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from zoneinfo import ZoneInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
-"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call. Digests rest on its form:
-never change it."""
+"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call.
+Digests rest on its form: never change it."""
 
 DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
 
@@ -39,8 +39,8 @@ RESTORED = "restored"
 
 
 NOTE = "hub:note"
-"""A manifest's property: words of the hub for the clerk, which a connector with `notes` puts before the
-body's."""
+"""A manifest's property: words of the hub for the clerk, which a connector
+with `notes` puts before the body's."""
 
 
 class MessageState(StrEnum):
@@ -100,15 +100,15 @@ def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
 
 
 def _uuid(value: int, version: int) -> str:
-    """128 bits with version and variant put in (RFC 9562 §4), as text; `uuid.UUID` costs several times
-    more."""
+    """128 bits with version and variant put in (RFC 9562 §4), as text;
+    `uuid.UUID` costs several times more."""
     text = f"{value & ~(0xF << 76 | 0x3 << 62) | version << 76 | 0x2 << 62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _random() -> int:
-    """80 random bits. Many are fetched at once, because each call of the system lets other threads have the
-    interpreter."""
+    """80 random bits. Many are fetched at once, because each call of the system
+    lets other threads have the interpreter."""
     while True:
         try:
             return _bits.pop()
@@ -122,8 +122,8 @@ _bits: deque[int] = deque()
 
 @dataclass(frozen=True, slots=True)
 class IncomingPart:
-    """One body as the sender framed it. `content` is a spooled file (which the store takes over) or a few
-    bytes."""
+    """One body as the sender framed it. `content` is a spooled file (which
+    the store takes over) or a few bytes."""
 
     name: str
     media_type: str
@@ -166,8 +166,8 @@ class Incoming:
         return content_digest(self.parts)
 
     def duplicate_key(self, content: str | None = None) -> str:
-        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content, if
-        already known)."""
+        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or
+        digest of the content, if already known)."""
         content = content or self.content_digest()
         return duplicate_key(self.sender, self.ags, self.service, self.test, self.key, content)
 
@@ -194,8 +194,8 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A body of a message in the store. `role` is ``received`` (as it came) or ``attachment`` (taken out of
-    it)."""
+    """A body of a message in the store. `role` is ``received`` (as it came)
+    or ``attachment`` (taken out of it)."""
 
     no: int
     role: Literal["received", "attachment"]
@@ -302,8 +302,8 @@ class Delivery:
     case: str | None = None
 
     def open(self, part: ManifestPart) -> BinaryIO:
-        """The part's bytes, checked against its digest; raises `hub.errors.Permanent` when they are
-        damaged."""
+        """The part's bytes, checked against its digest; raises
+        `hub.errors.Permanent` when they are damaged."""
         return self.open_blob(part.blob)
 
     def read(self, part: ManifestPart) -> bytes:
@@ -314,8 +314,8 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the receiver said. `reference` is where it is now: a path, a mailbox, a number; no personal
-    data."""
+    """What the receiver said. `reference` is where it is now: a path, a
+    mailbox, a number; no personal data."""
 
     reference: str
     detail: Mapping[str, str] = field(default_factory=dict)
@@ -329,8 +329,8 @@ _WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul",
 
 
 def safe_name(text: str, limit: int = 80) -> str:
-    """A file name that is harmless on every file system: ASCII letters, digits, ``. _ -``; never hidden,
-    never a path.
+    """A file name that is harmless on every file system: ASCII letters,
+    digits, ``. _ -``; never hidden, never a path.
 
     The extension survives the cut to `limit` characters.
     """

@@ -1,5 +1,5 @@
-"""The reference pages of `docs/reference/`, written from the code: ``make docs`` (``python -m
-hub.reference``).
+"""The reference pages of `docs/reference/`, written from the code:
+``make docs`` (``python -m hub.reference``).
 
 Configuration and connectors come from the pydantic models that check them, commands from click. A test keeps
 the committed pages equal to what is written here.

@@ -1,5 +1,5 @@
-"""Writes the dashboards beside this file: ``python etc/grafana/generate.py``. A test compares, so they cannot
-fall behind.
+"""Writes the dashboards beside this file: ``python etc/grafana/generate.py``. A
+test compares, so they cannot fall behind.
 
 Plain Python and JSON, because a dashboard is data of a simple shape. grafana-foundation-sdk was looked at: an
 alpha whose version numbers make installers take the builders of the oldest Grafana as the newest, and it

@@ -1,5 +1,5 @@
-"""The other hubs on the same database: say that this one lives, hear what they make, take over from those
-that are silent.
+"""The other hubs on the same database: say that this one lives, hear what they
+make, take over from those that are silent.
 
 ::
 

@@ -311,8 +311,8 @@ def german(line: str) -> str:
 
 @lru_cache(maxsize=1)
 def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The longest first: a short one may be part of a long one. A piece is a whole one: between colons, or at
-    an end."""
+    """The longest first: a short one may be part of a long one. A piece is a
+    whole one: between colons, or at an end."""
     return tuple((re.compile(rf"(?:(?<=: )|^|(?<=→ )){_pattern(piece)}(?=: | → |$)"), _replacement(said))
                  for piece, said in sorted(PIECES.items(), key=lambda pair: -len(pair[0])))
 

@@ -1,5 +1,5 @@
-"""Room on the disk: stops accepting before it is full, so that what was accepted can still be delivered and
-written down.
+"""Room on the disk: stops accepting before it is full, so that what was
+accepted can still be delivered and written down.
 
 Three heights of free space on the state's file system, looked at once a second (``statvfs``, microseconds)
 and before a large body::
@@ -94,8 +94,8 @@ class Space:
             return 0
 
     def admit(self, size: int = 0) -> None:
-        """Raises `StoreUnavailable` when there is no room for a body of `size` bytes; call it before taking
-        the body in."""
+        """Raises `StoreUnavailable` when there is no room for a body of `size`
+        bytes; call it before taking the body in."""
         self.look(now=size >= LARGE)
         if self._why is not None:
             raise StoreUnavailable(self._why, RETRY_AFTER)

@@ -1,5 +1,5 @@
-"""Is the store sound? Looks at all of it and changes nothing; `hub.store.transitions.repair` mends what can
-be mended safely.
+"""Is the store sound? Looks at all of it and changes nothing;
+`hub.store.transitions.repair` mends what can be mended safely.
 
 ====================
 ======================================================================================================= kind
@@ -61,8 +61,8 @@ def silent(step: str, done: int, of: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is not as it should be. `id` is a body's, a table's or a tally's name; `text` says more,
-    in English."""
+    """One thing that is not as it should be. `id` is a body's, a table's or a
+    tally's name; `text` says more, in English."""
 
     kind: Kind
     id: str
@@ -86,8 +86,8 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong that is not known, and nothing that retention will not delete by
-        itself."""
+        """Whether nothing is wrong that is not known, and nothing that
+        retention will not delete by itself."""
         return not any(fault.kind != "leftover" and not fault.known for fault in self.faults)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A mail that is too large goes without its files, which go to the fallback; the mail says where they lie.
 
-The mail keeps its delivery, its name and its place in the books; its manifest is exchanged for a slim one.
-Files that another delivery of the message brings to the fallback anyway are left to that one; if that is not
-enough, the others get a delivery of their own. The mail waits for these, because only then their places are
-known.
+The mail keeps its delivery, its name and its place in the books; its manifest is exchanged for
+a slim one. Files that another delivery of the message brings to the fallback anyway are left
+to that one; if that is not enough, the others get a delivery of their own. The mail waits for
+these, because only then their places are known.
 """
 
 from __future__ import annotations

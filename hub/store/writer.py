@@ -6,11 +6,11 @@ of its own, and commits once: an fsync is paid per batch, not per message, and t
 waiting work by itself. After a batch of many the next one may gather for a moment: where a sync is quick,
 batches would stay small, and a thread is woken for each.
 
-What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all of the batch
-as `StoreUnavailable`. When a session of PostgreSQL is cut during the commit, nobody knows whether it was
-done: the callers hear `StoreUnavailable`, and whoever asks again finds out (a sender's repetition is a
-duplicate, a settlement comes too late). What two nodes did to each other (deadlock, serialization) is done
-anew.
+What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all
+of the batch as `StoreUnavailable`. When a session of PostgreSQL is cut during the commit,
+nobody knows whether it was done: the callers hear `StoreUnavailable`, and whoever asks again
+finds out (a sender's repetition is a duplicate, a settlement comes too late). What two nodes
+did to each other (deadlock, serialization) is done anew.
 
 After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages
 are gone: the writer is broken then, for good, and only a new start, which reads the disk, may write again.
@@ -53,8 +53,8 @@ class _Job(Generic[ItemT, ResultT]):
 
 
 class StaleFencing(StoreUnavailable):
-    """Another process has opened this store since: this one was frozen or lost its lock and must write
-    nothing."""
+    """Another process has opened this store since: this one was frozen or
+    lost its lock and must write nothing."""
 
 
 MANY = 10
@@ -69,8 +69,8 @@ PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQ
 
 
 SERVER = ("08", "25", "28", "3D", "40", "42501", "53", "55", "57", "58", "XX")
-"""Classes of PostgreSQL's SQLSTATE for what no caller can help: it is gone, full, read-only, stopping, or
-refuses us."""
+"""Classes of PostgreSQL's SQLSTATE for what no caller can help: it is gone,
+full, read-only, stopping, or refuses us."""
 CONFLICT = ("40001", "40P01")
 """Two nodes were in each other's way: one of them must begin anew."""
 TRIES = 5
@@ -131,8 +131,8 @@ class Writer:
         return self._broken
 
     def submit(self, work: Callable[[Transaction], ResultT]) -> Future[ResultT]:
-        """Queue one piece of work; its result comes after the commit. Raises `StoreUnavailable` when broken
-        or closed."""
+        """Queue one piece of work; its result comes after the commit. Raises
+        `StoreUnavailable` when broken or closed."""
         return self.gather(_single, work)
 
     def do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
@@ -141,8 +141,8 @@ class Writer:
 
     def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]],
                item: ItemT) -> Future[ResultT]:
-        """Queue one item for `work`, which is given all neighbouring items of the same `work` at once, in
-        order.
+        """Queue one item for `work`, which is given all neighbouring
+        items of the same `work` at once, in order.
 
         When `work` fails for several, it is called again with each alone, so the guilty one fails alone.
         """
@@ -155,8 +155,8 @@ class Writer:
         return job.future
 
     def one_by_one(self, work: Callable[[Any], EachT]) -> EachT:
-        """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside
-        of any."""
+        """Run `work` on the bare connection between two transactions, and
+        wait: for what SQLite does outside of any."""
         future: Future[EachT] = self.gather(_one_by_one, work)
         return future.result()
 
@@ -295,8 +295,8 @@ def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: 
         _call(transaction, group)
     except Exception as error:
         if disk_failure(error) is not None:
-            # SQLite may have rolled everything back by itself: the savepoint is gone, and nothing more may
-            # run
+            # SQLite may have rolled everything back by itself: the
+            # savepoint is gone, and nothing more may run
             raise
         if len(group) == 1:
             group[0].error = error

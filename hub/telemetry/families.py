@@ -1,5 +1,5 @@
-"""Every metric of the hub: its name, kind, help, labels and buckets. docs/reference/metrics.md is made from
-it."""
+"""Every metric of the hub: its name, kind, help, labels and buckets.
+docs/reference/metrics.md is made from it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 300, 3600, 6 * 3600, 8
 
 
 class Family(NamedTuple):
-    """One metric. `name` is what a query says: counters end in ``_total``; a histogram's series add
-    ``_bucket`` and so on."""
+    """One metric. `name` is what a query says: counters end in ``_total``; a
+    histogram's series add ``_bucket`` and so on."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]

@@ -1,5 +1,5 @@
-"""Log lines: a sentence and its consequence, with ids as fields; never a name, an address, a subject or a
-body.
+"""Log lines: a sentence and its consequence, with ids as fields; never a
+name, an address, a subject or a body.
 
 Under systemd they go to journald's native socket, each field by itself, so that ``journalctl
 MESSAGE_ID_HUB=…`` works, and once more behind the sentence, for people; elsewhere they are JSON lines on
@@ -30,8 +30,8 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 def setup(level: str = "INFO") -> None:
     """Send all logging of the process, libraries' included, one way. Libraries speak from `warning` on.
 
-    The hub's own lines do not pass through `logging`, which costs more than all the rest of a line: every
-    message has several.
+    The hub's own lines do not pass through `logging`, which costs more than all
+    the rest of a line: every message has several.
     """
     shared: list[Any] = [structlog.processors.add_log_level, _add_name,
                          structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")]
@@ -107,8 +107,8 @@ def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    """The fields of one entry as JSON, which is what a formatter may hand over. journald has time and level
-    of its own."""
+    """The fields of one entry as JSON, which is what a formatter may hand over.
+    journald has time and level of its own."""
     fields = {key: value for key, value in event.items() if value is not None
               and key not in ("event", "level", "at")}
     shown = [f"{key}={value}" for key, value in fields.items() if key != "logger"]
@@ -120,15 +120,15 @@ def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _field_name(key: str) -> str:
-    """What journald takes for a name; it drops a field with another one. Its own MESSAGE_ID means something
-    else than ours."""
+    """What journald takes for a name; it drops a field with another one. Its own
+    MESSAGE_ID means something else than ours."""
     return "MESSAGE_ID_HUB" if key == "message" else re.sub(r"[^A-Z0-9_]", "_",
                                                             key.upper()).lstrip("_0123456789")[:64]
 
 
 def datagram(fields: Mapping[str, Any]) -> bytes:
-    """journald's native protocol: ``KEY=value`` lines, or key, length and bytes where the value has a line's
-    end.
+    """journald's native protocol: ``KEY=value`` lines, or key, length and
+    bytes where the value has a line's end.
 
     A list is one field several times.
     """
@@ -153,8 +153,8 @@ class _Journal(logging.Handler):
         self.write(self.format(record))
 
     def write(self, fields: str) -> None:
-        """Send one entry, its fields as JSON. What journald does not take now is lost: nothing may fail over
-        its log."""
+        """Send one entry, its fields as JSON. What journald does not take now
+        is lost: nothing may fail over its log."""
         with suppress(OSError):
             self._send(datagram(json.loads(fields)))
 

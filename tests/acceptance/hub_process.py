@@ -108,8 +108,8 @@ class HubProcess:
         return code
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group, workers too: as a power cut would, without touching the
-        disk."""
+        """SIGKILL to the whole process group, workers too: as a power
+        cut would, without touching the disk."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)

@@ -57,8 +57,8 @@ def failed(hub: HubProcess, *arguments: str, code: int) -> str:
 
 
 def pending_then_delivered(hub: HubProcess, backup: Path) -> tuple[str, list[str]]:
-    """A message whose delivery to the folder is pending in the backup and arrives afterwards; what the clerk
-    took away."""
+    """A message whose delivery to the folder is pending in the backup and
+    arrives afterwards; what the clerk took away."""
     hub.start()
     closed(hub)
     message = hub.send(document_of("v2-smallest"))["id"]

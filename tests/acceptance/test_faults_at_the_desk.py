@@ -1,5 +1,5 @@
-"""Faults that an operator meets at the command line: one clear line on standard error, a next step, the right
-exit code."""
+"""Faults that an operator meets at the command line: one clear line on standard
+error, a next step, the right exit code."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A real file system that runs full below a real hub: it stops accepting in time, goes on delivering, comes
-back by itself."""
+"""A real file system that runs full below a real hub: it stops accepting in time,
+goes on delivering, comes back by itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A municipality's life in a running hub: it joins, is served, is billed, and its applications are deleted in
-time."""
+"""A municipality's life in a running hub: it joins, is served, is billed, and
+its applications are deleted in time."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The main job, by the real command: an application comes in by HTTPS and reaches mailbox, folder and SFTP
-server."""
+"""The main job, by the real command: an application comes in by HTTPS and
+reaches mailbox, folder and SFTP server."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The notice to the applicant's account is a delivery of its own: what happens to it never touches the
-order."""
+"""The notice to the applicant's account is a delivery of its own: what
+happens to it never touches the order."""
 
 from __future__ import annotations
 

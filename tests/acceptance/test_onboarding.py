@@ -1,5 +1,5 @@
-"""A fourth municipality beside a running hub, from nothing to its first delivered application, by the
-commands one types."""
+"""A fourth municipality beside a running hub, from nothing to its first delivered
+application, by the commands one types."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The PDF of an application, through the real command and its real workers: the applicant's where there is
-one, else printed."""
+"""The PDF of an application, through the real command and its real workers: the
+applicant's where there is one, else printed."""
 
 from __future__ import annotations
 

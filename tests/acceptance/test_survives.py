@@ -1,5 +1,5 @@
-"""What the hub survives: kill -9, hostile content, endless stylesheets, large applications, dead
-receivers."""
+"""What the hub survives: kill -9, hostile content, endless stylesheets,
+large applications, dead receivers."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ class Workplace:
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def type(self, block: str) -> str:
-        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the
-        test."""
+        """Type a block, wait for its end; what it printed. A failing line
+        ends the shell, and with it the test."""
         assert self.shell.stdin and self.shell.stdout
         # what was printed may end without a line's end
         self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")

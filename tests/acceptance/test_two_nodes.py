@@ -1,5 +1,5 @@
-"""The real command twice on one real PostgreSQL: one dies, the other goes on; the database goes and comes
-back.
+"""The real command twice on one real PostgreSQL: one dies, the other
+goes on; the database goes and comes back.
 
 Kills in great number, under load and with a broker, are in `tests/torture/scenarios/nodes.py`.
 """

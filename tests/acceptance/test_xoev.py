@@ -1,5 +1,5 @@
-"""A XÖV document goes through the hub untouched: validated as received, against a set the operator installed,
-unpatched."""
+"""A XÖV document goes through the hub untouched: validated as received, against
+a set the operator installed, unpatched."""
 
 from __future__ import annotations
 

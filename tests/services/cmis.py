@@ -1,8 +1,8 @@
 """A real CMIS 1.1 server on loopback: Apache Chemistry's in-memory repository, in Jetty, with a login.
 
-Both come from Maven Central, once, into ~/.m2, and are compared with their digests. On Java 17 the WAR's SOAP
-servlets do not start (javax.xml.ws has left the JDK); the server gets a web.xml with the browser binding
-alone.
+Both come from Maven Central, once, into ~/.m2, and are compared with their digests. On
+Java 17 the WAR's SOAP servlets do not start (javax.xml.ws has left the JDK); the server
+gets a web.xml with the browser binding alone.
 """
 
 from __future__ import annotations

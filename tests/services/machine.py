@@ -1,5 +1,5 @@
-"""A Debian 12 machine with a real systemd, in a container of its own: booted once per module, thrown away
-afterwards.
+"""A Debian 12 machine with a real systemd, in a container of its own: booted
+once per module, thrown away afterwards.
 
 The image is made once by debootstrap, from the mirror that this machine's apt uses, with the packages and the
 virtual environment that docs/operate-systemd.md asks for; it is kept in $DREHSCHEIBE_MACHINE (default
@@ -136,8 +136,8 @@ def _forget_old() -> None:
 
 # --- the machine --------------------------------------------------------------------------------------------
 
-# systemd-nspawn killed by force leaves its container alive: as the first process of a namespace of its own it
-# does not
+# systemd-nspawn killed by force leaves its container alive: as the first
+# process of a namespace of its own it does not
 BOOT = """
 for group in $GROUPS; do mkdir -p "$group"; echo $$ > "$group/cgroup.procs"; done
 exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -euc '

@@ -1,5 +1,5 @@
-"""A mail server in a thread (aiosmtpd) with STARTTLS and a login, which says on command what no real one
-would."""
+"""A mail server in a thread (aiosmtpd) with STARTTLS and a login, which
+says on command what no real one would."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.services import free_port
 
 
 class MailSink:
-    """Keeps what arrives in `mails`. `replies` maps a step (``MAIL``, ``DATA``) or a recipient to an
-    answer."""
+    """Keeps what arrives in `mails`. `replies` maps a step (``MAIL``,
+    ``DATA``) or a recipient to an answer."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None,
                  max_bytes: int = 60_000_000) -> None:

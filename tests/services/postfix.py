@@ -1,5 +1,5 @@
-"""A real Postfix with a configuration, queue and Maildir of its own, on a free port of loopback, with
-STARTTLS."""
+"""A real Postfix with a configuration, queue and Maildir of its own, on a
+free port of loopback, with STARTTLS."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ weg@musterstadt.example 550 5.1.1 no such user
 
 
 class Postfix:
-    """Mailboxes ``*@musterstadt.example``; `maildir` keeps all mail. Three addresses refuse, see
-    `REFUSALS`."""
+    """Mailboxes ``*@musterstadt.example``; `maildir` keeps all mail.
+    Three addresses refuse, see `REFUSALS`."""
 
     def __init__(self, certificate: bytes, key: bytes, max_bytes: int = 60_000_000) -> None:
         self.binary = need("postfix", "postfix")

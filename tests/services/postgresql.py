@@ -40,8 +40,8 @@ def need_postgresql() -> Path:
 
 @dataclass
 class PostgreSQL:
-    """The server. `hub` is the user that the hub has; `postgres` is its administrator. Without `synced` a
-    power cut harms."""
+    """The server. `hub` is the user that the hub has; `postgres` is its
+    administrator. Without `synced` a power cut harms."""
 
     folder: Path
     synced: bool = False
@@ -86,8 +86,8 @@ class PostgreSQL:
             self.process = None
 
     def crash(self) -> None:
-        """SIGKILL to one of its backends' neighbours would do the same: all sessions end, the log is
-        replayed."""
+        """SIGKILL to one of its backends' neighbours would do the same:
+        all sessions end, the log is replayed."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(60)

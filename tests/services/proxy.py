@@ -1,5 +1,5 @@
-"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle,
-dawdle."""
+"""A TCP proxy on loopback that misbehaves on command: hang, reset, lose
+the answers, cut in the middle, dawdle."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards to `target`, a port of loopback. Commands hold for open and for new connections until
-    `behave`."""
+    """Forwards to `target`, a port of loopback. Commands hold for open and
+    for new connections until `behave`."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -54,8 +54,8 @@ class Proxy:
         self.lose_answers = True
 
     def cut_at_answer(self, spare: int = 0) -> None:
-        """What the client says still arrives; at the next answer but so many the client's connection is
-        reset."""
+        """What the client says still arrives; at the next answer but so
+        many the client's connection is reset."""
         self.answers_to_spare = spare
         self.cut_answers = True
 

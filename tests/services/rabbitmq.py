@@ -1,5 +1,5 @@
-"""A real RabbitMQ on loopback: own node name, own epmd, own data, cookie and plugins; one virtual host per
-test."""
+"""A real RabbitMQ on loopback: own node name, own epmd, own data, cookie
+and plugins; one virtual host per test."""
 
 from __future__ import annotations
 

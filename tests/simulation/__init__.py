@@ -1,5 +1,5 @@
-"""A seeded simulation of the hub's core: `python -m tests.simulation --seeds 200`, or `make simulate
-SEEDS=200`.
+"""A seeded simulation of the hub's core: `python -m tests.simulation
+--seeds 200`, or `make simulate SEEDS=200`.
 
 One seed is one world: a clock, dice, senders, receivers, operators, and between them the hub's own code as
 the daemon puts it together (`Receiver`, `Dispatcher`, `route`, `Store`, `Deliverer`, `Operator`). Replaced is

@@ -1,5 +1,5 @@
-"""What must hold, whatever happens: judged from what was sent, what arrived, and the store's rows, with words
-of its own.
+"""What must hold, whatever happens: judged from what was sent, what arrived,
+and the store's rows, with words of its own.
 
 =================
 ================================================================================================
@@ -80,8 +80,8 @@ class Judge:
     begun: Counter[str] = field(default_factory=Counter)
     confirmed: set[str] = field(default_factory=set)
     planted: set[str] = field(default_factory=set)
-    """Messages that were made to kill whoever has them in hand; also those whose sender never heard of
-    them."""
+    """Messages that were made to kill whoever has them in hand; also
+    those whose sender never heard of them."""
     innocent: Counter[str] = field(default_factory=Counter)
     """Deaths that were no message's fault, by message in hand."""
     forgotten: set[str] = field(default_factory=set)

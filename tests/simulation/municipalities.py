@@ -1,5 +1,5 @@
-"""The simulated hub's configuration, in variants between which it changes, and what is right for each: the
-judge's own table.
+"""The simulated hub's configuration, in variants between which it changes, and
+what is right for each: the judge's own table.
 
 The table is written by hand and knows nothing of `hub.pipeline.route`.
 """

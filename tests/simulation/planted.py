@@ -1,5 +1,5 @@
-"""Planted faults: the hub as it must never be. Each has to be found within the seeds of a commit: a test of
-the simulation."""
+"""Planted faults: the hub as it must never be. Each has to be found within the
+seeds of a commit: a test of the simulation."""
 
 from __future__ import annotations
 

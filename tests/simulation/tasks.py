@@ -1,8 +1,8 @@
 """Work that waits in the middle: each piece in a thread of its own, of which only one ever runs.
 
-The world says who goes on, and whoever goes on says when it waits again. So the hub's own code runs as it is,
-with all the ways in which its threads can come between each other, and the world's dice alone decide which of
-them it is.
+The world says who goes on, and whoever goes on says when it waits again. So the hub's own
+code runs as it is, with all the ways in which its threads can come between each other, and
+the world's dice alone decide which of them it is.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 
 STANDSTILL = 120.0
-"""Seconds after which a piece of work that does not wait again is a fault of the simulation, or a deadlock of
-the hub."""
+"""Seconds after which a piece of work that does not wait again is a fault of
+the simulation, or a deadlock of the hub."""
 
 
 class Killed(BaseException):

@@ -1,5 +1,5 @@
-"""The seeds of a commit, that a seed is the same every time, and that the simulation finds what it is there
-to find."""
+"""The seeds of a commit, that a seed is the same every time, and that the
+simulation finds what it is there to find."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Receivers that do what the dice say: accept, refuse, time out before and after the effect, hang, answer
-probes or not."""
+"""Receivers that do what the dice say: accept, refuse, time out before and after
+the effect, hang, answer probes or not."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""One seed's world: a clock, dice, senders, receivers and operators, and the hub's own code between them,
-life after life."""
+"""One seed's world: a clock, dice, senders, receivers and operators, and the hub's
+own code between them, life after life."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ class _Result(Future[Any]):
 
 
 class InlineWriter(Writer):
-    """The store's writer without its thread: what waits is committed together as soon as anybody waits for
-    it."""
+    """The store's writer without its thread: what waits is committed
+    together as soon as anybody waits for it."""
 
     def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction],
                  end: Callable[[Transaction], None],
@@ -851,8 +851,8 @@ def _dead(world: World) -> Iterator[None]:
 
 @contextmanager
 def injected(world: World) -> Iterator[None]:
-    """Clock, dice, names and the file system of this world in the places where the hub's modules look for
-    theirs."""
+    """Clock, dice, names and the file system of this world in the places
+    where the hub's modules look for theirs."""
     with ExitStack() as stack:
         clock = SimpleNamespace(monotonic=lambda: world.steady)
         for module in (deliverer, dispatcher, receiver):
@@ -870,8 +870,8 @@ _real_engine = sqlite._engine
 
 
 def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
-    """One engine for all files, so that a statement is compiled once and not in every life; nothing is
-    synced."""
+    """One engine for all files, so that a statement is compiled once and
+    not in every life; nothing is synced."""
     _place["file"] = file
     return _shared_engine(mode, begin,
                           tuple(each for each in pragmas if not each.startswith(("synchronous", "secure"))))

@@ -1,5 +1,5 @@
-"""The proof that nothing accepted is lost: `python -m tests.torture --tier commit --seed 1`, or `make
-torture`.
+"""The proof that nothing accepted is lost: `python -m tests.torture
+--tier commit --seed 1`, or `make torture`.
 
 Processes of their own, which the fault injector never kills, stand around the hub::
 

@@ -1,8 +1,8 @@
-"""The checker: what the producers were told, against what lies at the receivers, against what the hub says of
-itself.
+"""The checker: what the producers were told, against what lies at the
+receivers, against what the hub says of itself.
 
-``python -m tests.torture.checker <world>`` prints one JSON object: figures, and for each verdict the names it
-fell on.
+``python -m tests.torture.checker <world>`` prints one JSON object: figures,
+and for each verdict the names it fell on.
 
 ================
 ===================================================================================================
@@ -18,8 +18,8 @@ unbalanced        figures that contradict each other: metrics, ledger, rows, pro
 ================
 ===================================================================================================
 
-It reads the store's tables itself and imports nothing of the hub: what is wrong there must not be wrong here
-too.
+It reads the store's tables itself and imports nothing of the hub: what is
+wrong there must not be wrong here too.
 """
 
 from __future__ import annotations

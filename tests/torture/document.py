@@ -28,8 +28,8 @@ def number(run: str, index: int) -> str:
 
 
 def municipality_of(name: str) -> str:
-    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a
-    third of it to one."""
+    """The AGS a probe goes to; a run whose name begins with m sends all to one town,
+    one with w to many, a third of it to one."""
     index = int(name.rpartition("-")[2])
     if name.startswith("w"):
         return list(WIDE)[index % len(WIDE) if index % 3 else 0]
@@ -64,8 +64,8 @@ class Found:
 
 
 def recognise(original: bytes, rendering: bytes | None) -> Found:
-    """Judge a copy by its two files: the original, byte for byte, and the rendering (None: the receiver gets
-    none)."""
+    """Judge a copy by its two files: the original, byte for byte, and the
+    rendering (None: the receiver gets none)."""
     match = re.search(rb"<nummer>([^<]*)</nummer>", original)
     name = match[1].decode("ascii", "replace") if match else None
     if name is None or not _NUMBER.fullmatch(name):

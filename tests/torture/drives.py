@@ -1,10 +1,10 @@
 """Drives whose power can be cut: ext4 images on a copy-on-write file system, cloned while they are written.
 
-An image is reached through a loop device with direct I/O, so the page cache of the file system on it is not
-in the image: a clone (FICLONE, at one moment) holds what was written back or synced by then, and nothing
-else. The clone's journal is replayed by mounting it, as after a power cut. ``commit=60`` and
-``noauto_da_alloc`` take away what ext4 would do by itself, without being asked, for a program that forgets to
-sync.
+An image is reached through a loop device with direct I/O, so the page cache of the file system
+on it is not in the image: a clone (FICLONE, at one moment) holds what was written back or
+synced by then, and nothing else. The clone's journal is replayed by mounting it, as after a
+power cut. ``commit=60`` and ``noauto_da_alloc`` take away what ext4 would do by itself,
+without being asked, for a program that forgets to sync.
 
 Takes root, loop devices, and Debian's e2fsprogs and xfsprogs: `unavailable` says what of it is missing.
 """
@@ -79,8 +79,8 @@ def _unmount(place: Path) -> None:
 
 
 class Shelf:
-    """A copy-on-write file system in one sparse file below `folder`, for the images of drives. As a context
-    it cleans up."""
+    """A copy-on-write file system in one sparse file below `folder`, for the
+    images of drives. As a context it cleans up."""
 
     def __init__(self, folder: Path, megabytes: int = 2048) -> None:
         folder.mkdir(parents=True)
@@ -172,8 +172,8 @@ class Drive:
         _run("mount", "-o", f"remount,{options}", str(self.place))
 
     def goes_on_from(self, image: Path) -> list[str]:
-        """Unplug it, throw away what was not in the clone by then, plug it in again; what e2fsck has to say
-        of it."""
+        """Unplug it, throw away what was not in the clone by then, plug it
+        in again; what e2fsck has to say of it."""
         self.unplug()
         image.replace(self.image)
         self.plug_in()  # the journal is replayed
@@ -192,8 +192,8 @@ def _take(descriptor: int) -> None:
 
 
 def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[Drive, Drive]:
-    """Two new drives, one under the store and one under the receivers' folders of a world whose hub never
-    ran."""
+    """Two new drives, one under the store and one under the receivers'
+    folders of a world whose hub never ran."""
     state, drop = (shelf.drive(place.name, place, inodes=inodes) for place in (world.state, world.drop))
     for municipality in MUNICIPALITIES.values():
         (world.drop / municipality).mkdir()

@@ -1,5 +1,5 @@
-"""What the scenarios of hostile peers share: what the hub's store says of one probe, and the classes it may
-fall into.
+"""What the scenarios of hostile peers share: what the hub's store says of one
+probe, and the classes it may fall into.
 
 ===========
 =====================================================================================================
@@ -108,8 +108,8 @@ FEW: dict[str, tuple[range, range]] = {
 
 
 class Cells:
-    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became
-    of them."""
+    """Sends the probes of one cell after the other, three of them, one for
+    each town, and judges what became of them."""
 
     def __init__(self, stage: Stage, recipient: str, names: str) -> None:
         self.stage = stage

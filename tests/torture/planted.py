@@ -1,7 +1,7 @@
 """Planted faults: the hub as it must never be, to show that the programme notices. Only tests start it so.
 
-``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own process and
-then is the hub.
+``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one
+thing in its own process and then is the hub.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ class Publisher:
 
 
 def settle(world: World) -> None:
-    """Write the hub's id of each confirmed probe into the ledger; ``none`` where its store has none: the
-    checker's to judge."""
+    """Write the hub's id of each confirmed probe into the ledger; ``none`` where
+    its store has none: the checker's to judge."""
     lines = [json.loads(line) for line in world.ledger.read_text().splitlines()]
     ids = {row["key"]: row["id"] for row in records(world, "SELECT key, id FROM message")}
     with world.ledger.open("a") as ledger:

@@ -1,5 +1,5 @@
-"""What the hub's store says, read without the hub: SQLite's file, or the PostgreSQL that ``database.json``
-names."""
+"""What the hub's store says, read without the hub: SQLite's file, or the
+PostgreSQL that ``database.json`` names."""
 
 from __future__ import annotations
 

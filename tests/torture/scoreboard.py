@@ -21,8 +21,8 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario's result. `unclear` says that flagged duplicates are right there; `parks` that parked ones
-    are."""
+    """One scenario's result. `unclear` says that flagged duplicates are
+    right there; `parks` that parked ones are."""
 
     scenario: str
     report: Mapping[str, Any]

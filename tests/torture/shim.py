@@ -1,5 +1,5 @@
-"""Commands `shim.c`: counts the calls of the hub's main process and hurts the n-th of a kind, or all from the
-n-th on.
+"""Commands `shim.c`: counts the calls of the hub's main process and hurts the
+n-th of a kind, or all from the n-th on.
 
 Workers do not load it: they start with a cleared environment.
 """
@@ -42,8 +42,8 @@ class Shim:
 
     def arm(self, kind: Kind, action: str = "kill", first: int = 1, last: int | None = None, *,
             error: int = errno.EIO) -> None:
-        """From now on count; hurt the calls `first` to `last` of the kind. `error`: errno, or milliseconds of
-        ``slow``."""
+        """From now on count; hurt the calls `first` to `last` of the kind.
+        `error`: errno, or milliseconds of ``slow``."""
         self._write(0, kind, action, error, first, last or first)
         self._map[:4] = struct.pack("=i", 1)
 

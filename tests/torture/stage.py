@@ -99,8 +99,8 @@ class Hub:
             (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
 
     def freeze(self) -> None:
-        """SIGSTOP, and wait until no thread runs any more; one may still be in the middle of a system
-        call."""
+        """SIGSTOP, and wait until no thread runs any more; one may still
+        be in the middle of a system call."""
         assert self.process is not None
         self.signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self.process.pid}/task")
@@ -218,8 +218,8 @@ class Stage:
         wait(self.hub.settled, "nothing is open any more")
 
     def hits(self) -> int:
-        """How many injuries found something in flight, by the hub's own words at its next start, or by a cut
-        connection."""
+        """How many injuries found something in flight, by the hub's own words at
+        its next start, or by a cut connection."""
         found = self.extra_hits
         for line in self.world.log.read_text().splitlines():
             if "did not end cleanly" in line or "a node is not heard of any more" in line:
@@ -245,8 +245,8 @@ class Stage:
                                         f"status.port={status}"), status=status)
 
     def goes_on(self, count: int, seconds: float) -> bool:
-        """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to
-        it."""
+        """Whether `count` are acknowledged and settled in this life; False
+        when it ends, or does not come to it."""
         try:
             wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "",
                  seconds)

@@ -20,9 +20,9 @@ def nothing() -> None:
 class Step:
     """One scenario with its measure.
 
-    `unclear` says that flagged duplicates are right there; `parks` that parked ones are. `lacks` names what
-    this machine lacks for it, if anything: it is left out then, with the reason, and with ``CI=true`` the run
-    is invalid.
+    `unclear` says that flagged duplicates are right there; `parks` that parked ones are.
+    `lacks` names what this machine lacks for it, if anything: it is left out then, with the
+    reason, and with ``CI=true`` the run is invalid.
     """
 
     name: str

@@ -1,5 +1,5 @@
-"""Damaged stores: nothing wrong comes out of them, nothing is lost without a word; and the test notices if it
-does."""
+"""Damaged stores: nothing wrong comes out of them, nothing is lost without a
+word; and the test notices if it does."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A test of the tests: each planted fault is caught, by the verdict that is there for it, and a sound hub by
-none of them."""
+"""A test of the tests: each planted fault is caught, by the verdict that is there
+for it, and a sound hub by none of them."""
 
 from __future__ import annotations
 

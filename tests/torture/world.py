@@ -1,5 +1,5 @@
-"""One run's folder: the hub's configuration, its state, the receivers, the ledgers of the processes around
-it."""
+"""One run's folder: the hub's configuration, its state, the receivers, the
+ledgers of the processes around it."""
 
 from __future__ import annotations
 

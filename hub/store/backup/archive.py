@@ -1,5 +1,5 @@
-"""What a backup looks like: a folder or a tar file with a manifest and digests, written once, read back
-whole."""
+"""What a backup looks like: a folder or a tar file with a manifest and
+digests, written once, read back whole."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def verify(place: Path, progress: Progress) -> Manifest:
 
 
 def _scratch(place: Path) -> Path | None:
-    """Beside the backup, where there is room for its tables; the system's own place where that may not be
-    written."""
+    """Beside the backup, where there is room for its tables; the system's
+    own place where that may not be written."""
     return place.parent if os.access(place.parent, os.W_OK) else None
 
 

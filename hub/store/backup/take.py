@@ -7,8 +7,8 @@
              SHA256SUMS      of both, for `sha256sum -c`
              manifest.json   what, when, from which version; written last, so that a backup without it is none
 
-or the same as an uncompressed tar file. Everything in it is for its owner alone (0600): it holds applications
-of citizens.
+or the same as an uncompressed tar file. Everything in it is for its owner alone
+(0600): it holds applications of citizens.
 
 The tables come first, then the files they name. The running hub deletes nothing meanwhile
 (`Retention.paused`). Where another process does, what it deleted is named in the manifest, and a restore
@@ -67,11 +67,11 @@ SPARE = 1.05
 
 
 def take(store: Store, target: Path, progress: Progress) -> dict[str, Any]:
-    """Back the store up into a new folder, or a new file whose name ends in ``.tar``. What it holds, as plain
-    data.
+    """Back the store up into a new folder, or a new file whose name ends in
+    ``.tar``. What it holds, as plain data.
 
-    Raises `HubError` when the target is there already, has no room or lies within what it saves, and
-    `OSError`.
+    Raises `HubError` when the target is there already, has no room or
+    lies within what it saves, and `OSError`.
     """
     if target.exists() or target.is_symlink():
         raise HubError(f"{target}: is there already: name a new folder or file")

@@ -105,8 +105,8 @@ class FileBlobs:
         return [Staged(body.id, body.size, body.sha256, body.content) for body in bodies.values()]
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """Overwrite these messages' bodies where they lie: (message, body); `abandon` the bodies after the
-        commit.
+        """Overwrite these messages' bodies where they lie: (message,
+        body); `abandon` the bodies after the commit.
 
         The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows
         moves none; but deleting a row can make it move the neighbours' cells to another page and leave a copy

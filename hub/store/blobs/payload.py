@@ -3,10 +3,10 @@
 A blob belongs to one message and one municipality and is never shared. Every stored payload starts with two
 bytes: the format (0) and the id of the key it is encrypted with (0: plain). A reader refuses any other.
 
-`FileBlobs` stands beside SQLite: up to 64 KiB lie in the blob's row, larger ones in ``blobs/xx/<id>``. A file
-is written under a temporary name, synced, renamed and its folder synced *before* the row that names it
-commits; so a row without its file means damage, and a file without its row means only an interrupted
-acceptance.
+`FileBlobs` stands beside SQLite: up to 64 KiB lie in the blob's row, larger ones in
+``blobs/xx/<id>``. A file is written under a temporary name, synced, renamed and its folder
+synced *before* the row that names it commits; so a row without its file means damage, and a file
+without its row means only an interrupted acceptance.
 
 `RowBlobs` keeps everything in PostgreSQL, in the transaction that names it: small ones in the blob's row,
 others in chunks of 1 MB.
@@ -96,8 +96,8 @@ def read_at(fd: int, offset: int, length: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A body that is as durable as it can be before its row commits. `content` is None when it lies in a
-    file."""
+    """A body that is as durable as it can be before its row commits.
+    `content` is None when it lies in a file."""
 
     id: str
     size: int

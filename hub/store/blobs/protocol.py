@@ -13,8 +13,8 @@ from hub.store.blobs.stored import StoredBody
 
 
 class Blobs(Protocol):
-    """Where bodies are kept. Order of use: `stage`, then `insert` inside the transaction; `abandon` if it
-    never commits."""
+    """Where bodies are kept. Order of use: `stage`, then `insert` inside the
+    transaction; `abandon` if it never commits."""
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
         """Make everything durable that does not go into the row; a source must stay until `insert`.
@@ -40,8 +40,8 @@ class Blobs(Protocol):
         ...
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """Make these messages' bodies unreadable for good: (message, body); `abandon` the bodies after the
-        commit."""
+        """Make these messages' bodies unreadable for good: (message, body);
+        `abandon` the bodies after the commit."""
         ...
 
     def files(self) -> dict[str, Path]:

@@ -36,8 +36,8 @@ class RowBlobs:
         """See `Blobs.prepare`."""
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
-        """See `Blobs.stage`: nothing becomes durable yet, but what is not what it says it is, is found before
-        the transaction."""
+        """See `Blobs.stage`: nothing becomes durable yet, but what is not what it
+        says it is, is found before the transaction."""
         staged = []
         try:
             for payload in payloads:
@@ -93,8 +93,8 @@ class RowBlobs:
         return [Staged(body.id, body.size, body.sha256, b"") for body in bodies.values()]
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """See `Blobs.erase`: the rows go. Their bytes lie in the database's files until it uses the space
-        again."""
+        """See `Blobs.erase`: the rows go. Their bytes lie in the database's
+        files until it uses the space again."""
         bodies: list[tuple[str, Staged]] = []
         for some in batches(message_ids):
             rows = connection.execute(delete(blob).where(blob.c.message_id.in_(some)).returning(

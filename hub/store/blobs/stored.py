@@ -19,8 +19,8 @@ from hub.store.blobs.payload import CHUNK, HEADER, Damaged, read_at
 
 
 class Copy:
-    """A body out of the database, in a file without a name below `folder`: copied when first asked for, gone
-    with this object."""
+    """A body out of the database, in a file without a name below `folder`: copied
+    when first asked for, gone with this object."""
 
     def __init__(self, folder: Path, chunks: Callable[[], Iterator[bytes]]) -> None:
         self._folder = folder
@@ -86,8 +86,8 @@ class StoredBody:
         return io.BufferedReader(raw, CHUNK)
 
     def place(self) -> tuple[Path, int] | None:
-        """The checked file and where in it the payload begins, for as long as this body is held; None when it
-        lies in the row."""
+        """The checked file and where in it the payload begins, for as long as this
+        body is held; None when it lies in the row."""
         file = self._file
         if file is None:
             return None

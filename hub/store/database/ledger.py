@@ -46,8 +46,8 @@ class TallyKey(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What was used: a service of a municipality in a month; with a destination, deliveries done there, else
-    messages."""
+    """What was used: a service of a municipality in a month; with a
+    destination, deliveries done there, else messages."""
 
     tenant: str
     service: str
@@ -108,8 +108,8 @@ class Ledger:
             self.tallies[kind, service, destination, after] += 1
 
     def used(self, at: int, tenant: str, service: str, destination: str = "", kind: str = "") -> None:
-        """One message completed, or with `destination` one delivery done there. Tests are never counted: do
-        not call it."""
+        """One message completed, or with `destination` one delivery done there.
+        Tests are never counted: do not call it."""
         self._use(Use(tenant, service, _month(at), destination, kind), Used(1, at, at))
 
     def _use(self, key: Use, new: Used) -> None:
@@ -131,8 +131,8 @@ class Ledger:
             self._use(use, used)
 
     def write(self, connection: Connection) -> None:
-        """Into the tables, before the commit: late, and in one order, because other nodes wait for the same
-        rows."""
+        """Into the tables, before the commit: late, and in one order,
+        because other nodes wait for the same rows."""
         _EVENTS(connection, self.events)
         count_up = _COUNT_UP[connection.dialect.name]
         count_up(connection,
@@ -204,8 +204,8 @@ def _balance(counts: dict[TallyKey, int], kind: str, total: str, states: list[st
 
 
 def recount(connection: Connection) -> dict[TallyKey, int]:
-    """The slow truth: the tallies of states, counted from the rows themselves, and those whose rows are
-    gone."""
+    """The slow truth: the tallies of states, counted from the rows
+    themselves, and those whose rows are gone."""
     counts: Counter[TallyKey] = Counter()
     for gone, count in tallies(connection).items():
         if gone.kind in FORGOTTEN:
@@ -221,12 +221,12 @@ def recount(connection: Connection) -> dict[TallyKey, int]:
 
 
 def differences(connection: Connection) -> dict[TallyKey, int]:
-    """What must be added to the tallies so that they say what the rows say and both balances hold; empty when
-    they do.
+    """What must be added to the tallies so that they say what the rows say
+    and both balances hold; empty when they do.
 
-    Of the totals only ``accepted`` and ``created`` follow from the rows. By which destination a delivery was
-    created is not known of one that was rerouted, so a difference there goes to the service's busiest
-    destination.
+    Of the totals only ``accepted`` and ``created`` follow from the rows. By which
+    destination a delivery was created is not known of one that was rerouted, so a difference
+    there goes to the service's busiest destination.
     """
     has, truth = tallies(connection), recount(connection)
     states = {key for key in has if key.kind in ("message", "delivery")}

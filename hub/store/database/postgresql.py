@@ -1,5 +1,5 @@
-"""How a PostgreSQL is shared by several hubs: sessions that give up in time, nodes that are known to live,
-one job at a time.
+"""How a PostgreSQL is shared by several hubs: sessions that give up in time, nodes
+that are known to live, one job at a time.
 
 ::
 
@@ -12,15 +12,15 @@ transaction holds the shared lock of its own number, and looks whether the node 
 whoever takes a node over ends its sessions, and takes that lock alone. So what a frozen node had begun is
 either committed before, and counted, or never.
 
-Whether a node lives is judged by what the judge itself saw: its beat did not change for `takeover` while the
-judge's own went on. Clocks of machines are not compared, and when the database was away for all, nobody is
-dead because of that.
+Whether a node lives is judged by what the judge itself saw: its beat did not change for
+`takeover` while the judge's own went on. Clocks of machines are not compared, and when the
+database was away for all, nobody is dead because of that.
 
-Sessions end by themselves: one that waits in a transaction after 10 s (but not in the middle of several
-statements sent at once: a node that freezes there holds its locks until it is taken over, and the others'
-writers wait; their beats do not), one whose bytes nobody acknowledges after 8 s (the network swallows them),
-a statement after 15 s; and when the server says nothing at all for 20 s it is not there, whatever
-acknowledges its bytes.
+Sessions end by themselves: one that waits in a transaction after 10 s (but not in the middle of
+several statements sent at once: a node that freezes there holds its locks until it is taken over,
+and the others' writers wait; their beats do not), one whose bytes nobody acknowledges after 8 s
+(the network swallows them), a statement after 15 s; and when the server says nothing at all for 20
+s it is not there, whatever acknowledges its bytes.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ KEPT = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One run of a hub on this database. `silent` is the time since its last beat, by the database's clock
-    (seconds)."""
+    """One run of a hub on this database. `silent` is the time since its last
+    beat, by the database's clock (seconds)."""
 
     fencing: int
     name: str
@@ -83,8 +83,8 @@ class Node:
 
 
 class Session(psycopg.Connection[Any]):
-    """A session that does not wait for ever: the server itself gives up a statement sooner, and would say
-    so."""
+    """A session that does not wait for ever: the server itself gives up a
+    statement sooner, and would say so."""
 
     patience = 20.0
 
@@ -163,8 +163,8 @@ class Served:
     # ---------------------------------------------------------------- nodes
 
     def lock(self) -> None:
-        """One process per state folder: so a former run of this node is certainly gone. Raises
-        `StoreInUse`."""
+        """One process per state folder: so a former run of this node is
+        certainly gone. Raises `StoreInUse`."""
         self._lock = sqlite.lock(self._directory / "lock")
 
     def unlock(self) -> None:
@@ -174,8 +174,8 @@ class Served:
             os.close(lock)
 
     def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
-        """A new fencing number, whether the run before this one ended uncleanly, and the moment of a restored
-        backup.
+        """A new fencing number, whether the run before this one ended
+        uncleanly, and the moment of a restored backup.
 
         Raises `ConfigError`.
         """
@@ -212,8 +212,8 @@ class Served:
             .order_by(node.c.fencing)).scalars())
 
     def end(self, connection: Connection, fencing: int, now: int, how: str, beat: int | None = None) -> bool:
-        """A node is no more, from here on it writes nothing; False when it is already, or has beaten since
-        `beat`."""
+        """A node is no more, from here on it writes nothing; False when it
+        is already, or has beaten since `beat`."""
         if how != STOPPED:  # a node that stops holds its own shared lock
             _lock_alone(connection, Lock.NODE, fencing)
         last = true() if beat is None else node.c.beat == beat
@@ -230,8 +230,8 @@ class Served:
                      row.ended) for row in rows]
 
     def _identity(self) -> str:
-        """The same after a new start on this machine and folder; another one on a copied machine with another
-        name."""
+        """The same after a new start on this machine and folder; another one
+        on a copied machine with another name."""
         file = self._directory / "node-id"
         try:
             own = file.read_text(encoding="ascii").strip()
@@ -277,8 +277,8 @@ class Served:
         connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": str(fencing)})
 
     def listen(self, fencing: int, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
-        """Call `heard` whenever another node told something, until `ended` or the session is lost (raises
-        `StoreUnavailable`)."""
+        """Call `heard` whenever another node told something, until `ended` or the
+        session is lost (raises `StoreUnavailable`)."""
         try:
             with self.connect() as session:
                 session.autocommit = True
@@ -321,8 +321,8 @@ class Pulse:
                     for fencing, name, own, since, beat, silent in session.execute(_LIVING)]
 
     def cut(self, other: Node) -> None:
-        """End the sessions of a node that did not beat since: what it holds is free then. Raises
-        `StoreUnavailable`."""
+        """End the sessions of a node that did not beat since: what it holds is
+        free then. Raises `StoreUnavailable`."""
         with self._there() as session:
             session.execute(_CUT, (other.session, other.fencing, other.beat))
 

@@ -1,5 +1,5 @@
-"""How the embedded database is opened: SQLite in WAL mode with synchronous=FULL, one writing connection,
-readers beside it.
+"""How the embedded database is opened: SQLite in WAL mode with synchronous=FULL,
+one writing connection, readers beside it.
 
 SQLite comes from PyPI's ``pysqlite3`` and is at least 3.51.3: older ones can lose committed transactions when
 two connections write and checkpoint at once. Checkpoints run on the writer's connection, inside its commits.
@@ -76,11 +76,11 @@ def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engi
 
 
 def truncate_log(connection: Any) -> bool:
-    """Bring all of the write-ahead log into the file and cut it to nothing; False when a reader still needs
-    it.
+    """Bring all of the write-ahead log into the file and cut it to
+    nothing; False when a reader still needs it.
 
-    On the writer's bare connection, outside of a transaction. It waits for readers only a moment: everybody's
-    commits wait for it.
+    On the writer's bare connection, outside of a transaction. It waits for readers
+    only a moment: everybody's commits wait for it.
     """
     connection.execute("PRAGMA busy_timeout=200").fetchall()
     try:
@@ -124,8 +124,8 @@ class Embedded:
     def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
         """Raise the fencing number, from here on no earlier process writes.
 
-        The number, whether the last end was unclean, and for a copy that was never opened the moment it was
-        made.
+        The number, whether the last end was unclean, and for a copy that
+        was never opened the moment it was made.
         """
         migrate(connection, self.where)
         row = connection.execute(select(store)).one_or_none()
@@ -157,8 +157,8 @@ _FENCING = Query(select(store.c.fencing))
 
 
 def log_pages(file: Path) -> int:
-    """How many pages of SQLite's write-ahead log are committed, by the index beside it (``-shm``); 0 where
-    there is no whole one.
+    """How many pages of SQLite's write-ahead log are committed, by the index beside
+    it (``-shm``); 0 where there is no whole one.
 
     Layout: https://sqlite.org/walformat.html §2.1. Ask only while this process has no connection to the file:
     closing the index would take SQLite's locks away.
@@ -193,8 +193,8 @@ LOCK_SECONDS = 2.0
 def lock(file: Path) -> int:
     """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`.
 
-    Waits a moment: a hub that was killed while it started a worker leaves a copy of the descriptor in the
-    half-born child.
+    Waits a moment: a hub that was killed while it started a worker leaves a copy
+    of the descriptor in the half-born child.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     patience = time.monotonic() + LOCK_SECONDS
@@ -238,8 +238,8 @@ def migrate(connection: Connection, where: Path | str) -> None:
 
 
 def check_revision(connection: Connection, where: Path | str) -> None:
-    """For readers, which never migrate. Raises `ConfigError` when the schema is not the one this program
-    knows."""
+    """For readers, which never migrate. Raises `ConfigError` when the
+    schema is not the one this program knows."""
     has = revision(connection)
     if has != REVISION:
         raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",
@@ -247,11 +247,11 @@ def check_revision(connection: Connection, where: Path | str) -> None:
 
 
 def copy(connection: Any, file: Path, made_at: int, clean: int, progress: Callable[[int, int], None]) -> None:
-    """Copy the tables, as of the transaction that the bare `connection` is in, to a new file beside any
-    writer.
+    """Copy the tables, as of the transaction that the bare `connection`
+    is in, to a new file beside any writer.
 
-    The copy says of itself what it is: `clean` and `opened_at` (microseconds) of its row in the table
-    `store`.
+    The copy says of itself what it is: `clean` and `opened_at`
+    (microseconds) of its row in the table `store`.
     """
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     target = dbapi2.connect(file, isolation_level=None)

@@ -18,11 +18,11 @@ from sqlalchemy.exc import DBAPIError
 
 
 class Many:
-    """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of
-    parameters.
+    """A statement for many rows, compiled once: what an ``executemany`` costs
+    in Core is mostly the naming of parameters.
 
-    `names` are the parameters every row must give. Values go to the driver as they are: integers, text,
-    bytes, None.
+    `names` are the parameters every row must give. Values go to the driver
+    as they are: integers, text, bytes, None.
     """
 
     def __init__(self, statement: Insert | Update, names: Sequence[str], *, inserts: bool = False) -> None:
@@ -65,8 +65,8 @@ def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
 class Query:
     """A statement that is asked with other values each time; rows have their columns as attributes.
 
-    Lists go in by ``bindparam(name, expanding=True)``. Values and columns are as the driver knows them, as
-    with `Many`.
+    Lists go in by ``bindparam(name, expanding=True)``. Values and columns are
+    as the driver knows them, as with `Many`.
     """
 
     def __init__(self, statement: Select[Any] | Update) -> None:
@@ -116,8 +116,8 @@ class _Compiled:
 
 
 def _rounded(count: int) -> int:
-    """Lists of few lengths, so that the driver knows most statements already; a value that is named twice
-    does no harm."""
+    """Lists of few lengths, so that the driver knows most statements already; a
+    value that is named twice does no harm."""
     return 1 << (count - 1).bit_length() if count else 0
 
 

@@ -43,8 +43,8 @@ REVISION = "0004"
 """The schema this version of the hub writes."""
 
 COPY = 2
-"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when
-it was made."""
+"""In the column `clean` of the table `store`: this is a copy, never opened for
+writing. `opened_at` is when it was made."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 Number = BigInteger().with_variant(Integer, "sqlite")
@@ -74,8 +74,8 @@ def day(stored: str) -> date:
 
 
 class Lock(IntEnum):
-    """What PostgreSQL's advisory locks are for: the first of their two numbers. Nobody else may use these in
-    the database."""
+    """What PostgreSQL's advisory locks are for: the first of their two numbers.
+    Nobody else may use these in the database."""
 
     OPEN = 0x44520000  # "DR": while the schema is looked at
     NODE = 0x44520001  # shared: this node writes; alone: it is being ended

@@ -23,8 +23,8 @@ class Transaction:
 
     @property
     def shared(self) -> bool:
-        """Whether others write at the same time. SQLite's one writer is alone from the begin of its
-        transaction on."""
+        """Whether others write at the same time. SQLite's one writer is alone
+        from the begin of its transaction on."""
         return self.connection.dialect.name == "postgresql"
 
     def one_by_one(self, names: Iterable[str]) -> None:
@@ -35,8 +35,8 @@ class Transaction:
             self.connection.execute(_ONE_BY_ONE, {"kind": Lock.NAME, "numbers": numbers})
 
     def hold(self, column: Column[str], ids: Iterable[str]) -> None:
-        """Until this transaction ends nobody else changes these rows, and they are as the last one left
-        them."""
+        """Until this transaction ends nobody else changes these rows, and
+        they are as the last one left them."""
         if self.shared:
             self.connection.execute(
                 select(column).where(column.in_(sorted(set(ids)))).order_by(column).with_for_update())

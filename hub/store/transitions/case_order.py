@@ -1,5 +1,5 @@
-"""Order within a case (Vorgang): whose turn it is at a destination, where a route asks for it (``order =
-"case"``).
+"""Order within a case (Vorgang): whose turn it is at a destination, where a
+route asks for it (``order = "case"``).
 
 A delivery with an `order_key` (its case) goes only when every delivery of an earlier message of that case to
 the same destination is done or discarded, and no earlier message of the case is still on its way to the
@@ -44,8 +44,8 @@ DUE = DeliveryState.DUE.value
 TEXT = "Eine frühere Nachricht desselben Vorgangs ist noch nicht zugestellt."
 _AT_ONCE = 1000
 
-# what the partial indexes `delivery_ordered` and `message_unrouted` hold; not bound: the planner must see
-# that they fit
+# what the partial indexes `delivery_ordered` and `message_unrouted` hold; not
+# bound: the planner must see that they fit
 _OPEN = "{}.state IN ('due', 'delivering', 'in_doubt', 'parked')"
 _UNROUTED = "{}.state IN ('received', 'deferred', 'parked')"
 
@@ -86,8 +86,8 @@ class Predecessor(NamedTuple):
 
 
 def blocked(tx: Transaction, rows: Iterable[Row[Any]]) -> set[int]:
-    """Of these rows of `delivery`: the numbers of those whose turn it is not. One in doubt may be there: it
-    is asked for."""
+    """Of these rows of `delivery`: the numbers of those whose turn it is not. One
+    in doubt may be there: it is asked for."""
     numbers = [row.no for row in rows if row.order_key is not None and row.state == DUE]
     return {no for some in batches(numbers)
             for no in tx.connection.execute(_of(delivery.c.no).where(delivery.c.no.in_(some),
@@ -116,8 +116,8 @@ _FREE = Query(_of(delivery.c.no).add_columns(delivery.c.tenant, delivery.c.order
 
 
 def missed(connection: Connection) -> list[int]:
-    """Those that wait although it is their turn: another node's transaction ended at the same moment. Slow:
-    looks at all."""
+    """Those that wait although it is their turn: another node's transaction ended
+    at the same moment. Slow: looks at all."""
     return list(connection.execute(_of(delivery.c.no).where(_HELD, ~_BLOCKED).limit(_AT_ONCE)).scalars())
 
 
@@ -127,8 +127,8 @@ def free_all(tx: Transaction, numbers: Sequence[int]) -> int:
 
 
 def _let_go(tx: Transaction, numbers: Sequence[Any]) -> int:
-    """Due since they were made, so that a long case does not queue anew with each message; the retry policy
-    begins now."""
+    """Due since they were made, so that a long case does not queue anew with
+    each message; the retry policy begins now."""
     for some in batches(numbers):
         tx.connection.execute(update(delivery).where(delivery.c.no.in_(some), _HELD).values(
             due_at=delivery.c.created_at, error=None, reason=None, reason_text=None,

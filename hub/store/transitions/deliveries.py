@@ -44,11 +44,11 @@ class LostLease(HubError):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else. `restored`: out
-    of a backup.
+    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before
+    anything else. `restored`: out of a backup.
 
-    `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this
-    one too.
+    `first_due_at` is when its retry policy's clock began (a replay starts
+    it anew); `attempts` counts this one too.
     """
 
     delivery: Delivery
@@ -60,8 +60,8 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Slim:
-    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None:
-    nobody need)."""
+    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`,
+    takes the old one over (None: nobody need)."""
 
     blobs: Blobs
     manifest: Staged
@@ -91,16 +91,16 @@ class Settlement:
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
-        """The receiver, a destination of this `kind`, has it; ``done_partly`` when some of its addresses
-        refused."""
+        """The receiver, a destination of this `kind`, has it;
+        ``done_partly`` when some of its addresses refused."""
         return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done",
                    receipt=receipt, kind=kind)
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *,
               counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the
-        destination rests)."""
+        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``,
+        there was no try (the destination rests)."""
         return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text,
                    counted=counted)
 
@@ -350,8 +350,8 @@ _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
 
 
 def release(tx: Transaction, ids: Sequence[str]) -> int:
-    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand. How
-    many."""
+    """Put claimed deliveries back as they were: there was no try. One whose
+    effect began stays in hand. How many."""
     changes = []
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
@@ -385,8 +385,8 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool,
             gone: int | None = None) -> Recovered:
-    """Free what earlier processes (or the one that is `gone`) had in hand; what was in flight at an unclean
-    end is suspect."""
+    """Free what earlier processes (or the one that is `gone`) had in hand; what
+    was in flight at an unclean end is suspect."""
     theirs = {table: table.c.lease_fencing < tx.fencing if gone is None else table.c.lease_fencing == gone
               for table in (delivery, message)}
     if gone is None:
@@ -416,8 +416,8 @@ def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool],
 
 
 def set_back(tx: Transaction, step: timedelta) -> int:
-    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than
-    new. How many.
+    """The clock went back by `step`: what waits keeps the rest of its wait, and
+    nothing seems younger than new. How many.
 
     What was put there after the step is due at once, which costs one early try. Slow: looks at all.
     """
@@ -428,11 +428,11 @@ def set_back(tx: Transaction, step: timedelta) -> int:
 
 
 def pull_in(tx: Transaction) -> int:
-    """Make due what waits for longer than anything ever waits: it was put there by a clock that has gone back
-    since. How many.
+    """Make due what waits for longer than anything ever waits: it was put there by
+    a clock that has gone back since. How many.
 
-    One that was not tried yet waits for minutes at most, a deferred one for a day (`RetryPolicy.delay`).
-    Slow: looks at all.
+    One that was not tried yet waits for minutes at most, a deferred one for a day
+    (`RetryPolicy.delay`). Slow: looks at all.
     """
     too_far = (((delivery.c.fresh == 1) & (delivery.c.due_at > tx.now + span(FRESH_WAIT)))
                | (delivery.c.due_at > tx.now + span(LONGEST_WAIT)))
@@ -488,8 +488,8 @@ _FIRST_DUE = Query(select(*(
 
 
 def due_destinations(connection: Connection) -> list[tuple[str, int]]:
-    """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per
-    destination)."""
+    """Every destination that has waiting deliveries, with the earliest moment (a
+    loose index scan: cost per destination)."""
     return [(name, min(at for at in ways if at is not None))
             for name, *ways in connection.execute(_NEXT_DESTINATION)]
 

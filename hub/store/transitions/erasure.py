@@ -1,9 +1,9 @@
 """The end of a message's way: first its content goes, much later its proof.
 
-Only what is finished is ever touched: a message that is completed or discarded and has no delivery on its
-way, parked or in doubt. Functions on one `Transaction` (changes) or a `Connection` (questions), made for
-small batches, so that whoever writes meanwhile waits for milliseconds; `hub.administration.retention` decides
-what is old enough.
+Only what is finished is ever touched: a message that is completed or discarded and has no delivery on
+its way, parked or in doubt. Functions on one `Transaction` (changes) or a `Connection` (questions), made
+for small batches, so that whoever writes meanwhile waits for milliseconds;
+`hub.administration.retention` decides what is old enough.
 
 What "gone" takes in SQLite (tests/unit/store/transitions/test_erasure.py looks into the raw files):
 
@@ -35,8 +35,8 @@ from hub.store.database.transaction import Transaction
 FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)
 FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 NEIGHBOURS = 128
-"""Rows on either side that a deletion may move: SQLite balances three pages, and 27 of the smallest rows fill
-one."""
+"""Rows on either side that a deletion may move: SQLite balances three pages,
+and 27 of the smallest rows fill one."""
 WHO = "retention"
 
 
@@ -99,8 +99,8 @@ def erase(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Erased:
 
 
 def _finished(connection: Connection, ids: Sequence[str], *, erased: bool) -> Iterator[str]:
-    """Those that may be touched now, asked inside the transaction: an operator may have sent one again
-    meanwhile."""
+    """Those that may be touched now, asked inside the transaction: an
+    operator may have sent one again meanwhile."""
     open_ones = select(delivery.c.message_id).where(delivery.c.message_id == message.c.id,
                                                     delivery.c.state.not_in(FINAL_DELIVERY)).exists()
     for some in batches(ids):
@@ -126,8 +126,8 @@ def forget(tx: Transaction, ids: Sequence[str]) -> int:
 
 
 def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
-    """Forget up to `limit` duplicate keys that were kept long enough, and as many operators' actions older
-    than `kept`."""
+    """Forget up to `limit` duplicate keys that were kept long enough, and as
+    many operators' actions older than `kept`."""
     keys = tx.connection.execute(
         select(duplicate.c.key).where(duplicate.c.kept_until <= tx.now).limit(limit)).scalars().all()
     actions = tx.connection.execute(select(action.c.id).where(action.c.at <= tx.now

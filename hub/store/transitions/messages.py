@@ -206,8 +206,8 @@ class Recording:
 
 
 def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] | None]:
-    """Write the outcomes of messages that are still ours; per recording its destinations, or None: not ours
-    any more."""
+    """Write the outcomes of messages that are still ours; per recording its
+    destinations, or None: not ours any more."""
     owned = _owned(tx, [recording.outcome.message_id for recording in recordings])
     written: list[tuple[Row[Any], Recording]] = []
     answers: list[list[str] | None] = []
@@ -329,13 +329,13 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
 
 
 def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence[StoredMessage]) -> set[str]:
-    """Those whose row or parts are not what was accepted: a bit that turned over must not send them
-    elsewhere.
+    """Those whose row or parts are not what was accepted: a bit that
+    turned over must not send them elsewhere.
 
-    Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it is kept:
-    the key made of the row must be the one that names the message. A message that came with another one's key
-    has none of its own. What is recognised as a test while it is translated was none by its key. Whose it is,
-    its bodies say too.
+    Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it
+    is kept: the key made of the row must be the one that names the message. A message that came
+    with another one's key has none of its own. What is recognised as a test while it is translated
+    was none by its key. Whose it is, its bodies say too.
     """
     found = {each.id for row, each in zip(rows, messages, strict=True)
              if content_digest(each for each in each.parts if each.role == "received") != row.content_digest}

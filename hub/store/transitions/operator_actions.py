@@ -1,8 +1,8 @@
 """What a person may do with a message or a delivery, each exactly once per action.
 
-An action with an id that was seen before does nothing and gives the first answer again: a double click sends
-nothing twice. Every action is an event with the person's name. What is being delivered right now is nobody's
-to change: `NotNow`.
+An action with an id that was seen before does nothing and gives the first answer again: a double
+click sends nothing twice. Every action is an event with the person's name. What is being
+delivered right now is nobody's to change: `NotNow`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: st
 
 
 def find(connection: Connection, table: Table, name: str, *, hold: bool = False) -> Row[Any]:
-    """The row with this id or unique beginning of an id; with `hold` nobody else changes it meanwhile. Raises
-    `NotFound`."""
+    """The row with this id or unique beginning of an id; with `hold` nobody else
+    changes it meanwhile. Raises `NotFound`."""
     begins = (table.c.id >= name, table.c.id < f"{name}~")  # '~' sorts behind every character of an id
     query = select(table).where(*begins).limit(2)
     rows = connection.execute(query.with_for_update() if hold else query).all() if name else []
@@ -73,13 +73,13 @@ SHOWN = 5
 
 
 REPEATABLE = {PARKED, IN_DOUBT, DUE}
-"""What a person may have tried now: also what only waits, for a receiver of whom the person knows that it is
-back."""
+"""What a person may have tried now: also what only waits, for a receiver of
+whom the person knows that it is back."""
 
 
 def replay(tx: Transaction, name: str, who: str) -> int:
-    """A parked message is received again; of a routed one, what did not arrive is due now. The number of
-    them."""
+    """A parked message is received again; of a routed one, what did not
+    arrive is due now. The number of them."""
     row = find(tx.connection, message, name, hold=True)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
@@ -124,8 +124,8 @@ def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
 
 
 def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
-    """Final: a parked message, or all of a routed message's deliveries that did not arrive. The number of
-    them."""
+    """Final: a parked message, or all of a routed message's deliveries
+    that did not arrive. The number of them."""
     row = find(tx.connection, message, name, hold=True)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.DISCARDED, "discarded", who, detail=reason, finished_at=tx.now)

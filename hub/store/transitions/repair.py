@@ -1,5 +1,5 @@
-"""Mends what `hub.store.integrity` found, where that can be done safely: nothing is deleted, and no content
-is made up.
+"""Mends what `hub.store.integrity` found, where that can be done safely:
+nothing is deleted, and no content is made up.
 
 * ``orphan``: the file is moved to ``<state>/quarantine/<moment>/``; a person looks at it and deletes it.
 * ``tally``: the books are set to what the rows say.
@@ -47,8 +47,8 @@ _ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort n
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done: ids of messages and deliveries to park, of messages whose loss is only noted, of
-    orphans."""
+    """What is to be done: ids of messages and deliveries to park, of messages
+    whose loss is only noted, of orphans."""
 
     park_messages: tuple[str, ...]
     park_deliveries: tuple[str, ...]

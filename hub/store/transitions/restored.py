@@ -1,5 +1,5 @@
-"""A store that was restored from a backup does not know what happened after the backup: nothing is sent
-plainly again.
+"""A store that was restored from a backup does not know what happened after
+the backup: nothing is sent plainly again.
 
 What was due or under way when the backup was made may have arrived since. So when a copy is opened for the
 first time, in the same transaction that takes it over,

@@ -1,5 +1,5 @@
-"""A receiver that was away for long comes back to all that waited; one of fifty hangs. The others must not
-feel either."""
+"""A receiver that was away for long comes back to all that waited; one of fifty
+hangs. The others must not feel either."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SPAN = 5.0
 """Seconds over which a rate is looked at; what was claimed together is written down together."""
 
 SLACK = 25
-"""Deliveries more than the rate allows in such a span: what was saved up, and what one batch writes down at
-once."""
+"""Deliveries more than the rate allows in such a span: what was saved up,
+and what one batch writes down at once."""
 
 
 class Arrived(NamedTuple):
@@ -39,9 +39,9 @@ class Arrived(NamedTuple):
 
 def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
-    """One town's mailbox is away while `pending` applications come for it, and comes back: it gets them at
-    its own `rate` per second, neither faster nor much slower, and the mailboxes of the others get theirs as
-    before."""
+    """One town's mailbox is away while `pending` applications come for it, and comes back:
+    it gets them at its own `rate` per second, neither faster nor much slower, and the
+    mailboxes of the others get theirs as before."""
     with Stage(folder, seed) as stage, closing(Proxy(free_port())) as proxy:
         municipality = next(iter(MUNICIPALITIES.values()))
         away = f"{municipality}/postfach"

@@ -101,8 +101,8 @@ class Broker:
         return lambda: self.node.call("PUT", "users/drehscheibe", {"password": "drehscheibe", "tags": ""})
 
     def reset(self) -> Callable[[], None]:
-        """Every connection is reset, again and again, some in the middle of a frame; in between they may be
-        made again."""
+        """Every connection is reset, again and again, some in the middle of a
+        frame; in between they may be made again."""
         for count in (0, 100, 1500, 4000):
             self.line.cut_after(count)
             time.sleep(0.5)
@@ -115,8 +115,8 @@ class Broker:
         return self.line.behave
 
     def stalled(self) -> Callable[[], None]:
-        """The line holds everything back, and then delivers all of it, as TCP does when packets were dropped
-        for a while."""
+        """The line holds everything back, and then delivers all of it, as TCP
+        does when packets were dropped for a while."""
         self.line.stall()
         return self.line.behave
 
@@ -137,8 +137,8 @@ LONG = {"swallowed": 30.0}
 def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
                   messages: int = 200,
                   seconds: float = 12, progress: Progress = print) -> Result:
-    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each
-    injury."""
+    """Under load, each injury for some `seconds`, and a canary after it was
+    healed. `messages`: for each injury."""
     need("rabbitmq-server", "rabbitmq-server")
     place = Path(tempfile.mkdtemp(prefix="torture-broker-"))  # short: the node's paths go into Unix limits
     broker = Broker(place)

@@ -89,8 +89,8 @@ def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"),
     the syncs of itself and of the folder above. A kill cannot show these: only a cut of the power would
     (`power`), which takes root.
 
-    The first life brings nothing to a worker, so that the syncs that are counted there are those of the
-    acknowledgement.
+    The first life brings nothing to a worker, so that the syncs that are
+    counted there are those of the acknowledgement.
     """
     with Stage(folder, seed, threads=1) as stage:
         shim = Shim(folder / "shim")
@@ -124,8 +124,8 @@ def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"),
 def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), faults: Sequence[str] = (),
           kills: int = 0,
           mail: tuple[str, str] | None = None, messages: int = 24, progress: Progress = print) -> Result:
-    """A life for each of `faults`, some random kills, and a last life that is left in peace: what a planted
-    fault is shown by."""
+    """A life for each of `faults`, some random kills, and a last life that is left
+    in peace: what a planted fault is shown by."""
     with Stage(folder, seed) as stage:
         stage.hub.launcher = launcher
         if mail:

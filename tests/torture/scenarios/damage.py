@@ -1,10 +1,10 @@
-"""A store whose bytes are not what was written: bits turned over, files cut short, sectors zeroed, under each
-of its files.
+"""A store whose bytes are not what was written: bits turned over, files cut
+short, sectors zeroed, under each of its files.
 
-What the hub would hand on is taken out of the damaged copy the way the hub takes it, and compared with what
-was put in. A row with a wrong town or a body with a wrong byte must never come out. What does not come out at
-all must be noticed: by a refusal, an error, a parked message, or by the examination that ``drehscheibe store
-check`` does.
+What the hub would hand on is taken out of the damaged copy the way the hub takes it, and compared
+with what was put in. A row with a wrong town or a body with a wrong byte must never come out. What
+does not come out at all must be noticed: by a refusal, an error, a parked message, or by the
+examination that ``drehscheibe store check`` does.
 """
 
 from __future__ import annotations

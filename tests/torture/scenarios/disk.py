@@ -45,8 +45,8 @@ def full_disk(folder: Path, seed: int, *, rounds: int, messages: int, progress: 
 
 def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int,
                  progress: Progress = print) -> Result:
-    """EIO on one fsync under load: what is on the disk is unknown, so the hub ends and lets a new start read
-    it."""
+    """EIO on one fsync under load: what is on the disk is unknown, so the
+    hub ends and lets a new start read it."""
     with Stage(folder, seed) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment
@@ -71,8 +71,8 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int,
 
 
 def _reach(stage: Stage, count: int) -> None:
-    """Wait for so many answers; a hub that seemed to go on may yet end over the sync that failed, and is
-    started again."""
+    """Wait for so many answers; a hub that seemed to go on may yet end over the
+    sync that failed, and is started again."""
     def reached() -> bool:
         if not stage.hub.alive():
             stage.hub.start()
@@ -106,8 +106,8 @@ def slow_sync(folder: Path, seed: int, *, rounds: int, messages: int, progress: 
 
 def no_room(folder: Path, seed: int, *, of: Literal["space", "inodes"], rounds: int, messages: int,
             progress: Progress = print) -> Result:
-    """Somebody else takes the last block or the last inode: below the store, below the receivers' folders, or
-    both."""
+    """Somebody else takes the last block or the last inode: below the store,
+    below the receivers' folders, or both."""
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = beneath(stage.world, shelf, inodes=10_000)
         stage.hub.start()
@@ -127,9 +127,9 @@ def no_room(folder: Path, seed: int, *, of: Literal["space", "inodes"], rounds: 
 
 
 def read_only(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """A file system becomes read-only: by turns the receivers', mended and reloaded, and the store's, which
-    ext4 does by itself when it finds damage; the hub may end then, and is started again when the disk is
-    repaired.
+    """A file system becomes read-only: by turns the receivers', mended and reloaded, and
+    the store's, which ext4 does by itself when it finds damage; the hub may end then,
+    and is started again when the disk is repaired.
 
     The store's between two loads: ext4 in the very moment of such an error may lose what it has just said to
     be synced (Linux 6.18, bare calls of pwrite and fdatasync: once in twelve).
@@ -171,8 +171,8 @@ def _remounts(drive: Drive) -> bool:
 
 def no_descriptors(folder: Path, seed: int, *, rounds: int, messages: int,
                    progress: Progress = print) -> Result:
-    """The hub's main process may open hardly a file more for a while: no connection, no body, no worker's
-    paper."""
+    """The hub's main process may open hardly a file more for a while: no
+    connection, no body, no worker's paper."""
     with Stage(folder, seed) as stage:
         stage.hub.start()
         faults: list[str] = []
@@ -194,8 +194,8 @@ def no_descriptors(folder: Path, seed: int, *, rounds: int, messages: int,
 
 
 def begin_round(stage: Stage, number: int, rounds: int, messages: int) -> int:
-    """Load for the first half of a round, a random part of it acknowledged; how far the whole round's load
-    goes."""
+    """Load for the first half of a round, a random part of it acknowledged;
+    how far the whole round's load goes."""
     share = messages * number // rounds - 1
     before = stage.acknowledged()
     half = before + (share - before) // 2

@@ -74,9 +74,9 @@ def _unclean(stage: Stage) -> list[str]:
 
 
 def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """SIGSTOP under load. A second instance is refused as long as the frozen one holds the store. When its
-    lock is taken away all the same, the second one takes over, and the thawed one writes and acknowledges
-    nothing any more."""
+    """SIGSTOP under load. A second instance is refused as long as the frozen one holds the
+    store. When its lock is taken away all the same, the second one takes over, and the thawed
+    one writes and acknowledges nothing any more."""
     with Stage(folder, seed) as stage:
         faults: list[str] = []
         for number in range(1, rounds + 1):
@@ -115,8 +115,8 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
 
 
 def _writes(state: Path) -> bool:
-    """Whether the hub was frozen in the middle of a transaction: it holds SQLite's lock then, and nobody can
-    take over."""
+    """Whether the hub was frozen in the middle of a transaction: it holds
+    SQLite's lock then, and nobody can take over."""
     connection = dbapi2.connect(state / "store.sqlite3", timeout=0, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")

@@ -14,8 +14,8 @@ KINDS_OF_NO = ("4xx", "5xx", "421", "cut", "hang")
 
 
 def bad_mail_server(folder: Path, seed: int, *, messages: int, progress: Progress = print) -> Result:
-    """Every command of SMTP answered 4xx, 5xx, 421, cut or not at all, and the mail kept but the answer
-    lost."""
+    """Every command of SMTP answered 4xx, 5xx, 421, cut or not at all,
+    and the mail kept but the answer lost."""
     cases = [(command, kind) for command in COMMANDS for kind in KINDS_OF_NO] + [("BODY", "kept-cut"),
                                                                                  ("BODY", "kept-hang")]
     with Stage(folder, seed, smtp_timeout=1) as stage:

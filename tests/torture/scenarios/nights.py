@@ -1,5 +1,5 @@
-"""The wall clock jumps, and the nights in which it is set (libfaketime): nothing is stuck, lost or doubled,
-and no retry storms.
+"""The wall clock jumps, and the nights in which it is set (libfaketime): nothing is
+stuck, lost or doubled, and no retry storms.
 
 Only the hub's main process lives in the false time; its monotonic clock stays true, as in every kernel.
 """
@@ -25,8 +25,8 @@ NIGHTS = {"2026-03-29": datetime(2026, 3, 29, 0, 59, 50, tzinfo=UTC),
 HOUR, DAY = 3600, 86_400
 JUMPS = (HOUR, -HOUR, DAY, -DAY)
 SOON = 60.0
-"""Seconds within which something more must be delivered, after a jump and an outage that lasted three, until
-all is."""
+"""Seconds within which something more must be delivered, after a jump and an
+outage that lasted three, until all is."""
 
 MOST_TRIES = 12
 """Of one delivery, in an outage of a few seconds whose waits are one second and two."""

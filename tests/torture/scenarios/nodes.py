@@ -81,8 +81,8 @@ def on_database(stage: Stage, server: PostgreSQL, name: str) -> None:
 
 
 class Pair:
-    """Two hubs of one configuration, each with its own folder, ports and name; the first one is the stage's
-    own."""
+    """Two hubs of one configuration, each with its own folder, ports and
+    name; the first one is the stage's own."""
 
     def __init__(self, stage: Stage, launcher: Sequence[str]) -> None:
         self.stage = stage
@@ -112,8 +112,8 @@ class Pair:
         return self.stage.world.log.read_text().count(TAKEN_OVER)
 
     def kill(self, victim: Hub, *, wait_for_takeover: bool) -> None:
-        """SIGKILL; either it comes back at once and finds its own things, or the other one takes over
-        first."""
+        """SIGKILL; either it comes back at once and finds its own
+        things, or the other one takes over first."""
         before = self.taken_over()
         victim.kill()
         self.stage.kills += 1
@@ -331,8 +331,8 @@ INJURIES: dict[str, Callable[[Line], Callable[[], None]]] = {
 def broken_database(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
                     messages: int = 40,
                     seconds: float = 12, progress: Progress = print) -> Result:
-    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each
-    injury."""
+    """Under load, each injury for some `seconds`, and a canary after it was
+    healed. `messages`: for each injury."""
     with database() as server:
         line = Line(server, server.add_database())
         hub = STORE.format(port=line.proxy.port, database=line.name, password=server.password, takeover=15)

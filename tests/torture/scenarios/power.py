@@ -1,5 +1,5 @@
-"""The power fails: the store and the receivers' folders lie on drives that are cloned at one moment, while
-the hub works."""
+"""The power fails: the store and the receivers' folders lie on drives that are
+cloned at one moment, while the hub works."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.torture.steps import Progress, Result
 
 def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int = 1,
                progress: Progress = print) -> Result:
-    """A life under load, its drives cloned `looks` times in the middle of its work and judged each as it is;
-    then it is frozen, cloned, killed, and the next life begins on the clones. What the page cache held is
-    gone.
+    """A life under load, its drives cloned `looks` times in the middle of its work and
+    judged each as it is; then it is frozen, cloned, killed, and the next life begins on
+    the clones. What the page cache held is gone.
 
-    Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes
-    when all is delivered and the disks rest: then nothing that is synced for somebody else takes along what
-    was forgotten.
+    Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One
+    cut in three comes when all is delivered and the disks rest: then nothing that is synced
+    for somebody else takes along what was forgotten.
     """
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = Drives(shelf, stage)

@@ -129,8 +129,8 @@ SHORT = ("forbidden", "another key", "full")
 def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
                     progress: Progress = print,
                     launcher: Sequence[str] = ("-m", "hub")) -> Result:
-    """One after the other. Only root can give the server a small disk: without it "full" is left out and said
-    so."""
+    """One after the other. Only root can give the server a small disk:
+    without it "full" is left out and said so."""
     with Stage(folder, seed) as stage, _small_disk(stage.world.drop) as small:
         server = Server(folder / "ssh", stage)
         try:

@@ -1,5 +1,5 @@
-"""The seeded simulation (`tests.simulation`) with many seeds, on all processors: its findings as a scenario's
-result."""
+"""The seeded simulation (`tests.simulation`) with many seeds, on all
+processors: its findings as a scenario's result."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ Where Postfix's own ``smtp-sink`` can say it (a soft or a hard no, 421, a cut at
 the rest (hanging, the mail kept but the answer lost, RSET and QUIT, STARTTLS) is the torture's own sink,
 which counts the copies in either case.
 
-The three towns differ: the first asks a person where nobody knows, the others repeat with a mark; the third
-speaks STARTTLS.
+The three towns differ: the first asks a person where nobody knows, the others
+repeat with a mark; the third speaks STARTTLS.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Several nodes on one PostgreSQL: who they are, and large bodies as rows. In SQLite both tables stay
-empty."""
+"""Several nodes on one PostgreSQL: who they are, and large bodies as
+rows. In SQLite both tables stay empty."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -44,8 +44,8 @@ def upgrade() -> None:
 
 
 def _by_bytes() -> None:
-    """The beginning of an id is looked for as a range, and ranges must not depend on a language's order of
-    letters.
+    """The beginning of an id is looked for as a range, and ranges must not
+    depend on a language's order of letters.
 
     Large bodies are mostly compressed already (PDF, pictures): the database need not try.
     """
