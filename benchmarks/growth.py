@@ -240,14 +240,11 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
         "payload_deleted_at": "NULL" if due or content else f"{now - hour}"})
     _insert(connection, "part", given, {
         "message_id": _ID, "no": "1", "role": "'received'", "name": "'application'",
-        "media_type": "'application/xml'",
-        "size": "3800", "sha256": _DIGEST, "blob": "printf('b-%d', n)"})
+        "media_type": "'application/xml'", "size": "3800", "sha256": _DIGEST, "blob": "printf('b-%d', n)"})
     for letter, size in (("b", 3800 if content else 600), ("m", 600)) if content or due else ():
         _insert(connection, "blob", given, {
             "id": f"printf('{letter}-%d', n)", "message_id": _ID, "tenant": municipality["tenant"],
-            "size": "3800",
-            "sha256": _DIGEST,
-            "content": f"zeroblob({size})"})
+            "size": "3800", "sha256": _DIGEST, "content": f"zeroblob({size})"})
     _insert(connection, "duplicate", given, {
         "key": "printf('%064x', n * 7919)", "message_id": _ID, "content_digest": _DIGEST,
         "kept_until": f"{now + 700 * hour}"})
@@ -258,16 +255,14 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
         "generation": "1", "test": "0", "case": _NAME, "state": "'due'" if due else "'done'",
         "created_at": then,
         "first_due_at": then, "due_at": f"{now + 2 * hour} + n" if due else "NULL", "fresh": "0",
-        "attempts": "1",
-        "finished_at": finished, "manifest": "printf('m-%d', n)", **digests})
+        "attempts": "1", "finished_at": finished, "manifest": "printf('m-%d', n)", **digests})
     steps = (("accepted", "NULL", "'received'"), ("routed", "'received'", "'routed'"),
              ("claimed", "'due'", "'delivering'"),
              ("later", "'delivering'", "'due'") if due else ("done", "'delivering'", "'done'"))
     for name, before, after in steps:
         _insert(connection, "event", given, {
             "at": then, "message_id": _ID, "delivery_id": "NULL" if name in ("accepted", "routed")
-            else _DELIVERY,
-            "name": f"'{name}'", "before": before, "after": after})
+            else _DELIVERY, "name": f"'{name}'", "before": before, "after": after})
     _count(connection, count, due=due)
     connection.execute("COMMIT")
 

@@ -133,9 +133,8 @@ def sources(found: Sequence[Result]) -> str:
         quick = ", **quick**" if result["quick"] else ""
         invalid = f", **invalid: {'; '.join(result['invalid'])}**" if result.get("invalid") else ""
         lines.append(
-            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load "
-            "of the "
-            f"machine at the end {result['load']}{quick}{invalid}"
+            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, "
+            f"load of the machine at the end {result['load']}{quick}{invalid}"
         )
     versions = {f"{name} {version}" for result in found for name, version in result["versions"].items()}
     machines = {result["machine"] for result in found}

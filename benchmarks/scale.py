@@ -80,8 +80,7 @@ def measure(rounds: int = 3, municipalities: int = nation.MUNICIPALITIES,
             alls.append(hub.reload())
             figures.progress(
                 f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all "
-                f"{alls[-1]:.1f} s, "
-                f"{hub.main_memory() >> 20} MB"
+                f"{alls[-1]:.1f} s, {hub.main_memory() >> 20} MB"
             )
             if turn < rounds - 1:
                 hub.kill()

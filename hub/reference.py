@@ -50,8 +50,8 @@ def pages() -> Mapping[str, str]:
 def _configuration() -> str:
     lines = ["# Configuration", "", _GENERATED, "",
              "Every key of every file. Durations are written `90s`, `5m`, `4h` or `14d`; secrets are named, "
-             "never written: "
-             "`file:/path` or `credential:name`. `drehscheibe schema` prints the same for editors."]
+             "never written: `file:/path` or `credential:name`. `drehscheibe schema` prints the same for "
+             "editors."]
     seen: set[type[BaseModel]] = set()
     for file, about, models in _CONFIGURATION:
         lines += ["", f"## {file}", "", about]
@@ -63,8 +63,8 @@ def _configuration() -> str:
 def _connectors() -> str:
     lines = ["# Connectors", "", _GENERATED, "",
              "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a "
-             "municipality's file. "
-             "`defaults.toml` may give defaults for a connector under `[connectors.<name>]`."]
+             "municipality's file. `defaults.toml` may give defaults for a connector under "
+             "`[connectors.<name>]`."]
     for name in endpoint.names():
         found = endpoint.module(name)
         lines += ["", f"## {name}", "", "```", _plain(found.__doc__ or ""), "```"]
@@ -115,8 +115,7 @@ def _type(kind: Any) -> str:
     if inner:
         return " or ".join(dict.fromkeys(_type(item) for item in inner))
     names = {"str": "text", "int": "number", "float": "number", "bool": "true or false", "Path": "path",
-             "NoneType": "none",
-             "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
+             "NoneType": "none", "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
     name = getattr(kind, "__name__", str(kind))
     return names.get(name, name)
 

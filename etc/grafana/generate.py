@@ -58,8 +58,7 @@ def number(title: str, expression: str, *, unit: str = "short",
         {"mode": "absolute", "steps": [{"color": colour, "value": value} for colour, value in steps]}}
     del panel["fieldConfig"]["defaults"]["min"]
     panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background",
-                        "graphMode": "none",
-                        "textMode": "value"}
+                        "graphMode": "none", "textMode": "value"}
     return panel
 
 
@@ -120,8 +119,7 @@ def _laid_out(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _variable(name: str, label: str, expression: str, regex: str = "") -> dict[str, Any]:
     return {"type": "query", "name": name, "label": label, "datasource": SOURCE, "refresh": 2, "sort": 1,
-            "regex": regex,
-            "query": {"query": expression, "refId": name}}
+            "regex": regex, "query": {"query": expression, "refId": name}}
 
 
 def _dashboard(name: str, title: str, rows: Sequence[Row],
@@ -160,13 +158,11 @@ def overview() -> dict[str, Any]:
                    "min(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d",
                    steps=(("red", None), ("orange", 7), ("green", 30))),
             number("Free disk", "min(drehscheibe_disk_free_bytes / drehscheibe_disk_size_bytes)",
-                   unit="percentunit",
-                   steps=(("red", None), ("orange", 0.1), ("green", 0.2)))]),
+                   unit="percentunit", steps=(("red", None), ("orange", 0.1), ("green", 0.2)))]),
         ("Flow", 8, [
             graph("Accepted per hour", hourly("drehscheibe_messages_accepted_total", "service"), bars=True),
             graph("Outcomes of tries per hour", hourly("drehscheibe_delivery_events_total", "event", TRIES),
-                  bars=True,
-                  text="later: failed and tried again.")]),
+                  bars=True, text="later: failed and tried again.")]),
         ("What is where", 8, [
             graph("Messages not finished",
                   ('sum by (state) (drehscheibe_messages{state!~"completed|discarded"})', "{{state}}")),
@@ -309,8 +305,7 @@ def destination() -> dict[str, Any]:
             graph("Delivered per hour, by service",
                   hourly("drehscheibe_delivery_events_total", "service", f"{own}, {ARRIVED}"), bars=True),
             graph("Time of one try, all destinations", *quantiles("drehscheibe_attempt_seconds", "connector"),
-                  unit="s",
-                  text="By connector: the hub does not keep a histogram for each destination.")]),
+                  unit="s", text="By connector: the hub does not keep a histogram for each destination.")]),
     ], [_variable("destination", "Destination",
                   "label_values(drehscheibe_destination_oldest_seconds, destination)")])
 

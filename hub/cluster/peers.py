@@ -115,8 +115,7 @@ class Peers:
         if recovered.alone:
             self._store.count_death(recovered.alone)
         log.warning("a node is not heard of any more; what it had in hand is looked into here",
-                    node=node.name,
-                    fencing=node.fencing, **dataclasses.asdict(recovered))
+                    node=node.name, fencing=node.fencing, **dataclasses.asdict(recovered))
         self._suspects()
         self._wake()
 

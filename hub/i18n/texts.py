@@ -144,8 +144,7 @@ GERMAN = {
     "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} "
     "keys":
         "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} "
-        "Nachweise, "
-        "{keys} abgelaufene Schlüssel",
+        "Nachweise, {keys} abgelaufene Schlüssel",
     "The content was deleted at the end of its retention; the proof stays.":
         "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
     "The store: is it sound, and what can be mended.":
@@ -162,8 +161,7 @@ GERMAN = {
     "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
     "(docs/operate-backup.md)":
         "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe "
-        "restore "
-        "(docs/operate-backup.md)",
+        "restore (docs/operate-backup.md)",
     "stop the hub, then drehscheibe store repair": "Drehscheibe anhalten, dann drehscheibe store repair",
     "the database is damaged": "die Datenbank ist beschädigt",
     "a row refers to nothing": "eine Zeile verweist ins Leere",

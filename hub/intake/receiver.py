@@ -94,8 +94,7 @@ class Receiver:
             self._metrics.accept_seconds.labels(incoming.inlet).observe(took)
             log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
                      else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
-                     ags=incoming.ags,
-                     service=incoming.service, sender=incoming.sender, test=incoming.test)
+                     ags=incoming.ags, service=incoming.service, sender=incoming.sender, test=incoming.test)
 
 
 _REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))

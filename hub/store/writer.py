@@ -96,8 +96,7 @@ def damage(error: BaseException, where: Path | str) -> StoreDamaged | None:
     if not failure.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return None
     return StoreDamaged(f"{where}: the database is damaged ({failure}): stop the hub, keep a copy of its "
-                        "state, "
-                        "then drehscheibe restore the last backup (docs/operate-backup.md)")
+                        "state, then drehscheibe restore the last backup (docs/operate-backup.md)")
 
 
 def _conflict(error: BaseException) -> bool:

@@ -39,58 +39,46 @@ ACCEPTED = Family("drehscheibe_messages_accepted_total", "counter", "Messages ma
                   ("service",))
 MESSAGES = Family("drehscheibe_messages", "gauge",
                   "Messages by the state they are in now. Their sum is always "
-                  "drehscheibe_messages_accepted_total.",
-                  ("service", "state"))
+                  "drehscheibe_messages_accepted_total.", ("service", "state"))
 PARKED = Family("drehscheibe_messages_parked_total", "counter",
                 "How often a message was parked before it became deliveries, by the reason that `drehscheibe "
-                "why` names.",
-                ("service", "reason"))
+                "why` names.", ("service", "reason"))
 MESSAGE_EVENTS = Family("drehscheibe_message_events_total", "counter",
                         "What else happened to messages: duplicate and conflict (nothing new was stored), "
-                        "completed, discarded, "
-                        "and what operators did.", ("service", "event"))
+                        "completed, discarded, and what operators did.", ("service", "event"))
 CREATED = Family("drehscheibe_deliveries_created_total", "counter",
-                 "Deliveries made: one per message and recipient.",
-                 ("service", "destination"))
+                 "Deliveries made: one per message and recipient.", ("service", "destination"))
 DELIVERIES = Family("drehscheibe_deliveries", "gauge",
                     "Deliveries by the state they are in now; the queue is due + delivering + in_doubt. "
                     "Their sum is always "
                     "drehscheibe_deliveries_created_total.", ("service", "destination", "state"))
 DELIVERY_EVENTS = Family("drehscheibe_delivery_events_total", "counter",
                          "What happened to deliveries. Outcomes of a try: done, done_partly, later (failed, "
-                         "tried again), "
-                         "in_doubt, parked. Others: claimed, held (back without a try), again, rerouted, "
-                         "released, and what "
-                         "operators did.", ("service", "destination", "event"))
+                         "tried again), in_doubt, parked. Others: claimed, held (back without a try), "
+                         "again, rerouted, released, and what operators "
+                         "did.", ("service", "destination", "event"))
 OLDEST = Family("drehscheibe_oldest_undelivered_seconds", "gauge",
                 "Age of the oldest message or delivery that still waits for the hub or a receiver; what is "
-                "parked waits for a "
-                "person and does not count. 0 when nothing waits.")
+                "parked waits for a person and does not count. 0 when nothing waits.")
 DESTINATION_OLDEST = Family("drehscheibe_destination_oldest_seconds", "gauge",
                             "The same for one destination: age of its oldest delivery that is due, under way "
-                            "or in doubt.",
-                            ("destination",))
+                            "or in doubt.", ("destination",))
 RESTING = Family("drehscheibe_destination_resting", "gauge",
                  "1 from the moment a destination rests until a delivery to it succeeds; why: down (it "
-                 "failed several times in "
-                 "a row) or misconfigured (somebody must mend it).", ("destination", "why"))
+                 "failed several times in a row) or misconfigured (somebody must mend "
+                 "it).", ("destination", "why"))
 HELD = Family("drehscheibe_deliveries_held", "gauge",
-              "Deliveries that wait though their destination may be well; why: window (it takes none at this "
-              "hour) or order (an "
-              "earlier message of the same case is not delivered yet). The ages above do not count them, nor "
-              "the closed hours.",
-              ("destination", "why"))
+              "Deliveries that wait though their destination may be well; why: window (it takes none at "
+              "this hour) or order (an earlier message of the same case is not delivered yet). The ages "
+              "above do not count them, nor the closed hours.", ("destination", "why"))
 INLET_READY = Family("drehscheibe_inlet_ready", "gauge",
                      "1 while the inlet takes messages: it listens, is connected, sees its "
                      "folder.", ("inlet",))
 REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
                  "Transfers that were not taken. By the hub: not-allowed (this sender may not send this "
-                 "there), conflict (same "
-                 "key, other content). By either: unavailable (nothing could be written; the sender asks "
-                 "again). By the inlet: "
-                 "unknown-client (no certificate, or one of nobody), wrong-address, too-large, too-slow, "
-                 "unreadable, busy (too "
-                 "many connections).",
+                 "there), conflict (same key, other content). By either: unavailable (nothing could be "
+                 "written; the sender asks again). By the inlet: unknown-client (no certificate, or one of "
+                 "nobody), wrong-address, too-large, too-slow, unreadable, busy (too many connections).",
                  ("inlet", "reason"))
 ACCEPT = Family("drehscheibe_accept_seconds", "histogram", "Time until a message was durable.", ("inlet",),
                 _FAST)
@@ -100,9 +88,8 @@ WORKER_DEATHS = Family("drehscheibe_worker_deaths_total", "counter",
                        "Trips that did not come to their end because the worker died or was ended over a "
                        "message.", ("reason",))
 ISOLATED = Family("drehscheibe_workers_without_network", "gauge",
-                  "1: the worker processes gave up the network before they read anything. 0: this system did "
-                  "not let them, or "
-                  "no worker has started yet.")
+                  "1: the worker processes gave up the network before they read anything. 0: this system "
+                  "did not let them, or no worker has started yet.")
 ATTEMPT = Family("drehscheibe_attempt_seconds", "histogram",
                  "Time of one try to deliver, by how it came out.",
                  ("connector", "outcome"), _FAST)
@@ -114,9 +101,8 @@ DELIVERED = Family("drehscheibe_delivered_seconds", "histogram",
                    "Time from the making of a delivery to its arrival, waits and retries included.",
                    ("connector",), _LONG)
 ACCEPTING = Family("drehscheibe_accepting", "gauge",
-                   "1: there is room on the disk, and applications are accepted. 0: senders are told to come "
-                   "again; deliveries "
-                   "go on.")
+                   "1: there is room on the disk, and applications are accepted. 0: senders are told to "
+                   "come again; deliveries go on.")
 RESERVE = Family("drehscheibe_disk_reserve_bytes", "gauge",
                  "Bytes laid by on the store's disk for the outcomes of deliveries; 0 while they are in use, "
                  "or unset.")
@@ -125,10 +111,9 @@ FREE = Family("drehscheibe_disk_free_bytes", "gauge",
 SIZE = Family("drehscheibe_disk_size_bytes", "gauge", "Size of the file system of the store (place: state).",
               ("place",))
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
-                     "When a certificate ends that an inlet or destination names, as Unix time: the first of "
-                     "a chain, the last "
-                     "of a CA file. 0: the file cannot be read. used_by: the first that names it.",
-                     ("file", "used_by"))
+                     "When a certificate ends that an inlet or destination names, as Unix time: the first "
+                     "of a chain, the last of a CA file. 0: the file cannot be read. used_by: the first "
+                     "that names it.", ("file", "used_by"))
 STORE_READY = Family("drehscheibe_store_ready", "gauge",
                      "1: the store is read and written. 0: the database is away; senders are "
                      "told to come again, and what the store says is missing here.")
@@ -142,17 +127,15 @@ RETAINED = Family("drehscheibe_retention_last_run_timestamp_seconds", "gauge",
                   "When the last run of the retention came to its end, as Unix time; 0: none has since the "
                   "start.")
 OVERDUE = Family("drehscheibe_retention_overdue", "gauge",
-                 "What the last run of the retention should have deleted and did not: messages whose content "
-                 "is there still, "
-                 "proofs, and log (1: deleted content stands in the store's write-ahead log until the next "
-                 "run).", ("what",))
+                 "What the last run of the retention should have deleted and did not: messages whose "
+                 "content is there still, proofs, and log (1: deleted content stands in the store's "
+                 "write-ahead log until the next run).", ("what",))
 RELOADS = Family("drehscheibe_reloads_total", "counter",
                  "Reloads of the configuration; a refused one changed nothing.",
                  ("outcome",))
 RELOADED = Family("drehscheibe_config_last_reload_successful", "gauge",
                   "1: the files on disk were taken up. 0: the last reload was refused, and the hub runs on "
-                  "the configuration "
-                  "before it.")
+                  "the configuration before it.")
 INFO = Family("drehscheibe_info", "gauge",
               "Always 1; the version of the program and the digest of the configuration in force.",
               ("version", "configuration"))

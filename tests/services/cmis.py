@@ -79,8 +79,7 @@ def property_definition(name: str, kind: str = "string", **more: Any) -> dict[st
     return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name,
             "description": name,
             "propertyType": kind, "cardinality": "single", "updatability": "readwrite", "inherited": False,
-            "required": False,
-            "queryable": True, "orderable": True, "openChoice": True, **more}
+            "required": False, "queryable": True, "orderable": True, "openChoice": True, **more}
 
 
 def type_definition(name: str, base: str, *properties: dict[str, Any]) -> dict[str, Any]:
@@ -97,8 +96,7 @@ def type_definition(name: str, base: str, *properties: dict[str, Any]) -> dict[s
 
 TYPES = (
     type_definition("mst:vorgang", "cmis:folder", property_definition("mst:kennung"),
-                    property_definition("mst:betreff"),
-                    property_definition("mst:eingang", "datetime"),
+                    property_definition("mst:betreff"), property_definition("mst:eingang", "datetime"),
                     property_definition("mst:kurz", maxLength=5)),
     type_definition("mst:streng", "cmis:folder", property_definition("mst:pflicht", required=True),
                     property_definition("mst:fest", updatability="readonly")),

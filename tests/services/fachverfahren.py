@@ -310,8 +310,7 @@ def soap_fault(code: str, detail: str = "", version: str = "1.1", subcode: str =
     else:
         inner = f"<s:Subcode><s:Value>{subcode}</s:Value></s:Subcode>" if subcode else ""
         body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code><s:Reason><s:Text "
-                "xml:lang='de'>Erika Mustermann"
-                f"</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
+                f"xml:lang='de'>Erika Mustermann</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
     return says(status, soap(body, version), "text/xml")
 
 

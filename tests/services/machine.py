@@ -64,8 +64,7 @@ def packages() -> list[str]:
 def image() -> Iterator[Path]:
     """The folder of the image, made if need be, and kept while it is used."""
     for binary, package in (("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap"),
-                            ("unshare", "util-linux"),
-                            ("make", "make")):
+                            ("unshare", "util-linux"), ("make", "make")):
         need(binary, package)
     if os.geteuid() != 0:
         missing("root", "run the tests as root: booting a machine takes it")
@@ -120,8 +119,7 @@ def _make(place: Path) -> None:
 
 def _do(*command: str) -> None:
     result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True,
-                            timeout=900, check=False)
+                            stderr=subprocess.STDOUT, text=True, timeout=900, check=False)
     assert result.returncode == 0, f"{shlex.join(command)[:300]}:\n{result.stdout[-4000:]}"
 
 
@@ -197,11 +195,9 @@ class Machine:
     def unpack(self, tree: Path, into: str) -> None:
         """The project's files, as a release would bring them."""
         listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                                 cwd=tree, check=True,
-                                 capture_output=True).stdout
+                                 cwd=tree, check=True, capture_output=True).stdout
         archive = subprocess.run(["tar", "--create", "--null", "--ignore-failed-read", "--files-from=-"],
-                                 cwd=tree, check=True,
-                                 input=listing, capture_output=True).stdout
+                                 cwd=tree, check=True, input=listing, capture_output=True).stdout
         self.run("mkdir", "-p", into)
         self.run("tar", "--extract", "--no-same-owner", "--directory", into, stdin=archive)
 

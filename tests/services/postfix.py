@@ -94,8 +94,7 @@ class Postfix:
         (self.root / "refusals").write_text(REFUSALS)
         (self.root / "conf" / "main.cf").write_text(MAIN.format(
             root=self.root, name=self.root.name.removeprefix("postfix-"), uid=nobody.pw_uid,
-            gid=nobody.pw_gid,
-            max_bytes=max_bytes))
+            gid=nobody.pw_gid, max_bytes=max_bytes))
         (self.root / "conf" / "master.cf").write_text(MASTER.format(port=self.port))
         self.maildir = self.root / "mail" / "all"
         self._run("start")
@@ -103,8 +102,7 @@ class Postfix:
 
     def _run(self, command: str) -> None:
         done = subprocess.run([self.binary, "-c", str(self.root / "conf"), command], capture_output=True,
-                              text=True,
-                              timeout=60, check=False)
+                              text=True, timeout=60, check=False)
         if done.returncode != 0:
             log = self.root / "mail.log"
             said = log.read_text() if log.exists() else ""

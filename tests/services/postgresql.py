@@ -68,8 +68,7 @@ class PostgreSQL:
     def start(self) -> None:
         """Start, or start again with the same data."""
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "",
-                    "max_connections": 200,
-                    "fsync": "on" if self.synced else "off", "shared_buffers": "64MB",
+                    "max_connections": 200, "fsync": "on" if self.synced else "off", "shared_buffers": "64MB",
                     "log_min_messages": "warning"}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -99,8 +98,7 @@ class PostgreSQL:
     def admin(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection of the administrator, each statement for itself."""
         return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", password=PASSWORD,
-                               dbname=database,
-                               autocommit=True, connect_timeout=5)
+                               dbname=database, autocommit=True, connect_timeout=5)
 
     def url(self, database: str, port: int | None = None) -> str:
         """For ``[store] url``."""

@@ -26,8 +26,7 @@ def promtool(*arguments: str, folder: Path,
     """Run `promtool` in a folder; the caller judges the result."""
     with stdin.open("rb") as given:
         return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, stdin=given,
-                              capture_output=True,
-                              text=True, timeout=300, check=False)
+                              capture_output=True, text=True, timeout=300, check=False)
 
 
 class Prometheus:

@@ -70,8 +70,7 @@ class RabbitMQ:
     def control(self, *command: str) -> None:
         """rabbitmqctl."""
         subprocess.run([str(SERVER.with_name("rabbitmqctl")), "-q", *command], env=self._environment(),
-                       check=True,
-                       stdout=subprocess.DEVNULL, timeout=120)
+                       check=True, stdout=subprocess.DEVNULL, timeout=120)
 
     def call(self, method: str, path: str, json: Any = None) -> Any:
         """Ask the management API below /api."""

@@ -145,8 +145,7 @@ def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, pro
     log.warning("the store was restored from a backup", made_at=manifest.made_at, fencing=answer["fencing"],
                 in_doubt=answer["in_doubt"], moved_aside=str(aside) if aside else None)
     return {"made_at": manifest.made_at, "messages": manifest.messages, "files": manifest.files,
-            "state": str(state),
-            "moved_aside": str(aside) if aside else None, **answer}
+            "state": str(state), "moved_aside": str(aside) if aside else None, **answer}
 
 
 def _copy_blobs(source: Source, sums: dict[str, str], building: Path, progress: Progress) -> None:

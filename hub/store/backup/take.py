@@ -161,8 +161,8 @@ def _write(store: Store, sink: Sink, scratch: Path, progress: Progress) -> Manif
 
 
 _FILES = ("SELECT blob.id, blob.size, blob.sha256, blob.message_id FROM blob JOIN message ON message.id = "
-          "blob.message_id "
-          "WHERE blob.content IS NULL AND message.payload_deleted_at IS NULL ORDER BY blob.id")
+          "blob.message_id WHERE blob.content IS NULL AND message.payload_deleted_at IS NULL ORDER BY "
+          "blob.id")
 
 
 def _has_room(store: Store, folder: Path) -> None:

@@ -93,8 +93,7 @@ class Ledger:
               who: str | None = None) -> None:
         """One line of history."""
         self.events.append({"at": at, "message_id": message_id, "delivery_id": delivery_id, "name": name,
-                            "before": before,
-                            "after": after, "reason": reason, "detail": detail, "who": who})
+                            "before": before, "after": after, "reason": reason, "detail": detail, "who": who})
 
     def happened(self, kind: str, service: str, destination: str, name: str, count: int = 1) -> None:
         """One more for a total."""

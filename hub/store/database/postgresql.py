@@ -132,8 +132,7 @@ class Served:
             "keepalives_interval": "2",
             "keepalives_count": "3", "target_session_attrs": "primary", "client_encoding": "utf8",
             "sslmode": settings.tls, **conninfo.conninfo_to_dict(settings.url or ""),
-            "application_name": self.session,
-            "options":
+            "application_name": self.session, "options":
             " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in limits.items())}
         if settings.tls == "verify-full":
             found["sslrootcert"] = str(settings.ca) if settings.ca else "system"
@@ -152,8 +151,7 @@ class Served:
         """For readers: they see one committed state per transaction and can write nothing."""
         def connect() -> Session:
             session = self.connect(default_transaction_isolation="repeatable read",
-                                   default_transaction_read_only="on",
-                                   statement_timeout="120s")
+                                   default_transaction_read_only="on", statement_timeout="120s")
             session.patience = 130.0
             return session
 
@@ -246,8 +244,7 @@ class Served:
             with self.connect(default_transaction_read_only="on") as session:
                 facts = {name: str((session.execute(f"SHOW {name}").fetchone() or ("",))[0])
                          for name in ("server_version", "server_version_num", "fsync", "full_page_writes",
-                                      "max_connections",
-                                      "synchronous_standby_names", "ssl")}
+                                      "max_connections", "synchronous_standby_names", "ssl")}
                 encrypted = session.pgconn.ssl_in_use
                 skew = (session.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone() or (0,))[0]
                 revision = session.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
@@ -350,14 +347,12 @@ _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:kind, :number)")
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:kind, :number)")
 _ALIVE = select(node.c.fencing).where(node.c.fencing == bindparam("fencing"), node.c.ended_at.is_(None))
 _BEAT = ("UPDATE node SET beat = beat + 1, beat_at = (extract(epoch FROM clock_timestamp()) * "
-         "1000000)::bigint "
-         "WHERE fencing = %s AND ended_at IS NULL RETURNING fencing")
+         "1000000)::bigint WHERE fencing = %s AND ended_at IS NULL RETURNING fencing")
 _LIVING = ("SELECT fencing, name, session, started_at, beat, "
            "(extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 FROM node WHERE ended_at IS NULL "
            "ORDER BY fencing")
-_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s AND "
-        "EXISTS "
-        "(SELECT FROM node WHERE fencing = %s AND beat = %s AND ended_at IS NULL)")
+_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s "
+        "AND EXISTS (SELECT FROM node WHERE fencing = %s AND beat = %s AND ended_at IS NULL)")
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 

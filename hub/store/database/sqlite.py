@@ -51,8 +51,7 @@ def writing_engine(file: Path) -> Engine:
     """For the one writer: every transaction takes the write lock at its begin."""
     return _engine(file, "rwc", "BEGIN IMMEDIATE", (
         "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
-        "cache_size=-65536",
-        "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
+        "cache_size=-65536", "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
 
 
 def reading_engine(file: Path) -> Engine:

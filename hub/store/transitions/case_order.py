@@ -65,8 +65,7 @@ _EARLIER_DELIVERY = and_(
     _before_message.c.id == _before.c.message_id, _before_message.c.no < _own.c.no)
 _EARLIER_MESSAGE = and_(
     _unrouted.c.tenant == delivery.c.tenant, _unrouted.c.case == delivery.c.order_key,
-    _is(_UNROUTED.format("unrouted")),
-    _unrouted.c.no < _own.c.no,
+    _is(_UNROUTED.format("unrouted")), _unrouted.c.no < _own.c.no,
     or_(_unrouted.c.state != MessageState.PARKED.value, _unrouted.c.service == delivery.c.service))
 _BLOCKED = or_(exists().where(_EARLIER_DELIVERY), exists().where(_EARLIER_MESSAGE))
 _HELD = and_(delivery.c.order_key.is_not(None), _is(_OPEN.format("delivery")), delivery.c.state == DUE,

@@ -34,8 +34,7 @@ from hub.store.transitions import case_order
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
     DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE,
-    DeliveryState.PARKED,
-    DeliveryState.DISCARDED))
+    DeliveryState.PARKED, DeliveryState.DISCARDED))
 
 
 class LostLease(HubError):
@@ -190,15 +189,13 @@ _CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
 
 
 def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
-           detail: str | None = None,
-           who: str | None = None, destination: str | None = None) -> None:
+           detail: str | None = None, who: str | None = None, destination: str | None = None) -> None:
     """The ledger's lines for a change of state; with `destination` it is counted there from now on."""
     tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
     tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
     tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after,
-                    reason=reason,
-                    detail=detail, who=who)
+                    reason=reason, detail=detail, who=who)
 
 
 def _in_hand(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
@@ -252,8 +249,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
             over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
         _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
-               detail=detail,
-               destination=settlement.destination)
+               detail=detail, destination=settlement.destination)
     _SETTLE(tx.connection, changes)
     close_messages(tx, finished)
     case_order.free(tx, over)
@@ -267,8 +263,7 @@ def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
     if slim.files_to is None:
         return
     kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest",
-            "config_digest",
-            "mapping_digest")
+            "config_digest", "mapping_digest")
     tx.connection.execute(insert(delivery), [{
         **{column: getattr(row, column) for column in kept}, "id": slim.files_id,
         "recipient": f"{row.recipient}{FILES}",
@@ -290,11 +285,9 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
     restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
     return {
         "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None
-        else micros(settlement.due_at),
-        "destination": settlement.destination or row.destination,
+        else micros(settlement.due_at), "destination": settlement.destination or row.destination,
         "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored
-        else settlement.error,
-        "reason": settlement.reason,
+        else settlement.error, "reason": settlement.reason,
         "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
         "receipt": None if receipt is None
         else encode_json({"reference": receipt.reference, "detail": dict(receipt.detail)}),
@@ -303,8 +296,7 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
 
 
 _SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
-            "repeat_marked", "receipt",
-            "effect_at", "finished_at")
+            "repeat_marked", "receipt", "effect_at", "finished_at")
 _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     **{name: bindparam(name) for name in _SETTLED}, lease_owner=null(), lease_until=null(),
     lease_fencing=literal_column("0")), (*_SETTLED, "b_no"))
@@ -398,8 +390,7 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"),
-               message.c.suspect.in_([0, 1]),
-               message.c.lease_until > 0, theirs[message])))
+               message.c.suspect.in_([0, 1]), message.c.lease_until > 0, theirs[message])))
     for some in batches([row.id for row in rows]):
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
             lease_owner=None, lease_until=0, lease_fencing=0, **({"suspect": 1} if unclean else {})))
@@ -481,8 +472,7 @@ def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[
 
 _FIRST_DUE = Query(select(*(
     select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"),
-                                    delivery.c.fresh == literal_column(fresh),
-                                    delivery.c.due_at.is_not(None))
+                                    delivery.c.fresh == literal_column(fresh), delivery.c.due_at.is_not(None))
     .order_by(delivery.c.due_at).limit(literal_column("1")).scalar_subquery().label(name)
     for name, fresh in (("fresh", "1"), ("deferred", "0")))))
 

@@ -166,8 +166,7 @@ def bury(tx: Transaction, numbers: Sequence[int]) -> int:
 _LAST_ERASED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
                       "WHERE message.payload_deleted_at IS NOT NULL")
 _ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob JOIN message ON message.id = "
-             "blob.message_id "
-             "WHERE blob.rowid <= :last ORDER BY blob.rowid")
+             "blob.message_id WHERE blob.rowid <= :last ORDER BY blob.rowid")
 _BEYOND = text("SELECT rowid FROM blob WHERE rowid > :last LIMIT 1")
 _BURY = text("DELETE FROM blob WHERE rowid = :number")
 

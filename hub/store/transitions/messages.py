@@ -68,8 +68,7 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conf
             message_id = new_message_id()
             known[arrival.key] = (message_id, arrival.content_digest)
             keys.append({"key": arrival.key, "message_id": message_id,
-                         "content_digest": arrival.content_digest,
-                         "kept_until": tx.now + span(KEY_KEPT)})
+                         "content_digest": arrival.content_digest, "kept_until": tx.now + span(KEY_KEPT)})
             new.append((message_id, arrival, arrival.parked))
             answers.append(Accepted(message_id))
         elif digest == arrival.content_digest:
@@ -286,14 +285,12 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
         tx.ledger.happened("message", row.service, "", "completed")
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value,
-                    reason=reason,
-                    detail=text or getattr(outcome, "rule", None))
+                    reason=reason, detail=text or getattr(outcome, "rule", None))
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
             "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED
-            else None,
-            **_facts(outcome.facts, row)}
+            else None, **_facts(outcome.facts, row)}
 
 
 def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
@@ -318,8 +315,7 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     for some in batches(list(parts)):
         for found in _PARTS(connection, ids=some):
             parts[found.message_id].append(StoredPart(found.no, found.role, found.name, found.filename,
-                                                      found.media_type,
-                                                      found.size, found.sha256, found.blob))
+                                                      found.media_type, found.size, found.sha256, found.blob))
     return [StoredMessage(
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test),
         MessageState(row.state),

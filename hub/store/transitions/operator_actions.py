@@ -119,8 +119,7 @@ def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
     # what was in doubt may be there already: whoever gets it again shall be able to see that
     marked = int(row.repeat_marked or row.state == IN_DOUBT or row.reason == Reason.IN_DOUBT)
     _move_delivery(tx, row, DUE, "replayed", who, due_at=tx.now, first_due_at=tx.now, repeat_marked=marked,
-                   error=None,
-                   reason=None, reason_text=None, effect_at=None)
+                   error=None, reason=None, reason_text=None, effect_at=None)
 
 
 def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
@@ -175,8 +174,7 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
         delivery.c.message_id == row.message_id, delivery.c.recipient == row.recipient)).scalar_one()
     new = delivery_id(row.message_id, row.recipient, last + 1)
     kept = ("message_id", "tenant", "ags", "service", "recipient", "destination", "test", "case", "order_key",
-            "manifest",
-            "config_digest", "mapping_digest")
+            "manifest", "config_digest", "mapping_digest")
     tx.connection.execute(insert(delivery), [{
         **{column: row._mapping[column] for column in kept}, "id": new, "generation": last + 1, "state": DUE,
         "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
@@ -211,8 +209,7 @@ def _refuse_busy(row: Row[Any]) -> None:
 
 
 def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str, who: str, *,
-                  detail: str | None = None,
-                  **values: Any) -> None:
+                  detail: str | None = None, **values: Any) -> None:
     tx.connection.execute(update(message).where(message.c.no == row.no).values(state=after.value, **values))
     tx.ledger.moved("message", row.service, "", row.state, after.value)
     tx.ledger.happened("message", row.service, "", name)
@@ -220,8 +217,7 @@ def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str
 
 
 def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: str, *,
-                   detail: str | None = None,
-                   **values: Any) -> None:
+                   detail: str | None = None, **values: Any) -> None:
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(state=after, **values))
     tx.ledger.moved("delivery", row.service, row.destination, row.state, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
@@ -239,5 +235,5 @@ def _refuse_emptied(row: Row[Any]) -> None:
     if row.payload_deleted_at is not None:
         day = moment(row.payload_deleted_at).astimezone(BERLIN)
         raise NotNow(f"Der Inhalt der Nachricht {row.id} wurde am {day:%d.%m.%Y} nach Ablauf der "
-                     "Aufbewahrungsfrist gelöscht: "
-                     "Sie lässt sich nicht noch einmal senden; ihr Nachweis bleibt.")
+                     "Aufbewahrungsfrist gelöscht: Sie lässt sich nicht noch einmal senden; ihr Nachweis "
+                     "bleibt.")

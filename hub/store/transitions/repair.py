@@ -38,11 +38,9 @@ HOPELESS = frozenset({"database", "reference"})
 _FINAL = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 _LOST = "Der gespeicherte Inhalt ist beschädigt oder fehlt (Prüfung des Speichers). "
 _ASK_SENDER = _LOST + ("Aus einer Sicherung zurückholen (docs/operate-backup.md), sonst beim Absender neu "
-                       "anfordern und diese "
-                       "Nachricht verwerfen.")
-_ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort nachsehen, dann 'confirm' (ist "
-                         "da); sonst aus "
-                         "einer Sicherung zurückholen oder beim Absender neu anfordern.")
+                       "anfordern und diese Nachricht verwerfen.")
+_ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort nachsehen, dann 'confirm' "
+                         "(ist da); sonst aus einer Sicherung zurückholen oder beim Absender neu anfordern.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +126,11 @@ def carry_out(tx: Transaction, todo: Plan, who: str) -> dict[str, Any]:
 def _park_message(tx: Transaction, row: Row[Any], who: str) -> None:
     tx.connection.execute(update(message).where(message.c.no == row.no).values(
         state=MessageState.PARKED.value, reason=Reason.DAMAGED.value, reason_text=_ASK_SENDER, suspect=0,
-        lease_owner=None,
-        lease_until=0, lease_fencing=0))
+        lease_owner=None, lease_until=0, lease_fencing=0))
     tx.ledger.moved("message", row.service, "", row.state, MessageState.PARKED.value)
     tx.ledger.happened("message", row.service, "", f"parked:{Reason.DAMAGED.value}")
     tx.ledger.event(tx.now, row.id, "parked", before=row.state, after=MessageState.PARKED.value,
-                    reason=Reason.DAMAGED.value,
-                    detail=_ASK_SENDER, who=who)
+                    reason=Reason.DAMAGED.value, detail=_ASK_SENDER, who=who)
 
 
 def _park_delivery(tx: Transaction, row: Row[Any], who: str) -> None:
@@ -142,13 +138,11 @@ def _park_delivery(tx: Transaction, row: Row[Any], who: str) -> None:
     why = _ASK_RECEIVER if asked else _ASK_SENDER
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(
         state=DeliveryState.PARKED.value, due_at=None, reason=Reason.DAMAGED.value, reason_text=why,
-        lease_owner=None,
-        lease_until=None, lease_fencing=0))
+        lease_owner=None, lease_until=None, lease_fencing=0))
     tx.ledger.moved("delivery", row.service, row.destination, row.state, DeliveryState.PARKED.value)
     tx.ledger.happened("delivery", row.service, row.destination, "parked")
     tx.ledger.event(tx.now, row.message_id, "parked", delivery_id=row.id, before=row.state,
-                    after=DeliveryState.PARKED.value,
-                    reason=Reason.DAMAGED.value, detail=why, who=who)
+                    after=DeliveryState.PARKED.value, reason=Reason.DAMAGED.value, detail=why, who=who)
 
 
 def quarantine(blobs: Blobs, names: Sequence[str], folder: Path) -> int:

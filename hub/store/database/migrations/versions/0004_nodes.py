@@ -31,8 +31,7 @@ def upgrade() -> None:
         sa.Column("no", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["blob_id"], ["blob.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("blob_id", "no"),
-        sqlite_strict=True,
+        sa.PrimaryKeyConstraint("blob_id", "no"), sqlite_strict=True,
         sqlite_with_rowid=False
     )
     if op.get_bind().dialect.name == "postgresql":
