@@ -1,8 +1,8 @@
-"""The reference pages of `docs/reference/`, written from the code:
-``make docs`` (``python -m hub.reference``).
+"""Writes the reference pages of `docs/reference/` from the code.
 
-Configuration and connectors come from the pydantic models that check them, commands from click. A test keeps
-the committed pages equal to what is written here.
+``make docs`` runs it (``python -m hub.reference``). The pages on configuration and connectors come from the
+pydantic models that check the files, the page on commands comes from click. A test keeps the committed pages
+equal to what this module writes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CONFIGURATION = (
 
 
 def pages() -> Mapping[str, str]:
-    """The pages by file name."""
+    """The pages, by file name."""
     return {"cli.md": _commands(), "configuration.md": _configuration(), "connectors.md": _connectors()}
 
 
@@ -99,7 +99,7 @@ def _models(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def _type(kind: Any) -> str:
-    """A type as one says it: ``list of text``, ``text or none``."""
+    """A type in words: ``list of text``, ``text or none``."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.__name__
     inner = [item for item in get_args(kind) if item is not Ellipsis]
@@ -154,7 +154,7 @@ def _commands() -> str:
 
 
 def _walk(context: click.Context) -> Iterable[click.Context]:
-    """A command and those below it, each as when it is called: with what it inherits."""
+    """A command and all commands below it, each with the settings that it inherits when it is called."""
     yield context
     if isinstance(context.command, click.Group):
         for name, command in sorted(context.command.commands.items()):
@@ -162,7 +162,7 @@ def _walk(context: click.Context) -> Iterable[click.Context]:
 
 
 def write(into: Path) -> None:
-    """Write every page."""
+    """Write every page into a folder."""
     into.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (into / name).write_text(text, encoding="utf-8")
@@ -170,6 +170,7 @@ def write(into: Path) -> None:
 
 if __name__ == "__main__":
     if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli.app is imported
-        os.execve(sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],  # noqa: S606  # nosec B606 - itself
-                  {**os.environ, "DREHSCHEIBE_LANG": "en"})
+        os.execve(  # noqa: S606  # nosec B606 - this program itself
+            sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],
+            {**os.environ, "DREHSCHEIBE_LANG": "en"})
     write(Path(sys.argv[1]))
