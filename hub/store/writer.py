@@ -1,21 +1,23 @@
-"""Group commit: one thread, one connection, one transaction for everything that waits.
+"""Group commit: one thread writes everything that waits in one transaction.
 
-Any thread hands in a piece of work and gets its result only after the commit. The writer takes all that
-waits, begins one transaction, gives each piece (or each run of pieces of the same kind at once) a savepoint
-of its own, and commits once: an fsync is paid per batch, not per message, and the batch grows with the
-waiting work by itself. After a batch of many the next one may gather for a moment: where a sync is quick,
-batches would stay small, and a thread is woken for each.
+Any thread submits work and gets the result only after the commit. The writer takes all waiting work, begins
+one transaction, and commits once. Neighbouring work of the same kind runs together in one savepoint. So one
+fsync serves a whole batch, and batches grow with the load by themselves. After a large batch the writer lets
+the next one gather for a moment: where a sync is quick, batches would otherwise stay small, and each costs
+the waking of a thread.
 
-What goes wrong in one piece goes to its caller alone. What goes wrong with the disk goes to all
-of the batch as `StoreUnavailable`. When a session of PostgreSQL is cut during the commit,
-nobody knows whether it was done: the callers hear `StoreUnavailable`, and whoever asks again
-finds out (a sender's repetition is a duplicate, a settlement comes too late). What two nodes
-did to each other (deadlock, serialization) is done anew.
+Errors:
 
-After a failed fsync nobody knows what is on the disk, and asking again would say "fine" although the pages
-are gone: the writer is broken then, for good, and only a new start, which reads the disk, may write again.
+* An error of one piece of work goes to its caller alone.
+* An error of the disk goes to all callers of the batch as `StoreUnavailable`.
+* When a session of PostgreSQL is cut during the commit, nobody knows whether it was done. The callers get
+  `StoreUnavailable`, and their next try finds out: a repeated message is a duplicate, a repeated settlement
+  comes too late.
+* A conflict between two nodes (deadlock, serialization) is tried again.
+* After a failed fsync nobody knows what is on the disk, and a second fsync would report success although the
+  pages are lost. The writer then writes no more. Only a new start, which reads the disk, may write again.
 
-A `Transaction` never outlives its batch.
+A `Transaction` never outlives its batch. Used by `hub.store.store`.
 """
 
 from __future__ import annotations
@@ -38,13 +40,31 @@ from hub.store.database.transaction import Transaction
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-
-
 EachT = TypeVar("EachT")
+
+MANY = 10
+"""After a batch of this many pieces of work the next batch may gather."""
+GATHER = 0.02
+"""Seconds for which a batch gathers; more brings nothing."""
+BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_AUTH",
+            "SQLITE_PROTOCOL")
+"""Errors of SQLite after which this process writes no more."""
+PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM",
+           "SQLITE_INTERRUPT")
+"""Errors of SQLite that may pass."""
+SERVER = ("08", "25", "28", "3D", "40", "42501", "53", "55", "57", "58", "XX")
+"""Classes of PostgreSQL's SQLSTATE that no caller causes: the server is gone, full, read-only or stopping, or
+it refuses this hub."""
+CONFLICT = ("40001", "40P01")
+"""SQLSTATEs of a conflict between two nodes: one of them must try again."""
+TRIES = 5
+"""How often a batch is tried that conflicts with another node."""
 
 
 @dataclass(slots=True)
 class _Job(Generic[ItemT, ResultT]):
+    """One piece of waiting work: `work` is called with `item`, and `future` gets the result."""
+
     work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]]
     item: ItemT
     future: Future[ResultT]
@@ -53,45 +73,26 @@ class _Job(Generic[ItemT, ResultT]):
 
 
 class StaleFencing(StoreUnavailable):
-    """Another process has opened this store since: this one was frozen or
-    lost its lock and must write nothing."""
-
-
-MANY = 10
-"""Pieces in a batch after which the next one may gather."""
-GATHER = 0.02
-"""Seconds for which it does; more brings nothing."""
-
-BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_AUTH",
-            "SQLITE_PROTOCOL")
-PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_NOMEM",
-           "SQLITE_INTERRUPT")
-
-
-SERVER = ("08", "25", "28", "3D", "40", "42501", "53", "55", "57", "58", "XX")
-"""Classes of PostgreSQL's SQLSTATE for what no caller can help: it is gone,
-full, read-only, stopping, or refuses us."""
-CONFLICT = ("40001", "40P01")
-"""Two nodes were in each other's way: one of them must begin anew."""
-TRIES = 5
+    """Another process has opened this store meanwhile. This process was frozen or lost its lock, and must not
+    write."""
 
 
 def disk_failure(error: BaseException) -> str | None:
-    """The name of a failure that is not the caller's fault but the disk's (or the database's), else None."""
+    """The name of a failure of the disk or the database. None for an error that the caller caused."""
     if not isinstance(error, DBAPIError) or isinstance(error, IntegrityError):
         return None
     state: str | None = getattr(error.orig, "sqlstate", "")
     if state != "":
-        if state is None:  # nothing came from the server, not even an error
-            return None if isinstance(error,
-                                      DataError | ProgrammingError) else "no connection to the database"
+        if state is None:  # the server sent nothing, not even an error
+            return (None if isinstance(error, DataError | ProgrammingError)
+                    else "no connection to the database")
         return f"SQLSTATE {state}" if state.startswith(SERVER) else None
     name = str(getattr(error.orig, "sqlite_errorname", ""))
     return name if name.startswith(BREAKING + PASSING) else None
 
 
 def damage(error: BaseException, where: Path | str) -> StoreDamaged | None:
-    """What to say when the database `where` is not what was written; None for every other failure."""
+    """The error to raise when the database `where` is damaged. None for every other failure."""
     failure = disk_failure(error) or ""
     if not failure.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return None
@@ -106,8 +107,8 @@ def _conflict(error: BaseException) -> bool:
 class Writer:
     """The one thread that writes.
 
-    `begin` is asked once per transaction, inside it: it checks that the store is still ours and gives the
-    `Transaction`. `end` is told of it before the commit.
+    `begin` is called once inside each transaction. It checks that this process still owns the store, and
+    returns the `Transaction`. `end` gets the transaction before the commit.
     """
 
     def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000,
@@ -126,27 +127,29 @@ class Writer:
 
     @property
     def broken(self) -> str | None:
-        """Why nothing is written any more, or None."""
+        """Why this process writes no more, or None."""
         return self._broken
 
     def submit(self, work: Callable[[Transaction], ResultT]) -> Future[ResultT]:
-        """Queue one piece of work; its result comes after the commit. Raises
-        `StoreUnavailable` when broken or closed."""
+        """Queue one piece of work. Its result comes after the commit.
+
+        Raises `StoreUnavailable` when the writer is broken or closed.
+        """
         return self.gather(_single, work)
 
     def do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
-        """`submit` and wait."""
+        """`submit` one piece of work, and wait for its result."""
         return self.submit(work).result()
 
     def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]],
                item: ItemT) -> Future[ResultT]:
-        """Queue one item for `work`, which is given all neighbouring
-        items of the same `work` at once, in order.
+        """Queue one item for `work`. `work` gets all neighbouring items for it at once, in order.
 
-        When `work` fails for several, it is called again with each alone, so the guilty one fails alone.
+        When `work` fails for several items, it is called again for each of them alone. So only the item at
+        fault fails. Raises `StoreUnavailable` as `submit` does.
         """
         job = _Job(work, item, Future())
-        with self._lock:  # nothing may enter the queue behind the end
+        with self._lock:  # nothing may enter the queue after its end
             self._refuse_if_broken()
             if self._closed:
                 raise StoreUnavailable("the store is closed")
@@ -154,18 +157,20 @@ class Writer:
         return job.future
 
     def one_by_one(self, work: Callable[[Any], EachT]) -> EachT:
-        """Run `work` on the bare connection between two transactions, and
-        wait: for what SQLite does outside of any."""
+        """Run `work` on the driver's own connection between two transactions, and wait for its result.
+
+        It is for what SQLite does outside of any transaction.
+        """
         future: Future[EachT] = self.gather(_one_by_one, work)
         return future.result()
 
     def break_down(self, why: str) -> None:
-        """Never write again in this process; what waits is refused."""
+        """Write no more in this process. Waiting work is refused."""
         with self._lock:
             self._broken = self._broken or why
 
     def close(self) -> None:
-        """Finish what waits, then stop."""
+        """Finish the waiting work, then stop the thread."""
         with self._lock:
             self._closed = True
             self._waiting.put(None)
@@ -188,11 +193,11 @@ class Writer:
         try:
             self._refuse_if_broken()
             job.future.set_result(job.item(connection.connection.dbapi_connection))
-        except Exception as error:  # noqa: BLE001  the caller waits: it must hear of it
+        except Exception as error:  # noqa: BLE001  the waiting caller must get it
             job.future.set_exception(error)
 
     def _take(self) -> list[_Job[Any, Any]] | None:
-        """All that waits, at least one, and after a batch of many also what comes soon; None at the end."""
+        """All waiting work, at least one piece. After a large batch it gathers first. None at the end."""
         job = self._waiting.get()
         if job is None:
             return None
@@ -216,15 +221,15 @@ class Writer:
             self._refuse_if_broken()
             with connection.begin() as commit:
                 transaction = self._begin(connection)
-                for _, group in itertools.groupby(batch, key=lambda job: id(job if job.work is _single
-                                                                            else job.work)):
+                for _, group in itertools.groupby(
+                        batch, key=lambda job: id(job if job.work is _single else job.work)):
                     _run_group(transaction, list(group), alone=len(batch) == 1)
                 transaction.ledger.write(connection)
                 self._end(transaction)
                 self._commit(commit)
-        except Exception as error:  # noqa: BLE001  the callers wait: each must hear of it
+        except Exception as error:  # noqa: BLE001  each waiting caller must get it
             self._leave(connection)
-            if _conflict(error) and tries > 1:  # nothing of it was written
+            if _conflict(error) and tries > 1:  # nothing of the batch was written
                 for job in batch:
                     job.outcome = job.error = None
                 self._write(connection, batch, tries - 1)
@@ -234,15 +239,15 @@ class Writer:
             self._resolve(batch)
 
     def _leave(self, connection: Connection) -> None:
-        """After a commit that failed, SQLite and SQLAlchemy may both still be inside the transaction.
+        """End the transaction after a failure: SQLite and SQLAlchemy may both still be inside it.
 
-        A session of PostgreSQL that is lost, or may be, is thrown away: the next transaction has another.
+        A session of PostgreSQL that may be lost is thrown away. The next transaction gets a new one.
         """
         try:
             connection.rollback()
             if self._engine.dialect.name == "sqlite":
                 connection.connection.rollback()
-        except Exception as error:  # noqa: BLE001  whatever it is, this connection cannot be trusted
+        except Exception as error:  # noqa: BLE001  after any error here the connection cannot be trusted
             if self._engine.dialect.name == "postgresql":
                 connection.invalidate()
                 return
@@ -262,7 +267,7 @@ class Writer:
                 job.future.set_result(job.outcome)
 
     def _fail(self, batch: list[_Job[Any, Any]], error: Exception) -> None:
-        """Nothing of the batch was written (or, after a failed fsync, nobody knows)."""
+        """Refuse the whole batch: nothing of it was written, or, after a failed fsync, nobody knows."""
         if len(batch) == 1 and batch[0].error is error:
             batch[0].future.set_exception(error)
             return
@@ -276,7 +281,7 @@ class Writer:
 
 
 def _one_by_one(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
-    """Names the work of `Writer.apart`; never called, because that work is in no transaction."""
+    """Marks the work of `Writer.one_by_one`. It is never called, because that work is in no transaction."""
     raise AssertionError(transaction, items)
 
 
@@ -285,8 +290,8 @@ def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], An
 
 
 def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: bool) -> None:
-    """Run neighbours of one kind in one savepoint; when that fails, each in its own."""
-    # Core would compile its savepoint, with another name, anew each time
+    """Run neighbours of one kind in one savepoint. When that fails, run each in a savepoint of its own."""
+    # Core would compile its savepoint anew each time, under another name
     say = transaction.connection.exec_driver_sql
     if not alone:
         say("SAVEPOINT piece")
@@ -294,8 +299,7 @@ def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: 
         _call(transaction, group)
     except Exception as error:
         if disk_failure(error) is not None:
-            # SQLite may have rolled everything back by itself: the
-            # savepoint is gone, and nothing more may run
+            # SQLite may have rolled back the whole transaction: then the savepoint is gone
             raise
         if len(group) == 1:
             group[0].error = error

@@ -1,6 +1,6 @@
 """The catalogue of the hub's metrics: name, kind, help, labels and buckets of each.
 
-docs/reference/metrics.md and the dashboards are made from it. Operators know the names: do not change them.
+docs/reference/metrics.md is made from it. Operators know the names: do not change them.
 
 Used by `hub.telemetry.counters` and `hub.operations.ledger_metrics`.
 """

@@ -7,7 +7,7 @@ Under systemd the lines go to journald's native socket. Each field is a field of
 are JSON on standard error, or plain text on a terminal. A line that cannot be written is lost: nothing fails
 because of its log.
 
-Used by the commands and the demo, which call `setup` once.
+Used by the commands, which call `setup` once.
 """
 
 from __future__ import annotations
