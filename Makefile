@@ -73,7 +73,7 @@ packages:
 
 docs: $(VENV)/run
 	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
-	@$(PY) -m hub.reference docs/reference
+	@$(PY) docs/reference/generate_reference.py docs/reference
 	@$(PY) docs/reference/generate_metrics.py
 
 man: $(VENV)/dev

@@ -138,3 +138,26 @@ def test_the_first_change_can_still_be_made() -> None:
         assert (text.count(old), text.count(new)) == (1, 0), f"choose another first change in {file}"
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)", guide)) <= targets
+
+
+def drawn_rooms() -> set[str]:
+    """The packages in the tree that docs/architecture.md draws."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = page.split("## Rooms", 1)[1].split("```")[1]
+    return set(re.findall(r"^ {2,4}(\w+)/ ", tree, re.MULTILINE))
+
+
+def test_the_drawn_tree_names_every_room() -> None:
+    rooms = {file.parent.name for file in (ROOT / "hub").glob("**/__init__.py")} - {"hub", "migrations", "versions"}
+    assert drawn_rooms() == rooms
+
+
+def test_a_room_says_in_one_sentence_what_it_is() -> None:
+    for file in (ROOT / "hub").glob("**/__init__.py"):
+        text = file.read_text(encoding="utf-8").partition("__version__")[0]
+        assert re.fullmatch(r'"""[A-Z][^"]+[.]"""\s*', text), file
+
+
+def test_the_roof_keeps_few_modules() -> None:
+    own = {file.stem for file in (ROOT / "hub").glob("*.py")} - {"__init__"}
+    assert own <= {"errors", "message", "endpoint", "job", "daemon", "failpoints", "__main__"}

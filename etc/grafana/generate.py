@@ -140,7 +140,10 @@ def _dashboard(name: str, title: str, rows: Sequence[Row],
 
 
 def overview() -> dict[str, Any]:
-    """Is the hub well, does everything flow, and what waits for a person?"""
+    """Is the hub well, does everything flow, and what waits for a person?
+
+    Larger than the measure: one table of panels, which reads best in the order of the page.
+    """
     return _dashboard("overview", "Datendrehscheibe", [
         ("Now", 4, [
             number("Hub", 'min(up{job="drehscheibe"})', steps=(("red", None), ("green", 1)),

@@ -1,7 +1,8 @@
 """When to try again: a value, not code.
 
-A pure function from attempts and age to a delay, or to "give up". Horizons are days, because a town hall's
-server is down over a weekend and FIT-Connect gives 14 days.
+`RetryPolicy.delay` is a pure function from attempts and age to a delay, or to "give up". tenacity's strategies
+say how waits grow and when to stop; nothing sleeps here, because a delivery waits in the store. Horizons are
+days: a town hall's server is down over a weekend, and FIT-Connect gives 14 days.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
+import tenacity
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from hub.files.model import FileModel
@@ -37,6 +39,25 @@ Duration = Annotated[
 ]
 
 
+MOST_STEPS = 65
+"""Waits grow no further after so many tries. Every sensible `longest` is reached long before."""
+
+
+def backoff(attempts: int, first: timedelta, factor: float, longest: timedelta) -> timedelta:
+    """The wait after the try with this number (from 1 on): `first`, then `factor` times the one before."""
+    state = _state(min(max(attempts, 1), MOST_STEPS))
+    return timedelta(seconds=tenacity.wait_exponential(
+        multiplier=first.total_seconds(), exp_base=factor, max=longest)(state))
+
+
+def _state(attempts: int, age: timedelta = timedelta(0)) -> tenacity.RetryCallState:
+    """What tenacity's strategies look at: the number of the last try, and the time since the first one."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = attempts
+    state.outcome_timestamp = state.start_time + age.total_seconds()
+    return state
+
+
 class RetryPolicy(FileModel):
     """How long to wait after the n-th failed try, and when to stop trying."""
 
@@ -61,12 +82,9 @@ class RetryPolicy(FileModel):
         `asked` is the receiver's own wish in seconds (Retry-After): it is honoured as a minimum, up to one
         day. `dice` in [0, 1) spreads the wait by ± `spread`.
         """
-        if age >= self.give_up_after:
+        if tenacity.stop_after_delay(self.give_up_after)(_state(attempts, age)):
             return None
-        # the exponent is bounded before it is used, and seconds are used instead of timedeltas: both overflow
-        seconds = self.first.total_seconds() * self.factor ** min(max(attempts, 1) - 1, 64)
-        wait = timedelta(seconds=min(seconds,
-                                     self.longest.total_seconds()) * (1 + self.spread * (2 * dice - 1)))
+        wait = backoff(attempts, self.first, self.factor, self.longest) * (1 + self.spread * (2 * dice - 1))
         if asked is not None:
             wait = max(wait, timedelta(seconds=min(asked, 86400.0)))
         return wait

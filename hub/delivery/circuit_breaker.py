@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from hub.config.retry import backoff
 from hub.config.sections import DeliverSection
 from hub.delivery.rate_limit import Pace
 
@@ -62,7 +63,8 @@ class Circuit:
         self.failures += 1
         self.window = 1
         outages = self.failures - settings.rest_after
-        return outages >= 0 and self._rest(now, min(settings.rest * 2 ** min(outages, 4), LONGEST_REST), why)
+        rest = backoff(min(outages, 4) + 1, settings.rest, 2, LONGEST_REST)
+        return outages >= 0 and self._rest(now, rest, why)
 
     def misconfigure(self, now: datetime, why: str) -> bool:
         """It cannot work before somebody mends it; whether that is news."""

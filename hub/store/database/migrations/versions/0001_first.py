@@ -10,6 +10,7 @@ NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    """Make every table. Larger than the measure: a migration is a snapshot, and never changes again."""
     op.create_table("action",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("at", NUMBER, nullable=False),

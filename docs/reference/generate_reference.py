@@ -1,6 +1,6 @@
-"""Writes the reference pages of `docs/reference/` from the code.
+"""Writes the reference pages beside this file from the code.
 
-``make docs`` runs it (``python -m hub.reference``). The pages on configuration and connectors come from the
+``make docs`` runs it (``python docs/reference/generate_reference.py docs/reference``). The pages on configuration and connectors come from the
 pydantic models that check the files, the page on commands comes from click. A test keeps the committed pages
 equal to what this module writes.
 """
@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -26,7 +28,7 @@ from hub.config.window import Rate
 from hub.mapping.model import FieldTable, MappingFile
 
 _GENERATED = "<!-- Written by `make docs` from the code: change it there. -->"
-_CONFIGURATION = (
+CONFIGURATION = (
     ("hub.toml", "The hub itself. Relative paths are relative to this file's folder.", (HubFile,)),
     ("defaults.toml",
      "What every municipality inherits; it lies beside hub.toml. `[policy]` takes the policy keys below.",
@@ -53,7 +55,7 @@ def _configuration() -> str:
              "never written: `file:/path` or `credential:name`. `drehscheibe schema` prints the same for "
              "editors."]
     seen: set[type[BaseModel]] = set()
-    for file, about, models in _CONFIGURATION:
+    for file, about, models in CONFIGURATION:
         lines += ["", f"## {file}", "", about]
         for model in models:
             lines += _sections(model, seen)
@@ -169,8 +171,5 @@ def write(into: Path) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("DREHSCHEIBE_LANG") != "en":  # help texts are chosen while hub.cli.app is imported
-        os.execve(  # noqa: S606  # nosec B606 - this program itself
-            sys.executable, [sys.executable, "-P", "-m", "hub.reference", *sys.argv[1:]],
-            {**os.environ, "DREHSCHEIBE_LANG": "en"})
+    os.environ["DREHSCHEIBE_LANG"] = "en"  # help texts are chosen when hub.cli.app is imported: `_commands`
     write(Path(sys.argv[1]))

@@ -13,7 +13,7 @@ import pytest
 
 from hub.cli.app import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
