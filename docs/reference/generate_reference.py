@@ -1,8 +1,8 @@
 """Writes the reference pages beside this file from the code.
 
-``make docs`` runs it (``python docs/reference/generate_reference.py docs/reference``). The pages on configuration and connectors come from the
-pydantic models that check the files, the page on commands comes from click. A test keeps the committed pages
-equal to what this module writes.
+``make docs`` runs it (``python docs/reference/generate_reference.py docs/reference``). The pages on
+configuration and connectors come from the pydantic models that check the files, the page on commands comes
+from click. A test keeps the committed pages equal to what this module writes.
 """
 
 from __future__ import annotations

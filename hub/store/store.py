@@ -64,7 +64,7 @@ from hub.store.blobs.payload import Damaged, Payload, Slice, Staged
 from hub.store.blobs.protocol import Blobs
 from hub.store.blobs.rows import INCOMPLETE, RowBlobs
 from hub.store.blobs.stored import StoredBody
-from hub.store.database import ledger, sqlite, tables
+from hub.store.database import due, ledger, sqlite, tables
 from hub.store.database.ledger import Balance, TallyKey, Use, Used
 from hub.store.database.postgresql import FOLLOWED, STOPPED, TAKEN_OVER, Node, Pulse, Served
 from hub.store.database.sqlite import Embedded, StoreInUse
@@ -625,13 +625,13 @@ class Store:
         """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by
         then."""
         with self._read() as connection:
-            found = delivery_transitions.due_destinations(connection)
+            found = due.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
     def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
         """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
         with self._read() as connection:
-            return [(name, moment(at)) for name, at in delivery_transitions.due_at(connection, destinations)]
+            return [(name, moment(at)) for name, at in due.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
                          deferred_first: bool = False, claim: int | None = None) -> list[ClaimedDelivery]:
@@ -827,7 +827,7 @@ class Store:
     def queue(self) -> list[QueueRow]:
         """Per destination: how many are in which state, and since when the oldest waits."""
         with self._read() as connection:
-            counts, oldest = ledger.tallies(connection), delivery_transitions.oldest_open(connection)
+            counts, oldest = ledger.tallies(connection), due.oldest_open(connection)
         rows: dict[str, dict[str, int]] = {}
         for key, count in counts.items():
             if key.kind == "delivery":

@@ -26,7 +26,6 @@ from hub.store.database import tables
 from hub.store.database.statements import Many, batches
 from hub.store.database.tables import blob
 
-
 _CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"),
                                               tables.chunk.c.no == bindparam("no"))
 _INSERT_CHUNK = Many.insert(tables.chunk, ["blob_id", "no", "content"])

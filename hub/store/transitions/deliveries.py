@@ -13,12 +13,13 @@ attempt is counted. After a crash `recover` frees the claims of the dead process
 is then in doubt, another one is due.
 
 Functions on one `Transaction`; `hub.store.store.Store` provides threads and bodies. What an operator changes
-is in `hub.store.transitions.operator_actions`.
+is in `hub.store.transitions.operator_actions`. Which destinations have due deliveries is asked in
+`hub.store.database.due`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
@@ -26,7 +27,6 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     bindparam,
     case,
@@ -35,7 +35,6 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    text,
     update,
 )
 
@@ -90,37 +89,6 @@ _CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.
                  .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
 _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
-_FIRST_DUE = Query(select(*(
-    select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"),
-                                    delivery.c.fresh == literal_column(fresh),
-                                    delivery.c.due_at.is_not(None))
-    .order_by(delivery.c.due_at).limit(literal_column("1")).scalar_subquery().label(name)
-    for name, fresh in (("fresh", "1"), ("deferred", "0")))))
-_NEXT_DESTINATION = text("""
-    WITH RECURSIVE place(name) AS (
-        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL AND destination > place.name
-                ORDER BY destination LIMIT 1)
-        FROM place WHERE place.name IS NOT NULL)
-    SELECT name,
-           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 1 AND due_at IS NOT NULL
-            ORDER BY due_at LIMIT 1),
-           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 0 AND due_at IS NOT NULL
-            ORDER BY due_at LIMIT 1)
-    FROM place WHERE name IS NOT NULL""")
-_OLDEST = text("""
-    WITH RECURSIVE place(name) AS (
-        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt')
-                ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt')
-                AND destination > place.name ORDER BY destination LIMIT 1)
-        FROM place WHERE place.name IS NOT NULL)
-    SELECT name, (SELECT created_at FROM delivery
-                  WHERE destination = name AND state IN ('due', 'delivering', 'in_doubt')
-                  AND (state <> 'due' OR due_at IS NOT NULL) ORDER BY created_at LIMIT 1)
-    FROM place WHERE name IS NOT NULL""")
 
 
 class LostLease(HubError):
@@ -498,27 +466,3 @@ def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnEle
     _SETTLE(tx.connection, changes)
     doubts = sum(change["state"] == IN_DOUBT for change in changes)
     return len(changes) - doubts, doubts
-
-
-def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[str, int]]:
-    """As `due_destinations`, for these destinations only."""
-    found = ((name, _FIRST_DUE(connection, d=name)[0]) for name in destinations)
-    return [(name, min(at for at in ways if at is not None)) for name, ways in found
-            if any(at is not None for at in ways)]
-
-
-def due_destinations(connection: Connection) -> list[tuple[str, int]]:
-    """Every destination with waiting deliveries, and the earliest moment at which one is due (microseconds).
-
-    The statement is a loose index scan: its cost grows with the destinations, not with the deliveries.
-    """
-    return [(name, min(at for at in ways if at is not None))
-            for name, *ways in connection.execute(_NEXT_DESTINATION)]
-
-
-def oldest_open(connection: Connection) -> dict[str, int]:
-    """When the oldest open delivery of each destination was made (microseconds), by destination.
-
-    Deliveries that wait within their case do not count (`hub.store.transitions.case_order`).
-    """
-    return {row[0]: row[1] for row in connection.execute(_OLDEST)}

@@ -21,7 +21,7 @@ from hub.job import Facts, OutPart
 from hub.message import DeliveryState, Incoming, IncomingPart, Manifest, MessageState, Reason
 from hub.store.blobs.files import FileBlobs
 from hub.store.blobs.payload import Damaged
-from hub.store.database import sqlite, tables
+from hub.store.database import due, sqlite, tables
 from hub.store.database.sqlite import StoreInUse
 from hub.store.store import BadOutcome, Store
 from hub.store.transitions import deliveries, messages
@@ -665,9 +665,9 @@ def plan(store: Store, statement: object, **values: object) -> str:
 @pytest.mark.parametrize(("statement", "values", "index"), [
     (messages._WAITING, {"now": 0, "limit": 1}, "message_waiting"),
     (deliveries._DUE, {"d": "x", "fresh": 1, "now": 0, "limit": 1}, "delivery_waiting"),
-    (deliveries._FIRST_DUE, {"d": "x"}, "delivery_waiting"),
-    (deliveries._NEXT_DESTINATION, {}, "delivery_waiting"),
-    (deliveries._OLDEST, {}, "delivery_open"),
+    (due.FIRST_DUE, {"d": "x"}, "delivery_waiting"),
+    (due.NEXT_DESTINATION, {}, "delivery_waiting"),
+    (due.OLDEST_OPEN, {}, "delivery_open"),
 ])
 def test_waiting_work_is_found_by_index(store: Store, statement: object, values: dict[str, object],
                                         index: str) -> None:
