@@ -7,10 +7,10 @@ waits to become deliveries. Earlier means accepted earlier (`message.no`).
 A parked delivery holds later ones back until a person decides. A message that was parked before it became
 deliveries holds back later ones of the same service only, because nobody knows where it would have gone.
 
-The claim finds out which deliveries must wait. It takes their `due_at` away, so that no later claim looks at
-them again. Each change that may end a wait calls `free` in the same transaction. Two transactions of two
-nodes may miss each other's changes; `missed` finds the deliveries that then still wait, and `free_all` lets
-them go.
+The claim finds out which deliveries must wait. It takes their `due_at` away, so that no later
+claim looks at them again. Each change that may end a wait calls `free` in the same
+transaction. Two transactions of two nodes may miss each other's changes; `missed` finds the
+deliveries that then still wait, and `free_all` lets them go.
 
 Functions on one `Transaction`, in statements that SQLite and PostgreSQL both understand. Used by the other
 transitions and by `hub.store.store`.

@@ -99,9 +99,9 @@ class LostLease(HubError):
 class ClaimedDelivery:
     """A delivery that this process holds.
 
-    `first_due_at` is when the clock of its retry policy began; a replay starts it anew. `attempts` includes
-    this attempt. `probe`: the delivery is in doubt, so the receiver must be asked first. `restored`: it comes
-    from a backup.
+    `first_due_at` is when the clock of its retry policy began; a replay starts it anew.
+    `attempts` includes this attempt. `probe`: the delivery is in doubt, so the receiver must
+    be asked first. `restored`: it comes from a backup.
     """
 
     delivery: Delivery
@@ -143,8 +143,8 @@ class Settlement:
     kind: str = ""
     slim: Slim | None = None
     claim: int | None = None
-    """For an outcome that is written late: the claim that held the delivery. If another claim holds it now,
-    nothing is written."""
+    """For an outcome that is written late: the claim that held the delivery. If
+    another claim holds it now, nothing is written."""
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
@@ -234,7 +234,8 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
 
 def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
            detail: str | None = None, who: str | None = None, destination: str | None = None) -> None:
-    """Write a change of state into the ledger. With `destination` the delivery is counted there from now on."""
+    """Write a change of state into the ledger. With `destination` the
+    delivery is counted there from now on."""
     tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
     tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
@@ -430,9 +431,9 @@ def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool],
 def set_back(tx: Transaction, step: timedelta) -> int:
     """Adjust the waiting deliveries after the clock went back by `step`. Returns how many.
 
-    Each delivery keeps the rest of its wait, and none has a clock that begins in the future. A delivery that
-    was deferred after the step is due at once, which costs one early attempt. Slow: it looks at every
-    delivery.
+    Each delivery keeps the rest of its wait, and none has a clock that begins in the
+    future. A delivery that was deferred after the step is due at once, which costs one
+    early attempt. Slow: it looks at every delivery.
     """
     due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
     return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
