@@ -1,20 +1,21 @@
-"""The bare pipeline: what the library calls alone can do, at the same durability as
-the hub. ``python -m benchmarks.bare FILE``
+"""The bare pipeline: what the library calls alone can do, with the durability of the hub.
+
+``python -m benchmarks.bare FILE``
 
 ::
 
-    AMQP (py-amqp, prefetch 1000)     SQLite (WAL, FULL)       lxml, 2 threads          syncfs HTTPS (uvicorn,
-    h11)       ──► inbox ──► one commit ──► parse XSD XSLT write ──► one per batch, rename ──► ack
-                                             per batch                               SMTP, SFTP: 4 kept
-                                             connections
+    AMQP (py-amqp, prefetch 1000)    SQLite (WAL, FULL)   lxml, 2 threads        syncfs
+    HTTPS (uvicorn, h11) ─► inbox ─► one commit ────────► parse XSD XSLT ──────► one per batch, rename ─► ack
+                                     per batch            write                  SMTP, SFTP: 4 connections
 
-Every stage takes all that waits for it as one batch, so batches grow with the load and with the price of a
-sync; while much is in hand, store and folder let their batch gather for 20 ms (where a sync takes a third of
-one, the rate nearly doubles by that). This is the best layout that was measured among one after the other,
-single fsyncs, a pool of fsyncs and syncfs. A message is acknowledged when its file is durable under its final
-name (HTTPS: when its row is). What a killed run left undone is done at the next start; names come from the
-message's key, so a second time leaves one copy. It has no rules, no retries, no events, no metrics and no
-isolation: it is the yardstick, not a hub.
+Each stage takes everything that waits for it as one batch. So batches grow with the load and with the price
+of a sync. While many messages are in hand, store and folder let their batch gather for 20 ms. Where a sync
+takes a third of that, the rate nearly doubles. This layout was the fastest of those measured: one message
+after the other, single fsyncs, a pool of fsyncs, and syncfs.
+
+A message is acknowledged when its file is durable under its final name (HTTPS: when its row is durable). The
+next start does what a killed run left undone. Names come from the message's key, so doing a message twice
+leaves one copy. There are no rules, retries, events, metrics or isolation: it is the yardstick, not a hub.
 
 FILE is JSON: ``{"state", "in": {"kind": "amqp" | "https", …}, "out": {"kind": "folder" | "smtp" | "sftp", …},
 "threads"}``. Imports nothing from the hub.
@@ -45,16 +46,13 @@ from pysqlite3 import dbapi2
 from benchmarks.chain import Chain
 
 LARGE = 64 * 1024
-"""Bytes from which a body is a file beside the database, not a row in it."""
-
+"""From this size on (bytes) a body is a file beside the database and not in its row."""
 CHUNK = 64
 """Messages that one thread takes at once."""
-
 MUCH = 64
-"""Messages in hand from which a batch may gather."""
-
+"""With more messages in hand than this, a batch may gather."""
 LINGER = 0.02
-"""Seconds for which it does."""
+"""Seconds for which a batch gathers."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
@@ -62,7 +60,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A message in hand. `tag` is what its inlet knows it by; None: found in the store at the start."""
+    """A message in hand. `tag` is how its inlet knows it. None: it was found in the store at the start."""
 
     key: str
     body: bytes
@@ -71,20 +69,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A message that has left. `large`: its body is a file."""
+    """A message that was delivered. `large`: its body is a file."""
 
     key: str
     large: bool
 
 
 def syncfs(descriptor: int) -> None:
-    """Make everything on the file system durable. Raises OSError."""
+    """Make everything on a file system durable. Raises `OSError`."""
     if _libc.syncfs(descriptor) != 0:
         raise OSError(ctypes.get_errno(), "syncfs")
 
 
 def drain(waiting: queue.SimpleQueue[T]) -> list[T]:
-    """All that waits now."""
+    """Everything that waits now."""
     batch: list[T] = []
     while True:
         try:
@@ -94,14 +92,17 @@ def drain(waiting: queue.SimpleQueue[T]) -> list[T]:
 
 
 class Folder:
-    """Rendered files: written by the thread that rendered them, made durable and visible by the batch."""
+    """Delivers into a folder. The rendering thread writes files; a batch makes them durable and visible."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def write(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> tuple[str, str]:
-        """Under a hidden name; hidden and final name. One file, or a folder when there are attachments."""
+        """Write one file, or a folder when there are attachments, under a hidden name.
+
+        Returns the hidden and the final name.
+        """
         if not attachments:
             hidden, final = f"{self.path}/.{item.key}.part", f"{self.path}/{item.key}.xml"
             _write(hidden, rendering)
@@ -115,10 +116,10 @@ class Folder:
         return hidden, final
 
     def finish(self, written: Iterable[tuple[str, str]]) -> None:
-        """Durable, then visible, then durably visible."""
+        """Make the batch durable, then visible, then durably visible."""
         syncfs(self._fd)
         for hidden, final in written:
-            if os.path.isdir(final):  # noqa: PTH112  a second time, after a kill
+            if os.path.isdir(final):  # noqa: PTH112  it was delivered before, and then the process was killed
                 shutil.rmtree(hidden)
             else:
                 os.rename(hidden, final)  # noqa: PTH104
@@ -136,20 +137,20 @@ def _write(name: str, content: bytes) -> None:
 
 
 def _lines(content: bytes) -> bytes:
-    """Base64 in lines of 76, as mail wants it."""
+    """Base64 in lines of 76 characters (RFC 2045 §6.8)."""
     text = binascii.b2a_base64(content, newline=False)
     return b"\r\n".join([text[at : at + 76] for at in range(0, len(text), 76)]) + b"\r\n"
 
 
 class Mail:
-    """Mail over a kept connection of the thread; done at the server's 250."""
+    """Delivers by mail over one kept connection per thread. A mail is done at the server's 250."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._mine = threading.local()
 
     def send(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> None:
-        """One mail with its files."""
+        """Send one mail with its files."""
         files = [
             ("antrag.xml", "application/xml", rendering),
             *(("nachweis.pdf", "application/pdf", body) for body in attachments),
@@ -160,8 +161,8 @@ class Mail:
             for name, kind, content in files
         )
         head = (
-            "From: hub@hub.example\r\nTo: amt@musterstadt.example\r\nSubject: Leistungsmessung "
-            f"{item.key}\r\n"
+            "From: hub@hub.example\r\nTo: amt@musterstadt.example\r\n"
+            f"Subject: Leistungsmessung {item.key}\r\n"
             f"Message-ID: <{item.key}@hub.example>\r\nMIME-Version: 1.0\r\n"
             f'Content-Type: multipart/mixed; boundary="=_{item.key}"\r\n\r\n'
         ).encode()
@@ -169,8 +170,7 @@ class Mail:
         server.mail("hub@hub.example")
         server.rcpt("amt@musterstadt.example")
         server.docmd("DATA")
-        # not server.data(): it looks through all of it for line ends and
-        # dots, of which there are none to mend
+        # not server.data(): it searches the whole text for line ends and dots to escape, and there are none
         server.send(head + parts + f"--=_{item.key}--\r\n.\r\n".encode())
         code, _ = server.getreply()
         if code != 250:
@@ -186,7 +186,7 @@ class Mail:
 
 
 class Sftp:
-    """Files over a kept session of the thread: written, synced by the server, renamed."""
+    """Delivers by SFTP over one kept session per thread: write, let the server sync, rename."""
 
     def __init__(self, port: int, user: str, key: str, path: str) -> None:
         self._where = port, user, key
@@ -194,7 +194,7 @@ class Sftp:
         self._mine = threading.local()
 
     def send(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> None:
-        """One file, or a folder when there are attachments."""
+        """Send one file, or a folder when there are attachments."""
         hidden = f"{self._path}/.{item.key}.part"
         session = self._session()
         if not attachments:
@@ -230,8 +230,10 @@ class Sftp:
 
 
 class Pipeline:
-    """Store, XML and outlet, each with threads of its own. `accepted` and
-    `finished` are called with the items of a batch."""
+    """The stages store, XML and outlet, each with threads of its own.
+
+    `accepted` and `finished` are called with the items of a batch.
+    """
 
     def __init__(
         self,
@@ -258,11 +260,11 @@ class Pipeline:
             threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
     def put(self, item: Item) -> None:
-        """Hand a message in."""
+        """Hand a message in. Any thread may call it."""
         self._inbox.put(item)
 
     def _take(self, waiting: queue.SimpleQueue[T]) -> list[T]:
-        """All that waits, at least one; while much is in hand, also what comes soon."""
+        """Everything that waits, at least one item. While many messages are in hand it gathers first."""
         first = waiting.get()
         if self._in_hand > MUCH:
             time.sleep(LINGER)
@@ -276,7 +278,7 @@ class Pipeline:
             import traceback
 
             traceback.print_exc()
-            os._exit(70)  # a yardstick without a stage would only hang
+            os._exit(70)  # without one of its stages the pipeline would only hang
 
     def _store(self) -> None:
         connection = dbapi2.connect(str(self._state / "bare.sqlite3"), isolation_level=None)
@@ -293,7 +295,7 @@ class Pipeline:
         ]
         self._in_hand = len(left)
         self._distribute(left)
-        # under way, with what came a second time meanwhile
+        # the messages under way, each with the repetitions that came meanwhile
         again: dict[str, list[Item]] = {item.key: [] for item in left}
         while True:
             batch = self._take(self._inbox)
@@ -375,7 +377,7 @@ class Pipeline:
 
 
 class Amqp:
-    """Consumes one queue; acknowledges with one frame what is finished without a gap."""
+    """Consumes one queue. One frame acknowledges all messages that are finished without a gap."""
 
     def __init__(self, port: int, vhost: str, user: str, password: str, queue_name: str,
                  prefetch: int) -> None:
@@ -396,14 +398,14 @@ class Amqp:
         self.pipeline: Pipeline
 
     def finished(self, items: Sequence[Item]) -> None:
-        """From any thread."""
+        """Note finished messages. Any thread may call it."""
         for item in items:
             if item.tag is not None:
                 self._settled.put(item.tag)
         os.write(self._wake, b"!")
 
     def serve(self) -> None:
-        """Until killed."""
+        """Consume until the process is killed."""
         self._channel.basic_consume(self._queue, callback=self._arrived)
         line = self._connection.sock
         print("ready", flush=True)
@@ -426,13 +428,13 @@ class Amqp:
         while last + 1 in self._gaps:
             last += 1
             self._gaps.discard(last)
-        if last > self._acknowledged:  # a frame for all
+        if last > self._acknowledged:  # one frame for all
             self._acknowledged = last
             self._channel.basic_ack(last, multiple=True)
 
 
 class Https:
-    """Takes POSTs over TLS with client certificates; answers 202 after the commit."""
+    """Takes POSTs over TLS with client certificates. It answers 202 after the commit."""
 
     def __init__(self, port: int, certificate: str, key: str, ca: str) -> None:
         self._settings: dict[str, Any] = {"port": port, "ssl_certfile": certificate, "ssl_keyfile": key,
@@ -442,7 +444,7 @@ class Https:
         self.pipeline: Pipeline
 
     def accepted(self, items: Sequence[Item]) -> None:
-        """From the store's thread."""
+        """Answer these. The store's thread calls it."""
         tags = [item.tag for item in items if item.tag is not None]
         if tags:
             self._loop.call_soon_threadsafe(self._answer, tags)
@@ -468,7 +470,7 @@ class Https:
         await send({"type": "http.response.body", "body": answer})
 
     def serve(self) -> None:
-        """Until killed."""
+        """Serve until the process is killed."""
         import ssl
 
         import uvicorn
@@ -494,7 +496,7 @@ class Https:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.bare", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter

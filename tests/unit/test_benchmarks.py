@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from lxml import etree
 from benchmarks import application, figures, page, throughput
 from benchmarks.arrivals import Arrivals, TooSlow, number_of
 from benchmarks.chain import Chain
-from benchmarks.steps import STEPS
+from benchmarks.steps import STEPS, Step
 from hub.authoring.examples import preview
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,21 @@ def test_a_slow_yardstick_makes_a_run_invalid() -> None:
     assert result(bare=100.0, judged=False)["invalid"] == []
     assert result(bare=349.0)["invalid"] == ["the bare pipeline reached only 0.35 of the lxml chain; 0.35 "
                                              "are needed"]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_each_step_is_a_command_that_knows_its_options(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
+    """Nothing is measured: only the arguments are read, in full and quick."""
+    measured: list[str] = []
+    module = importlib.import_module(f"benchmarks.{step.module}")
+    monkeypatch.setattr(figures, "run", lambda *_: measured.append(step.name) or 0)
+    monkeypatch.setattr(figures, "show", lambda *_: measured.append(step.name) or 0)
+    if step.module == "chain":
+        monkeypatch.setattr(module, "rate", lambda *_: 1.0)
+    for arguments in (step.full, step.quick):
+        monkeypatch.setattr(sys, "argv", [step.module, *arguments])
+        assert module.main() == 0
+    assert measured == [step.name] * 2
 
 
 def test_arrivals_count_names_once_and_hidden_ones_never(tmp_path: Path) -> None:

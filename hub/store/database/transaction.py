@@ -15,7 +15,6 @@ from sqlalchemy import Column, Connection, select, text
 from hub.store.database.ledger import Ledger
 from hub.store.database.tables import Lock
 
-
 NAMES = 1024
 """How many locks there are for names: PostgreSQL's table of locks is small."""
 _ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(:kind, number) "
