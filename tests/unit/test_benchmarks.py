@@ -59,8 +59,13 @@ def test_each_step_is_a_command_that_knows_its_options(monkeypatch: pytest.Monke
     """Nothing is measured: only the arguments are read, in full and quick."""
     measured: list[str] = []
     module = importlib.import_module(f"benchmarks.{step.module}")
-    monkeypatch.setattr(figures, "run", lambda *_: measured.append(step.name) or 0)
-    monkeypatch.setattr(figures, "show", lambda *_: measured.append(step.name) or 0)
+
+    def note(*_: object) -> int:
+        measured.append(step.name)
+        return 0
+
+    monkeypatch.setattr(figures, "run", note)
+    monkeypatch.setattr(figures, "show", note)
     if step.module == "chain":
         monkeypatch.setattr(module, "rate", lambda *_: 1.0)
     for arguments in (step.full, step.quick):
