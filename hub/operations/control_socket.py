@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Operator,  # what it brings along (the store) takes longer than most commands that ask the daemon
     )
 
-log = structlog.get_logger("hub.control")
+log = structlog.get_logger("hub.operations.control_socket")
 
 _LIMIT = 1 << 20
 _TIMEOUT = 10.0

@@ -55,7 +55,7 @@ def nodes(hub: HubProcess) -> dict[str, Any]:
 def status_of(hub: HubProcess, path: str) -> int:
     """The HTTP status of a page of the status port."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{hub.operations.status_server}{path}",
+        with urllib.request.urlopen(f"http://127.0.0.1:{hub.status}{path}",
                                     timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
