@@ -1,5 +1,7 @@
-"""One seed's world: a clock, dice, senders, receivers and operators, and the hub's
-own code between them, life after life."""
+"""The world of one seed: a clock, dice, senders, receivers, operators, and the hub's own code.
+
+The hub runs through many lives: it dies and starts again.
+"""
 
 from __future__ import annotations
 
@@ -51,19 +53,19 @@ from tests.simulation.tasks import Killed, Task
 from tests.simulation.transports import Outlet, Peer
 
 START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
-"""A Monday, half past seven in Berlin."""
+"""A Monday, 7:30 in Berlin."""
 
 STEPS = 90
-"""What happens before all is made well."""
+"""Events before everything works again."""
 
 MOST_TRIPS, MOST_LIVES = 1000, 60
-"""More trips to a worker in one life, and more lives, than anything that comes to its end needs."""
+"""Limits for trips to a worker in one life, and for lives. A world that ends needs fewer."""
 
 LOST = 100.0
-"""Seconds after which somebody must have seen that something in hand is in nobody's hands."""
+"""Seconds after which the hub must have found a claim that nobody holds."""
 
 REST = 400
-"""Looks that a world may take to come to rest."""
+"""How many rounds a world may need to come to rest."""
 
 
 class Faulty(Exception):
@@ -92,7 +94,7 @@ class Flag:
 
 
 class ThreadPool:
-    """The deliverer's threads as tasks of the world: no more than `size` are under way at once."""
+    """The deliverer's threads as tasks of the world. At most `size` are under way at once."""
 
     def __init__(self, world: World, size: int) -> None:
         self._world, self._size = world, size
@@ -102,7 +104,7 @@ class ThreadPool:
         self._waiting.append(work)
 
     def hire(self) -> None:
-        """Begin what waits, where somebody is free for it."""
+        """Begin waiting work while a thread is free."""
         busy = sum(task.name.startswith("deliver") for task in self._world.tasks)
         while self._waiting and busy < self._size:
             self._world.begin("deliver", self._waiting.pop(0))
@@ -116,7 +118,7 @@ class ThreadPool:
 
 
 class _Result(Future[Any]):
-    """Whoever asks for it has all written that waits."""
+    """A result of the writer. Whoever asks for it causes the commit of all that waits."""
 
     def __init__(self, flush: Callable[[], None]) -> None:
         super().__init__()
@@ -129,8 +131,7 @@ class _Result(Future[Any]):
 
 
 class InlineWriter(Writer):
-    """The store's writer without its thread: what waits is committed
-    together as soon as anybody waits for it."""
+    """The store's writer without its thread. It commits all that waits when anybody asks for a result."""
 
     def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction],
                  end: Callable[[Transaction], None],
@@ -177,7 +178,7 @@ class InlineWriter(Writer):
 
 
 class _Full(Exception):
-    """What SQLite says when a commit finds no room."""
+    """The error of SQLite when a commit has no room."""
 
     sqlite_errorname = "SQLITE_FULL"
 
@@ -191,20 +192,20 @@ class _NoLock:
 
 
 class Watched(Store):
-    """The store; the judge hears what is claimed."""
+    """The store. It tells the judge what is claimed."""
 
     world: World
 
     def _claim_rows(self, *arguments: Any) -> list[Row[Any]]:
         claimed = super()._claim_rows(*arguments)
         tx: Transaction = arguments[-2]
-        # within the transaction: what comes a moment later was not earlier
+        # inside the transaction: a message that is accepted a moment later is not an earlier one
         self.world.judge.claims(tx.connection, [row.id for row in claimed if row.state == "due" and row.case])
         return claimed
 
 
 class Pool:
-    """The workers: the real routing, a rendering of one line, and the planted message that kills."""
+    """The workers: real routing, a rendering of one line, and death over a planted message."""
 
     network_dropped = False
 
@@ -273,7 +274,7 @@ def _translate(job: Job, content: bytes, facts: Facts, out_fd: int, end: int) ->
 
 
 class Notes:
-    """Stands for a module's log: what asks to be reported is a fault."""
+    """Stands for the log of a module. A line that asks to be reported is a fault."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -293,7 +294,7 @@ class Notes:
 
 
 class World:
-    """All of it. `run` plays the seed and gives the digest of its trace; raises `Faulty`."""
+    """The world. `run` plays the seed and returns the digest of its trace. Raises `Faulty`."""
 
     def __init__(self, seed: int, tell: Callable[[str], None] = lambda line: None) -> None:
         self.seed = seed
@@ -330,11 +331,11 @@ class World:
 
     @property
     def store_is_full(self) -> bool:
-        """Whether nothing can be written now."""
+        """Whether the store cannot write now."""
         return self.steps < self.full_until
 
     def figures(self) -> dict[str, int]:
-        """What happened, in numbers."""
+        """How often each thing happened."""
         copies = self.judge.copies.values()
         return {"acknowledged": len(self.judge.ids), "kills": self.kills, "lives": self.lives,
                 "hits": self.hits,
@@ -345,21 +346,21 @@ class World:
 
     @property
     def digest(self) -> str:
-        """Of all that happened so far."""
+        """The digest of the trace so far."""
         return self._digest.hexdigest()
 
     # ---------------------------------------------------------------- what the hub is given
 
     def clock(self) -> datetime:
-        """The wall's clock."""
+        """The wall clock."""
         return self.now
 
     def configuration(self) -> Configuration:
-        """The present one."""
+        """The configuration in force."""
         return configurations()[self.variant.name]
 
     def new_id(self) -> str:
-        """For `hub.message.new_message_id`."""
+        """A new id, as `hub.message.new_message_id` makes it."""
         self._ids += 1
         return f"{self._ids:08x}-5eed-7000-8000-{self.seed & 0xFFFFFFFFFFFF:012x}"
 
@@ -369,16 +370,16 @@ class World:
 
     @staticmethod
     def json(content: bytes) -> Any:
-        """What a worker reads."""
+        """The content, as a worker reads it."""
         import json
         return json.loads(content)
 
     def pick(self, weights: Mapping[str, int]) -> str:
-        """One of these."""
+        """Choose one of these by weight."""
         return self.dice.choices(list(weights), list(weights.values()))[0]
 
     def note(self, line: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         line = f"{self.steps:4} {self.steady:10.1f} {self.now:%m-%d %H:%M:%S} {self.task.name if self.task else 'world':9} {line}"
         self._digest.update(line.encode())
         self._tell(line)
@@ -390,7 +391,7 @@ class World:
         return self.dice.randint(1, 60) if self.dice.random() < 0.3 else self.dice.randint(60, 700)
 
     def point(self, name: str, *, waits: bool = True) -> None:
-        """The hub may die here, or another one of its threads goes on."""
+        """A place where the hub may die, or another of its threads may go on."""
         if not self.calm and self.deaths_left:
             self.until_death -= 1
             if self.until_death <= 0:
@@ -405,7 +406,7 @@ class World:
             self._wait()
 
     def sleep(self, seconds: float) -> None:
-        """The thread that calls it does nothing for so long."""
+        """Let the calling thread sleep."""
         if self.task is not None:
             self.task.not_before = self.steady + seconds
             self._wait()
@@ -416,11 +417,11 @@ class World:
         task.wait()
 
     def begin(self, name: str, work: Callable[[], object]) -> None:
-        """A thread of the hub's more."""
+        """Begin another thread of the hub."""
         self.tasks.append(Task(f"{name}-{len(self.tasks)}", work))
 
     def resume(self, task: Task, thrown: BaseException | None = None) -> None:
-        """Let it go on until it waits or ends. Raises `Killed`."""
+        """Let a task go on until it waits or ends. Raises `Killed`."""
         self.task = task
         try:
             task.resume(thrown)
@@ -432,7 +433,7 @@ class World:
     # ---------------------------------------------------------------- the hub's lives
 
     def start(self) -> None:
-        """As `hub.daemon.Daemon` does it."""
+        """Start the hub, as `hub.daemon.Daemon` does."""
         self.lives += 1
         writer: Any = lambda engine, begin, end: InlineWriter(engine, begin, end, self)  # noqa: E731
         self.store = Watched.open(self._folder, now=self.clock, writer=writer)
@@ -460,7 +461,7 @@ class World:
         self.deliverer.wake()
 
     def die(self) -> None:
-        """The process is gone; what was committed stays."""
+        """Kill the hub. What was committed stays."""
         for task in list(self.tasks):
             with _dead(self):
                 try:
@@ -480,7 +481,7 @@ class World:
             self.store.base.unlock()
 
     def live_again(self) -> None:
-        """A new start, until one succeeds."""
+        """Start the hub again, until a start succeeds."""
         self.kills += self.lives > 0
         while True:
             self.die()
@@ -495,7 +496,7 @@ class World:
             return
 
     def stop(self) -> None:
-        """A stop in order, and a start."""
+        """Stop the hub in order, and start it."""
         self.note("a stop in order")
         self.dispatcher._stop.set()
         self.deliverer._stop.set()
@@ -512,7 +513,7 @@ class World:
     # ---------------------------------------------------------------- what happens
 
     def run(self) -> str:
-        """Play it."""
+        """Play the seed."""
         try:
             with injected(self):
                 self._play()
@@ -562,7 +563,7 @@ class World:
             "full_store": 1, "restart": 1, "save": 1, "put_back": 1}))()
 
     def send(self) -> None:
-        """One or two applications, new ones or again."""
+        """Send one or two applications, new ones or repetitions."""
         batch = [self._application() for _ in range(self.dice.choice([1, 1, 2, 3]))]
         if self.dice.random() < 0.15:
             batch.append(batch[0])
@@ -580,7 +581,7 @@ class World:
                 self.judge.fault("failed", f"{sent}: {answer!r}")
 
     def _application(self) -> Sent:
-        """A new one, or with some luck one that was sent before, or another one under its key."""
+        """A new application; sometimes one that was sent before, or another one under its key."""
         dice = self.dice
         ags, service = dice.choice([NORD, NORD, SUED]), dice.choice([PLAIN, ORDERED])
         if self._poison and self._sends > 5 and dice.random() < 0.1:
@@ -616,18 +617,18 @@ class World:
                         else "park")
 
     def dispatch(self) -> None:
-        """A thread of the dispatcher takes its turn."""
+        """Let a thread of the dispatcher do one round."""
         if sum(task.name.startswith("dispatch") for task in self.tasks) < 2:
             self.begin("dispatch", self.dispatcher._turn)
             self.resume(self.tasks[-1])
 
     def look(self) -> None:
-        """The deliverer's scheduler looks."""
+        """Let the deliverer's scheduler look for due deliveries."""
         self.deliverer._round()
         self.threads.hire()
 
     def go_on(self) -> None:
-        """One of the threads goes on."""
+        """Let one of the threads go on."""
         for _ in range(self.dice.randint(1, 6)):
             self.threads.hire()
             ready = [task for task in self.tasks if task.not_before <= self.steady]
@@ -635,7 +636,7 @@ class World:
                 self.resume(self.dice.choice(ready))
 
     def time(self) -> None:
-        """It passes."""
+        """Let time pass."""
         self._pass(self.dice.choice([0.5, 2, 5, 15, 40, 70, 130, 600, 3000, 7200, 30000]))
 
     def _pass(self, seconds: float) -> None:
@@ -643,20 +644,20 @@ class World:
         self.now += timedelta(seconds=seconds)
 
     def leap(self) -> None:
-        """Somebody sets the clock."""
+        """Set the clock forwards or back."""
         step = self.dice.choice([-7200, -600, -90, 300, 7200, 86400])
         self.note(f"the clock leaps by {step} s")
         self.now += timedelta(seconds=step)
 
     def mood(self) -> None:
-        """A receiver changes."""
+        """Change the mood of a receiver."""
         if self.peers:
             peer = self.peers[self.dice.choice(sorted(self.peers))]
             peer.mood = self.pick({"well": 10, "flaky": 14, "down": 4, "misconfigured": 2, "full": 3})
             self.note(f"{peer.name} is {peer.mood}")
 
     def reconfigure(self) -> None:
-        """As `hub.daemon.Daemon.reload` does it."""
+        """Change the configuration, as `hub.daemon.Daemon.reload` does."""
         self._take(self.dice.choice(VARIANTS).name)
 
     def _take(self, name: str) -> None:
@@ -666,17 +667,17 @@ class World:
         self._wake_all()
 
     def full_store(self) -> None:
-        """The disk is full for some time."""
+        """Let the disk be full for some time."""
         self.full_until = self.steps + self.dice.randint(2, 12)
         self.note("the disk is full")
 
     def restart(self) -> None:
-        """A stop in order."""
+        """Stop the hub in order, and start it again."""
         if not self.store_is_full:
             self.stop()
 
     def save(self) -> None:
-        """A backup."""
+        """Take a backup."""
         self.backup = self._folder / "backup"
         self.backup.unlink(missing_ok=True)
         self.store.copy(self.backup, lambda *_: None)
@@ -684,7 +685,7 @@ class World:
         self.note("a backup is made")
 
     def put_back(self) -> None:
-        """The store is lost, and restored from the backup."""
+        """Lose the store, and restore it from the backup."""
         if self.backup is None or self.dice.random() < 0.5:
             return
         self.note("the backup is put back")
@@ -696,7 +697,7 @@ class World:
             (self._folder / name).unlink(missing_ok=True)
         shutil.move(self.backup, self._folder / "store.sqlite3")
         self.backup = None
-        # `hub.store.backup.take` builds it elsewhere and begins anew
+        # `hub.store.backup.restore` builds the store in another folder first
         left, self.deaths_left = self.deaths_left, 0
         writer: Any = lambda engine, begin, end: InlineWriter(engine, begin, end, self)  # noqa: E731
         self.full_until = 0
@@ -717,7 +718,7 @@ class World:
             judge.begun[name] = min(judge.begun[name], now.get(name, 0))
 
     def operate(self) -> None:
-        """A person does something, perhaps twice."""
+        """Let an operator do something, perhaps twice."""
         deliveries = rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt', 'due', "
                                       "'done') ORDER BY no")
         messages = rows(self.store, "SELECT id FROM message WHERE state IN ('parked', 'routed') ORDER BY no")
@@ -741,7 +742,7 @@ class World:
         why = {"discard": ("Test",), "confirm": ("Anruf",)}.get(verb, ())
         self.acted = False
         if verb == "confirm":
-            self.judge.confirmed.add(name)  # also when the hub dies before it says so
+            self.judge.confirmed.add(name)  # also when the hub dies before it answers
         try:
             answer = getattr(self.operator, verb)(name, "erika", *why, action)
         except (NotNow, NotFound) as error:
@@ -761,7 +762,7 @@ class World:
         self._take("base")
 
     def rest(self) -> None:
-        """Until nothing waits for the hub any more."""
+        """Go on until nothing waits for the hub any more."""
         patience, before, lost_since = 10.0, -1, None
         for _ in range(REST):
             self._step(self._settle)
@@ -806,7 +807,7 @@ class World:
             self._act("replay", row["id"], None)
 
     def _hopeless(self, row: Mapping[str, Any]) -> bool:
-        """A message that no replay can bring any further."""
+        """Whether no replay can bring this message any further."""
         sent = self.judge.known.get(row["id"])
         return row["reason"] == "runaway" or (sent is not None and sent.form != "1.0")
 
@@ -818,7 +819,7 @@ class World:
             raise Faulty(self.seed, judge.faults, self.digest)
 
     def _all_done(self) -> None:
-        """Once everything is well and was replayed, everything is there: but for what nobody can mend."""
+        """When everything works and was replayed, everything has arrived, except for hopeless messages."""
         for row in rows(self.store, "SELECT id, state, reason FROM message WHERE state NOT IN ('completed', "
                                     "'discarded')"):
             sent = self.judge.known.get(row["id"])
@@ -841,7 +842,7 @@ class World:
 
 @contextmanager
 def _dead(world: World) -> Iterator[None]:
-    """What a dying thread still does in its ``finally`` reaches nothing."""
+    """Let nothing that a dying thread does in its ``finally`` have an effect."""
     def nothing(*_: Any, **__: Any) -> Any:
         raise Killed
     with patch.object(InlineWriter, "_flush", nothing), patch.object(InlineWriter, "gather", nothing), \
@@ -851,8 +852,7 @@ def _dead(world: World) -> Iterator[None]:
 
 @contextmanager
 def injected(world: World) -> Iterator[None]:
-    """Clock, dice, names and the file system of this world in the places
-    where the hub's modules look for theirs."""
+    """Put the clock, dice, names and file system of this world where the hub's modules look for them."""
     with ExitStack() as stack:
         clock = SimpleNamespace(monotonic=lambda: world.steady)
         for module in (deliverer, dispatcher, receiver):
@@ -870,8 +870,7 @@ _real_engine = sqlite._engine
 
 
 def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
-    """One engine for all files, so that a statement is compiled once and
-    not in every life; nothing is synced."""
+    """One engine for all files, so that statements are compiled once for all lives. Nothing is synced."""
     _place["file"] = file
     return _shared_engine(mode, begin,
                           tuple(each for each in pragmas if not each.startswith(("synchronous", "secure"))))
@@ -888,13 +887,13 @@ def _shared_engine(mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
 
 @cache
 def metrics() -> Metrics:
-    """Nobody looks at them here, and making them takes long."""
+    """The metrics, made once, because making them takes long and nobody reads them here."""
     return Metrics()
 
 
 @cache
 def template() -> dict[str, bytes]:
-    """A new store's file, so that the schema is made once."""
+    """The file of a new store, made once, so that the schema is not made for each world."""
     with tempfile.TemporaryDirectory() as folder:
         Store.open(Path(folder)).close()
         return {"store.sqlite3": (Path(folder) / "store.sqlite3").read_bytes()}

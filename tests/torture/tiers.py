@@ -78,4 +78,4 @@ LARGER = {each.name: each for each in (
     step("two nodes", nodes.two_nodes, kills=100, messages=2000, lacks=nodes.unavailable),
 )}
 TIERS["release"] = [LARGER.get(each.name, each) for each in TIERS["nightly"]]
-"""Everything of the nightly tier, some of it at full size."""
+"""The release tier: everything of the nightly tier, some of it at full size."""
