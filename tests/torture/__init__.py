@@ -1,7 +1,7 @@
 """The proof that no accepted message is lost.
 
-Run it by `python -m tests.torture --tier commit --seed 1` or `make torture`. Around the hub are processes that
-the fault injector never kills::
+Run it by `python -m tests.torture --tier commit --seed 1` or `make torture`. Around the hub are processes
+that the fault injector never kills::
 
     producer ──HTTPS──► hub ──┬─SMTP──► mail sink      (appends, syncs, answers)
        │                 ▲    └─files─► drop folders

@@ -7,8 +7,8 @@ hold ``{"command": "POST", "kind": …}``. The kinds are:
 
 * ``reset-at-once``, ``reset-in-request``, ``reset-after-request``: the connection is reset there, and nothing
   is kept;
-* ``reset-in-answer``: kept, and reset in the middle of the status line; ``kept-reset``: kept, and reset before
-  the first byte of the answer;
+* ``reset-in-answer``: kept, and reset in the middle of the status line; ``kept-reset``: kept, and reset
+  before the first byte of the answer;
 * ``truncated``, ``huge``: kept; 200 with a body that ends too early, or has 1 GB;
 * ``hang``, ``kept-hang``: no answer;
 * ``429``, ``503``, ``401``, ``307``, ``302``, ``500``, ``kept-500``: that answer; 429 and 503 have a
