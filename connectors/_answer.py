@@ -1,30 +1,31 @@
 """What a Fachverfahren's answer means: the status, and the business code inside, decide together.
 
-Shared by `connectors.rest` and `connectors.soap`. A 200 proves little: ePayBL, for one, answers 200 and says in
-``ergebnis.rc`` whether it did anything (``+0000`` yes, ``-…`` no). So where `code_path` is set, only a code of
-`code_success` is success.
+Shared by `connectors.rest` and `connectors.soap`. A 200 proves little: ePayBL, for one, answers 200
+and says in ``ergebnis.rc`` whether it did anything (``+0000`` yes, ``-…`` no). So where `code_path` is set,
+only a code of `code_success` is success.
 
 Codes are compared whole, or by their beginning when the configured one ends with ``*`` (``+*``).
 
-=====================================  ==========================================================================
-`code_known`, `status_known`           the receiver has it from an earlier try: success
-2xx and `code_success` (or no path)    success
-2xx and `code_temporary`               temporary, certain; also at any other status
-2xx and `code_in_doubt`                in doubt
-2xx and any other code                 permanent, certain: the receiver's own no
-2xx, unreadable or without a code      in doubt: it did something, and we do not know what
-301, 307, 308                          misconfigured, certain: nobody acts on what he sends elsewhere
-other 3xx                              misconfigured, in doubt: browsers are redirected after the deed
-401, 403, 407, 405, 501; 404           misconfigured, certain; 404 permanent where the path varies per delivery
-408, 425, 429, 502, 503, 507           temporary, certain, with Retry-After (`status_temporary`)
-409                                    temporary for idempotent receivers (still at work), else permanent
-413                                    too large: the fallback destination
-other 4xx                              permanent, certain
-500, 504, other 5xx                    in doubt: nobody says how far it came
-=====================================  ==========================================================================
+====================================  ======================================================================
+`code_known`, `status_known`          the receiver has it from an earlier try: success
+2xx and `code_success` (or no path)   success
+2xx and `code_temporary`              temporary, certain; also at any other status
+2xx and `code_in_doubt`               in doubt
+2xx and any other code                permanent, certain: the receiver's own no
+2xx, unreadable or without a code     in doubt: it did something, and we do not know what
+301, 307, 308                         misconfigured, certain: nobody acts on what he sends elsewhere
+other 3xx                             misconfigured, in doubt: browsers are redirected after the deed
+401, 403, 407, 405, 501; 404          misconfigured, certain; 404 permanent where the path varies
+408, 425, 429, 502, 503, 507          temporary, certain, with Retry-After (`status_temporary`)
+409                                   temporary for idempotent receivers (still at work), else permanent
+413                                   too large: the fallback destination
+other 4xx                             permanent, certain
+500, 504, other 5xx                   in doubt: nobody says how far it came
+====================================  ======================================================================
 
-502 and 503 come from a proxy that did not reach the server behind it, or from a server that is not ready; whoever knows a
-proxy that also says 502 after the server acted takes 502 out of `status_temporary`, and it is in doubt.
+502 and 503 come from a proxy that did not reach the server behind it, or from a server that is not ready;
+whoever knows a proxy that also says 502 after the server acted takes 502 out of `status_temporary`, and it is
+in doubt.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from typing import Any, Literal, Protocol
 from lxml import etree
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from connectors._http import Answer, shown
+from connectors._http_answer import Answer
+from connectors._http_errors import shown
 from hub.endpoint import OptionsModel, refused
 from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary, TooLarge
 
@@ -49,17 +51,21 @@ _REFERENCE = re.compile(r"[\w+./:#()\[\] -]{1,100}")
 class AnswerOptions(OptionsModel):
     """How to read the answer."""
 
-    code_path: str | None = Field(None, description="where the business code is: /ergebnis/rc (JSON pointer) or an XPath")
-    code_success: tuple[str, ...] = Field((), description="codes of success; + * at the end: any ending, e.g. '+*'")
+    code_path: str | None = Field(
+        None, description="where the business code is: /ergebnis/rc (JSON pointer) or an XPath")
+    code_success: tuple[str, ...] = Field(
+        (), description="codes of success; + * at the end: any ending, e.g. '+*'")
     code_known: tuple[str, ...] = Field((), description="codes that mean: I have it already")
     code_temporary: tuple[str, ...] = Field((), description="codes that are worth another try")
     code_in_doubt: tuple[str, ...] = Field((), description="codes after which nobody knows")
-    reference_path: str | None = Field(None, description="where the receiver's own number is; goes into the proof")
+    reference_path: str | None = Field(None,
+                                       description="where the receiver's own number is; goes into the proof")
     namespaces: Mapping[str, str] = Field({}, description="prefixes of the XPaths")
     status_success: tuple[int, ...] = Field((200, 201, 202, 204), description="HTTP statuses of success")
-    status_known: tuple[int, ...] = Field((), description="HTTP statuses that mean: I have it already, e.g. 409")
-    status_temporary: tuple[int, ...] = Field((408, 425, 429, 502, 503, 507),
-                                              description="HTTP statuses after which certainly nothing happened")
+    status_known: tuple[int, ...] = Field((),
+                                          description="HTTP statuses that mean: I have it already, e.g. 409")
+    status_temporary: tuple[int, ...] = Field(
+        (408, 425, 429, 502, 503, 507), description="HTTP statuses after which certainly nothing happened")
 
     @model_validator(mode="after")
     def _codes_have_a_path(self) -> AnswerOptions:
@@ -86,7 +92,8 @@ def check_path(kind: Kind, path: str, namespaces: Mapping[str, str]) -> None:
         try:
             etree.XPath(path, namespaces=dict(namespaces))(etree.Element("x"))
         except etree.XPathError as error:
-            raise ValueError(f"{path!r} is no XPath ({error}); prefixes are declared in namespaces") from error
+            raise ValueError(
+                f"{path!r} is no XPath ({error}); prefixes are declared in namespaces") from error
     if kind == "none":
         raise ValueError("a path needs answer = \"json\" or \"xml\"")
 
@@ -142,7 +149,8 @@ class Xml:
 
 
 def read(kind: Kind, content: bytes | None, namespaces: Mapping[str, str]) -> Document | None:
-    """The answer as a document, or None when it is none: cut, something else, nested too deep, with a DOCTYPE."""
+    """The answer as a document; None when it is none: cut, something else, nested too deep, with a
+    DOCTYPE."""
     if content is None:
         return None
     try:
@@ -179,14 +187,15 @@ def judge(options: AnswerOptions, answer: Answer, document: Document | None, *, 
           idempotent: bool = False) -> dict[str, str]:
     """The proof's details, or the error that the answer is (see the table above).
 
-    `own_path`: the path holds something of the delivery. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`,
-    `InDoubt`.
+    `own_path`: the path holds something of the delivery. Raises `Temporary`, `Permanent`, `TooLarge`,
+    `Misconfigured`, `InDoubt`.
     """
     code = document.find(options.code_path) if document and options.code_path else None
     if answer.status in options.status_known or matches(code, options.code_known):
         return detail(options, answer, document, code)
     if matches(code, options.code_temporary):
-        raise refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an (Code {shown(code or '')}).",
+        raise refused(
+            Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an (Code {shown(code or '')}).",
                                 answer.retry_after))
     if answer.status not in options.status_success:
         raise by_status(options, answer, code, own_path=own_path, idempotent=idempotent)
@@ -208,17 +217,21 @@ def by_status(options: AnswerOptions, answer: Answer, code: str | None, *, own_p
     status = answer.status
     said = f"HTTP {status}" + (f", Code {shown(code)}" if code else "")
     if status in options.status_temporary or (status == 409 and idempotent):
-        return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).", answer.retry_after))
+        return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).",
+                                 answer.retry_after))
     if status in (301, 307, 308):
-        return refused(Misconfigured(f"Das Fachverfahren verweist auf eine andere Adresse ({said}); ihr wird nie gefolgt: "
+        return refused(Misconfigured(
+            f"Das Fachverfahren verweist auf eine andere Adresse ({said}); ihr wird nie gefolgt: "
                                      "url berichtigen."))
     if 300 <= status < 400:
-        return Misconfigured(f"Das Fachverfahren verweist auf eine andere Seite ({said}), vielleicht auf seine Anmeldung; "
+        return Misconfigured(
+            f"Das Fachverfahren verweist auf eine andere Seite ({said}), vielleicht auf seine Anmeldung; "
                              "ihr wird nie gefolgt.")
     if status in (401, 403, 407):
         return refused(Misconfigured(f"Das Fachverfahren lässt uns nicht zu ({said})."))
     if status in (405, 501) or (status == 404 and not own_path):
-        return refused(Misconfigured(f"Unter der Adresse nimmt niemand etwas an ({said}): url und method prüfen."))
+        return refused(
+            Misconfigured(f"Unter der Adresse nimmt niemand etwas an ({said}): url und method prüfen."))
     if status == 413:
         return refused(TooLarge(f"Das Fachverfahren lehnt die Zustellung als zu groß ab ({said})."))
     if 400 <= status < 500:
@@ -226,7 +239,8 @@ def by_status(options: AnswerOptions, answer: Answer, code: str | None, *, own_p
     return InDoubt(f"Das Fachverfahren meldet einen Fehler, nachdem alles gesendet war ({said}).")
 
 
-def detail(options: AnswerOptions, answer: Answer, document: Document | None, code: str | None) -> dict[str, str]:
+def detail(options: AnswerOptions, answer: Answer, document: Document | None,
+           code: str | None) -> dict[str, str]:
     """For the proof: status, code, and the receiver's number under ``number``."""
     number = document.find(options.reference_path) if document and options.reference_path else None
     row = {"status": str(answer.status)}

@@ -1,8 +1,9 @@
 """A drop folder: a "Vorgangsordner" per application, or one file, on a local disk or a mounted share.
 
 What arrives
-    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file ``<name>.xml``.
-    Nobody who polls the folder ever sees half a thing: see `connectors._layout` for the order of steps.
+    ``<path>/[<recipient's path>/]<name>/`` with the PDF, the XML and the attachments; or one file
+    ``<name>.xml``. Nobody who polls the folder ever sees half a thing: see `connectors._drop` for the order
+    of steps.
 A second delivery
     finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
 Temporary
@@ -24,25 +25,27 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import Field, field_validator
 
-from connectors import _layout
-from hub.endpoint import Finding, OutletBase, ProbeResult
+from connectors import _drop
+from connectors._layout import DropOptions, chunks, plan
+from hub.endpoint import Finding
 from hub.errors import DeliveryError, Misconfigured, Temporary
 from hub.message import Delivery, Receipt
 
 
-class Options(_layout.DropOptions):
+class Options(DropOptions):
     """``connector = "directory"``"""
 
     path: Path = Field(description="the target folder; absolute")
     mount: bool = Field(False, description="the target must be a mount point")
-    mode: str = Field("0640", pattern=r"^0[0-7]{3}$", description="rights of new files; folders get x where there is r")
+    mode: str = Field(
+        "0640", pattern=r"^0[0-7]{3}$", description="rights of new files; folders get x where there is r")
 
     @field_validator("path")
     @classmethod
@@ -76,13 +79,22 @@ _MISCONFIGURED = {
 def _meaning(error: OSError) -> DeliveryError:
     if error.errno in _MISCONFIGURED:
         return Misconfigured(_MISCONFIGURED[error.errno])
-    return Temporary(_TEMPORARY.get(error.errno or 0, f"Das Ziel meldet: {error.strerror or type(error).__name__}."))
+    other = f"Das Ziel meldet: {error.strerror or type(error).__name__}."
+    return Temporary(_TEMPORARY.get(error.errno or 0, other))
 
 
-class Outlet(OutletBase[Options]):
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The border: the system's errors become ours."""
+    try:
+        yield
+    except OSError as error:
+        raise _meaning(error) from error
+
+
+class Outlet(_drop.DropOutlet[Options]):
     """Files, by a rename that shows all or nothing."""
 
-    repeat = "probe"
     gathers = True
 
     def __init__(self, options: Options) -> None:
@@ -91,14 +103,12 @@ class Outlet(OutletBase[Options]):
         self._hidden: dict[str, str] = {}  # what is prepared: delivery id to hidden name
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-        """Write hidden, sync, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
-        where = _layout.plan(self.options, delivery)
-        hidden = self._hidden.get(delivery.id)
-        try:
-            place = self._place() if self._gathered is None or hidden is None else self._gathered
-            return _layout.deposit(place, where, delivery, effect_begins, hidden)
-        except OSError as error:
-            raise _meaning(error) from error
+        """Write hidden, sync, rename; only the last where it was prepared. Raises like every drop."""
+        place, hidden = self._gathered, self._hidden.get(delivery.id)
+        if place is None or hidden is None:
+            return super().deliver(delivery, effect_begins)
+        where = plan(self.options, delivery)
+        return self.guarded(lambda: self.deposit(place, where, delivery, effect_begins, hidden))
 
     def prepare(self, deliveries: Sequence[Delivery]) -> None:
         """Write all of them hidden and sync them together."""
@@ -107,17 +117,18 @@ class Outlet(OutletBase[Options]):
         place = self._gathered = self._gathered or Gathered(self.options.path, int(self.options.mode, 8))
         written: dict[str, str] = {}
         try:
-            self._place()
-            with _opened(self.options.path) as target:  # before the first write: it is told of errors from here on
+            self.ready()
+            # Opened before the first write: it is told of errors from here on.
+            with _opened(self.options.path) as target:
                 for delivery in deliveries:
-                    with suppress(OSError, DeliveryError):  # `deliver` meets them again, and says what they mean
-                        where = _layout.plan(self.options, delivery)
+                    # `deliver` meets an error again, and says what it means.
+                    with suppress(OSError, DeliveryError):
+                        where = plan(self.options, delivery)
                         if not where.folder or place.size(where.folder) is not None:
-                            written[delivery.id] = _layout.conceal(place, where, delivery)
+                            written[delivery.id] = self.conceal(place, where, delivery)
                 sync_all(target)
         except (OSError, DeliveryError):
-            for hidden in written.values():
-                _layout.forget(place, hidden)
+            _drop.forget(place, *written.values())
         else:
             self._hidden |= written
 
@@ -127,44 +138,39 @@ class Outlet(OutletBase[Options]):
         hidden, self._hidden = self._hidden, {}
         if place is None:
             return
-        for name in set(hidden.values()) - place.shown:
-            _layout.forget(place, name)
-        try:
+        _drop.forget(place, *set(hidden.values()) - place.shown)
+        with _translated():
             place.settle()
-        except OSError as error:
-            raise _meaning(error) from error
 
-    def probe(self, delivery: Delivery) -> ProbeResult:
-        """Compare names, sizes and SHA-256. Raises `Temporary`, `Misconfigured` when the target cannot be asked now."""
-        where = _layout.plan(self.options, delivery)
-        try:
-            return _layout.find(self._place(), where, self.options.collected)
-        except OSError as error:
-            raise _meaning(error) from error
-
-    def check(self) -> Sequence[Finding]:
-        """Make, sync, rename and remove a hidden file in the target."""
-        options = self.options
-        try:
-            _layout.rehearse(self._place())
-            free = shutil.disk_usage(options.path).free // 1_000_000
-        except DeliveryError as error:
-            return [Finding("error", str(error), f"Die Freigabe einhängen oder {options.path} prüfen.")]
-        except OSError as error:
-            remedy = ("Dort Platz schaffen." if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                      else f"Ordner {options.path} anlegen und dem Benutzer der Drehscheibe geben.")
-            return [Finding("error", str(_meaning(error)), remedy)]
-        findings = [Finding("ok", f"{options.path} ist beschreibbar.")]
-        if free < 1000:
-            findings.append(Finding("warning", f"In {options.path} sind nur noch {free} MB frei.", "Platz schaffen."))
-        return findings
-
-    def _place(self) -> Disk:
+    def place(self) -> Disk:
+        """The target. Raises `OSError`, and `Temporary` where it must be a mount point and is none."""
         if self.options.mount and not self.options.path.is_mount():
             raise Temporary("Das Ziel ist nicht eingehängt.")
-        disk = Disk(self.options.path, int(self.options.mode, 8))
-        _layout.require_marker(disk, self.options)
-        return disk
+        if not stat.S_ISDIR(self.options.path.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return Disk(self.options.path, int(self.options.mode, 8))
+
+    def border(self) -> AbstractContextManager[None]:
+        """The system's errors become ours."""
+        return _translated()
+
+    def remedy(self, error: DeliveryError) -> str:
+        """By the system's error; without one the share is missing."""
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            return f"Die Freigabe einhängen oder {self.options.path} prüfen."
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "Dort Platz schaffen."
+        return f"Ordner {self.options.path} anlegen und dem Benutzer der Drehscheibe geben."
+
+    def approval(self) -> Sequence[Finding]:
+        """It can be written to; and whether there is room. Raises `OSError`."""
+        path = self.options.path
+        findings = [Finding("ok", f"{path} ist beschreibbar.")]
+        free = shutil.disk_usage(path).free // 1_000_000
+        if free < 1000:
+            findings.append(Finding("warning", f"In {path} sind nur noch {free} MB frei.", "Platz schaffen."))
+        return findings
 
 
 class Disk:
@@ -181,9 +187,10 @@ class Disk:
         folder.chmod(self.folder_mode)
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
-        descriptor = os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._at(path), flags, 0o600)
         try:
-            for piece in _layout.chunks(source):
+            for piece in chunks(source):
                 write_all(descriptor, piece)
             if os.fstat(descriptor).st_size != size:
                 raise OSError(errno.EIO, "wrong size")
@@ -226,7 +233,7 @@ class Disk:
 
 
 class Gathered(Disk):
-    """A `Disk` on which nothing is durable at once: new files by `sync_all`, entries of folders by `settle`."""
+    """A `Disk` on which nothing is durable at once: `sync_all` is for files, `settle` for folders."""
 
     def __init__(self, root: Path, mode: int) -> None:
         super().__init__(root, mode)
@@ -261,8 +268,16 @@ class FolderSyncs:
         self._lock = threading.Lock()
         self._asked: dict[str, _Asked] = {}
 
+    def asked(self, folder: str) -> int:
+        """How many are waiting for an fsync of this folder, or have theirs now."""
+        with self._lock:
+            return self._asked[folder].users if folder in self._asked else 0
+
     def sync(self, folder: str) -> None:
-        """What was done in the folder so far is on disk when this returns. Raises `OSError`, to all whom the fsync was for."""
+        """What was done in the folder so far is on disk when this returns.
+
+        Raises `OSError`, to all whom the fsync was for.
+        """
         with self._lock:
             asked = self._asked.setdefault(folder, _Asked())
             asked.users += 1
@@ -273,7 +288,8 @@ class FolderSyncs:
                 if asked.covered < mine:
                     asked.covered, asked.error = asked.newest, None
                     asked.error = _failure_of_sync(folder)
-                if asked.error is not None:  # the kernel tells of it only once: nobody may ask again and hear that all is well
+                # The kernel tells of it only once: nobody may ask again and hear that all is well.
+                if asked.error is not None:
                     raise OSError(*asked.error.args)
         finally:
             with self._lock:
@@ -284,7 +300,7 @@ class FolderSyncs:
 
 @dataclass(eq=False)
 class _Asked:
-    """A folder that somebody wants on disk: the numbers of the newest wish and of the newest one that was seen to."""
+    """A folder that somebody wants on disk: the number of the newest wish, and of the newest one seen to."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
@@ -327,19 +343,23 @@ def sync(descriptor: int) -> None:
 
 
 def sync_all(descriptor: int) -> None:
-    """All that was written to this file system is on disk before this returns (syncfs(2)); others' data, too."""
+    """All that anybody wrote to this file system is on disk before this returns (syncfs(2))."""
     if _libc.syncfs(descriptor) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 def can_sync_all(path: Path) -> bool:
-    """Whether `sync_all` there is as good as an fsync of each file. A share's server may keep what only fsync makes it write."""
+    """Whether `sync_all` there is as good as an fsync of each file.
+
+    A share's server may keep what only fsync makes it write.
+    """
     status = ctypes.create_string_buffer(256)  # struct statfs begins with the type (statfs(2))
-    return _libc.statfs(os.fsencode(path), status) == 0 and int.from_bytes(status.raw[:8], sys.byteorder) in _LOCAL
+    known = _libc.statfs(os.fsencode(path), status) == 0
+    return known and int.from_bytes(status.raw[:8], sys.byteorder) in LOCAL
 
 
-_LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
+LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -348,10 +368,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def rename_new(source: str, target: str) -> None:
     """Rename; raises FileExistsError where `target` exists. rename(2) alone would overwrite it.
 
-    File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the delivery's id, so
-    nobody else wants it in between.
+    File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the
+    delivery's id, so nobody else wants it in between.
     """
-    if _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+    old, new = os.fsencode(source), os.fsencode(target)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE) == 0:
         return
     code = ctypes.get_errno()
     if code not in _UNSUPPORTED:

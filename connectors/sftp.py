@@ -1,20 +1,22 @@
 """A drop folder on an SFTP server, over one session that is kept between deliveries.
 
 What arrives, a second delivery
-    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._layout`). Sizes are
-    checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot be, over SFTP.
+    as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._drop`). Sizes
+    are checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot
+    be, over SFTP.
 Temporary
     a dead or hanging server, a lost session, "Failure" (SFTP's word for a full disk and for much else).
 Misconfigured
-    an unknown or changed host key, a refused login, a folder that is missing or read-only, a server too old for SHA-2.
+    an unknown or changed host key, a refused login, a folder that is missing or read-only, a server too old
+    for SHA-2.
 
 The server is trusted by pinned keys alone; no agent and no file below ~/.ssh takes part.
 
 Hazards
-    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers without
-    it get the plain rename, which by its specification never overwrites.
-    With pipelining paramiko forgets what the server said to single writes, and a hole in a file has the right size: the
-    last piece is written without, which makes paramiko read every answer.
+    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers
+    without it get the plain rename, which by its specification never overwrites. With pipelining paramiko
+    forgets what the server said to single writes, and a hole in a file has the right size: the last piece is
+    written without, which makes paramiko read every answer.
 """
 
 from __future__ import annotations
@@ -25,32 +27,31 @@ import errno
 import hashlib
 import socket
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.sftp import CMD_EXTENDED
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors import _layout
-from hub.endpoint import Finding, OutletBase, ProbeResult, SecretRef, read_secret, secret_path
+from connectors._drop import DropOutlet
+from connectors._layout import DropOptions, chunks
+from hub.endpoint import Finding, SecretRef, read_secret, secret_path
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Temporary
-from hub.message import Delivery, Receipt
 
-T = TypeVar("T")
 _PIECE = 32768  # what paramiko puts into one request
 
 
 def _check_host_key(value: str) -> str:
     if not value.startswith("file:"):
-        _key_bytes(value)
+        key_bytes(value)
     return value
 
 
-def _key_bytes(line: str) -> bytes:
+def key_bytes(line: str) -> bytes:
     """The key of a line ``[host] ssh-ed25519 AAAA… [comment]``. Raises ValueError."""
     words = line.split()
     for kind, text in pairwise(words):
@@ -68,7 +69,7 @@ def _key_bytes(line: str) -> bytes:
 HostKey = Annotated[str, AfterValidator(_check_host_key)]
 
 
-class Options(_layout.DropOptions):
+class Options(DropOptions):
     """``connector = "sftp"``"""
 
     host: str = Field(description="the server")
@@ -77,7 +78,8 @@ class Options(_layout.DropOptions):
     key: SecretRef | None = Field(None, description="private key (OpenSSH or PEM)")
     key_password: SecretRef | None = Field(None, description="password of the private key")
     password: SecretRef | None = Field(None, description="login password")
-    host_key: tuple[HostKey, ...] = Field(min_length=1, description="pinned keys: lines of ssh-keyscan, or file:/path")
+    host_key: tuple[HostKey, ...] = Field(
+        min_length=1, description="pinned keys: lines of ssh-keyscan, or file:/path")
     path: str = Field(".", min_length=1, description="the target folder on the server")
     connect_timeout: float = Field(20, gt=0, description="seconds for connection and key exchange")
     auth_timeout: float = Field(30, gt=0, description="seconds for the login")
@@ -91,36 +93,12 @@ class Options(_layout.DropOptions):
         return self
 
 
-class Outlet(OutletBase[Options]):
+class Outlet(DropOutlet[Options]):
     """Files over SFTP, by a rename that shows all or nothing."""
-
-    repeat = "probe"
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._session: Session | None = None
-
-    def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-        """Write hidden, check the sizes, rename. Raises `Temporary`, `Misconfigured`, `Permanent`."""
-        where = _layout.plan(self.options, delivery)
-        return self._guarded(lambda: _layout.deposit(self._place(), where, delivery, effect_begins))
-
-    def probe(self, delivery: Delivery) -> ProbeResult:
-        """Compare names and sizes, then read back and compare SHA-256. Raises `Temporary`, `Misconfigured` when the
-        server cannot be asked now."""
-        where = _layout.plan(self.options, delivery)
-        return self._guarded(lambda: _layout.find(self._place(), where, self.options.collected))
-
-    def check(self) -> Sequence[Finding]:
-        """Connect, compare the host key, log in; write, rename and remove a hidden file."""
-        options = self.options
-        try:
-            self._guarded(lambda: _layout.rehearse(self._place()))
-        except DeliveryError as error:
-            return [Finding("error", str(error), f"Server {options.host}, Zugang und Ordner {options.path} prüfen.")]
-        finally:
-            self.close()
-        return [Finding("ok", f"{options.path} auf {options.host} ist beschreibbar; der Serverschlüssel stimmt.")]
 
     def close(self) -> None:
         """End the session, if there is one."""
@@ -128,22 +106,11 @@ class Outlet(OutletBase[Options]):
         if session is not None:
             session.close()
 
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """No session survives an error; only our own word, such as a missing marker, does it no harm."""
-        try:
-            with translated():
-                return action()
-        except BaseException as error:
-            if error.__cause__ is not None or not isinstance(error, DeliveryError):
-                self.close()
-            raise
-
-    def _place(self) -> Session:
+    def place(self) -> Session:
         """The kept session if the server still answers, else a new one."""
         if self._session is not None:
             try:
                 self._session.require_target()
-                _layout.require_marker(self._session, self.options)
             except (OSError, EOFError, paramiko.SSHException) as error:
                 self.close()
                 if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES):
@@ -152,8 +119,20 @@ class Outlet(OutletBase[Options]):
                 return self._session
         self._session = Session(self.options)
         self._session.require_target()
-        _layout.require_marker(self._session, self.options)
         return self._session
+
+    def border(self) -> AbstractContextManager[None]:
+        """paramiko's errors become ours."""
+        return translated()
+
+    def remedy(self, error: DeliveryError) -> str:  # noqa: ARG002
+        """Always the same."""
+        return f"Server {self.options.host}, Zugang und Ordner {self.options.path} prüfen."
+
+    def approval(self) -> Sequence[Finding]:
+        """The folder can be written to, and the key is the right one."""
+        path, host = self.options.path, self.options.host
+        return [Finding("ok", f"{path} auf {host} ist beschreibbar; der Serverschlüssel stimmt.")]
 
 
 @contextmanager
@@ -164,8 +143,9 @@ def translated() -> Iterator[None]:
     except ConfigError as error:
         raise Misconfigured(str(error)) from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
-        raise Misconfigured("Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss "
-                            f"aktualisiert werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
+        raise Misconfigured(
+            "Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
+            f"werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
     except paramiko.BadAuthenticationType as error:
         raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
     except paramiko.AuthenticationException as error:
@@ -173,7 +153,8 @@ def translated() -> Iterator[None]:
             raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
         raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
     except paramiko.SSHException as error:
-        raise Temporary(f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error
+        raise Temporary(
+            f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error
     except EOFError as error:
         raise Temporary("Der Server hat die Sitzung beendet.") from error
     except TimeoutError as error:
@@ -210,7 +191,7 @@ def pinned_keys(options: Options) -> list[bytes]:
     for entry in options.host_key:
         lines += read_secret(entry).splitlines() if entry.startswith("file:") else [entry]
     try:
-        return [_key_bytes(line) for line in lines if line.strip() and not line.startswith("#")]
+        return [key_bytes(line) for line in lines if line.strip() and not line.startswith("#")]
     except ValueError as error:
         raise ConfigError(f"host_key: {error}") from error
 
@@ -226,18 +207,18 @@ class Session:
         self.root = options.path.rstrip("/") or "/"
         self._can_sync = True
         self._can_posix_rename = True
-        self._transport = _connect(options)
+        self.transport = _connect(options)
         try:
-            _log_in(self._transport, options)
-            self._sftp: Any = paramiko.SFTPClient.from_transport(self._transport)
+            _log_in(self.transport, options)
+            self._sftp: Any = paramiko.SFTPClient.from_transport(self.transport)
             self._sftp.get_channel().settimeout(options.timeout)
         except BaseException:
-            self._transport.close()
+            self.transport.close()
             raise
 
     def close(self) -> None:
         """End it; says nothing to a server that hangs."""
-        self._transport.close()
+        self.transport.close()
 
     def require_target(self) -> None:
         """The target is a folder, and the server answers. Raises `OSError`."""
@@ -250,15 +231,18 @@ class Session:
     def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
         try:
             self._sftp.mkdir(self._at(path))
-        except OSError:
-            if not (exist_ok and self.size(path) == -1):
+        except OSError as error:
+            kind = self.size(path)  # SFTP has no word of its own for it
+            if kind is None:
                 raise
+            if kind != -1 or not exist_ok:
+                raise FileExistsError(errno.EEXIST, "exists") from error
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
-        with self._sftp.open(self._at(path), "wx") as file:
+        with self._new_file(path) as file:
             file.set_pipelined(True)
             last = b""
-            for piece in _layout.chunks(source, _PIECE):
+            for piece in chunks(source, _PIECE):
                 file.write(last)
                 last = piece
             file.set_pipelined(False)
@@ -266,6 +250,14 @@ class Session:
             self._sync(file)
         if self.size(path) != size:
             raise OSError(errno.EIO, "wrong size at the server")
+
+    def _new_file(self, path: str) -> Any:
+        try:
+            return self._sftp.open(self._at(path), "wx")
+        except OSError as error:
+            if self.size(path) is None:
+                raise
+            raise FileExistsError(errno.EEXIST, "exists") from error
 
     def _sync(self, file: Any) -> None:
         if self._can_sync:
@@ -304,7 +296,7 @@ class Session:
         digest = hashlib.sha256()
         with self._sftp.open(self._at(path), "rb") as file:
             file.prefetch(max_concurrent_requests=64)
-            for piece in _layout.chunks(file, _PIECE):
+            for piece in chunks(file, _PIECE):
                 digest.update(piece)
         return digest.hexdigest()
 
@@ -345,8 +337,9 @@ def _connect(options: Options) -> Any:
         if offered not in pinned:
             known = ", ".join(fingerprint(key) for key in pinned)
             raise Misconfigured(  # noqa: TRY301
-                f"Der Server weist sich mit einem unbekannten Schlüssel aus: {_kind(offered)} {fingerprint(offered)}, "
-                f"erwartet {known}. Beim Betreiber nachfragen, nicht einfach übernehmen.")
+                "Der Server weist sich mit einem unbekannten Schlüssel aus: "
+                f"{_kind(offered)} {fingerprint(offered)}, erwartet {known}. "
+                "Beim Betreiber nachfragen, nicht einfach übernehmen.")
         transport.set_keepalive(options.keepalive)
     except BaseException:
         transport.close()

@@ -1,32 +1,36 @@
 """A Fachverfahren by SOAP 1.1 or 1.2, as its WSDL on disk describes it.
 
 What arrives
-    One call of `operation`. Its content is either one part of the delivery as the body's element (`body = "xml"`), or
-    parameters from a template (`parameters`: `connectors._template`; parts as ``{base64:pdf}``, ``{text:xml}`` or
-    ``{xml:xml}``), which zeep brings into the types and the order of the WSDL.
+    One call of `operation`. Its content is either one part of the delivery as the body's element
+    (`body = "xml"`), or parameters from a template (`parameters`: docs/deliver.md, Templates; parts as
+    ``{base64:pdf}``, ``{text:xml}`` or ``{xml:xml}``), which zeep brings into the types and the order of the
+    WSDL.
 WSDL
-    and all it imports are read from disk, below its folder; nothing is ever loaded from the network. `url` is where the call
-    goes: the address inside the WSDL is not used.
+    and all it imports are read from disk, below its folder; nothing is ever loaded from the network. `url` is
+    where the call goes: the address inside the WSDL is not used.
 Security
-    Everything of `connectors._http` (TLS, mTLS, Basic, tokens), and WS-Security: UsernameToken (as text or digest) and a
-    signature of body and timestamp by an X.509 certificate (RSA-SHA256). Answers are trusted because of TLS; signatures
-    on them are not checked.
+    Everything of `connectors._http` (TLS, mTLS, Basic, tokens), and WS-Security: UsernameToken (as text or
+    digest) and a signature of body and timestamp by an X.509 certificate (RSA-SHA256). Answers are trusted
+    because of TLS; signatures on them are not checked.
 A second delivery
-    is a second call. ``repeat`` is ``idempotent`` if the receiver promised to act once per id (`idempotent = true`, and the
-    id is in the parameters or the part), else ``ask``: SOAP has no common way to ask.
+    is a second call. ``repeat`` is ``idempotent`` if the receiver promised to act once per id
+    (`idempotent = true`, and the id is in the parameters or the part), else ``ask``: SOAP has no common way
+    to ask.
 When the effect begins
     Before the last byte of the envelope (`connectors._http`).
 Faults
-    `fault_temporary`, `fault_permanent` and `fault_in_doubt` name codes: the SOAP code (``Server``, ``Receiver``), a subcode,
-    or the name of the element in the fault's detail, each without prefix. A fault not named: ``Client``, ``Sender``,
-    ``MustUnderstand``, ``VersionMismatch``, ``DataEncodingUnknown`` are the receiver's own no and permanent; all others
-    (``Server``, ``Receiver``) are in doubt, because nobody says how far he came. A wrong login is a `Misconfigured`.
+    `fault_temporary`, `fault_permanent` and `fault_in_doubt` name codes: the SOAP code (``Server``,
+    ``Receiver``), a subcode, or the name of the element in the fault's detail, each without prefix. A fault
+    not named: ``Client``, ``Sender``, ``MustUnderstand``, ``VersionMismatch``, ``DataEncodingUnknown`` are
+    the receiver's own no and permanent; all others (``Server``, ``Receiver``) are in doubt, because nobody
+    says how far he came. A wrong login is a `Misconfigured`.
 Answers without a fault
-    The table in `connectors._answer`, with XPaths from the envelope. 502 and 503 are temporary, whatever page they show; 504
-    is in doubt.
+    The table in `connectors._answer`, with XPaths from the envelope. 502 and 503 are temporary, whatever page
+    they show; 504 is in doubt.
 
 Limits
-    It cannot send MTOM: parts travel as base64 inside the XML, in memory. Keep large attachments to REST or a drop.
+    It cannot send MTOM: parts travel as base64 inside the XML, in memory. Keep large attachments to REST or a
+    drop.
 """
 
 from __future__ import annotations
@@ -40,20 +44,24 @@ from urllib.parse import unquote, urlsplit
 from lxml import etree
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _template
-from connectors._template import PartValue
+from connectors import _answer, _http, _http_answer, _template, _tree
+from connectors._http_errors import shown
+from connectors._http_options import HttpOptions, check_header
+from connectors._tree import PartValue
 from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, refused, secret_path
 from hub.errors import ConfigError, DeliveryError, InDoubt, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, Receipt
 
-_ENVELOPES = {"http://schemas.xmlsoap.org/soap/envelope/": "1.1", "http://www.w3.org/2003/05/soap-envelope": "1.2"}
+_ENVELOPES = {"http://schemas.xmlsoap.org/soap/envelope/": "1.1",
+              "http://www.w3.org/2003/05/soap-envelope": "1.2"}
 _SENDER_FAULTS = ("Client", "Sender", "MustUnderstand", "VersionMismatch", "DataEncodingUnknown")
-_LOGIN_FAULTS = ("FailedAuthentication", "InvalidSecurityToken", "InvalidSecurity", "FailedCheck", "UnsupportedSecurityToken",
+_LOGIN_FAULTS = ("FailedAuthentication", "InvalidSecurityToken", "InvalidSecurity", "FailedCheck",
+                 "UnsupportedSecurityToken",
                  "SecurityTokenUnavailable")  # WS-Security 1.1 §12
 _WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
 
 
-class Options(_http.HttpOptions, _answer.AnswerOptions):
+class Options(HttpOptions, _answer.AnswerOptions):
     """``connector = "soap"``"""
 
     url: str = Field(description="where the calls go; the address inside the WSDL is not used")
@@ -62,17 +70,22 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
     port: str | None = Field(None, description="the port of the service, if it is not the first")
     operation: str = Field(description="the operation")
     body: str | None = Field(None, description="the part that is the body's element, by its role: xml")
-    parameters: Mapping[str, Any] | None = Field(None, description="or the parameters, a table with placeholders")
-    soap_action: str | None = Field(None, description="SOAPAction, if the receiver wants another than the WSDL says")
-    headers: Mapping[str, str] = Field({}, description="further HTTP headers, with placeholders; secrets never stand here")
-    idempotent: bool = Field(False, description="the receiver promised to act once per id that stands in the call")
+    parameters: Mapping[str, Any] | None = Field(None,
+                                                 description="or the parameters, a table with placeholders")
+    soap_action: str | None = Field(
+        None, description="SOAPAction, if the receiver wants another than the WSDL says")
+    headers: Mapping[str, str] = Field(
+        {}, description="further HTTP headers, with placeholders; secrets never stand here")
+    idempotent: bool = Field(False,
+                             description="the receiver promised to act once per id that stands in the call")
     wsse_user: str | None = Field(None, description="WS-Security UsernameToken: the name")
     wsse_password: SecretRef | None = Field(None, description="its password")
     wsse_kind: Literal["text", "digest"] = Field("text", description="how the password is shown")
     wsse_certificate: Path | None = Field(None, description="WS-Security signature: our certificate")
     wsse_key: SecretRef | None = Field(None, description="its private key (RSA, PEM)")
     wsse_key_password: SecretRef | None = Field(None, description="password of that key")
-    wsse_timestamp: int = Field(0, ge=0, le=3600, description="seconds a call is valid (wsu:Timestamp); 0 is none")
+    wsse_timestamp: int = Field(0, ge=0, le=3600,
+                                description="seconds a call is valid (wsu:Timestamp); 0 is none")
     fault_temporary: tuple[str, ...] = Field((), description="faults that are worth another try")
     fault_permanent: tuple[str, ...] = Field((), description="faults that are the receiver's own no")
     fault_in_doubt: tuple[str, ...] = Field((), description="faults after which nobody knows")
@@ -81,14 +94,14 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
     @classmethod
     def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
-            _http.check_header(name)
-            _template.check(text)
+            check_header(name)
+            _template.REQUEST.check(text)
         return value
 
     @field_validator("parameters")
     @classmethod
     def _parameters(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        _template.check_tree(value, ("base64", "text", "xml"))
+        _tree.check(value, ("base64", "text", "xml"))
         return value
 
     @model_validator(mode="after")
@@ -110,7 +123,7 @@ class Options(_http.HttpOptions, _answer.AnswerOptions):
         return self
 
 
-# --- the WSDL -------------------------------------------------------------------------------------------------------
+# --- the WSDL -----------------------------------------------------------------------------------------------
 
 
 class _Disk:
@@ -139,17 +152,20 @@ class Call:
 
         settings = zeep.Settings(strict=True, forbid_dtd=True, forbid_entities=True, forbid_external=True)
         try:
-            self.client = zeep.Client(str(options.wsdl), transport=_Disk(options.wsdl.parent), settings=settings,
+            self.client = zeep.Client(str(options.wsdl), transport=_Disk(options.wsdl.parent),
+                                      settings=settings,
                                       service_name=options.service, port_name=options.port)
             self.binding: Any = self.client.service._binding
             self.operation: Any = self.binding.get(options.operation)
-        except (Error, OSError, ValueError, etree.Error, AttributeError, KeyError, NotImplementedError) as error:
+        except (Error, OSError, ValueError, etree.Error, AttributeError, KeyError,
+                NotImplementedError) as error:
             raise Misconfigured(f"Die WSDL {options.wsdl} ist nicht brauchbar ({error}).") from error
         self.options = options
 
     def envelope(self, delivery: Delivery) -> tuple[bytes, dict[str, str]]:
         """The finished call, and its HTTP headers. Raises `Permanent`, `Misconfigured`."""
-        envelope, headers = self._with_parameters(delivery) if self.options.body is None else self._with_element(delivery)
+        build = self._with_parameters if self.options.body is None else self._with_element
+        envelope, headers = build(delivery)
         if self.operation.abstract.wsa_action:
             envelope, headers = self._addressed(envelope, headers, delivery)
         self._secure(envelope)
@@ -165,38 +181,42 @@ class Call:
     def _with_parameters(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
         from zeep.exceptions import Error
 
-        values = _plain(_template.tree(self.options.parameters, delivery), delivery)
+        values = _plain(_tree.fill(self.options.parameters, delivery), delivery)
         try:
             call = self.operation.create(**values)
         except (Error, TypeError, ValueError) as error:
-            # zeep's words may quote a value
-            raise Misconfigured("Die Parameter passen nicht zur WSDL "
-                                f"({type(error).__name__}{_place(error)}): parameters berichtigen.") from error
+            what = f"{type(error).__name__}{_place(error)}"  # zeep's own words may quote a value
+            raise Misconfigured(f"Die Parameter passen nicht zur WSDL ({what}): "
+                                "parameters berichtigen.") from error
         self.binding._set_http_headers(call, self.operation)
         return call.content, dict(call.headers)
 
     def _with_element(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
-        part = _template.the_part(delivery, self.options.body or "")
+        part = _tree.the_part(delivery, self.options.body or "")
         try:
             element = _answer.parse_xml(delivery.read(part))
         except ValueError as error:
             raise Permanent(f"Der Teil der Rolle {part.role!r} ist kein XML ohne DOCTYPE.") from error
         wanted = getattr(getattr(self.operation.input, "body", None), "qname", None)
         if wanted is not None and self.operation.style == "document" and element.tag != wanted.text:
-            raise Permanent(f"Die WSDL verlangt das Element {wanted.text}, der Teil der Rolle {part.role!r} beginnt mit einem "
-                            "anderen.")
+            raise Permanent(f"Die WSDL verlangt das Element {wanted.text}, der Teil der Rolle {part.role!r} "
+                            "beginnt mit einem anderen.")
         space = self.binding.nsmap["soap-env"]
         envelope = etree.Element(f"{{{space}}}Envelope", nsmap={"soap-env": space})
         etree.SubElement(envelope, f"{{{space}}}Body").append(element)
         if _ENVELOPES[space] == "1.2":
-            return envelope, {"Content-Type": f'application/soap+xml; charset=utf-8; action="{self.operation.soapaction}"'}
-        return envelope, {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{self.operation.soapaction or ""}"'}
+            return envelope, {
+                "Content-Type": f'application/soap+xml; charset=utf-8; action="{self.operation.soapaction}"'}
+        return envelope, {"Content-Type": "text/xml; charset=utf-8",
+                          "SOAPAction": f'"{self.operation.soapaction or ""}"'}
 
-    def _addressed(self, envelope: Any, headers: dict[str, str], delivery: Delivery) -> tuple[Any, dict[str, str]]:
+    def _addressed(self, envelope: Any, headers: dict[str, str],
+                   delivery: Delivery) -> tuple[Any, dict[str, str]]:
         """WS-Addressing where the WSDL asks for it; the message's id is the delivery's, in every try."""
         from zeep.wsa import WsAddressingPlugin
 
-        envelope, headers = WsAddressingPlugin().egress(envelope, headers, self.operation, {"address": self.options.url})
+        envelope, headers = WsAddressingPlugin().egress(envelope, headers, self.operation,
+                                                        {"address": self.options.url})
         for node in envelope.iter("{http://www.w3.org/2005/08/addressing}MessageID"):
             node.text = f"urn:uuid:{delivery.id}"
         return envelope, headers
@@ -211,19 +231,23 @@ class Call:
             if options.wsse_timestamp:
                 now = datetime.now(UTC).replace(microsecond=0)
                 stamp = etree.SubElement(utils.get_security_header(envelope), f"{{{_WSU}}}Timestamp")
-                for name, moment in (("Created", now), ("Expires", now + timedelta(seconds=options.wsse_timestamp))):
+                for name, moment in (("Created", now),
+                                     ("Expires", now + timedelta(seconds=options.wsse_timestamp))):
                     etree.SubElement(stamp, f"{{{_WSU}}}{name}").text = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
             if options.wsse_user and options.wsse_password:
-                UsernameToken(options.wsse_user, read_secret(options.wsse_password), use_digest=options.wsse_kind == "digest",
+                UsernameToken(options.wsse_user, read_secret(options.wsse_password),
+                              use_digest=options.wsse_kind == "digest",
                               zulu_timestamp=True).apply(envelope, {})
             if options.wsse_certificate and options.wsse_key:
                 password = read_secret(options.wsse_key_password) if options.wsse_key_password else None
                 BinarySignature(secret_path(options.wsse_key), options.wsse_certificate, password,
-                                xmlsec.constants.TransformRsaSha256, xmlsec.constants.TransformSha256).apply(envelope, {})
+                                xmlsec.constants.TransformRsaSha256,
+                                xmlsec.constants.TransformSha256).apply(envelope, {})
         except ConfigError as error:
             raise Misconfigured(str(error)) from error
         except (OSError, xmlsec.Error) as error:
-            raise Misconfigured("Die Nachricht lässt sich nicht unterschreiben: wsse_certificate und wsse_key prüfen "
+            raise Misconfigured(
+                "Die Nachricht lässt sich nicht unterschreiben: wsse_certificate und wsse_key prüfen "
                                 f"({type(error).__name__}).") from error
 
 
@@ -245,12 +269,14 @@ def _plain(value: Any, delivery: Delivery) -> Any:
     if value.kind == "base64":
         return content
     try:
-        return _template.in_text("", content.decode("utf-8-sig")) if value.kind == "text" else _answer.parse_xml(content)
+        if value.kind == "text":
+            return _template.in_text("", content.decode("utf-8-sig"))
+        return _answer.parse_xml(content)
     except ValueError as error:
         raise Permanent(f"Der Teil der Rolle {value.part.role!r} ist kein {value.kind}.") from error
 
 
-# --- the answer -----------------------------------------------------------------------------------------------------
+# --- the answer ---------------------------------------------------------------------------------------------
 
 
 def faults(document: _answer.Xml) -> list[str] | None:
@@ -266,18 +292,21 @@ def faults(document: _answer.Xml) -> list[str] | None:
     else:
         codes = [node.text or "" for node in fault.findall(f"{{{space}}}Code//{{{space}}}Value")]
         details = fault.find(f"{{{space}}}Detail")
-    inside = [etree.QName(node).localname for node in (details if details is not None else ()) if isinstance(node.tag, str)]
+    inside = [etree.QName(node).localname for node in (details if details is not None else ())
+              if isinstance(node.tag, str)]
     # SOAP 1.1 codes may have subcodes behind a dot: Client.Authentication (§4.4.1)
     names = [code.strip().rpartition(":")[2] for code in codes]
-    return [*inside, *(name for code in reversed(names) for name in dict.fromkeys((code, code.partition(".")[0])) if name)]
+    return [*inside, *(name for code in reversed(names)
+                       for name in dict.fromkeys((code, code.partition(".")[0])) if name)]
 
 
 def judge_fault(options: Options, codes: Sequence[str], retry_after: float | None) -> DeliveryError:
     """What a fault means, by the configured codes first."""
-    said = f"Fault {', '.join(map(_http.shown, codes))}"
+    said = f"Fault {', '.join(map(shown, codes))}"
     for code in codes:
         if code in options.fault_temporary:
-            return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).", retry_after))
+            return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).",
+                                     retry_after))
         if code in options.fault_permanent:
             return refused(Permanent(f"Das Fachverfahren lehnt ab ({said})."))
         if code in options.fault_in_doubt:
@@ -289,15 +318,15 @@ def judge_fault(options: Options, codes: Sequence[str], retry_after: float | Non
     return InDoubt(f"Das Fachverfahren meldet einen Fehler, nachdem alles gesendet war ({said}).")
 
 
-# --- the conversation -----------------------------------------------------------------------------------------------
+# --- the conversation ---------------------------------------------------------------------------------------
 
 
 class Outlet(OutletBase[Options]):
     """Calls over one connection that is kept between deliveries."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)
-        self._line = _http.Line(options)
+        self._line = line or _http.Line(options)
         self._call: Call | None = None
 
     @classmethod
@@ -306,19 +335,22 @@ class Outlet(OutletBase[Options]):
         return "idempotent" if options.idempotent else "ask"
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
-        """Call it. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`, `InDoubt`; `refused` where it is certain
-        that the receiver did not act."""
+        """Call it. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`, `InDoubt`; `refused` where
+        it is certain that the receiver did not act."""
         options = self.options
         content, headers = self._operation().envelope(delivery)
         body = _http.Body.of(content, headers.pop("Content-Type"))
-        row = _template.values(delivery)
-        headers |= {name: _template.fill(text, row, _template.in_header) for name, text in options.headers.items()}
+        row = _template.request_values(delivery)
+        headers |= {name: _template.fill(text, row, _template.in_header)
+                    for name, text in options.headers.items()}
         answer = self._line.send("POST", options.url, headers, body, effect_begins)
         document = _answer.read("xml", answer.content, options.namespaces)
         if isinstance(document, _answer.Xml) and (codes := faults(document)) is not None:
             raise judge_fault(options, codes, answer.retry_after)
-        if answer.status in options.status_success and (not isinstance(document, _answer.Xml) or not _is_envelope(document)):
-            raise InDoubt(f"Die Antwort (HTTP {answer.status}) ist kein SOAP" + (f" ({answer.why})." if answer.why else "."))
+        is_soap = isinstance(document, _answer.Xml) and _is_envelope(document)
+        if answer.status in options.status_success and not is_soap:
+            why = f" ({answer.why})" if answer.why else ""
+            raise InDoubt(f"Die Antwort (HTTP {answer.status}) ist kein SOAP{why}.")
         detail = _answer.judge(options, answer, document, idempotent=options.idempotent)
         return Receipt(_answer.reference(delivery.id, detail), detail)
 
@@ -329,17 +361,21 @@ class Outlet(OutletBase[Options]):
             self._operation()
             answer = self._line.ask(options.url, {}, "OPTIONS")
         except DeliveryError as error:
-            return [Finding("error", str(error), "WSDL, Adresse, Zertifikate und Zugang mit dem Betreiber des Fachverfahrens "
+            return [Finding("error", str(error),
+                            "WSDL, Adresse, Zertifikate und Zugang mit dem Betreiber des Fachverfahrens "
                             "prüfen.")]
         finally:
             self.close()
-        found = [Finding("ok", f"Die WSDL kennt {options.operation}."), *_http.certificate_finding(answer.expires)]
+        found = [Finding("ok", f"Die WSDL kennt {options.operation}."),
+                 *_http_answer.certificate_finding(answer.expires)]
         if answer.status in (401, 403, 407):
             return [*found, Finding("error", f"Das Fachverfahren lässt uns nicht zu (HTTP {answer.status}).",
                                     "Zugangsdaten prüfen lassen.")]
         if answer.status in (502, 503, 504):
-            return [*found, Finding("error", f"Das Fachverfahren ist gestört (HTTP {answer.status}).", "Den Betreiber fragen.")]
-        return [*found, Finding("ok", f"Das Fachverfahren antwortet (HTTP {answer.status}); ob es Anträge annimmt, zeigt erst "
+            return [*found, Finding("error", f"Das Fachverfahren ist gestört (HTTP {answer.status}).",
+                                    "Den Betreiber fragen.")]
+        return [*found, Finding(
+            "ok", f"Das Fachverfahren antwortet (HTTP {answer.status}); ob es Anträge annimmt, zeigt erst "
                                 "der erste.")]
 
     def close(self) -> None:

@@ -1,21 +1,25 @@
 """A DMS that imports xdomea: one ZIP per application, with the message and its documents, in a drop.
 
 What arrives
-    ``<delivery id>_FVDaten.SGOErstellen.0604.zip``: the message of the same name (``.xml``) and every part of the manifest as
-    ``<UUID>.<extension>``, flat beside it. The application is a *Vorgang*, each part a *Dokument* in it.
+    ``<delivery id>_FVDaten.SGOErstellen.0604.zip``: the message of the same name (``.xml``) and every part of
+    the manifest as ``<UUID>.<extension>``, flat beside it. The application is a *Vorgang*, each part a
+    *Dokument* in it.
 Message
-    ``FVDaten.SGOErstellen.0604`` ("Übergabe von neuen Schriftgutobjekten zur Erstellung im DMS") is made for a procedure that
-    hands something new to a DMS. ``0605`` would not do: it makes a new document on every import. A DMS that imports only
-    the hand-over between authorities takes ``Abgabe.Abgabe.0401``.
+    ``FVDaten.SGOErstellen.0604`` ("Übergabe von neuen Schriftgutobjekten zur Erstellung im DMS") is made for
+    a procedure that hands something new to a DMS. ``0605`` would not do: it makes a new document on every
+    import. A DMS that imports only the hand-over between authorities takes ``Abgabe.Abgabe.0401``.
 A second delivery
-    gives the same bytes: all UUIDs come from the delivery's id, all times from its creation, and the ZIP is not compressed,
-    since compressed bytes change with the library. So it finds its own file, and nothing is written.
+    gives the same bytes: all UUIDs come from the delivery's id, all times from its creation, and the ZIP is
+    not compressed, since compressed bytes change with the library. So it finds its own file, and nothing is
+    written.
 The drop
-    is a destination of its own kind, `connectors.directory` or `connectors.sftp`: their steps, their errors, their probe.
+    is a destination of its own, of any connector that is a drop: its steps, its errors, its probe.
 Not asked
-    The standard fixes *Importbestaetigung* to 1, so a DMS may answer with 0630 (0402). The hub reads no answers.
+    The standard fixes *Importbestaetigung* to 1, so a DMS may answer with 0630 (0402). The hub reads no
+    answers.
 
-Sources: xdomea 3.0.0, XSD; specification 2.4.2 and 2.4.4 (UUIDs), p. 11 (names), 5.1.35 (names of primary documents).
+Sources: xdomea 3.0.0, XSD; specification 2.4.2 and 2.4.4 (UUIDs), p. 11 (names), 5.1.35 (names of primary
+documents).
 """
 
 from __future__ import annotations
@@ -28,43 +32,33 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from lxml import etree
 from pydantic import Field, field_validator
 
-from connectors import _layout, directory, sftp
-from connectors._records import Template, arrival_day, fill, kind, one_line
-from hub.endpoint import Done, Finding, OptionsModel, OutletBase, ProbeResult
+from connectors._layout import chunks
+from connectors._template import Template, arrival_day, document_kind, one_line, record_line
+from hub.endpoint import Done, Drop, Finding, OptionsModel, OutletBase, ProbeResult, build_drop
 from hub.errors import Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name
 
 NAMESPACE = "urn:xoev-de:xdomea:schema:3.0.0"
 _CODES = "urn:xoev-de:xdomea:codeliste:"
 _FORMATS = {  # code list dateiformat 1.0; what is not in it is 100, "Sonstiges"
-    "bmp": "001", "csv": "002", "eml": "006", "htm": "007", "html": "008", "jpe": "009", "jpeg": "010", "jpg": "011",
-    "msg": "012", "odp": "013", "ods": "014", "odt": "015", "pdf": "018", "png": "019", "rtf": "022", "tif": "023",
+    "bmp": "001", "csv": "002", "eml": "006", "htm": "007", "html": "008", "jpe": "009", "jpeg": "010",
+    "jpg": "011", "msg": "012", "odp": "013", "ods": "014", "odt": "015", "pdf": "018", "png": "019",
+    "rtf": "022", "tif": "023",
     "tiff": "024", "xml": "030", "docx": "035", "xlsx": "036", "pptx": "037", "txt": "045",
 }
-
-
-class DirectoryDrop(directory.Options):
-    """A drop on a local disk or a mounted share."""
-
-    connector: Literal["directory"] = Field(description="directory or sftp")
-
-
-class SftpDrop(sftp.Options):
-    """A drop on an SFTP server."""
-
-    connector: Literal["sftp"] = Field(description="directory or sftp")
 
 
 class Options(OptionsModel):
     """``connector = "xdomea"``"""
 
-    drop: Annotated[DirectoryDrop | SftpDrop, Field(discriminator="connector")] = Field(
-        description="where the ZIP goes: connector = directory or sftp, and its options; not layout, role, name")
+    drop: Drop = Field(
+        description="where the ZIP goes: connector = directory, sftp or another drop, and its options; "
+                    "not layout, role, name")
     version: str = Field("3.0.0", description="version of the standard; 3.0.0 is the one there is")
     message: Literal["FVDaten.SGOErstellen.0604", "Abgabe.Abgabe.0401"] = Field(
         "FVDaten.SGOErstellen.0604", description="kind of message, as the DMS imports it")
@@ -73,28 +67,33 @@ class Options(OptionsModel):
     receiver: str = Field(min_length=1, description="institution that takes over, e.g. Stadt Musterstadt")
     receiver_unit: str | None = Field(None, description="its organisational unit")
     receiver_system: str | None = Field(None, description="name of the DMS product (only 0604)")
-    creator: str = Field("datendrehscheibe", min_length=1, description="user id of the message's creator (only 0604)")
+    creator: str = Field(
+        "datendrehscheibe", min_length=1, description="user id of the message's creator (only 0604)")
     subject: Template = Field("{subject}", description="template: subject of the Vorgang")
-    file_subject: Template = Field("", description="template: subject of the file (Akte) that the Vorgang belongs to")
+    file_subject: Template = Field(
+        "", description="template: subject of the file (Akte) that the Vorgang belongs to")
     reference: Template = Field("", description="template: Kennzeichen (Aktenzeichen) of the Vorgang")
-    file_plan: Template = Field("", description="template: Kennzeichen in the Aktenplan, e.g. {property:file_plan}")
+    file_plan: Template = Field(
+        "", description="template: Kennzeichen in the Aktenplan, e.g. {property:file_plan}")
     lead: Template = Field("", description="template: Federführung")
     kind: Template = Field("{service}", description="template: type of the Vorgang")
-    container: Template = Field("", description="template: id of the object in the DMS to create it in (only 0604)")
+    container: Template = Field(
+        "", description="template: id of the object in the DMS to create it in (only 0604)")
     fields: Mapping[str, Template] = Field({}, description="further fields of the Vorgang: name = template")
 
     @field_validator("version")
     @classmethod
     def _known_version(cls, value: str) -> str:
         if value != "3.0.0":
-            raise ValueError(f"xdomea {value} is not built: write version = \"3.0.0\", or ask the DMS to import 3.0.0")
+            raise ValueError(
+                f"xdomea {value} is not built: write version = \"3.0.0\", or ask the DMS to import 3.0.0")
         return value
 
     @field_validator("drop")
     @classmethod
-    def _names_are_the_standards(cls, value: DirectoryDrop | SftpDrop) -> DirectoryDrop | SftpDrop:
-        ours = {"layout", "role", "name"}
-        if taken := sorted(key for key in ours if getattr(value, key) != type(value).model_fields[key].default):
+    def _names_are_the_standards(cls, value: OptionsModel) -> OptionsModel:
+        defaults = {key: type(value).model_fields[key].default for key in ("layout", "name", "role")}
+        if taken := [key for key, default in defaults.items() if getattr(value, key) != default]:
             raise ValueError(f"{', '.join(taken)}: the standard rules name and layout of the ZIP; remove it")
         return value
 
@@ -106,7 +105,8 @@ class Outlet(OutletBase[Options]):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._drop = _drop(options)
+        name = f"{{id}}_{options.message}"
+        self._drop = build_drop(options.drop, layout="single", role="xdomea", name=name)
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Build and drop. Raises what the drop raises, and `Temporary` when the ZIP cannot be built now."""
@@ -128,12 +128,8 @@ class Outlet(OutletBase[Options]):
         self._drop.close()
 
     def _named(self, receipt: Receipt) -> Receipt:
-        return replace(receipt, detail={**receipt.detail, "message": self.options.message, "version": self.options.version})
-
-
-def _drop(options: Options) -> OutletBase[Any]:
-    where = options.drop.model_copy(update={"layout": "single", "role": "xdomea", "name": f"{{id}}_{options.message}"})
-    return directory.Outlet(where) if isinstance(where, DirectoryDrop) else sftp.Outlet(where)
+        ours = {"message": self.options.message, "version": self.options.version}
+        return replace(receipt, detail={**receipt.detail, **ours})
 
 
 @contextmanager
@@ -144,7 +140,8 @@ def parcel(options: Options, delivery: Delivery) -> Iterator[Delivery]:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         part = ManifestPart("xdomea", f"{options.message}.zip", "application/zip", size, digest, "xdomea")
-        yield replace(delivery, manifest=replace(delivery.manifest, parts=(part,)), open_blob=lambda _: _again(file))
+        manifest = replace(delivery.manifest, parts=(part,))
+        yield replace(delivery, manifest=manifest, open_blob=lambda _: _again(file))
 
 
 def _spool(options: Options, delivery: Delivery) -> Any:
@@ -155,7 +152,8 @@ def _spool(options: Options, delivery: Delivery) -> Any:
             on_error.pop_all()
             return file
     except OSError as error:
-        raise Temporary(f"Das xdomea-Paket kann nicht gebaut werden: {error.strerror or type(error).__name__}.") from error
+        why = error.strerror or type(error).__name__
+        raise Temporary(f"Das xdomea-Paket kann nicht gebaut werden: {why}.") from error
 
 
 def _again(file: Any) -> BinaryIO:
@@ -166,16 +164,18 @@ def _again(file: Any) -> BinaryIO:
 def pack(options: Options, delivery: Delivery, target: Any) -> None:
     """Write the ZIP: the message first, then the documents in the manifest's order; always the same bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_entry(f"{delivery.id}_{options.message}.xml", delivery), message(options, delivery))
+        first = zip_entry(f"{delivery.id}_{options.message}.xml", delivery)
+        archive.writestr(first, message(options, delivery))
         for number, part in enumerate(delivery.manifest.parts, 1):
-            entry = _entry(primary_name(delivery, number, part), delivery)
+            entry = zip_entry(primary_name(delivery, number, part), delivery)
             entry.file_size = part.size
             with closing(delivery.open(part)) as source, archive.open(entry, "w") as sink:
-                for piece in _layout.chunks(source):
+                for piece in chunks(source):
                     sink.write(piece)
 
 
-def _entry(name: str, delivery: Delivery) -> zipfile.ZipInfo:
+def zip_entry(name: str, delivery: Delivery) -> zipfile.ZipInfo:
+    """A file's entry in the ZIP: its time is the delivery's, so that every try gives the same bytes."""
     entry = zipfile.ZipInfo(name, delivery.created_at.astimezone(BERLIN).timetuple()[:6])
     entry.create_system = 3
     entry.external_attr = 0o100640 << 16
@@ -193,7 +193,7 @@ def primary_name(delivery: Delivery, number: int, part: ManifestPart) -> str:
     return object_id(delivery, f"file/{number}") + (f".{extension.lower()}" if dot else "")
 
 
-# --- the message ----------------------------------------------------------------------------------------------------------
+# --- the message --------------------------------------------------------------------------------------
 
 
 class _Node:
@@ -223,7 +223,7 @@ def message(options: Options, delivery: Delivery) -> bytes:
     if options.message == "FVDaten.SGOErstellen.0604":
         created = root.child("SchriftgutobjektZumErstellen")
         created.text("FachverfahrenObjektID", delivery.message_id)
-        created.text("IDContainer", fill(options.container, delivery))
+        created.text("IDContainer", record_line(options.container, delivery))
         root = created
     _process(root.child("Schriftgutobjekt").child("Vorgang"), options, delivery)
     tree = root.element.getroottree()
@@ -260,14 +260,14 @@ def _contact(contact: _Node, institution: str, unit: str | None) -> None:
 def _process(process: _Node, options: Options, delivery: Delivery) -> None:
     process.child("Identifikation").text("ID", object_id(delivery, "process"))
     about = process.child("AllgemeineMetadaten")
-    about.text("Betreff", fill(options.subject, delivery))
-    about.text("Kennzeichen", fill(options.reference, delivery))
-    about.text("Federfuehrung", fill(options.lead, delivery))
+    about.text("Betreff", record_line(options.subject, delivery))
+    about.text("Kennzeichen", record_line(options.reference, delivery))
+    about.text("Federfuehrung", record_line(options.lead, delivery))
     about.code("Medium", "medium", "1.0", "001")
-    if plan := fill(options.file_plan, delivery):
+    if plan := record_line(options.file_plan, delivery):
         about.child("Aktenplaneinheit").text("Kennzeichen", plan)
-    process.text("Aktenbetreff", fill(options.file_subject, delivery))
-    process.text("Typ", fill(options.kind, delivery))
+    process.text("Aktenbetreff", record_line(options.file_subject, delivery))
+    process.text("Typ", record_line(options.kind, delivery))
     for number, part in enumerate(delivery.manifest.parts, 1):
         _document(process.child("Dokument"), delivery, number, part)
     if options.fields:
@@ -283,7 +283,7 @@ def _document(document: _Node, delivery: Delivery, number: int, part: ManifestPa
     about.code("Medium", "medium", "1.0", "001")
     document.text("FremdesGeschaeftszeichen", delivery.case or "")
     document.text("Posteingangsdatum", arrival_day(delivery).isoformat())
-    document.text("Typ", kind(part))
+    document.text("Typ", document_kind(part))
     version = document.child("Version")
     version.text("Nummer", "1")
     _format(version.child("Format"), delivery, number, part)
@@ -308,7 +308,7 @@ def _extension(extension: _Node, options: Options, delivery: Delivery) -> None:
     for name, template in options.fields.items():
         field = extension.child("Feld")
         field.text("Name", name)
-        field.text("Wert", fill(template, delivery))
+        field.text("Wert", record_line(template, delivery))
 
 
 def _moment(delivery: Delivery) -> str:

@@ -19,10 +19,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, ValidationError, WrapValidator, create_model
 
 from hub.errors import ConfigError
 from hub.files.model import FileModel
@@ -112,6 +113,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     (`hub.store.slim_manifest`)."""
     gathers: ClassVar[bool] = False
     """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
+    drop: ClassVar[bool] = False
+    """Whether it puts files into a place, with the options layout, role and name: others may deliver through it (`Drop`)."""
     keeps: bool = False
     """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
 
@@ -271,6 +274,56 @@ def repeat_of(name: str, options: Mapping[str, Any]) -> Repeat:
 def build_outlet(name: str, options: Mapping[str, Any]) -> OutletBase[Any]:
     """The outlet of the connector `name` with validated options. Raises `ConfigError`, pydantic's `ValidationError`."""
     return outlet_class(name)(options_model(name, "Outlet")(**options))
+
+
+@lru_cache
+def drop_options(name: str) -> type[OptionsModel]:
+    """The options of the drop `name` as they stand within those of another connector, with the key `connector`.
+
+    Raises `ConfigError` where there is no such connector, or its outlet is no drop.
+    """
+    if not outlet_class(name).drop:
+        raise ConfigError(f"connector: {name!r} is no drop")
+    tag: Any = Literal[name]
+    return cast(type[OptionsModel], create_model(
+        f"{name.capitalize()}Drop", __base__=options_model(name, "Outlet"),
+        connector=(tag, Field(description="which drop"))))
+
+
+def drops() -> list[str]:
+    """The names of all connectors whose outlet is a drop."""
+    found = ((name, getattr(module(name), "Outlet", None)) for name in names())
+    return [name for name, outlet in found if outlet is not None and outlet.drop]
+
+
+def _drop(value: Any, ordinary: Callable[[Any], Any]) -> Any:
+    """What stands in a field of the type `Drop`, judged by the connector that it names. Raises pydantic's errors."""
+    if not isinstance(value, Mapping):
+        return ordinary(value)
+    name = value.get("connector")
+    if not isinstance(name, str):
+        raise ValidationError.from_exception_data("drop", [
+            {"type": "union_tag_not_found", "input": value, "ctx": {"discriminator": "connector"}}])
+    try:
+        model = drop_options(name)
+    except ConfigError as error:
+        raise ValidationError.from_exception_data("drop", [
+            {"type": "union_tag_invalid", "input": value,
+             "ctx": {"discriminator": "connector", "tag": name, "expected_tags": ", ".join(drops())}}]) from error
+    return model(**value)
+
+
+Drop = Annotated[SerializeAsAny[OptionsModel], WrapValidator(_drop)]
+"""A drop within another connector's options: `connector` names it, its options stand beside. See `build_drop`."""
+
+
+def build_drop(settings: OptionsModel, **fixed: Any) -> OutletBase[Any]:
+    """The outlet of what stands in a field of the type `Drop`; `fixed` are options on which its user decides.
+
+    Raises pydantic's `ValidationError` where the drop cannot take those.
+    """
+    values = {**settings.model_dump(by_alias=True), **fixed}
+    return build_outlet(values.pop("connector"), values)
 
 
 def build_inlet(connector: str, options: Mapping[str, Any], *, name: str, spool: Path, max_bytes: int) -> InletBase[Any]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import itertools
 import os
 import signal
@@ -92,7 +93,7 @@ def arm(environment: Mapping[str, str] = os.environ) -> None:
         log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what,
                     number=fault.number)
         owner, name = _place(fault.point)
-        found = owner.__dict__[name]
+        found = inspect.getattr_static(owner, name)  # also what a class has from its base: only that class is hurt
         hurt = _hurting(fault, found.__func__ if isinstance(found, staticmethod) else found)
         setattr(owner, name, staticmethod(hurt) if isinstance(found, staticmethod) else hurt)
 

@@ -152,6 +152,29 @@ def test_a_climbing_import_is_noticed(tmp_path: Path, module: str, line: str, co
     assert re.search(re.escape(contract) + r"[^\n]*\n?[^\n]*BROKEN", result.stdout)
 
 
+def neighbours(source: str) -> list[str]:
+    """The other connectors that a connector imports; what begins with an underscore is shared on purpose."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "connectors":
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("connectors."):
+            found.append(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found += [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("connectors.")]
+    return [name for name in found if not name.startswith("_")]
+
+
+def test_no_connector_imports_another() -> None:
+    sources = {file.stem: file.read_text(encoding="utf-8") for file in (ROOT / "connectors").glob("*.py")}
+    assert {name: found for name, source in sources.items() if (found := neighbours(source))} == {}
+
+
+def test_a_connector_that_imports_another_is_noticed() -> None:
+    source = "from connectors import _drop, sftp\nimport connectors.smtp\nfrom connectors.rest import x"
+    assert neighbours(source) == ["sftp", "smtp", "rest"]
+
+
 # --- the tree -----------------------------------------------------------------------------------------------
 
 

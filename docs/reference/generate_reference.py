@@ -102,6 +102,8 @@ def _models(kind: Any) -> Iterator[type[BaseModel]]:
 
 def _type(kind: Any) -> str:
     """A type in words: ``list of text``, ``text or none``."""
+    if kind is endpoint.OptionsModel:
+        return "options of a drop, with its `connector`"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.__name__
     inner = [item for item in get_args(kind) if item is not Ellipsis]

@@ -145,7 +145,12 @@ def _names_file(value: Any) -> bool:
 
 
 def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[BaseModel]:
-    """Of models that differ by their `connector`: the one that the data names."""
+    """Of models that differ by their `connector`: the one that the data names, also where any drop may stand."""
+    if models[0] is OptionsModel:
+        try:
+            return endpoint.drop_options(str(data.get("connector")))
+        except ConfigError:
+            return models[0]
     for model in models:
         if (field := model.model_fields.get("connector")) and data.get("connector") in get_args(
             field.annotation):
@@ -189,9 +194,11 @@ def _at(model: type[BaseModel], place: Iterable[int | str]) -> list[type[BaseMod
 
 
 def _inner(kind: Any) -> Iterator[type[BaseModel]]:
-    """The models in a field's type."""
+    """The models in a field's type; where any drop may stand, those of all drops."""
     for each in (kind, *get_args(kind)):
-        if isinstance(each, type) and issubclass(each, BaseModel):
+        if each is OptionsModel:
+            yield from map(endpoint.drop_options, endpoint.drops())
+        elif isinstance(each, type) and issubclass(each, BaseModel):
             yield each
 
 

@@ -17,9 +17,9 @@ _PLAIN = {
     "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
     "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its '
                                   'own, like [section]'),
-    "union_tag_not_found": ("names no connector", 'write connector = "directory" or connector = "sftp"'),
+    "union_tag_not_found": ("names no connector", 'name one that is a drop, like connector = "directory"'),
     "union_tag_invalid":
-    ("names a connector that cannot stand here", 'write connector = "directory" or connector = "sftp"'),
+    ("names a connector that cannot stand here", 'name one that is a drop, like connector = "directory"'),
     "int_type": ("is no whole number", "write a number without quotes, like 9464"),
     "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
     "int_from_float": ("is no whole number", "write it without a fraction"),
@@ -50,6 +50,7 @@ _PLAIN_SHAPES = {
     r"^([0-9]{5}|[0-9]{8})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
     r"^(\d{12}|\d{9}|\d{5})$": ("is no ARS", 'write twelve digits, like "149990000010"'),
     r"^postgresql://": ("is no address of a PostgreSQL", 'write it like "postgresql://user@host/database"'),
+    r"^(\.[A-Za-z0-9_-]{1,16})?$": ("is no ending of a file's name", 'write it with its dot, like ".tmp"'),
     r"^0[0-7]{3}$": ("is no mode of a file", 'write four digits from 0 to 7, the first a 0, like "0640"'),
     r"^[A-Za-z0-9._\[\]-]{1,60}$":
     ("is no name of a form's field", 'write letters, digits and . _ [ ] -, like "antrag"'),

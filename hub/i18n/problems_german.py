@@ -38,8 +38,9 @@ PIECES = {
     "write {} instead of {}": "{} statt {} schreiben",
     "names no connector": "nennt keinen Connector",
     "names a connector that cannot stand here": "nennt einen Connector, der hier nicht stehen kann",
-    'write connector = "directory" or connector = "sftp"':
-    'connector = "directory" oder connector = "sftp" schreiben',
+    'name one that is a drop, like connector = "directory"':
+    'eine Ablage nennen, wie connector = "directory"',
+    "{} is no drop": "{} ist keine Ablage",
     "is no key": "ist kein Schlüssel",
     'write small letters, digits and hyphens, like "musterstadt"':
     'Kleinbuchstaben, Ziffern und Bindestriche schreiben, wie "musterstadt"',
@@ -49,6 +50,8 @@ PIECES = {
     "write twelve digits, like {}": "zwölf Ziffern schreiben, wie {}",
     "is no address of a PostgreSQL": "ist keine Adresse eines PostgreSQL",
     "write it like {}": "so schreiben: {}",
+    "is no ending of a file's name": "ist keine Endung eines Dateinamens",
+    "write it with its dot, like {}": "mit ihrem Punkt schreiben, wie {}",
     "is no mode of a file": "sind keine Dateirechte",
     "write four digits from 0 to 7, the first a 0, like {}":
     "vier Ziffern von 0 bis 7 schreiben, die erste eine 0, wie {}",
@@ -191,22 +194,20 @@ PIECES = {
     "{} is no URL such as {}": "{} ist keine Adresse wie {}", "{} is no URL": "{} ist keine Adresse",
     "{} is no header name": "{} ist kein Name eines Headers",
     "is the name of a file in the target, not a path": "ist der Name einer Datei im Ziel, kein Pfad",
-    "unknown placeholder {}; known are {} and {}": "unbekannter Platzhalter {}; es gibt {} und {}",
-    "unknown placeholder {}; known are {}": "unbekannter Platzhalter {}; es gibt {}",
+    "unknown placeholder {}": "unbekannter Platzhalter {}", "known here are {}": "hier gibt es {}",
+    "it stands only in a table with each": "er steht nur in einer Tabelle mit each",
+    "it is known only about one document in a DMS": "es gibt ihn nur bei einem Dokument in einem DMS",
+    "a part stands only as a whole value, and in a kind that the format knows":
+    "ein Teil steht nur als ganzer Wert, und in einer Art, die das Format kennt",
     "{} can grow longer than {} characters": "{} kann länger werden als {} Zeichen",
     "use fewer placeholders": "weniger Platzhalter verwenden",
-    "{} is no pattern ({})": "{} ist kein Muster ({})",
     "{} needs {id}": "{} braucht {id}", "without it two applications could want the same name":
     "ohne ihn könnten zwei Anträge denselben Namen wollen",
     "between placeholders only letters, digits and . _ - , and no dot at either end":
     "zwischen Platzhaltern nur Buchstaben, Ziffern und . _ - , und kein Punkt am Anfang oder Ende",
     "{} is no template ({}); braces themselves are written {}":
     "{} ist keine Vorlage ({}); geschweifte Klammern selbst schreibt man {}",
-    "{} is no template (placeholders are {} or {})": "{} ist keine Vorlage (Platzhalter sind {} oder {})",
-    "{} is no template ({})": "{} ist keine Vorlage ({})", "each names a role": "each nennt eine Rolle",
-    "{} is not possible here": "{} geht hier nicht",
-    "{} stands only in a table with each, and is one of {}":
-    "{} steht nur in einer Tabelle mit each und ist eines von {}",
+    "each names a role": "each nennt eine Rolle",
     "{} is relative; name the folder from the root on": "{} ist relativ; den Ordner von der Wurzel an nennen",
     "a path from the root on, such as {}": "ein Pfad von der Wurzel an, wie {}",
     "name {} needs {id}, or with external_id {short}": "name {} braucht {id}, oder mit external_id {short}",

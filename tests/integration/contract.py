@@ -1,18 +1,21 @@
 """One suite for every outlet, against a real receiver.
 
-``class TestSmtp(NetworkContract)`` and a fixture `receiver` make a connector's test; what only that connector promises
-stands below. The rules that matter most are functions of their own (`nothing_visible_before_the_effect` …), so that a
-planted fault can show that the suite notices.
+``class TestSmtp(NetworkContract)`` and a fixture `receiver` make a connector's test; what only that connector
+promises stands below. The rules that matter most are functions of their own
+(`nothing_visible_before_the_effect` …), so that a planted fault can show that the suite notices.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import hashlib
 import io
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 import pytest
 
@@ -29,7 +32,8 @@ APPLICATION: tuple[tuple[str, str, str, bytes], ...] = (
     ("text", "antrag.txt", "text/plain", "Halterin: Erika Mustermann\n.\nOrt: Musterstädt\n".encode()),
     ("html", "antrag.html", "text/html", "<p>Halterin: Erika Mustermann, Musterstädt</p>".encode()),
     ("pdf", "antrag.pdf", "application/pdf", b"%PDF-1.7\n" + bytes(range(256)) * 10),
-    ("xml", "hundesteuer.xml", "application/xml", "<hund><name>Bello</name><ort>Größna</ort></hund>".encode()),
+    ("xml", "hundesteuer.xml", "application/xml",
+     "<hund><name>Bello</name><ort>Größna</ort></hund>".encode()),
     ("attachment", "Impfpaß Bello.pdf", "application/pdf", b"%PDF-1.4\r\n.\r\n" + b"\x00\xff" * 500),
 )
 
@@ -43,7 +47,8 @@ def make_delivery(parts: Sequence[tuple[str, str, str, bytes]] = APPLICATION, *,
                  for no, (role, name, media, content) in enumerate(parts))
     values: dict[str, Any] = {
         "id": delivery_id(MESSAGE, f"recipient-{number}"), "message_id": MESSAGE, "tenant": "musterstadt",
-        "ags": "14999010", "service": "hundesteuer", "recipient": f"recipient-{number}", "destination": "ziel",
+        "ags": "14999010", "service": "hundesteuer", "recipient": f"recipient-{number}",
+        "destination": "ziel",
         "attempt": 1, "test": False, "created_at": CREATED,
         "manifest": Manifest(subject, parts=rows, **(manifest or {})),
         "open_blob": lambda blob: io.BytesIO(blobs[blob])}
@@ -87,6 +92,12 @@ class Receiver(Protocol):
     def inventory(self) -> object:
         """Everything that is there, hidden or not, in a form that compares."""
 
+    def refuse(self) -> None:
+        """Say no, clearly, to the next thing that would act."""
+
+    def relent(self) -> None:
+        """Say yes again; what `refuse` put there is gone."""
+
 
 def contents(delivery: Delivery) -> list[bytes]:
     """The bodies, sorted."""
@@ -98,7 +109,7 @@ class Stopped(Exception):
 
 
 def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any]) -> None:
-    """What makes `in doubt` true: at `effect_begins` nothing has arrived yet, and if it raises nothing does."""
+    """What makes `in doubt` true: at `effect_begins` nothing has arrived, and if it raises nothing does."""
     seen: list[int] = []
 
     def stop() -> None:
@@ -112,8 +123,40 @@ def nothing_visible_before_the_effect(receiver: Receiver, outlet: OutletBase[Any
     assert receiver.arrivals() == [], "something arrived although effect_begins did not return"
 
 
+def a_clear_no_is_certain(receiver: Receiver, outlet: OutletBase[Any]) -> None:
+    """Who was told no needs nobody to look: later it goes as if for the first time."""
+    effect = Effect(receiver.refuse)
+    with pytest.raises(DeliveryError) as raised:
+        outlet.deliver(make_delivery(), effect)
+    assert effect.begun == 1, "the receiver was not asked to act"
+    assert is_certain(raised.value), "a clear no is taken for a lost answer"
+    receiver.relent()
+    assert receiver.arrivals() == []
+    outlet.deliver(make_delivery(attempt=2), Effect())
+    outlet.close()
+    assert len(receiver.arrivals()) == 1
+
+
+class Interrupting(io.BytesIO):
+    """A body during which something happens, once: after its first piece, or when it is read as a whole."""
+
+    def __init__(self, content: bytes, then: Callable[[], object]) -> None:
+        super().__init__(content)
+        self._then: Callable[[], object] | None = then
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next piece."""
+        if self._then is not None and (self.tell() or size is None or size < 0):
+            then, self._then = self._then, None
+            then()
+        return super().read(size)
+
+
 class OutletContract:
     """What every outlet promises."""
+
+    at_once: ClassVar[bool] = True
+    """Whether a delivery arrives by one act; else it fills piece by piece, and the next try completes it."""
 
     def same_bytes(self, arrival: Arrival, delivery: Delivery) -> None:
         """The reader finds every body, byte for byte."""
@@ -198,7 +241,8 @@ class OutletContract:
             assert isinstance(after, Unknown)
 
     def test_names_of_any_kind_arrive_harmless(self, receiver: Any) -> None:
-        names = ["../../etc/passwd", "C:\\temp\\a.pdf", "a.pdf", "A.PDF", ".htaccess", "CON", "", "x" * 300 + ".pdf",
+        names = ["../../etc/passwd", "C:\\temp\\a.pdf", "a.pdf", "A.PDF", ".htaccess", "CON", "",
+                 "x" * 300 + ".pdf",
                  f"zeile{SEPARATORS}zwei.pdf", "Grüße 😀.pdf", "-rf", "a\x00b.pdf", "\ud800.pdf", 'q".pdf',
                  "=?utf-8?b?eA==?="]
         delivery = make_delivery([("attachment", name, "application/octet-stream", f"{no}".encode())
@@ -221,6 +265,61 @@ class OutletContract:
         delivery = make_delivery(subject=f"Hund{SEPARATORS}Bcc: fremd@example.org\r\n\r\nText")
         outlet.deliver(delivery, Effect())
         outlet.close()
+        (arrival,) = receiver.arrivals()
+        self.same_bytes(arrival, delivery)
+
+    def test_an_empty_file(self, receiver: Any) -> None:
+        """A form can have one, and no protocol may take it for the end of anything."""
+        empty = ("attachment", "leer.txt", "text/plain", b"")
+        delivery = make_delivery([*APPLICATION[:4], empty, APPLICATION[4]])
+        effect, outlet = Effect(), receiver.outlet()
+        outlet.deliver(delivery, effect)
+        (arrival,) = receiver.arrivals()
+        self.same_bytes(arrival, delivery)
+        outlet.deliver(dataclasses.replace(delivery, attempt=2), Effect())
+        outlet.close()
+        assert effect.begun == 1
+        assert len({each.name for each in receiver.arrivals()}) == 1
+
+    def test_a_clear_no_after_the_effect_is_certain(self, receiver: Any) -> None:
+        a_clear_no_is_certain(receiver, receiver.outlet())
+
+    def test_the_suite_notices_a_no_that_is_not_marked(self, receiver: Any) -> None:
+        outlet = receiver.outlet()
+        honest = outlet.deliver
+
+        def unsure(delivery: Delivery, effect_begins: Callable[[], None]) -> Any:
+            try:
+                return honest(delivery, effect_begins)
+            except DeliveryError as error:
+                raise type(error)(str(error)) from error
+
+        outlet.deliver = unsure
+        with pytest.raises(AssertionError, match="clear no"):
+            a_clear_no_is_certain(receiver, outlet)
+
+    def test_closed_in_the_middle_of_a_body(self, receiver: Any) -> None:
+        """What a library still holds open then neither hangs, nor acts, nor harms the next connection."""
+        big = hashlib.sha256(b"bild").digest() * (8_000_000 // 32)
+        delivery = make_delivery([*APPLICATION[:4], ("attachment", "foto.jpg", "image/jpeg", big)])
+        outlet, honest = receiver.outlet(), delivery.open_blob
+
+        def interrupted(blob: str) -> BinaryIO:
+            content = honest(blob).read()
+            return Interrupting(content, outlet.close) if len(content) == len(big) else io.BytesIO(content)
+
+        effect, begun = Effect(), time.monotonic()
+        try:
+            outlet.deliver(dataclasses.replace(delivery, open_blob=interrupted), effect)
+        except DeliveryError:
+            if self.at_once:
+                assert effect.begun == 0, "half a body was taken for a whole one"
+                assert receiver.arrivals() == []
+            gc.collect()  # a handle that is thrown away now must not complain: warnings are errors
+            outlet.deliver(dataclasses.replace(delivery, attempt=2), effect)
+        outlet.close()
+        assert time.monotonic() - begun < 20
+        assert effect.begun >= 1
         (arrival,) = receiver.arrivals()
         self.same_bytes(arrival, delivery)
 
@@ -291,8 +390,10 @@ class NetworkContract(OutletContract):
 
     def test_a_line_cut_in_the_middle_leaves_nothing_and_can_be_repeated(self, receiver: Any) -> None:
         proxy: Proxy = receiver.proxy
-        # larger than the kernel's buffers on both sides together, else the last byte is gone before the cut is felt
-        big = make_delivery([*APPLICATION, ("attachment", "gross.bin", "application/octet-stream", bytes(16_000_000))])
+        # larger than the kernel's buffers on both sides together, else the last byte is gone before the cut
+        # is felt
+        attachment = ("attachment", "gross.bin", "application/octet-stream", bytes(16_000_000))
+        big = make_delivery([*APPLICATION, attachment])
         effect, outlet = Effect(), receiver.outlet()
         proxy.cut_after(1_000_000)
         with pytest.raises(Temporary):
@@ -306,7 +407,7 @@ class NetworkContract(OutletContract):
 
     @pytest.mark.parametrize("fault", ["lose", "cut_at_answer"])
     def test_a_lost_answer_is_in_doubt(self, receiver: Any, fault: str) -> None:
-        """The receiver has it, the hub does not know: the effect was announced, and the error is no clear answer."""
+        """The receiver has it, the hub does not know: the error after the effect is no clear answer."""
         proxy: Proxy = receiver.proxy
         effect = Effect(lambda: getattr(proxy, fault)(self.questions))
         outlet = receiver.impatient()

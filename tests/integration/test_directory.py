@@ -15,41 +15,24 @@ from pydantic import ValidationError
 
 from connectors import _layout, directory
 from connectors.directory import Options, Outlet
-from hub.endpoint import Absent, Done, Unknown
-from hub.errors import Misconfigured, Permanent, Temporary
-from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
+from hub.errors import Misconfigured, Temporary
+from tests.integration.contract import Effect, OutletContract, make_delivery
+from tests.integration.drop_contract import NAME, DropContract, DropFolder
 from tests.services import wait_until
 
-NAME = f"2026-11-22_hundesteuer_{make_delivery().id}"
 
-
-def arrivals_below(root: Path) -> list[Arrival]:
-    """What a reader who skips hidden names sees."""
-    found = []
-    for entry in sorted(root.iterdir()):
-        if entry.is_dir() and not entry.name.startswith("."):
-            found.append(Arrival(entry.name, {file.name: file.read_bytes() for file in sorted(entry.iterdir())}))
-        elif not entry.name.startswith("."):
-            found.append(Arrival(entry.name, {entry.name: entry.read_bytes()}))
-    return found
-
-
-class Drop:
+class Drop(DropFolder):
     """A target folder."""
 
     def __init__(self, root: Path, **options: Any) -> None:
-        self.root = root
+        super().__init__(root)
         self.options = options
 
     def outlet(self, **options: Any) -> Outlet:
-        return Outlet(Options(path=self.root, **(self.options | options)))
+        return Outlet(Options(**({"path": self.root} | self.options | options)))
 
-    def arrivals(self) -> list[Arrival]:
-        return arrivals_below(self.root)
-
-    def inventory(self) -> object:
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
+    def missing(self) -> dict[str, Any]:
+        return {"path": self.root / "fehlt"}
 
 
 @pytest.fixture
@@ -61,98 +44,19 @@ class TestDirectory(OutletContract):
     """Everything every outlet promises."""
 
 
-class TestFolder:
-    """A "Vorgangsordner"."""
+class TestDirectoryDrop(DropContract):
+    """Everything every drop promises."""
 
-    def test_its_name_and_files(self, receiver: Drop) -> None:
-        receipt = receiver.outlet().deliver(make_delivery(), Effect())
-        assert receipt.reference == NAME
-        assert sorted(path.name for path in (receiver.root / NAME).iterdir()) == [
-            "Impfpass_Bello.pdf", "antrag.html", "antrag.pdf", "antrag.txt", "hundesteuer.xml"]
+    place = directory.Disk
 
-    def test_the_recipients_path_is_made_of_safe_steps(self, receiver: Drop) -> None:
-        delivery = make_delivery(manifest={"path": "../Ämter//Steuern/"})
-        receipt = receiver.outlet().deliver(delivery, Effect())
-        assert receipt.reference == f"Aemter/Steuern/{NAME}"
-        assert (receiver.root / receipt.reference / "antrag.pdf").is_file()
-        assert receiver.outlet().probe(delivery) == Done(receipt)
+
+class TestRights:
+    """Of what is made."""
 
     def test_rights(self, receiver: Drop) -> None:
         receiver.outlet(mode="0640").deliver(make_delivery(), Effect())
         assert (receiver.root / NAME).stat().st_mode & 0o777 == 0o750
         assert (receiver.root / NAME / "antrag.pdf").stat().st_mode & 0o777 == 0o640
-
-    def test_what_a_reader_adds_does_not_make_it_another(self, receiver: Drop) -> None:
-        receipt = receiver.outlet().deliver(make_delivery(), Effect())
-        (receiver.root / NAME / "erledigt.txt").write_text("ja")
-        assert receiver.outlet().deliver(make_delivery(), Effect()) == receipt
-        assert receiver.outlet().probe(make_delivery()) == Done(receipt)
-
-    def test_other_content_is_never_overwritten(self, receiver: Drop) -> None:
-        (receiver.root / NAME).mkdir()
-        (receiver.root / NAME / "antrag.pdf").write_bytes(b"fremd")
-        outlet = receiver.outlet()
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
-        assert outlet.deliver(make_delivery(), Effect()).reference == f"{NAME}-2"
-        assert (receiver.root / NAME / "antrag.pdf").read_bytes() == b"fremd"
-        assert outlet.deliver(make_delivery(attempt=2), Effect()).reference == f"{NAME}-2"
-        assert isinstance(outlet.probe(make_delivery()), Done)
-
-    def test_one_changed_byte_is_other_content(self, receiver: Drop) -> None:
-        receiver.outlet().deliver(make_delivery(), Effect())
-        file = receiver.root / NAME / "antrag.pdf"
-        file.write_bytes(file.read_bytes()[:-1] + b"!")
-        assert isinstance(receiver.outlet().probe(make_delivery()), Unknown)
-
-    def test_an_empty_folder_of_that_name_is_not_swallowed(self, receiver: Drop) -> None:
-        """rename(2) alone would replace it without a word."""
-        effect = Effect((receiver.root / NAME).mkdir)
-        with pytest.raises(Temporary):
-            receiver.outlet().deliver(make_delivery(), effect)
-        assert list((receiver.root / NAME).iterdir()) == []
-
-    def test_a_killed_try_is_swept_by_the_next(self, receiver: Drop) -> None:
-        left = receiver.root / f".{NAME}.0badcafe.part"
-        left.mkdir()
-        (left / "antrag.pdf").write_bytes(b"halb")
-        other = receiver.root / ".2026-11-22_hundesteuer_other.0badcafe.part"
-        other.mkdir()
-        receiver.outlet().deliver(make_delivery(attempt=2), Effect())
-        assert sorted(path.name for path in receiver.root.iterdir()) == [other.name, NAME]
-
-    def test_where_a_reader_collects_absence_proves_nothing(self, receiver: Drop) -> None:
-        outlet = receiver.outlet(collected=True)
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
-        (receiver.root / f".{NAME}.0badcafe.part").mkdir()
-        assert outlet.probe(make_delivery()) == Absent()
-
-
-class TestSingleFile:
-    """layout = "single"."""
-
-    def test_one_file_with_the_parts_extension(self, receiver: Drop) -> None:
-        outlet, effect = receiver.outlet(layout="single", role="xml"), Effect()
-        receipt = outlet.deliver(make_delivery(), effect)
-        assert receipt.reference == f"{NAME}.xml"
-        assert [arrival.name for arrival in receiver.arrivals()] == [f"{NAME}.xml"]
-        assert outlet.probe(make_delivery()) == Done(receipt)
-        assert outlet.deliver(make_delivery(), effect) == receipt
-        assert effect.begun == 1
-
-    def test_other_content_is_never_overwritten(self, receiver: Drop) -> None:
-        (receiver.root / f"{NAME}.xml").write_bytes(b"fremd")
-        assert receiver.outlet(layout="single").deliver(make_delivery(), Effect()).reference == f"{NAME}-2.xml"
-        assert (receiver.root / f"{NAME}.xml").read_bytes() == b"fremd"
-
-    def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop) -> None:
-        target = receiver.root / f"{NAME}.xml"
-        with pytest.raises(Temporary):
-            receiver.outlet(layout="single").deliver(make_delivery(), Effect(lambda: target.write_bytes(b"fremd")))
-        assert target.read_bytes() == b"fremd"
-
-    def test_without_that_part_it_is_permanent(self, receiver: Drop) -> None:
-        with pytest.raises(Permanent):
-            receiver.outlet(layout="single", role="csv").deliver(make_delivery(), Effect())
 
 
 class TestTarget:
@@ -169,20 +73,6 @@ class TestTarget:
         assert receiver.inventory() == []
         assert effect.begun == 0
 
-    def test_without_its_marker(self, receiver: Drop) -> None:
-        outlet = receiver.outlet(must_contain=".drehscheibe")
-        with pytest.raises(Temporary, match=r"\.drehscheibe"):
-            outlet.deliver(make_delivery(), Effect())
-        (receiver.root / ".drehscheibe").touch()
-        outlet.deliver(make_delivery(), Effect())
-        assert len(receiver.arrivals()) == 1
-
-    def test_a_missing_folder_is_never_made(self, tmp_path: Path) -> None:
-        drop = Drop(tmp_path / "fehlt")
-        with pytest.raises(Misconfigured, match="fehlt"):
-            drop.outlet().deliver(make_delivery(), Effect())
-        assert not drop.root.exists()
-
     def test_no_right_to_write(self, receiver: Drop) -> None:
         effect = Effect()
         receiver.root.chmod(0o500)
@@ -190,8 +80,21 @@ class TestTarget:
         receiver.root.chmod(0o700)
         assert effect.begun == 0
 
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_check_leaves_nothing_where_renaming_is_refused(
+            self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+        def refused(source: str, target: str) -> None:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+        monkeypatch.setattr(directory, "rename_new", refused)
+        (finding,) = receiver.outlet(layout=layout).check()
+        assert finding.severity == "error"
+        assert "darf im Ziel nicht schreiben" in finding.text
+        assert receiver.names() == []
+
     @pytest.mark.parametrize(("code", "kind"), [
-        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary), (errno.ESTALE, Temporary),
+        (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary),
+        (errno.ESTALE, Temporary),
         (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary)])
     def test_what_the_disk_says(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, code: int,
                                 kind: type[Exception]) -> None:
@@ -287,7 +190,7 @@ class TestDurability:
         elif fault == "folder":
             monkeypatch.setattr(directory.Disk, "sync_folder", lambda *_: None)
         else:
-            monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+            monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         receiver.outlet().deliver(make_delivery(), Effect())
         with pytest.raises(AssertionError, match=complaint):
             everything_is_durable_before_it_is_visible(ledger.calls, receiver.root, list(self.FILES))
@@ -318,7 +221,7 @@ class TestGathered:
         outlet.deliver(deliveries[0], Effect())
         assert len(list(receiver.root.iterdir())) == 3
         outlet.conclude()
-        assert [path.name for path in receiver.root.iterdir()] == [arrival.name for arrival in receiver.arrivals()]
+        assert receiver.names() == [arrival.name for arrival in receiver.arrivals()]
         assert len(receiver.arrivals()) == 1
 
     def test_a_second_delivery_finds_its_own_name(self, receiver: Drop) -> None:
@@ -332,7 +235,8 @@ class TestGathered:
         assert [effect.begun for effect in effects] == [0, 0]
         assert len(list(receiver.root.iterdir())) == 2
 
-    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_cannot_be_synced_together_goes_alone(self, receiver: Drop,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
@@ -345,7 +249,8 @@ class TestGathered:
         outlet.conclude()
         assert len(receiver.arrivals()) == 2
 
-    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_cannot_be_synced_is_told(self, receiver: Drop,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
         outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
         outlet.prepare(deliveries)
         for delivery in deliveries:
@@ -360,11 +265,30 @@ class TestGathered:
         outlet.conclude()  # there is nothing left that it could tell of
 
     def test_on_a_share_nothing_is_prepared(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(directory, "_LOCAL", ())
+        monkeypatch.setattr(directory, "can_sync_all", lambda path: False)
         outlet = receiver.outlet()
         outlet.prepare([make_delivery(number=number) for number in (1, 2)])
         assert list(receiver.root.iterdir()) == []
         outlet.conclude()
+
+    def test_only_local_file_systems_are_synced_as_a_whole(self, tmp_path: Path) -> None:
+        assert not directory.can_sync_all(Path("/proc"))
+        assert not directory.can_sync_all(tmp_path / "fehlt")
+
+    def test_what_is_prepared_never_takes_a_name_that_is_taken(self, receiver: Drop) -> None:
+        """A thread that was lost had prepared the same delivery, and may still be at work."""
+        lost, outlet = receiver.outlet(), receiver.outlet()
+        deliveries = [make_delivery(number=number) for number in (1, 2)]
+        lost.prepare(deliveries)
+        outlet.prepare(deliveries)
+        assert len(receiver.names()) == 4
+        lost.conclude()
+        assert len(receiver.names()) == 2
+        for delivery in deliveries:
+            outlet.deliver(delivery, Effect())
+        outlet.conclude()
+        assert receiver.names() == [arrival.name for arrival in receiver.arrivals()]
+        assert len(receiver.arrivals()) == 2
 
     def test_a_target_that_is_not_mounted_is_left_alone(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")
@@ -375,7 +299,7 @@ class TestGathered:
 
 
 class TestTogether:
-    """Threads that want the same folder on disk share an fsync, but never one that began before they asked."""
+    """Threads that want the same folder on disk share an fsync; never one that began before they asked."""
 
     @pytest.fixture
     def slow(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
@@ -384,18 +308,19 @@ class TestTogether:
         yield slow
         slow.go.set()
 
-    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync, tmp_path: Path) -> None:
+    def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync,
+                                                                    tmp_path: Path) -> None:
         syncs = directory.FolderSyncs()
         with ThreadPoolExecutor(9) as pool:
             first = pool.submit(syncs.sync, str(tmp_path))
             assert slow.began.acquire(timeout=10)
             others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(8)]
-            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 9, "all to have asked")
+            wait_until(lambda: syncs.asked(str(tmp_path)) == 9, "all to have asked")
             slow.go.set()
             for future in (first, *others):
                 future.result(10)
         assert slow.count == 2, "one for the first, one for all others"
-        assert syncs._asked == {}
+        assert syncs.asked(str(tmp_path)) == 0
 
     def test_a_failure_is_everybodys(self, slow: SlowSync, tmp_path: Path) -> None:
         syncs = directory.FolderSyncs()
@@ -404,7 +329,7 @@ class TestTogether:
             first = pool.submit(syncs.sync, str(tmp_path))
             assert slow.began.acquire(timeout=10)
             others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(3)]
-            wait_until(lambda: syncs._asked[str(tmp_path)].newest == 4, "all to have asked")
+            wait_until(lambda: syncs.asked(str(tmp_path)) == 4, "all to have asked")
             slow.go.set()
             assert first.exception(10) is None
             assert [type(other.exception(10)) for other in others] == [OSError] * 3
@@ -434,8 +359,9 @@ class TestOptions:
     @pytest.mark.parametrize(("key", "value", "complaint"), [
         ("name", "{day}_{id}_{dog}", "unknown placeholder"), ("name", "{day}", "needs {id}"),
         ("name", "../{id}", "letters"), ("name", "{id}/x", "letters"), ("name", ".{id}", "dot"),
-        ("name", "{id", "no pattern"), ("name", "{id!r}", "unknown"),
-        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"), ("path", "relativ", "relative"),
+        ("name", "{id", "no template"), ("name", "{id!r}", "unknown"),
+        ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"),
+        ("path", "relativ", "relative"),
         ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
     def test_refused(self, key: str, value: str, complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
@@ -445,6 +371,7 @@ class TestOptions:
         assert [name for name, field in Options.model_fields.items() if not field.description] == []
 
     def test_names_never_cut_the_id(self) -> None:
-        delivery = make_delivery(service="x" * 200, manifest={"name_parts": {"case": "Az. 12/2026 ü", "id": "fremd"}})
+        parts = {"case": "Az. 12/2026 ü", "id": "fremd"}
+        delivery = make_delivery(service="x" * 200, manifest={"name_parts": parts})
         options = Options(path="/srv", name="{case}_{service}_{id}")
         assert _layout.plan(options, delivery).name == f"Az._12_2026_ue_{'x' * 39}_{delivery.id}"

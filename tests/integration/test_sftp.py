@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from connectors import _layout, sftp
 from connectors.sftp import Options, Outlet, fingerprint
-from hub.endpoint import Absent, Done, Unknown
+from hub.endpoint import Absent
 from hub.errors import Misconfigured, Temporary
-from tests.integration.contract import Arrival, Effect, NetworkContract, make_delivery
-from tests.integration.test_directory import NAME, arrivals_below
+from tests.integration.contract import Effect, NetworkContract, make_delivery
+from tests.integration.drop_contract import NAME, DropContract, DropFolder
 from tests.services import need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
@@ -27,31 +27,28 @@ from tests.services.proxy import Proxy
 FULL = "trap '' XFSZ\nulimit -f 512\nexec /usr/lib/openssh/sftp-server\n"  # no file may grow beyond 512 KB
 
 
-class Drop:
+class Drop(DropFolder):
     """A folder on an SFTP server behind a proxy."""
 
     def __init__(self, server: OpenSsh) -> None:
+        super().__init__(server.files)
         self.server = server
         self.proxy = Proxy(server.port)
-        self.root = server.files
         self.outlets: list[Outlet] = []
 
     def outlet(self, **options: Any) -> Outlet:
         values: dict[str, Any] = {"host": "127.0.0.1", "port": self.proxy.port, "user": self.server.user,
                                   "key": f"file:{self.server.key}", "host_key": [self.server.host_key],
-                                  "path": str(self.root), "connect_timeout": 30, "auth_timeout": 30, "timeout": 30}
+                                  "path": str(self.root), "connect_timeout": 30, "auth_timeout": 30,
+                                  "timeout": 30}
         self.outlets.append(Outlet(Options(**(values | options))))
         return self.outlets[-1]
 
     def impatient(self) -> Outlet:
         return self.outlet(connect_timeout=3, timeout=3)
 
-    def arrivals(self) -> list[Arrival]:
-        return arrivals_below(self.root)
-
-    def inventory(self) -> object:
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
+    def missing(self) -> dict[str, Any]:
+        return {"path": str(self.root / "fehlt")}
 
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.arrivals()) >= count, "the files have arrived")
@@ -106,9 +103,7 @@ class TestSftp(NetworkContract):
     def test_nothing_waits_for_an_acknowledgement_of_tcp(self, receiver: Drop) -> None:
         """Nagle's algorithm holds 40 KB back: 32 files a second instead of 700."""
         outlet = receiver.outlet()
-        outlet.deliver(make_delivery(), Effect())
-        assert outlet._session is not None
-        assert outlet._session._transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert outlet.place().transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def test_a_killed_server_in_the_middle_of_a_session(self, receiver: Drop) -> None:
         outlet, effect = receiver.outlet(), Effect()
@@ -133,42 +128,23 @@ class TestSftp(NetworkContract):
         assert [path.name for path in receiver.root.iterdir()] == [NAME]
 
 
-class TestDrop:
-    """Layouts and collisions, as in the directory."""
+class TestSftpDrop(DropContract):
+    """Everything every drop promises."""
 
-    def test_single_file(self, receiver: Drop) -> None:
-        outlet = receiver.outlet(layout="single", role="pdf")
-        receipt = outlet.deliver(make_delivery(manifest={"path": "Ämter/Steuern"}), Effect())
-        assert receipt.reference == f"Aemter/Steuern/{NAME}.pdf"
-        assert (receiver.root / receipt.reference).is_file()
-        assert outlet.probe(make_delivery(manifest={"path": "Ämter/Steuern"})) == Done(receipt)
+    place = sftp.Session
+
+
+class TestServers:
+    """What servers do not take, do not know, or have no room for."""
 
     @pytest.mark.parametrize("layout", ["folder", "single"])
-    def test_other_content_is_never_overwritten(self, receiver: Drop, layout: str) -> None:
-        taken = receiver.root / NAME if layout == "folder" else receiver.root / f"{NAME}.xml"
-        if layout == "folder":
-            taken.mkdir()
-            (taken / "antrag.pdf").write_bytes(b"fremd")
-        else:
-            taken.write_bytes(b"fremd")
-        outlet = receiver.outlet(layout=layout)
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
-        assert "-2" in outlet.deliver(make_delivery(), Effect()).reference
-        assert (taken / "antrag.pdf" if layout == "folder" else taken).read_bytes() == b"fremd"
-        assert isinstance(outlet.probe(make_delivery()), Done)
-
-    def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop) -> None:
-        target = receiver.root / f"{NAME}.xml"
-        with pytest.raises(Temporary):
-            receiver.outlet(layout="single").deliver(make_delivery(), Effect(lambda: target.write_bytes(b"fremd")))
-        assert target.read_bytes() == b"fremd"
-
-    def test_same_size_other_bytes(self, receiver: Drop) -> None:
-        outlet = receiver.outlet()
-        outlet.deliver(make_delivery(), Effect())
-        file = receiver.root / NAME / "antrag.pdf"
-        file.write_bytes(file.read_bytes()[:-1] + b"!")
-        assert isinstance(outlet.probe(make_delivery()), Unknown)
+    def test_check_leaves_nothing_where_renaming_is_refused(self, serve: Callable[..., Drop],
+                                                            layout: str) -> None:
+        drop = serve(sftp="internal-sftp -P posix-rename,rename")
+        (finding,) = drop.outlet(layout=layout).check()
+        assert finding.severity == "error"
+        assert "verweigert" in finding.text
+        assert drop.names() == []
 
     def test_a_server_that_takes_nothing(self, serve: Callable[..., Drop]) -> None:
         drop = serve(sftp="internal-sftp -R")
@@ -183,21 +159,13 @@ class TestDrop:
         drop = serve(sftp="internal-sftp -P posix-rename,fsync")
         outlet = drop.outlet()
         receipts = [outlet.deliver(make_delivery(number=number), Effect()) for number in (1, 2)]
-        assert [arrival.name for arrival in drop.arrivals()] == sorted(receipt.reference for receipt in receipts)
+        assert drop.names() == sorted(receipt.reference for receipt in receipts)
 
-    def test_a_missing_folder(self, receiver: Drop) -> None:
-        outlet = receiver.outlet(path=str(receiver.root / "fehlt"))
-        with pytest.raises(Misconfigured, match="fehlt"):
-            outlet.deliver(make_delivery(), Effect())
-        assert not (receiver.root / "fehlt").exists()
-
-    def test_without_its_marker(self, receiver: Drop) -> None:
+    def test_a_missing_marker_costs_no_connection(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")
         for _ in range(2):
             with pytest.raises(Temporary, match=r"\.drehscheibe"):
                 outlet.deliver(make_delivery(), Effect())
-        (receiver.root / ".drehscheibe").touch()
-        outlet.deliver(make_delivery(), Effect())
         assert receiver.proxy.connections == 1
 
     def full(self, serve: Callable[..., Drop]) -> Drop:
@@ -206,12 +174,13 @@ class TestDrop:
         return drop
 
     @pytest.mark.parametrize("fault", [False, True])
-    def test_every_single_write_is_answered_for(self, serve: Callable[..., Drop], monkeypatch: pytest.MonkeyPatch,
-                                                fault: bool) -> None:
-        """A server without room. The size alone would not tell a hole, so here the size always fits; the suite notices
-        when the answers to pipelined writes are not read."""
+    def test_every_single_write_is_answered_for(self, serve: Callable[..., Drop],
+                                                monkeypatch: pytest.MonkeyPatch, fault: bool) -> None:
+        """A server without room. The size alone would not tell a hole, so here the size always fits; the
+        suite notices when the answers to pipelined writes are not read."""
         big = make_delivery([("xml", "a.xml", "application/xml", b"x" * 2_000_000)])
-        monkeypatch.setattr(sftp.Session, "size", lambda self, path: 2_000_000 if path.endswith("a.xml") else None)
+        monkeypatch.setattr(sftp.Session, "size",
+                            lambda self, path: 2_000_000 if path.endswith("a.xml") else None)
         if fault:
             pipelined = paramiko.SFTPFile.set_pipelined
             monkeypatch.setattr(paramiko.SFTPFile, "set_pipelined", lambda self, on: pipelined(self, True))
@@ -232,10 +201,12 @@ class TestDrop:
         assert effect.begun == 0
         assert drop.inventory() == []
 
-    def test_a_size_that_does_not_fit_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_size_that_does_not_fit_is_noticed(self, receiver: Drop,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
         """The size is compared before anything becomes visible."""
         real = sftp.Session.size
-        monkeypatch.setattr(sftp.Session, "size", lambda self, path: 7 if path.endswith(".pdf") else real(self, path))
+        monkeypatch.setattr(sftp.Session, "size",
+                            lambda self, path: 7 if path.endswith(".pdf") else real(self, path))
         effect = Effect()
         with pytest.raises(Temporary):
             receiver.outlet().deliver(make_delivery(), effect)
@@ -244,12 +215,13 @@ class TestDrop:
 
 
 def written_hidden_then_renamed(log: str, root: Path) -> None:
-    """What the server itself saw: every file written below a hidden name and closed, then one rename to the final."""
+    """What the server itself saw: every file written hidden and closed, then one rename to the final name."""
     opened = re.findall(r'open "([^"]+)" flags WRITE', log)
     renames = re.findall(r'(posix-rename|rename) old "([^"]+)" new "([^"]+)"', log)
     assert opened
     places = {Path(path).relative_to(root).parts[0] for path in opened}
-    assert all(place.startswith(".") and place.endswith(".part") for place in places), "not written below a hidden name"
+    hidden = all(place.startswith(".") and place.endswith(".part") for place in places)
+    assert hidden, "not written below a hidden name"
     assert len(renames) == 1
     assert renames[0][0] == "posix-rename"
     assert Path(renames[0][2]).name == NAME
@@ -272,7 +244,7 @@ class TestOnTheServer:
 
     def test_the_suite_notices_a_visible_name(self, serve: Callable[..., Drop],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_layout.Plan, "hidden", lambda self: self.final() + "x")
+        monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         log, root = self.deliver(serve)
         with pytest.raises(AssertionError, match="hidden name"):
             written_hidden_then_renamed(log, root)
@@ -283,24 +255,26 @@ class TestTrust:
 
     def other_key(self, tmp_path: Path, kind: str = "ed25519") -> str:
         file = tmp_path / f"other_{kind}"
-        subprocess.run([need("ssh-keygen", "openssh-client"), "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
+        keygen = need("ssh-keygen", "openssh-client")
+        subprocess.run([keygen, "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
         return file.with_suffix(".pub").read_text().strip()
 
     @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
-    def test_another_host_key_is_named_with_both_fingerprints(self, receiver: Drop, tmp_path: Path, kind: str) -> None:
+    def test_another_host_key_is_named_with_both_fingerprints(self, receiver: Drop, tmp_path: Path,
+                                                              kind: str) -> None:
         other, effect = self.other_key(tmp_path, kind), Effect()
         outlet = receiver.outlet(host_key=[other])
         with pytest.raises(Misconfigured) as raised:
             outlet.deliver(make_delivery(), effect)
         for line in (other, receiver.server.host_key):
-            assert fingerprint(sftp._key_bytes(line)) in str(raised.value)
+            assert fingerprint(sftp.key_bytes(line)) in str(raised.value)
         assert "publickey" not in receiver.server.log()
         assert effect.begun == 0
 
     def test_the_fingerprint_is_openssh_s(self, receiver: Drop) -> None:
         shown = subprocess.run(["ssh-keygen", "-lf", str(receiver.server.root / "host_ed25519.pub")],
                                capture_output=True, text=True, check=True).stdout
-        assert fingerprint(sftp._key_bytes(receiver.server.host_key)) in shown
+        assert fingerprint(sftp.key_bytes(receiver.server.host_key)) in shown
 
     @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
     def test_other_kinds_of_key_and_a_change_of_keys(self, serve: Callable[..., Drop], tmp_path: Path,
@@ -406,12 +380,14 @@ class TestOptions:
 
     @pytest.mark.parametrize(("changes", "complaint"), [
         ({"host_key": []}, "at least 1"), ({"host_key": ["SHA256:abc"]}, "no host key"),
-        ({"host_key": ["ssh-ed25519 !!"]}, "no base64"), ({"host_key": ["ssh-rsa " + KEY.split()[1]]}, "another kind"),
+        ({"host_key": ["ssh-ed25519 !!"]}, "no base64"),
+        ({"host_key": ["ssh-rsa " + KEY.split()[1]]}, "another kind"),
         ({"key": None}, "exactly one"), ({"password": "file:/x"}, "exactly one"),
         ({"key": "-----BEGIN"}, "never written"),
         ({"name": "{dog}_{id}"}, "unknown placeholder"), ({"pfad": "/"}, "Extra")])
     def test_refused(self, changes: dict[str, Any], complaint: str) -> None:
-        good = {"host": "sftp.musterstadt.example", "user": "hub", "key": "file:/etc/key", "host_key": [self.KEY]}
+        good = {"host": "sftp.musterstadt.example", "user": "hub", "key": "file:/etc/key",
+                "host_key": [self.KEY]}
         with pytest.raises(ValidationError, match=complaint):
             Options(**(good | changes))
 

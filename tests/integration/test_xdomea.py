@@ -20,6 +20,7 @@ from connectors.xdomea import NAMESPACE, Options, Outlet
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
+from tests.integration.drop_contract import DropFolder
 from tests.services import standards
 from tests.services.openssh import OpenSsh
 
@@ -28,8 +29,9 @@ UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 NS = {"x": NAMESPACE}
 EVERYTHING: dict[str, Any] = {
     "sender_unit": "Portal", "receiver_unit": "Steueramt", "receiver_system": "VIS", "reference": "{case}",
-    "file_subject": "Hundesteuer {property:district}", "file_plan": "{property:file_plan}", "lead": "Steueramt",
-    "container": "{property:container}", "fields": {"Vorgangsnummer": "{short}", "AGS": "{ags}", "leer": "{property:none}"}}
+    "file_subject": "Hundesteuer {property:district}", "file_plan": "{property:file_plan}",
+    "lead": "Steueramt", "container": "{property:container}",
+    "fields": {"Vorgangsnummer": "{short}", "AGS": "{ags}", "leer": "{property:none}"}}
 PROPERTIES = {"properties": {"file_plan": "23.10", "district": "Nord", "container": "0815"},
               "name_parts": {"day": "20261121", "short": "01936d2e-0001", "version": "v1"}}
 
@@ -54,11 +56,11 @@ def built(options: Options, **changes: Any) -> bytes:
     return target.getvalue()
 
 
-class Drop:
-    """A folder that a DMS watches. The message is no body of the delivery, so a reader takes it apart first."""
+class Drop(DropFolder):
+    """A folder that a DMS watches. The message is no body of the delivery: a reader takes it apart first."""
 
     def __init__(self, root: Path, **options: Any) -> None:
-        self.root = root
+        super().__init__(root)
         self.options = options
 
     def settings(self, **options: Any) -> Options:
@@ -78,9 +80,11 @@ class Drop:
             found.append(Arrival(path.name, content, wire))
         return found
 
-    def inventory(self) -> object:
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
+    def refuse(self) -> None:
+        self.put(f"{make_delivery().id}_{self.settings().message}.zip", b"fremd")
+
+    def relent(self) -> None:
+        (self.root / f"{make_delivery().id}_{self.settings().message}.zip").unlink()
 
 
 @pytest.fixture
@@ -105,7 +109,8 @@ class TestStandard:
 
     @pytest.mark.parametrize("message", MESSAGES)
     @pytest.mark.parametrize("rich", [False, True])
-    def test_valid_against_the_real_schema(self, receiver: Drop, schema: etree.XMLSchema, message: str, rich: bool) -> None:
+    def test_valid_against_the_real_schema(self, receiver: Drop, schema: etree.XMLSchema, message: str,
+                                           rich: bool) -> None:
         settings = receiver.settings(message=message, **(EVERYTHING if rich else {}))
         delivery = make_delivery(case="4711/26", test=rich, manifest=PROPERTIES if rich else None,
                                  subject="Antrag\v\x00\ud800 <Hund> & \u2028 Größna")
@@ -114,7 +119,8 @@ class TestStandard:
         assert document.tag == f"{{{NAMESPACE}}}{message}"
         assert document.prefix == "xdomea"
 
-    @pytest.mark.parametrize(("wrong", "right"), [("ProzessID", "prozessID"), ("Erstellerkennung", "Erstellerrolle")])
+    @pytest.mark.parametrize(("wrong", "right"), [
+        ("ProzessID", "prozessID"), ("Erstellerkennung", "Erstellerrolle")])
     def test_the_schema_notices_a_wrong_message(self, receiver: Drop, schema: etree.XMLSchema, wrong: str,
                                                 right: str) -> None:
         content = xdomea.message(receiver.settings(), make_delivery()).replace(wrong.encode(), right.encode())
@@ -126,15 +132,18 @@ class TestStandard:
         assert receipt.reference == f"{delivery.id}_FVDaten.SGOErstellen.0604.zip"
         message, *files = members(receiver.root / receipt.reference)
         assert message == f"{delivery.id}_FVDaten.SGOErstellen.0604.xml"
-        assert [re.fullmatch(rf"{UUID}\.(\w+)", name)[2] for name in files] == ["txt", "html", "pdf", "xml", "pdf"]
+        endings = [re.fullmatch(rf"{UUID}\.(\w+)", name)[2] for name in files]
+        assert endings == ["txt", "html", "pdf", "xml", "pdf"]
 
     def test_every_document_is_described_and_there(self, receiver: Drop) -> None:
         receiver.outlet().deliver(make_delivery(), Effect())
         (arrival,) = receiver.arrivals()
         document = etree.fromstring(arrival.wire)
         assert document.xpath("//x:Primaerdokument/x:Dateiname/text()", namespaces=NS) == list(arrival.bodies)
-        assert document.xpath("//x:Primaerdokument/x:DateinameOriginal/text()", namespaces=NS)[-1] == "Impfpass_Bello.pdf"
-        assert document.xpath("//x:Format/x:Name/code/text()", namespaces=NS) == ["045", "008", "018", "030", "018"]
+        originals = document.xpath("//x:Primaerdokument/x:DateinameOriginal/text()", namespaces=NS)
+        assert originals[-1] == "Impfpass_Bello.pdf"
+        formats = document.xpath("//x:Format/x:Name/code/text()", namespaces=NS)
+        assert formats == ["045", "008", "018", "030", "018"]
         assert document.xpath("//x:Dokument/x:Typ/text()", namespaces=NS) == [
             "Antragsdaten", "Antragsdaten", "Antrag", "Antragsdaten", "Anlage"]
         ids = document.xpath("//x:Identifikation/x:ID/text()", namespaces=NS)
@@ -189,7 +198,7 @@ class TestTheSameBytes:
 
     def test_a_clock_in_the_zip_is_noticed(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
         seconds = iter(range(0, 60, 2))
-        monkeypatch.setattr(xdomea, "_entry", lambda name, delivery: zipfile.ZipInfo(
+        monkeypatch.setattr(xdomea, "zip_entry", lambda name, delivery: zipfile.ZipInfo(
             name, (2026, 11, 22, 10, 11, next(seconds))))
         with pytest.raises(AssertionError):
             OutletContract().test_a_second_try_is_the_same_thing(receiver)
@@ -226,16 +235,23 @@ class TestTrouble:
     @pytest.mark.parametrize(("options", "why"), [
         ({"version": "4.0.0"}, "xdomea 4.0.0 is not built"),
         ({"message": "FVDaten.SGOAblegen.0605"}, "0604"),
-        ({"subject": "{nmae}"}, "unknown placeholder 'nmae'"),
-        ({"subject": "{property}"}, "property:key"),
+        ({"subject": "{nmae}"}, "unknown placeholder {nmae}: known here are {id}"),
+        ({"subject": "{property}"}, "did you mean {property:…}?"),
         ({"subject": "{"}, "is no template"),
         ({"drop": {"name": "{id}"}}, "name: the standard rules"),
-        ({"drop": {"connector": "smtp"}}, "directory"),
+        ({"drop": {"connector": "smtp"}}, "does not match any of the expected tags: directory, sftp"),
+        ({"drop": {"connector": "xdomea"}}, "expected tags"),
+        ({"drop": {"connector": "fax"}}, "expected tags"),
+        ({"drop": {"connector": 1}}, "Unable to extract tag"),
         ({"receiver": ""}, "at least 1"),
     ])
     def test_options_that_cannot_be(self, receiver: Drop, options: dict[str, Any], why: str) -> None:
         with pytest.raises(ValidationError, match=re.escape(why)):
             receiver.settings(**options)
+
+    def test_a_drop_that_is_no_table(self) -> None:
+        with pytest.raises(ValidationError, match="drop"):
+            Options(receiver="Stadt Musterstadt", drop="directory")
 
 
 def test_options_survive_being_written_down_and_read_again(receiver: Drop) -> None:
@@ -252,8 +268,8 @@ def server(tmp_path: Path) -> Iterator[OpenSsh]:
 
 
 def test_the_drop_may_be_an_sftp_server(server: OpenSsh) -> None:
-    drop = {"connector": "sftp", "host": "127.0.0.1", "port": server.port, "user": server.user, "path": str(server.files),
-            "key": f"file:{server.key}", "host_key": [server.host_key]}
+    drop = {"connector": "sftp", "host": "127.0.0.1", "port": server.port, "user": server.user,
+            "path": str(server.files), "key": f"file:{server.key}", "host_key": [server.host_key]}
     outlet = Outlet(Options(receiver="Stadt Musterstadt", drop=drop))
     assert outlet.probe(make_delivery()) == Absent()
     receipt = outlet.deliver(make_delivery(), Effect())

@@ -72,8 +72,8 @@ class OpenSsh:
         """Kill the server and all sessions, as a power failure would."""
         family = [self._process.pid]
         for pid in family:
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                with suppress(OSError):  # a session that has just ended by itself
+            with suppress(OSError):  # a session that has just ended by itself
+                for task in Path(f"/proc/{pid}/task").glob("*/children"):
                     family += [int(child) for child in task.read_text().split()]
         for pid in family:
             try:

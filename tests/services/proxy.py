@@ -27,6 +27,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.connections = 0
+        self.ended = 0  # clients that were told the end of the server's side
         self.passing = threading.Event()
         self.behave()
         self._spawn(self._accept)
@@ -60,11 +61,14 @@ class Proxy:
         self.cut_answers = True
 
     def drop(self) -> None:
-        """Reset all open connections. New ones are forwarded."""
+        """Reset all open connections. New ones are forwarded. It returns when the other sides notice."""
         with self._lock:
+            forwarding = self._threads[1:]
             for side in self._open:
                 self._reset(side)
             self._open.clear()
+        for thread in forwarding:  # a socket is reset only when nobody reads it any more
+            thread.join(1)
 
     def cut_after(self, count: int) -> None:
         """Reset a connection after so many more bytes from the client."""
@@ -137,6 +141,8 @@ class Proxy:
             pass
         if not self.lose_answers:
             self._shut(client)
+            with self._lock:
+                self.ended += 1
 
     @staticmethod
     def _reset(side: socket.socket) -> None:

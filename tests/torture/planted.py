@@ -123,7 +123,7 @@ def _no_duplicate_check() -> None:
 def _write_under_the_final_name() -> None:
     from connectors import _layout, directory
 
-    _layout.Plan.hidden = lambda self: self.final()  # type: ignore[method-assign]
+    _layout.Plan.hidden = lambda self, slot=1: self.final()  # type: ignore[method-assign]
     write = directory.Disk.write
     directory.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
     directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]  # type: ignore[method-assign,func-returns-value]
@@ -231,10 +231,10 @@ def _lost_answer_taken_for_a_no() -> None:
 
 
 def _redirects_are_followed() -> None:
-    from connectors import _http
+    from connectors import _http_transport
 
-    settings = _http._settings
-    _http._settings = lambda options: {**settings(options), "follow_redirects": True}
+    settings = _http_transport.client_settings
+    _http_transport.client_settings = lambda options: {**settings(options), "follow_redirects": True}
 
 
 def _half_a_reload() -> None:
@@ -258,17 +258,17 @@ def _waits_for_the_old_clock() -> None:
 
 
 def _torn_over_sftp() -> None:
-    from connectors import _layout
+    from connectors import _drop
     from connectors.sftp import Session
 
-    settle, write = _layout.settle, _layout.write
+    settle, write = _drop.settle, _drop.write
 
     def free(place: Any, where: Any) -> Any:
         place.free_name, there = settle(place, where)
         return place.free_name, there
 
-    _layout.settle = free
-    _layout.write = lambda place, where, hidden, delivery: write(place, where, place.free_name, delivery)
+    _drop.settle = free
+    _drop.write = lambda place, where, hidden, delivery: write(place, where, place.free_name, delivery)
     Session.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
 
 

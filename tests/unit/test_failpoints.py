@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub import failpoints
+from hub import endpoint, failpoints
 from hub.errors import ConfigError
 from hub.store.store import Store
 
@@ -19,9 +19,20 @@ def test_without_the_variable_nothing_is_replaced(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_point_names_a_function_that_is_there() -> None:
-    for point in (*failpoints.POINTS, "deliver/smtp", "deliver/directory", "deliver/sftp"):
+    outlets = [f"deliver/{name}" for name in endpoint.names() if hasattr(endpoint.module(name), "Outlet")]
+    for point in (*failpoints.POINTS, *outlets):
         owner, name = failpoints._place(point)
-        assert name in owner.__dict__, point
+        assert callable(getattr(owner, name)), point
+
+
+def test_what_an_outlet_has_from_its_base_is_hurt_there_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    sftp, directory = (endpoint.outlet_class(name) for name in ("sftp", "directory"))
+    honest, base = sftp.deliver, sftp.__mro__[1].deliver
+    monkeypatch.setattr(sftp, "deliver", honest, raising=False)
+    failpoints.arm({failpoints.VARIABLE: "deliver/sftp before raise 1"})
+    assert sftp.deliver is not honest
+    assert sftp.__mro__[1].deliver is base
+    assert directory.deliver is not sftp.deliver
 
 
 @pytest.mark.parametrize("text", [

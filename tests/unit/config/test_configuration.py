@@ -336,12 +336,15 @@ def test_a_misspelt_key_is_not_told_as_missing_too(etc: Path) -> None:
 def test_a_missing_or_unknown_connector_is_told_with_those_that_fit(etc: Path) -> None:
     (etc / "hub.toml").write_text(HUB + '[inlets.portal]\nport = 1\n[inlets.ordner]\nconnector = "sftp2"\n')
     change(etc / "municipalities/14999010.toml", 'connector = "directory"\npath = "drop"\n', "")
+    inlets, outlets = (", ".join(name for name in endpoint.names() if hasattr(endpoint.module(name), side))
+                       for side in ("Inlet", "Outlet"))
+    assert "directory" in outlets
+    assert "directory" not in inlets
     assert problems(etc).splitlines() == [
-        f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of amqp, https, inbox",
-        f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of amqp, https, inbox",
-        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, one of "
-        "cmis, directory, rest, "
-        "sftp, smtp, soap, xdomea"]
+        f"{etc}/hub.toml: inlets.portal.connector: is missing: add it, one of {inlets}",
+        f"{etc}/hub.toml: inlets.ordner.connector: unknown connector 'sftp2': one of {inlets}",
+        f"{etc}/municipalities/14999010.toml: destinations.ablage.connector: is missing: add it, "
+        f"one of {outlets}"]
 
 
 def test_a_value_in_a_sections_place_is_told(etc: Path) -> None:
@@ -407,8 +410,12 @@ MUNICIPALITY_FILE = "municipalities/14999010.toml"
      "destinations.ablage.path2: unknown key: did you mean 'path'?"),
     (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
      'connector = "xdomea"\nreceiver = "Stadt"\ndrop = { connector = "smtp" }\n',
-     'destinations.ablage.drop: names a connector that cannot stand here: write connector = "directory" or '
-     'connector = "sftp"'),
+     'destinations.ablage.drop: names a connector that cannot stand here: name one that is a drop, like '
+     'connector = "directory"'),
+    (MUNICIPALITY_FILE, 'connector = "directory"\npath = "drop"\n',
+     'connector = "xdomea"\nreceiver = "Stadt"\n[destinations.ablage.drop]\n'
+     'connector = "directory"\npth = "drop"\n',
+     "destinations.ablage.drop.pth: unknown key: did you mean 'path'?"),
     ("mappings/hund/mapping.toml", MAPPING,
      MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
      "version: is a table, not a list of tables: write [[version]] instead of [version]"),
