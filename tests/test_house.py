@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterable
 from importlib import metadata
@@ -106,7 +108,8 @@ def test_every_package_a_test_asks_for_is_installed_by_ci() -> None:
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     """import-linter with the contracts of pyproject.toml, over the packages below `root`."""
-    program = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as run; run()"
+    program = ("import sys; sys.path.insert(0, '.'); "
+               "from importlinter.cli import lint_imports_command as run; run()")
     return subprocess.run([sys.executable, "-P", "-c", program, "--no-cache"], cwd=root, check=False,
                           capture_output=True, text=True, env={"PYTHONUTF8": "1"})
 
@@ -131,8 +134,10 @@ def test_imports_run_downward_only() -> None:
      "Within the store imports run downward only"),
     ("hub/store/writer.py", "import hub.store.blobs.payload", "Within the store imports run downward only"),
     ("hub/store/blobs/payload.py", "import hub.store.blobs.stored", "No circles, on any floor"),
-    ("hub/pipeline/route.py", "def late() -> None:\n    import hub.pipeline.process", "No circles, on any floor"),
-    ("hub/administration/billing.py", "import hub.pipeline.pdf", "Of its floor only authoring reaches the pipeline"),
+    ("hub/pipeline/route.py", "def late() -> None:\n    import hub.pipeline.process",
+     "No circles, on any floor"),
+    ("hub/administration/billing.py", "import hub.pipeline.pdf",
+     "Of its floor only authoring reaches the pipeline"),
     ("connectors/pigeon.py", "from hub.mapping.model import load_mapping", "A connector knows the contract"),
     ("connectors/pigeon.py", "import hub.store.store", "A connector knows the contract"),
     ("hub/config/configuration.py", "import connectors.pigeon", "The hub finds a connector by its name only"),
@@ -161,7 +166,8 @@ def neighbours(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("connectors."):
             found.append(str(node.module).split(".")[1])
         elif isinstance(node, ast.Import):
-            found += [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("connectors.")]
+            found += [alias.name.split(".")[1] for alias in node.names
+                      if alias.name.startswith("connectors.")]
     return [name for name in found if not name.startswith("_")]
 
 
@@ -239,3 +245,56 @@ def test_one_version_everywhere() -> None:
                        re.MULTILINE)
     assert newest is not None
     assert {PROJECT["project"]["version"], hub.__version__, newest[1]} == {hub.__version__}
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+OLD_WORDS = frozenset({
+    "desk", "desks", "crew", "crews", "mend", "mends", "mended", "mending", "revive", "revives", "revived",
+    "shred", "shredder", "apart", "turns", "errand", "errands", "town", "towns"})
+"""Private metaphors of earlier versions. The trade's words took their places (docs/glossary.md)."""
+
+
+def old_words(name: str) -> list[str]:
+    """The old words in a name, which is split at underscores and at case. A town hall is a Rathaus."""
+    pieces = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", re.sub(r"(?i)town[ _]?halls?", "", name))
+    return sorted({piece.lower() for piece in pieces} & OLD_WORDS)
+
+
+def names_in_code(text: str) -> list[str]:
+    """The identifiers of a module, and its loggers' names."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return ([token.string for token in tokens if token.type == tokenize.NAME]
+            + re.findall(r"""get_?[lL]ogger\(\s*["']([^"']+)["']""", text))
+
+
+def names_on_page(text: str) -> list[str]:
+    """The headings and the code spans of a page. A span with a blank quotes a sentence or a command."""
+    return re.findall(r"^#+ (.+)$", text, re.MULTILINE) + re.findall(r"`([^`\s]+)`", text)
+
+
+def names_of(file: Path) -> list[str]:
+    """The names that a file has: its own, and those that it gives or shows."""
+    own = [file.relative_to(ROOT).as_posix()]
+    if file.suffix == ".py":
+        return own + names_in_code(file.read_text(encoding="utf-8"))
+    return own + (names_on_page(file.read_text(encoding="utf-8")) if file.suffix == ".md" else [])
+
+
+def test_no_name_is_an_old_word() -> None:
+    found = {file.relative_to(ROOT).as_posix(): sorted(names) for file in tracked()
+             if (names := {name for name in names_of(file) if old_words(name)})}
+    assert found == {}, "use the trade's word: docs/glossary.md"
+
+
+def test_an_old_word_is_noticed() -> None:
+    code = 'class CrewTurns:\n    def revive_all(self, town): ...  # a desk\nlog = get_'
+    code += 'logger("hub.desk")\n'
+    page = "# The town and its town hall\n`hub/errand.py` `mend its rights` to mend ```x```\n## Town halls\n"
+    assert [name for name in names_in_code(code) if old_words(name)] == ["CrewTurns", "revive_all", "town",
+                                                                         "hub.desk"]
+    assert [name for name in names_on_page(page) if old_words(name)] == ["The town and its town hall",
+                                                                         "hub/errand.py"]
+    assert old_words("tests/unit/test_shredder.py") == ["shredder"]
+    assert old_words("TOWNS") == ["towns"]
+    assert old_words("return_to_town_hall TownHall turn amendment") == []

@@ -212,7 +212,7 @@ def test_odd_headers_are_passed_on(hub: Hub, headers: dict[str, Any], ags: str, 
     assert (hub.door.taken[0].ags, hub.door.taken[0].service, hub.door.taken[0].test) == (ags, service, test)
 
 
-def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: Hub) -> None:
+def test_multipart_is_taken_to_pieces_and_large_bodies_are_spooled(hub: Hub) -> None:
     large = b"y" * (IN_MEMORY + 1)
     hub.publish(b"--b\r\nContent-Type: application/xml\r\n\r\n" + FORM + b"\r\n--b\r\nContent-Type: image/png\r\n"
                 b"Content-Disposition: attachment; filename=\"a.png\"\r\n\r\n" + large + b"\r\n--b--\r\n",

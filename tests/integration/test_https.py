@@ -171,7 +171,7 @@ def test_any_other_content_is_one_part(hub: Hub, portal: KeyPair, content_type: 
     assert hub.door.body() == [b"\0broken<"]
 
 
-def test_form_data_is_taken_apart_and_large_parts_are_spooled(hub: Hub, portal: KeyPair) -> None:
+def test_form_data_is_taken_to_pieces_and_large_parts_are_spooled(hub: Hub, portal: KeyPair) -> None:
     large = bytes(range(256)) * 1000
     with hub.client(portal) as client:
         response = client.post("/in/14999010/hundesteuer", files=[
@@ -380,7 +380,7 @@ def test_a_full_spool_is_503(hub: Hub, portal: KeyPair) -> None:
     problem(hub.post(portal, content=b"x" * 100_000), 503, "unavailable")
 
 
-def test_what_the_inlet_turns_away_is_told_once(hub: Hub, portal: KeyPair, other: Authority) -> None:
+def test_what_the_inlet_refuses_is_counted_once(hub: Hub, portal: KeyPair, other: Authority) -> None:
     told: list[str] = []
     hub.inlet.turned_away = told.append
     hub.post(None)

@@ -29,7 +29,7 @@ HOSTILE = st.lists(st.sampled_from([
     b"\xff\xfe", b"\0", b"filename*=UTF-8''%ff", b"x", b"Content-Type: application/xml"]), max_size=30).map(b"".join)
 
 
-def take_apart(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
+def parts_of(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
     """The parts of `data`, fed in pieces."""
     multipart = Multipart(MIXED, Spool(folder, "test"))
     try:
@@ -50,7 +50,7 @@ def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], prea
     data = preamble + b"".join(b"--grenze\r\nContent-Disposition: form-data; name=\"%d\"\r\n\r\n%s\r\n" % (no, body)
                                for no, body in enumerate(bodies)) + b"--grenze--\r\n"
     with tempfile.TemporaryDirectory() as folder:
-        assert take_apart(data, cuts, Path(folder)) == [
+        assert parts_of(data, cuts, Path(folder)) == [
             (f"{no}", "text/plain", None, body) for no, body in enumerate(bodies)]
 
 
@@ -58,7 +58,7 @@ def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], prea
 def test_rubbish_is_parts_or_a_framing_error_and_leaves_nothing(data: bytes, cuts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            parts = take_apart(data, cuts, Path(folder))
+            parts = parts_of(data, cuts, Path(folder))
         except (FramingError, OverLimitError):
             parts = []
         assert all(name and name.isprintable() for name, _, _, _ in parts)
