@@ -80,9 +80,9 @@ def test_properties_become_the_message(hub: AmqpSite) -> None:
 
 
 def test_the_queue_names_the_sender(hub: AmqpSite) -> None:
-    hub.publish(SMALL, sender=(hub.town, "town-test"), user_id=hub.town)
+    hub.publish(SMALL, sender=(hub.municipality, "municipality-test"), user_id=hub.municipality)
     hub.taken(1)
-    assert hub.door.taken[0].sender == "town"
+    assert hub.door.taken[0].sender == "municipality"
 
 
 @pytest.mark.parametrize(("headers", "ags", "service", "test"), [
