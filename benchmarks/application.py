@@ -93,10 +93,11 @@ def document(number: str, groups: int = 1, attachment: int = 0) -> bytes:
         for n in range(groups)
     )
     return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        "<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>"
+        '<?xml version="1.0" '
+        'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
         "<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata>"
-        f"<serviceportal-fields><antrag>{instances}</antrag></serviceportal-fields></serviceportal>\n"
+        f"<serviceportal-fields><antrag>{instances}"
+        "</antrag></serviceportal-fields></serviceportal>\n"
     ).encode()
 
 

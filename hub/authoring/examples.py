@@ -237,7 +237,7 @@ def _difference(folder: Path, outcome: Outcome) -> str:
     for name in sorted(known | {name for name in outcome.files if not _is_pdf(name)}) if known else ():
         problems += _file_problems(name, expected / name, outcome.files.get(name))
     problems += [f"{name}: kein PDF mit Seiten." for name, content in outcome.files.items()
-                 if _is_pdf(name) and _pages(content) < 1]
+                 if _is_pdf(name) and count_pages(content) < 1]
     return "\n".join(problems)
 
 
@@ -284,7 +284,7 @@ def _is_pdf(name: str) -> bool:
     return name.lower().endswith(".pdf")
 
 
-def _pages(content: bytes) -> int:
+def count_pages(content: bytes) -> int:
     """Pages of a PDF made by WeasyPrint, whose objects lie in compressed streams."""
     if not content.startswith(b"%PDF-"):
         return 0

@@ -125,7 +125,7 @@ def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
 # --- applications -------------------------------------------------------------------------------------------
 
 
-def _plan(place: Place) -> list[Sent]:
+def planned(place: Place) -> list[Sent]:
     """Every example of every mapping for every municipality that has the service; through the inbox where it
     can be, in turn."""
     found = examples(place.configuration.settings.hub.mappings)
@@ -148,7 +148,7 @@ def _plan(place: Place) -> list[Sent]:
 
 
 def _send_all(place: Place) -> list[Sent]:
-    plan = _plan(place)
+    plan = planned(place)
     if not plan:
         raise HubError(f"{place.configuration.settings.hub.mappings}: there is no example to send")
     with _progress(place, _("handing in"), len(plan)) as advance:

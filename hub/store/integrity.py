@@ -16,8 +16,8 @@ The check may run beside the writer. Rows are read as of one moment. A file is w
 deleted after it, so a file that seems wrong is looked at again before it is reported. A fault is `known` when
 the history of its message already notes the loss of the body.
 
-`hub.store.transitions.repair` repairs what can be repaired safely. Used by `hub.store.store` (for
-``drehscheibe store check``), the repair and the backup.
+`hub.store.transitions.repair` repairs what can be repaired safely. Used by `hub.store.store` for
+``drehscheibe store check``, and by the repair.
 """
 
 from __future__ import annotations
@@ -49,12 +49,10 @@ Progress = Callable[[str, int, int], None]
 """Called with the step, how much of it is done, and the total (0: unknown)."""
 
 YOUNG = 15 * 60.0
-"""Seconds during which a file without a row may belong to an acceptance that is under way."""
+"""Seconds in which a file without a row may still be an acceptance under way."""
 BATCH = 200
-"""Rows that are read at once."""
 EVENT = "damaged"
-"""The event in the history of a message that notes the loss of a body."""
-
+"""The event in a message's history that makes the loss of a body known."""
 _COUNTS = text("SELECT (SELECT count(*) FROM message) AS messages, (SELECT count(*) FROM blob) AS bodies")
 _ROWS = (select(blob.c.id, blob.c.size, blob.c.message_id, message.c.payload_deleted_at)
          .join(message, message.c.id == blob.c.message_id))
@@ -62,8 +60,8 @@ _ONE = _ROWS.where(blob.c.id == bindparam("id"))
 _BODIES = _ROWS.where(blob.c.id > bindparam("last")).order_by(blob.c.id).limit(bindparam("limit"))
 _FILES = _BODIES.where(blob.c.content.is_(None))
 _LIVE = (message.c.payload_deleted_at.is_(None), blob.c.id.is_(None))
-_PARTS = (select(part.c.message_id, part.c.blob.label("body"))
-          .join(message, message.c.id == part.c.message_id)
+_PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message,
+                                                                    message.c.id == part.c.message_id)
           .outerjoin(blob, blob.c.id == part.c.blob).where(*_LIVE))
 _MISFITS = (select(delivery.c.id, delivery.c.message_id).join(message, message.c.id == delivery.c.message_id)
             .where(or_(*(delivery.c[name].is_distinct_from(message.c[name]) for name in COPIED))))
@@ -148,7 +146,6 @@ class Examination:
             return Report(deep, 0, 0, 0, 0, tuple(self.faults))
         return Report(deep, counts.messages, counts.bodies, files, bytes_read, self._known(), wrong)
 
-
     def _database(self, connection: Connection) -> None:
         self.progress("database", 0, 0)
         if connection.dialect.name == "sqlite":
@@ -184,7 +181,6 @@ class Examination:
                                      f"{abs(count)} too {'few' if count > 0 else 'many'} in the books"))
         return wrong
 
-
     def _files(self, blobs: FileBlobs) -> int:
         """Compare files with rows. Returns the number of files."""
         self.progress("files", 0, 0)
@@ -206,7 +202,7 @@ class Examination:
         try:
             has = blobs.path(name).stat().st_size - len(HEADER)
         except FileNotFoundError:
-            if self._still_there(blobs, name):
+            if self.still_there(blobs, name):
                 self.faults.append(Fault("missing", name, "its file is not there", message_id))
             return
         if has != size:
@@ -225,12 +221,11 @@ class Examination:
                 if name not in known and old:
                     self.faults.append(Fault("orphan", name, "no row names it"))
 
-    def _still_there(self, blobs: FileBlobs, name: str) -> bool:
+    def still_there(self, blobs: FileBlobs, name: str) -> bool:
         """Whether the row is still there, its content must be kept, and its file is missing."""
         with self.read() as connection:
             row = connection.execute(_ONE, {"id": name}).one_or_none()
         return row is not None and row.payload_deleted_at is None and not blobs.path(name).exists()
-
 
     def _bodies(self, count: int) -> int:
         """Read every body. Returns the number of bytes."""
@@ -257,9 +252,12 @@ class Examination:
                 return False
             return _damage(self.blobs.fetch(connection, [name])[name]) is not None
 
+    # -- both
+    # ------------------------------------------------------------------
 
     def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
-        """The rows in portions, each as of its own moment: the database can truncate its log in between."""
+        """The rows in portions, each as of its own moment, so that the
+        database can truncate its log meanwhile."""
         last = ""
         while True:
             with self.read() as connection:
@@ -290,4 +288,3 @@ def _damage(body: StoredBody) -> str | None:
     except Damaged as error:
         return str(error).partition(": ")[2]
     return None
-

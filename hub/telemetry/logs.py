@@ -7,7 +7,7 @@ Under systemd the lines go to journald's native socket. Each field is a field of
 are JSON on standard error, or plain text on a terminal. A line that cannot be written is lost: nothing fails
 because of its log.
 
-Used by the commands, which call `setup` once.
+Used by the commands and the demo, which call `setup` once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def setup(level: str = "INFO") -> None:
     renderer: Any
     write: Callable[[str], None]
     if under_journald():
-        renderer, journal = _journal_fields, _Journal()
+        renderer, journal = journal_fields, Journal()
         handler: logging.Handler = journal
         write = journal.write
     else:
@@ -110,7 +110,7 @@ def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
-def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+def journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     """The fields of one entry as JSON, because a formatter must return text.
 
     Time and level are left out: journald has fields of its own for them.
@@ -149,7 +149,7 @@ def datagram(fields: Mapping[str, Any]) -> bytes:
     return bytes(lines)
 
 
-class _Journal(logging.Handler):
+class Journal(logging.Handler):
     """Sends entries to journald's socket. An entry too large for a datagram goes as a sealed memfd."""
 
     def __init__(self, place: str = JOURNAL) -> None:

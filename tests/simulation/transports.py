@@ -15,7 +15,7 @@ from hub.message import Delivery, Receipt
 from tests.simulation.municipalities import LARGE
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.ground import Ground
 
 MOODS = {
     "well": {"takes": 94, "takes slowly": 6},
@@ -44,7 +44,7 @@ class Peer:
 class Outlet(OutletBase[OptionsModel]):
     """The outlet to a `Peer`."""
 
-    def __init__(self, world: World, connector: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, world: Ground, connector: str, options: Mapping[str, Any]) -> None:
         real = endpoint.outlet_class(connector)
         self.repeat = endpoint.repeat_of(connector, options)
         self.keeps = real.keeps

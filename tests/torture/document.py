@@ -53,7 +53,8 @@ def document(name: str) -> bytes:
     digest = hashlib.sha256(text.encode()).hexdigest()
     return ('<?xml version="1.0" '
             'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Zaehlprobe:v1.0</formId>'
-            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><probe><instance_0>"
+            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata>"
+            f"<serviceportal-fields><probe><instance_0>"
             f"<nummer>{name}</nummer><inhalt>{text}</inhalt><summe>{digest}</summe>"
             "</instance_0></probe></serviceportal-fields></serviceportal>\n").encode()
 

@@ -1,16 +1,19 @@
-"""What the scenarios of hostile peers share: what the hub's store says about a probe, and its class.
+"""What the scenarios of hostile peers share: what the hub's store says of one probe, and the classes it may
+fall into.
 
-=========  =================================================================================================
-delivered  at the first try; what the peer did had no effect
-retried    a temporary failure, certain; then one copy without a mark
-held       a misconfiguration, certain: the destination rests until it is corrected; then one copy without a
-           mark
-parked     a final refusal, with a reason; no copy
-asked      unknown: parked for a person (``in_doubt = "ask"``); no copy or one
-marked     unknown: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark, and at most
-           one without
-probed     unknown, and the peer was asked; then one copy without a mark
-=========  =================================================================================================
+===========
+=====================================================================================================
+delivered    at the first try; what the peer did had no effect
+retried      a temporary failure, certain; then one copy without a mark
+held         a misconfiguration, certain: the destination rests until somebody corrects it; then one copy
+             without a mark
+parked       a final no, with a reason; no copy
+asked        nobody knows: parked for a person (``in_doubt = "ask"``); no copy or one
+marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark,
+             at most one without
+probed       nobody knew, and the peer was asked; then one copy without a mark
+===========
+=====================================================================================================
 """
 
 from __future__ import annotations

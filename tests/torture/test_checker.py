@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from tests.torture.checker import VERDICTS, Evidence, judge
-from tests.torture.document import MUNICIPALITIES, Found, document, filling, municipality_of, number, recognise
+from tests.torture.document import (
+    MUNICIPALITIES,
+    Found,
+    document,
+    filling,
+    municipality_of,
+    number,
+    recognise,
+)
 from tests.torture.scoreboard import Row, invalid, verdict
 
 MUNICIPALITY = MUNICIPALITIES[municipality_of("t-0")]
@@ -109,7 +117,8 @@ def rendering(name: str) -> bytes:
     """The rendering that the stylesheet makes."""
     from hashlib import sha256
 
-    return f'<Probe nummer="{name}" summe="{sha256(filling(name).encode()).hexdigest()}">{filling(name)}</Probe>'.encode()
+    digest = sha256(filling(name).encode()).hexdigest()
+    return f'<Probe nummer="{name}" summe="{digest}">{filling(name)}</Probe>'.encode()
 
 
 def test_a_copy_is_whole_only_as_it_was_sent() -> None:

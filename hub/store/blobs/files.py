@@ -13,7 +13,7 @@ Used by `hub.store.store`; `hub.store.blobs.rows` has the same methods for Postg
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -30,9 +30,11 @@ from hub.store.database.tables import blob
 class FileBlobs:
     """Keeps bodies up to `inline` bytes in their row, larger ones as files below `folder`."""
 
-    def __init__(self, folder: Path, *, inline: int = INLINE) -> None:
+    def __init__(self, folder: Path, *, inline: int = INLINE,
+                 new_id: Callable[[], str] = new_message_id) -> None:
         self._folder = folder
         self._inline = inline
+        self._new_id = new_id
 
     def prepare(self) -> None:
         """Make the folders durably, and delete the half-written files of an interrupted process."""
@@ -56,7 +58,7 @@ class FileBlobs:
         try:
             for payload in payloads:
                 inline = payload.size <= self._inline
-                staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                staged.append(Staged(self._new_id(), payload.size, payload.sha256,
                                      HEADER + payload.whole() if inline else None))
                 if not inline:
                     self._write(staged[-1].id, payload)

@@ -1,8 +1,8 @@
 """The embedded database: SQLite in WAL mode with synchronous=FULL, one writing connection, several readers.
 
-SQLite comes from the distribution ``pysqlite3`` and is at least 3.51.3. Older versions can lose committed
-transactions when two connections write and checkpoint at once. Checkpoints run on the writer's connection,
-inside its commits.
+SQLite comes from the distribution ``pysqlite3`` and is at least 3.51.3. Older versions can
+lose committed transactions when two connections write and checkpoint at once. Checkpoints
+run on the writer's connection, inside its commits.
 
 Here are the engines, the lock of the state folder, the migration of the schema, the copy for backups, and the
 check of the write-ahead log after a crash.
@@ -15,13 +15,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import tenacity
 from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.pool import NullPool, QueuePool
@@ -33,13 +33,20 @@ from hub.store.database.tables import COPY, REVISION, store
 OLDEST_SQLITE = (3, 51, 3)
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE = 10_000
-"""Milliseconds for which a connection waits for the lock of another one."""
+"""Milliseconds that a connection waits for another one's lock."""
+
+
+RESTORING, INTERRUPTED = "restoring", "restoring.unfinished"
+"""Where a restore builds the store, and the mark that stands while it moves it into its place."""
+WRITING = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
+           "cache_size=-65536", "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON")
+"""Pragmas of the connection that writes. `synchronous` keeps what was acknowledged when the power fails;
+`secure_delete` leaves nothing of deleted content in the file."""
+READING = ("query_only=ON", "busy_timeout=10000", "cache_size=-16384")
+"""Pragmas of a connection that reads."""
+_FENCING = Query(select(store.c.fencing))
 LOCK_SECONDS = 2.0
 """Seconds for which `lock` tries to get a store that another process holds."""
-RESTORING, INTERRUPTED = "restoring", "restoring.unfinished"
-"""The folder in which a restore builds the store, and the mark that stands while it moves it into place."""
-
-_FENCING = Query(select(store.c.fencing))
 
 
 class StoreInUse(Busy):
@@ -54,19 +61,12 @@ def check_sqlite(version: tuple[int, ...] = dbapi2.sqlite_version_info) -> None:
                              f"install a pysqlite3 with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer")
 
 
-def writing_engine(file: Path) -> Engine:
-    """For the one writer: every transaction takes the write lock at its begin."""
-    return _engine(file, "rwc", "BEGIN IMMEDIATE", (
-        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
-        "cache_size=-65536", "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
+def make_engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    """An engine for `file`.
 
-
-def reading_engine(file: Path) -> Engine:
-    """For readers: they see one committed state per transaction and can write nothing."""
-    return _engine(file, "ro", "BEGIN", ("query_only=ON", "busy_timeout=10000", "cache_size=-16384"))
-
-
-def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    `mode` is that of SQLite's URI: ``rwc`` has one connection at a time, ``ro`` keeps several. Each
+    transaction begins with the statement `begin`, and each connection with the `pragmas`.
+    """
     def connect() -> Any:
         connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
                                     check_same_thread=False, cached_statements=256)
@@ -101,19 +101,21 @@ class Embedded:
     shared = False
     takeover = timedelta.max
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path,
+                 engine: Callable[[Path, str, str, tuple[str, ...]], Engine] = make_engine) -> None:
         check_sqlite()
         self.where = directory / "store.sqlite3"
         self._directory = directory
+        self._engine = engine
         self._lock: int | None = None
 
     def writing_engine(self) -> Engine:
-        """For the one writer."""
-        return writing_engine(self.where)
+        """The engine of the one writer. Each transaction takes the write lock at its begin."""
+        return self._engine(self.where, "rwc", "BEGIN IMMEDIATE", WRITING)
 
     def reading_engine(self) -> Engine:
-        """For readers."""
-        return reading_engine(self.where)
+        """The engine of readers. A reader sees one committed state per transaction and cannot write."""
+        return self._engine(self.where, "ro", "BEGIN", READING)
 
     def lock(self) -> None:
         """Keep every other process away. Raises `StoreInUse`."""
@@ -153,15 +155,16 @@ class Embedded:
 
     @contextmanager
     def alone(self, job: str) -> Iterator[bool]:  # noqa: ARG002
-        """True: no other node is there."""
+        """Nobody else is there."""
         yield True
 
 
 def log_pages(file: Path) -> int:
-    """How many pages of the write-ahead log are committed, by its index (``-shm``). 0 without a whole index.
+    """How many pages of SQLite's write-ahead log are committed, by the index beside
+    it (``-shm``); 0 where there is no whole one.
 
-    Layout: https://sqlite.org/walformat.html §2.1. Call it only while this process has no connection to the
-    file, because closing the index would release SQLite's locks.
+    Layout: https://sqlite.org/walformat.html §2.1. Ask only while this process has no connection to the file:
+    closing the index would take SQLite's locks away.
     """
     try:
         with file.with_name(f"{file.name}-shm").open("rb") as index:
@@ -187,24 +190,22 @@ def lost_pages(engine: Engine, before: int) -> int:
 
 
 def lock(file: Path) -> int:
-    """Hold the store for this process, as long as the returned descriptor is open. Raises `StoreInUse`.
+    """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`.
 
-    It tries for a moment: a hub that was killed while it started a worker leaves a copy of the descriptor in
-    the child for an instant.
+    Waits a moment: a hub that was killed while it started a worker leaves a copy
+    of the descriptor in the half-born child.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    patience = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() < patience:
-                time.sleep(0.05)
-                continue
-            os.close(descriptor)
-            raise StoreInUse(f"{file.parent}: another hub runs on this store: "
-                             "ask it (drehscheibe queue), or stop it first") from error
-        return descriptor
+    asking = tenacity.Retrying(retry=tenacity.retry_if_exception_type(BlockingIOError),
+                               wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(LOCK_SECONDS),
+                               reraise=True)
+    try:
+        asking(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreInUse(f"{file.parent}: another hub runs on this store: "
+                         "ask it (drehscheibe queue), or stop it first") from error
+    return descriptor
 
 
 def revision(connection: Connection) -> str | None:
@@ -234,7 +235,8 @@ def migrate(connection: Connection, where: Path | str) -> None:
 
 
 def check_revision(connection: Connection, where: Path | str) -> None:
-    """Raise `ConfigError` unless the schema is the one of this program. For readers, which never migrate."""
+    """Raise `ConfigError` when the schema is not the one of this
+    program. For readers, which never migrate."""
     has = revision(connection)
     if has != REVISION:
         raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",

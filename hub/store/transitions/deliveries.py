@@ -14,7 +14,7 @@ is then in doubt, another one is due.
 
 Functions on one `Transaction`; `hub.store.store.Store` provides threads and bodies. What an operator changes
 is in `hub.store.transitions.operator_actions`. Which destinations have due deliveries is asked in
-`hub.store.database.due`.
+`hub.store.transitions.waiting`.
 """
 
 from __future__ import annotations
@@ -52,20 +52,15 @@ DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
     DeliveryState.PARKED, DeliveryState.DISCARDED))
 ROUNDS = 20
 """How often a claim looks again when all deliveries that it found must wait within their case."""
-FILES = "-dateien"
-"""Ends the name of the recipient that gets the files of a mail that was too large."""
-FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
-"""Longer than any delivery waits: one that was not tried yet, and one that was (`pull_in`)."""
-
-_DUE = Query(select(delivery.c.no)
-             .where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
-                    delivery.c.due_at <= bindparam("now"))
-             .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit"))
-             .with_for_update(skip_locked=True))
+DUE_NOW = Query(select(delivery.c.no)
+                .where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
+                       delivery.c.due_at <= bindparam("now"))
+                .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit"))
+                .with_for_update(skip_locked=True))
 _CLAIMED = Query(select(delivery, *(message.c[name].label(f"own_{name}") for name in COPIED))
                  .join(message, message.c.id == delivery.c.message_id)
                  .where(delivery.c.no.in_(bindparam("nos", expanding=True))))
-_CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
     lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
     ("state", "attempts", "owner", "until", "fencing", "b_no"))
@@ -74,6 +69,8 @@ _IN_HAND = Query(select(delivery).where(
     delivery.c.lease_fencing == bindparam("fencing")))
 _BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")),
               ("at", "b_no"))
+FILES = "-dateien"
+"""Ends the name of the recipient that gets the files of a mail that was too large."""
 _SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
             "repeat_marked", "receipt", "effect_at", "finished_at")
 _SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
@@ -89,6 +86,8 @@ _CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.
                  .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
 _CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
+FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
+"""Longer than any delivery waits: one that was not tried yet, and one that was (`pull_in`)."""
 
 
 class LostLease(HubError):
@@ -177,7 +176,8 @@ class Settlement:
 
     @classmethod
     def again(cls, delivery_id: str, due_at: datetime, *, repeat_marked: bool) -> Settlement:
-        """It was in doubt, and the hub sends it again. With `repeat_marked` each copy from now on says so."""
+        """It was in doubt, and the hub sends it again. With
+        `repeat_marked` every copy from now on says so."""
         return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
 
     @classmethod
@@ -205,19 +205,19 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
         _hold(tx, [rows.pop(no) for no in early])
         if rows or not early:
             break
-    _CLAIM(tx.connection, [{
+    CLAIM(tx.connection, [{
         "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
         "attempts": row.attempts + (row.state == DUE), "owner": owner, "until": tx.now + span(lease),
         "fencing": tx.fencing} for row in rows.values()])
     for row in rows.values():
         if row.state == DUE:
-            _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
+            moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
     return list(rows.values())
 
 
 def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) -> dict[int, Row[Any]]:
     """The rows by number, in the order in which they shall be tried."""
-    found = [[row.no for row in _DUE(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
+    found = [[row.no for row in DUE_NOW(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
              for fresh in ways]
     chosen = [no for no in chain.from_iterable(zip_longest(*found)) if no is not None][:limit]
     rows = {row.no: row for some in batches(chosen) for row in _CLAIMED(tx.connection, nos=some)}
@@ -229,18 +229,20 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
     case_order.hold(tx, [row.no for row in rows])
     for row in rows:
         if row.reason != "order":
-            _moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
+            moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
 
 
-def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
-           detail: str | None = None, who: str | None = None, destination: str | None = None) -> None:
-    """Write a change of state into the ledger. With `destination` the
-    delivery is counted there from now on."""
+def moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
+           detail: str | None = None,
+           who: str | None = None, destination: str | None = None) -> None:
+    """Write a change of state into the ledger. From now on it is counted
+    at `destination`, if that is given."""
     tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
     tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
     tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after,
-                    reason=reason, detail=detail, who=who)
+                    reason=reason,
+                    detail=detail, who=who)
 
 
 def _in_hand(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
@@ -273,7 +275,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         answers.append(row is not None)
         if row is None:
             continue
-        changes.append(_change(tx, row, settlement))
+        changes.append(change(tx, row, settlement))
         if settlement.slim is not None:
             _split(tx, row, settlement.slim)
         if settlement.state == DONE:
@@ -284,8 +286,9 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         elif settlement.destination:
             over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
-        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
-               detail=detail, destination=settlement.destination)
+        moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
+               detail=detail,
+               destination=settlement.destination)
     _SETTLE(tx.connection, changes)
     close_messages(tx, finished)
     case_order.free(tx, over)
@@ -299,7 +302,8 @@ def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
     if slim.files_to is None:
         return
     kept = ("message_id", "tenant", "ags", "service", "test", "case", "order_key", "generation", "manifest",
-            "config_digest", "mapping_digest")
+            "config_digest",
+            "mapping_digest")
     tx.connection.execute(insert(delivery), [{
         **{column: getattr(row, column) for column in kept}, "id": slim.files_id,
         "recipient": f"{row.recipient}{FILES}",
@@ -311,20 +315,19 @@ def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
                     detail=f"Dateien von {row.id}")
 
 
-def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
-    """The new values of a row for `_SETTLE`."""
+def change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
+    """The delivery's new row, for the statement that settles."""
     attempts = row.attempts - (not settlement.counted and row.state == DELIVERING)
     receipt = settlement.receipt
-    # the probe had no answer: whether it was delivered after the backup is still unknown
-    restored = settlement.state == IN_DOUBT and row.error == RESTORED
+    restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
     return {
-        "b_no": row.no, "state": settlement.state,
-        "due_at": None if settlement.due_at is None else micros(settlement.due_at),
+        "b_no": row.no, "state": settlement.state, "due_at": None if settlement.due_at is None
+        else micros(settlement.due_at),
         "destination": settlement.destination or row.destination,
-        "attempts": attempts, "fresh": int(attempts == 0),
-        "error": RESTORED if restored else settlement.error,
-        "reason": settlement.reason, "reason_text": settlement.text,
-        "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
+        "attempts": attempts, "fresh": int(attempts == 0), "error": RESTORED if restored
+        else settlement.error,
+        "reason": settlement.reason,
+        "reason_text": settlement.text, "repeat_marked": int(row.repeat_marked or settlement.repeat_marked),
         "receipt": None if receipt is None
         else encode_json({"reference": receipt.reference, "detail": dict(receipt.detail)}),
         "effect_at": row.effect_at if settlement.state == IN_DOUBT else None,
@@ -367,12 +370,12 @@ def release(tx: Transaction, ids: Sequence[str]) -> int:
     changes = []
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
-            changes.append(_change(tx, row, Settlement(
+            changes.append(change(tx, row, Settlement(
                 row.id, IN_DOUBT if row.state == IN_DOUBT else DUE,  # type: ignore[arg-type]
                 "released", moment(tx.now), error=row.error,
                 reason=row.reason, text=row.reason_text, counted=False)))
             if row.state == DELIVERING:
-                _moved(tx, row, DUE, "released")
+                moved(tx, row, DUE, "released")
     _SETTLE(tx.connection, changes)
     return len(changes)
 
@@ -408,11 +411,12 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
         if last is not None and last > tx.now:
             set_back(tx, timedelta(microseconds=last - tx.now))
         pull_in(tx)
-    due, doubt = _free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
+    due, doubt = free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"),
-               message.c.suspect.in_([0, 1]), message.c.lease_until > 0, theirs[message])))
+               message.c.suspect.in_([0, 1]),
+               message.c.lease_until > 0, theirs[message])))
     for some in batches([row.id for row in rows]):
         tx.connection.execute(update(message).where(message.c.id.in_(some)).values(
             lease_owner=None, lease_until=0, lease_fencing=0, **({"suspect": 1} if unclean else {})))
@@ -424,7 +428,7 @@ def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool],
                  assume_begun: Callable[[str], bool]) -> int:
     """Free the deliveries that this process leased and none of its claims holds. Returns how many."""
     ours = delivery.c.lease_fencing == tx.fencing
-    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
+    return sum(free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
                      nobodys))
 
 
@@ -442,7 +446,8 @@ def set_back(tx: Transaction, step: timedelta) -> int:
 
 
 def pull_in(tx: Transaction) -> int:
-    """Make deliveries due whose wait is impossibly long: the clock has gone back since. Returns how many.
+    """Make deliveries due whose wait is impossibly long, because the clock
+    has gone back since. Returns how many.
 
     A delivery that was not tried yet waits for minutes at most, a deferred one for a day
     (`hub.config.retry.RetryPolicy.delay`). Slow: it looks at every delivery.
@@ -452,7 +457,7 @@ def pull_in(tx: Transaction) -> int:
     return int(tx.connection.execute(update(delivery).where(too_far).values(due_at=tx.now)).rowcount)
 
 
-def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
+def free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
           nobodys: Callable[[Row[Any]], bool] = lambda _: True) -> tuple[int, int]:
     """Free the claims that `which` selects. Returns how many deliveries are due now and how many in doubt."""
     changes = []
@@ -461,9 +466,9 @@ def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnEle
             continue
         doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
         state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"
-        changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
+        changes.append(change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
         if row.state == DELIVERING:
-            _moved(tx, row, state, "recovered", detail=why)
+            moved(tx, row, state, "recovered", detail=why)
     _SETTLE(tx.connection, changes)
-    doubts = sum(change["state"] == IN_DOUBT for change in changes)
+    doubts = sum(each["state"] == IN_DOUBT for each in changes)
     return len(changes) - doubts, doubts

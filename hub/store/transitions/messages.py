@@ -14,7 +14,7 @@ to the deliveries is in `hub.store.transitions.deliveries`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -45,39 +45,40 @@ from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
 
 KEY_KEPT = timedelta(days=30)
-"""How long a duplicate key is kept."""
+# not bound: the planner must see that the partial index fits
 RECEIVED: ColumnElement[str] = literal_column(f"'{MessageState.RECEIVED.value}'")
-"""The state, not bound: the planner must see that the partial index fits."""
-
 _KEYS = Query(select(duplicate).where(duplicate.c.key.in_(bindparam("keys", expanding=True))))
 _KEEP_KEYS = Many.insert(duplicate, [column.name for column in duplicate.c])
-INSERT = Many.insert(message, [
-    "id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at", "accepted_day",
-    "case", "correlation", "reply_to", "key", "content_digest", "reason", "reason_text", "config_digest"])
+INSERT = Many.insert(message,
+                     ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
+                       "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
+                       "reason_text", "config_digest"])
 _INSERT_PARTS = Many.insert(part, [column.name for column in part.c])
-_INSERT_DELIVERIES = Many.insert(delivery, [
-    "id", "recipient", "destination", "generation", "manifest", "message_id", "tenant", "ags", "service",
-    "test", "case", "order_key", "state", "error", "created_at", "first_due_at", "due_at", "config_digest",
-    "mapping_digest"])
-_WAITING = Query(select(message.c.id)
+WAITING = Query(select(message.c.id)
                  .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
                         message.c.lease_until <= bindparam("now"))
-                 .order_by(message.c.lease_until, message.c.no).limit(bindparam("limit"))
-                 .with_for_update(skip_locked=True))
+                 .order_by(message.c.lease_until,
+                           message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
 _LEASE = Query(update(message).where(message.c.id.in_(bindparam("ids", expanding=True))).values(
     lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")))
 _OWNED = Query(select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test,
-                      message.c.case, message.c.order_key, message.c.reason).where(
+                      message.c.case,
+                message.c.order_key, message.c.reason).where(
     message.c.id.in_(bindparam("ids", expanding=True)), message.c.state == RECEIVED,
     message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > literal_column("0")))
+_INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest",
+                                            "message_id", "tenant",
+                                            "ags", "service", "test", "case", "order_key", "state", "error",
+                                            "created_at", "first_due_at", "due_at", "config_digest",
+                                            "mapping_digest"])
 _RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest",
-             "finished_at", "source", "form_id", "form_name", "form_version", "mandant", "canonical_digest",
-             "test")
+             "finished_at", "source",
+             "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
 _RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
     **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
     lease_fencing=literal_column("0"), suspect=literal_column("0")), (*_RECORDED, "b_id"))
-_OWNERS = Query(select(blob.c.message_id, blob.c.tenant)
-                .where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
+_OWNERS = Query(select(blob.c.message_id,
+                       blob.c.tenant).where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
 _PARTS = Query(select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True)))
                .order_by(part.c.message_id, part.c.no))
 
@@ -95,26 +96,28 @@ class Arrival:
     staged: tuple[Staged, ...]
     blobs: Blobs
     parked: tuple[str, str] | None
+    new_id: Callable[[], str] = new_message_id
 
 
 def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conflict]:
     """Store the new arrivals. An arrival with a known key is answered with the message that has the key.
 
-    When its content differs, `Incoming.conflict` decides: `Conflict` is
-    the answer, or it is stored and parked.
+    When its content differs, `Incoming.conflict` decides: it is answered
+    with `Conflict`, or stored and parked.
     """
     tx.one_by_one(arrival.key for arrival in arrivals)
-    known = _known_keys(tx, arrivals)
+    known = known_keys(tx, arrivals)
     answers: list[Accepted | Conflict] = []
     new: list[tuple[str, Arrival, tuple[str, str] | None]] = []
     keys: list[dict[str, Any]] = []
     for arrival in arrivals:
         message_id, digest = known.get(arrival.key, (None, ""))
         if message_id is None:
-            message_id = new_message_id()
+            message_id = arrival.new_id()
             known[arrival.key] = (message_id, arrival.content_digest)
             keys.append({"key": arrival.key, "message_id": message_id,
-                         "content_digest": arrival.content_digest, "kept_until": tx.now + span(KEY_KEPT)})
+                         "content_digest": arrival.content_digest,
+                         "kept_until": tx.now + span(KEY_KEPT)})
             new.append((message_id, arrival, arrival.parked))
             answers.append(Accepted(message_id))
         elif digest == arrival.content_digest:
@@ -125,14 +128,14 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conf
             answers.append(Conflict(message_id))
         else:
             text = f"Gleicher Schlüssel wie Nachricht {message_id}, aber anderer Inhalt"
-            new.append((new_message_id(), arrival, (Reason.CONFLICT.value, text)))
+            new.append((arrival.new_id(), arrival, (Reason.CONFLICT.value, text)))
             answers.append(Accepted(new[-1][0]))
-    _insert_messages(tx, new)
+    insert_messages(tx, new)
     _KEEP_KEYS(tx.connection, keys)
     return answers
 
 
-def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple[str | None, str]]:
+def known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple[str | None, str]]:
     """The message and the content digest of each known key. Expired keys are deleted."""
     known: dict[str, tuple[str | None, str]] = {}
     expired = []
@@ -147,7 +150,8 @@ def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple
     return known
 
 
-def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
+def insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
+    """Write the rows of new messages, with their parts and bodies."""
     rows, parts, blobs = [], [], []
     for message_id, arrival, parked in new:
         incoming = arrival.incoming
@@ -180,7 +184,7 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str,
           only: Sequence[str] | None = None) -> list[str]:
     """Lease up to `limit` received messages, the oldest first. With `only` these alone, suspects too."""
     if only is None:
-        ids = [row.id for row in _WAITING(tx.connection, now=tx.now, limit=limit)]
+        ids = [row.id for row in WAITING(tx.connection, now=tx.now, limit=limit)]
     else:
         ids = [row.id for some in batches(only) for row in tx.connection.execute(
             select(message.c.id).where(message.c.id.in_(some), message.c.state == RECEIVED,
@@ -301,7 +305,8 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
         tx.ledger.happened("message", row.service, "", "completed")
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value,
-                    reason=reason, detail=text or getattr(outcome, "rule", None))
+                    reason=reason,
+                    detail=text or getattr(outcome, "rule", None))
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
@@ -324,7 +329,8 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
     for some in batches(list(parts)):
         for found in _PARTS(connection, ids=some):
             parts[found.message_id].append(StoredPart(found.no, found.role, found.name, found.filename,
-                                                      found.media_type, found.size, found.sha256, found.blob))
+                                                      found.media_type,
+                                                      found.size, found.sha256, found.blob))
     return [StoredMessage(
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test),
         MessageState(row.state), moment(row.received_at), day(row.accepted_day), row.case, row.reason,

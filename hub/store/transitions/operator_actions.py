@@ -31,10 +31,10 @@ from hub.store.transitions.deliveries import (
 )
 
 SHOWN = 5
-"""How many ids an error names when several begin alike."""
+"""How many are named of several that begin alike."""
 REPEATABLE = {PARKED, IN_DOUBT, DUE}
-"""The states in which an operator may have a delivery tried now. Also one that only waits: the person may
-know that its receiver is back."""
+"""What a person may have tried now: also what only waits, for a receiver of
+whom the person knows that it is back."""
 
 
 class NotFound(HubError):
@@ -85,8 +85,7 @@ def find(connection: Connection, table: Table, name: str, *, hold: bool = False)
     count = connection.execute(select(func.count()).select_from(table).where(*begins)).scalar_one()
     first = connection.execute(
         select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
-    several = (f"{count} messages begin with {name!r}" if table is message
-               else f"{count} deliveries begin with {name!r}")
+    several = f"{count} {'messages' if table is message else 'deliveries'} begin with {name!r}"
     raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
 
 
@@ -107,7 +106,7 @@ def replay(tx: Transaction, name: str, who: str) -> int:
     rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
             and (each.state != DUE or each.attempts)]
     for each in rows:
-        _due_again(tx, each, who)
+        due_again(tx, each, who)
     return len(rows)
 
 
@@ -115,7 +114,7 @@ def replay_delivery(tx: Transaction, name: str, who: str) -> int:
     """Make a delivery due that is parked, in doubt or waiting. It sends the same bytes."""
     _refuse_emptied(_message_of(tx, name))
     row = _idle(tx, name, REPEATABLE)
-    _due_again(tx, row, who)
+    due_again(tx, row, who)
     return 1
 
 
@@ -126,7 +125,7 @@ def _was_restored(tx: Transaction, message_id: str) -> bool:
         .limit(1)).scalar() is not None
 
 
-def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
+def due_again(tx: Transaction, row: Row[Any], who: str) -> None:
     # somebody may have replayed it after the backup: its receiver is asked first
     if row.error == RESTORED and row.state == PARKED:
         _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)
@@ -134,7 +133,8 @@ def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
     # a delivery in doubt may be there already: the receiver shall see that this may be a repetition
     marked = int(row.repeat_marked or row.state == IN_DOUBT or row.reason == Reason.IN_DOUBT)
     _move_delivery(tx, row, DUE, "replayed", who, due_at=tx.now, first_due_at=tx.now, repeat_marked=marked,
-                   error=None, reason=None, reason_text=None, effect_at=None)
+                   error=None,
+                   reason=None, reason_text=None, effect_at=None)
 
 
 def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
@@ -191,7 +191,8 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
         delivery.c.message_id == row.message_id, delivery.c.recipient == row.recipient)).scalar_one()
     new = delivery_id(row.message_id, row.recipient, last + 1)
     kept = ("message_id", "tenant", "ags", "service", "recipient", "destination", "test", "case", "order_key",
-            "manifest", "config_digest", "mapping_digest")
+            "manifest",
+            "config_digest", "mapping_digest")
     tx.connection.execute(insert(delivery), [{
         **{column: row._mapping[column] for column in kept}, "id": new, "generation": last + 1, "state": DUE,
         "created_at": tx.now, "first_due_at": tx.now, "due_at": tx.now}])
@@ -226,7 +227,8 @@ def _refuse_busy(row: Row[Any]) -> None:
 
 
 def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str, who: str, *,
-                  detail: str | None = None, **values: Any) -> None:
+                  detail: str | None = None,
+                  **values: Any) -> None:
     tx.connection.execute(update(message).where(message.c.no == row.no).values(state=after.value, **values))
     tx.ledger.moved("message", row.service, "", row.state, after.value)
     tx.ledger.happened("message", row.service, "", name)
@@ -234,7 +236,8 @@ def _move_message(tx: Transaction, row: Row[Any], after: MessageState, name: str
 
 
 def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: str, *,
-                   detail: str | None = None, **values: Any) -> None:
+                   detail: str | None = None,
+                   **values: Any) -> None:
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(state=after, **values))
     tx.ledger.moved("delivery", row.service, row.destination, row.state, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
@@ -252,5 +255,5 @@ def _refuse_emptied(row: Row[Any]) -> None:
     if row.payload_deleted_at is not None:
         day = moment(row.payload_deleted_at).astimezone(BERLIN)
         raise NotNow(f"Der Inhalt der Nachricht {row.id} wurde am {day:%d.%m.%Y} nach Ablauf der "
-                     "Aufbewahrungsfrist gelöscht: Sie lässt sich nicht noch einmal senden; ihr Nachweis "
-                     "bleibt.")
+                     "Aufbewahrungsfrist gelöscht: "
+                     "Sie lässt sich nicht noch einmal senden; ihr Nachweis bleibt.")

@@ -81,7 +81,8 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
              f"most in {SPAN:.0f} s: {fastest}; the others' p99 {before * 1000:.0f} ms before, "
              f"{after * 1000:.0f} ms meanwhile")
     faults = [
-        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"] if fastest > rate * SPAN + SLACK else []
+        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"
+    ] if fastest > rate * SPAN + SLACK else []
     faults += [f"not drained {drained - back:.0f} s after it came back"] if drained >= limit else []
     return {**report, "faults": faults, "drained per second": round(len(waited) / max(took, 1e-9), 1),
             "others' p99 (ms)": [round(before * 1000), round(after * 1000)]}

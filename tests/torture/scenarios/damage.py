@@ -32,6 +32,8 @@ ResultT = TypeVar("ResultT")
 Things = dict[str, Any]
 """What is read from a store, by id."""
 
+DIGITS = str.maketrans("abcdef", "012345")
+
 
 def build(folder: Path, count: int) -> tuple[Things, Things]:
     """Make a store of `count` messages, as a killed hub leaves it: its log is not in its tables yet.
@@ -68,7 +70,7 @@ def route(store: Store) -> None:
             deliveries = []
             for recipient in RECIPIENTS:
                 body = filling(
-                    f"x-{message.id.encode().hex()[-7:].translate(str.maketrans('abcdef', '012345'))}").encode()
+                    f"x-{message.id.encode().hex()[-7:].translate(DIGITS)}").encode()
                 out.write(body)
                 part = OutPart(role="xml", name="probe.xml", media_type="application/xml",
                                body=Body(offset=at, length=len(body)),

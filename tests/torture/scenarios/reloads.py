@@ -82,7 +82,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
             told = {each: len(_said(stage, each)) for each in (TAKEN, REFUSED)}
             stage.extra_hits += not stage.hub.settled()
             stage.hub.signal(signal.SIGHUP)
-            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told), "the hub has read it")  # noqa: B023
+            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told),  # noqa: B023
+                 "the hub has read it")
             if len(_said(stage, word)) == told[word]:
                 faults.append(f"{number}, {broken or 'good'}: was {'taken' if broken else 'refused'}")
             elif not broken:

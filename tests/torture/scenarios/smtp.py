@@ -121,7 +121,7 @@ def _with_smtp_sink(stage: Stage, run: Cells, line: Proxy, progress: Progress) -
                 stage.hub.signal(signal.SIGHUP)
                 early = AT_THE_DOOR if command in ("CONNECT", "EHLO") else EARLY
                 doubt = command == "." and kind == "cut"
-                starttls = "held"  # smtp-sink does not offer it: the probes of the third one wait for a person
+                starttls = "held"  # smtp-sink does not offer it: the third one waits for a person
                 first = DOUBT[:2] if doubt else (early[kind],) * 2
                 third = early[kind] if command in ("CONNECT", "EHLO") else starttls
                 run.expect(f"smtp-sink {option} {told}", names, *first, third)

@@ -18,7 +18,7 @@ from hub.endpoint import Unknown
 from hub.errors import InDoubt
 from hub.message import Delivery, DeliveryState, Receipt
 from tests.services import wait_until
-from tests.unit.delivery.test_deliverer import Bench
+from tests.unit.delivery.bench import Bench
 
 XDOMEA = {"version": "3.0.0", "message": "FVDaten.SGOErstellen.0604", "receiver": "Stadt Musterstadt"}
 

@@ -49,7 +49,7 @@ def test_every_example_goes_to_every_municipality_that_has_the_service(tmp_path:
     example_folder(tmp_path / "mappings", "dog", "small")
     example_folder(tmp_path / "mappings", "dog", "wrong", 'parked = "invalid"')
     example_folder(tmp_path / "mappings", "trade", "full", 'attachments = ["a.pdf"]', "a.pdf")
-    plan = demo._plan(place(tmp_path, MUNICIPALITIES, ("https", "inbox")))
+    plan = demo.planned(place(tmp_path, MUNICIPALITIES, ("https", "inbox")))
     assert [(item.ags, item.example.service, item.example.name, item.inlet) for item in plan] == [
         ("14999010", "dog", "small", "by-inbox"), ("14999010", "dog", "wrong", "by-https"),
         ("14999010", "trade", "full", "by-https"),
@@ -60,7 +60,7 @@ def test_every_example_goes_to_every_municipality_that_has_the_service(tmp_path:
 
 def test_without_a_watched_folder_all_go_over_https(tmp_path: Path) -> None:
     example_folder(tmp_path / "mappings", "dog", "small")
-    assert {item.inlet for item in demo._plan(place(tmp_path, MUNICIPALITIES, ("https",)))} == {"by-https"}
+    assert {item.inlet for item in demo.planned(place(tmp_path, MUNICIPALITIES, ("https",)))} == {"by-https"}
 
 
 def test_nothing_outside_of_var_is_touched(tmp_path: Path) -> None:
