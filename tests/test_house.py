@@ -430,3 +430,44 @@ def test_an_old_word_is_noticed() -> None:
     assert old_words("tests/unit/test_shredder.py") == ["shredder"]
     assert old_words("TOWNS") == ["towns"]
     assert old_words("return_to_town_hall TownHall turn amendment") == []
+
+
+# --- libraries ----------------------------------------------------------------------------------------------
+
+LIBRARIES = ("kombu", "lxml", "xmlschema", "paramiko", "watchdog", "prometheus_client", "tenacity")
+"""Well-kept libraries that do a job here, and whose job nobody does by hand."""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_used_where_its_job_is_done(library: str) -> None:
+    imports = {name.partition(".")[0] for module in MODULES for node in ast.walk(
+        ast.parse(module.read_text(encoding="utf-8"))) for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])}
+    assert library in imports
+
+
+def retried_by_hand(text: str) -> list[int]:
+    """Lines where a loop catches an error, waits, and goes round again: tenacity's job."""
+    loops = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.While | ast.For)]
+    return [loop.lineno for loop in loops
+            if any(isinstance(each, ast.Try) and each.handlers for each in ast.walk(loop))
+            and any(isinstance(each, ast.Call) and each.args
+                    and ast.unparse(each.func).rpartition(".")[2] in ("sleep", "wait")
+                    for each in ast.walk(loop))]
+
+
+TIMETABLES = {"hub/administration/retention.py", "hub/cluster/peers.py"}
+"""A run each night, and a beat every two seconds: they go on after a success, too, and nothing is retried."""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_is_retried_by_hand(module: Path) -> None:
+    found = retried_by_hand(module.read_text(encoding="utf-8"))
+    assert len(found) == (module.relative_to(ROOT).as_posix() in TIMETABLES), "tenacity.Retrying does that"
+
+
+def test_a_retry_by_hand_is_noticed() -> None:
+    forever = "while True:\n  try:\n    connect()\n    break\n  except OSError:\n    time.sleep(1)"
+    assert retried_by_hand(forever) == [1]
+    assert retried_by_hand("for _ in range(9):\n  try:\n    send()\n  finally:\n    stop.wait(1)") == []

@@ -10,9 +10,11 @@ what is not logic: clock, dice and names, the worker processes, the connectors, 
 thread runs at a time, until it reaches a place where another one may go on. At such a place the hub may
 also die: before and after each commit, before and after each effect, and in a worker.
 
-`world` makes things happen, `tasks` are the threads, `transports` the receivers,
-`municipalities` the configurations between which the world changes, `judge` knows what must
-hold, and `planted` has faults that must be found.
+`ground` has the clock, dice and trace of a world. `tasks` are its threads, and `inline` replaces the
+hub's own threads. `lives` starts and kills the hub, `happenings` is what happens between, and
+`world` plays all of it from the start until rest. `workers` and `transports` stand for what is
+outside of the hub. `municipalities` has the configurations between which the world changes. `judge`
+knows what must hold. `planted` has faults that must be found.
 
 It does not simulate the disk below SQLite (`tests.torture` cuts its power), the workers' sandbox, what
 connectors do on the wire, and PostgreSQL with several nodes.

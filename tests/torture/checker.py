@@ -3,18 +3,7 @@
 ``python -m tests.torture.checker <world>`` prints one JSON object: figures, and for each verdict the names of
 the probes. The verdicts:
 
-=================  ========================================================================================
-lost               acknowledged, but a recipient has no whole copy, and it is not parked either
-torn               a copy under a final name that is not byte for byte what it must be
-silent duplicate   a recipient has a second copy that does not say that it may be one
-flagged duplicate  a recipient has a second copy that says so (a figure; a defect only if nothing was unclear)
-phantom            a copy, or a message in the store, that nobody sent
-misrouted          a copy at another municipality than the sender named
-invisible          acknowledged with an id that the store does not have
-unexplained        parked or in doubt without a reason, or still open after everything had its time
-unbalanced         figures that contradict each other: metrics, ledger, rows, producers
-=================  ========================================================================================
-
+=================  =================================================================================
 It reads the store's tables itself and imports nothing from the hub, so that it shares none of its errors.
 """
 

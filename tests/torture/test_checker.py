@@ -77,7 +77,7 @@ HARM: dict[str, tuple[str, Callable[[Evidence], Any]]] = {
     "a marked copy more": ("flagged duplicate", lambda seen: copy_of(seen, Found("t-0", True), marked=True)),
     "a copy nobody sent": ("phantom", lambda seen: copy_of(seen, Found("t-99", True))),
     "a message nobody sent": ("phantom", lambda seen: set_row(seen.messages, key="t-99")),
-    "another town's copy": ("misrouted", lambda seen: copy_of(seen, Found("t-1", True))),
+    "another municipality's copy": ("misrouted", lambda seen: copy_of(seen, Found("t-1", True))),
     "an id that is not there": ("invisible", lambda seen: seen.told["t-0"].append("id99")),
     "parked without a word": ("unexplained", lambda seen: park(seen, None)),
     "still open": ("unexplained", lambda seen: set_row(seen.deliveries, state="delivering")),

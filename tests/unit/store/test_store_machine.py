@@ -50,7 +50,7 @@ pick = st.integers(0, 1000)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A small hub with one town and three destinations, killed now and then."""
+    """A small hub with one municipality and three destinations, killed now and then."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -89,8 +89,8 @@ def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) 
 
 
 def crowd(store: Store, chance: random.Random, numbers: range) -> None:
-    """Finished applications of twelve towns, mixed: two rows of bodies each, of a size that SQLite keeps
-    together on pages."""
+    """Finished applications of twelve municipalities, mixed: two rows of bodies each, of a size that SQLite
+    keeps together on pages."""
     rows, bodies = [], []
     for number in numbers:
         tenant = f"town-{chance.randrange(12)}"
@@ -113,8 +113,8 @@ def crowd(store: Store, chance: random.Random, numbers: range) -> None:
 
 
 def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
-    """Town after town is emptied while new applications come: what is found of deleted ones after each
-    run."""
+    """Municipality after municipality is emptied while new applications come: what is found of deleted ones
+    after each run."""
     chance, left = random.Random(seed), []
     crowd(store, chance, range(1000))
     for municipality in range(11):
@@ -134,7 +134,7 @@ def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
 def test_nothing_is_left_where_neighbours_moved(memory: Path, seed: int) -> None:
     with opened(memory) as store:
         assert [numbers for numbers in emptied(store, memory, seed) if numbers] == []
-        assert found(memory), "one town keeps everything"
+        assert found(memory), "one municipality keeps everything"
         report = retention(store, Clock(), lambda tenant, service: Kept(0, 365 * 99)).run()
         assert found(memory) == set()
         assert report.rows > 2000, "the space of overwritten rows is given back"
