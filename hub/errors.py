@@ -20,7 +20,7 @@
 The hub never resends a delivery in doubt silently. The text of an error carries no personal data: it names
 fields, codes and places, never values.
 
-Used by every module and every connector. Imports nothing of the hub.
+Used by every module and every connector. Knows reasons and sentences, nothing else of the hub.
 """
 
 from __future__ import annotations

@@ -174,7 +174,8 @@ def _is_there(name: str) -> bool:
     place, names = ROOT, name.split(".")
     while names and (place / names[0]).is_dir():
         place /= names.pop(0)
-    module = place / (f"{names.pop(0)}.py" if names and (place / f"{names[0]}.py").exists() else "__init__.py")
+    module = place / (f"{names.pop(0)}.py" if names and (place / f"{names[0]}.py").exists()
+                      else "__init__.py")
     source = module.read_text(encoding="utf-8") if module.exists() else ""
     return module.exists() and all(re.search(rf"\b{each}\b", source) for each in names)
 

@@ -258,7 +258,8 @@ PIECES = {
     "{} and {} both bring {}": "{} und {} bringen beide {} mit",
     "uninstall one of them": "eines davon deinstallieren",
     "{} of {} cannot be loaded ({})": "{} aus {} lässt sich nicht laden ({})",
-    "install a version of it that fits this hub": "eine Version installieren, die zu dieser Drehscheibe passt",
+    "install a version of it that fits this hub":
+    "eine Version installieren, die zu dieser Drehscheibe passt",
     "{} has no kind for bills": "{} hat keine Art für Abrechnungen",
     "{} has no options": "{} hat keine Optionen",
     "add a class Options to its module": "eine Klasse Options in sein Modul schreiben",

@@ -469,7 +469,8 @@ def test_by_the_real_command(receiver: Dms, tmp_path: Path) -> None:
     """An application that comes in by HTTPS lies in both kinds of DMS, which the check finds good."""
     hub = HubProcess(tmp_path / "hub")
     settings = receiver.settings()
-    municipality = MUNICIPALITY.format(url=settings.url, user=USER, secret=receiver.secret, folder=receiver.folder)
+    municipality = MUNICIPALITY.format(url=settings.url, user=USER, secret=receiver.secret,
+                                       folder=receiver.folder)
     (hub.folder / "etc" / "municipalities" / "14999010.toml").write_text(municipality)
     try:
         hub.start()

@@ -175,7 +175,8 @@ class Served:
             return session
 
         return create_engine("postgresql+psycopg://", creator=connect, use_native_hstore=False,
-                             hide_parameters=True, poolclass=QueuePool, pool_size=4, max_overflow=28, pool_timeout=20)
+                             hide_parameters=True, poolclass=QueuePool, pool_size=4, max_overflow=28,
+                             pool_timeout=20)
 
     # ---------------------------------------------------------------- nodes
 
