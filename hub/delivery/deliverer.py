@@ -24,7 +24,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
@@ -44,6 +43,7 @@ from hub.errors import ConfigError, HubError, Misconfigured, Permanent, StoreUna
 from hub.message import Delivery, DeliveryState, Manifest, Reason
 from hub.store import slim_manifest
 from hub.store.transitions.deliveries import ClaimedDelivery, LostLease, Settlement
+from hub.telemetry.errors import place, where
 
 if TYPE_CHECKING:
     from hub.config.configuration import Configuration
@@ -204,7 +204,7 @@ class Deliverer:
             self._log.error("the store cannot be read or written; deliveries wait", error=str(error))
             wait = 5.0
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop all deliveries
-            self._log.error("the deliverer itself failed; please report this", **_where(error))
+            self._log.error("the deliverer itself failed; please report this", **where(error))
             wait = 5.0
         self.last_progress = self._monotonic()
         self._connections.close(before=self._now() - IDLE)
@@ -353,7 +353,7 @@ class Deliverer:
             self._drop(assignment)
         except Exception as error:  # noqa: BLE001 - a thread must tell, not vanish
             self._log.error("the deliverer itself failed; please report this", destination=assignment.key,
-                            **_where(error))
+                            **where(error))
             self._drop(assignment)
         finally:
             self._end(assignment)
@@ -470,7 +470,7 @@ class Deliverer:
                 outlet.prepare(wanted)
             except Exception as error:  # noqa: BLE001 - each is tried all the same, and judged then
                 self._log.error("several deliveries could not be prepared at once; each goes alone",
-                                destination=destination.key, **_where(error))
+                                destination=destination.key, **where(error))
             assignment.ends()
         return len(ahead)
 
@@ -604,10 +604,10 @@ class Deliverer:
 
     def _judge(self, error: Exception, effect: Effect, item: ClaimedDelivery, destination: Destination,
                circuit: Circuit) -> Settlement:
-        text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {_place(error)}"
+        text = str(error) if isinstance(error, HubError) else f"{type(error).__name__} in {place(error)}"
         if not isinstance(error, HubError):
             self._log.error("a connector raised an error that it should have translated; please report this",
-                            destination=destination.key, delivery=item.delivery.id, **_where(error))
+                            destination=destination.key, delivery=item.delivery.id, **where(error))
         certain = not item.probe and (not effect.begun or endpoint.is_certain(error))
         if certain and isinstance(error, TooLarge) and destination.policy.fallback and self._may_shrink(
             item.delivery.manifest):
@@ -991,13 +991,3 @@ def _untried(item: ClaimedDelivery, due: datetime, why: str) -> Settlement:
     if item.probe:
         return Settlement.in_doubt(item.delivery.id, "noch nicht gefragt", due)
     return Settlement.later(item.delivery.id, due, "held", why, counted=False)
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
-
-
-def _where(error: BaseException) -> dict[str, str]:
-    """The class and the place of an error. Its text might hold what a citizen wrote, so it is never told."""
-    return {"error_class": type(error).__name__, "place": _place(error)}

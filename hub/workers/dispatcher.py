@@ -13,7 +13,6 @@ import os
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -31,6 +30,7 @@ from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
+from hub.telemetry.errors import where
 from hub.workers.pool import BatchResult, WorkerPool, pack
 from hub.workers.process import NOTHING, Why, WorkerUnavailable
 
@@ -159,7 +159,7 @@ class Dispatcher:
         except WorkerUnavailable:
             return None
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
-            self._log.error("the dispatcher itself failed; please report this", **_where(error))
+            self._log.error("the dispatcher itself failed; please report this", **where(error))
             return self._stop.wait(PAUSE)
 
     def _suspect(self) -> bool:
@@ -236,7 +236,7 @@ class Dispatcher:
             if isinstance(error, OSError) and error.errno in SHORT:
                 raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
             self._log.error("the dispatcher itself failed; please report this", messages=len(messages),
-                            **_where(error))
+                            **where(error))
             return list(messages), _WHY[Why.FAILED]
 
     def _trip(self, configuration: Configuration,
@@ -398,13 +398,6 @@ class Inputs:
 def _fields(message: StoredMessage) -> dict[str, str]:
     """A message in a log line. AGS and service are the sender's: printable, and cut."""
     return {"message": message.id, "ags": Address(message.ags).bare, "service": Address(message.service).bare}
-
-
-def _where(error: BaseException) -> dict[str, str]:
-    """The class and the place of an error. Its text might hold what a citizen wrote, so it is never told."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
-    return {"error_class": type(error).__name__, "place": place}
 
 
 def _received(message: StoredMessage) -> Iterator[StoredPart]:
