@@ -270,8 +270,9 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
 def _insert(connection: Any, table: str, given: dict[str, int], columns: dict[str, str]) -> None:
     """Insert a row for each number of the series. `columns` holds expressions of SQL."""
     names = ", ".join(f'"{name}"' for name in columns)
-    connection.execute(f"{_SERIES} INSERT INTO {table} ({names}) SELECT {', '.join(columns.values())} FROM s",
-                       given)  # nosec B608
+    values = ", ".join(columns.values())
+    connection.execute(
+        f"{_SERIES} INSERT INTO {table} ({names}) SELECT {values} FROM s", given)  # nosec B608 - names of ours
 
 
 def _count(connection: Any, count: int, *, due: bool) -> None:

@@ -54,7 +54,7 @@ def done_by_hand(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and not isinstance(node.right,
                                                                                            ast.Constant):
-            yield f"line {node.lineno}: a power that grows: tenacity makes waits grow (hub.config.retry.backoff)"
+            yield f"line {node.lineno}: a power that grows: tenacity makes waits grow (config.retry.backoff)"
 
 
 @pytest.mark.parametrize("library", AT_WORK)
