@@ -1,1 +1,1 @@
-"""The tools of a mapping's author: examples as tests, a scaffold, a schema, a page."""
+"""The tools of authors: of mappings (examples, scaffold, schema, page) and of connectors (scaffold)."""

@@ -1,10 +1,12 @@
 """What Prometheus sees of the store, the deliverer and the inlets.
 
-All metrics are listed in `FAMILIES`, and in docs/reference/metrics.md, which is made from it.
+All metrics are listed in `hub.telemetry.families.FAMILIES`, and in docs/reference/metrics.md, which is made
+from it.
 
 Totals of messages and deliveries come from the store's own ledger, at the moment of the scrape, so they
-survive a restart and always satisfy the two balances (docs/architecture.md). Only what the ledger cannot know
-is counted here: durations, refusals, deaths of workers. Those begin at 0 with the process.
+survive a restart and always satisfy the two balances (docs/architecture.md). What the ledger cannot know
+(durations, refusals, deaths of workers) is counted in `hub.telemetry.counters` and begins at 0 with the
+process.
 
 Labels are bounded: what is configured (service, destination, inlet, connector, certificate files) or a fixed
 set (state, event, reason, outcome); never a message's id, an address or anything that a sender can choose:

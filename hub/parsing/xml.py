@@ -18,6 +18,9 @@ limits, so ours must hold. expat before 2.6 scans an unfinished token again with
 quadratic for one giant tag. An unfinished token is therefore bounded.
 
 Every refusal is `hub.errors.Rejected`. Its text names a limit or a place, never content.
+
+Used by `hub.pipeline`, in workers only; also for official lists that an operator installs
+(`hub.administration.onboarding`). The main process never reaches it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Three things are looked at, in this order, and the first that fails ends it:
 1. the XÖV document as it was received, against the installed schema set that the mapping's version names;
 2. the typed ``e:fields`` against the mapping's own XSD (which imports nothing and is found in the package);
 3. the typed envelope against the mapping's Schematron rules, whose texts are the mapping's own German
-   sentences (`hub.pipeline.rules`).
+   sentences (`hub.pipeline.schematron`).
 
 Compiled schemas are kept per process. A schema's error log belongs to it, so it is copied at once (a worker
 has one thread).
@@ -30,10 +30,10 @@ from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
 from hub.pipeline.fields import E
 from hub.pipeline.places import NOWHERE, field_place
-from hub.pipeline.rules import rule_set
 from hub.pipeline.schema_faults import MOST, Fault, entries, explain
 from hub.pipeline.schema_names import names_of
 from hub.pipeline.schema_sets import Catalogue, compile_schema
+from hub.pipeline.schematron import rule_set
 
 
 def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day: date,

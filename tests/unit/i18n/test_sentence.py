@@ -27,7 +27,7 @@ NAMED: dict[str, set[str]] = {
         "what"},
     "hub/pipeline/process.py": {"problem"},
     "hub/pipeline/route.py": {"known", "name", "rule.id", "span"},
-    "hub/pipeline/rules.py": {"rule.name", "self._file.name", "text"},
+    "hub/pipeline/schematron.py": {"rule.name", "self._file.name", "text"},
     "hub/pipeline/schema_faults.py": {"_FACETS[kind].format(validator.value)", "is_not", "name",
         "name or ''", "value[:60]"},
     "hub/pipeline/stylesheet_faults.py": {"code[1]", "found.text", "name", "next(iter(modules))"},
