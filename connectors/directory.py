@@ -6,10 +6,18 @@ What arrives
     of steps.
 A second delivery
     finds its own name. Same content: success, nothing is written. Other content: it goes beside it (``-2``).
+Links
+    `path` itself may be a link. Everything below it is reached step by step from the target's descriptor, and
+    no step is a link (``O_NOFOLLOW``). Whoever may write into the target could otherwise lead a delivery into
+    another recipient's folder, also by a link that is put there between two steps.
 Temporary
-    a target that is not mounted or lacks its marker (`mount`, `must_contain`), a full disk, a lost share.
+    a target that is not mounted or lacks its marker (`mount`, `must_contain`), a full disk, an exhausted
+    quota, a lost share.
 Misconfigured
-    a folder that does not exist, or that the hub's user may not write.
+    a folder that does not exist, that the hub's user may not write, that is mounted read-only; a link below
+    the target.
+Permanent
+    a name that is too long for the target's file system, a file that is too large for it.
 Hazard
     A hanging NFS server hangs the thread: mount such shares ``soft`` or with a time-out.
 """
@@ -24,19 +32,22 @@ import shutil
 import stat
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pydantic import Field, field_validator
 
-from connectors import _drop
+from connectors import _drop, _layout
 from connectors._layout import DropOptions, chunks, plan
 from hub.endpoint import Finding
-from hub.errors import DeliveryError, Misconfigured, Temporary
+from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
 from hub.message import Delivery, Receipt
+
+T = TypeVar("T")
 
 
 class Options(DropOptions):
@@ -55,32 +66,33 @@ class Options(DropOptions):
         return value
 
 
-_TEMPORARY = {
-    errno.ENOSPC: "Das Ziel ist voll.",
-    errno.EDQUOT: "Das Kontingent am Ziel ist erschöpft.",
-    errno.EIO: "Das Ziel meldet einen Ein-/Ausgabefehler.",
-    errno.ESTALE: "Die Freigabe ist nicht mehr gültig eingehängt.",
-    errno.ENOTCONN: "Die Freigabe ist nicht verbunden.",
-    errno.EHOSTDOWN: "Der Server der Freigabe ist nicht erreichbar.",
-    errno.EHOSTUNREACH: "Der Server der Freigabe ist nicht erreichbar.",
-    errno.ETIMEDOUT: "Der Server der Freigabe antwortet nicht.",
-    errno.ENODEV: "Das Gerät des Ziels fehlt.",
-    errno.EMFILE: "Dem Prozess gehen die Dateideskriptoren aus.",
-}
-_MISCONFIGURED = {
-    errno.EACCES: "Der Benutzer der Drehscheibe darf im Ziel nicht schreiben.",
-    errno.EPERM: "Der Benutzer der Drehscheibe darf im Ziel nicht schreiben.",
-    errno.EROFS: "Das Ziel ist nur lesbar eingehängt.",
-    errno.ENOENT: "Der Zielordner fehlt.",
-    errno.ENOTDIR: "Das Ziel ist kein Ordner.",
+_MEANINGS: dict[int, tuple[type[DeliveryError], str]] = {
+    errno.ENOSPC: (Temporary, "Das Ziel ist voll: dort Platz schaffen."),
+    errno.EDQUOT: (Temporary, "Das Kontingent am Ziel ist erschöpft: dort aufräumen oder es erhöhen lassen."),
+    errno.EIO: (Temporary, "Das Ziel meldet einen Ein-/Ausgabefehler: den Datenträger dort prüfen."),
+    errno.ESTALE: (Temporary, "Die Freigabe ist nicht mehr gültig eingehängt: neu einhängen."),
+    errno.ENOTCONN: (Temporary, "Die Freigabe ist nicht verbunden: neu einhängen."),
+    errno.EHOSTDOWN: (Temporary, "Der Server der Freigabe ist nicht erreichbar."),
+    errno.EHOSTUNREACH: (Temporary, "Der Server der Freigabe ist nicht erreichbar."),
+    errno.ETIMEDOUT: (Temporary, "Der Server der Freigabe antwortet nicht."),
+    errno.ENODEV: (Temporary, "Das Gerät des Ziels fehlt."),
+    errno.EMFILE: (Temporary, "Dem Prozess gehen die Dateideskriptoren aus."),
+    errno.EACCES: (Misconfigured, "Der Benutzer der Drehscheibe darf im Ziel nicht schreiben."),
+    errno.EPERM: (Misconfigured, "Der Benutzer der Drehscheibe darf im Ziel nicht schreiben."),
+    errno.EROFS: (Misconfigured, "Das Ziel ist nur lesbar eingehängt: zum Schreiben einhängen."),
+    errno.ENOENT: (Misconfigured, "Der Zielordner fehlt."),
+    errno.ENOTDIR: (Misconfigured, "Das Ziel ist kein Ordner."),
+    errno.ELOOP: (Misconfigured, _layout.LINKED),
+    errno.ENAMETOOLONG: (Permanent, _layout.TOO_LONG),
+    errno.EILSEQ: (Permanent, "Das Ziel nimmt einen Namen nicht an: in name andere Platzhalter wählen."),
+    errno.EFBIG: (TooLarge, "Eine Datei ist für das Ziel zu groß."),
 }
 
 
 def _meaning(error: OSError) -> DeliveryError:
-    if error.errno in _MISCONFIGURED:
-        return Misconfigured(_MISCONFIGURED[error.errno])
-    other = f"Das Ziel meldet: {error.strerror or type(error).__name__}."
-    return Temporary(_TEMPORARY.get(error.errno or 0, other))
+    other = Temporary, f"Das Ziel meldet: {error.strerror or type(error).__name__}."
+    kind, text = _MEANINGS.get(error.errno or 0, other)
+    return kind(text)
 
 
 @contextmanager
@@ -99,6 +111,7 @@ class Outlet(_drop.DropOutlet[Options]):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
+        self._disk: Disk | None = None
         self._gathered: Gathered | None = None
         self._hidden: dict[str, str] = {}  # what is prepared: delivery id to hidden name
 
@@ -114,12 +127,17 @@ class Outlet(_drop.DropOutlet[Options]):
         """Write all of them hidden and sync them together."""
         if not can_sync_all(self.options.path):
             return
-        place = self._gathered = self._gathered or Gathered(self.options.path, int(self.options.mode, 8))
         written: dict[str, str] = {}
         try:
             self.ready()
+            place = self._gathered = self._gathered or Gathered(self.options.path, int(self.options.mode, 8))
+        except (OSError, DeliveryError):
+            return
+        finally:
+            self.close()
+        try:
             # Opened before the first write: it is told of errors from here on.
-            with _opened(self.options.path) as target:
+            with place.opened("") as target:
                 for delivery in deliveries:
                     # `deliver` meets an error again, and says what it means.
                     with suppress(OSError, DeliveryError):
@@ -127,7 +145,7 @@ class Outlet(_drop.DropOutlet[Options]):
                         if not where.folder or place.size(where.folder) is not None:
                             written[delivery.id] = self.conceal(place, where, delivery)
                 sync_all(target)
-        except (OSError, DeliveryError):
+        except OSError:
             _drop.forget(place, *written.values())
         else:
             self._hidden |= written
@@ -138,17 +156,33 @@ class Outlet(_drop.DropOutlet[Options]):
         hidden, self._hidden = self._hidden, {}
         if place is None:
             return
-        _drop.forget(place, *set(hidden.values()) - place.shown)
-        with _translated():
-            place.settle()
+        try:
+            _drop.forget(place, *set(hidden.values()) - place.shown)
+            with _translated():
+                place.settle()
+        finally:
+            place.close()
+
+    def guarded(self, action: Callable[[], T]) -> T:
+        """As every drop; the target's descriptor is kept no longer, so that a share can be unmounted."""
+        try:
+            return super().guarded(action)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the target."""
+        disk, self._disk = self._disk, None
+        if disk is not None:
+            disk.close()
 
     def place(self) -> Disk:
         """The target. Raises `OSError`, and `Temporary` where it must be a mount point and is none."""
         if self.options.mount and not self.options.path.is_mount():
             raise Temporary("Das Ziel ist nicht eingehängt.")
-        if not stat.S_ISDIR(self.options.path.stat().st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        return Disk(self.options.path, int(self.options.mode, 8))
+        self.close()
+        self._disk = Disk(self.options.path, int(self.options.mode, 8))
+        return self._disk
 
     def border(self) -> AbstractContextManager[None]:
         """The system's errors become ours."""
@@ -161,6 +195,8 @@ class Outlet(_drop.DropOutlet[Options]):
             return f"Die Freigabe einhängen oder {self.options.path} prüfen."
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return "Dort Platz schaffen."
+        if cause.errno == errno.ELOOP:
+            return f"Mit `find {self.options.path} -type l` suchen; statt der Verknüpfung einen Ordner anlegen."
         return f"Ordner {self.options.path} anlegen und dem Benutzer der Drehscheibe geben."
 
     def approval(self) -> Sequence[Finding]:
@@ -174,21 +210,64 @@ class Outlet(_drop.DropOutlet[Options]):
 
 
 class Disk:
-    """A `Place` on a mounted file system. The target itself is never made."""
+    """A `Place` on a mounted file system. The target itself is never made.
+
+    It holds a descriptor of the target; `close` gives it back.
+    """
 
     def __init__(self, root: Path, mode: int) -> None:
-        self.root = root
+        self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.close = weakref.finalize(self, os.close, self._root)
         self.mode = mode
         self.folder_mode = mode | (mode & 0o444) >> 2 | 0o300
 
+    @contextmanager
+    def _folder(self, path: str) -> Iterator[int]:
+        """A descriptor to go on from; no step on the way is a link."""
+        above = self._root
+        try:
+            for step in path.split("/") if path else ():
+                below = _below(above, step)
+                if above != self._root:
+                    os.close(above)
+                above = below
+            yield above
+        finally:
+            if above != self._root:
+                os.close(above)
+
+    @contextmanager
+    def _above(self, path: str) -> Iterator[tuple[int, str]]:
+        """The folder in which something lies, and its name there."""
+        folder, _, name = path.rpartition("/")
+        with self._folder(folder) as descriptor:
+            yield descriptor, name
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[int]:
+        """A descriptor of a folder that can be listed and synced. Raises `OSError`."""
+        with self._folder(path) as folder:
+            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
     def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
-        folder = self.root / path
-        folder.mkdir(exist_ok=exist_ok)
-        folder.chmod(self.folder_mode)
+        with self._above(path) as (above, name):
+            try:
+                os.mkdir(name, dir_fd=above)
+            except FileExistsError:
+                if not (exist_ok and self.size(path) == -1):
+                    raise
+                return
+            with self.opened(path) as folder:
+                os.fchmod(folder, self.folder_mode)
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._at(path), flags, 0o600)
+        with self._above(path) as (folder, name):
+            descriptor = os.open(name, flags, 0o600, dir_fd=folder)
         try:
             for piece in chunks(source):
                 write_all(descriptor, piece)
@@ -203,33 +282,72 @@ class Disk:
         sync(descriptor)
 
     def sync_folder(self, path: str) -> None:
-        _folders.sync(self._at(path))
+        with self.opened(path) as folder:
+            _folders.sync(folder)
 
     def publish(self, hidden: str, final: str) -> None:
-        rename_new(self._at(hidden), self._at(final))
-
-    def _at(self, path: str) -> str:
-        return f"{self.root}/{path}"
+        with self._above(hidden) as (folder, name):  # both names lie in one folder
+            rename_new(folder, name, final.rpartition("/")[2])
 
     def names(self, path: str) -> Sequence[str]:
-        return [entry.name for entry in (self.root / path).iterdir()]
+        with self.opened(path) as folder, os.scandir(folder) as found:
+            return [entry.name for entry in found]
 
     def size(self, path: str) -> int | None:
-        try:
-            status = os.lstat(self._at(path))
-        except FileNotFoundError:
+        status = self._status(path)
+        if status is None:
             return None
-        return -1 if stat.S_ISDIR(status.st_mode) else status.st_size
+        if stat.S_ISLNK(status.st_mode):
+            raise _link()
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size
+        return -1 if stat.S_ISDIR(status.st_mode) else _NO_FILE
+
+    def _status(self, path: str) -> os.stat_result | None:
+        """Of the thing itself, also where it is a link; None when there is nothing."""
+        try:
+            with self._above(path) as (folder, name):
+                return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # nothing can have a name that is too long
+                return None
+            raise
 
     def digest(self, path: str) -> str:
-        with (self.root / path).open("rb") as file:
+        # Without O_NONBLOCK a pipe of that name would hang the thread.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._above(path) as (folder, name):
+            descriptor = os.open(name, flags, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def remove(self, path: str) -> None:
-        if self.size(path) == -1:
-            shutil.rmtree(self.root / path)
-        else:
-            (self.root / path).unlink(missing_ok=True)
+        status = self._status(path)
+        if status is None:
+            return
+        with self._above(path) as (folder, name):
+            if stat.S_ISDIR(status.st_mode):
+                shutil.rmtree(name, dir_fd=folder)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+
+
+def _below(above: int, step: str) -> int:
+    """A descriptor of a folder in another. Raises `OSError`: ELOOP for a link."""
+    try:
+        return os.open(step, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(step, dir_fd=above, follow_symlinks=False).st_mode):
+            raise _link() from None
+        raise
+
+
+def _link() -> OSError:
+    return OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+_NO_FILE = -2  # the size of a pipe or a socket, which no file of a delivery has
 
 
 class Gathered(Disk):
@@ -258,7 +376,7 @@ class Gathered(Disk):
     def settle(self) -> None:
         """Make durable what was renamed. Raises `OSError`."""
         for path in self._changed:
-            _folders.sync(self._at(path))
+            super().sync_folder(path)
 
 
 class FolderSyncs:
@@ -266,20 +384,22 @@ class FolderSyncs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[tuple[int, int], _Asked] = {}
 
-    def asked(self, folder: str) -> int:
+    def asked(self, descriptor: int) -> int:
         """How many are waiting for an fsync of this folder, or have theirs now."""
+        key = _identity(descriptor)
         with self._lock:
-            return self._asked[folder].users if folder in self._asked else 0
+            return self._asked[key].users if key in self._asked else 0
 
-    def sync(self, folder: str) -> None:
+    def sync(self, descriptor: int) -> None:
         """What was done in the folder so far is on disk when this returns.
 
         Raises `OSError`, to all whom the fsync was for.
         """
+        key = _identity(descriptor)  # not its path, which may lead elsewhere by now
         with self._lock:
-            asked = self._asked.setdefault(folder, _Asked())
+            asked = self._asked.setdefault(key, _Asked())
             asked.users += 1
             asked.newest += 1
             mine = asked.newest
@@ -287,7 +407,7 @@ class FolderSyncs:
             with asked.turn:
                 if asked.covered < mine:
                     asked.covered, asked.error = asked.newest, None
-                    asked.error = _failure_of_sync(folder)
+                    asked.error = _failure_of_sync(descriptor)
                 # The kernel tells of it only once: nobody may ask again and hear that all is well.
                 if asked.error is not None:
                     raise OSError(*asked.error.args)
@@ -295,7 +415,7 @@ class FolderSyncs:
             with self._lock:
                 asked.users -= 1
                 if not asked.users:
-                    del self._asked[folder]
+                    del self._asked[key]
 
 
 @dataclass(eq=False)
@@ -309,22 +429,17 @@ class _Asked:
     error: OSError | None = None
 
 
-def _failure_of_sync(folder: str) -> OSError | None:
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _failure_of_sync(descriptor: int) -> OSError | None:
     try:
-        with _opened(folder) as descriptor:
-            sync(descriptor)
+        sync(descriptor)
     except OSError as error:
         return error
     return None
-
-
-@contextmanager
-def _opened(folder: str | Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 _folders = FolderSyncs()
@@ -360,23 +475,23 @@ def can_sync_all(path: Path) -> bool:
 
 
 LOCAL = (0xEF53, 0x58465342, 0x9123683E)  # ext4, XFS, Btrfs
-_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_RENAME_NOREPLACE = 1
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def rename_new(source: str, target: str) -> None:
-    """Rename; raises FileExistsError where `target` exists. rename(2) alone would overwrite it.
+def rename_new(folder: int, old: str, new: str) -> None:
+    """Rename within a folder; raises FileExistsError where `new` exists. rename(2) alone would overwrite it.
 
     File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the
     delivery's id, so nobody else wants it in between.
     """
-    old, new = os.fsencode(source), os.fsencode(target)
-    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE) == 0:
+    if _libc.renameat2(folder, os.fsencode(old), folder, os.fsencode(new), _RENAME_NOREPLACE) == 0:
         return
     code = ctypes.get_errno()
     if code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code))
-    if os.path.lexists(target):
+    with suppress(FileNotFoundError):
+        os.stat(new, dir_fd=folder, follow_symlinks=False)
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    os.rename(source, target)  # noqa: PTH104
+    os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)

@@ -83,7 +83,7 @@ class TestTarget:
     @pytest.mark.parametrize("layout", ["folder", "single"])
     def test_check_leaves_nothing_where_renaming_is_refused(
             self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
-        def refused(source: str, target: str) -> None:
+        def refused(folder: int, old: str, new: str) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
         monkeypatch.setattr(directory, "rename_new", refused)
@@ -139,9 +139,9 @@ class Ledger:
             self.calls.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
             real_sync(descriptor)
 
-        def rename(source: str, target: str) -> None:
-            self.calls.append(f"rename {Path(source).name} {Path(target).name}")
-            real_rename(source, target)
+        def rename(folder: int, old: str, new: str) -> None:
+            self.calls.append(f"rename {old} {new}")
+            real_rename(folder, old, new)
 
         real_sync_all = directory.sync_all
 
@@ -308,28 +308,34 @@ class TestTogether:
         yield slow
         slow.go.set()
 
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Iterator[int]:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        yield descriptor
+        os.close(descriptor)
+
     def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync,
-                                                                    tmp_path: Path) -> None:
+                                                                    folder: int) -> None:
         syncs = directory.FolderSyncs()
         with ThreadPoolExecutor(9) as pool:
-            first = pool.submit(syncs.sync, str(tmp_path))
+            first = pool.submit(syncs.sync, folder)
             assert slow.began.acquire(timeout=10)
-            others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(8)]
-            wait_until(lambda: syncs.asked(str(tmp_path)) == 9, "all to have asked")
+            others = [pool.submit(syncs.sync, folder) for _ in range(8)]
+            wait_until(lambda: syncs.asked(folder) == 9, "all to have asked")
             slow.go.set()
             for future in (first, *others):
                 future.result(10)
         assert slow.count == 2, "one for the first, one for all others"
-        assert syncs.asked(str(tmp_path)) == 0
+        assert syncs.asked(folder) == 0
 
-    def test_a_failure_is_everybodys(self, slow: SlowSync, tmp_path: Path) -> None:
+    def test_a_failure_is_everybodys(self, slow: SlowSync, folder: int) -> None:
         syncs = directory.FolderSyncs()
         slow.fails = [False, True]
         with ThreadPoolExecutor(4) as pool:
-            first = pool.submit(syncs.sync, str(tmp_path))
+            first = pool.submit(syncs.sync, folder)
             assert slow.began.acquire(timeout=10)
-            others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(3)]
-            wait_until(lambda: syncs.asked(str(tmp_path)) == 4, "all to have asked")
+            others = [pool.submit(syncs.sync, folder) for _ in range(3)]
+            wait_until(lambda: syncs.asked(folder) == 4, "all to have asked")
             slow.go.set()
             assert first.exception(10) is None
             assert [type(other.exception(10)) for other in others] == [OSError] * 3
