@@ -393,7 +393,6 @@ class Amqp:
         self._settled: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._gaps: set[int] = set()
         self._acknowledged = 0
-        self.pipeline: Pipeline
 
     def finished(self, items: Sequence[Item]) -> None:
         """From any thread."""
@@ -402,8 +401,9 @@ class Amqp:
                 self._settled.put(item.tag)
         os.write(self._wake, b"!")
 
-    def serve(self) -> None:
-        """Until killed."""
+    def serve(self, pipeline: Pipeline) -> None:
+        """Until killed; what arrives goes into the pipeline."""
+        self._pipeline = pipeline
         self._channel.basic_consume(self._queue, callback=self._arrived)
         line = self._connection.sock
         print("ready", flush=True)
@@ -417,7 +417,7 @@ class Amqp:
 
     def _arrived(self, message: Any) -> None:
         body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-        self.pipeline.put(Item(message.properties["message_id"], body, message.delivery_tag))
+        self._pipeline.put(Item(message.properties["message_id"], body, message.delivery_tag))
 
     def _acknowledge(self) -> None:
         while not self._settled.empty():
@@ -439,7 +439,6 @@ class Https:
                                           "ssl_ca_certs": ca}
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._last = 0
-        self.pipeline: Pipeline
 
     def accepted(self, items: Sequence[Item]) -> None:
         """From the store's thread."""
@@ -460,15 +459,16 @@ class Https:
         key = next(value for name, value in scope["headers"] if name == b"idempotency-key").decode()
         self._last += 1
         done = self._waiting[self._last] = self._loop.create_future()
-        self.pipeline.put(Item(key, body, self._last))
+        self._pipeline.put(Item(key, body, self._last))
         await done
         answer = json.dumps({"id": key}).encode()
         await send({"type": "http.response.start", "status": 202,
                     "headers": [(b"content-length", str(len(answer)).encode())]})
         await send({"type": "http.response.body", "body": answer})
 
-    def serve(self) -> None:
-        """Until killed."""
+    def serve(self, pipeline: Pipeline) -> None:
+        """Until killed; what arrives goes into the pipeline."""
+        self._pipeline = pipeline
         import ssl
 
         import uvicorn
@@ -504,14 +504,14 @@ def main() -> int:
     kinds: dict[str, Any] = {"folder": Folder, "smtp": Mail, "sftp": Sftp, "amqp": Amqp, "https": Https}
     inlet = kinds[given["in"].pop("kind")](**given["in"])
     outlet = kinds[given["out"].pop("kind")](**given["out"])
-    inlet.pipeline = Pipeline(
+    pipeline = Pipeline(
         Path(given["state"]),
         outlet,
         given.get("threads", 2),
         getattr(inlet, "accepted", lambda _: None),
         getattr(inlet, "finished", lambda _: None),
     )
-    inlet.serve()
+    inlet.serve(pipeline)
     return 0
 
 

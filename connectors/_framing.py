@@ -1,8 +1,9 @@
 """What inlets share: a body that is spooled while it arrives, and multipart taken apart while it streams.
 
-The transport's framing is the sender's, so it is read here, under limits, by python-multipart. What is *in* a body is
-never looked at. A body up to 64 KiB stays in memory; a longer one goes to a file in the spool, from where the store
-takes it by renaming; its SHA-256 is computed on the way. Nothing here syncs: that is the store's, with its commit.
+The transport's framing is the sender's, so it is read here, under limits, by python-multipart. What is *in* a
+body is never looked at. A body up to 64 KiB stays in memory. A longer one goes to a file in the spool, from
+where the store takes it by renaming. Its SHA-256 is computed on the way. Nothing here syncs: that is the
+store's, with its commit.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def clean(text: str | None, limit: int = MAX_TEXT) -> str | None:
 
 
 def flag(text: object) -> bool:
-    """Whether a test flag is set. Anything but a clear no counts as yes: a test must never reach a real receiver."""
+    """Whether a test flag is set. Anything but a clear no counts as yes: no test may reach a real receiver.
+    """
     return text is not None and str(text).strip().lower() not in ("", "false", "0", "no", "nein")
 
 
@@ -56,7 +58,7 @@ class Spool:
 
     def __init__(self, folder: Path, inlet: str) -> None:
         self.folder = folder
-        self.prefix = f"{safe_name(inlet)}~"  # safe_name never gives a "~", so no other inlet's prefix begins like this
+        self.prefix = f"{safe_name(inlet)}~"  # safe_name never gives a "~": no other inlet's prefix begins so
 
     def sweep(self) -> None:
         """Remove what a killed process left behind; nothing of it was ever acknowledged."""
@@ -150,12 +152,15 @@ def media_type(content_type: str, default: str = "application/octet-stream") -> 
     return value if re.fullmatch(r"[\w.+-]{1,100}/[\w.+-]{1,100}", value, re.ASCII) else default
 
 
+_BOUNDARY = re.compile(r"[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]", re.ASCII)
+
+
 def boundary_of(content_type: str) -> bytes:
-    """The boundary of a multipart content type (RFC 2046 §5.1.1). Raises `FramingError` when there is none."""
+    """The boundary of a multipart content type (RFC 2046 §5.1.1). Raises `FramingError` if there is none."""
     header = Message()
     header["content-type"] = "".join(c for c in content_type if c.isprintable())
     boundary = header.get_param("boundary")
-    if not isinstance(boundary, str) or not re.fullmatch(r"[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]", boundary, re.ASCII):
+    if not isinstance(boundary, str) or not _BOUNDARY.fullmatch(boundary):
         raise FramingError("the multipart content type has no usable boundary")
     return boundary.encode("ascii")
 
@@ -163,8 +168,8 @@ def boundary_of(content_type: str) -> bytes:
 class Multipart:
     """Takes ``multipart/form-data`` and ``multipart/mixed`` apart: `feed` bytes, then `finish`.
 
-    The name of a part is its form field, else its Content-ID, else ``part-<n>``. Transfer encodings base64 and
-    quoted-printable are undone. Raises `FramingError`, `OverLimitError`, and `OSError` for the spool.
+    The name of a part is its form field, else its Content-ID, else ``part-<n>``. Transfer encodings base64
+    and quoted-printable are undone. Raises `FramingError`, `OverLimitError`, and `OSError` for the spool.
     """
 
     def __init__(self, content_type: str, spool: Spool, max_parts: int = 200) -> None:
@@ -250,7 +255,8 @@ class Multipart:
     def _end(self) -> None:
         if isinstance(self._writer, _Base64 | QuotedPrintableDecoder):
             self._writer.finalize()
-        name = (_parameter(self._header, "name") or clean(str(self._header.get("content-id", "")).strip(" <>"))
+        name = (_parameter(self._header, "name")
+                or clean(str(self._header.get("content-id", "")).strip(" <>"))
                 or f"part-{len(self._parts) + 1}")
         part = self._body.part(name, media_type(str(self._header.get("content-type", "")), "text/plain"),
                                _parameter(self._header, "filename"))

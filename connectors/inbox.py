@@ -1,51 +1,51 @@
 """Watched folder inlet: one file or one folder per application, below ``<root>/[test/]<AGS>/<service>/``.
 
-What arrives where: a file becomes one part, named after it; a folder becomes one part per file in it, in the order of
-their names. The configured sender owns the root. What lies in the wrong place (directly below the root or a
-municipality) is handed over with what is known of its place, and the hub parks it.
+What arrives where: a file becomes one part, named after it. A folder becomes one part per file in it, in the
+order of their names. The configured sender owns the root. What lies in the wrong place (directly below the
+root or a municipality) is handed over with what is known of its place, and the hub parks it.
 
-When it is complete: a file, when its size and time have not changed for `stable_seconds` between two looks, or at
-once when it was renamed to its place (the right way to deliver: write ``name.part``, then rename). A folder, when
-nothing in it changed for as long; with `marker`, as soon as a file of that name is in it, and not before. Names that
-begin with ``.`` or ``~`` or end in ``.part`` or ``.tmp`` are not looked at. Symbolic links and special files are
-never followed or read.
+When it is complete: a file, when its size and time have not changed for `stable_seconds` between two looks,
+or at once when it was renamed to its place. That is the right way to deliver: write ``name.part``, then
+rename. A folder, when nothing in it changed for as long; with `marker`, as soon as a file of that name is in
+it, and not before. Names that begin with ``.`` or ``~`` or end in ``.part`` or ``.tmp`` are not looked at.
+Symbolic links and special files are never followed or read.
 
-When it is acknowledged: after `accept` returned it is moved to the done folder; what the hub refuses (not allowed,
-over the size limit) to the rejected folder; both keep the path below the root, and a name that is taken gets a
-number. While the store is unavailable everything stays where it is.
+When it is acknowledged: after `accept` returned it is moved to the done folder. What the hub refuses (not
+allowed, over the size limit) goes to the rejected folder. Both keep the path below the root, and a name that
+is taken gets a number. While the store is unavailable everything stays where it is, and the scan after its
+pause asks again.
 
-What a second delivery does: the key is the content, so after a death between `accept` and the move the hub answers
-"duplicate", and the file is moved then. The same application put in twice is one message.
+What a second delivery does: the key is the content. So after a death between `accept` and the move the hub
+answers "duplicate", and the file is moved then. The same application put in twice is one message.
 
-The periodic scan is the truth; events of the file system (watchdog) only make it look sooner. So a share that sends
-no events works, and a root that is removed and made again is noticed.
+The periodic scan is the truth; events of the file system (watchdog) only make it look sooner. So a share that
+sends no events works, and a root that is removed and made again is noticed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
 
 from pydantic import Field, model_validator
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.utils.dirsnapshot import DirectorySnapshot, DirectorySnapshotDiff
 
 from connectors._framing import Body, Spool, clean
-from hub.endpoint import Accept, Finding, InletBase, OptionsModel
+from connectors._watch import Events, Watch
+from hub.endpoint import Accept, Finding, InletBase, InletContext, OptionsModel
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.message import Incoming, IncomingPart
 
 UNFINISHED = (".part", ".tmp")
 CHUNK = 256 * 1024
 MAX_FILES = 200
+LONGEST_PAUSE = 300.0
 
 
 class Sender(OptionsModel):
@@ -59,11 +59,14 @@ class Options(OptionsModel):
 
     root: Path = Field(description="the watched folder; below it <AGS>/<service>/, or test/<AGS>/<service>/")
     sender: Sender = Field(description="whose folder it is")
-    done: Path = Field(description="where accepted files are moved; on the same file system, outside the root")
-    rejected: Path = Field(description="where refused files are moved; on the same file system, outside the root")
+    done: Path = Field(
+        description="where accepted files are moved; on the same file system, outside the root")
+    rejected: Path = Field(
+        description="where refused files are moved; on the same file system, outside the root")
     scan_seconds: float = Field(10, gt=0, description="how often the folder is looked through")
     stable_seconds: float = Field(10, gt=0, description="unchanged for so long means complete")
-    marker: str | None = Field(None, description="a folder is complete when this file is in it, e.g. 'fertig'")
+    marker: str | None = Field(
+        None, description="a folder is complete when this file is in it, e.g. 'fertig'")
     events: bool = Field(True, description="look sooner on events of the file system")
 
     @model_validator(mode="after")
@@ -83,12 +86,12 @@ class Place:
     test: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """What an entry looked like, and since when."""
 
-    print: tuple[object, ...]
-    since: float = field(default_factory=time.monotonic)
+    snapshot: DirectorySnapshot
+    since: float
 
 
 class _TooLargeError(Exception):
@@ -99,95 +102,76 @@ class _SpoolError(StoreUnavailable):
     """The spool cannot be written."""
 
 
-class _Wake(FileSystemEventHandler):
-    """Events only wake the scan; an exception here would end the observer, so nothing else is done."""
-
-    def __init__(self, inlet: Inlet) -> None:
-        self._inlet = inlet
-
-    def on_moved(self, event: FileSystemEvent) -> None:
-        self._inlet.renamed.add(os.fsdecode(event.dest_path))
-        self._inlet.wake.set()
-
-    def on_closed(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's signature
-        self._inlet.wake.set()
-
-
 class Inlet(InletBase[Options]):
-    """Scans until stopped."""
+    """Scans until stopped. `clock` gives seconds that only grow."""
 
-    def __init__(self, options: Options, name: str, spool: Path, max_bytes: int) -> None:
-        super().__init__(options, name, spool, max_bytes)
-        self._spool = Spool(spool, name)
+    def __init__(self, options: Options, context: InletContext,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(options, context)
+        self._clock = clock
+        self._spool = Spool(context.spool, context.name)
+        self._events = Events()
         self._seen: dict[Path, _Seen] = {}
+        self._counted: set[Path] = set()
         self._not_before = 0.0
-        self.renamed: set[str] = set()
-        self.wake = threading.Event()
+        self._runs = False
 
     def run(self, accept: Accept, stop: threading.Event) -> None:
         """Raises `OSError` when the root cannot be listed or something cannot be moved."""
         self._spool.sweep()
         self._seen.clear()
-        watch: _Watch | None = None
+        watch = Watch(self.options.root, self._events)
+        self._runs = True
         try:
             while not stop.is_set():
-                watch = self._watched(watch)
-                self.wake.clear()
+                if self.options.events:
+                    watch.renew()
+                self._events.wake.clear()
                 self.scan(accept, stop)
                 self._wait(stop)
         finally:
-            if watch is not None:
-                watch.end()
+            self._runs = False
+            watch.end()
+
+    def ready(self) -> bool:
+        """Whether it runs and sees its folder."""
+        return self._runs and self.options.root.is_dir()
 
     def scan(self, accept: Accept, stop: threading.Event) -> None:
         """Look through the folder once and hand over what is complete.
 
-        What cannot be read or moved does not hold up the others: `OSError` is raised at the end, without their names.
+        What cannot be read or moved does not hold up the others. `OSError` is raised at the end, without
+        names.
         """
-        renamed, self.renamed = self.renamed, set()  # before looking: what is renamed meanwhile is the next scan's
+        renamed = self._events.take_renamed()  # before looking: what is renamed meanwhile is the next scan's
         entries = list(self._entries())
         failed = 0
         for gone in self._seen.keys() - set(entries):
             del self._seen[gone]
+        self._counted &= set(entries)
         for entry in entries:
-            if stop.is_set() or time.monotonic() < self._not_before:
+            if stop.is_set() or self._clock() < self._not_before:
                 return
             if self._complete(entry, str(entry) in renamed):
                 failed += not self._try(entry, accept)
         if failed:
-            raise PermissionError(f"{failed} entries of the inbox cannot be read or moved: see their permissions")
+            raise PermissionError(
+                f"{failed} entries of the inbox cannot be read or moved: see their permissions")
 
     def check(self) -> Sequence[Finding]:
         """Are the three folders there, and can files be moved between them?"""
-        findings = []
-        for what, place in (("Eingang", self.options.root), ("Erledigt", self.options.done),
-                            ("Abgelehnt", self.options.rejected)):
-            if not place.is_dir():
-                findings.append(Finding("error", f"{what}: Ordner {place} fehlt", "Ordner anlegen oder einhängen."))
-            elif not os.access(place, os.W_OK | os.X_OK):
-                findings.append(Finding("error", f"{what}: in {place} darf nicht geschrieben werden", "Rechte setzen."))
-            elif self.options.root.is_dir() and place.stat().st_dev != self.options.root.stat().st_dev:
-                findings.append(Finding("error", f"{what}: {place} liegt auf einem anderen Dateisystem als der Eingang",
-                                        "Ordner auf dasselbe Dateisystem legen."))
-            else:
-                findings.append(Finding("ok", f"{what}: {place}"))
-        return findings
-
-    def _watched(self, watch: _Watch | None) -> _Watch | None:
-        """The watch on the root as it is now; a folder that was made again needs a new one."""
-        if not self.options.events or (watch is not None and watch.holds()):
-            return watch
-        if watch is not None:
-            watch.end()
-        with contextlib.suppress(OSError):  # no inotify left, or no root: the scan goes on without
-            return _Watch(self.options.root, _Wake(self))
-        return None
+        options = self.options
+        places = (("Eingang", options.root), ("Erledigt", options.done), ("Abgelehnt", options.rejected))
+        return [_finding(what, place, options.root) for what, place in places]
 
     def _wait(self, stop: threading.Event) -> None:
-        """For the next scan, an event, or the stop. While something becomes stable, an event alone changes nothing."""
-        due = time.monotonic() + self.options.scan_seconds
-        while (left := due - time.monotonic()) > 0 and not stop.is_set() and not self.wake.is_set():
-            self.wake.wait(min(left, 0.2))
+        """For the next scan, an event, or the stop.
+
+        While something becomes stable, an event alone changes nothing.
+        """
+        due = self._clock() + self.options.scan_seconds
+        while (left := due - self._clock()) > 0 and not stop.is_set() and not self._events.wake.is_set():
+            self._events.wake.wait(min(left, 0.2))
 
     def _entries(self) -> Iterator[Path]:
         """Every file or folder that could be an application, in the order of their names."""
@@ -217,7 +201,7 @@ class Inlet(InletBase[Options]):
 
     def _complete(self, entry: Path, renamed: bool) -> bool:
         try:
-            print_ = _print(entry)
+            snapshot = DirectorySnapshot(str(entry), stat=os.lstat)
         except OSError:  # it went away while we looked
             return False
         if self.options.marker and _is_folder(entry):
@@ -225,10 +209,10 @@ class Inlet(InletBase[Options]):
         if renamed and not _is_folder(entry):
             return True
         seen = self._seen.get(entry)
-        if seen is None or seen.print != print_:
-            self._seen[entry] = _Seen(print_)
+        if seen is None or len(DirectorySnapshotDiff(seen.snapshot, snapshot)):
+            self._seen[entry] = _Seen(snapshot, self._clock())
             return False
-        return time.monotonic() - seen.since >= self.options.stable_seconds
+        return self._clock() - seen.since >= self.options.stable_seconds
 
     def _try(self, entry: Path, accept: Accept) -> bool:
         try:
@@ -242,19 +226,22 @@ class Inlet(InletBase[Options]):
         place = self._place(entry)
         try:
             files = self._files(entry)
-            self.admit(sum(file.stat().st_size for file in files) or 1)
+            self.context.admit(sum(file.stat().st_size for file in files) or 1)
             for file in files:
                 parts.append(self._part(file, sum(part.size for part in parts)))
-            accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts), place.test))
+            accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts),
+                            place.test))
         except _SpoolError as error:
-            self.turned_away("unavailable")
-            self._not_before = time.monotonic() + error.retry_after
+            if entry not in self._counted:  # once for an application, however often it is tried
+                self._counted.add(entry)
+                self.context.turned_away("unavailable")
+            self._not_before = self._clock() + error.retry_after
             return
         except StoreUnavailable as error:
-            self._not_before = time.monotonic() + min(error.retry_after, 300)
+            self._not_before = self._clock() + min(error.retry_after, LONGEST_PAUSE)
             return
         except _TooLargeError:
-            self.turned_away("too-large")
+            self.context.turned_away("too-large")
             self._move(entry, self.options.rejected)
         except (NotAllowed, Conflict):
             self._move(entry, self.options.rejected)
@@ -263,6 +250,7 @@ class Inlet(InletBase[Options]):
         finally:
             self._spool.release(parts)
         self._seen.pop(entry, None)
+        self._counted.discard(entry)
 
     def _files(self, entry: Path) -> list[Path]:
         """The files of an application. An empty folder is handed over without parts, and parked."""
@@ -275,7 +263,7 @@ class Inlet(InletBase[Options]):
         return files
 
     def _part(self, file: Path, before: int) -> IncomingPart:
-        """The file's bytes, spooled; its descriptor is opened without following a link, whatever happened meanwhile."""
+        """The file's bytes, spooled. It is opened without following a link, whatever happened meanwhile."""
         body = Body(self._spool)
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -289,7 +277,7 @@ class Inlet(InletBase[Options]):
             raise
 
     def _write(self, body: Body, chunk: bytes, before: int) -> None:
-        if before + body.size + len(chunk) > self.max_bytes:
+        if before + body.size + len(chunk) > self.context.max_bytes:
             raise _TooLargeError
         try:
             body.write(chunk)
@@ -297,7 +285,10 @@ class Inlet(InletBase[Options]):
             raise _SpoolError("the spool cannot be written") from error
 
     def _move(self, entry: Path, target: Path) -> None:
-        """Below `target` at the same relative place. On `OSError` it stays, and the hub will know the duplicate."""
+        """Below `target` at the same relative place.
+
+        On `OSError` it stays where it is, and the hub will know the duplicate.
+        """
         folder = target / entry.relative_to(self.options.root).parent
         folder.mkdir(parents=True, exist_ok=True)
         goal, count = folder / entry.name, 1
@@ -307,32 +298,15 @@ class Inlet(InletBase[Options]):
         entry.rename(goal)
 
 
-class _Watch:
-    """An observer of the root, and which root it was."""
-
-    def __init__(self, root: Path, handler: _Wake) -> None:
-        self._root = root
-        self._folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # keeps its number from being reused
-        self._observer: BaseObserver = Observer()
-        try:
-            self._observer.schedule(handler, str(root), recursive=True)
-            self._observer.start()
-        except OSError:
-            os.close(self._folder)
-            raise
-
-    def holds(self) -> bool:
-        """Whether it still watches the folder that is there now; watchdog's threads may die with a removed folder."""
-        with contextlib.suppress(OSError):
-            alive = all(thread.is_alive() for thread in (self._observer, *self._observer.emitters))
-            return alive and os.path.samestat(self._root.stat(), os.fstat(self._folder))
-        return False
-
-    def end(self) -> None:
-        """Stop watching."""
-        os.close(self._folder)
-        self._observer.stop()
-        self._observer.join()
+def _finding(what: str, place: Path, root: Path) -> Finding:
+    if not place.is_dir():
+        return Finding("error", f"{what}: Ordner {place} fehlt", "Ordner anlegen oder einhängen.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding("error", f"{what}: in {place} darf nicht geschrieben werden", "Rechte setzen.")
+    if root.is_dir() and place.stat().st_dev != root.stat().st_dev:
+        return Finding("error", f"{what}: {place} liegt auf einem anderen Dateisystem als der Eingang",
+                       "Ordner auf dasselbe Dateisystem legen.")
+    return Finding("ok", f"{what}: {place}")
 
 
 def _unfinished(name: str) -> bool:
@@ -373,9 +347,3 @@ def _is_folder(path: Path) -> bool:
 def _through_link(file: Path, entry: Path) -> bool:
     """Whether a folder between the entry and the file is a symbolic link."""
     return any(parent.is_symlink() for parent in file.parents if entry in parent.parents)
-
-
-def _print(entry: Path) -> tuple[object, ...]:
-    """Changes when anything in the entry changes."""
-    paths = [entry, *sorted(entry.rglob("*"))] if _is_folder(entry) else [entry]
-    return tuple((str(path), (status := path.lstat()).st_size, status.st_mtime_ns, status.st_ino) for path in paths)

@@ -133,11 +133,11 @@ class Daemon:
                                  self.space,
                                  self.awaits_restart)
         self.inlets: list[endpoint.InletBase[Any]] = [
-            endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name, spool=self.store.spool,
-                                 max_bytes=settings.hub.max_bytes) for inlet in self.configuration.inlets]
-        for inlet in self.inlets:
-            inlet.turned_away = self.metrics.turned_away(inlet.name)
-            inlet.admit = partial(self.receiver.admit, inlet.name)
+            endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
+                name=inlet.name, spool=self.store.spool, max_bytes=settings.hub.max_bytes,
+                admit=partial(self.receiver.admit, inlet.name),
+                turned_away=self.metrics.turned_away(inlet.name)))
+            for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(
             self.store, lambda: self.configuration, self.deliverer.circuits,

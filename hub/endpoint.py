@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, ValidationError, WrapValidator, create_model
 
@@ -191,34 +191,57 @@ TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow",
 """Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""
 
 
+def _always_room(_: int) -> None:
+    """There is room for every body."""
+
+
 def _uncounted(_: TurnedAway) -> None:
     """Nobody counts."""
 
 
-class InletBase(ABC, Generic[OptionsT]):
-    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set and then leaves cleanly.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InletContext:
+    """What the hub hands to an inlet when it builds it. Nothing of it changes afterwards."""
 
-    Nothing but `Accepted` lets an inlet acknowledge. `spool` is an existing directory on the store's file system where
-    large bodies are written while they arrive; the store takes the file over by renaming it. It calls `turned_away` once for
-    each transfer that it does not take itself; what `Accept` refuses is counted there. The hub sets `admit`: called with a
-    body's size (at least 1; 0 only asks) before it is spooled, it raises `StoreUnavailable` when there is no room.
+    name: str
+    """The inlet's name in the configuration, in logs and in metrics."""
+    spool: Path
+    """An existing folder on the store's file system. The inlet writes large bodies there while they arrive.
+    The store takes such a file over by renaming it."""
+    max_bytes: int
+    """Largest transfer in bytes, all its parts together."""
+    admit: Callable[[int], None] = _always_room
+    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body.
+    0 only asks. Raises `StoreUnavailable` when there is no room."""
+    turned_away: Callable[[TurnedAway], None] = _uncounted
+    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit`
+    refuse is counted there, not here."""
+
+
+class InletBase(ABC, Generic[OptionsT]):
+    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set, and then leaves.
+
+    Nothing but `Accepted` lets an inlet acknowledge. The hub builds an inlet once and starts its `run` again
+    whenever it ends. Nothing is set on an inlet from outside: what it needs is in its options and in its
+    context. `tests/integration/inlet_contract.py` holds every inlet to this.
     """
 
-    def __init__(self, options: OptionsT, name: str, spool: Path, max_bytes: int) -> None:
-        self.options = options
-        self.name = name
-        self.spool = spool
-        self.max_bytes = max_bytes
-        self.turned_away: Callable[[TurnedAway], None] = _uncounted
-        self.admit: Callable[[int], None] = lambda size: None  # noqa: ARG005
+    def __init__(self, options: OptionsT, context: InletContext) -> None:
+        self.options: Final = options
+        self.context: Final = context
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration, in logs and in metrics."""
+        return self.context.name
 
     @abstractmethod
     def run(self, accept: Accept, stop: threading.Event) -> None:
-        """Serve until `stop` is set. May raise; the hub starts it again with a back-off."""
+        """Serve until `stop` is set. May raise anything; the hub starts it again with a back-off."""
 
+    @abstractmethod
     def ready(self) -> bool:
-        """Whether it takes messages now: it listens, is connected, sees its folder."""
-        return True
+        """Whether it takes messages now: `run` is under way; it listens, is connected, sees its folder."""
 
     def reload(self) -> None:
         """Take up changed certificates or files named by unchanged options. Called from another thread."""
@@ -326,8 +349,8 @@ def build_drop(settings: OptionsModel, **fixed: Any) -> OutletBase[Any]:
     return build_outlet(values.pop("connector"), values)
 
 
-def build_inlet(connector: str, options: Mapping[str, Any], *, name: str, spool: Path, max_bytes: int) -> InletBase[Any]:
-    """The inlet of a connector with validated options, called `name` in logs and metrics."""
+def build_inlet(connector: str, options: Mapping[str, Any], context: InletContext) -> InletBase[Any]:
+    """The inlet of a connector. Raises `ConfigError`, and pydantic's `ValidationError` for its options."""
     model = options_model(connector, "Inlet")
-    inlet: InletBase[Any] = module(connector).Inlet(model(**options), name, spool, max_bytes)
+    inlet: InletBase[Any] = module(connector).Inlet(model(**options), context)
     return inlet

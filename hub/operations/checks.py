@@ -65,9 +65,9 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield from _space(configuration)
     yield from _database(configuration)
     for inlet in configuration.inlets:
-        built = endpoint.build_inlet(inlet.connector, inlet.options, name=inlet.name,
-                                     spool=configuration.state / "spool",
-                                     max_bytes=configuration.settings.hub.max_bytes)
+        built = endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
+            name=inlet.name, spool=configuration.state / "spool",
+            max_bytes=configuration.settings.hub.max_bytes))
         for finding in built.check():
             yield f"inlet {inlet.name}", finding
     if connect:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +14,35 @@ from pydantic import ValidationError
 
 from connectors import inbox
 from connectors._framing import IN_MEMORY
-from hub.errors import NotAllowed, StoreUnavailable
-from hub.message import Accepted, Incoming
+from hub.errors import StoreUnavailable
+from tests.integration.inbox_site import PLACE, InboxSite
+from tests.integration.inlet_contract import MAX_BYTES, SMALL, InletContract
+from tests.integration.planted_inlets import PlantedInlets
 from tests.services import wait_until
-from tests.services.door import Door
-
-FORM = b"<serviceportal-fields/>"
-PLACE = "14999010/hundesteuer"
-MAX_BYTES = 1_000_000
 
 
-class Hub:
-    """An inlet over three fresh folders; `look` scans once, entering it runs the inlet in a thread."""
+class Clock:
+    """Seconds that pass when the test says so."""
 
-    def __init__(self, folder: Path, kind: type[inbox.Inlet] = inbox.Inlet, **options: Any) -> None:
-        self.root, self.done, self.rejected, self.spool = (
-            folder / name for name in ("in", "done", "rejected", "spool"))
-        for place in (self.root, self.done, self.rejected, self.spool):
-            place.mkdir()
-        self.door = Door(folder / "store")
-        given = {"root": self.root, "done": self.done, "rejected": self.rejected, "sender": {"name": "town"},
-                 "scan_seconds": 0.05, "stable_seconds": 0.000001}
-        self.inlet = kind(inbox.Options(**(given | options)), "inbox", self.spool, MAX_BYTES)
-        self.stop = threading.Event()
-        self.failures: list[BaseException] = []
-        self.thread = threading.Thread(target=self._run)
+    def __init__(self) -> None:
+        self.now = 0.0
 
-    def _run(self) -> None:
-        try:
-            self.inlet.run(self.door, self.stop)
-        except BaseException as error:
-            self.failures.append(error)
+    def __call__(self) -> float:
+        return self.now
 
-    def __enter__(self) -> Hub:
-        self.thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        assert self.failures == []
+class Folder(InboxSite):
+    """Its inlet looks when the test says so, unless the site is entered."""
 
-    def put(self, name: str, content: bytes = FORM, place: str = PLACE) -> Path:
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self.clock: Callable[[], float] = time.monotonic
+
+    def build(self, kind: Any) -> inbox.Inlet:
+        built: inbox.Inlet = kind(self.options(), self.context(), clock=self.clock)
+        return built
+
+    def put(self, name: str, content: bytes = SMALL, place: str = PLACE) -> Path:
         path = self.root / place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -68,37 +54,57 @@ class Hub:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    hub = Hub(tmp_path)
+def hub(tmp_path: Path) -> Iterator[Folder]:
+    hub = Folder(tmp_path)
     yield hub
-    assert list(hub.spool.iterdir()) == []
+    assert hub.spooled() == []
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> Callable[..., tuple[Folder, Clock]]:
+    """A folder whose time the test sets."""
+    def build(**options: Any) -> tuple[Folder, Clock]:
+        hub, clock = Folder(tmp_path, **({"stable_seconds": 1000} | options)), Clock()
+        hub.clock = clock
+        return hub, clock
+    return build
 
 
 def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
-# --- taken ------------------------------------------------------------------------------------------------------------
+# watchdog's own thread may die in a race with the removal of its folder. That the inlet goes on is tested.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+class TestContract(InletContract, PlantedInlets):
+    """What every inlet promises."""
+
+    @pytest.fixture(params=[True, False], ids=["events", "no-events"])
+    def site(self, request: pytest.FixtureRequest, tmp_path: Path) -> InboxSite:
+        return InboxSite(tmp_path, events=request.param)
 
 
-def test_a_file_is_one_application(hub: Hub) -> None:
+# --- taken --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_one_application(hub: Folder) -> None:
     hub.put("antrag.xml")
     hub.look()
     taken = hub.door.taken[0]
     assert (taken.inlet, taken.sender, taken.ags, taken.service, taken.test, taken.key, taken.conflict) == (
-        "inbox", "town", "14999010", "hundesteuer", False, None, "park")
+        "inlet", "town", "14999010", "hundesteuer", False, None, "park")
     assert (taken.parts[0].name, taken.parts[0].media_type) == ("antrag.xml", "application/xml")
-    assert hub.door.body() == [FORM]
+    assert hub.door.body() == [SMALL]
     assert (tree(hub.root), tree(hub.done)) == (set(), {f"{PLACE}/antrag.xml"})
 
 
-def test_a_folder_is_one_application_in_the_order_of_its_names(hub: Hub) -> None:
+def test_a_folder_is_one_application_in_the_order_of_its_names(hub: Folder) -> None:
     hub.put("fall-1/antrag.xml")
     hub.put("fall-1/anlagen/foto.png", b"\x89PNG" * IN_MEMORY)
     hub.put("fall-1/.verborgen", b"x")
     hub.look()
     assert [part.name for part in hub.door.taken[0].parts] == ["foto.png", "antrag.xml"]
-    assert hub.door.body() == [b"\x89PNG" * IN_MEMORY, FORM]
+    assert hub.door.body() == [b"\x89PNG" * IN_MEMORY, SMALL]
     assert len(hub.door.taken) == 1
     assert f"{PLACE}/fall-1/antrag.xml" in tree(hub.done)
 
@@ -107,7 +113,8 @@ def test_a_folder_is_one_application_in_the_order_of_its_names(hub: Hub) -> None
     ("test/14999010/hundesteuer", ("14999010", "hundesteuer", True)), ("14999010", ("14999010", "", False)),
     (".", ("", "", False)), ("test", ("", "", True)), ("unbekannt/x", ("unbekannt", "x", False)),
 ])
-def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Hub, place: str, expected: tuple[str, str, bool]) -> None:
+def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Folder, place: str,
+                                                      expected: tuple[str, str, bool]) -> None:
     hub.put("a.xml", place=place)
     hub.look()
     taken = hub.door.taken[0]
@@ -115,42 +122,49 @@ def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Hub, place: str, expe
     assert tree(hub.root) == set()
 
 
-# --- complete ---------------------------------------------------------------------------------------------------------
+# --- complete -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [".a.xml", "~a.xml", "a.xml.part", "A.TMP"])
-def test_temporary_names_are_not_looked_at(hub: Hub, name: str) -> None:
+def test_temporary_names_are_not_looked_at(hub: Folder, name: str) -> None:
     hub.put(name)
     hub.look(3)
     assert hub.door.asked == 0
 
 
-def test_a_growing_file_is_left_alone_until_it_is_stable(tmp_path: Path) -> None:
-    hub = Hub(tmp_path, stable_seconds=1000)
+def test_a_growing_file_is_left_alone_until_it_is_stable(timed: Callable[..., Any]) -> None:
+    hub, clock = timed()
     path = hub.put("a.xml", b"<half")
     hub.look()
     assert hub.door.asked == 0
-    hub.inlet._seen[path].since -= 2000
+    clock.now += 2000
     path.write_bytes(b"<half><other half/>")
     hub.look(1)
     assert hub.door.asked == 0, "it changed between two looks, so its time begins anew"
-    hub.inlet._seen[path].since -= 2000
+    clock.now += 999
+    hub.look(1)
+    assert hub.door.asked == 0
+    clock.now += 2
     hub.look(1)
     assert hub.door.body() == [b"<half><other half/>"]
 
 
-def test_a_folder_is_stable_only_when_everything_in_it_is(tmp_path: Path) -> None:
-    hub = Hub(tmp_path, stable_seconds=1000)
+def test_a_folder_is_stable_only_when_everything_in_it_is(timed: Callable[..., Any]) -> None:
+    hub, clock = timed()
     hub.put("fall/a.xml")
-    hub.look()
-    hub.inlet._seen[hub.root / PLACE / "fall"].since -= 2000
     hub.put("fall/b/c.xml")
+    hub.look()
+    clock.now += 2000
+    hub.put("fall/b/c.xml", b"longer than before")
     hub.look(1)
     assert hub.door.asked == 0
+    clock.now += 2000
+    hub.look(1)
+    assert hub.door.body() == [SMALL, b"longer than before"]
 
 
 def test_with_a_marker_a_folder_waits_for_it(tmp_path: Path) -> None:
-    hub = Hub(tmp_path, marker="fertig", stable_seconds=1000)
+    hub = Folder(tmp_path, marker="fertig", stable_seconds=1000)
     hub.put("fall/a.xml")
     hub.look(3)
     assert hub.door.asked == 0
@@ -160,9 +174,9 @@ def test_with_a_marker_a_folder_waits_for_it(tmp_path: Path) -> None:
 
 
 def test_a_file_renamed_to_its_place_is_taken_at_once(tmp_path: Path) -> None:
-    with Hub(tmp_path, scan_seconds=1000, stable_seconds=1000) as hub:
+    with Folder(tmp_path, scan_seconds=1000, stable_seconds=1000) as hub:
         part = hub.put("a.xml.part")
-        wait_until(lambda: hub.inlet.wake.is_set() or hub.thread.is_alive(), "the inlet")
+        wait_until(hub.inlet.ready, "the inlet")
         count = 0
 
         def renamed() -> bool:  # the watch on a folder made a moment ago may come too late for the first ones
@@ -175,7 +189,7 @@ def test_a_file_renamed_to_its_place_is_taken_at_once(tmp_path: Path) -> None:
         wait_until(renamed, "a file without waiting for the scan")
 
 
-def test_links_and_special_files_are_never_read(hub: Hub, tmp_path: Path) -> None:
+def test_links_and_special_files_are_never_read(hub: Folder, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     (tmp_path / "elsewhere").mkdir()
@@ -191,101 +205,55 @@ def test_links_and_special_files_are_never_read(hub: Hub, tmp_path: Path) -> Non
     assert [[part.name for part in taken.parts] for taken in hub.door.taken] == [["a.xml"]]
 
 
-def test_a_link_put_in_at_the_last_moment_is_not_followed(hub: Hub, tmp_path: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted fault: the checks before are blinded; opening itself must refuse."""
+def test_a_link_put_in_at_the_last_moment_is_not_followed(tmp_path: Path) -> None:
+    """After all looks at the file, and before it is opened: opening itself must refuse."""
+    hub = Folder(tmp_path)
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
-    hub.put("a.xml")
-    hub.look(1)
-    (hub.root / PLACE / "a.xml").unlink()
-    (hub.root / PLACE / "a.xml").symlink_to(secret)
-    monkeypatch.setattr(inbox, "_mode", lambda path: path.stat().st_mode)
+    path = hub.put("a.xml")
+
+    def swap(size: int) -> None:
+        path.unlink()
+        path.symlink_to(secret)
+
+    hub.gate.admit = swap
     with pytest.raises(PermissionError, match="1 entries"):
-        hub.look(3)
-    assert hub.door.taken == []
+        hub.look()
+    assert hub.door.asked == 0
+    assert hub.spooled() == []
 
 
-# --- acknowledged -----------------------------------------------------------------------------------------------------
+# --- acknowledged -------------------------------------------------------------------------------------------
 
 
-def test_while_the_store_is_unavailable_everything_stays(hub: Hub) -> None:
-    hub.put("a.xml")
-    hub.put("b.xml", b"x" * (IN_MEMORY + 1))
-    hub.door.refuse = StoreUnavailable("disk", retry_after=0)
+def test_while_the_store_is_unavailable_the_others_are_not_even_tried(timed: Callable[..., Any]) -> None:
+    hub, clock = timed(stable_seconds=1)
+    for name in ("a.xml", "b.xml"):
+        hub.put(name)
+    hub.look()
+    clock.now = 2
+    hub.door.refuse = StoreUnavailable("disk", retry_after=1000)
     hub.look(3)
-    assert hub.door.asked >= 1
-    assert (tree(hub.done), tree(hub.rejected)) == (set(), set())
-    assert tree(hub.root) == {f"{PLACE}/a.xml", f"{PLACE}/b.xml"}
+    assert (hub.door.asked, len(tree(hub.root))) == (1, 2)
     hub.door.refuse = None
+    clock.now += 299
     hub.look()
-    assert tree(hub.done) == {f"{PLACE}/a.xml", f"{PLACE}/b.xml"}
-
-
-def test_without_room_everything_stays_and_nothing_is_read(hub: Hub) -> None:
-    asked: list[int] = []
-
-    def full(size: int) -> None:
-        asked.append(size)
-        raise StoreUnavailable("the disk fills", retry_after=0)
-
-    hub.inlet.admit = full
-    hub.put("a.xml", b"x" * (IN_MEMORY + 1))
-    hub.look(3)
-    assert set(asked) == {IN_MEMORY + 1} and hub.door.asked == 0
-    assert tree(hub.root) == {f"{PLACE}/a.xml"}
-    hub.inlet.admit = lambda size: None
+    assert hub.door.asked == 1
+    clock.now += 2
     hub.look()
-    assert tree(hub.done) == {f"{PLACE}/a.xml"}
+    assert len(hub.door.taken) == 2, "five minutes are the longest pause, whatever the store asks for"
 
 
-class Hasty(inbox.Inlet):
-    """Planted fault: moves before `accept` returned."""
-
-    def _hand_over(self, entry: Path, accept: Any) -> None:
-        def hasty(incoming: Incoming) -> Accepted:
-            try:
-                return accept(incoming)
-            except StoreUnavailable:
-                return Accepted("too-early")
-        super()._hand_over(entry, hasty)
-
-
-def test_an_inlet_that_moves_too_early_is_noticed(tmp_path: Path) -> None:
-    hub = Hub(tmp_path, Hasty)
-    hub.put("a.xml")
-    hub.door.refuse = StoreUnavailable("disk", retry_after=0)
-    hub.look(3)
-    assert tree(hub.root) == set()
-    assert hub.door.taken == []
-
-
-def test_refused_and_too_large_files_are_put_aside(hub: Hub) -> None:
-    told: list[str] = []
-    hub.inlet.turned_away = told.append
-    hub.door.refuse = NotAllowed("no")
-    hub.put("a.xml")
-    hub.look()
-    hub.door.refuse = None
-    hub.put("large.xml", b"x" * (MAX_BYTES + 1))
+def test_a_folder_is_too_large_by_all_its_files_together(hub: Folder) -> None:
     for no in range(3):
         hub.put(f"fall/{no}", b"x" * (MAX_BYTES // 2))
     hub.look()
     assert hub.door.taken == []
-    assert tree(hub.rejected) == {f"{PLACE}/{name}" for name in ("a.xml", "large.xml", "fall/0", "fall/1", "fall/2")}
-    assert told == ["too-large", "too-large"], "the hub's own refusals are counted at its door"
+    assert tree(hub.rejected) == {f"{PLACE}/{name}" for name in ("fall/0", "fall/1", "fall/2")}
+    assert hub.gate.told == ["too-large"]
 
 
-def test_after_a_death_between_accept_and_move_it_is_moved_without_a_second_message(hub: Hub) -> None:
-    path = hub.put("a.xml", b"x" * (IN_MEMORY + 1))
-    hub.look()
-    shutil.move(hub.done / PLACE / "a.xml", path)
-    hub.look()
-    assert len(hub.door.taken) == 1
-    assert tree(hub.root) == set()
-
-
-def test_the_same_name_again_gets_a_number(hub: Hub) -> None:
+def test_the_same_name_again_gets_a_number(hub: Folder) -> None:
     for no in range(3):
         hub.put("a.xml", f"{no}".encode())
         hub.look()
@@ -293,7 +261,7 @@ def test_the_same_name_again_gets_a_number(hub: Hub) -> None:
     assert (hub.done / PLACE / "a.xml").read_bytes() == b"0"
 
 
-def test_what_cannot_be_moved_does_not_hold_up_the_others(hub: Hub) -> None:
+def test_what_cannot_be_moved_does_not_hold_up_the_others(hub: Folder) -> None:
     (hub.done / "14999010").write_bytes(b"a file where a folder should be")
     hub.put("a.xml")
     hub.put("b.xml", place="14999020/hundesteuer")
@@ -303,38 +271,17 @@ def test_what_cannot_be_moved_does_not_hold_up_the_others(hub: Hub) -> None:
     assert tree(hub.root) == {f"{PLACE}/a.xml"}
 
 
-# --- running ----------------------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------------
 
 
-# watchdog's own thread may die in a race with the removal of its folder; that the inlet goes on is what is tested.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("events", [True, False])
-def test_a_folder_made_again_is_noticed_with_and_without_events(tmp_path: Path, events: bool) -> None:
-    with Hub(tmp_path, events=events) as hub:
-        hub.put("a.xml", b"1")
-        wait_until(lambda: len(hub.door.taken) == 1, "the first")
-        wait_until(lambda: tree(hub.done) == {f"{PLACE}/a.xml"}, "its move")
-        shutil.rmtree(hub.root)
-        hub.put("b.xml", b"2")
-        wait_until(lambda: len(hub.door.taken) == 2, "the second, in the new folder")
-
-
-def test_after_a_renewed_root_events_work_again(tmp_path: Path) -> None:
-    hub = Hub(tmp_path)
-    first = hub.inlet._watched(None)
-    assert first
-    shutil.rmtree(hub.root)
-    hub.root.mkdir()
-    second = hub.inlet._watched(first)
-    try:
-        assert second and second is not first and second.holds()
-        hub.inlet.wake.clear()
-        (hub.root / "a.part").write_bytes(b"")
-        (hub.root / "a.part").rename(hub.root / "a")
-        assert hub.inlet.wake.wait(20)
-    finally:
-        if second:
-            second.end()
+def test_a_root_that_is_missing_is_not_ready_and_noticed_once_it_is_there(tmp_path: Path) -> None:
+    hub = Folder(tmp_path)
+    hub.root.rmdir()
+    with hub:
+        assert not hub.inlet.ready()
+        hub.put("a.xml")
+        wait_until(hub.inlet.ready, "the folder to be seen")
+        wait_until(lambda: len(hub.door.taken) == 1, "the file in it")
 
 
 def test_done_below_the_root_is_a_configuration_error(tmp_path: Path) -> None:
@@ -342,7 +289,7 @@ def test_done_below_the_root_is_a_configuration_error(tmp_path: Path) -> None:
         inbox.Options(root=tmp_path, sender={"name": "x"}, done=tmp_path / "done", rejected=tmp_path.parent)
 
 
-def test_check_names_the_missing_folder(hub: Hub) -> None:
+def test_check_names_the_missing_folder(hub: Folder) -> None:
     assert {finding.severity for finding in hub.inlet.check()} == {"ok"}
     hub.rejected.rmdir()
     assert [finding.text for finding in hub.inlet.check() if finding.severity == "error"] == [

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hub.errors import HubError
+from hub.errors import HubError, StoreUnavailable
 from hub.message import Accepted, Incoming, new_message_id
 
 
@@ -31,7 +31,12 @@ class OneByOne:
 
 
 class Door(OneByOne):
-    """Knows duplicates like the hub; takes spooled files over by renaming them, like the store."""
+    """Knows duplicates like the hub. Takes spooled files over by renaming them, like the store.
+
+    `refuse` is raised instead of an answer. While `open` is not set, nobody gets an answer. `lose_answers`
+    counts the answers that get lost after the message was taken, as when the hub dies between its commit and
+    the acknowledgement.
+    """
 
     def __init__(self, store: Path) -> None:
         super().__init__(self._take_in)
@@ -40,6 +45,9 @@ class Door(OneByOne):
         self.taken: list[Incoming] = []
         self.bodies: dict[str, list[bytes]] = {}
         self.refuse: HubError | Exception | None = None
+        self.lose_answers = 0
+        self.open = threading.Event()
+        self.open.set()
         self.asked = 0
         self._ids: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -47,6 +55,8 @@ class Door(OneByOne):
     def _take_in(self, incoming: Incoming) -> Accepted:
         with self._lock:
             self.asked += 1
+        self.open.wait()
+        with self._lock:
             if self.refuse is not None:
                 raise self.refuse
             key = incoming.duplicate_key()
@@ -55,6 +65,9 @@ class Door(OneByOne):
             self._ids[key] = new_message_id()
             self.bodies[self._ids[key]] = [self._take(part.content) for part in incoming.parts]
             self.taken.append(incoming)
+            if self.lose_answers:
+                self.lose_answers -= 1
+                raise StoreUnavailable("the answer is lost", retry_after=0.05)
             return Accepted(self._ids[key])
 
     def body(self, no: int = -1) -> list[bytes]:

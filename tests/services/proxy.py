@@ -78,6 +78,9 @@ class Proxy:
         """Each connection's bytes from the client go on at this rate."""
         self.bytes_per_second = bytes_per_second
 
+    def overhear(self, client: socket.socket, data: bytes, *, answer: bool) -> None:
+        """For subclasses: bytes of a client, or an answer to it, just before they go on."""
+
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
         thread.start()  # before it is listed: nobody may join a thread that has not begun
@@ -118,6 +121,7 @@ class Proxy:
                         self._reset(server)
                         return
                     self.client_bytes_left -= len(data)
+                self.overhear(client, data, answer=False)
                 server.sendall(data)
         except OSError:
             pass
@@ -136,6 +140,7 @@ class Proxy:
                 elif self.cut_answers:
                     self._reset(client)
                     return
+                self.overhear(client, data, answer=True)
                 client.sendall(data)
         except OSError:
             pass

@@ -170,10 +170,10 @@ def _neighbours_mailbox() -> None:
 
 
 def _truncated_attachment() -> None:
-    from connectors import smtp
+    from connectors import _mail
 
-    lines = smtp.base64_lines
-    smtp.base64_lines = lambda chunk: lines(chunk[:-3])
+    lines = _mail.base64_lines
+    _mail.base64_lines = lambda chunk: lines(chunk[:-3])
 
 
 def _parked_without_a_word() -> None:

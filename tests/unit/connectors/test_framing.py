@@ -25,8 +25,9 @@ from connectors._framing import (
 MIXED = "multipart/mixed; boundary=grenze"
 HOSTILE = st.lists(st.sampled_from([
     b"--grenze", b"\r\n", b"--", b"\n", b"Content-Disposition: form-data; name=\"a\"",
-    b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable", b": ", b"=", b"QUJD",
-    b"\xff\xfe", b"\0", b"filename*=UTF-8''%ff", b"x", b"Content-Type: application/xml"]), max_size=30).map(b"".join)
+    b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable", b": ", b"=",
+    b"QUJD", b"\xff\xfe", b"\0", b"filename*=UTF-8''%ff", b"x", b"Content-Type: application/xml"]),
+    max_size=30).map(b"".join)
 
 
 def take_apart(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
@@ -47,8 +48,9 @@ def take_apart(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, st
 @given(st.lists(st.binary(max_size=200).filter(lambda body: b"--grenze" not in body), min_size=1, max_size=4),
        st.lists(st.integers(0, 1500), max_size=20), st.sampled_from([b"", b"preamble\r\n", b"\r\n"]))
 def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], preamble: bytes) -> None:
-    data = preamble + b"".join(b"--grenze\r\nContent-Disposition: form-data; name=\"%d\"\r\n\r\n%s\r\n" % (no, body)
-                               for no, body in enumerate(bodies)) + b"--grenze--\r\n"
+    parts = [b"--grenze\r\nContent-Disposition: form-data; name=\"%d\"\r\n\r\n%s\r\n" % (no, body)
+             for no, body in enumerate(bodies)]
+    data = preamble + b"".join(parts) + b"--grenze--\r\n"
     with tempfile.TemporaryDirectory() as folder:
         assert take_apart(data, cuts, Path(folder)) == [
             (f"{no}", "text/plain", None, body) for no, body in enumerate(bodies)]

@@ -1,0 +1,116 @@
+"""What an AMQP message says, whatever its sender wrote into it.
+
+``message_id`` is the duplicate key. The headers ``municipality``, ``service``, ``test``, ``case`` and the
+properties ``content_type``, ``reply_to``, ``correlation_id`` say the rest. What is missing stays empty. A
+multipart body is taken apart; one that cannot be is kept as it came. Nothing is ever decompressed or
+deserialised: the bodies are taken from py-amqp's channel, below kombu's message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from amqp.basic_message import Message
+from amqp.method_framing import frame_handler
+
+from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
+from hub.message import Incoming, IncomingPart
+
+UNCODED = ("", "identity", "binary", "utf-8", "utf8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252")
+
+
+class Reader:
+    """Makes a message out of body and properties; large bodies go to the spool."""
+
+    def __init__(self, spool: Spool, inlet: str, max_parts: int) -> None:
+        self._spool = spool
+        self._inlet = inlet
+        self._max_parts = max_parts
+
+    def read(self, sender: str, body: bytes, properties: Mapping[str, Any]) -> Incoming:
+        """What the message says. Raises `OSError` when the spool cannot be written, and leaves nothing there.
+        """
+        headers: Mapping[str, Any] = properties.get("application_headers") or {}
+        parts, unreadable = self._parts(body, text(properties.get("content_type")) or "")
+        coding = (text(properties.get("content_encoding")) or "").lower()
+        if coding not in UNCODED or headers.get("compression"):
+            unreadable = ("Der Inhalt ist komprimiert oder kodiert (content_encoding); "
+                          "der Eingang packt nichts aus.")
+        elif not properties:
+            unreadable = "Die Eigenschaften der AMQP-Nachricht fehlen oder sind nicht lesbar."
+        return Incoming(
+            inlet=self._inlet, sender=sender, ags=text(headers.get("municipality")) or "",
+            service=text(headers.get("service")) or "", parts=parts, test=flag(headers.get("test")),
+            key=text(properties.get("message_id")), case=text(headers.get("case")),
+            correlation=text(properties.get("correlation_id")), reply_to=text(properties.get("reply_to")),
+            unreadable=unreadable)
+
+    def release(self, incoming: Incoming) -> None:
+        """Forget what is spooled of a message and was not taken over."""
+        self._spool.release(incoming.parts)
+
+    def _parts(self, body: bytes, content_type: str) -> tuple[tuple[IncomingPart, ...], str | None]:
+        if not media_type(content_type).startswith("multipart/"):
+            return (self._whole(body, content_type),), None
+        try:
+            return self._multipart(body, content_type), None
+        except (FramingError, OverLimitError):
+            unreadable = "Die Nachricht lässt sich nicht in ihre Teile zerlegen."
+            return (self._whole(body, content_type),), unreadable
+
+    def _whole(self, body: bytes, content_type: str) -> IncomingPart:
+        sink = Body(self._spool)
+        try:
+            sink.write(body)
+            return sink.part("application", media_type(content_type))
+        except BaseException:
+            sink.discard()
+            raise
+
+    def _multipart(self, body: bytes, content_type: str) -> tuple[IncomingPart, ...]:
+        sink = Multipart(content_type, self._spool, self._max_parts)
+        try:
+            sink.feed(body)
+            return sink.finish()
+        except BaseException:
+            sink.discard()
+            raise
+
+
+def text(value: object) -> str | None:
+    """A property or header as clean text, whatever AMQP type the sender chose."""
+    if value is None:
+        return None
+    return clean(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+
+
+def tolerant_frames(connection: Any, callback: Callable[..., Any]) -> Callable[[tuple[int, int, Any]], bool]:
+    """py-amqp's frame handler. One message with properties that cannot be decoded does not end the
+    connection.
+
+    Without this it would come back after each reconnect, and the consumer would never start.
+    """
+    handle = frame_handler(connection, callback)
+
+    def on_frame(frame: tuple[int, int, Any]) -> bool:
+        kind, channel, data = frame
+        if kind != 2:
+            return bool(handle(frame))
+        without = kind, channel, bytes(data[:12]) + b"\0\0"  # class, weight, size; no properties
+        if not any(data[4:12]):  # no body follows: it is delivered at once, and the receiver may raise
+            return bool(handle(frame if _readable(data) else without))
+        try:
+            return bool(handle(frame))
+        except Exception:  # noqa: BLE001 - whatever a sender's bytes make of py-amqp's decoder
+            return bool(handle(without))
+
+    return on_frame
+
+
+def _readable(header: bytes) -> bool:
+    try:
+        Message().inbound_header(header)
+    except Exception:  # noqa: BLE001 - whatever a sender's bytes make of py-amqp's decoder
+        return False
+    return True
