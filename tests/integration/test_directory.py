@@ -17,7 +17,8 @@ from connectors import _layout, directory
 from connectors.directory import Options, Outlet
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Effect, OutletContract, make_delivery
-from tests.integration.drop_contract import NAME, DropContract, DropFolder
+from tests.integration.drop_contract import DropContract
+from tests.integration.drop_folder import NAME, DropFolder
 from tests.services import wait_until
 
 
@@ -31,13 +32,14 @@ class Drop(DropFolder):
     def outlet(self, **options: Any) -> Outlet:
         return Outlet(Options(**({"path": self.root} | self.options | options)))
 
-    def missing(self) -> dict[str, Any]:
-        return {"path": self.root / "fehlt"}
+    def below(self, name: str) -> dict[str, Any]:
+        return {"path": self.root / name}
 
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Drop:
-    return Drop(tmp_path)
+    (tmp_path / "ziel").mkdir()
+    return Drop(tmp_path / "ziel")
 
 
 class TestDirectory(OutletContract):

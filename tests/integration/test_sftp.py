@@ -21,7 +21,8 @@ from connectors.sftp import Options, Outlet, fingerprint
 from hub.endpoint import Absent
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Effect, NetworkContract, make_delivery
-from tests.integration.drop_contract import NAME, DropContract, DropFolder
+from tests.integration.drop_contract import DropContract
+from tests.integration.drop_folder import NAME, DropFolder
 from tests.services import need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
@@ -49,8 +50,8 @@ class Drop(DropFolder):
     def impatient(self) -> Outlet:
         return self.outlet(connect_timeout=3, timeout=3)
 
-    def missing(self) -> dict[str, Any]:
-        return {"path": str(self.root / "fehlt")}
+    def below(self, name: str) -> dict[str, Any]:
+        return {"path": str(self.root / name)}
 
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.arrivals()) >= count, "the files have arrived")
