@@ -34,8 +34,8 @@ _LONGEST_NAME = 255  # bytes, on the file systems that there are
 _NAME_LIMIT = 180  # the hidden name and the suffix need some
 
 
-LINKED = ("Unterhalb des Ziels liegt eine Verknüpfung (Symlink), wo ein Ordner oder eine Datei sein muss. Ihr "
-          "wird nie gefolgt: die Verknüpfung entfernen, einen Ordner anlegen.")
+LINKED = ("Unterhalb des Ziels liegt eine Verknüpfung (Symlink), wo ein Ordner oder eine Datei sein muss. "
+          "Ihr wird nie gefolgt: die Verknüpfung entfernen, einen Ordner anlegen.")
 """The hub follows no link below a target: it could lead into another recipient's folder."""
 TOO_LONG = ("Ein Name ist für das Ziel zu lang: in name kürzere oder weniger Platzhalter wählen, dann erneut "
             "zustellen.")

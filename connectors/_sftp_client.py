@@ -1,7 +1,7 @@
 """An SFTP session as paramiko has it, with what paramiko leaves out: codes, extensions, names as bytes.
 
-paramiko keeps two of the status codes and turns all others into the server's text, which every server words as
-it likes, in any encoding or not at all. It skips the list of extensions that a server announces, reads names
+paramiko keeps two of the status codes and turns all others into the server's text, which every server words
+as it likes, in any encoding or not at all. It skips the list of extensions that a server announces, reads names
 in a folder as UTF-8 or breaks, and ignores what the server says when a file is closed.
 
 Sources: draft-ietf-secsh-filexfer-02 (version 3, which everybody speaks); -13, 9.1 (codes of later versions,
@@ -28,6 +28,7 @@ from paramiko.sftp import (
     CMD_OPEN,
     CMD_OPENDIR,
     CMD_READDIR,
+    CMD_READLINK,
     CMD_VERSION,
     CMD_WRITE,
     int64,
@@ -162,6 +163,10 @@ class Client(paramiko.SFTPClient):  # type: ignore[misc]
             return [name for name in found if name not in (b".", b"..")]
         finally:
             self.forget(handle)
+
+    def require_link(self, path: bytes) -> None:
+        """Raises `StatusError` where there is no link; where it leads does not matter."""
+        self._request(CMD_READLINK, path)
 
     def room(self, path: bytes) -> Room | None:
         """What is left on the server's file system; None where the server does not tell."""

@@ -27,8 +27,8 @@ _NOT_TAKEN = (Code.PERMISSION_DENIED, Code.BAD_MESSAGE, Code.OP_UNSUPPORTED)
 _OPENSSH = ("In OpenSSH seit 4.8 (fsync seit 6.5) vorhanden, wenn -P oder -p von sftp-server es nicht "
             "wegnehmen. Zugestellt wird auch so.")
 _LACKS = {
-    FSYNC: ("Der Server bietet fsync@openssh.com nicht an: nach einem Stromausfall dort kann eine zugestellte "
-            "Datei fehlen oder leer sein.",
+    FSYNC: ("Der Server bietet fsync@openssh.com nicht an: nach einem Stromausfall dort kann eine "
+            "zugestellte Datei fehlen oder leer sein.",
             f"Den Betreiber des Servers bitten, fsync zuzulassen. {_OPENSSH}"),
     POSIX_RENAME: ("Der Server bietet posix-rename@openssh.com nicht an: umbenannt wird mit dem einfachen "
                    "rename, das manche Server in mehreren Schritten ausführen.",
@@ -197,7 +197,7 @@ class Session:
         status = self._status(path)
         if status is None:
             return None
-        if stat.S_ISLNK(status.st_mode or 0):
+        if self._is_link(self._at(path), status.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         return -1 if self._is_folder(self._at(path), status.st_mode) else int(status.st_size or 0)
 
@@ -221,10 +221,19 @@ class Session:
         folder, _, name = path.rpartition("/")
         return not path or name in self.names(folder)
 
+    def _is_link(self, path: bytes, mode: int | None) -> bool:
+        if mode is not None:
+            return stat.S_ISLNK(mode)
+        try:  # the server does not tell the kind of a thing
+            self._client.require_link(path)
+        except StatusError:
+            return False
+        return True
+
     def _is_folder(self, path: bytes, mode: int | None) -> bool:
         if mode is not None:
             return stat.S_ISDIR(mode)
-        try:  # the server does not tell the kind of a thing
+        try:
             self._client.list_names(path)
         except StatusError:
             return False

@@ -160,8 +160,8 @@ def translated() -> Iterator[None]:
             raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
         raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
     except paramiko.SFTPError as error:
-        raise Temporary("Der Server spricht kein SFTP, wie es sein muss: gibt er beim Anmelden Text aus, etwa "
-                        "aus einem Shell-Profil?") from error
+        raise Temporary("Der Server spricht kein SFTP, wie es sein muss: gibt er beim Anmelden Text aus, "
+                        "etwa aus einem Shell-Profil?") from error
     except paramiko.SSHException as error:
         raise Temporary(
             f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error

@@ -171,7 +171,7 @@ class LimitsContract:
 
     def test_a_final_name_that_the_target_does_not_take_is_permanent(
             self, receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Encrypted file systems take 143 bytes where others take 255; here the name is longer than either."""
+        """Encrypted file systems take 143 bytes where others take 255; here it is longer than either."""
         monkeypatch.setattr(_layout, "file_name", lambda template, delivery: "x" * 300 + delivery.id)
         refused_for_its_name(receiver, receiver.outlet)
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors import _layout, directory
+from connectors import _disk, _layout
 from connectors.directory import Options, Outlet
-from hub.errors import Misconfigured, Temporary
+from hub.errors import Misconfigured, Permanent, Temporary, TooLarge
 from tests.integration.contract import Effect, OutletContract, make_delivery
 from tests.integration.drop_contract import DropContract
 from tests.integration.drop_folder import NAME, DropFolder
@@ -49,7 +49,7 @@ class TestDirectory(OutletContract):
 class TestDirectoryDrop(DropContract):
     """Everything every drop promises."""
 
-    place = directory.Disk
+    place = _disk.Disk
 
 
 class TestRights:
@@ -88,7 +88,7 @@ class TestTarget:
         def refused(folder: int, old: str, new: str) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
-        monkeypatch.setattr(directory, "rename_new", refused)
+        monkeypatch.setattr(_disk, "rename_new", refused)
         (finding,) = receiver.outlet(layout=layout).check()
         assert finding.severity == "error"
         assert "darf im Ziel nicht schreiben" in finding.text
@@ -97,21 +97,22 @@ class TestTarget:
     @pytest.mark.parametrize(("code", "kind"), [
         (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary),
         (errno.ESTALE, Temporary),
-        (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary)])
+        (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary),
+        (errno.ENAMETOOLONG, Permanent), (errno.EILSEQ, Permanent), (errno.EFBIG, TooLarge)])
     def test_what_the_disk_says(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, code: int,
                                 kind: type[Exception]) -> None:
         def fail(*_: object) -> None:
             raise OSError(code, os.strerror(code))
 
-        monkeypatch.setattr(directory, "write_all", fail)
-        fails_with(receiver, kind, "Ziel|Freigabe|Benutzer|Kontingent", effect := Effect())
+        monkeypatch.setattr(_disk, "write_all", fail)
+        fails_with(receiver, kind, "Ziel|Freigabe|Benutzer", effect := Effect())
         assert effect.begun == 0
         assert receiver.inventory() == []
 
     def test_a_full_disk(self, tmp_path: Path) -> None:
         """A real one: /dev/full takes no byte."""
         with pytest.raises(OSError, match="No space"), Path("/dev/full").open("wb", buffering=0) as full:
-            directory.write_all(full.fileno(), b"x")
+            _disk.write_all(full.fileno(), b"x")
 
 
 def fails_with(receiver: Drop, kind: type[Exception], text: str, effect: Effect) -> None:
@@ -135,7 +136,7 @@ class Ledger:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
-        real_sync, real_rename = directory.sync, directory.rename_new
+        real_sync, real_rename = _disk.sync, _disk.rename_new
 
         def sync(descriptor: int) -> None:
             self.calls.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
@@ -145,15 +146,15 @@ class Ledger:
             self.calls.append(f"rename {old} {new}")
             real_rename(folder, old, new)
 
-        real_sync_all = directory.sync_all
+        real_sync_all = _disk.sync_all
 
         def sync_all(descriptor: int) -> None:
             self.calls.append("all " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
             real_sync_all(descriptor)
 
-        monkeypatch.setattr(directory, "sync", sync)
-        monkeypatch.setattr(directory, "sync_all", sync_all)
-        monkeypatch.setattr(directory, "rename_new", rename)
+        monkeypatch.setattr(_disk, "sync", sync)
+        monkeypatch.setattr(_disk, "sync_all", sync_all)
+        monkeypatch.setattr(_disk, "rename_new", rename)
 
 
 def everything_is_durable_before_it_is_visible(calls: list[str], root: Path, files: list[str]) -> None:
@@ -186,11 +187,11 @@ class TestDurability:
                                complaint: str) -> None:
         ledger = Ledger(monkeypatch)
         if fault == "files":
-            real = directory.sync
+            real = _disk.sync
             folders_only = lambda fd: real(fd) if Path(f"/proc/self/fd/{fd}").is_dir() else None  # noqa: E731
-            monkeypatch.setattr(directory, "sync", folders_only)
+            monkeypatch.setattr(_disk, "sync", folders_only)
         elif fault == "folder":
-            monkeypatch.setattr(directory.Disk, "sync_folder", lambda *_: None)
+            monkeypatch.setattr(_disk.Disk, "sync_folder", lambda *_: None)
         else:
             monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         receiver.outlet().deliver(make_delivery(), Effect())
@@ -242,7 +243,7 @@ class TestGathered:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
-        monkeypatch.setattr(directory, "sync_all", broken)
+        monkeypatch.setattr(_disk, "sync_all", broken)
         outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
         outlet.prepare(deliveries)
         assert list(receiver.root.iterdir()) == []
@@ -261,21 +262,21 @@ class TestGathered:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
-        monkeypatch.setattr(directory, "sync", broken)
+        monkeypatch.setattr(_disk, "sync", broken)
         with pytest.raises(Temporary):
             outlet.conclude()
         outlet.conclude()  # there is nothing left that it could tell of
 
     def test_on_a_share_nothing_is_prepared(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(directory, "can_sync_all", lambda path: False)
+        monkeypatch.setattr(_disk, "can_sync_all", lambda path: False)
         outlet = receiver.outlet()
         outlet.prepare([make_delivery(number=number) for number in (1, 2)])
         assert list(receiver.root.iterdir()) == []
         outlet.conclude()
 
     def test_only_local_file_systems_are_synced_as_a_whole(self, tmp_path: Path) -> None:
-        assert not directory.can_sync_all(Path("/proc"))
-        assert not directory.can_sync_all(tmp_path / "fehlt")
+        assert not _disk.can_sync_all(Path("/proc"))
+        assert not _disk.can_sync_all(tmp_path / "fehlt")
 
     def test_what_is_prepared_never_takes_a_name_that_is_taken(self, receiver: Drop) -> None:
         """A thread that was lost had prepared the same delivery, and may still be at work."""
@@ -306,7 +307,7 @@ class TestTogether:
     @pytest.fixture
     def slow(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
         slow = SlowSync()
-        monkeypatch.setattr(directory, "sync", slow)
+        monkeypatch.setattr(_disk, "sync", slow)
         yield slow
         slow.go.set()
 
@@ -318,7 +319,7 @@ class TestTogether:
 
     def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync,
                                                                     folder: int) -> None:
-        syncs = directory.FolderSyncs()
+        syncs = _disk.FolderSyncs()
         with ThreadPoolExecutor(9) as pool:
             first = pool.submit(syncs.sync, folder)
             assert slow.began.acquire(timeout=10)
@@ -331,7 +332,7 @@ class TestTogether:
         assert syncs.asked(folder) == 0
 
     def test_a_failure_is_everybodys(self, slow: SlowSync, folder: int) -> None:
-        syncs = directory.FolderSyncs()
+        syncs = _disk.FolderSyncs()
         slow.fails = [False, True]
         with ThreadPoolExecutor(4) as pool:
             first = pool.submit(syncs.sync, folder)
@@ -370,7 +371,9 @@ class TestOptions:
         ("name", "{id", "no template"), ("name", "{id!r}", "unknown"),
         ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"),
         ("path", "relativ", "relative"),
-        ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
+        ("must_contain", "../x", "not a path"),
+        ("must_contain", "ä" * 128, "longer than 255 bytes"),
+        ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
     def test_refused(self, key: str, value: str, complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
             Options(**{"path": "/srv/ziel", key: value})

@@ -27,6 +27,9 @@ from tests.services import need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
 
+SERVER = "/usr/lib/openssh/sftp-server"
+OLDEST = "open,close,read,write,lstat,fstat,opendir,readdir,remove,mkdir,rmdir,stat,rename"
+"""What version 3 has and a drop needs: no extension at all."""
 FULL = "trap '' XFSZ\nulimit -f 512\nexec /usr/lib/openssh/sftp-server\n"  # no file may grow beyond 512 KB
 
 
@@ -157,12 +160,37 @@ class TestServers:
         assert effect.begun == 0
         assert [finding.severity for finding in outlet.check()] == ["error"]
 
-    def test_a_server_without_extensions(self, serve: Callable[..., Drop]) -> None:
-        """Neither fsync nor posix-rename: as many appliances are."""
-        drop = serve(sftp="internal-sftp -P posix-rename,fsync")
+    @pytest.mark.parametrize("sftp", [
+        "internal-sftp -P posix-rename,fsync", f"{SERVER} -P posix-rename,fsync", f"{SERVER} -p {OLDEST}"])
+    def test_a_server_without_extensions(self, serve: Callable[..., Drop], sftp: str) -> None:
+        """Neither fsync nor posix-rename: as many appliances are. It is delivered, and `check` warns."""
+        drop = serve(sftp=sftp)
         outlet = drop.outlet()
         receipts = [outlet.deliver(make_delivery(number=number), Effect()) for number in (1, 2)]
         assert drop.names() == sorted(receipt.reference for receipt in receipts)
+        ok, *lacks = outlet.check()
+        assert (ok.severity, [finding.severity for finding in lacks]) == ("ok", ["warning", "warning"])
+        for finding, name in zip(lacks, ("fsync@openssh.com", "posix-rename@openssh.com"), strict=True):
+            assert finding.text.startswith(f"Der Server bietet {name} nicht an")
+            assert "Den Betreiber des Servers bitten" in finding.remedy
+
+    def test_a_server_that_lacks_nothing_is_not_complained_of(self, receiver: Drop) -> None:
+        assert [finding.severity for finding in receiver.outlet().check()] == ["ok"]
+
+    def test_the_plain_rename_overwrites_nothing(self, serve: Callable[..., Drop]) -> None:
+        drop = serve(sftp=f"{SERVER} -P posix-rename,fsync")
+        taken = drop.put(f"{NAME}.xml", b"fremd")
+        outlet = drop.outlet(layout="single")
+        assert outlet.deliver(make_delivery(), Effect()).reference == f"{NAME}-2.xml"
+        with pytest.raises(Temporary, match="im letzten Augenblick"):
+            outlet.deliver(make_delivery(number=2), Effect(lambda: drop.put(
+                f"{NAME.replace(make_delivery().id, make_delivery(number=2).id)}.xml", b"fremd")))
+        assert taken.read_bytes() == b"fremd"
+
+    def test_a_login_that_prints_something_is_explained(self, serve: Callable[..., Drop]) -> None:
+        outlet = serve(sftp="/bin/echo Willkommen auf dem Server").outlet()
+        with pytest.raises(Temporary, match="spricht kein SFTP"):
+            outlet.deliver(make_delivery(), Effect())
 
     def test_a_missing_marker_costs_no_connection(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")

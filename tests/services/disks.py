@@ -13,7 +13,7 @@ from tests.services import missing
 
 @contextmanager
 def small(folder: Path, options: str) -> Iterator[Callable[[str], None]]:
-    """A tmpfs over an existing folder, with options of mount(8); what is yielded mounts it anew with others."""
+    """A tmpfs over an existing folder, with options of mount(8); what is yielded changes them."""
     if os.geteuid() != 0:
         missing("root", "run the tests as root: mounting a small file system takes it")
 
