@@ -871,6 +871,8 @@ def municipality_install_list(context: Context, file: Path, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
+    from dataclasses import asdict
+
     from hub.administration.onboarding import NewMunicipality, add
 
     def judge(configuration: config.Configuration) -> None:
@@ -882,11 +884,14 @@ def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
     if as_json:
         _print_json({"file": added.file, "name": added.name, "tenant": added.tenant,
                      "services": added.services,
-                     "folders": added.folders})
+                     "folders": added.folders,
+                     "findings": [asdict(finding) for finding in added.findings]})
         return
     click.echo(_("{name} is set up: {file}").format(name=added.name, file=added.file))
     for folder in added.folders:
         click.echo(_("folder made: {folder}").format(folder=folder))
+    for finding in added.findings:
+        click.echo(f"{finding.text} {finding.remedy}".rstrip())
     click.echo(_("next:"))
     for line in (f"drehscheibe check --municipality {added.file.stem}", "drehscheibe reload"):
         click.echo(f"  {line}")
