@@ -35,6 +35,7 @@ import binascii
 import errno
 import hashlib
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
@@ -153,12 +154,6 @@ def translated() -> Iterator[None]:
         raise Misconfigured(
             "Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
             f"werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
-    except paramiko.BadAuthenticationType as error:
-        raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
-    except paramiko.AuthenticationException as error:
-        if str(error) == "Authentication failed.":
-            raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
-        raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
     except paramiko.SFTPError as error:
         raise Temporary("Der Server spricht kein SFTP, wie es sein muss: gibt er beim Anmelden Text aus, "
                         "etwa aus einem Shell-Profil?") from error
@@ -244,10 +239,19 @@ def _prefer(transport: Any, kinds: set[str]) -> None:
 
 
 def _log_in(transport: Any, options: Options) -> None:
-    if options.password is not None:
-        left = transport.auth_password(options.user, read_secret(options.password))
-    else:
-        left = transport.auth_publickey(options.user, _private_key(options))
+    """Raises `Misconfigured` where the server says no; `Temporary` where it says nothing."""
+    until = time.monotonic() + options.auth_timeout
+    try:
+        if options.password is not None:
+            left = transport.auth_password(options.user, read_secret(options.password))
+        else:
+            left = transport.auth_publickey(options.user, _private_key(options))
+    except paramiko.BadAuthenticationType as error:
+        raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
+    except paramiko.AuthenticationException as error:
+        if transport.is_active() and time.monotonic() < until:
+            raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
+        raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
     if left:
         raise Misconfigured("Der Server verlangt mehr als eine Art der Anmeldung.")
 

@@ -95,11 +95,12 @@ def _judged(folder: Path, account: Account | None) -> Finding:
         return Finding("warning", f"{folder} ließ sich nicht anlegen.",
                        f"Als root ausführen: {_making(folder, account)}")
     if account is None:
-        return Finding("warning", f"Wem {folder} gehören muss, ist nicht bekannt: der Zustandsordner ist noch "
-                                  f"nicht da, und den Benutzer {UNIT_USER} gibt es nicht.",
+        return Finding("warning", f"Wem {folder} gehören muss, ist nicht bekannt: der Zustandsordner ist "
+                                  f"noch nicht da, und den Benutzer {UNIT_USER} gibt es nicht.",
                        f"Nach der Installation: chown BENUTZER {shlex.quote(str(folder))}")
     if not may_write(folder, account):
-        return Finding("warning", f"Der Benutzer der Drehscheibe ({account}) darf in {folder} nicht schreiben.",
+        return Finding("warning",
+                       f"Der Benutzer der Drehscheibe ({account}) darf in {folder} nicht schreiben.",
                        f"Als root ausführen: chown {account} {shlex.quote(str(folder))}; auch alle Ordner "
                        "darüber müssen ihn durchlassen.")
     return Finding("ok", f"{folder}: der Benutzer der Drehscheibe ({account}) darf dort schreiben.")

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -360,10 +361,27 @@ class TestTrust:
             assert server.logins == [False, True]
 
 
-class PasswordServer(paramiko.ServerInterface):
-    """Takes a password and offers nothing after it."""
+    def test_a_password_where_only_keys_are_taken(self, receiver: Drop, tmp_path: Path) -> None:
+        (tmp_path / "pw").write_text("geheim\n")
+        outlet = receiver.outlet(key=None, password=f"file:{tmp_path / 'pw'}")
+        with pytest.raises(Misconfigured, match="diese Art der Anmeldung"):
+            outlet.deliver(make_delivery(), Effect())
 
-    def __init__(self, user: str, password: str) -> None:
+    def test_a_server_that_falls_silent_at_the_login(self, tmp_path: Path) -> None:
+        """Silence is no refusal."""
+        (tmp_path / "pw").write_text("geheim\n")
+        with PasswordServer("hub", "geheim", thinks=2) as server:
+            outlet = Outlet(Options(host="127.0.0.1", port=server.port, user="hub",
+                                    host_key=[server.host_key], password=f"file:{tmp_path / 'pw'}", auth_timeout=0.3))
+            with pytest.raises(Temporary, match="verstummt"):
+                outlet.deliver(make_delivery(), Effect())
+
+
+class PasswordServer(paramiko.ServerInterface):
+    """Takes a password, after `thinks` seconds, and offers nothing after it."""
+
+    def __init__(self, user: str, password: str, thinks: float = 0) -> None:
+        self.thinks = thinks
         self.login = (user, password)
         self.logins: list[bool] = []
         self.key = paramiko.RSAKey.generate(2048)
@@ -388,6 +406,7 @@ class PasswordServer(paramiko.ServerInterface):
         return "password"
 
     def check_auth_password(self, username: str, password: str) -> int:
+        time.sleep(self.thinks)
         self.logins.append((username, password) == self.login)
         return paramiko.AUTH_SUCCESSFUL if self.logins[-1] else paramiko.AUTH_FAILED
 
