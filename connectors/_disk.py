@@ -294,15 +294,21 @@ _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def rename_exclusively(folder: int, old: str, new: str) -> int:
+    """renameat2(2) with RENAME_NOREPLACE. Returns the error's number; 0: it was renamed."""
+    done = _libc.renameat2(folder, os.fsencode(old), folder, os.fsencode(new), _RENAME_NOREPLACE) == 0
+    return 0 if done else ctypes.get_errno()
+
+
 def rename_new(folder: int, old: str, new: str) -> None:
     """Rename within a folder; raises FileExistsError where `new` exists. rename(2) alone would overwrite it.
 
     File systems without RENAME_NOREPLACE (NFS) are asked first and renamed then; the name holds the
     delivery's id, so nobody else wants it in between.
     """
-    if _libc.renameat2(folder, os.fsencode(old), folder, os.fsencode(new), _RENAME_NOREPLACE) == 0:
+    code = rename_exclusively(folder, old, new)
+    if not code:
         return
-    code = ctypes.get_errno()
     if code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code))
     with suppress(FileNotFoundError):

@@ -47,7 +47,8 @@ _UNKNOWN_REQUEST = (
 _CODES: dict[int, tuple[type[DeliveryError], str]] = {
     Code.NO_SUCH_FILE: (Misconfigured, "Der Zielordner fehlt auf dem Server."),
     Code.PERMISSION_DENIED: (Misconfigured, "Der Server verweigert das Schreiben im Zielordner."),
-    Code.FAILURE: (Temporary, "Der Server meldet einen Fehler ohne Angabe (vielleicht ist er voll)."),
+    Code.FAILURE: (Temporary, "Der Server meldet einen Fehler ohne Angabe: vielleicht ist er "
+                   "voll oder ein Kontingent erschöpft, dort nachsehen."),
     Code.NO_CONNECTION: _LOST,
     Code.CONNECTION_LOST: _LOST,
     Code.OP_UNSUPPORTED: _UNKNOWN_REQUEST,

@@ -169,6 +169,31 @@ def everything_is_durable_before_it_is_visible(calls: list[str], root: Path, fil
     assert after == [f"sync {root.name}"], "the rename is not durable"
 
 
+class TestWithoutNoReplace:
+    """File systems that cannot refuse to overwrite by themselves (NFS) are asked first."""
+
+    @pytest.fixture(autouse=True)
+    def _nfs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_disk, "rename_exclusively", lambda folder, old, new: errno.EINVAL)
+
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_it_delivers(self, receiver: Drop, layout: str) -> None:
+        receipt = receiver.outlet(layout=layout).deliver(make_delivery(), Effect())
+        assert receiver.names() == [receipt.reference]
+
+    @pytest.mark.parametrize("taken", ["file", "link"])
+    def test_what_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop, taken: str) -> None:
+        name = receiver.root / f"{NAME}.xml"
+
+        def appear() -> None:
+            name.write_bytes(b"fremd") if taken == "file" else name.symlink_to("nirgends")
+
+        with pytest.raises(Temporary, match="im letzten Augenblick"):
+            receiver.outlet(layout="single").deliver(make_delivery(), Effect(appear))
+        assert receiver.names() == [name.name]
+        assert name.is_symlink() == (taken == "link")
+
+
 class TestDurability:
     """Temporary name, fsync, rename, fsync of the folder."""
 

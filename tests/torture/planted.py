@@ -259,7 +259,7 @@ def _waits_for_the_old_clock() -> None:
 
 def _torn_over_sftp() -> None:
     from connectors import _drop
-    from connectors.sftp import Session
+    from connectors._sftp_session import Session
 
     settle, write = _drop.settle, _drop.write
 
