@@ -29,7 +29,7 @@ help:
 # --- commands -----------------------------------------------------------------------------------------------------------
 
 run: $(VENV)/run
-	@exec $(VENV)/bin/drehscheibe demo $(ARGS)
+	@exec $(VENV)/bin/drehscheibe --config etc/hub.toml demo $(ARGS)
 
 # A file's tests run one after the other in one process: some share a machine, or the example's own ports. (Groups of tests,
 # xdist's finer way, are not kept together by the pytest that is locked here.) The order is that of tests/conftest.py. There is
@@ -72,7 +72,7 @@ packages:
 	@.ci/packages
 
 docs: $(VENV)/run
-	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
+	@$(VENV)/bin/drehscheibe --config etc/hub.toml mapping doc --out docs/services
 	@$(PY) docs/reference/generate_reference.py docs/reference
 	@$(PY) docs/reference/generate_metrics.py
 

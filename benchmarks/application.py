@@ -87,13 +87,15 @@ def document(number: str, groups: int = 1, attachment: int = 0) -> bytes:
     bytes of PDF."""
     dice = random.Random(number)
     instances = "".join(
-        f"<instance_{n}>{_nummer(number, n)}{_values(dice)}{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
+        f"<instance_{n}>{_nummer(number, n)}{_values(dice)}"
+        f"{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
         for n in range(groups)
     )
     return (
         '<?xml version="1.0" '
         'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
-        f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><antrag>{instances}"
+        "<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata>"
+        f"<serviceportal-fields><antrag>{instances}"
         "</antrag></serviceportal-fields></serviceportal>\n"
     ).encode()
 
@@ -258,7 +260,8 @@ def bare_schema() -> str:
 
 _STYLESHEET = """\
 <?xml version="1.0" encoding="UTF-8"?>
-<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="{envelope}" exclude-result-prefixes="e">
+<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="{envelope}"
+                exclude-result-prefixes="e">
   <xsl:output method="xml" encoding="UTF-8"/>
   <xsl:template match="/">
     <xsl:variable name="antrag" select="{path}"/>
@@ -383,7 +386,8 @@ def write_mapping(folder: Path, service: str = SERVICE) -> None:
     rows = [("nummer", "text"), *FIELDS, ("nachweis", "file")]
     values = "\n".join(f'{code} = "{code.capitalize()}tens"' for code in CODES)
     lines = "\n".join(
-        f'  {{ group = "antrag", id = "{name}", type = "{types.get(kind, kind)}", label = "{name.capitalize()}"'
+        f'  {{ group = "antrag", id = "{name}", type = "{types.get(kind, kind)}", '
+        f'label = "{name.capitalize()}"'
         f"{', values = ' + chr(34) + 'codes' + chr(34) if kind == 'choice' else ''} }},"
         for name, kind in rows
     )

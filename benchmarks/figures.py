@@ -56,7 +56,8 @@ def machine() -> str:
     """What it ran on: processors, memory, kernel; no names."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory} GiB, Linux {platform.release()}"
+    name = model[1] if model else platform.machine()
+    return f"{os.cpu_count()} CPUs ({name}), {memory} GiB, Linux {platform.release()}"
 
 
 def context() -> dict[str, Any]:

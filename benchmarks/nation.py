@@ -36,37 +36,9 @@ def services(count: int = SERVICES) -> list[str]:
     return [application.SERVICE, *(f"leistung-{number:03}" for number in range(1, count))]
 
 
-def write(etc: Path, mappings: Path, drop: Path, municipalities: int = MUNICIPALITIES,
-          count: int = SERVICES) -> None:
-    """The municipalities' files, the services' mappings, and a default route for all of them."""
-    names = services(count)
-    for name in names:
-        if not (mappings / name).exists():
-            application.write_mapping(mappings, name)
-    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5])
-                            for first in range(0, len(names), 5))
-    folder = etc / "municipalities"
-    folder.mkdir(parents=True, exist_ok=True)
-    (etc / "defaults.toml").write_text(
-        """
-[policy.retry]
-first = "1m"
-[connectors.smtp]
-host = "localhost"
-port = 2525
-security = "none"
-from = "hub@hub.example"
-[[route]]
-service = "*"
-recipients = [{ destination = "ablage", send = ["xml", "attachments"] }]
-test_recipients = [{ destination = "test", send = ["xml"] }]
-""",
-        encoding="utf-8",
-    )
-    for ags in keys(municipalities):
-        own = drop if ags == application.AGS else drop / ags
-        (folder / f"{ags}.toml").write_text(
-            f"""name = "Gemeinde {ags} (erfunden)"
+def _municipality(ags: str, listed: str, drop: Path, own: Path) -> str:
+    """One municipality's file: its services as TOML (`listed`), a mailbox, and the folder `own`."""
+    return f"""name = "Gemeinde {ags} (erfunden)"
 ags = "{ags}"
 tenant = "t{ags}"
 population = {{ 2024-12-31 = {int(ags) % 90_000 + 500} }}
@@ -97,6 +69,37 @@ layout = "single"
 connector = "directory"
 path = "{drop}/test"
 test = true
+"""
+
+
+def write(etc: Path, mappings: Path, drop: Path, municipalities: int = MUNICIPALITIES,
+          count: int = SERVICES) -> None:
+    """The municipalities' files, the services' mappings, and a default route for all of them."""
+    names = services(count)
+    for name in names:
+        if not (mappings / name).exists():
+            application.write_mapping(mappings, name)
+    listed = ",\n    ".join(", ".join(f'"{name}"' for name in names[first : first + 5])
+                            for first in range(0, len(names), 5))
+    folder = etc / "municipalities"
+    folder.mkdir(parents=True, exist_ok=True)
+    (etc / "defaults.toml").write_text(
+        """
+[policy.retry]
+first = "1m"
+[connectors.smtp]
+host = "localhost"
+port = 2525
+security = "none"
+from = "hub@hub.example"
+[[route]]
+service = "*"
+recipients = [{ destination = "ablage", send = ["xml", "attachments"] }]
+test_recipients = [{ destination = "test", send = ["xml"] }]
 """,
-            encoding="utf-8",
-        )
+        encoding="utf-8",
+    )
+    for ags in keys(municipalities):
+        own = drop if ags == application.AGS else drop / ags
+        (folder / f"{ags}.toml").write_text(_municipality(ags, listed, drop, own), encoding="utf-8")
+

@@ -288,8 +288,8 @@ class Bare(Subject):
             file = self.folder / f"bare-{number}.json"
             file.write_text(
                 json.dumps(
-                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
-                     "out": self._out()}
+                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self.inlet(),
+                     "out": self.outlet()}
                 )
             )
             self._launch("-m", "benchmarks.bare", str(file))
@@ -303,7 +303,8 @@ class Bare(Subject):
     def _ended(self) -> bool:
         return any(process.poll() is not None for process in self.processes)
 
-    def _in(self) -> dict[str, Any]:
+    def inlet(self) -> dict[str, Any]:
+        """The settings of the way in, as `benchmarks.bare` wants them."""
         if self.way_in == "https":
             tls = self.place.tls
             return {
@@ -323,7 +324,8 @@ class Bare(Subject):
             "prefetch": self.prefetch,
         }
 
-    def _out(self) -> dict[str, Any]:
+    def outlet(self) -> dict[str, Any]:
+        """The settings of the way out."""
         if self.way_out == "smtp":
             return {"kind": "smtp", "port": self.smtp}
         if self.way_out == "sftp":
@@ -385,6 +387,7 @@ name = "amt24"
             encoding="utf-8",
         )
         (self.etc / "defaults.toml").write_text('[policy.retry]\nfirst = "10s"\n')
+        send = ["xml", *(["attachments"] if self._folder_per_application else [])]
         (self.etc / "municipalities" / f"{application.AGS}.toml").write_text(
             f"""
 name = "Stadt Musterstadt"
@@ -394,7 +397,7 @@ tenant = "musterstadt"
 {self._destination()}
 [[route]]
 service = "{application.SERVICE}"
-recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._folder_per_application else ""}] }}]
+recipients = [{{ destination = "ziel", send = {json.dumps(send)} }}]
 """,
             encoding="utf-8",
         )
@@ -453,7 +456,8 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
 
     def http(self, path: str) -> str:
         """A page of its status port. Raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=30) as answer:  # nosec B310
+        place = f"http://127.0.0.1:{self.status}{path}"
+        with urllib.request.urlopen(place, timeout=30) as answer:  # nosec B310
             return str(answer.read().decode())
 
     def open(self) -> int:

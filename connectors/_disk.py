@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from connectors._layout import chunks
+from connectors._layout import chunks, is_too_long
 
 
 class Disk:
@@ -123,7 +123,7 @@ class Disk:
             with self._above(path) as (folder, name):
                 return os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # nothing can have a name that is too long
+            if error.errno == errno.ENOENT or is_too_long(error):  # nothing can have such a name
                 return None
             raise
 

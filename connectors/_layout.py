@@ -17,6 +17,7 @@ Hidden names
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ LINKED = ("Unterhalb des Ziels liegt eine Verknüpfung (Symlink), wo ein Ordner 
 TOO_LONG = ("Ein Name ist für das Ziel zu lang: in name kürzere oder weniger Platzhalter wählen, dann erneut "
             "zustellen.")
 """The target's file system takes fewer than the 255 bytes of most (an encrypted one, for instance)."""
+
+
+def is_too_long(error: OSError) -> bool:
+    """Whether a file system did not take a name because it is too long."""
+    return error.errno == errno.ENAMETOOLONG
 
 
 def check_pattern(pattern: str) -> str:
@@ -81,7 +87,7 @@ class DropOptions(OptionsModel):
         if value is not None and ("/" in value or value in ("", ".", "..")):
             raise ValueError("is the name of a file in the target, not a path")
         if value is not None and len(value.encode()) > _LONGEST_NAME:
-            raise ValueError(f"is longer than {_LONGEST_NAME} bytes: no file can have that name")
+            raise ValueError("is longer than 255 bytes: no file can have that name")
         return value
 
 

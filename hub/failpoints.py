@@ -25,11 +25,12 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import structlog
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.errors import ConfigError
 
 log = structlog.get_logger("hub.failpoints")
@@ -39,7 +40,7 @@ VARIABLE = "DREHSCHEIBE_FAULTS"
 POINTS: Mapping[str, str] = {
     "accept": "hub.intake.receiver:Receiver.together",
     "stage": "hub.store.blobs.files:FileBlobs.stage",
-    "commit": "hub.store.writer:Writer._commit",
+    "commit": "hub.store.writer:Batches.commit",
     "recover": "hub.store.store:Store.recover",
     "claim-messages": "hub.store.store:Store.claim_messages",
     "work": "hub.workers.pool:WorkerPool.run",
@@ -47,8 +48,8 @@ POINTS: Mapping[str, str] = {
     "due": "hub.store.store:Store.due_destinations",
     "claim-deliveries": "hub.store.store:Store.claim_deliveries",
     "intent": "hub.store.store:Store.begin_effect",
-    "effect": "hub.delivery.deliverer:_Effect.begins",
-    "probe": "hub.delivery.deliverer:Deliverer._probe",
+    "effect": "hub.delivery.deliverer:Effect.begins",
+    "probe": "hub.delivery.deliverer:probed",
     "settle": "hub.store.store:Store.settle",
 }
 """Point to function. ``deliver/<connector>`` is the outlet's own ``deliver``."""
@@ -74,7 +75,7 @@ def read(text: str) -> list[Fault]:
     faults = []
     for line in filter(None, (line.strip() for line in text.split(";"))):
         point, when, what, number = (*line.split(), "", "", "", "")[:4]
-        known = point in POINTS or point.removeprefix("deliver/") in endpoint.names()
+        known = point in POINTS or point.removeprefix("deliver/") in registry.names()
         known = known and when in ("before", "after") and what in ("kill", "raise", "hang")
         if not known or not number.removesuffix("+").isdigit():
             raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",
@@ -90,18 +91,21 @@ def arm(environment: Mapping[str, str] = os.environ) -> None:
     for fault in read(environment.get(VARIABLE, "")):
         log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what,
                     number=fault.number)
-        owner, name = _place(fault.point)
-        found = inspect.getattr_static(owner, name)  # also what a class has from its base: only that class is hurt
+        owner, name = place(fault.point)
+        # also what a class has from its base: only that class is hurt
+        found = inspect.getattr_static(owner, name)
         hurt = _hurting(fault, found.__func__ if isinstance(found, staticmethod) else found)
         setattr(owner, name, staticmethod(hurt) if isinstance(found, staticmethod) else hurt)
 
 
-def _place(point: str) -> tuple[type[Any], str]:
+def place(point: str) -> tuple[type[Any] | ModuleType, str]:
+    """The class or module that has a point's function, and the function's name there."""
     if point.startswith("deliver/"):
         return endpoint.outlet_class(point.removeprefix("deliver/")), "deliver"
     module, _, path = POINTS[point].partition(":")
-    owner, _, name = path.partition(".")
-    return getattr(importlib.import_module(module), owner), name
+    owner, _, name = path.rpartition(".")
+    found = importlib.import_module(module)
+    return (getattr(found, owner) if owner else found), name
 
 
 def _hurting(fault: Fault, function: Callable[..., Any]) -> Callable[..., Any]:

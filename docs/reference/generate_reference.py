@@ -20,7 +20,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.administration.prices import BillingFile
 from hub.config.municipality_file import DefaultsFile, MunicipalityFile, Policy
 from hub.config.sections import HubFile
@@ -67,9 +67,13 @@ def _connectors() -> str:
              "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a "
              "municipality's file. "
              "`defaults.toml` may give defaults for a connector under `[connectors.<name>]`."]
-    for name in endpoint.names():
-        found = endpoint.module(name)
-        lines += ["", f"## {name}", "", "```", _plain(found.__doc__ or ""), "```"]
+    installed = registry.installed()
+    for name in registry.names():
+        found = registry.module(name)
+        lines += ["", f"## {name}"]
+        if name in installed:
+            lines += ["", f"Brought by {registry.origin(installed[name])}."]
+        lines += ["", "```", _plain(found.__doc__ or ""), "```"]
         for side in ("Inlet", "Outlet"):
             if hasattr(found, side):
                 lines += ["", f"As an {side.lower()}:"]

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import structlog
+import tenacity
 
 from hub.errors import StoreUnavailable
 from hub.store.database.postgresql import Node
@@ -121,12 +122,20 @@ class Peers:
         self._wake()
 
     def _listen(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._store.listen(self._wake, self._stop.is_set)
-            except StoreUnavailable as error:
-                log.warning("the other nodes cannot be heard now; what they make is found by looking",
-                            error=str(error))
-            except Exception as error:  # noqa: BLE001 - hearing saves time only; it must not end for good
-                log.error("the listening failed; please report this", error_class=type(error).__name__)
-            self._stop.wait(AGAIN)
+        again = tenacity.Retrying(
+            retry=tenacity.retry_always, wait=tenacity.wait_fixed(AGAIN),
+            sleep=tenacity.sleep_using_event(self._stop), stop=lambda _: self._stop.is_set(),
+            retry_error_callback=lambda _: None)
+        again(self._hear)
+
+    def _hear(self) -> None:
+        """As long as the session lasts. Never raises."""
+        if self._stop.is_set():
+            return
+        try:
+            self._store.listen(self._wake, self._stop.is_set)
+        except StoreUnavailable as error:
+            log.warning("the other nodes cannot be heard now; what they make is found by looking",
+                        error=str(error))
+        except Exception as error:  # noqa: BLE001 - hearing saves time only; it must not end for good
+            log.error("the listening failed; please report this", error_class=type(error).__name__)

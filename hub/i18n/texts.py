@@ -241,6 +241,18 @@ GERMAN = {
     "parked": "geparkt",
     "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand",
     "service": "Dienst",
+    "Show which connectors there are, and where each comes from.":
+        "Zeigen, welche Connectoren es gibt und woher jeder kommt.",
+    "Write a connector with its test, which passes at once.":
+        "Einen Connector schreiben, mit seinem Test, der sofort besteht.",
+    "It brings deliveries: into a drop, over HTTP, or otherwise.":
+        "Er bringt Zustellungen: in eine Ablage, über HTTP oder anders.",
+    "It takes messages.": "Er nimmt Nachrichten an.",
+    "A clone of the repository; default: this folder.": "Ein Klon des Repositorys; sonst dieser Ordner.",
+    "give one of --outlet and --inlet": "eines von --outlet und --inlet angeben",
+    "Connectors: what there is, and a new one.": "Connectoren: was es gibt, und ein neuer.",
+    "name": "Name", "sides": "Seiten", "kind": "Art", "drop": "Ablage", "comes from": "kommt von",
+    "about": "worum es geht",
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:",
     "nothing waits": "nichts wartet",
     "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin",
@@ -259,9 +271,10 @@ GERMAN = {
         "{count} haben mangels libpango noch kein PDF; sobald es da ist: drehscheibe replay {id}",
     "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
     "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
-    "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
-        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C "
-        "anhalten.",
+    "The example hub is running already: look at it with 'drehscheibe --config etc/hub.toml queue', "
+    "or stop it with Ctrl-C there.":
+        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe --config etc/hub.toml queue', "
+        "oder dort mit Strg-C anhalten.",
     "Without libpango no PDF can be printed; install it with: sudo {command}":
         "Ohne libpango lässt sich kein PDF drucken; so kommt es auf den Rechner: sudo {command}",
 }

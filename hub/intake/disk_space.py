@@ -133,9 +133,11 @@ class Space:
             lowest, inodes = int(lowest * AGAIN), int(inodes * AGAIN)
         why = None
         if self.room.free < lowest:
-            why = f"the disk fills: {self.room.free >> 20} MiB are free in {self._folder}, {lowest >> 20} are needed to accept"
+            why = (f"the disk fills: {self.room.free >> 20} MiB are free in {self._folder}, "
+                   f"{lowest >> 20} are needed to accept")
         elif self.room.inodes is not None and self.room.inodes < inodes:
-            why = f"the disk fills: {self.room.inodes} files can be made in {self._folder}, {inodes} are needed to accept"
+            why = (f"the disk fills: {self.room.inodes} files can be made in {self._folder}, "
+                   f"{inodes} are needed to accept")
         if (why is None) != (self._why is None):
             self._tell(why)
         self._why = why

@@ -9,11 +9,12 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
 
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.i18n.sentence import Address
 from hub.message import BERLIN, UNKNOWN_TENANT, Accepted, Incoming
 
 if TYPE_CHECKING:
@@ -32,8 +33,13 @@ class Receiver:
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
                  wake: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
-                 admit: Callable[[int], None] = lambda size: None) -> None:  # noqa: ARG005
+                 admit: Callable[[int], None] = lambda size: None, *,  # noqa: ARG005
+                 monotonic: Callable[[], float] = time.monotonic, logger: Any = log) -> None:
+        """`wake` is called when something new was accepted. `admit` raises `StoreUnavailable` when there is
+        no room for so many bytes. `now` is the clock, and `monotonic` counts seconds."""
         self._admit = admit
+        self._monotonic = monotonic
+        self._log = logger
         self._store = store
         self._configuration = configuration
         self._metrics = metrics
@@ -60,12 +66,12 @@ class Receiver:
 
     def together(self, incomings: Sequence[Incoming]) -> list[Accepted | Exception]:
         """See `hub.endpoint.Accept`."""
-        begun = time.monotonic()
+        begun = self._monotonic()
         configuration = self._configuration()
         marked = [_marked(incoming, configuration) for incoming in incomings]
         commits = [_caught(self._begin, incoming, configuration) for incoming in marked]
         answers = [commit if isinstance(commit, Exception) else _caught(commit) for commit in commits]
-        took = time.monotonic() - begun
+        took = self._monotonic() - begun
         for incoming, answer in zip(marked, answers, strict=True):
             self._tell(incoming, answer, took)
         if any(isinstance(answer, Accepted) and not answer.duplicate for answer in answers):
@@ -88,14 +94,15 @@ class Receiver:
         if refusal is not None:
             self._metrics.refused.labels(incoming.inlet, refusal).inc()
         if isinstance(answer, NotAllowed):
-            log.warning("a sender is not allowed to send this; nothing was stored", inlet=incoming.inlet,
-                        sender=incoming.sender, ags=incoming.ags, service=incoming.service)
+            self._log.warning("a sender is not allowed to send this; nothing was stored",
+                              inlet=incoming.inlet, sender=incoming.sender, ags=Address(incoming.ags).bare,
+                              service=Address(incoming.service).bare)
         if isinstance(answer, Accepted):
             self._metrics.accept_seconds.labels(incoming.inlet).observe(took)
-            log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
-                     else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
-                     ags=incoming.ags,
-                     service=incoming.service, sender=incoming.sender, test=incoming.test)
+            self._log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
+                           else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
+                           ags=Address(incoming.ags).bare, service=Address(incoming.service).bare,
+                           sender=incoming.sender, test=incoming.test)
 
 
 _REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))

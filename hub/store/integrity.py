@@ -195,7 +195,7 @@ class Examination:
         try:
             has = blobs.path(name).stat().st_size - len(HEADER)
         except FileNotFoundError:
-            if self._still_there(blobs, name):
+            if self.still_there(blobs, name):
                 self.faults.append(Fault("missing", name, "its file is not there", message_id))
             return
         if has != size:
@@ -214,7 +214,7 @@ class Examination:
                 if name not in known and old:
                     self.faults.append(Fault("orphan", name, "no row names it"))
 
-    def _still_there(self, blobs: FileBlobs, name: str) -> bool:
+    def still_there(self, blobs: FileBlobs, name: str) -> bool:
         """Whether the row still stands and its content is still to be kept."""
         with self.read() as connection:
             row = connection.execute(_ONE, {"id": name}).one_or_none()
@@ -249,7 +249,7 @@ class Examination:
             return _damage(self.blobs.fetch(connection, [name])[name]) is not None
 
     # -- both
-    # -------------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------
 
     def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
         """In portions, each as of its own moment, so that the log of the database can be cut meanwhile."""

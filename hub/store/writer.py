@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine
+import tenacity
+from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from hub.errors import StoreDamaged, StoreUnavailable
@@ -44,7 +45,10 @@ EachT = TypeVar("EachT")
 
 
 @dataclass(slots=True)
-class _Job(Generic[ItemT, ResultT]):
+class Job(Generic[ItemT, ResultT]):
+    """One piece of work, what it is about, and who waits for it. `outcome` or `error` is known before the
+    commit, and told after it."""
+
     work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]]
     item: ItemT
     future: Future[ResultT]
@@ -104,135 +108,92 @@ def _conflict(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in CONFLICT
 
 
-class Writer:
-    """The one thread that writes.
+def commit_plainly(transaction: RootTransaction) -> None:
+    """How a transaction is committed, unless something else is handed in."""
+    transaction.commit()
+
+
+class Batches:
+    """Writes batches of work, each in one transaction; of one thread at a time.
 
     `begin` is asked once per transaction, inside it: it checks that the store is still ours and gives the
-    `Transaction`. `end` is told of it before the commit.
+    `Transaction`. `end` is told of it before the commit, and `commit` does that.
     """
 
-    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000,
-                 end: Callable[[Transaction], None] = lambda _: None) -> None:
+    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction],
+                 end: Callable[[Transaction], None] = lambda _: None,
+                 commit: Callable[[RootTransaction], None] = commit_plainly) -> None:
         self._engine = engine
         self._begin = begin
         self._end = end
-        self._largest = largest
-        self._waiting: queue.SimpleQueue[_Job[Any, Any] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._broken: str | None = None
-        self._closed = False
-        self._last = 0
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
-
-    @property
-    def broken(self) -> str | None:
-        """Why nothing is written any more, or None."""
-        return self._broken
-
-    def submit(self, work: Callable[[Transaction], ResultT]) -> Future[ResultT]:
-        """Queue one piece of work; its result comes after the commit. Raises `StoreUnavailable` when broken
-        or closed."""
-        return self.gather(_single, work)
-
-    def do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
-        """`submit` and wait."""
-        return self.submit(work).result()
-
-    def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]],
-               item: ItemT) -> Future[ResultT]:
-        """Queue one item for `work`, which is given all neighbouring items of the same `work` at once, in
-        order.
-
-        When `work` fails for several, it is called again with each alone, so the guilty one fails alone.
-        """
-        job = _Job(work, item, Future())
-        with self._lock:  # nothing may enter the queue behind the end
-            self._refuse_if_broken()
-            if self._closed:
-                raise StoreUnavailable("the store is closed")
-            self._waiting.put(job)
-        return job.future
-
-    def one_by_one(self, work: Callable[[Any], EachT]) -> EachT:
-        """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside
-        of any."""
-        future: Future[EachT] = self.gather(_one_by_one, work)
-        return future.result()
+        self._commit = commit
+        self.broken: str | None = None
+        self._breaking = threading.Lock()
+        self._again = tenacity.Retrying(retry=tenacity.retry_if_exception(_conflict), reraise=True,
+                                        stop=tenacity.stop_after_attempt(TRIES - 1))
 
     def break_down(self, why: str) -> None:
         """Never write again in this process; what waits is refused."""
-        with self._lock:
-            self._broken = self._broken or why
+        with self._breaking:
+            self.broken = self.broken or why
 
-    def close(self) -> None:
-        """Finish what waits, then stop."""
-        with self._lock:
-            self._closed = True
-            self._waiting.put(None)
-        self._thread.join()
+    def refuse_if_broken(self) -> None:
+        """Raises `StoreUnavailable` once nothing may be written any more."""
+        if self.broken is not None:
+            raise StoreUnavailable(self.broken)
 
-    def _refuse_if_broken(self) -> None:
-        if self._broken is not None:
-            raise StoreUnavailable(self._broken)
+    def run(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+        """Do all that waits, and tell everybody what came of it. Never raises."""
+        if ordinary := [job for job in batch if job.work is not _one_by_one]:
+            self.write(connection, ordinary)
+        for job in batch:
+            if job.work is _one_by_one:
+                self._run_one_by_one(connection, job)
 
-    def _run(self) -> None:
-        with self._engine.connect() as connection:
-            while (batch := self._take()) is not None:
-                aside = [job for job in batch if job.work is _one_by_one]
-                if ordinary := [job for job in batch if job.work is not _one_by_one]:
-                    self._write(connection, ordinary)
-                for job in aside:
-                    self._run_one_by_one(connection, job)
-
-    def _run_one_by_one(self, connection: Connection, job: _Job[Any, Any]) -> None:
+    def _run_one_by_one(self, connection: Connection, job: Job[Any, Any]) -> None:
         try:
-            self._refuse_if_broken()
+            self.refuse_if_broken()
             job.future.set_result(job.item(connection.connection.dbapi_connection))
         except Exception as error:  # noqa: BLE001  the caller waits: it must hear of it
             job.future.set_exception(error)
 
-    def _take(self) -> list[_Job[Any, Any]] | None:
-        """All that waits, at least one, and after a batch of many also what comes soon; None at the end."""
-        job = self._waiting.get()
-        if job is None:
-            return None
-        if self._last >= MANY:
-            time.sleep(GATHER)
-        batch = [job]
-        while len(batch) < self._largest:
-            try:
-                job = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                self._waiting.put(None)
-                break
-            batch.append(job)
-        self._last = len(batch)
-        return batch
-
-    def _write(self, connection: Connection, batch: list[_Job[Any, Any]], tries: int = TRIES) -> None:
+    def write(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+        """In one transaction, begun anew where two nodes were in each other's way. Never raises."""
         try:
-            self._refuse_if_broken()
+            try:
+                self._try(connection, batch)
+            except DBAPIError as error:
+                if not _conflict(error):
+                    raise
+                self._again(self._try_anew, connection, batch)  # nothing of it was written
+        except Exception as error:  # noqa: BLE001  the callers wait: each must hear of it
+            self._fail(batch, error)
+        else:
+            resolve(batch)
+
+    def _try(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+        """The whole batch, committed; raises what went wrong, and then nothing of it is left behind."""
+        try:
+            self.refuse_if_broken()
             with connection.begin() as commit:
                 transaction = self._begin(connection)
-                for _, group in itertools.groupby(batch, key=lambda job: id(job if job.work is _single
-                                                                            else job.work)):
+                for _, group in itertools.groupby(batch, key=_kind):
                     _run_group(transaction, list(group), alone=len(batch) == 1)
                 transaction.ledger.write(connection)
                 self._end(transaction)
-                self._commit(commit)
-        except Exception as error:  # noqa: BLE001  the callers wait: each must hear of it
+                self.commit(commit)
+        except Exception:
             self._leave(connection)
-            if _conflict(error) and tries > 1:  # nothing of it was written
-                for job in batch:
-                    job.outcome = job.error = None
-                self._write(connection, batch, tries - 1)
-            else:
-                self._fail(batch, error)
-        else:
-            self._resolve(batch)
+            raise
+
+    def commit(self, transaction: RootTransaction) -> None:
+        """Only after this anything is promised."""
+        self._commit(transaction)
+
+    def _try_anew(self, connection: Connection, batch: Sequence[Job[Any, Any]]) -> None:
+        for job in batch:
+            job.outcome = job.error = None
+        self._try(connection, batch)
 
     def _leave(self, connection: Connection) -> None:
         """After a commit that failed, SQLite and SQLAlchemy may both still be inside the transaction.
@@ -250,34 +211,131 @@ class Writer:
             self.break_down(
                 f"the store is broken (rollback: {error}): nothing is accepted before a new start")
 
-    @staticmethod
-    def _commit(commit: Any) -> None:
-        commit.commit()
-
-    @staticmethod
-    def _resolve(batch: list[_Job[Any, Any]]) -> None:
-        for job in batch:
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.outcome)
-
-    def _fail(self, batch: list[_Job[Any, Any]], error: Exception) -> None:
+    def _fail(self, batch: Sequence[Job[Any, Any]], error: Exception) -> None:
         """Nothing of the batch was written (or, after a failed fsync, nobody knows)."""
         if len(batch) == 1 and batch[0].error is error:
-            batch[0].future.set_exception(error)
+            refuse(batch, error)
             return
-        name = disk_failure(error)
-        if isinstance(error, StaleFencing) or (name or "").startswith(BREAKING):
-            self.break_down(f"the store is broken ({name or error}): nothing is accepted before a new start")
+        name = disk_failure(error) or type(error).__name__  # never its text: it may hold what is written
+        why = str(error) if isinstance(error, StoreUnavailable) else name
+        if isinstance(error, StaleFencing) or name.startswith(BREAKING):
+            self.break_down(f"the store is broken ({why}): nothing is accepted before a new start")
         for job in batch:
-            refusal = StoreUnavailable(f"nothing can be written now: {name or error}")
+            refusal = StoreUnavailable(f"nothing can be written now: {why}")
             refusal.__cause__ = error
-            job.future.set_exception(refusal)
+            refuse([job], refusal)
+
+
+def resolve(batch: Sequence[Job[Any, Any]]) -> None:
+    """Tell everybody what came of it: it is committed."""
+    for job in batch:
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.outcome)
+
+
+def refuse(batch: Sequence[Job[Any, Any]], error: Exception) -> None:
+    """Tell everybody that nothing was written."""
+    for job in batch:
+        job.future.set_exception(error)
+
+
+class Writer:
+    """The one thread that writes. See `Batches` for `begin`, `end` and `commit`.
+
+    Up to `largest` pieces of work are one batch. `sleep` waits (seconds) while a batch gathers.
+    """
+
+    def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction], largest: int = 1000,
+                 end: Callable[[Transaction], None] = lambda _: None,
+                 commit: Callable[[RootTransaction], None] = commit_plainly,
+                 sleep: Callable[[float], None] = time.sleep) -> None:
+        self._engine = engine
+        self.batches = Batches(engine, begin, end, commit)
+        self._largest = largest
+        self._sleep = sleep
+        self._waiting: queue.SimpleQueue[Job[Any, Any] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._last = 0
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing is written any more, or None."""
+        return self.batches.broken
+
+    def submit(self, work: Callable[[Transaction], ResultT]) -> Future[ResultT]:
+        """Queue one piece of work; its result comes after the commit. Raises `StoreUnavailable` when broken
+        or closed."""
+        return self.gather(_single, work)
+
+    def do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        """`submit` and wait."""
+        return self.submit(work).result()
+
+    def gather(self, work: Callable[[Transaction, Sequence[ItemT]], Sequence[ResultT]],
+               item: ItemT) -> Future[ResultT]:
+        """Queue one item for `work`, which is given all neighbouring items of the same `work` at once, in
+        order.
+
+        When `work` fails for several, it is called again with each alone, so the guilty one fails alone.
+        """
+        job = Job(work, item, Future())
+        with self._lock:  # nothing may enter the queue behind the end
+            self.batches.refuse_if_broken()
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self._waiting.put(job)
+        return job.future
+
+    def one_by_one(self, work: Callable[[Any], EachT]) -> EachT:
+        """Run `work` on the bare connection between two transactions, and wait: for what SQLite does outside
+        of any."""
+        future: Future[EachT] = self.gather(_one_by_one, work)
+        return future.result()
+
+    def break_down(self, why: str) -> None:
+        """Never write again in this process; what waits is refused."""
+        self.batches.break_down(why)
+
+    def close(self) -> None:
+        """Finish what waits, then stop."""
+        with self._lock:
+            self._closed = True
+            self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._engine.connect() as connection:
+            while (batch := self._take()) is not None:
+                self.batches.run(connection, batch)
+
+    def _take(self) -> list[Job[Any, Any]] | None:
+        """All that waits, at least one, and after a batch of many also what comes soon; None at the end."""
+        job = self._waiting.get()
+        if job is None:
+            return None
+        if self._last >= MANY:
+            self._sleep(GATHER)
+        batch = [job]
+        while len(batch) < self._largest:
+            try:
+                job = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._waiting.put(None)
+                break
+            batch.append(job)
+        self._last = len(batch)
+        return batch
 
 
 def _one_by_one(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
-    """Names the work of `Writer.apart`; never called, because that work is in no transaction."""
+    """Names the work of `Writer.one_by_one`; never called, because that work is in no transaction."""
     raise AssertionError(transaction, items)
 
 
@@ -285,7 +343,12 @@ def _single(transaction: Transaction, items: Sequence[Callable[[Transaction], An
     return [work(transaction) for work in items]
 
 
-def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: bool) -> None:
+def _kind(job: Job[Any, Any]) -> int:
+    """The same for neighbours that are done at once."""
+    return id(job if job.work is _single else job.work)
+
+
+def _run_group(transaction: Transaction, group: list[Job[Any, Any]], *, alone: bool) -> None:
     """Run neighbours of one kind in one savepoint; when that fails, each in its own."""
     # Core would compile its savepoint, with another name, anew each time
     say = transaction.connection.exec_driver_sql
@@ -310,7 +373,7 @@ def _run_group(transaction: Transaction, group: list[_Job[Any, Any]], *, alone: 
         say("RELEASE SAVEPOINT piece")
 
 
-def _call(transaction: Transaction, group: list[_Job[Any, Any]]) -> None:
+def _call(transaction: Transaction, group: list[Job[Any, Any]]) -> None:
     part = Transaction(transaction.connection, transaction.now, transaction.fencing)
     for job, outcome in zip(group, group[0].work(part, [job.item for job in group]), strict=True):
         job.outcome = outcome

@@ -38,7 +38,7 @@ def setup(level: str = "INFO") -> None:
     renderer: Any
     write: Callable[[str], None]
     if under_journald():
-        renderer, journal = _journal_fields, _Journal()
+        renderer, journal = journal_fields, Journal()
         handler: logging.Handler = journal
         write = journal.write
     else:
@@ -106,7 +106,7 @@ def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
-def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+def journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     """The fields of one entry as JSON, which is what a formatter may hand over. journald has time and level
     of its own."""
     fields = {key: value for key, value in event.items() if value is not None
@@ -141,7 +141,7 @@ def datagram(fields: Mapping[str, Any]) -> bytes:
     return bytes(lines)
 
 
-class _Journal(logging.Handler):
+class Journal(logging.Handler):
     """Sends to journald's socket; what is too large for a datagram goes as a sealed memory file."""
 
     def __init__(self, place: str = JOURNAL) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hub.config import loader
+from hub.operations import control_socket
 from hub.operations.send import send_file
 from tests.services import free_port, wait_until
 from tests.services.tls import Authority, KeyPair
@@ -136,8 +138,9 @@ class HubProcess:
         return json.loads(result.stdout or b"null")
 
     def show(self, message_id: str) -> dict[str, Any]:
-        """One message by the status port."""
-        found: dict[str, Any] = json.loads(self.http(f"/status/{message_id}"))
+        """One message by the control socket."""
+        socket = loader.places(self.folder / "etc" / "hub.toml", self.overrides).hub.socket
+        found: dict[str, Any] = control_socket.ask(socket, "show", {"id": message_id})
         return found
 
     def settled(self, ids: Sequence[str], seconds: float = 60) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from hub.authoring.examples import _pages
+from hub.authoring.examples import count_pages
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
 from tests.services import need_pango
 
@@ -55,5 +55,5 @@ def test_an_application_without_a_pdf_is_printed_and_one_with_it_is_left_alone(
     applicants = (document_of("v1-smallest").parent / "antrag.pdf").read_bytes()
     assert filed(municipality, "antrag.pdf") == applicants
     printed = filed(municipality)
-    assert printed.startswith(b"%PDF-") and _pages(printed) >= 1
+    assert printed.startswith(b"%PDF-") and count_pages(printed) >= 1
     assert printed != applicants and len(printed) > 4 * len(applicants)

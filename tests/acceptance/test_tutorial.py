@@ -17,11 +17,13 @@ import pytest
 from tests.services import free_port, need, wait_until
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
 END = "--- typed ---"
 PORTS = ("8443", "9464", "2525", "8480")
-ENVIRONMENT = {**os.environ, "DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "DREHSCHEIBE_CONFIG"}
+ENVIRONMENT |= {"DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
 
 
 @dataclass
@@ -101,8 +103,8 @@ def workplace(folder: Path) -> Iterator[Workplace]:
     """Beside the first terminal, in which `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT,
-                               stdout=out, stderr=out)
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"],
+                               cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
     workplace = Workplace(folder)
     try:
         wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"),
@@ -131,7 +133,7 @@ def test_every_block_works_as_it_stands(workplace: Workplace) -> None:
 def test_a_block_that_fails_is_noticed(folder: Path) -> None:
     workplace = Workplace(folder)
     try:
-        workplace.type(BLOCKS[0].splitlines()[0])
+        workplace.type("\n".join(BLOCKS[0].splitlines()[:2]))
         with pytest.raises(AssertionError, match="this block"):
             workplace.type("drehscheibe mapping test waldbad")
     finally:
@@ -140,13 +142,15 @@ def test_a_block_that_fails_is_noticed(folder: Path) -> None:
 
 def readme(heading: str) -> str:
     """The first block below a heading of the README."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
+    section = README.split(f"\n## {heading}\n", 1)[1]
     return section.split("```sh\n", 1)[1].split("```", 1)[0]
 
 
 def test_the_readme_works_as_it_stands(workplace: Workplace) -> None:
     need("curl", "curl")
-    workplace.type("PATH=$PWD/.venv/bin:$PATH")
+    terminal = re.search(r"^```sh\n(PATH=.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert terminal
+    workplace.type(terminal[1])
     before = workplace.newest("--ags 14999030")
     printed = workplace.type(workplace.with_ports(readme("Receive")))
     assert '"duplicate":true' in printed

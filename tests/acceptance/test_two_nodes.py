@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -56,11 +57,18 @@ def nodes(hub: HubProcess) -> dict[str, Any]:
 def status_of(hub: HubProcess, path: str) -> int:
     """The code of a page of the status port."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{hub.operations.status_server}{path}",
+        with urllib.request.urlopen(f"http://127.0.0.1:{hub.status}{path}",
                                     timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def ending(hub: HubProcess, *arguments: str) -> tuple[int, list[str]]:
+    """How a command ends: its exit code, and the lines of its standard error."""
+    result = subprocess.run(hub.command(*arguments), cwd=hub.folder, capture_output=True, text=True,
+                            timeout=120, check=False)
+    return result.returncode, result.stderr.splitlines()
 
 
 def test_one_dies_and_the_other_goes_on(hubs: tuple[HubProcess, HubProcess]) -> None:
@@ -92,6 +100,9 @@ def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess],
         assert b.send(document_of("v2-smallest"), idempotency_key="away")["status"] == 503
         wait_until(lambda: status_of(b, "/readyz") == 503, "the load balancer is told", 30)
         assert status_of(b, "/status") == 503
+        beside, without = ending(b, "queue"), ending(a, "queue")
+        assert (beside[0], without[0]) == (75, 75), (beside, without)
+        assert (len(beside[1]), len(without[1])) == (1, 1), (beside, without)
         assert b.metric("drehscheibe_store_ready") == {"": 0.0}
         assert status_of(b, "/healthz") == 200
     finally:

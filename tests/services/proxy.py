@@ -1,5 +1,6 @@
 """A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle,
-dawdle."""
+dawdle.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ _RESET = struct.pack("ii", 1, 0)
 
 class Proxy:
     """Forwards to `target`, a port of loopback. Commands hold for open and for new connections until
-    `behave`."""
+    `behave`.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
-        # what is cut here is noticed there soon
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # a cut is noticed there soon
         self.port = int(self.listener.getsockname()[1])
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
@@ -56,7 +57,8 @@ class Proxy:
 
     def cut_at_answer(self, spare: int = 0) -> None:
         """What the client says still arrives; at the next answer but so many the client's connection is
-        reset."""
+        reset.
+        """
         self.answers_to_spare = spare
         self.cut_answers = True
 
@@ -107,8 +109,8 @@ class Proxy:
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         try:
-            while data := client.recv(65536 if self.bytes_per_second is None
-                                      else max(1, self.bytes_per_second // 10)):
+            while data := client.recv(
+                    65536 if self.bytes_per_second is None else max(1, self.bytes_per_second // 10)):
                 if self.hanging:
                     continue
                 self.passing.wait()

@@ -9,8 +9,10 @@ each commit, before and after each effect, in a worker. ::
 
     --replay SEED -v      each step of one seed; its trace has the same SHA-256 every time, on every machine
 
-`world` is what happens, `tasks` the threads, `transports` the receivers, `towns` the configurations between
-which it changes, `judge` what must hold, `planted` faults that have to be found.
+`ground` is a world's clock, dice and trace; `tasks` are its threads, and `inline` what the hub has instead of
+its own; `lives` are the hub's, `happenings` what comes between them, `world` all of it from start to rest.
+`workers` and `transports` stand for what is outside, `municipalities` are the configurations between which it
+changes, `judge` says what must hold, and `planted` has the faults that have to be found.
 
 What it does not simulate: the disk below SQLite (`tests.torture` cuts its power), the workers' sandbox, what
 connectors do on the wire, and PostgreSQL with several nodes.

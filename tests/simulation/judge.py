@@ -157,14 +157,18 @@ class Judge:
         for name in ids:
             earlier = _rows(connection, """
                 SELECT before.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
-                JOIN delivery AS before ON before.order_key = own.order_key AND before.destination = own.destination
+                JOIN delivery AS before ON before.order_key = own.order_key
+                    AND before.destination = own.destination
                 JOIN message AS first ON first.id = before.message_id AND first.no < mine.no
-                WHERE own.id = :id AND own.state = 'delivering' AND before.state IN ('due', 'delivering', 'in_doubt', 'parked')
+                WHERE own.id = :id AND own.state = 'delivering'
+                    AND before.state IN ('due', 'delivering', 'in_doubt', 'parked')
                 UNION ALL
                 SELECT first.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
-                JOIN message AS first ON first."case" = own.order_key AND first.tenant = own.tenant AND first.no < mine.no
+                JOIN message AS first ON first."case" = own.order_key AND first.tenant = own.tenant
+                    AND first.no < mine.no
                 WHERE own.id = :id AND own.state = 'delivering'
-                AND (first.state = 'received' OR (first.state = 'parked' AND first.service = own.service))""", id=name)
+                    AND (first.state = 'received' OR (first.state = 'parked' AND first.service = own.service))
+                """, id=name)
             if earlier:
                 self.fault("order", f"{name} is tried before {earlier[0]['id']}")
 
@@ -248,15 +252,17 @@ row["state"] == "parked" and not explained):
 
 
 _HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
-_SEPARATE = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
+_SEPARATE = """(state = 'due' AND error IS 'held'
+    AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
     AND EXISTS (
     SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
-    AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
+    AND files.destination LIKE '%/ablage'
+    AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
 
 
 def rows(store: Store, query: str, **values: Any) -> list[dict[str, Any]]:
     """Straight from the tables."""
-    with store._read() as connection:
+    with store.reading() as connection:
         return _rows(connection, query, **values)
 
 

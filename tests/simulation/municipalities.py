@@ -66,7 +66,8 @@ LARGE = frozenset({"postfach"})
 
 @dataclass(frozen=True)
 class Variant:
-    """One state of the configuration: by service who gets it, which towns and destinations there are."""
+    """One state of the configuration: by service who gets it, which municipalities and destinations there
+    are."""
 
     name: str
     routes: dict[str, tuple[str, ...]]

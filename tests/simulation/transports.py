@@ -3,8 +3,8 @@ probes or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from hub import endpoint
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
@@ -13,7 +13,7 @@ from hub.message import Delivery, Receipt
 from tests.simulation.municipalities import LARGE
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.ground import Ground
 
 MOODS = {
     "well": {"takes": 94, "takes slowly": 6},
@@ -42,9 +42,9 @@ class Peer:
 class Outlet(OutletBase[OptionsModel]):
     """The way to a `Peer`."""
 
-    def __init__(self, world: World, connector: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, world: Ground, connector: str, options: OptionsModel) -> None:
         real = endpoint.outlet_class(connector)
-        self.repeat = endpoint.repeat_of(connector, options)
+        self.repeat = real.repeat_for(options)
         self.keeps = real.keeps
         self.world = world
 

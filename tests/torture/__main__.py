@@ -40,7 +40,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     folder = options.into or Path(tempfile.mkdtemp(prefix=f"torture-{options.tier}-{seed}-"))
-    kept = folder / f"results-{seed}.json" if options.tier != "release" else scoreboard.BOARDS / f"release-{seed}.json"
+    kept = (scoreboard.BOARDS / f"release-{seed}.json" if options.tier == "release"
+            else folder / f"results-{seed}.json")
     board = options.board or kept
     print(f"tier {options.tier}, seed {seed}, in {folder}, results in {board}", flush=True)
     rows = []

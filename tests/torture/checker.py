@@ -11,7 +11,7 @@ torn              a copy under a final name that is not byte for byte what it mu
 silent duplicate  a recipient has a second copy that does not say that it may be one flagged duplicate a
 recipient has a second copy that says so (a figure; a defect only where nothing was unclear)
 phantom           a copy, or a message in the store, that nobody sent
-misrouted         a copy at another town than the sender named
+misrouted         a copy at another municipality than the sender named
 invisible         acknowledged with an id that the store does not have
 unexplained       parked or in doubt without a reason, or still open after everything had its time
 unbalanced        figures that contradict each other: metrics, ledger, rows, producers
@@ -55,7 +55,7 @@ class Evidence:
     cut: int = 0
     refused: int = 0
     copies: list[tuple[str, str, Found, bool]] = field(default_factory=list)
-    """(town, recipient, what it is, whether it says that it may be a second one)"""
+    """(municipality, recipient, what it is, whether it says that it may be a second one)"""
     mail_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     litter: int = 0
     messages: list[dict[str, Any]] = field(default_factory=list)

@@ -14,7 +14,7 @@ from lxml import etree
 
 MUNICIPALITIES = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
 WIDE = {f"149991{number:02}": f"stadt{number:02}" for number in range(25)}
-"""For scenarios that need many destinations: each town has two."""
+"""For scenarios that need many destinations: each municipality has two."""
 
 ALL_MUNICIPALITIES = MUNICIPALITIES | WIDE
 SERVICE = "zaehlprobe"
@@ -28,8 +28,8 @@ def number(run: str, index: int) -> str:
 
 
 def municipality_of(name: str) -> str:
-    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a
-    third of it to one."""
+    """The AGS a probe goes to; a run whose name begins with m sends all to one municipality, one with w to
+    many, a third of it to one."""
     index = int(name.rpartition("-")[2])
     if name.startswith("w"):
         return list(WIDE)[index % len(WIDE) if index % 3 else 0]
@@ -50,7 +50,8 @@ def document(name: str) -> bytes:
     digest = hashlib.sha256(text.encode()).hexdigest()
     return ('<?xml version="1.0" '
             'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Zaehlprobe:v1.0</formId>'
-            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><probe><instance_0>"
+            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata>"
+            f"<serviceportal-fields><probe><instance_0>"
             f"<nummer>{name}</nummer><inhalt>{text}</inhalt><summe>{digest}</summe>"
             "</instance_0></probe></serviceportal-fields></serviceportal>\n").encode()
 

@@ -5,10 +5,12 @@ fall into.
 =====================================================================================================
 delivered    at the first try; what the peer did had no effect
 retried      a temporary failure, certain; then one copy without a mark
-held         a misconfiguration, certain: the destination rests until somebody mends it; then one copy without a mark
+held         a misconfiguration, certain: the destination rests until somebody corrects it; then one copy
+             without a mark
 parked       a final no, with a reason; no copy
 asked        nobody knows: parked for a person (``in_doubt = "ask"``); no copy or one
-marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark, at most one without
+marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark,
+             at most one without
 probed       nobody knew, and the peer was asked; then one copy without a mark
 ===========
 =====================================================================================================
@@ -108,8 +110,8 @@ FEW: dict[str, tuple[range, range]] = {
 
 
 class Cells:
-    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became
-    of them."""
+    """Sends the probes of one cell after the other, three of them, one for each municipality, and judges what
+    became of them."""
 
     def __init__(self, stage: Stage, recipient: str, names: str) -> None:
         self.stage = stage
@@ -121,7 +123,7 @@ class Cells:
         assert recipient in RECIPIENTS
 
     def send(self, count: int = len(MUNICIPALITIES)) -> list[str]:
-        """One probe for each town, or so many; their names."""
+        """One probe for each municipality, or so many; their names."""
         names = [f"{self.run}-{self.sent + number}" for number in range(count)]
         self.sent += len(names)
         self.stage.budget(self.sent)
@@ -135,7 +137,8 @@ class Cells:
              "a first try of each")
 
     def expect(self, cell: str, names: list[str], *classes: str | Collection[str]) -> None:
-        """What must have become of them, town by town (one class: of all), once all is settled."""
+        """What must have become of them, municipality by municipality (one class: of all), once all is
+        settled."""
         self.stage.settles()
         wanted = list(classes) if len(classes) > 1 else [*classes] * len(names)
         told = stories(self.stage.world, self.recipient, names)

@@ -80,7 +80,8 @@ class Publisher:
 
     def connected(self) -> Any:
         """A new connection. Raises AMQPError, OSError."""
-        connection: Any = kombu.Connection(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,  # type: ignore[no-untyped-call]
+        connect: Any = kombu.Connection
+        connection = connect(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,
                                            transport_options={"confirm_publish": True, "read_timeout": 5,
                                                               "write_timeout": 5},
                                            **self.login)

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from tests.torture.checker import VERDICTS, Evidence, judge
-from tests.torture.document import MUNICIPALITIES, Found, document, filling, municipality_of, number, recognise
+from tests.torture.document import (
+    MUNICIPALITIES,
+    Found,
+    document,
+    filling,
+    municipality_of,
+    number,
+    recognise,
+)
 from tests.torture.scoreboard import Row, invalid, verdict
 
 MUNICIPALITY = MUNICIPALITIES[municipality_of("t-0")]
@@ -69,7 +77,7 @@ HARM: dict[str, tuple[str, Callable[[Evidence], Any]]] = {
     "a marked copy more": ("flagged duplicate", lambda seen: copy_of(seen, Found("t-0", True), marked=True)),
     "a copy nobody sent": ("phantom", lambda seen: copy_of(seen, Found("t-99", True))),
     "a message nobody sent": ("phantom", lambda seen: set_row(seen.messages, key="t-99")),
-    "another town's copy": ("misrouted", lambda seen: copy_of(seen, Found("t-1", True))),
+    "another municipality's copy": ("misrouted", lambda seen: copy_of(seen, Found("t-1", True))),
     "an id that is not there": ("invisible", lambda seen: seen.told["t-0"].append("id99")),
     "parked without a word": ("unexplained", lambda seen: park(seen, None)),
     "still open": ("unexplained", lambda seen: set_row(seen.deliveries, state="delivering")),
@@ -109,7 +117,8 @@ def rendering(name: str) -> bytes:
     """What the stylesheet makes."""
     from hashlib import sha256
 
-    return f'<Probe nummer="{name}" summe="{sha256(filling(name).encode()).hexdigest()}">{filling(name)}</Probe>'.encode()
+    digest = sha256(filling(name).encode()).hexdigest()
+    return f'<Probe nummer="{name}" summe="{digest}">{filling(name)}</Probe>'.encode()
 
 
 def test_a_copy_is_whole_only_as_it_was_sent() -> None:

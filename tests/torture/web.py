@@ -1,10 +1,10 @@
-"""The HTTP receiver: puts each application into a folder below its town's, syncs it, and only then answers
-201.
+"""The HTTP receiver: puts each application into a folder below its municipality's, syncs it, and only then
+answers 201.
 
 ``python -m tests.torture.web <drop> <faults>``; it prints its port. A second port is the trap, where nobody
-has any business. ``POST /<town>``: the third town's path acts each time, the first one's once per
-Idempotency-Key. ``GET /<town>/<key>``: 200 or 404. The file ``<faults>`` may hold ``{"command": "POST",
-"kind": …}``:
+has any business. ``POST /<municipality>``: the third municipality's path acts each time, the first one's once
+per Idempotency-Key. ``GET /<municipality>/<key>``: 200 or 404. The file ``<faults>`` may hold ``{"command":
+"POST", "kind": …}``:
 
 ``reset-at-once`` ``reset-in-request`` ``reset-after-request`` the connection is reset there, and nothing is
 kept ``reset-in-answer`` kept, and reset in the middle of the status line; ``kept-reset``: before its first

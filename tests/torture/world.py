@@ -96,7 +96,7 @@ class World:
 
     @property
     def drop(self) -> Path:
-        """The drop folders, one for each town."""
+        """The drop folders, one for each municipality."""
         return self.folder / "drop"
 
     @property
@@ -137,7 +137,7 @@ class World:
 def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "",
          municipalities: str = MUNICIPALITY,
          smtp_timeout: int = 10, names: Mapping[str, str] = MUNICIPALITIES) -> World:
-    """A new world in `folder`, with the towns `names`. `hub` is appended to hub.toml."""
+    """A new world in `folder`, with the municipalities `names`. `hub` is appended to hub.toml."""
     world = World(folder)
     (folder / "etc" / "municipalities").mkdir(parents=True)
     shutil.copytree(HERE / "mapping", folder / "mappings" / SERVICE)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hub.config.sections import StoreSection
+from hub.i18n.sentence import say
 from hub.job import Body, Facts, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart, Receipt
+from hub.store.blobs.files import FileBlobs
 from hub.store.store import Store
 from hub.store.transitions.deliveries import ClaimedDelivery, Settlement
 
@@ -91,8 +93,8 @@ def translated(message_id: str, *deliveries: OutDelivery, attachments: Sequence[
 
 def parked(message_id: str, reason: str = "invalid") -> Parked:
     """A worker's other answer."""
-    return Parked(message_id=message_id, facts=Facts(), reason=reason, text="Pflichtfeld fehlt",
-                  trace=("rule 1: no",))
+    return Parked(message_id=message_id, facts=Facts(), reason=reason, text=say("Pflichtfeld fehlt"),
+                  trace=(say("rule 1: no"),))
 
 
 def routed(store: Store, destinations: Sequence[str] = ("mail-musterstadt",),
@@ -171,7 +173,10 @@ def opened(directory: Path, **options: Any) -> Iterator[Store]:
 
 def abandon(store: Store) -> None:
     """Leave the store as a killed process would: the lock is gone, nothing is said to be clean."""
-    assert store._writer is not None
-    store._writer.close()
-    store._readers.dispose()
-    store.base.unlock()
+    store.let_go()
+
+
+def orphans(store: Store) -> list[Path]:
+    """Files that no row names; there are none where bodies are rows."""
+    with store.reading() as connection:
+        return store.blobs.orphans(connection) if isinstance(store.blobs, FileBlobs) else []

@@ -128,7 +128,8 @@ class _Chunks:
 
 def facts_of(tables: Any) -> dict[str, int]:
     """Counts for the manifest."""
-    one = "SELECT (SELECT fencing FROM store), (SELECT count(*) FROM message), (SELECT count(*) FROM delivery WHERE {})"
+    one = ("SELECT (SELECT fencing FROM store), (SELECT count(*) FROM message), "
+           "(SELECT count(*) FROM delivery WHERE {})")
     [(fencing, messages,
       deliveries)] = tables.execute(one.format("state IN ('due', 'delivering', 'in_doubt')"))
     return {"fencing": fencing, "messages": messages, "open_deliveries": deliveries}

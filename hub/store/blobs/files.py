@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -20,9 +20,11 @@ from hub.store.database.tables import blob
 class FileBlobs:
     """Small bodies in the row, large ones as files below `folder`."""
 
-    def __init__(self, folder: Path, *, inline: int = INLINE) -> None:
+    def __init__(self, folder: Path, *, inline: int = INLINE,
+                 new_id: Callable[[], str] = new_message_id) -> None:
         self._folder = folder
         self._inline = inline
+        self._new_id = new_id
 
     def prepare(self) -> None:
         """Make the folders, durably, and throw away what an interrupted process left half-written."""
@@ -46,7 +48,7 @@ class FileBlobs:
         try:
             for payload in payloads:
                 inline = payload.size <= self._inline
-                staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                staged.append(Staged(self._new_id(), payload.size, payload.sha256,
                                      HEADER + payload.whole() if inline else None))
                 if not inline:
                     self._write(staged[-1].id, payload)

@@ -27,10 +27,11 @@ class RowBlobs:
     """
 
     def __init__(self, folder: Path, reading: Callable[[], AbstractContextManager[Connection]], *,
-                 inline: int = INLINE) -> None:
+                 inline: int = INLINE, new_id: Callable[[], str] = new_message_id) -> None:
         self._folder = folder
         self._reading = reading
         self._inline = inline
+        self._new_id = new_id
 
     def prepare(self) -> None:
         """See `Blobs.prepare`."""
@@ -42,12 +43,12 @@ class RowBlobs:
         try:
             for payload in payloads:
                 if payload.size <= self._inline:
-                    staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                    staged.append(Staged(self._new_id(), payload.size, payload.sha256,
                                          HEADER + payload.whole()))
                 else:
                     for _ in payload.chunks():
                         pass
-                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, None, payload))
+                    staged.append(Staged(self._new_id(), payload.size, payload.sha256, None, payload))
         except OSError as error:
             raise StoreUnavailable(f"a body cannot be read now ({error.strerror})") from error
         return staged

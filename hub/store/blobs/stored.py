@@ -97,7 +97,7 @@ class StoredBody:
     def _checked(self, stored: bytes) -> bytes:
         self._check_header(stored[: len(HEADER)])
         payload = stored[len(HEADER):]
-        self._check(hashlib.sha256(payload).hexdigest(), len(payload))
+        self.check(hashlib.sha256(payload).hexdigest(), len(payload))
         return payload
 
     def _check_file(self, fd: int) -> None:
@@ -106,13 +106,14 @@ class StoredBody:
         for chunk in read_at(fd, len(HEADER), self.size + 1):
             digest.update(chunk)
             size += len(chunk)
-        self._check(digest.hexdigest(), size)
+        self.check(digest.hexdigest(), size)
 
     def _check_header(self, header: bytes) -> None:
         if header != HEADER:
             raise Damaged(f"blob {self.id}: unknown storage format or key {header.hex() or '(empty)'}")
 
-    def _check(self, sha256: str, size: int) -> None:
+    def check(self, sha256: str, size: int) -> None:
+        """Raises `Damaged` unless these are its digest and size."""
         if (sha256, size) != (self.sha256, self.size):
             raise Damaged(f"blob {self.id}: the stored body does not have its digest any more")
 

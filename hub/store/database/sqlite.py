@@ -10,13 +10,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import tenacity
 from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.pool import NullPool, QueuePool
@@ -47,20 +47,20 @@ def check_sqlite(version: tuple[int, ...] = dbapi2.sqlite_version_info) -> None:
                              f"install a pysqlite3 with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer")
 
 
-def writing_engine(file: Path) -> Engine:
-    """For the one writer: every transaction takes the write lock at its begin."""
-    return _engine(file, "rwc", "BEGIN IMMEDIATE", (
-        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
-        "cache_size=-65536",
-        "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
+WRITING = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
+           "cache_size=-65536", "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON")
+"""Pragmas of the connection that writes. `synchronous` keeps what was acknowledged when the power fails;
+`secure_delete` leaves nothing of deleted content in the file."""
+READING = ("query_only=ON", "busy_timeout=10000", "cache_size=-16384")
+"""Pragmas of a connection that reads."""
 
 
-def reading_engine(file: Path) -> Engine:
-    """For readers: they see one committed state per transaction and can write nothing."""
-    return _engine(file, "ro", "BEGIN", ("query_only=ON", "busy_timeout=10000", "cache_size=-16384"))
+def make_engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    """An engine for `file`.
 
-
-def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    `mode` is that of SQLite's URI: ``rwc`` has one connection at a time, ``ro`` keeps several. Each
+    transaction begins with the statement `begin`, and each connection with the `pragmas`.
+    """
     def connect() -> Any:
         connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
                                     check_same_thread=False, cached_statements=256)
@@ -70,7 +70,7 @@ def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engi
 
     pool = {"poolclass": NullPool} if mode == "rwc" else {"poolclass": QueuePool, "pool_size": 4,
                                                           "max_overflow": 28}
-    engine = create_engine("sqlite://", module=dbapi2, creator=connect, **pool)
+    engine = create_engine("sqlite://", module=dbapi2, creator=connect, hide_parameters=True, **pool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
@@ -97,19 +97,21 @@ class Embedded:
     shared = False
     takeover = timedelta.max
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path,
+                 engine: Callable[[Path, str, str, tuple[str, ...]], Engine] = make_engine) -> None:
         check_sqlite()
         self.where = directory / "store.sqlite3"
         self._directory = directory
+        self._engine = engine
         self._lock: int | None = None
 
     def writing_engine(self) -> Engine:
-        """For the one writer."""
-        return writing_engine(self.where)
+        """For the one writer: every transaction takes the write lock at its begin."""
+        return self._engine(self.where, "rwc", "BEGIN IMMEDIATE", WRITING)
 
     def reading_engine(self) -> Engine:
-        """For readers."""
-        return reading_engine(self.where)
+        """For readers: they see one committed state per transaction and can write nothing."""
+        return self._engine(self.where, "ro", "BEGIN", READING)
 
     def lock(self) -> None:
         """Keep every other process from writing. Raises `StoreInUse`."""
@@ -197,18 +199,16 @@ def lock(file: Path) -> int:
     half-born child.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    patience = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() < patience:
-                time.sleep(0.05)
-                continue
-            os.close(descriptor)
-            raise StoreInUse(f"{file.parent}: another hub runs on this store: "
-                             "ask it (drehscheibe queue), or stop it first") from error
-        return descriptor
+    asking = tenacity.Retrying(retry=tenacity.retry_if_exception_type(BlockingIOError),
+                               wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(LOCK_SECONDS),
+                               reraise=True)
+    try:
+        asking(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreInUse(f"{file.parent}: another hub runs on this store: "
+                         "ask it (drehscheibe queue), or stop it first") from error
+    return descriptor
 
 
 def revision(connection: Connection) -> str | None:

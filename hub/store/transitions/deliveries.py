@@ -15,13 +15,24 @@ Functions on one `Transaction`; `hub.store.store.Store` gives them their threads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, insert, literal_column, null, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt, encode_json
@@ -144,13 +155,13 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
         _hold(tx, [rows.pop(no) for no in early])
         if rows or not early:
             break
-    _CLAIM(tx.connection, [{
+    CLAIM(tx.connection, [{
         "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
         "attempts": row.attempts + (row.state == DUE), "owner": owner, "until": tx.now + span(lease),
         "fencing": tx.fencing} for row in rows.values()])
     for row in rows.values():
         if row.state == DUE:
-            _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
+            moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
     return list(rows.values())
 
 
@@ -160,7 +171,7 @@ ROUNDS = 20
 
 def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) -> dict[int, Row[Any]]:
     """By number, in the order in which they shall be tried."""
-    found = [[row.no for row in _DUE(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
+    found = [[row.no for row in DUE_NOW(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
              for fresh in ways]
     chosen = [no for no in chain.from_iterable(zip_longest(*found)) if no is not None][:limit]
     rows = {row.no: row for some in batches(chosen) for row in _CLAIMED(tx.connection, nos=some)}
@@ -172,10 +183,10 @@ def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
     case_order.hold(tx, [row.no for row in rows])
     for row in rows:
         if row.reason != "order":
-            _moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
+            moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
 
 
-_DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"),
+DUE_NOW = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"),
                                          delivery.c.fresh == bindparam("fresh"),
                                          delivery.c.due_at <= bindparam("now"))
              .order_by(delivery.c.due_at,
@@ -183,13 +194,13 @@ _DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"
 _CLAIMED = Query(select(delivery, *(message.c[name].label(f"own_{name}") for name in COPIED))
                  .join(message, message.c.id == delivery.c.message_id)
                  .where(delivery.c.no.in_(bindparam("nos", expanding=True))))
-_CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
     state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
     lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
     ("state", "attempts", "owner", "until", "fencing", "b_no"))
 
 
-def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
+def moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
            detail: str | None = None,
            who: str | None = None, destination: str | None = None) -> None:
     """The ledger's lines for a change of state; with `destination` it is counted there from now on."""
@@ -240,7 +251,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         answers.append(row is not None)
         if row is None:
             continue
-        changes.append(_change(tx, row, settlement))
+        changes.append(change(tx, row, settlement))
         if settlement.slim is not None:
             _split(tx, row, settlement.slim)
         if settlement.state == DONE:
@@ -251,7 +262,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         elif settlement.destination:
             over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
-        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
+        moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
                detail=detail,
                destination=settlement.destination)
     _SETTLE(tx.connection, changes)
@@ -284,7 +295,8 @@ FILES = "-dateien"
 """Ends the name of the recipient who gets the files of a mail that was too large."""
 
 
-def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
+def change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
+    """The delivery's new row, for the statement that settles."""
     attempts = row.attempts - (not settlement.counted and row.state == DELIVERING)
     receipt = settlement.receipt
     restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
@@ -355,12 +367,12 @@ def release(tx: Transaction, ids: Sequence[str]) -> int:
     changes = []
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
-            changes.append(_change(tx, row, Settlement(
+            changes.append(change(tx, row, Settlement(
                 row.id, IN_DOUBT if row.state == IN_DOUBT else DUE,  # type: ignore[arg-type]
                 "released", moment(tx.now), error=row.error,
                 reason=row.reason, text=row.reason_text, counted=False)))
             if row.state == DELIVERING:
-                _moved(tx, row, DUE, "released")
+                moved(tx, row, DUE, "released")
     _SETTLE(tx.connection, changes)
     return len(changes)
 
@@ -394,7 +406,7 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
         if last is not None and last > tx.now:
             set_back(tx, timedelta(microseconds=last - tx.now))
         pull_in(tx)
-    due, doubt = _free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
+    due, doubt = free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"),
@@ -411,7 +423,7 @@ def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool],
                  assume_begun: Callable[[str], bool]) -> int:
     """Free what this process leased and is in nobody's hands any more; how many."""
     ours = delivery.c.lease_fencing == tx.fencing
-    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
+    return sum(free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
                      nobodys))
 
 
@@ -442,71 +454,18 @@ def pull_in(tx: Transaction) -> int:
 FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
 
 
-def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
+def free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
           nobodys: Callable[[Row[Any]], bool] = lambda _: True) -> tuple[int, int]:
-    """How many became due, how many doubtful."""
+    """Take the leases away from the deliveries of `which`; how many became due, how many doubtful."""
     changes = []
     for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None), which)):
         if not nobodys(row):
             continue
         doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
         state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"
-        changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
+        changes.append(change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
         if row.state == DELIVERING:
-            _moved(tx, row, state, "recovered", detail=why)
+            moved(tx, row, state, "recovered", detail=why)
     _SETTLE(tx.connection, changes)
-    doubts = sum(change["state"] == IN_DOUBT for change in changes)
+    doubts = sum(each["state"] == IN_DOUBT for each in changes)
     return len(changes) - doubts, doubts
-
-
-_NEXT_DESTINATION = text("""
-    WITH RECURSIVE place(name) AS (
-        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL AND destination > place.name
-                ORDER BY destination LIMIT 1)
-        FROM place WHERE place.name IS NOT NULL)
-    SELECT name,
-           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1),
-           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 0 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1)
-    FROM place WHERE name IS NOT NULL""")
-
-
-def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[str, int]]:
-    """`due_destinations`, of these only."""
-    found = ((name, _FIRST_DUE(connection, d=name)[0]) for name in destinations)
-    return [(name, min(at for at in ways if at is not None)) for name, ways in found
-            if any(at is not None for at in ways)]
-
-
-_FIRST_DUE = Query(select(*(
-    select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"),
-                                    delivery.c.fresh == literal_column(fresh),
-                                    delivery.c.due_at.is_not(None))
-    .order_by(delivery.c.due_at).limit(literal_column("1")).scalar_subquery().label(name)
-    for name, fresh in (("fresh", "1"), ("deferred", "0")))))
-
-
-def due_destinations(connection: Connection) -> list[tuple[str, int]]:
-    """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per
-    destination)."""
-    return [(name, min(at for at in ways if at is not None))
-            for name, *ways in connection.execute(_NEXT_DESTINATION)]
-
-
-_OLDEST = text("""
-    WITH RECURSIVE place(name) AS (
-        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt') ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt') AND destination > place.name
-                ORDER BY destination LIMIT 1)
-        FROM place WHERE place.name IS NOT NULL)
-    SELECT name, (SELECT created_at FROM delivery WHERE destination = name AND state IN ('due', 'delivering', 'in_doubt')
-                  AND (state <> 'due' OR due_at IS NOT NULL) ORDER BY created_at LIMIT 1)
-    FROM place WHERE name IS NOT NULL""")
-
-
-def oldest_open(connection: Connection) -> dict[str, int]:
-    """By destination: when its oldest undelivered delivery was made, without those that wait for their turn
-    (`hub.store.transitions.case_order`)."""
-    return {row[0]: row[1] for row in connection.execute(_OLDEST)}

@@ -29,7 +29,18 @@ from hub.message import DeliveryState, MessageState
 from hub.store.blobs.payload import Staged
 from hub.store.blobs.protocol import Blobs
 from hub.store.database.statements import batches
-from hub.store.database.tables import HAS_PAYLOAD, IS_PROOF, action, blob, delivery, duplicate, event, message, part, span
+from hub.store.database.tables import (
+    HAS_PAYLOAD,
+    IS_PROOF,
+    action,
+    blob,
+    delivery,
+    duplicate,
+    event,
+    message,
+    part,
+    span,
+)
 from hub.store.database.transaction import Transaction
 
 FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)

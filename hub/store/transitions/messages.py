@@ -5,7 +5,7 @@ Functions on one `Transaction`; `hub.store.store.Store` gives them their threads
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -53,19 +53,20 @@ class Arrival:
     staged: tuple[Staged, ...]
     blobs: Blobs
     parked: tuple[str, str] | None
+    new_id: Callable[[], str] = new_message_id
 
 
 def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conflict]:
     """Store what is new. An arrival known by its key is answered with the message that has it."""
     tx.one_by_one(arrival.key for arrival in arrivals)
-    known = _known_keys(tx, arrivals)
+    known = known_keys(tx, arrivals)
     answers: list[Accepted | Conflict] = []
     new: list[tuple[str, Arrival, tuple[str, str] | None]] = []
     keys: list[dict[str, Any]] = []
     for arrival in arrivals:
         message_id, digest = known.get(arrival.key, (None, ""))
         if message_id is None:
-            message_id = new_message_id()
+            message_id = arrival.new_id()
             known[arrival.key] = (message_id, arrival.content_digest)
             keys.append({"key": arrival.key, "message_id": message_id,
                          "content_digest": arrival.content_digest,
@@ -80,14 +81,14 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conf
             answers.append(Conflict(message_id))
         else:
             text = f"Gleicher Schlüssel wie Nachricht {message_id}, aber anderer Inhalt"
-            new.append((new_message_id(), arrival, (Reason.CONFLICT.value, text)))
+            new.append((arrival.new_id(), arrival, (Reason.CONFLICT.value, text)))
             answers.append(Accepted(new[-1][0]))
-    _insert_messages(tx, new)
+    insert_messages(tx, new)
     _KEEP_KEYS(tx.connection, keys)
     return answers
 
 
-def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple[str | None, str]]:
+def known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple[str | None, str]]:
     """By key: message and digest. Keys that were kept long enough are forgotten."""
     known: dict[str, tuple[str | None, str]] = {}
     expired = []
@@ -105,7 +106,8 @@ def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple
 _KEYS = Query(select(duplicate).where(duplicate.c.key.in_(bindparam("keys", expanding=True))))
 
 
-def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
+def insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
+    """Write the rows of new messages, with their parts and bodies."""
     rows, parts, blobs = [], [], []
     for message_id, arrival, parked in new:
         incoming = arrival.incoming
@@ -147,7 +149,7 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str,
           only: Sequence[str] | None = None) -> list[str]:
     """Lease up to `limit` received messages, oldest first; with `only`, these and no others, suspects too."""
     if only is None:
-        ids = [row.id for row in _WAITING(tx.connection, now=tx.now, limit=limit)]
+        ids = [row.id for row in WAITING(tx.connection, now=tx.now, limit=limit)]
     else:
         ids = [row.id for some in batches(only) for row in tx.connection.execute(
             select(message.c.id).where(message.c.id.in_(some), message.c.state == RECEIVED,
@@ -158,7 +160,7 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str,
     return ids
 
 
-_WAITING = Query(select(message.c.id)
+WAITING = Query(select(message.c.id)
                  .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
                         message.c.lease_until <= bindparam("now"))
                  .order_by(message.c.lease_until,

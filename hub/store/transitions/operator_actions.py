@@ -18,7 +18,15 @@ from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
 from hub.store.database.tables import action, delivery, event, message, moment
 from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
-from hub.store.transitions.deliveries import DELIVERING, DISCARDED, DONE, DUE, IN_DOUBT, PARKED, close_messages
+from hub.store.transitions.deliveries import (
+    DELIVERING,
+    DISCARDED,
+    DONE,
+    DUE,
+    IN_DOUBT,
+    PARKED,
+    close_messages,
+)
 
 
 class NotFound(HubError):
@@ -64,7 +72,8 @@ def find(connection: Connection, table: Table, name: str, *, hold: bool = False)
     count = connection.execute(select(func.count()).select_from(table).where(*begins)).scalar_one()
     first = connection.execute(
         select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
-    several = f"{count} messages begin with {name!r}" if table is message else f"{count} deliveries begin with {name!r}"
+    several = (f"{count} messages begin with {name!r}" if table is message
+               else f"{count} deliveries begin with {name!r}")
     raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
 
 
@@ -92,7 +101,7 @@ def replay(tx: Transaction, name: str, who: str) -> int:
     rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
             and (each.state != DUE or each.attempts)]
     for each in rows:
-        _due_again(tx, each, who)
+        due_again(tx, each, who)
     return len(rows)
 
 
@@ -100,7 +109,7 @@ def replay_delivery(tx: Transaction, name: str, who: str) -> int:
     """A parked, doubtful or waiting delivery is due now: the same bytes."""
     _refuse_emptied(_message_of(tx, name))
     row = _idle(tx, name, REPEATABLE)
-    _due_again(tx, row, who)
+    due_again(tx, row, who)
     return 1
 
 
@@ -111,7 +120,7 @@ def _was_restored(tx: Transaction, message_id: str) -> bool:
                                  .limit(1)).scalar() is not None
 
 
-def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
+def due_again(tx: Transaction, row: Row[Any], who: str) -> None:
     # somebody may have done so after the backup: its receiver is asked first
     if row.error == RESTORED and row.state == PARKED:
         _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)

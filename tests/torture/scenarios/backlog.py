@@ -39,9 +39,9 @@ class Arrived(NamedTuple):
 
 def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
-    """One town's mailbox is away while `pending` applications come for it, and comes back: it gets them at
-    its own `rate` per second, neither faster nor much slower, and the mailboxes of the others get theirs as
-    before."""
+    """One municipality's mailbox is away while `pending` applications come for it, and comes back: it gets
+    them at its own `rate` per second, neither faster nor much slower, and the mailboxes of the others get
+    theirs as before."""
     with Stage(folder, seed) as stage, closing(Proxy(free_port())) as proxy:
         municipality = next(iter(MUNICIPALITIES.values()))
         away = f"{municipality}/postfach"
@@ -78,7 +78,8 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
              f"most in {SPAN:.0f} s: {fastest}; the others' p99 {before * 1000:.0f} ms before, "
              f"{after * 1000:.0f} ms meanwhile")
     faults = [
-        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"] if fastest > rate * SPAN + SLACK else []
+        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"
+    ] if fastest > rate * SPAN + SLACK else []
     faults += [f"not drained {drained - back:.0f} s after it came back"] if drained >= limit else []
     return {**report, "faults": faults, "drained per second": round(len(waited) / max(took, 1e-9), 1),
             "others' p99 (ms)": [round(before * 1000), round(after * 1000)]}
@@ -148,7 +149,7 @@ def _tell(producer: subprocess.Popen[bytes], count: int) -> None:
 
 
 def _behind(stage: Stage, ags: str, port: int, policy: str) -> None:
-    """One town's mail goes to another port, with a policy of its own."""
+    """One municipality's mail goes to another port, with a policy of its own."""
     file = stage.world.config.parent / "municipalities" / f"{ags}.toml"
     file.write_text(file.read_text().replace('connector = "smtp"\n',
                                              f'connector = "smtp"\nport = {port}\n{policy}\n'))

@@ -2,9 +2,9 @@
 of its files.
 
 What the hub would hand on is taken out of the damaged copy the way the hub takes it, and compared with what
-was put in. A row with a wrong town or a body with a wrong byte must never come out. What does not come out at
-all must be noticed: by a refusal, an error, a parked message, or by the examination that ``drehscheibe store
-check`` does.
+was put in. A row with a wrong municipality or a body with a wrong byte must never come out. What does not
+come out at all must be noticed: by a refusal, an error, a parked message, or by the examination that
+``drehscheibe store check`` does.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ RECIPIENTS = ("ablage", "postfach")
 ResultT = TypeVar("ResultT")
 Things = dict[str, Any]
 """What comes out of a store, by id."""
+
+DIGITS = str.maketrans("abcdef", "012345")
 
 
 def build(folder: Path, count: int) -> tuple[Things, Things]:
@@ -69,7 +71,7 @@ def route(store: Store) -> None:
             deliveries = []
             for recipient in RECIPIENTS:
                 body = filling(
-                    f"x-{message.id.encode().hex()[-7:].translate(str.maketrans('abcdef', '012345'))}").encode()
+                    f"x-{message.id.encode().hex()[-7:].translate(DIGITS)}").encode()
                 out.write(body)
                 part = OutPart(role="xml", name="probe.xml", media_type="application/xml",
                                body=Body(offset=at, length=len(body)),

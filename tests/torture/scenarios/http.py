@@ -1,8 +1,8 @@
 """A Fachverfahren that breaks off, refuses, redirects and talks for ever: each way has one right outcome for
 each promise.
 
-The first town's receiver acts once per Idempotency-Key, the second one's can be asked, of the third one's
-nobody can know: there a person decides.
+The first municipality's receiver acts once per Idempotency-Key, the second one's can be asked, of the third
+one's nobody can know: there a person decides.
 """
 
 from __future__ import annotations

@@ -127,7 +127,8 @@ def _settled(stage: Stage, what: str, count: int, soon: float = SOON) -> list[st
     done = -1
     while not (stage.acknowledged() >= count and stage.hub.settled()):
         try:
-            wait(lambda: delivered() > done or stage.hub.settled(), "something is delivered", soon)  # noqa: B023
+            wait(lambda: delivered() > done or stage.hub.settled(),  # noqa: B023
+                 "something is delivered", soon)
         except NotInTime as error:
             stage.hub.signal(signal.SIGHUP)
             return [f"{what}: {error}"]

@@ -364,7 +364,8 @@ def _hurt(stage: Stage, line: Line, injuries: Collection[str], messages: int, se
         sent += 1
         stage.budget(sent)
         try:
-            wait(lambda: stage.acknowledged() > before, f"{name}: the canary", CANARY_SECONDS)  # noqa: B023 - called at once
+            wait(lambda: stage.acknowledged() > before,  # noqa: B023 - called at once
+                 f"{name}: the canary", CANARY_SECONDS)
         except NotInTime as error:
             faults.append(str(error))
         waits[name] = round(time.monotonic() - healed, 1)

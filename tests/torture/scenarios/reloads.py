@@ -1,8 +1,8 @@
 """Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
 
-Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's
-stylesheet (the file in the folder). A message's two copies must show the number of the very configuration
-whose digest the store recorded for it, and a broken configuration's number must show nowhere.
+Each configuration has a number, which stands in the municipalities' files (the mail's subject) and in the
+mapping's stylesheet (the file in the folder). A message's two copies must show the number of the very
+configuration whose digest the store recorded for it, and a broken configuration's number must show nowhere.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
             told = {each: len(_said(stage, each)) for each in (TAKEN, REFUSED)}
             stage.extra_hits += not stage.hub.settled()
             stage.hub.signal(signal.SIGHUP)
-            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told), "the hub has read it")  # noqa: B023
+            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told),  # noqa: B023
+                 "the hub has read it")
             if len(_said(stage, word)) == told[word]:
                 faults.append(f"{number}, {broken or 'good'}: was {'taken' if broken else 'refused'}")
             elif not broken:

@@ -4,8 +4,8 @@ Where Postfix's own ``smtp-sink`` can say it (a soft or a hard no, 421, a cut at
 the rest (hanging, the mail kept but the answer lost, RSET and QUIT, STARTTLS) is the torture's own sink,
 which counts the copies in either case.
 
-The three towns differ: the first asks a person where nobody knows, the others repeat with a mark; the third
-speaks STARTTLS.
+The three municipalities differ: the first asks a person where nobody knows, the others repeat with a mark;
+the third speaks STARTTLS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Plan = list[dict[str, str]]
 
 
 def cells() -> dict[str, tuple[Plan, Classes]]:
-    """By name: what the sink does, and what must become of the three towns' probes."""
+    """By name: what the sink does, and what must become of the three municipalities' probes."""
     matrix: dict[str, tuple[Plan, Classes]] = {}
     for kind in KINDS:
         for command in ("CONNECT", "EHLO"):
@@ -121,7 +121,7 @@ def _with_smtp_sink(stage: Stage, run: Cells, line: Proxy, progress: Progress) -
                 stage.hub.signal(signal.SIGHUP)
                 early = AT_THE_DOOR if command in ("CONNECT", "EHLO") else EARLY
                 doubt = command == "." and kind == "cut"
-                starttls = "held"  # smtp-sink does not offer it: the third town's probes wait for a person
+                starttls = "held"  # smtp-sink does not offer it: the third one's probes wait
                 first = DOUBT[:2] if doubt else (early[kind],) * 2
                 third = early[kind] if command in ("CONNECT", "EHLO") else starttls
                 run.expect(f"smtp-sink {option} {told}", names, *first, third)

@@ -23,7 +23,7 @@ def test_a_field_with_a_line_end_is_framed_by_its_length_and_a_list_is_repeated(
 
 
 def test_names_are_what_journald_takes() -> None:
-    entry = json.loads(logs._journal_fields(None, "", {
+    entry = json.loads(logs.journal_fields(None, "", {
         "event": "delivered", "level": "warning", "at": "now", "logger": "hub.x", "message": "019",
         "error-class": "E",
         "_trusted": 1, "2nd": 2, "none": None}))
@@ -37,7 +37,7 @@ def test_an_entry_too_large_for_a_datagram_goes_as_a_sealed_file(tmp_path: Path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(tmp_path / "journal"))
         journal.settimeout(10)
-        handler = logs._Journal(str(tmp_path / "journal"))
+        handler = logs.Journal(str(tmp_path / "journal"))
         try:
             for text in ("small", "x" * 1_000_000):
                 handler.emit(logging.makeLogRecord({"msg": json.dumps({"MESSAGE": text})}))

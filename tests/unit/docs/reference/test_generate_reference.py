@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from docs.reference import generate_reference as reference
-from hub import endpoint
+from hub import endpoint, registry
 from hub.cli.app import main
 from hub.config.sections import StatusSection
 
@@ -55,8 +55,8 @@ def words(text: str) -> list[str]:
 
 def test_every_connector_has_its_section(written: Path) -> None:
     text = (written / "connectors.md").read_text(encoding="utf-8")
-    assert len(endpoint.names()) > 4
-    assert [name for name in endpoint.names() if f"\n## {name}\n" not in text] == []
+    assert len(registry.names()) > 4
+    assert [name for name in registry.names() if f"\n## {name}\n" not in text] == []
 
 
 def empty_cells(text: str) -> list[str]:
