@@ -47,8 +47,10 @@ LINGER = 0.02
 
 
 class Pipeline:
-    """Store, XML and outlet, each with threads of its own. `accepted` and `finished` are called with the
-    items of a batch."""
+    """The stages store, XML and outlet, each with threads of its own.
+
+    `accepted` and `finished` are called with the items of a batch.
+    """
 
     def __init__(
         self,
@@ -75,11 +77,11 @@ class Pipeline:
             threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
     def put(self, item: Item) -> None:
-        """Hand a message in."""
+        """Hand a message in. Any thread may call it."""
         self.inbox.put(item)
 
     def _take(self, waiting: queue.SimpleQueue[T]) -> list[T]:
-        """All that waits, at least one; while much is in hand, also what comes soon."""
+        """Everything that waits, at least one item. While many messages are in hand it gathers first."""
         first = waiting.get()
         if self._in_hand > MUCH:
             time.sleep(LINGER)
@@ -93,7 +95,7 @@ class Pipeline:
             import traceback
 
             traceback.print_exc()
-            os._exit(70)  # a yardstick without a stage would only hang
+            os._exit(70)  # without one of its stages the pipeline would only hang
 
     def _store(self) -> None:
         connection = dbapi2.connect(str(self._state / "bare.sqlite3"), isolation_level=None)
@@ -110,7 +112,7 @@ class Pipeline:
         ]
         self._in_hand = len(left)
         self._distribute(left)
-        # under way, with what came a second time meanwhile
+        # the messages under way, each with the repetitions that came meanwhile
         again: dict[str, list[Item]] = {item.key: [] for item in left}
         while True:
             batch = self._take(self.inbox)
@@ -194,7 +196,7 @@ class Pipeline:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.bare", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter

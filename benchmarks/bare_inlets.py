@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Amqp:
-    """Consumes one queue; acknowledges with one frame what is finished without a gap."""
+    """Consumes one queue. One frame acknowledges all messages that are finished without a gap."""
 
     def __init__(self, port: int, vhost: str, user: str, password: str, queue_name: str,
                  prefetch: int) -> None:
@@ -37,7 +37,7 @@ class Amqp:
         self._acknowledged = 0
 
     def finished(self, items: Sequence[Item]) -> None:
-        """From any thread."""
+        """Note finished messages. Any thread may call it."""
         for item in items:
             if item.tag is not None:
                 self._settled.put(item.tag)
@@ -68,13 +68,13 @@ class Amqp:
         while last + 1 in self._gaps:
             last += 1
             self._gaps.discard(last)
-        if last > self._acknowledged:  # a frame for all
+        if last > self._acknowledged:  # one frame for all
             self._acknowledged = last
             self._channel.basic_ack(last, multiple=True)
 
 
 class Https:
-    """Takes POSTs over TLS with client certificates; answers 202 after the commit."""
+    """Takes POSTs over TLS with client certificates. It answers 202 after the commit."""
 
     def __init__(self, port: int, certificate: str, key: str, ca: str) -> None:
         self._settings: dict[str, Any] = {"port": port, "ssl_certfile": certificate, "ssl_keyfile": key,
@@ -83,7 +83,7 @@ class Https:
         self._last = 0
 
     def accepted(self, items: Sequence[Item]) -> None:
-        """From the store's thread."""
+        """Answer these. The store's thread calls it."""
         tags = [item.tag for item in items if item.tag is not None]
         if tags:
             self._loop.call_soon_threadsafe(self._answer, tags)

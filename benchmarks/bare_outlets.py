@@ -16,14 +16,18 @@ from benchmarks.bare_parts import Item, syncfs, write
 
 
 class Folder:
-    """Rendered files: written by the thread that rendered them, made durable and visible by the batch."""
+    """Delivers into a folder. The rendering thread writes the files; a
+    batch makes them durable and visible."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def write(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> tuple[str, str]:
-        """Under a hidden name; hidden and final name. One file, or a folder when there are attachments."""
+        """Write one file, or a folder when there are attachments, under a hidden name.
+
+        Returns the hidden and the final name.
+        """
         if not attachments:
             hidden, final = f"{self.path}/.{item.key}.part", f"{self.path}/{item.key}.xml"
             write(hidden, rendering)
@@ -37,10 +41,10 @@ class Folder:
         return hidden, final
 
     def finish(self, written: Iterable[tuple[str, str]]) -> None:
-        """Durable, then visible, then durably visible."""
+        """Make the batch durable, then visible, then durably visible."""
         syncfs(self._fd)
         for hidden, final in written:
-            if os.path.isdir(final):  # noqa: PTH112  a second time, after a kill
+            if os.path.isdir(final):  # noqa: PTH112  it was delivered before, and then the process was killed
                 shutil.rmtree(hidden)
             else:
                 os.rename(hidden, final)  # noqa: PTH104
@@ -48,20 +52,20 @@ class Folder:
 
 
 def base64_lines(content: bytes) -> bytes:
-    """Base64 in lines of 76, as mail wants it."""
+    """Base64 in lines of 76 characters (RFC 2045 §6.8)."""
     text = binascii.b2a_base64(content, newline=False)
     return b"\r\n".join([text[at : at + 76] for at in range(0, len(text), 76)]) + b"\r\n"
 
 
 class Mail:
-    """Mail over a kept connection of the thread; done at the server's 250."""
+    """Delivers by mail over one kept connection per thread. A mail is done at the server's 250."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._mine = threading.local()
 
     def send(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> None:
-        """One mail with its files."""
+        """Send one mail with its files."""
         files = [
             ("antrag.xml", "application/xml", rendering),
             *(("nachweis.pdf", "application/pdf", body) for body in attachments),
@@ -72,8 +76,8 @@ class Mail:
             for name, kind, content in files
         )
         head = (
-            "From: hub@hub.example\r\nTo: amt@musterstadt.example\r\nSubject: Leistungsmessung "
-            f"{item.key}\r\n"
+            "From: hub@hub.example\r\nTo: amt@musterstadt.example\r\n"
+            f"Subject: Leistungsmessung {item.key}\r\n"
             f"Message-ID: <{item.key}@hub.example>\r\nMIME-Version: 1.0\r\n"
             f'Content-Type: multipart/mixed; boundary="=_{item.key}"\r\n\r\n'
         ).encode()
@@ -81,8 +85,8 @@ class Mail:
         server.mail("hub@hub.example")
         server.rcpt("amt@musterstadt.example")
         server.docmd("DATA")
-        # not server.data(): it looks through all of it for line ends and dots, of which there are none to
-        # mend
+        # not server.data(): it looks through all of it for line ends and
+        # dots, of which there are none to mend
         server.send(head + parts + f"--=_{item.key}--\r\n.\r\n".encode())
         code, _ = server.getreply()
         if code != 250:
@@ -98,7 +102,7 @@ class Mail:
 
 
 class Sftp:
-    """Files over a kept session of the thread: written, synced by the server, renamed."""
+    """Delivers by SFTP over one kept session per thread: write, let the server sync, rename."""
 
     def __init__(self, port: int, user: str, key: str, path: str) -> None:
         self._where = port, user, key
@@ -106,7 +110,7 @@ class Sftp:
         self._mine = threading.local()
 
     def send(self, item: Item, rendering: bytes, attachments: Sequence[bytes]) -> None:
-        """One file, or a folder when there are attachments."""
+        """Send one file, or a folder when there are attachments."""
         hidden = f"{self._path}/.{item.key}.part"
         session = self._session()
         if not attachments:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A message in hand. `tag` is what its inlet knows it by; None: found in the store at the start."""
+    """A message in hand. `tag` is how its inlet knows it. None: it was found in the store at the start."""
 
     key: str
     body: bytes
@@ -25,20 +25,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A message that has left. `large`: its body is a file."""
+    """A message that was delivered. `large`: its body is a file."""
 
     key: str
     large: bool
 
 
 def syncfs(descriptor: int) -> None:
-    """Make everything on the file system durable. Raises OSError."""
+    """Make everything on a file system durable. Raises `OSError`."""
     if _libc.syncfs(descriptor) != 0:
         raise OSError(ctypes.get_errno(), "syncfs")
 
 
 def drain(waiting: queue.SimpleQueue[T]) -> list[T]:
-    """All that waits now."""
+    """Everything that waits now."""
     batch: list[T] = []
     while True:
         try:

@@ -1,7 +1,7 @@
-"""A configuration for the whole country: a file for each of 11,000 municipalities, each with 100 services.
+"""A configuration for a whole country: a file for each of 11,000 municipalities, each with 100 services.
 
-The keys come from the code list of all municipalities (``standards/codelists``); names and everything else
-are invented. Without that list keys are counted up.
+The keys come from the code list of all municipalities (``standards/codelists``). Without that list they are
+numbers in order. Names and everything else are invented.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROW = re.compile(r'ColumnRef="SCHLUESSEL">\s*<SimpleValue>(\d{8})</SimpleValue>
 
 
 def keys(count: int = MUNICIPALITIES) -> list[str]:
-    """So many keys of municipalities; the one that the senders use comes first."""
+    """The keys (AGS) of `count` municipalities. The one that the senders use comes first."""
     folder = Path(os.environ.get("DREHSCHEIBE_STANDARDS", ROOT.parent / "shared" / "standards")) / "codelists"
     files = sorted(folder.glob("AGS_*.xml.xz")) if folder.is_dir() else []
     found = _ROW.findall(lzma.decompress(files[-1].read_bytes()).decode()) if files else []
@@ -32,7 +32,7 @@ def keys(count: int = MUNICIPALITIES) -> list[str]:
 
 
 def services(count: int = SERVICES) -> list[str]:
-    """Names of services; the one that the senders use comes first."""
+    """The names of `count` services. The one that the senders use comes first."""
     return [application.SERVICE, *(f"leistung-{number:03}" for number in range(1, count))]
 
 
@@ -74,7 +74,7 @@ test = true
 
 def write(etc: Path, mappings: Path, drop: Path, municipalities: int = MUNICIPALITIES,
           count: int = SERVICES) -> None:
-    """The municipalities' files, the services' mappings, and a default route for all of them."""
+    """Write the municipalities' files, the services' mappings, and a default route for all of them."""
     names = services(count)
     for name in names:
         if not (mappings / name).exists():

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, written from benchmarks/results/; a test holds the two together."""
+"""Writes docs/benchmarks.md from benchmarks/results/. A test checks that the page agrees with the results."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ anyway (two of five fewer).
 **Memory.** Over 100,000 applications the main process once grew from 255 to 362 MB: what a thread had claimed
 stood in a circle with its outcomes and waited for the garbage collector, which looks seldom here. An
 application of 100 MB once took three times its size: its map stayed in memory beside its tree. Both are
-mended, each with a test.
+repaired, each with a test.
 """
 
 
 def results(folder: Path = RESULTS) -> dict[str, Result]:
-    """By name."""
+    """All results, by name."""
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
 
 
@@ -106,7 +106,7 @@ def page(found: Mapping[str, Result]) -> str:
 
 
 def tables(found: Mapping[str, Result]) -> str:
-    """All tables, each with where it comes from."""
+    """All tables, each with its sources."""
     sections = [_chain, _throughput, _latency, _growth, _config, _idle]
     return "\n".join(text for section in sections if (text := section(found)))
 
@@ -115,17 +115,17 @@ def tables(found: Mapping[str, Result]) -> str:
 
 
 def number(value: float) -> str:
-    """As people read it."""
+    """A number as people read it."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def spread(figure: Mapping[str, Any], unit: str = "") -> str:
-    """Median and spread."""
+    """A figure's median and spread."""
     return f"{number(figure['median'])}{unit} ± {figure['spread']} %"
 
 
 def ratio(figure: Mapping[str, Any] | None, goal: float | None = None) -> str:
-    """A ratio with its spread; below its goal it is marked."""
+    """A ratio with its spread. A ratio below its goal is marked."""
     if figure is None:
         return "-"
     text = f"{figure['median']:.2f} ± {figure['spread']} %"
@@ -133,21 +133,20 @@ def ratio(figure: Mapping[str, Any] | None, goal: float | None = None) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """As Markdown; the first column is text, the others are figures."""
+    """A table in Markdown. The first column is text, the others are figures."""
     lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def sources(found: Sequence[Result]) -> str:
-    """Commands, date, machine, commit and versions; each said once."""
+    """The commands, with date, machine, commit and versions, each once."""
     lines = []
     for result in found:
         quick = ", **quick**" if result["quick"] else ""
         invalid = f", **invalid: {'; '.join(result['invalid'])}**" if result.get("invalid") else ""
         lines.append(
-            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, load "
-            "of the "
-            f"machine at the end {result['load']}{quick}{invalid}"
+            f"* `{result['command']}`: {result['date']}, commit {result['commit']}, {result['took']} s, "
+            f"load of the machine at the end {result['load']}{quick}{invalid}"
         )
     versions = {f"{name} {version}" for result in found for name, version in result["versions"].items()}
     machines = {result["machine"] for result in found}
@@ -236,8 +235,8 @@ def _latency(found: Mapping[str, Result]) -> str:
             ]
             rows.append([f"{row['what']}, {at}", f"{row['count']:,}", *cells])
     return (
-        "## Latency\n\nFrom publishing (before acceptance) to the file's final name, AMQP to folder, 4 "
-        "KB.\n\n"
+        "## Latency\n\n"
+        "From publishing (before acceptance) to the file's final name, AMQP to folder, 4 KB.\n\n"
         f"{table(['what', 'applications', 'p50', 'p99', 'longest'], rows)}\n{sources(chosen)}"
     )
 
@@ -274,18 +273,15 @@ def _growth(found: Mapping[str, Result]) -> str:
             early, end = over["early"], over["end"]
             text += (
                 f"Memory over {end['after']:,} applications: main process {early['main']} MB after "
-                f"{early['after']:,}, "
-                f"{end['main']} MB "
-                f"at the end; workers {_megabytes(early['workers'])} MB and {_megabytes(end['workers'])} "
-                "MB.\n\n"
+                f"{early['after']:,}, {end['main']} MB at the end; workers "
+                f"{_megabytes(early['workers'])} MB and {_megabytes(end['workers'])} MB.\n\n"
             )
         if large := result.get("large"):
             words = f"{large['times']} times its size"
             text += (
-                f"An application of {large['bytes'] / 1e6:,.0f} MB by HTTPS to a folder: {large['seconds']} "
-                "s; the processes' "
-                f"peaks add up "
-                f"to {large['peaks_mb']} MB more than before, "
+                f"An application of {large['bytes'] / 1e6:,.0f} MB by HTTPS to a folder: "
+                f"{large['seconds']} s; the processes' peaks add up to {large['peaks_mb']} MB more than "
+                "before, "
                 f"{words if large['times'] <= 3 else f'**{words}**, goal 3'}.\n\n"
             )
     return text + sources(chosen)
@@ -309,15 +305,13 @@ def _config(found: Mapping[str, Result]) -> str:
         memory, sheets = result["memory_mb"], result["stylesheets"]
         most = f"{memory['after reloads']} MB"
         text += (
-            f"{result['towns']:,} municipalities with {result['services']} services "
-            f"each.\n\n{table(['what', 'seconds'], rows)}\n"
+            f"{result['municipalities']:,} municipalities with {result['services']} services each.\n\n"
+            f"{table(['what', 'seconds'], rows)}\n"
             f"Main process: {memory['after start']} MB after the start, "
             f"{most if memory['after reloads'] <= 400 else f'**{most}**, goal 400 MB,'} after the reloads. "
-            "During a reload "
-            f"applications took {result['latency_ms']['p50']} ms (p50), {result['latency_ms']['p99']} ms "
-            "(p99). Stylesheets of "
-            f"{sheets['services']} services: {number(sheets['first'])}/s while they are compiled, "
-            f"{number(sheets['again'])}/s when they are "
+            f"During a reload applications took {result['latency_ms']['p50']} ms (p50), "
+            f"{result['latency_ms']['p99']} ms (p99). Stylesheets of {sheets['services']} services: "
+            f"{number(sheets['first'])}/s while they are compiled, {number(sheets['again'])}/s when they are "
             f"kept; a worker has {memory['workers before']} MB before and "
             f"{memory['workers after all services']} MB after.\n\n"
         )
@@ -338,5 +332,5 @@ def _idle(found: Mapping[str, Result]) -> str:
         for result in chosen
         for row in result["rows"]
     ]
-    shown = table(["hub with", "of one core", "memory of all processes"], rows)
-    return f"## Idle\n\n{shown}\n{sources(chosen)}"
+    columns = table(["hub with", "of one core", "memory of all processes"], rows)
+    return f"## Idle\n\n{columns}\n{sources(chosen)}"

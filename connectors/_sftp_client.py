@@ -1,8 +1,8 @@
 """An SFTP session as paramiko has it, with what paramiko leaves out: codes, extensions, names as bytes.
 
 paramiko keeps two of the status codes and turns all others into the server's text, which every server words
-as it likes, in any encoding or not at all. It skips the list of extensions that a server announces, reads names
-in a folder as UTF-8 or breaks, and ignores what the server says when a file is closed.
+as it likes, in any encoding or not at all. It skips the list of extensions that a server announces, reads
+names in a folder as UTF-8 or breaks, and ignores what the server says when a file is closed.
 
 Sources: draft-ietf-secsh-filexfer-02 (version 3, which everybody speaks); -13, 9.1 (codes of later versions,
 which some servers send in version 3 as well); OpenSSH, PROTOCOL, 4.3 to 4.6 (posix-rename, statvfs, fsync).

@@ -1,17 +1,19 @@
-"""Named fault points: where the proof (`tests/torture`) lets the hub die, fail or hang on purpose.
+"""Named fault points. Tests use them to kill, fail or hang the hub at a chosen place.
 
-Inert unless ``DREHSCHEIBE_FAULTS`` names some, and then said aloud in the log at every start. The product's
-code knows nothing of them: `arm` replaces the named functions at the start, so a hub without the variable
-runs not one instruction more.
+The points are inert unless the environment variable ``DREHSCHEIBE_FAULTS`` names some. The log says at every
+start which points are armed. The other modules do not know of the points: `arm` replaces the named functions
+at the start. A hub without the variable therefore runs no additional instruction.
 
 ::
 
     DREHSCHEIBE_FAULTS="settle after kill 3; deliver/smtp after raise 1"
                         point  when  what number-of-the-call
 
-``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after …``: it is, and then
-``raise`` is "executed, then timed out". From the number on every call is hurt with a ``+``: ``settle before
-raise 3+``.
+``before``: the fault comes instead of the call. ``after``: the function is executed first; ``raise`` then
+means "executed, then timed out". A ``+`` after the number hits every call from that number on:
+``settle before raise 3+``.
+
+Used by `hub.daemon` at its start. The torture (`tests/torture`) and the acceptance tests set the variable.
 """
 
 from __future__ import annotations
@@ -52,16 +54,16 @@ POINTS: Mapping[str, str] = {
     "probe": "hub.delivery.deliverer:probed",
     "settle": "hub.store.store:Store.settle",
 }
-"""Point to function. ``deliver/<connector>`` is the outlet's own ``deliver``."""
+"""The function of each point. ``deliver/<connector>`` stands for the method ``deliver`` of that outlet."""
 
 
 class Injected(Exception):
-    """An error that nobody could have foreseen."""
+    """An error that the hub does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One line of the variable."""
+    """One fault that the variable names."""
 
     point: str
     after: bool
@@ -71,7 +73,7 @@ class Fault:
 
 
 def read(text: str) -> list[Fault]:
-    """The faults that a text names. Raises `ConfigError`."""
+    """The faults that a text names. Raises `ConfigError` for anything else."""
     faults = []
     for line in filter(None, (line.strip() for line in text.split(";"))):
         point, when, what, number = (*line.split(), "", "", "", "")[:4]
@@ -87,7 +89,7 @@ def read(text: str) -> list[Fault]:
 
 
 def arm(environment: Mapping[str, str] = os.environ) -> None:
-    """Put the named faults in place. Raises `ConfigError`."""
+    """Put the faults in place that the environment names. Raises `ConfigError`."""
     for fault in read(environment.get(VARIABLE, "")):
         log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what,
                     number=fault.number)

@@ -42,5 +42,6 @@ def main(context: click.Context, file: Path | None, overrides: tuple[str, ...]) 
 
 for each in (run.run, run.check, run.reload, run.schema, run.demo,
              messages.queue, messages.messages, messages.show, messages.why, *messages.CHANGES,
-             send, mapping, schemas, store, retention, backup, restore, municipality, bill, broker, connector):
+             send, mapping, schemas, store, retention, backup, restore, municipality, bill, broker,
+             connector):
     main.add_command(each)

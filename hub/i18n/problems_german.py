@@ -1,10 +1,11 @@
-"""The faults of files and commands, in German: for operators whose environment says so
-(`hub.i18n.texts.language`).
+"""The problems of files and commands in German, for operators whose environment is German.
 
-The English sentence stands where a fault is found, and in the log; what the command line prints goes through
-`german`. It looks for the pieces below in the finished line and leaves the rest as it is (files, keys,
-values): ``{}`` stands for what a fault names. A test asserts that every fault that a configuration, a mapping
-or a connector's options can have is said in full.
+The English sentence stands where a problem is found, and in the log. The command line prints a problem
+through `german`. That function replaces the pieces of `PIECES` in the finished line and keeps the rest:
+files, keys and values. ``{}`` in a piece stands for what the problem names. A test asserts that each problem
+of a configuration, a mapping or the options of a connector has its German in full.
+
+Used by `hub.cli`; `hub.i18n.texts.language` chooses the language.
 """
 
 from __future__ import annotations
@@ -259,7 +260,8 @@ PIECES = {
     "{} and {} both bring {}": "{} und {} bringen beide {} mit",
     "uninstall one of them": "eines davon deinstallieren",
     "{} of {} cannot be loaded ({})": "{} aus {} lässt sich nicht laden ({})",
-    "install a version of it that fits this hub": "eine Version installieren, die zu dieser Drehscheibe passt",
+    "install a version of it that fits this hub":
+    "eine Version installieren, die zu dieser Drehscheibe passt",
     "{} has no kind for bills": "{} hat keine Art für Abrechnungen",
     "{} has no options": "{} hat keine Optionen",
     "add a class Options to its module": "eine Klasse Options in sein Modul schreiben",

@@ -1,6 +1,10 @@
-"""The door: what an inlet hands in is checked for who may send it, made durable, and only then answered OK.
+"""The door: the receiver checks who may send a transfer, stores it, and only then answers OK.
 
-Nothing is refused for its content. What cannot be understood is stored, and parked later with a reason.
+`Receiver.accept` returns after the commit, so an acknowledged message is on disk. Nothing is refused for its
+content: a message that nobody can read is stored, and parked later with a reason. Refused are senders that
+are not allowed, a known key with other content, and everything while the store or the disk has no room.
+
+Used by every inlet, through `hub.endpoint.Accept`; `hub.daemon` builds it.
 """
 
 from __future__ import annotations
@@ -26,10 +30,11 @@ log = structlog.get_logger("hub.intake.receiver")
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
+_REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))
 
 
 class Receiver:
-    """`hub.endpoint.Accept` for all inlets, from any thread."""
+    """Implements `hub.endpoint.Accept` for all inlets. Any thread may call it."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], metrics: Metrics,
                  wake: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -47,7 +52,10 @@ class Receiver:
         self._now = now
 
     def admit(self, inlet: str, size: int) -> None:
-        """Is there room for a body of so many bytes? 0 only asks. Raises `StoreUnavailable`."""
+        """Raise `StoreUnavailable` when there is no room for a body of `size` bytes.
+
+        A refusal with `size` 0 is not counted: the inlet only asks.
+        """
         try:
             self._admit(size)
         except StoreUnavailable:
@@ -79,8 +87,8 @@ class Receiver:
         return answers
 
     def _begin(self, incoming: Incoming, configuration: Configuration) -> Callable[[], Accepted]:
-        """On its way to the store: call the answer to wait for the commit."""
-        self._admit(1)  # not every inlet asks before it takes a body in
+        """Hand a transfer to the store. The caller calls the result to wait for the commit."""
+        self._admit(1)  # not every inlet asks before it reads a body
         sender = configuration.senders.get(incoming.sender)
         if sender is None or not sender.may_send(incoming.ags, incoming.service):
             raise NotAllowed(f"sender {incoming.sender!r} may not send {incoming.service!r} to "
@@ -105,18 +113,15 @@ class Receiver:
                            sender=incoming.sender, test=incoming.test)
 
 
-_REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))
-
-
 def _marked(incoming: Incoming, configuration: Configuration) -> Incoming:
-    """A test, if everything from its sender is."""
+    """The transfer, marked as a test if its sender sends tests only."""
     sender = configuration.senders.get(incoming.sender)
-    return dataclasses.replace(
-        incoming, test=True) if sender is not None and sender.test and not incoming.test else incoming
+    return (dataclasses.replace(incoming, test=True)
+            if sender is not None and sender.test and not incoming.test else incoming)
 
 
 def _caught(work: Callable[P, ResultT], *arguments: P.args, **named: P.kwargs) -> ResultT | Exception:
     try:
         return work(*arguments, **named)
-    except Exception as error:  # noqa: BLE001 - it is one message's, and the others' go on
+    except Exception as error:  # noqa: BLE001 - it concerns one message; the others go on
         return error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     # what it brings along (the store) takes longer than most commands that ask the daemon
     from hub.operations.operator import Operator
 
-log = structlog.get_logger("hub.control")
+log = structlog.get_logger("hub.operations.control_socket")
 
 _LIMIT = 1 << 20
 _TIMEOUT = 10.0

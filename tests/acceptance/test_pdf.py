@@ -1,5 +1,7 @@
-"""The PDF of an application, through the real command and its real workers: the applicant's where there is
-one, else printed."""
+"""The PDF of an application, through the real command and real workers.
+
+It is the applicant's PDF if there is one, else the hub prints one.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,14 @@ test_recipients = [{{ destination = "test", send = ["pdf", "xml"] }}]
 
 @pytest.fixture
 def municipality(hub: HubProcess) -> HubProcess:
-    """A running hub whose town takes everything into one folder."""
+    """A running hub whose municipality takes everything into one folder."""
     (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(MUNICIPALITY, encoding="utf-8")
     hub.start()
     return hub
 
 
 def filed(hub: HubProcess, *files: str) -> bytes:
-    """The PDF that lies in the folder after the smallest dog tax application was handed in."""
+    """Hand in the smallest dog tax application. Returns the PDF that arrived in the folder."""
     document = document_of("v1-smallest")
     answer = hub.send(document, *(document.parent / name for name in files))
     message, = hub.settled([answer["id"]])

@@ -80,9 +80,9 @@ def test_properties_become_the_message(hub: AmqpSite) -> None:
 
 
 def test_the_queue_names_the_sender(hub: AmqpSite) -> None:
-    hub.publish(SMALL, sender=(hub.town, "town-test"), user_id=hub.town)
+    hub.publish(SMALL, sender=(hub.municipality, "municipality-test"), user_id=hub.municipality)
     hub.taken(1)
-    assert hub.door.taken[0].sender == "town"
+    assert hub.door.taken[0].sender == "municipality"
 
 
 @pytest.mark.parametrize(("headers", "ags", "service", "test"), [
@@ -97,7 +97,7 @@ def test_odd_headers_are_passed_on(hub: AmqpSite, headers: dict[str, Any], ags: 
     assert (hub.door.taken[0].ags, hub.door.taken[0].service, hub.door.taken[0].test) == (ags, service, test)
 
 
-def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) -> None:
+def test_multipart_is_taken_to_pieces_and_large_bodies_are_spooled(hub: AmqpSite) -> None:
     large = b"y" * (IN_MEMORY + 1)
     hub.publish(b"--b\r\nContent-Type: application/xml\r\n\r\n" + SMALL
                 + b"\r\n--b\r\nContent-Type: image/png\r\n"

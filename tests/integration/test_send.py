@@ -65,7 +65,8 @@ def test_nobody_there_is_temporary(tmp_path: Path, authority: Authority, portal:
     assert "is the hub running" in result.output
 
 
-def test_a_ca_that_does_not_fit_is_said(hub: HttpsSite, tmp_path: Path, other: Authority, portal: KeyPair) -> None:
+def test_a_ca_that_does_not_fit_is_said(hub: HttpsSite, tmp_path: Path, other: Authority,
+                                        portal: KeyPair) -> None:
     result = send(tmp_path, portal, other.file, url=address(hub))
     assert result.exit_code == 78, result.output
     assert f"--ca: {other.file}: does not vouch for the certificate of {address(hub)} (" in result.output

@@ -372,7 +372,8 @@ class TestTrust:
         (tmp_path / "pw").write_text("geheim\n")
         with PasswordServer("hub", "geheim", thinks=2) as server:
             outlet = Outlet(Options(host="127.0.0.1", port=server.port, user="hub",
-                                    host_key=[server.host_key], password=f"file:{tmp_path / 'pw'}", auth_timeout=0.3))
+                                    host_key=[server.host_key], password=f"file:{tmp_path / 'pw'}",
+                                    auth_timeout=0.3))
             with pytest.raises(Temporary, match="verstummt"):
                 outlet.deliver(make_delivery(), Effect())
 

@@ -55,6 +55,22 @@ class Manners:
     before: Callable[[str], object] = lambda name: None
 
 
+@dataclass
+class Attributes:
+    """What is told of a thing; None: nothing."""
+
+    size: int | None = None
+    mode: int | None = None
+
+    def add_to(self, answer: Any) -> None:
+        """As version 3 has it."""
+        answer.add_int((self.size is not None) | (self.mode is not None) << 2)
+        if self.size is not None:
+            answer.add_int64(self.size)
+        if self.mode is not None:
+            answer.add_int(self.mode)
+
+
 class OddSftp:
     """The server on loopback; `host_key` is the line to pin, `files` the folder that it serves."""
 
@@ -160,7 +176,7 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
             elif isinstance(thing, bytes):
                 answer.add_string(thing)
             else:
-                thing._pack(answer)
+                thing.add_to(answer)
         self._send_packet(kind, answer)
 
     def _path(self, msg: Any) -> bytes:
@@ -170,11 +186,8 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
             raise OSError(errno.ENAMETOOLONG, "too long")
         return _of_one_case(path) if self.manners.one_case else path
 
-    def _attributes(self, status: os.stat_result) -> Any:
-        found = paramiko.SFTPAttributes.from_stat(status)
-        if not self.manners.shows_modes:
-            found.st_mode = None
-        return found
+    def _attributes(self, status: os.stat_result) -> Attributes:
+        return Attributes(status.st_size, status.st_mode if self.manners.shows_modes else None)
 
     def _handle(self) -> bytes:
         return f"{next(self._numbers)}".encode()
@@ -229,11 +242,11 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
         if not names:
             self._status(number, _EOF)
             return
-        rows = [part for name in names for part in (name, b"\xff ls -l \xe4", paramiko.SFTPAttributes())]
+        rows = [part for name in names for part in (name, b"\xff ls -l \xe4", Attributes())]
         self._answer(CMD_NAME, number, len(names), *rows)
 
     def _readlink_(self, number: int, msg: Any) -> None:
-        self._answer(CMD_NAME, number, 1, os.readlink(self._path(msg)), b"", paramiko.SFTPAttributes())
+        self._answer(CMD_NAME, number, 1, os.readlink(self._path(msg)), b"", Attributes())
 
     def _mkdir_(self, number: int, msg: Any) -> None:
         os.mkdir(self._path(msg))

@@ -18,11 +18,11 @@ from tests.simulation.tasks import Killed, Task
 from tests.simulation.transports import Peer
 
 START = datetime(2026, 5, 4, 5, 30, tzinfo=UTC)
-"""A Monday, half past seven in Berlin."""
+"""A Monday, 7:30 in Berlin."""
 
 
 class Notes:
-    """Stands for a module's log: what asks to be reported is a fault."""
+    """Stands for the log of a module. A line that asks to be reported is a fault."""
 
     def __init__(self, world: Ground) -> None:
         self._world = world
@@ -76,11 +76,11 @@ class Ground:
 
     @property
     def store_is_full(self) -> bool:
-        """Whether nothing can be written now."""
+        """Whether the store cannot write now."""
         return self.steps < self.full_until
 
     def figures(self) -> dict[str, int]:
-        """What happened, in numbers."""
+        """How often each thing happened."""
         copies = self.judge.copies.values()
         return {"acknowledged": len(self.judge.ids), "kills": self.kills, "lives": self.lives,
                 "hits": self.hits,
@@ -91,13 +91,13 @@ class Ground:
 
     @property
     def digest(self) -> str:
-        """Of all that happened so far."""
+        """The digest of the trace so far."""
         return self._digest.hexdigest()
 
     # ---------------------------------------------------------------- what the hub is given
 
     def clock(self) -> datetime:
-        """The wall's clock."""
+        """The wall clock."""
         return self.now
 
     def monotonic(self) -> float:
@@ -105,11 +105,11 @@ class Ground:
         return self.steady
 
     def configuration(self) -> Configuration:
-        """The present one."""
+        """The configuration in force."""
         return configurations()[self.variant.name]
 
     def new_id(self) -> str:
-        """For `hub.message.new_message_id`."""
+        """A new id, as `hub.message.new_message_id` makes it."""
         self._ids += 1
         return f"{self._ids:08x}-5eed-7000-8000-{self.seed & 0xFFFFFFFFFFFF:012x}"
 
@@ -118,11 +118,11 @@ class Ground:
         return self.peers.setdefault(name, Peer(name))
 
     def pick(self, weights: Mapping[str, int]) -> str:
-        """One of these."""
+        """Choose one of these by weight."""
         return self.dice.choices(list(weights), list(weights.values()))[0]
 
     def note(self, line: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         if self.dead:
             return
         place = self.task.name if self.task else "world"
@@ -141,7 +141,7 @@ class Ground:
         return self.dice.randint(1, 60) if self.dice.random() < 0.3 else self.dice.randint(60, 700)
 
     def point(self, name: str, *, waits: bool = True) -> None:
-        """The hub may die here, or another one of its threads goes on."""
+        """A place where the hub may die, or another of its threads may go on."""
         if not self.calm and self.deaths_left:
             self.until_death -= 1
             if self.until_death <= 0:
@@ -156,7 +156,7 @@ class Ground:
             self._wait()
 
     def sleep(self, seconds: float) -> None:
-        """The thread that calls it does nothing for so long."""
+        """Let the calling thread sleep."""
         if self.task is not None:
             self.task.not_before = self.steady + seconds
             self._wait()
@@ -167,11 +167,11 @@ class Ground:
         task.wait()
 
     def begin(self, name: str, work: Callable[[], object]) -> None:
-        """A thread of the hub's more."""
+        """Begin another thread of the hub."""
         self.tasks.append(Task(f"{name}-{len(self.tasks)}", work))
 
     def resume(self, task: Task, thrown: BaseException | None = None) -> None:
-        """Let it go on until it waits or ends. Raises `Killed`."""
+        """Let a task go on until it waits or ends. Raises `Killed`."""
         self.task = task
         try:
             task.resume(thrown)

@@ -25,7 +25,7 @@ class Happenings(Lives):
             "full_store": 1, "restart": 1, "save": 1, "put_back": 1}))()
 
     def send(self) -> None:
-        """One or two applications, new ones or again."""
+        """Send one or two applications, new ones or repetitions."""
         batch = [self._application() for _ in range(self.dice.choice([1, 1, 2, 3]))]
         if self.dice.random() < 0.15:
             batch.append(batch[0])
@@ -43,7 +43,7 @@ class Happenings(Lives):
                 self.judge.fault("failed", f"{sent}: {answer!r}")
 
     def _application(self) -> Sent:
-        """A new one, or with some luck one that was sent before, or another one under its key."""
+        """A new application; sometimes one that was sent before, or another one under its key."""
         dice = self.dice
         ags, service = dice.choice([NORD, NORD, SUED]), dice.choice([PLAIN, ORDERED])
         if self._poison and self._sends > 5 and dice.random() < 0.1:
@@ -79,18 +79,18 @@ class Happenings(Lives):
                         else "park")
 
     def dispatch(self) -> None:
-        """A thread of the dispatcher takes its turn."""
+        """Let a thread of the dispatcher do one round."""
         if sum(task.name.startswith("dispatch") for task in self.tasks) < 2:
             self.begin("dispatch", self.dispatcher.turn)
             self.resume(self.tasks[-1])
 
     def look(self) -> None:
-        """The deliverer's scheduler looks."""
+        """Let the deliverer's scheduler look for due deliveries."""
         self.deliverer.round()
         self.threads.hire()
 
     def go_on(self) -> None:
-        """One of the threads goes on."""
+        """Let one of the threads go on."""
         for _ in range(self.dice.randint(1, 6)):
             self.threads.hire()
             ready = [task for task in self.tasks if task.not_before <= self.steady]
@@ -98,7 +98,7 @@ class Happenings(Lives):
                 self.resume(self.dice.choice(ready))
 
     def time(self) -> None:
-        """It passes."""
+        """Let time pass."""
         self._pass(self.dice.choice([0.5, 2, 5, 15, 40, 70, 130, 600, 3000, 7200, 30000]))
 
     def _pass(self, seconds: float) -> None:
@@ -106,20 +106,20 @@ class Happenings(Lives):
         self.now += timedelta(seconds=seconds)
 
     def leap(self) -> None:
-        """Somebody sets the clock."""
+        """Set the clock forwards or back."""
         step = self.dice.choice([-7200, -600, -90, 300, 7200, 86400])
         self.note(f"the clock leaps by {step} s")
         self.now += timedelta(seconds=step)
 
     def mood(self) -> None:
-        """A receiver changes."""
+        """Change the mood of a receiver."""
         if self.peers:
             peer = self.peers[self.dice.choice(sorted(self.peers))]
             peer.mood = self.pick({"well": 10, "flaky": 14, "down": 4, "misconfigured": 2, "full": 3})
             self.note(f"{peer.name} is {peer.mood}")
 
     def reconfigure(self) -> None:
-        """As `hub.daemon.Daemon.reload` does it."""
+        """Change the configuration, as `hub.daemon.Daemon.reload` does."""
         self._take(self.dice.choice(VARIANTS).name)
 
     def _take(self, name: str) -> None:
@@ -129,17 +129,17 @@ class Happenings(Lives):
         self._wake_all()
 
     def full_store(self) -> None:
-        """The disk is full for some time."""
+        """Let the disk be full for some time."""
         self.full_until = self.steps + self.dice.randint(2, 12)
         self.note("the disk is full")
 
     def restart(self) -> None:
-        """A stop in order."""
+        """Stop the hub in order, and start it again."""
         if not self.store_is_full:
             self.stop()
 
     def save(self) -> None:
-        """A backup."""
+        """Take a backup."""
         self.backup = self._folder / "backup"
         self.backup.unlink(missing_ok=True)
         self.store.copy(self.backup, lambda *_: None)
@@ -147,7 +147,7 @@ class Happenings(Lives):
         self.note("a backup is made")
 
     def put_back(self) -> None:
-        """The store is lost, and restored from the backup."""
+        """Lose the store, and restore it from the backup."""
         if self.backup is None or self.dice.random() < 0.5:
             return
         self.note("the backup is put back")
@@ -159,7 +159,7 @@ class Happenings(Lives):
             (self._folder / name).unlink(missing_ok=True)
         shutil.move(self.backup, self._folder / "store.sqlite3")
         self.backup = None
-        # `hub.store.backup.take` builds it elsewhere and begins anew
+        # `hub.store.backup.restore` builds the store in another folder first
         left, self.deaths_left = self.deaths_left, 0
         self.full_until = 0
         store = self.open()
@@ -179,7 +179,7 @@ class Happenings(Lives):
             judge.begun[name] = min(judge.begun[name], now.get(name, 0))
 
     def operate(self) -> None:
-        """A person does something, perhaps twice."""
+        """Let an operator do something, perhaps twice."""
         deliveries = rows(self.store, "SELECT id FROM delivery WHERE state IN ('parked', 'in_doubt', 'due', "
                                       "'done') ORDER BY no")
         messages = rows(self.store, "SELECT id FROM message WHERE state IN ('parked', 'routed') ORDER BY no")
@@ -203,7 +203,7 @@ class Happenings(Lives):
         why = {"discard": ("Test",), "confirm": ("Anruf",)}.get(verb, ())
         self.acted = False
         if verb == "confirm":
-            self.judge.confirmed.add(name)  # also when the hub dies before it says so
+            self.judge.confirmed.add(name)  # also when the hub dies before it answers
         try:
             answer = getattr(self.operator, verb)(name, "erika", *why, action)
         except (NotNow, NotFound) as error:

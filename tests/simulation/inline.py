@@ -26,7 +26,7 @@ class Flag(threading.Event):
 
 
 class ThreadPool:
-    """The deliverer's threads as tasks of the world: no more than `size` are under way at once."""
+    """The deliverer's threads as tasks of the world. At most `size` are under way at once."""
 
     def __init__(self, world: Ground, size: int) -> None:
         self._world, self._size = world, size
@@ -36,7 +36,7 @@ class ThreadPool:
         self._waiting.append(work)
 
     def hire(self) -> None:
-        """Begin what waits, where somebody is free for it."""
+        """Begin waiting work while a thread is free."""
         busy = sum(task.name.startswith("deliver") for task in self._world.tasks)
         while self._waiting and busy < self._size:
             self._world.begin("deliver", self._waiting.pop(0))
@@ -50,7 +50,7 @@ class ThreadPool:
 
 
 class _Result(Future[Any]):
-    """Whoever asks for it has all written that waits."""
+    """A result of the writer. Whoever asks for it causes the commit of all that waits."""
 
     def __init__(self, flush: Callable[[], None]) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class _Result(Future[Any]):
 
 
 class InlineWriter(Writer):
-    """The store's writer without its thread: what waits is committed together as soon as anybody waits for
-    it."""
+    """The store's writer without its thread. All that waits is committed
+    as soon as anybody asks for a result."""
 
     def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction],
                  end: Callable[[Transaction], None], world: Ground) -> None:
@@ -103,6 +103,6 @@ class InlineWriter(Writer):
 
 
 class _Full(Exception):
-    """What SQLite says when a commit finds no room."""
+    """The error of SQLite when a commit has no room."""
 
     sqlite_errorname = "SQLITE_FULL"

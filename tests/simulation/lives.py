@@ -45,7 +45,7 @@ class Lives(Ground):
     stopping: Flag
 
     def start(self) -> None:
-        """As `hub.daemon.Daemon` does it."""
+        """Start the hub, as `hub.daemon.Daemon` does."""
         self.lives += 1
         self.store = self.open()
         recovered = self.store.recover(assume_begun=self._assume_begun)
@@ -78,7 +78,7 @@ class Lives(Ground):
         self.deliverer.wake()
 
     def die(self) -> None:
-        """The process is gone; what was committed stays."""
+        """Kill the hub. What was committed stays."""
         self.dead = True
         for task in list(self.tasks):
             with suppress(Killed):
@@ -90,7 +90,7 @@ class Lives(Ground):
             self.store.let_go()
 
     def live_again(self) -> None:
-        """A new start, until one succeeds."""
+        """Start the hub again, until a start succeeds."""
         self.kills += self.lives > 0
         while True:
             self.die()
@@ -105,7 +105,7 @@ class Lives(Ground):
             return
 
     def stop(self) -> None:
-        """A stop in order, and a start."""
+        """Stop the hub in order, and start it."""
         self.note("a stop in order")
         self.stopping.set()
         for _ in range(500):
@@ -137,8 +137,7 @@ _place: dict[str, Path] = {}
 
 
 def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
-    """One engine for all files, so that a statement is compiled once and not in every life; nothing is
-    synced."""
+    """One engine for all files, so that statements are compiled once for all lives. Nothing is synced."""
     _place["file"] = file
     return _shared_engine(mode, begin,
                           tuple(each for each in pragmas if not each.startswith(("synchronous", "secure"))))
@@ -155,13 +154,13 @@ def _shared_engine(mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
 
 @cache
 def metrics() -> Metrics:
-    """Nobody looks at them here, and making them takes long."""
+    """The metrics, made once, because making them takes long and nobody reads them here."""
     return Metrics()
 
 
 @cache
 def template() -> dict[str, bytes]:
-    """A new store's file, so that the schema is made once."""
+    """The file of a new store, made once, so that the schema is not made for each world."""
     with tempfile.TemporaryDirectory() as folder:
         Store.open(Path(folder)).close()
         return {"store.sqlite3": (Path(folder) / "store.sqlite3").read_bytes()}

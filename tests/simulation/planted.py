@@ -1,5 +1,7 @@
-"""Planted faults: the hub as it must never be. Each has to be found within the seeds of a commit: a test of
-the simulation."""
+"""Planted faults: each changes the hub into one that must never be.
+
+The seeds of a commit must find each of them. So the simulation itself is tested.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from tests.simulation.municipalities import configurations
 from tests.simulation.world import World
 
 Change = Any
-"""What `unittest.mock.patch` gives."""
+"""What `unittest.mock.patch` returns."""
 
 
 def _key_without_municipality() -> list[Change]:

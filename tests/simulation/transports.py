@@ -1,5 +1,7 @@
-"""Receivers that do what the dice say: accept, refuse, time out before and after the effect, hang, answer
-probes or not."""
+"""Receivers that do what the dice say.
+
+They accept, refuse, time out before or after the effect, hang, and answer probes or not.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,11 @@ MOODS = {
     "misconfigured": {"misconfigured": 100},
     "full": {"refuses for now": 50, "cut begun": 50},
 }
-"""What a receiver does, by its mood, with weights."""
+"""What a receiver does, with weights, by its mood."""
 
 
 class Peer:
-    """One receiver, with what it has."""
+    """One receiver, with what it received."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,7 +42,7 @@ class Peer:
 
 
 class Outlet(OutletBase[OptionsModel]):
-    """The way to a `Peer`."""
+    """The outlet to a `Peer`."""
 
     def __init__(self, world: Ground, connector: str, options: OptionsModel) -> None:
         real = endpoint.outlet_class(connector)

@@ -23,7 +23,7 @@ MOST_TRIPS = 1000
 
 
 class Pool:
-    """The workers: the real routing, a rendering of one line, and the planted message that kills."""
+    """The workers: real routing, a rendering of one line, and death over a planted message."""
 
     network_dropped = False
 

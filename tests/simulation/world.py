@@ -13,13 +13,13 @@ from tests.simulation.lives import template, watched
 from tests.simulation.tasks import Killed
 
 STEPS = 90
-"""What happens before all is made well."""
+"""Events before everything works again."""
 
 LOST = 100.0
-"""Seconds after which somebody must have seen that something in hand is in nobody's hands."""
+"""Seconds after which the hub must have found a claim that nobody holds."""
 
 REST = 400
-"""Looks that a world may take to come to rest."""
+"""How many rounds a world may need to come to rest."""
 
 
 class Faulty(Exception):
@@ -32,10 +32,10 @@ class Faulty(Exception):
 
 
 class World(Happenings):
-    """All of it. `run` plays the seed and gives the digest of its trace; raises `Faulty`."""
+    """The world. `run` plays the seed and returns the digest of its trace. Raises `Faulty`."""
 
     def run(self) -> str:
-        """Play it."""
+        """Play the seed."""
         try:
             with watched(self):
                 self._play()
@@ -88,7 +88,7 @@ class World(Happenings):
         self._take("base")
 
     def rest(self) -> None:
-        """Until nothing waits for the hub any more."""
+        """Go on until nothing waits for the hub any more."""
         patience, before, lost_since = 10.0, -1, None
         for _ in range(REST):
             self._step(self._settle)
@@ -133,7 +133,7 @@ class World(Happenings):
             self._act("replay", row["id"], None)
 
     def _hopeless(self, row: Mapping[str, Any]) -> bool:
-        """A message that no replay can bring any further."""
+        """Whether no replay can bring this message any further."""
         sent = self.judge.known.get(row["id"])
         return row["reason"] == "runaway" or (sent is not None and sent.form != "1.0")
 
@@ -145,7 +145,7 @@ class World(Happenings):
             raise Faulty(self.seed, judge.faults, self.digest)
 
     def _all_done(self) -> None:
-        """Once everything is well and was replayed, everything is there: but for what nobody can mend."""
+        """When everything works and was replayed, everything has arrived, except for hopeless messages."""
         for row in rows(self.store, "SELECT id, state, reason FROM message WHERE state NOT IN ('completed', "
                                     "'discarded')"):
             sent = self.judge.known.get(row["id"])

@@ -1,7 +1,7 @@
-"""Planted faults: the hub as it must never be, to show that the programme notices. Only tests start it so.
+"""Planted faults: each changes the hub into one that must never be, to show that the torture notices it.
 
-``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own process and
-then is the hub.
+``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own
+process and then runs the hub. Only tests start it.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
-    """Be the hub, with one fault."""
+    """Run the hub with one fault."""
     FAULTS[sys.argv.pop(1)]()
     from hub.cli.app import main as hub
 

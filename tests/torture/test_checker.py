@@ -1,4 +1,4 @@
-"""The checker notices each thing it is there for, and a run that proves nothing is not green."""
+"""The checker gives each of its verdicts, and a run that proves nothing is not green."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MUNICIPALITY = MUNICIPALITIES[municipality_of("t-0")]
 
 
 def sound(count: int = 3) -> Evidence:
-    """A run in which all is well."""
+    """The evidence of a run in which everything is right."""
     seen = Evidence(sent={f"t-{index}" for index in range(count)})
     for index in range(count):
         name, municipality = f"t-{index}", MUNICIPALITIES[municipality_of(f"t-{index}")]
@@ -47,7 +47,7 @@ def sound(count: int = 3) -> Evidence:
 
 def copy_of(seen: Evidence, found: Found, *, municipality: str = MUNICIPALITY, recipient: str = "postfach",
             marked: bool = False) -> Evidence:
-    """One copy more."""
+    """Add one copy."""
     seen.copies.append((municipality, recipient, found, marked))
     return seen
 
@@ -58,7 +58,7 @@ def set_row(rows: list[dict[str, Any]], **values: Any) -> None:
 
 
 def park(seen: Evidence, text: str | None) -> None:
-    """The first delivery is parked, and its copy gone."""
+    """Park the first delivery, and remove its copy."""
     del seen.copies[0]
     set_row(seen.deliveries, state="parked", reason="permanent" if text else None, reason_text=text)
     set_row(seen.messages, state="routed")
@@ -114,7 +114,7 @@ def test_every_verdict_has_a_harm_that_shows_it() -> None:
 
 
 def rendering(name: str) -> bytes:
-    """What the stylesheet makes."""
+    """The rendering that the stylesheet makes."""
     from hashlib import sha256
 
     digest = sha256(filling(name).encode()).hexdigest()

@@ -59,7 +59,7 @@ def test_a_charset_is_no_compression(read: Callable[..., Incoming], coding: str)
     assert read(b"x", content_encoding=coding, message_id="x").unreadable is None
 
 
-def test_multipart_is_taken_apart(read: Callable[..., Incoming]) -> None:
+def test_multipart_is_taken_to_pieces(read: Callable[..., Incoming]) -> None:
     body = b"".join(b"--b\r\nContent-Type: image/png\r\n\r\n%d\r\n" % no for no in range(3)) + b"--b--\r\n"
     incoming = read(body, content_type="multipart/mixed; boundary=b")
     assert [part.content for part in incoming.parts] == [b"0", b"1", b"2"]

@@ -30,7 +30,7 @@ HOSTILE = st.lists(st.sampled_from([
     max_size=30).map(b"".join)
 
 
-def take_apart(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
+def parts_of(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
     """The parts of `data`, fed in pieces."""
     multipart = Multipart(MIXED, Spool(folder, "test"))
     try:
@@ -52,7 +52,7 @@ def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], prea
              for no, body in enumerate(bodies)]
     data = preamble + b"".join(parts) + b"--grenze--\r\n"
     with tempfile.TemporaryDirectory() as folder:
-        assert take_apart(data, cuts, Path(folder)) == [
+        assert parts_of(data, cuts, Path(folder)) == [
             (f"{no}", "text/plain", None, body) for no, body in enumerate(bodies)]
 
 
@@ -60,7 +60,7 @@ def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], prea
 def test_rubbish_is_parts_or_a_framing_error_and_leaves_nothing(data: bytes, cuts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            parts = take_apart(data, cuts, Path(folder))
+            parts = parts_of(data, cuts, Path(folder))
         except (FramingError, OverLimitError):
             parts = []
         assert all(name and name.isprintable() for name, _, _, _ in parts)

@@ -57,7 +57,8 @@ def faults(source: str) -> Iterator[str]:
                 or name.endswith("problems.append")) else []
             for argument in told:
                 yield from (text for text in texts(argument) if text not in INNER)
-        elif isinstance(node, ast.AnnAssign | ast.Assign) and ast.unparse(node).startswith(("_PLAIN", "SHAPES")):
+        elif isinstance(node,
+                        ast.AnnAssign | ast.Assign) and ast.unparse(node).startswith(("_PLAIN", "SHAPES")):
             yield from (str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)
                         and " " in str(item.value))
 

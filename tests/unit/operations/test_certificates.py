@@ -82,13 +82,15 @@ def unmarked(model: type[OptionsModel]) -> list[str]:
             if isinstance(each, type) and issubclass(each, OptionsModel):
                 found += unmarked(each)
         if (Path in parts and ("certificate" in f"{name} {info.description}" or name.endswith("ca"))
-                and not {Mark("certificate"), Mark("authority")} & {each for each in parts if isinstance(each, Mark)}):
+                and not {Mark("certificate"), Mark("authority")} & {each for each in parts
+                                                                    if isinstance(each, Mark)}):
             found.append(name)
     return found
 
 
 def test_every_certificate_of_our_connectors_is_watched() -> None:
-    models = [endpoint.options_model(name, side) for name in registry.own() for side in get_args(registry.Side)
+    models = [endpoint.options_model(name, side) for name in registry.own()
+              for side in get_args(registry.Side)
               if registry.has(name, side)]
     assert len(models) > 6
     assert [name for model in models for name in unmarked(model)] == []

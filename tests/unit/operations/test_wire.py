@@ -32,7 +32,8 @@ def crossed(error: HubError | OSError) -> HubError | OSError:
 @pytest.mark.parametrize("error", [
     HubError("something"), ConfigError(["a.toml: x: is wrong: mend it", "b.toml: y: too: mend it"]),
     StoreUnavailable("away", 7.5), StoreDamaged("damaged"), Busy("another hub runs"), Conflict("0199"),
-    Rejected(Reason.INVALID, say("Der Name fehlt."), [say("Regel eins"), say("Regel zwei")]), Temporary("503", 60.0),
+    Rejected(Reason.INVALID, say("Der Name fehlt."), [say("Regel eins"), say("Regel zwei")]),
+    Temporary("503", 60.0),
     NotFound("no message begins with 'x'"),
 ], ids=lambda error: type(error).__name__)
 def test_a_hubs_error_keeps_class_text_and_fields(error: HubError) -> None:

@@ -56,7 +56,8 @@ def test_an_inherited_variable_does_not_send_the_log_away(own: bool, tmp_path: P
     with (tmp_path / "stderr").open("w") as stderr:
         stream = os.fstat(stderr.fileno())
         place = f"{stream.st_dev}:{stream.st_ino}" if own else f"{stream.st_dev}:{stream.st_ino + 1}"
-        program = f"from hub.telemetry import logs; logs.JOURNAL = {str(tmp_path)!r}; print(logs.under_journald())"
+        program = (f"from hub.telemetry import logs; logs.JOURNAL = {str(tmp_path)!r}; "
+                   "print(logs.under_journald())")
         result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "JOURNAL_STREAM": place},
                                 stderr=stderr,
                                 stdout=subprocess.PIPE, text=True, check=True)
