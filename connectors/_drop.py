@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import BinaryIO, Protocol, TypeVar
 
-from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, join, plan
+from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, join, plan, steps
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, Receipt
@@ -41,6 +41,10 @@ class Place(Protocol):
 
     Everything may raise `OSError`, an error of its library that `DropOutlet.border` knows, or a
     `DeliveryError`.
+
+    The target itself may be a link. No link below it is followed, for it could lead into another
+    recipient's folder. A place that cannot make sure of that by itself sees links in `size` at least: the
+    steps of a delivery ask for the size of every folder on the way before they use it.
     """
 
     def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
@@ -65,13 +69,19 @@ class Place(Protocol):
         """The names in a folder, hidden ones too."""
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file, -1 for a folder, None when there is nothing."""
+        """Bytes of a file, -1 for a folder, None when there is nothing.
+
+        Raises OSError (ELOOP) for a link, where the protocol shows links.
+        """
 
     def digest(self, path: str) -> str:
         """SHA-256 of a file, as hex."""
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with the files in it; nothing happens where there is nothing."""
+        """Remove a file, or a folder with the files in it; nothing happens where there is nothing.
+
+        Of a link, the link itself goes.
+        """
 
 
 class LeftOvers:
@@ -243,8 +253,7 @@ class DropOutlet(OutletBase[OptionsT]):
 def make_folders(place: Place, folder: str) -> None:
     """The folders on the way, those that are missing."""
     above = ""
-    for step in folder.split("/") if folder else ():
-        path = join(above, step)
+    for path in steps(folder):
         if place.size(path) is None:
             place.make_folder(path, exist_ok=True)
             place.sync_folder(above)
@@ -306,7 +315,7 @@ def find(place: Place, where: Plan, collected: bool) -> ProbeResult:
 
     Where a reader collects things, only a hidden name left behind proves that the rename did not happen.
     """
-    if where.folder and place.size(where.folder) is None:
+    if any(place.size(path) is None for path in steps(where.folder)):
         return Unknown("Der Ordner fehlt; er kann abgeholt worden sein.") if collected else Absent()
     taken = 0
     for count in range(1, 10):

@@ -17,6 +17,7 @@ Hidden names
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,21 @@ from hub.endpoint import OptionsModel
 from hub.errors import Permanent
 from hub.message import Delivery, ManifestPart, safe_name, unique_names
 
-_NAME_LIMIT = 180  # of 255 bytes; the hidden name and the suffix need some
+_LONGEST_NAME = 255  # bytes, on the file systems that there are
+_NAME_LIMIT = 180  # the hidden name and the suffix need some
+
+
+LINKED = ("Unterhalb des Ziels liegt eine Verknüpfung (Symlink), wo ein Ordner oder eine Datei sein muss. "
+          "Ihr wird nie gefolgt: die Verknüpfung entfernen, einen Ordner anlegen.")
+"""The hub follows no link below a target: it could lead into another recipient's folder."""
+TOO_LONG = ("Ein Name ist für das Ziel zu lang: in name kürzere oder weniger Platzhalter wählen, dann erneut "
+            "zustellen.")
+"""The target's file system takes fewer than the 255 bytes of most (an encrypted one, for instance)."""
+
+
+def is_too_long(error: OSError) -> bool:
+    """Whether a file system did not take a name because it is too long."""
+    return error.errno == errno.ENAMETOOLONG
 
 
 def check_pattern(pattern: str) -> str:
@@ -71,6 +86,8 @@ class DropOptions(OptionsModel):
     def _plain_name(cls, value: str | None) -> str | None:
         if value is not None and ("/" in value or value in ("", ".", "..")):
             raise ValueError("is the name of a file in the target, not a path")
+        if value is not None and len(value.encode()) > _LONGEST_NAME:
+            raise ValueError("is longer than 255 bytes: no file can have that name")
         return value
 
 
@@ -132,6 +149,14 @@ def hidden_name(name: str) -> tuple[str, int] | None:
 def join(folder: str, name: str) -> str:
     """A relative path with slashes."""
     return f"{folder}/{name}" if folder else name
+
+
+def steps(folder: str) -> Iterator[str]:
+    """A relative folder and those above it, the uppermost first; none for "", the target itself."""
+    above = ""
+    for step in folder.split("/") if folder else ():
+        above = join(above, step)
+        yield above
 
 
 def plan(options: DropOptions, delivery: Delivery) -> Plan:

@@ -4,19 +4,28 @@ What arrives, a second delivery
     as in `connectors.directory`: same layouts, same names, same order of steps (`connectors._drop`). Sizes
     are checked before the rename. Files are synced where the server offers fsync@openssh.com; folders cannot
     be, over SFTP.
+Answers
+    are told apart by their codes, never by their texts, and what a code leaves open is found out by looking:
+    whether a name is taken, whether the server is full or read-only (statvfs@openssh.com). What a server can
+    do is what it announces; `check` says what it lacks.
+Renaming
+    by posix-rename@openssh.com where the server announces it, else, or where it fails all the same, by the
+    plain rename. The first overwrites, the second never does by its specification. So the final name is
+    asked for just before either; it holds the delivery's id.
+Links
+    `path` itself may be a link. Below it every folder on the way is looked at before it is used, again just
+    before the rename, and a link is refused. SFTP has no descriptors of folders: a link that is put there
+    and taken away between two requests stays unseen. Who can do that in the target has a login on the server.
 Temporary
-    a dead or hanging server, a lost session, "Failure" (SFTP's word for a full disk and for much else).
+    a dead or hanging server, a lost session, a full disk, an exhausted quota, "Failure" of which nobody can
+    say the reason.
 Misconfigured
-    an unknown or changed host key, a refused login, a folder that is missing or read-only, a server too old
-    for SHA-2.
+    an unknown or changed host key, a refused login, a folder that is missing or read-only, a link below the
+    target, a server too old for SHA-2 or without a request that is needed.
+Permanent
+    a name that the server does not take, because it is too long for instance.
 
 The server is trusted by pinned keys alone; no agent and no file below ~/.ssh takes part.
-
-Hazards
-    posix-rename overwrites; the final name is asked for just before, and it holds the delivery's id. Servers
-    without it get the plain rename, which by its specification never overwrites. With pipelining paramiko
-    forgets what the server said to single writes, and a hole in a file has the right size: the last piece is
-    written without, which makes paramiko read every answer.
 """
 
 from __future__ import annotations
@@ -26,23 +35,21 @@ import binascii
 import errno
 import hashlib
 import socket
-import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
-from paramiko.sftp import CMD_EXTENDED
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors._drop import DropOutlet
-from connectors._layout import DropOptions, chunks
+from connectors._layout import DropOptions
+from connectors._sftp_session import Session, meaning
 from hub.endpoint import Finding, SecretRef, read_secret, secret_path
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Temporary
-
-_PIECE = 32768  # what paramiko puts into one request
 
 
 def _check_host_key(value: str) -> str:
@@ -114,13 +121,13 @@ class Outlet(DropOutlet[Options]):
         if self._session is not None:
             try:
                 self._session.require_target()
-            except (OSError, EOFError, paramiko.SSHException) as error:
+            except (OSError, EOFError, paramiko.SSHException, paramiko.SFTPError) as error:
                 self.close()
                 if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES):
                     raise
             else:
                 return self._session
-        self._session = Session(self.options)
+        self._session = _opened(self.options)
         self._session.require_target()
         return self._session
 
@@ -133,9 +140,10 @@ class Outlet(DropOutlet[Options]):
         return f"Server {self.options.host}, Zugang und Ordner {self.options.path} prüfen."
 
     def approval(self) -> Sequence[Finding]:
-        """The folder can be written to, and the key is the right one."""
+        """The folder can be written to, the key is the right one; and what the server lacks."""
         path, host = self.options.path, self.options.host
-        return [Finding("ok", f"{path} auf {host} ist beschreibbar; der Serverschlüssel stimmt.")]
+        return [Finding("ok", f"{path} auf {host} ist beschreibbar; der Serverschlüssel stimmt."),
+                *(self._session.deficits() if self._session else ())]
 
 
 @contextmanager
@@ -149,12 +157,9 @@ def translated() -> Iterator[None]:
         raise Misconfigured(
             "Der Server bietet nur veraltete Verfahren an, etwa ssh-rsa mit SHA-1; er muss aktualisiert "
             f"werden oder einen Schlüssel ed25519 erhalten ({error}).") from error
-    except paramiko.BadAuthenticationType as error:
-        raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
-    except paramiko.AuthenticationException as error:
-        if str(error) == "Authentication failed.":
-            raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
-        raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
+    except paramiko.SFTPError as error:
+        raise Temporary("Der Server spricht kein SFTP, wie es sein muss: gibt er beim Anmelden Text aus, "
+                        "etwa aus einem Shell-Profil?") from error
     except paramiko.SSHException as error:
         raise Temporary(
             f"Die SSH-Sitzung kam nicht zustande oder riss ab ({type(error).__name__}).") from error
@@ -165,22 +170,7 @@ def translated() -> Iterator[None]:
     except socket.gaierror as error:
         raise Temporary("Der Name des Servers lässt sich nicht auflösen.") from error
     except OSError as error:
-        raise _meaning(error) from error
-
-
-def _meaning(error: OSError) -> DeliveryError:
-    """SFTP version 3 knows three errors; paramiko gives two of them an errno."""
-    if error.errno == errno.ENOENT:
-        return Misconfigured("Der Zielordner fehlt auf dem Server.")
-    if error.errno == errno.EACCES:
-        return Misconfigured("Der Server verweigert das Schreiben im Zielordner.")
-    if error.errno == errno.ENOTDIR:
-        return Misconfigured("Das Ziel auf dem Server ist kein Ordner.")
-    if str(error) == "Failure":
-        return Temporary("Der Server meldet einen Fehler ohne Angabe (vielleicht ist er voll).")
-    if str(error) == "Socket is closed":
-        return Temporary("Die Sitzung ist abgerissen.")
-    return Temporary(f"Der Server ist nicht erreichbar ({error.strerror or type(error).__name__}).")
+        raise meaning(error) from error
 
 
 def fingerprint(key: bytes) -> str:
@@ -203,121 +193,14 @@ def _kind(key: bytes) -> str:
     return key[4:4 + int.from_bytes(key[:4], "big")].decode("ascii", "replace")
 
 
-class Session:
-    """A logged-in session, and the `Place` on the other side."""
-
-    def __init__(self, options: Options) -> None:
-        self.root = options.path.rstrip("/") or "/"
-        self._can_sync = True
-        self._can_posix_rename = True
-        self.transport = _connect(options)
-        try:
-            _log_in(self.transport, options)
-            self._sftp: Any = paramiko.SFTPClient.from_transport(self.transport)
-            self._sftp.get_channel().settimeout(options.timeout)
-        except BaseException:
-            self.transport.close()
-            raise
-
-    def close(self) -> None:
-        """End it; says nothing to a server that hangs."""
-        self.transport.close()
-
-    def require_target(self) -> None:
-        """The target is a folder, and the server answers. Raises `OSError`."""
-        if not stat.S_ISDIR(self._sftp.stat(self.root).st_mode or 0):
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder")
-
-    def _at(self, path: str) -> str:
-        return f"{self.root.rstrip('/')}/{path}" if path else self.root
-
-    def make_folder(self, path: str, *, exist_ok: bool = False) -> None:
-        try:
-            self._sftp.mkdir(self._at(path))
-        except OSError as error:
-            kind = self.size(path)  # SFTP has no word of its own for it
-            if kind is None:
-                raise
-            if kind != -1 or not exist_ok:
-                raise FileExistsError(errno.EEXIST, "exists") from error
-
-    def write(self, path: str, source: BinaryIO, size: int) -> None:
-        with self._new_file(path) as file:
-            file.set_pipelined(True)
-            last = b""
-            for piece in chunks(source, _PIECE):
-                file.write(last)
-                last = piece
-            file.set_pipelined(False)
-            file.write(last)
-            self._sync(file)
-        if self.size(path) != size:
-            raise OSError(errno.EIO, "wrong size at the server")
-
-    def _new_file(self, path: str) -> Any:
-        try:
-            return self._sftp.open(self._at(path), "wx")
-        except OSError as error:
-            if self.size(path) is None:
-                raise
-            raise FileExistsError(errno.EEXIST, "exists") from error
-
-    def _sync(self, file: Any) -> None:
-        if self._can_sync:
-            try:
-                self._sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)
-            except OSError as error:
-                self._can_sync = _unless_unsupported(error)
-
-    def sync_folder(self, path: str) -> None:
-        """SFTP has no word for it."""
-
-    def publish(self, hidden: str, final: str) -> None:
-        source, target = self._at(hidden), self._at(final)
-        if self.size(final) is not None:
-            raise FileExistsError(errno.EEXIST, "exists")
-        if self._can_posix_rename:
-            try:
-                self._sftp.posix_rename(source, target)
-            except OSError as error:
-                self._can_posix_rename = _unless_unsupported(error)
-            else:
-                return
-        self._sftp.rename(source, target)
-
-    def names(self, path: str) -> Sequence[str]:
-        return [str(name) for name in self._sftp.listdir(self._at(path))]
-
-    def size(self, path: str) -> int | None:
-        try:
-            status = self._sftp.lstat(self._at(path))
-        except FileNotFoundError:
-            return None
-        return -1 if stat.S_ISDIR(status.st_mode or 0) else int(status.st_size or 0)
-
-    def digest(self, path: str) -> str:
-        digest = hashlib.sha256()
-        with self._sftp.open(self._at(path), "rb") as file:
-            file.prefetch(max_concurrent_requests=64)
-            for piece in chunks(file, _PIECE):
-                digest.update(piece)
-        return digest.hexdigest()
-
-    def remove(self, path: str) -> None:
-        kind = self.size(path)
-        if kind == -1:
-            for name in self.names(path):
-                self._sftp.remove(self._at(f"{path}/{name}"))
-            self._sftp.rmdir(self._at(path))
-        elif kind is not None:
-            self._sftp.remove(self._at(path))
-
-
-def _unless_unsupported(error: OSError) -> bool:
-    """False when the server does not know the request, or is told not to; raises every other error."""
-    if error.errno == errno.EACCES or "unsupported" in str(error).lower():
-        return False
-    raise error
+def _opened(options: Options) -> Session:
+    transport = _connect(options)
+    try:
+        _log_in(transport, options)
+        return Session(transport, options.path, options.timeout)
+    except BaseException:
+        transport.close()
+        raise
 
 
 def _connect(options: Options) -> Any:
@@ -359,10 +242,19 @@ def _prefer(transport: Any, kinds: set[str]) -> None:
 
 
 def _log_in(transport: Any, options: Options) -> None:
-    if options.password is not None:
-        left = transport.auth_password(options.user, read_secret(options.password))
-    else:
-        left = transport.auth_publickey(options.user, _private_key(options))
+    """Raises `Misconfigured` where the server says no; `Temporary` where it says nothing."""
+    until = time.monotonic() + options.auth_timeout
+    try:
+        if options.password is not None:
+            left = transport.auth_password(options.user, read_secret(options.password))
+        else:
+            left = transport.auth_publickey(options.user, _private_key(options))
+    except paramiko.BadAuthenticationType as error:
+        raise Misconfigured("Der Server lässt diese Art der Anmeldung nicht zu.") from error
+    except paramiko.AuthenticationException as error:
+        if transport.is_active() and time.monotonic() < until:
+            raise Misconfigured("Der Server lehnt die Anmeldung ab.") from error
+        raise Temporary("Der Server ist während der Anmeldung verstummt.") from error
     if left:
         raise Misconfigured("Der Server verlangt mehr als eine Art der Anmeldung.")
 

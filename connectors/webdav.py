@@ -14,6 +14,12 @@ Misconfigured
     WebDAV, and a
     ``Destination`` that the server takes for another server (400, 502): see `destination_base`.
 
+Permanent
+    a name that the server does not even look for (403, 414), because it is too long for its disk.
+Links
+    WebDAV does not know any (RFC 4918). Whether a server follows those on its disk is its own setting, such
+    as Apache's ``Options -FollowSymLinks``.
+
 Hazards
     A server that moves a folder file by file shows half of it for a moment, and says 207 when it did not get
     to the end. Ask its operator, or take the layout ``single``. Apache's mod_dav renames. Behind a reverse
@@ -38,13 +44,15 @@ from connectors._drop import DropOutlet
 from connectors._http import Body, Line, unseen
 from connectors._http_answer import Answer, certificate_finding
 from connectors._http_options import HttpOptions
-from connectors._layout import DropOptions, chunks
+from connectors._layout import TOO_LONG, DropOptions, chunks
 from hub.endpoint import Finding, refused
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
 
 _ASKED = Body.of(b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><resourcetype/>'
                  b"<getcontentlength/></prop></propfind>", "application/xml")
 _FULL, _LOCKED, _TOO_LARGE = 507, 423, 413
+_UNNAMED = (403, 414)  # what servers say to a name that is too long for their disk, or for their URL
+_LONG = 128  # bytes from which on that is the likely reason
 
 
 class Options(HttpOptions, DropOptions):
@@ -127,7 +135,7 @@ class Collection:
             if size != -1 or not exist_ok:
                 raise FileExistsError(path)
         elif answer.status != 201:
-            raise _meaning(answer)
+            raise self._refusal(answer, path, Misconfigured)
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
         body = Body("application/octet-stream", size, lambda: _pieces(source))
@@ -135,7 +143,7 @@ class Collection:
         if answer.status == 412:
             raise FileExistsError(path)
         if answer.status not in (200, 201, 204):
-            raise _meaning(answer, Permanent)
+            raise self._refusal(answer, path, Permanent)
         if self.size(path) != size:
             raise Temporary("Eine Datei hat auf dem Server eine andere Größe.")
 
@@ -158,7 +166,7 @@ class Collection:
 
     def size(self, path: str) -> int | None:
         answer = self._ask(path, 0)
-        if answer.status == 404:
+        if answer.status == 404 or (answer.status in _UNNAMED and _is_long(path)):
             return None
         rows = _read(answer)
         if len(rows) != 1 or rows[0][1] is None:
@@ -176,11 +184,21 @@ class Collection:
         if answer.status not in (200, 204, 404):
             raise _meaning(answer)
 
+    def _refusal(self, answer: Answer, path: str, otherwise: type[DeliveryError]) -> DeliveryError:
+        """Why nothing could be made there: where the server does not even look for the name, that is it."""
+        if answer.status in _UNNAMED and _is_long(path) and self._ask(path, 0).status in _UNNAMED:
+            return Permanent(TOO_LONG)
+        return _meaning(answer, otherwise)
+
     def _at(self, path: str) -> str:
         return self._base + quote(path)
 
     def _ask(self, path: str, depth: int) -> Answer:
         return self._line.ask(self._at(path), {"Depth": str(depth)}, "PROPFIND", _ASKED)
+
+
+def _is_long(path: str) -> bool:
+    return len(path.rpartition("/")[2].encode()) > _LONG
 
 
 def _pieces(source: BinaryIO) -> Iterator[bytes]:

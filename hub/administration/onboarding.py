@@ -5,8 +5,8 @@ Kreis for counties, as genericode XML of the XRepository, packed with xz or not.
 then writes ``municipalities/<AGS>.toml``, checks the whole configuration with it, and takes it away again
 when it would break it.
 
-The folders for a local drop are made where their parent is there; a share that is not mounted is never
-papered over.
+The folders for a local drop are made where their parent is there, and given to the hub's user; a share that
+is not mounted is never papered over.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import lzma
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from typing import Any
 from lxml import etree
 
 from hub import endpoint
+from hub.administration import ownership
 from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
 from hub.config.municipality_file import RouteRow
 from hub.config.reader import suggest
+from hub.endpoint import Finding
 from hub.errors import HubError, Rejected
 from hub.files.toml import read_toml
 from hub.job import Limits
@@ -52,7 +55,9 @@ def install_list(file: Path, state: Path) -> OfficialList:
     """Read a genericode list and keep what is needed of it in `state`. Raises `HubError` when it is none."""
     found = read_list(file)
     place = state / "lists" / f"{found.name}.json"
-    place.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    state.mkdir(mode=0o750, parents=True, exist_ok=True)
+    if not place.parent.exists():
+        ownership.make_folder(place.parent, ownership.hub_account(state))
     _write(place,
            json.dumps({"version": found.version, "names": dict(found.names)}, ensure_ascii=False, indent=0))
     return found
@@ -137,13 +142,14 @@ class NewMunicipality:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What was written."""
+    """What was written; `findings` say whether the hub may write into the folders."""
 
     file: Path
     name: str
     tenant: str
     services: tuple[str, ...]
     folders: tuple[Path, ...]
+    findings: tuple[Finding, ...]
 
 
 def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
@@ -176,7 +182,9 @@ def add(file: Path, overrides: Sequence[str], new: NewMunicipality,
         for folder in folders:
             folder.rmdir()
         raise
-    return Added(place, name, tenant, tuple(services), tuple(folders))
+    account = ownership.hub_account(configuration.state)
+    findings = [ownership.judge(folder, account) for folder in _folders(configuration, new, tenant)]
+    return Added(place, name, tenant, tuple(services), tuple(folders), tuple(findings))
 
 
 def _free(key: str, ags: str, configuration: Configuration) -> str:
@@ -187,13 +195,19 @@ def _drop(configuration: Configuration, new: NewMunicipality, tenant: str) -> st
     return new.drop or configuration.defaults.onboarding.drop.format(tenant=tenant, ags=new.ags)
 
 
+def _folders(configuration: Configuration, new: NewMunicipality, tenant: str) -> list[Path]:
+    return [Path(os.path.normpath(configuration.file.parent / path))
+            for path in (_drop(configuration, new, tenant), configuration.defaults.onboarding.test_drop)]
+
+
 def _make_folders(configuration: Configuration, new: NewMunicipality, tenant: str) -> list[Path]:
-    made = []
-    for path in (_drop(configuration, new, tenant), configuration.defaults.onboarding.test_drop):
-        folder = Path(os.path.normpath(configuration.file.parent / path))
-        if folder.parent.is_dir() and not folder.exists():
-            folder.mkdir(mode=0o750)
-            made.append(folder)
+    """Those that were made now. Where that may not be, `ownership.judge` says who makes them."""
+    made, account = [], ownership.hub_account(configuration.state)
+    for folder in _folders(configuration, new, tenant):
+        with suppress(PermissionError):
+            if folder.parent.is_dir() and not folder.exists():
+                ownership.make_folder(folder, account)
+                made.append(folder)
     return made
 
 
@@ -259,6 +273,7 @@ def _write(place: Path, text: str) -> None:
     """Whole or not at all: a running hub may read the folder at any moment."""
     temporary = place.with_name(f".{place.name}.new")
     temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o644)  # the hub's user reads it, whatever the umask of who writes it
     temporary.replace(place)
 
 

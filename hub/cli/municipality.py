@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,14 @@ def municipality_add(context: Context, /, as_json: bool, **said: Any) -> None:
     added = add(context.file, context.overrides, NewMunicipality(**said), judge)
     if as_json:
         print_json({"file": added.file, "name": added.name, "tenant": added.tenant,
-                    "services": added.services, "folders": added.folders})
+                    "services": added.services, "folders": added.folders,
+                    "findings": [asdict(finding) for finding in added.findings]})
         return
     click.echo(_("{name} is set up: {file}").format(name=added.name, file=added.file))
     for folder in added.folders:
         click.echo(_("folder made: {folder}").format(folder=folder))
+    for finding in added.findings:
+        click.echo(f"{finding.text} {finding.remedy}".rstrip())
     click.echo(_("next:"))
     for line in (f"drehscheibe check --municipality {added.file.stem}", "drehscheibe reload"):
         click.echo(f"  {line}")

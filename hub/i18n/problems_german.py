@@ -196,6 +196,8 @@ PIECES = {
     "folder and folder_id exclude each other": "folder und folder_id schließen einander aus",
     "{} is no URL such as {}": "{} ist keine Adresse wie {}", "{} is no URL": "{} ist keine Adresse",
     "{} is no header name": "{} ist kein Name eines Headers",
+    "is longer than 255 bytes: no file can have that name":
+        "ist länger als 255 Byte: so kann keine Datei heißen",
     "is the name of a file in the target, not a path": "ist der Name einer Datei im Ziel, kein Pfad",
     "unknown placeholder {}": "unbekannter Platzhalter {}", "known here are {}": "hier gibt es {}",
     "it stands only in a table with each": "er steht nur in einer Tabelle mit each",

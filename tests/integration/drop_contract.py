@@ -1,17 +1,16 @@
 """One suite for every drop, against a real target: what all of them promise beyond `OutletContract`.
 
 ``class TestSftpDrop(DropContract)`` and a fixture `receiver`, whose class is a `DropFolder`, make a drop's
-test; what only that protocol promises stands beside it. The rules that matter most are functions of their
+test; what only that protocol promises stands beside it. Links and disks that take nothing more are in
+`drop_limits`. The rules that matter most are functions of their
 own, so that a planted fault can show that the suite notices.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -20,76 +19,9 @@ from connectors._drop import Rehearsal
 from connectors._layout import Plan
 from hub.endpoint import Absent, Done, OutletBase, Unknown, is_certain
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
-from tests.integration.contract import Arrival, Effect, make_delivery
-
-NAME = f"2026-11-22_hundesteuer_{make_delivery().id}"
-OLD = f".{NAME}.0badcafe.part"
-"""A hidden name as the hub once made them, with a token by chance."""
-
-
-class DropFolder:
-    """The target as it lies on this machine's disk. `owner` is the user of the server that writes there."""
-
-    def __init__(self, root: Path, owner: int | None = None) -> None:
-        self.root = root
-        self.owner = owner
-
-    def outlet(self, **options: Any) -> OutletBase[Any]:
-        """A new outlet for it."""
-        raise NotImplementedError
-
-    def missing(self) -> dict[str, Any]:
-        """The options of a target that does not exist."""
-        raise NotImplementedError
-
-    def put(self, name: str, content: bytes | None = None) -> Path:
-        """Put something there from the side, as the server's user: a file, or without content a folder."""
-        path = self.root / name
-        for folder in [*reversed(path.relative_to(self.root).parents)][1:]:
-            self._own(self.root / folder)
-        if content is None:
-            return self._own(path)
-        path.write_bytes(content)
-        self._chown(path)
-        return path
-
-    def _own(self, folder: Path) -> Path:
-        if not folder.exists():
-            folder.mkdir()
-            self._chown(folder)
-        return folder
-
-    def _chown(self, path: Path) -> None:
-        if self.owner is not None:
-            os.chown(path, self.owner, -1)
-
-    def arrivals(self) -> list[Arrival]:
-        """What a reader who skips hidden names sees."""
-        found = []
-        for entry in sorted(self.root.glob("[!.]*")):
-            if entry.is_dir():
-                bodies = {file.name: file.read_bytes() for file in sorted(entry.iterdir())}
-                found.append(Arrival(entry.name, bodies))
-            else:
-                found.append(Arrival(entry.name, {entry.name: entry.read_bytes()}))
-        return found
-
-    def inventory(self) -> object:
-        """All paths, hidden or not; `st_ino` tells a file that was written anew."""
-        return sorted((str(path.relative_to(self.root)), path.lstat().st_mtime_ns, path.lstat().st_ino)
-                      for path in self.root.rglob("*"))
-
-    def names(self) -> list[str]:
-        """What lies in the target, hidden or not."""
-        return sorted(path.name for path in self.root.iterdir())
-
-    def refuse(self) -> None:
-        """The final name is taken in the last moment."""
-        self.put(f"{NAME}/fremd.txt", b"fremd")
-
-    def relent(self) -> None:
-        """It is free again."""
-        shutil.rmtree(self.root / NAME)
+from tests.integration.contract import Effect, make_delivery
+from tests.integration.drop_folder import NAME, OLD
+from tests.integration.drop_limits import LimitsContract
 
 
 def everything_is_hidden_until_the_effect(receiver: Any, outlet: OutletBase[Any],
@@ -249,7 +181,7 @@ class HiddenNamesContract:
         assert second.probe(make_delivery(attempt=2)) == Done(receipts[0])
 
 
-class DropContract(HiddenNamesContract):
+class DropContract(HiddenNamesContract, LimitsContract):
     """What every drop promises besides: layouts, collisions, probe, target and check."""
 
     def test_it_is_a_drop(self, receiver: Any) -> None:
@@ -384,7 +316,7 @@ class DropContract(HiddenNamesContract):
         assert len(receiver.arrivals()) == 1
 
     def test_a_missing_folder_is_never_made(self, receiver: Any) -> None:
-        effect, outlet, before = Effect(), receiver.outlet(**receiver.missing()), receiver.inventory()
+        effect, outlet, before = Effect(), receiver.outlet(**receiver.below("fehlt")), receiver.inventory()
         with pytest.raises(Misconfigured, match="fehlt"):
             outlet.deliver(make_delivery(), effect)
         with pytest.raises(Misconfigured, match="fehlt"):

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors import _layout, directory
+from connectors import _disk, _layout
 from connectors.directory import Options, Outlet
-from hub.errors import Misconfigured, Temporary
+from hub.errors import Misconfigured, Permanent, Temporary, TooLarge
 from tests.integration.contract import Effect, OutletContract, make_delivery
-from tests.integration.drop_contract import NAME, DropContract, DropFolder
+from tests.integration.drop_contract import DropContract
+from tests.integration.drop_folder import NAME, DropFolder
 from tests.services import wait_until
 
 
@@ -31,13 +32,14 @@ class Drop(DropFolder):
     def outlet(self, **options: Any) -> Outlet:
         return Outlet(Options(**({"path": self.root} | self.options | options)))
 
-    def missing(self) -> dict[str, Any]:
-        return {"path": self.root / "fehlt"}
+    def below(self, name: str) -> dict[str, Any]:
+        return {"path": self.root / name}
 
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Drop:
-    return Drop(tmp_path)
+    (tmp_path / "ziel").mkdir()
+    return Drop(tmp_path / "ziel")
 
 
 class TestDirectory(OutletContract):
@@ -47,7 +49,7 @@ class TestDirectory(OutletContract):
 class TestDirectoryDrop(DropContract):
     """Everything every drop promises."""
 
-    place = directory.Disk
+    place = _disk.Disk
 
 
 class TestRights:
@@ -83,10 +85,10 @@ class TestTarget:
     @pytest.mark.parametrize("layout", ["folder", "single"])
     def test_check_leaves_nothing_where_renaming_is_refused(
             self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
-        def refused(source: str, target: str) -> None:
+        def refused(folder: int, old: str, new: str) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
-        monkeypatch.setattr(directory, "rename_new", refused)
+        monkeypatch.setattr(_disk, "rename_new", refused)
         (finding,) = receiver.outlet(layout=layout).check()
         assert finding.severity == "error"
         assert "darf im Ziel nicht schreiben" in finding.text
@@ -95,21 +97,22 @@ class TestTarget:
     @pytest.mark.parametrize(("code", "kind"), [
         (errno.ENOSPC, Temporary), (errno.EDQUOT, Temporary), (errno.EIO, Temporary),
         (errno.ESTALE, Temporary),
-        (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary)])
+        (errno.EACCES, Misconfigured), (errno.EROFS, Misconfigured), (errno.EXDEV, Temporary),
+        (errno.ENAMETOOLONG, Permanent), (errno.EILSEQ, Permanent), (errno.EFBIG, TooLarge)])
     def test_what_the_disk_says(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch, code: int,
                                 kind: type[Exception]) -> None:
         def fail(*_: object) -> None:
             raise OSError(code, os.strerror(code))
 
-        monkeypatch.setattr(directory, "write_all", fail)
-        fails_with(receiver, kind, "Ziel|Freigabe|Benutzer|Kontingent", effect := Effect())
+        monkeypatch.setattr(_disk, "write_all", fail)
+        fails_with(receiver, kind, "Ziel|Freigabe|Benutzer", effect := Effect())
         assert effect.begun == 0
         assert receiver.inventory() == []
 
     def test_a_full_disk(self, tmp_path: Path) -> None:
         """A real one: /dev/full takes no byte."""
         with pytest.raises(OSError, match="No space"), Path("/dev/full").open("wb", buffering=0) as full:
-            directory.write_all(full.fileno(), b"x")
+            _disk.write_all(full.fileno(), b"x")
 
 
 def fails_with(receiver: Drop, kind: type[Exception], text: str, effect: Effect) -> None:
@@ -133,25 +136,25 @@ class Ledger:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
-        real_sync, real_rename = directory.sync, directory.rename_new
+        real_sync, real_rename = _disk.sync, _disk.rename_new
 
         def sync(descriptor: int) -> None:
             self.calls.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
             real_sync(descriptor)
 
-        def rename(source: str, target: str) -> None:
-            self.calls.append(f"rename {Path(source).name} {Path(target).name}")
-            real_rename(source, target)
+        def rename(folder: int, old: str, new: str) -> None:
+            self.calls.append(f"rename {old} {new}")
+            real_rename(folder, old, new)
 
-        real_sync_all = directory.sync_all
+        real_sync_all = _disk.sync_all
 
         def sync_all(descriptor: int) -> None:
             self.calls.append("all " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
             real_sync_all(descriptor)
 
-        monkeypatch.setattr(directory, "sync", sync)
-        monkeypatch.setattr(directory, "sync_all", sync_all)
-        monkeypatch.setattr(directory, "rename_new", rename)
+        monkeypatch.setattr(_disk, "sync", sync)
+        monkeypatch.setattr(_disk, "sync_all", sync_all)
+        monkeypatch.setattr(_disk, "rename_new", rename)
 
 
 def everything_is_durable_before_it_is_visible(calls: list[str], root: Path, files: list[str]) -> None:
@@ -164,6 +167,31 @@ def everything_is_durable_before_it_is_visible(calls: list[str], root: Path, fil
     assert {f"sync {file}" for file in files} <= set(before), "a file is not durable"
     assert before[-1] == f"sync {source}", "the hidden folder is not durable"
     assert after == [f"sync {root.name}"], "the rename is not durable"
+
+
+class TestWithoutNoReplace:
+    """File systems that cannot refuse to overwrite by themselves (NFS) are asked first."""
+
+    @pytest.fixture(autouse=True)
+    def _nfs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_disk, "rename_exclusively", lambda folder, old, new: errno.EINVAL)
+
+    @pytest.mark.parametrize("layout", ["folder", "single"])
+    def test_it_delivers(self, receiver: Drop, layout: str) -> None:
+        receipt = receiver.outlet(layout=layout).deliver(make_delivery(), Effect())
+        assert receiver.names() == [receipt.reference]
+
+    @pytest.mark.parametrize("taken", ["file", "link"])
+    def test_what_appears_in_the_last_moment_is_not_overwritten(self, receiver: Drop, taken: str) -> None:
+        name = receiver.root / f"{NAME}.xml"
+
+        def appear() -> None:
+            name.write_bytes(b"fremd") if taken == "file" else name.symlink_to("nirgends")
+
+        with pytest.raises(Temporary, match="im letzten Augenblick"):
+            receiver.outlet(layout="single").deliver(make_delivery(), Effect(appear))
+        assert receiver.names() == [name.name]
+        assert name.is_symlink() == (taken == "link")
 
 
 class TestDurability:
@@ -184,11 +212,11 @@ class TestDurability:
                                complaint: str) -> None:
         ledger = Ledger(monkeypatch)
         if fault == "files":
-            real = directory.sync
+            real = _disk.sync
             folders_only = lambda fd: real(fd) if Path(f"/proc/self/fd/{fd}").is_dir() else None  # noqa: E731
-            monkeypatch.setattr(directory, "sync", folders_only)
+            monkeypatch.setattr(_disk, "sync", folders_only)
         elif fault == "folder":
-            monkeypatch.setattr(directory.Disk, "sync_folder", lambda *_: None)
+            monkeypatch.setattr(_disk.Disk, "sync_folder", lambda *_: None)
         else:
             monkeypatch.setattr(_layout.Plan, "hidden", lambda self, slot=1: self.final() + "x")
         receiver.outlet().deliver(make_delivery(), Effect())
@@ -240,7 +268,7 @@ class TestGathered:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
-        monkeypatch.setattr(directory, "sync_all", broken)
+        monkeypatch.setattr(_disk, "sync_all", broken)
         outlet, deliveries = receiver.outlet(), [make_delivery(number=number) for number in (1, 2)]
         outlet.prepare(deliveries)
         assert list(receiver.root.iterdir()) == []
@@ -259,21 +287,21 @@ class TestGathered:
         def broken(descriptor: int) -> None:
             raise OSError(errno.EIO, "broken")
 
-        monkeypatch.setattr(directory, "sync", broken)
+        monkeypatch.setattr(_disk, "sync", broken)
         with pytest.raises(Temporary):
             outlet.conclude()
         outlet.conclude()  # there is nothing left that it could tell of
 
     def test_on_a_share_nothing_is_prepared(self, receiver: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(directory, "can_sync_all", lambda path: False)
+        monkeypatch.setattr(_disk, "can_sync_all", lambda path: False)
         outlet = receiver.outlet()
         outlet.prepare([make_delivery(number=number) for number in (1, 2)])
         assert list(receiver.root.iterdir()) == []
         outlet.conclude()
 
     def test_only_local_file_systems_are_synced_as_a_whole(self, tmp_path: Path) -> None:
-        assert not directory.can_sync_all(Path("/proc"))
-        assert not directory.can_sync_all(tmp_path / "fehlt")
+        assert not _disk.can_sync_all(Path("/proc"))
+        assert not _disk.can_sync_all(tmp_path / "fehlt")
 
     def test_what_is_prepared_never_takes_a_name_that_is_taken(self, receiver: Drop) -> None:
         """A thread that was lost had prepared the same delivery, and may still be at work."""
@@ -304,32 +332,38 @@ class TestTogether:
     @pytest.fixture
     def slow(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
         slow = SlowSync()
-        monkeypatch.setattr(directory, "sync", slow)
+        monkeypatch.setattr(_disk, "sync", slow)
         yield slow
         slow.go.set()
 
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Iterator[int]:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        yield descriptor
+        os.close(descriptor)
+
     def test_those_who_asked_while_one_was_under_way_share_the_next(self, slow: SlowSync,
-                                                                    tmp_path: Path) -> None:
-        syncs = directory.FolderSyncs()
+                                                                    folder: int) -> None:
+        syncs = _disk.FolderSyncs()
         with ThreadPoolExecutor(9) as pool:
-            first = pool.submit(syncs.sync, str(tmp_path))
+            first = pool.submit(syncs.sync, folder)
             assert slow.began.acquire(timeout=10)
-            others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(8)]
-            wait_until(lambda: syncs.asked(str(tmp_path)) == 9, "all to have asked")
+            others = [pool.submit(syncs.sync, folder) for _ in range(8)]
+            wait_until(lambda: syncs.asked(folder) == 9, "all to have asked")
             slow.go.set()
             for future in (first, *others):
                 future.result(10)
         assert slow.count == 2, "one for the first, one for all others"
-        assert syncs.asked(str(tmp_path)) == 0
+        assert syncs.asked(folder) == 0
 
-    def test_a_failure_is_everybodys(self, slow: SlowSync, tmp_path: Path) -> None:
-        syncs = directory.FolderSyncs()
+    def test_a_failure_is_everybodys(self, slow: SlowSync, folder: int) -> None:
+        syncs = _disk.FolderSyncs()
         slow.fails = [False, True]
         with ThreadPoolExecutor(4) as pool:
-            first = pool.submit(syncs.sync, str(tmp_path))
+            first = pool.submit(syncs.sync, folder)
             assert slow.began.acquire(timeout=10)
-            others = [pool.submit(syncs.sync, str(tmp_path)) for _ in range(3)]
-            wait_until(lambda: syncs.asked(str(tmp_path)) == 4, "all to have asked")
+            others = [pool.submit(syncs.sync, folder) for _ in range(3)]
+            wait_until(lambda: syncs.asked(folder) == 4, "all to have asked")
             slow.go.set()
             assert first.exception(10) is None
             assert [type(other.exception(10)) for other in others] == [OSError] * 3
@@ -362,7 +396,9 @@ class TestOptions:
         ("name", "{id", "no template"), ("name", "{id!r}", "unknown"),
         ("name", "{id.__class__}", "unknown"), ("name", "{id}" * 5, "longer"),
         ("path", "relativ", "relative"),
-        ("must_contain", "../x", "not a path"), ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
+        ("must_contain", "../x", "not a path"),
+        ("must_contain", "ä" * 128, "longer than 255 bytes"),
+        ("mode", "640", "pattern"), ("pfad", "x", "Extra")])
     def test_refused(self, key: str, value: str, complaint: str) -> None:
         with pytest.raises(ValidationError, match=complaint):
             Options(**{"path": "/srv/ziel", key: value})

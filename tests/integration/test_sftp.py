@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,21 @@ import pytest
 from pydantic import ValidationError
 
 from connectors import _layout, sftp
+from connectors._sftp_client import Writing
+from connectors._sftp_session import Session
 from connectors.sftp import Options, Outlet, fingerprint
 from hub.endpoint import Absent
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Effect, NetworkContract, make_delivery
-from tests.integration.drop_contract import NAME, DropContract, DropFolder
+from tests.integration.drop_contract import DropContract
+from tests.integration.drop_folder import NAME, DropFolder
 from tests.services import need, wait_until
 from tests.services.openssh import OpenSsh
 from tests.services.proxy import Proxy
 
+SERVER = "/usr/lib/openssh/sftp-server"
+OLDEST = "open,close,read,write,lstat,fstat,opendir,readdir,remove,mkdir,rmdir,stat,rename"
+"""What version 3 has and a drop needs: no extension at all."""
 FULL = "trap '' XFSZ\nulimit -f 512\nexec /usr/lib/openssh/sftp-server\n"  # no file may grow beyond 512 KB
 
 
@@ -47,8 +54,8 @@ class Drop(DropFolder):
     def impatient(self) -> Outlet:
         return self.outlet(connect_timeout=3, timeout=3)
 
-    def missing(self) -> dict[str, Any]:
-        return {"path": str(self.root / "fehlt")}
+    def below(self, name: str) -> dict[str, Any]:
+        return {"path": str(self.root / name)}
 
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.arrivals()) >= count, "the files have arrived")
@@ -90,7 +97,7 @@ def receiver(serve: Callable[..., Drop]) -> Drop:
 class TestSftp(NetworkContract):
     """Everything every outlet over TCP promises."""
 
-    questions = 1  # whether the final name is still free
+    questions = 2  # whether the hidden name is no link, and the final name still free
 
     def test_an_answer_lost_before_the_rename(self, receiver: Drop) -> None:
         outlet, effect = receiver.impatient(), Effect(receiver.proxy.lose)
@@ -131,7 +138,7 @@ class TestSftp(NetworkContract):
 class TestSftpDrop(DropContract):
     """Everything every drop promises."""
 
-    place = sftp.Session
+    place = Session
 
 
 class TestServers:
@@ -154,12 +161,37 @@ class TestServers:
         assert effect.begun == 0
         assert [finding.severity for finding in outlet.check()] == ["error"]
 
-    def test_a_server_without_extensions(self, serve: Callable[..., Drop]) -> None:
-        """Neither fsync nor posix-rename: as many appliances are."""
-        drop = serve(sftp="internal-sftp -P posix-rename,fsync")
+    @pytest.mark.parametrize("sftp", [
+        "internal-sftp -P posix-rename,fsync", f"{SERVER} -P posix-rename,fsync", f"{SERVER} -p {OLDEST}"])
+    def test_a_server_without_extensions(self, serve: Callable[..., Drop], sftp: str) -> None:
+        """Neither fsync nor posix-rename: as many appliances are. It is delivered, and `check` warns."""
+        drop = serve(sftp=sftp)
         outlet = drop.outlet()
         receipts = [outlet.deliver(make_delivery(number=number), Effect()) for number in (1, 2)]
         assert drop.names() == sorted(receipt.reference for receipt in receipts)
+        ok, *lacks = outlet.check()
+        assert (ok.severity, [finding.severity for finding in lacks]) == ("ok", ["warning", "warning"])
+        for finding, name in zip(lacks, ("fsync@openssh.com", "posix-rename@openssh.com"), strict=True):
+            assert finding.text.startswith(f"Der Server bietet {name} nicht an")
+            assert "Den Betreiber des Servers bitten" in finding.remedy
+
+    def test_a_server_that_lacks_nothing_is_not_complained_of(self, receiver: Drop) -> None:
+        assert [finding.severity for finding in receiver.outlet().check()] == ["ok"]
+
+    def test_the_plain_rename_overwrites_nothing(self, serve: Callable[..., Drop]) -> None:
+        drop = serve(sftp=f"{SERVER} -P posix-rename,fsync")
+        taken = drop.put(f"{NAME}.xml", b"fremd")
+        outlet = drop.outlet(layout="single")
+        assert outlet.deliver(make_delivery(), Effect()).reference == f"{NAME}-2.xml"
+        with pytest.raises(Temporary, match="im letzten Augenblick"):
+            outlet.deliver(make_delivery(number=2), Effect(lambda: drop.put(
+                f"{NAME.replace(make_delivery().id, make_delivery(number=2).id)}.xml", b"fremd")))
+        assert taken.read_bytes() == b"fremd"
+
+    def test_a_login_that_prints_something_is_explained(self, serve: Callable[..., Drop]) -> None:
+        outlet = serve(sftp="/bin/echo Willkommen auf dem Server").outlet()
+        with pytest.raises(Temporary, match="spricht kein SFTP"):
+            outlet.deliver(make_delivery(), Effect())
 
     def test_a_missing_marker_costs_no_connection(self, receiver: Drop) -> None:
         outlet = receiver.outlet(must_contain=".drehscheibe")
@@ -179,11 +211,10 @@ class TestServers:
         """A server without room. The size alone would not tell a hole, so here the size always fits; the
         suite notices when the answers to pipelined writes are not read."""
         big = make_delivery([("xml", "a.xml", "application/xml", b"x" * 2_000_000)])
-        monkeypatch.setattr(sftp.Session, "size",
-                            lambda self, path: 2_000_000 if path.endswith("a.xml") else None)
+        sizes = {"xml": 2_000_000, "part": -1}
+        monkeypatch.setattr(Session, "size", lambda self, path: sizes.get(path.rpartition(".")[2]))
         if fault:
-            pipelined = paramiko.SFTPFile.set_pipelined
-            monkeypatch.setattr(paramiko.SFTPFile, "set_pipelined", lambda self, on: pipelined(self, True))
+            monkeypatch.setattr(Writing, "require_success", lambda self: None)
         outlet, effect = self.full(serve).outlet(), Effect()
         if fault:
             outlet.deliver(big, effect)
@@ -204,8 +235,8 @@ class TestServers:
     def test_a_size_that_does_not_fit_is_noticed(self, receiver: Drop,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
         """The size is compared before anything becomes visible."""
-        real = sftp.Session.size
-        monkeypatch.setattr(sftp.Session, "size",
+        real = Session.size
+        monkeypatch.setattr(Session, "size",
                             lambda self, path: 7 if path.endswith(".pdf") else real(self, path))
         effect = Effect()
         with pytest.raises(Temporary):
@@ -330,10 +361,28 @@ class TestTrust:
             assert server.logins == [False, True]
 
 
-class PasswordServer(paramiko.ServerInterface):
-    """Takes a password and offers nothing after it."""
+    def test_a_password_where_only_keys_are_taken(self, receiver: Drop, tmp_path: Path) -> None:
+        (tmp_path / "pw").write_text("geheim\n")
+        outlet = receiver.outlet(key=None, password=f"file:{tmp_path / 'pw'}")
+        with pytest.raises(Misconfigured, match="diese Art der Anmeldung"):
+            outlet.deliver(make_delivery(), Effect())
 
-    def __init__(self, user: str, password: str) -> None:
+    def test_a_server_that_falls_silent_at_the_login(self, tmp_path: Path) -> None:
+        """Silence is no refusal."""
+        (tmp_path / "pw").write_text("geheim\n")
+        with PasswordServer("hub", "geheim", thinks=2) as server:
+            outlet = Outlet(Options(host="127.0.0.1", port=server.port, user="hub",
+                                    host_key=[server.host_key], password=f"file:{tmp_path / 'pw'}",
+                                    auth_timeout=0.3))
+            with pytest.raises(Temporary, match="verstummt"):
+                outlet.deliver(make_delivery(), Effect())
+
+
+class PasswordServer(paramiko.ServerInterface):
+    """Takes a password, after `thinks` seconds, and offers nothing after it."""
+
+    def __init__(self, user: str, password: str, thinks: float = 0) -> None:
+        self.thinks = thinks
         self.login = (user, password)
         self.logins: list[bool] = []
         self.key = paramiko.RSAKey.generate(2048)
@@ -358,6 +407,7 @@ class PasswordServer(paramiko.ServerInterface):
         return "password"
 
     def check_auth_password(self, username: str, password: str) -> int:
+        time.sleep(self.thinks)
         self.logins.append((username, password) == self.login)
         return paramiko.AUTH_SUCCESSFUL if self.logins[-1] else paramiko.AUTH_FAILED
 

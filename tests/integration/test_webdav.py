@@ -11,14 +11,15 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
-from connectors import webdav
+from connectors import _layout, webdav
 from connectors._http import Line
 from connectors._http_answer import Answer
 from connectors.webdav import Options, Outlet
 from hub.endpoint import Absent, Done, build_outlet, is_certain, options_model
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
 from tests.integration.contract import Effect, NetworkContract, make_delivery
-from tests.integration.drop_contract import NAME, DropContract, DropFolder
+from tests.integration.drop_contract import DropContract
+from tests.integration.drop_folder import NAME, DropFolder
 from tests.services import wait_until
 from tests.services.apache import PASSWORD, USER, Apache
 from tests.services.proxy import Proxy
@@ -51,8 +52,8 @@ class Drop(DropFolder):
     def impatient(self) -> Outlet:
         return self.outlet(connect_timeout=3, timeout=3)
 
-    def missing(self) -> dict[str, Any]:
-        return {"url": f"{self.base}fehlt"}
+    def below(self, name: str) -> dict[str, Any]:
+        return {"url": f"{self.base}{name}"}
 
     def wait_for_arrivals(self, count: int) -> None:
         wait_until(lambda: len(self.arrivals()) >= count, "the files have arrived")
@@ -130,6 +131,15 @@ class TestWebdavDrop(DropContract):
     """Everything every drop promises."""
 
     place = webdav.Collection
+    links_are_seen = False
+    read_only = "verweigert das Schreiben"
+
+    def test_a_long_name_is_not_blamed_for_what_the_server_forbids(
+            self, serve: Callable[..., Drop], monkeypatch: pytest.MonkeyPatch) -> None:
+        """403 stands for both: the server is asked whether it knows of no such thing."""
+        monkeypatch.setattr(_layout, "file_name", lambda template, delivery: "x" * 160 + delivery.id)
+        with pytest.raises(Misconfigured, match="verweigert"):
+            serve(require=READ_ONLY).outlet().deliver(make_delivery(), Effect())
 
 
 class TestServer:

@@ -20,7 +20,7 @@ from connectors.xdomea import NAMESPACE, Options, Outlet
 from hub.endpoint import Absent, Done, Unknown
 from hub.errors import Misconfigured, Temporary
 from tests.integration.contract import Arrival, Effect, OutletContract, make_delivery
-from tests.integration.drop_contract import DropFolder
+from tests.integration.drop_folder import DropFolder
 from tests.services import standards
 from tests.services.openssh import OpenSsh
 

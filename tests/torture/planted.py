@@ -53,18 +53,18 @@ def _bodies_not_synced() -> None:
 
 
 def _no_folder_sync() -> None:
-    from connectors.directory import Disk, Gathered
+    from connectors._disk import Disk, Gathered
 
     Disk.sync_folder = Gathered.sync_folder = lambda self, path: None  # type: ignore[method-assign]
 
 
 def _no_file_sync() -> None:
-    from connectors import directory
+    from connectors import _disk
 
-    sync = directory.sync
-    directory.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(
+    sync = _disk.sync
+    _disk.sync = lambda descriptor: sync(descriptor) if stat.S_ISDIR(
         os.fstat(descriptor).st_mode) else None
-    directory.sync_all = lambda descriptor: None
+    _disk.sync_all = lambda descriptor: None
 
 
 def _done_before_send() -> None:
@@ -119,12 +119,12 @@ def _no_duplicate_check() -> None:
 
 
 def _write_under_the_final_name() -> None:
-    from connectors import _layout, directory
+    from connectors import _disk, _layout
 
     _layout.Plan.hidden = lambda self, slot=1: self.final()  # type: ignore[method-assign]
-    write = directory.Disk.write
-    directory.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
-    directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]
+    write = _disk.Disk.write
+    _disk.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
+    _disk.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]
 
 
 def _new_name_per_try() -> None:
@@ -247,7 +247,7 @@ def _waits_for_the_old_clock() -> None:
 
 def _torn_over_sftp() -> None:
     from connectors import _drop
-    from connectors.sftp import Session
+    from connectors._sftp_session import Session
 
     settle, write = _drop.settle, _drop.write
 

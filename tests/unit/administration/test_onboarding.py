@@ -7,6 +7,8 @@ import json
 import lzma
 import os
 import shutil
+import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from hub.config import loader
 from hub.endpoint import Finding
 from hub.errors import HubError
 from hub.operations import checks
+from tests.services import missing
 
 ROOT = Path(__file__).parents[3]
 STANDARDS = Path(os.environ.get("DREHSCHEIBE_STANDARDS", ROOT.parent / "shared" / "standards"))
@@ -46,11 +49,15 @@ AGS_LIST = genericode(("14999040", "Prüfstädt-Großübung, Stadt"), ("14999050
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """The example configuration with a state of its own; its `hub.toml`."""
+    return example(tmp_path)
+
+
+def example(folder: Path) -> Path:
     for name in ("etc", "mappings"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    (tmp_path / "var" / "drop").mkdir(parents=True)
-    (tmp_path / "ags.xml.xz").write_bytes(lzma.compress(AGS_LIST))
-    return tmp_path / "etc" / "hub.toml"
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "var" / "drop").mkdir(parents=True)
+    (folder / "ags.xml.xz").write_bytes(lzma.compress(AGS_LIST))
+    return folder / "etc" / "hub.toml"
 
 
 def run(place: Path, *arguments: str, code: int = 0) -> Result:
@@ -88,6 +95,42 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
     assert {(row["inherited"], row["payload_days"], row["proof_days"])
             for row in shown["services"]} == {(True, 30, 730)}
     assert "gemeint '14999040'?" in run(place, "municipality", "show", "1499904", code=1).output
+
+
+def test_run_as_root_the_folders_belong_to_the_hub(tmp_path: Path) -> None:
+    """They were root's, 0750, and nothing could be delivered."""
+    if os.geteuid() != 0:
+        missing("root", "run the tests as root: giving a folder away takes it")
+    with tempfile.TemporaryDirectory(prefix="onboarding-") as folder:
+        Path(folder).chmod(0o755)  # pytest's own folders let nobody through
+        file = example(Path(folder))
+        state = loader.load(file).state
+        state.mkdir(exist_ok=True, parents=True)
+        os.chown(state, 65534, 65534)
+        (Path(folder) / "var" / "drop" / "test").mkdir(mode=0o750)  # root's, from before
+        answer(file, "municipality", "install-list", str(Path(folder) / "ags.xml.xz"))
+        added = answer(file, "municipality", "add", "14999040", "--service", "hundesteuer")
+        drop = Path(folder) / "var" / "drop" / "pruefstaedt-grossuebung"
+        assert added["folders"] == [str(drop)]
+        assert [each["severity"] for each in added["findings"]] == ["ok", "warning"]
+        assert "chown nobody:65534" in added["findings"][1]["remedy"]
+        for owned in (drop, state / "lists"):
+            assert (owned.stat().st_uid, owned.stat().st_gid) == (65534, 65534)
+        written = subprocess.run(["touch", str(drop / "x")], user=65534, group=65534, extra_groups=[],
+                                 cwd="/", check=False)
+        assert written.returncode == 0
+        said = run(file, "municipality", "add", "14999050", "--name", "Übungsau", "--service", "hundesteuer")
+        assert "der Benutzer der Drehscheibe (nobody:65534) darf dort schreiben" in said.output
+
+
+def test_the_hubs_user_reads_what_root_writes_whatever_its_umask(place: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        added = answer(place, "municipality", "add", "14999050", "--name", "Übungsau", "--service",
+                       "hundesteuer")
+    finally:
+        os.umask(before)
+    assert Path(added["file"]).stat().st_mode & 0o777 == 0o644
 
 
 def test_without_a_mailbox_the_routes_are_its_own(place: Path) -> None:

@@ -137,6 +137,28 @@ def test_what_the_place_says_of_the_rename_is_kept(certain: bool) -> None:
     assert is_certain(raised.value) == certain
 
 
+@pytest.mark.parametrize("ask", ["deliver", "probe"])
+def test_every_folder_on_the_way_is_looked_at_before_it_is_used(ask: str) -> None:
+    """A place that does not see links by itself shows them there."""
+    outlet, delivery = Outlet(), make_delivery(manifest={"path": "a/b/c"})
+    for folder in ("a", "a/b", "a/b/c"):
+        outlet.memory.things[folder] = None
+    looked: list[str] = []
+    honest = outlet.memory.size
+
+    def size(path: str) -> int | None:
+        looked.append(path)
+        return honest(path)
+
+    outlet.memory.size = size  # type: ignore[method-assign]
+    if ask == "deliver":
+        outlet.deliver(delivery, Effect())
+    else:
+        outlet.probe(delivery)
+    assert looked[:3] == ["a", "a/b", "a/b/c"]
+    assert outlet.memory.steps[:3] == ["size"] * 3
+
+
 def test_only_an_error_from_outside_ends_the_connection() -> None:
     outlet = Outlet(must_contain=".drehscheibe")
     with pytest.raises(Temporary, match="drehscheibe"):

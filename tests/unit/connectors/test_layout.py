@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, plan
+from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, plan, steps
 from hub.errors import Permanent
 from tests.integration.contract import make_delivery
 
@@ -22,6 +22,12 @@ def test_final_names() -> None:
     assert [of().final(count) for count in (1, 2, 3)] == [
         f"Steuern/{NAME}", f"Steuern/{NAME}-2", f"Steuern/{NAME}-3"]
     assert of(layout="single").final(2) == f"Steuern/{NAME}-2.xml"
+
+
+def test_the_steps_to_a_folder() -> None:
+    assert list(steps("")) == []
+    assert list(steps("Aemter")) == ["Aemter"]
+    assert list(steps("Aemter/Steuern/Hund")) == ["Aemter", "Aemter/Steuern", "Aemter/Steuern/Hund"]
 
 
 @pytest.mark.parametrize("layout", ["folder", "single"])
