@@ -3,7 +3,8 @@
 ``message_id`` is the duplicate key. The headers ``municipality``, ``service``, ``test``, ``case`` and the
 properties ``content_type``, ``reply_to``, ``correlation_id`` say the rest. What is missing stays empty. A
 multipart body is taken apart; one that cannot be is kept as it came. Nothing is ever decompressed or
-deserialised: the bodies are taken from py-amqp's channel, below kombu's message.
+deserialised, and no body is decoded by its ``content_encoding``: the bytes that were sent are kept. A body
+that its sender compressed or coded is kept as it came, and the hub parks it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from amqp.method_framing import frame_handler
 from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
 from hub.message import Incoming, IncomingPart
 
-UNCODED = ("", "identity", "binary", "utf-8", "utf8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252")
+CODED = frozenset({
+    "gzip", "x-gzip", "deflate", "x-deflate", "compress", "x-compress", "br", "zstd", "zlib", "bz2", "bzip2",
+    "x-bzip2", "lzma", "xz", "zip", "lz4", "snappy", "exi", "aes128gcm", "base64", "quoted-printable", "hex",
+    "uuencode", "x-uuencode"})
+"""Content encodings that somebody must undo before the bytes are a document."""
 
 
 class Reader:
@@ -33,8 +38,7 @@ class Reader:
         """
         headers: Mapping[str, Any] = properties.get("application_headers") or {}
         parts, unreadable = self._parts(body, text(properties.get("content_type")) or "")
-        coding = (text(properties.get("content_encoding")) or "").lower()
-        if coding not in UNCODED or headers.get("compression"):
+        if _is_coded(text(properties.get("content_encoding")) or "") or headers.get("compression"):
             unreadable = ("Der Inhalt ist komprimiert oder kodiert (content_encoding); "
                           "der Eingang packt nichts aus.")
         elif not properties:
@@ -76,6 +80,15 @@ class Reader:
         except BaseException:
             sink.discard()
             raise
+
+
+def _is_coded(content_encoding: str) -> bool:
+    """Whether somebody must undo this content encoding before the body can be read.
+
+    Many clients put a character set or a transfer encoding like ``8bit`` there. An encoding that nobody knows
+    says nothing: the bytes are kept as they came, and what they hold decides.
+    """
+    return any(name.strip() in CODED for name in content_encoding.lower().split(","))
 
 
 def text(value: object) -> str | None:

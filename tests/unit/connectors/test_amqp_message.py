@@ -54,9 +54,17 @@ def test_what_cannot_be_read_is_kept_as_it_came(read: Callable[..., Incoming],
     assert [part.content for part in incoming.parts] == [b"--b\r\ncut"]
 
 
-@pytest.mark.parametrize("coding", ["", "identity", "UTF-8", "iso-8859-1"])
-def test_a_charset_is_no_compression(read: Callable[..., Incoming], coding: str) -> None:
+@pytest.mark.parametrize("coding", ["", "identity", "UTF-8", "UTF_8", "utf8", "iso-8859-1", "latin-1", "8bit",
+                                    "7BIT", "binary", "none", "rubbish", "x" * 200])
+def test_a_charset_or_what_nobody_knows_is_no_compression(read: Callable[..., Incoming], coding: str) -> None:
     assert read(b"x", content_encoding=coding, message_id="x").unreadable is None
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "base64", "utf-8, gzip", "zstd"])
+def test_what_must_be_undone_is_said(read: Callable[..., Incoming], coding: str) -> None:
+    incoming = read(b"x", content_encoding=coding, message_id="x")
+    assert "content_encoding" in (incoming.unreadable or "")
+    assert incoming.parts[0].content == b"x"
 
 
 def test_multipart_is_taken_apart(read: Callable[..., Incoming]) -> None:
