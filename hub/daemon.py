@@ -136,7 +136,7 @@ class Daemon:
             endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
                 name=inlet.name, spool=self.store.spool, max_bytes=settings.hub.max_bytes,
                 admit=partial(self.receiver.admit, inlet.name),
-                turned_away=self.metrics.turned_away(inlet.name)))
+                turned_away=self.metrics.turned_away(inlet.name), lying=self.metrics.lying(inlet.name)))
             for inlet in self.configuration.inlets]
         self._inlet_threads: list[threading.Thread] = []
         self.metrics.registry.register(LedgerCollector(

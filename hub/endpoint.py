@@ -191,6 +191,15 @@ TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow",
 """Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""
 
 
+Lying = Literal["unfinished", "left-out", "special"]
+"""What lies in an inlet's folder and is not taken. ``unfinished``: an upload whose sender does not end it;
+``left-out``: names that are no part of an application; ``special``: links and the like, which nobody reads."""
+
+
+def _nobody_hears(_: Mapping[Lying, int]) -> None:
+    """Nobody is told."""
+
+
 def _always_room(_: int) -> None:
     """There is room for every body."""
 
@@ -216,6 +225,9 @@ class InletContext:
     turned_away: Callable[[TurnedAway], None] = _uncounted
     """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit`
     refuse is counted there, not here."""
+    lying: Callable[[Mapping[Lying, int]], None] = _nobody_hears
+    """The inlet calls it after each look with how many lie there now and are not taken, by kind. The hub
+    warns when there are more of a kind, and shows them as a metric."""
 
 
 class InletBase(ABC, Generic[OptionsT]):

@@ -146,6 +146,8 @@ class Incoming:
     `sender` is the configured name of the recognised sender. `key` is its Idempotency-Key or AMQP message id.
     `unreadable` is set when even the framing could not be read: the message is stored as it came and parked.
     `conflict` says what same key with other content does: HTTPS refuses (409), AMQP and folders park.
+    `notes` are for the history of the message: what the inlet left out or found strange, in German, without a
+    word that a citizen wrote.
     """
 
     inlet: str
@@ -160,6 +162,7 @@ class Incoming:
     reply_to: str | None = None
     unreadable: str | None = None
     conflict: Literal["refuse", "park"] = "park"
+    notes: tuple[str, ...] = ()
 
     def content_digest(self) -> str:
         """SHA-256 over each part's name, type and bytes (by their own digest), in order."""

@@ -56,6 +56,8 @@ class Gate:
     room: bool = True
     asked: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    lying: dict[str, int] = field(default_factory=dict)
+    """What the inlet said last of what it does not take."""
     spooled: set[str] = field(default_factory=set)
     """What lay in the spool when the inlet asked."""
 
@@ -137,7 +139,8 @@ class Site(ABC):
     def context(self) -> InletContext:
         """What the hub would hand to it."""
         return InletContext(name="inlet", spool=self.spool, max_bytes=MAX_BYTES, admit=self.gate.admit,
-                            turned_away=self.gate.told.append)
+                            turned_away=self.gate.told.append,
+                            lying=lambda lying: setattr(self.gate, "lying", {**lying}))
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """For a condition; the test fails when it does not come."""

@@ -126,7 +126,8 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
             blobs.append((staged, message_id, arrival.tenant))
         tx.ledger.happened("message", incoming.service, "", "accepted")
         tx.ledger.moved("message", incoming.service, "", None, state.value)
-        tx.ledger.event(tx.now, message_id, "accepted", after=state.value, reason=reason, detail=text)
+        told = " ".join(filter(None, (text, *incoming.notes))) or None
+        tx.ledger.event(tx.now, message_id, "accepted", after=state.value, reason=reason, detail=told)
         if reason is not None:
             tx.ledger.happened("message", incoming.service, "", f"parked:{reason}")
     INSERT(tx.connection, rows)
