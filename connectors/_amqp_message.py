@@ -15,7 +15,8 @@ from typing import Any
 from amqp.basic_message import Message
 from amqp.method_framing import frame_handler
 
-from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
+from connectors._framing import Body, FramingError, OverLimitError, Spool, clean, flag, labelled, media_type
+from connectors._multipart import Multipart
 from hub.message import Incoming, IncomingPart
 
 CODED = frozenset({
@@ -67,7 +68,7 @@ class Reader:
         sink = Body(self._spool)
         try:
             sink.write(body)
-            return sink.part("application", media_type(content_type))
+            return sink.part("application", labelled(content_type))
         except BaseException:
             sink.discard()
             raise

@@ -42,7 +42,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from connectors import _problem, _trust
-from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
+from connectors._framing import Body, FramingError, OverLimitError, Spool, clean, flag, labelled, media_type
+from connectors._multipart import Multipart
 from connectors._problem import Problem, RefusedError
 from connectors._tls_server import Limits, Protocol, Server
 from connectors._trust import Sender, TrustFiles
@@ -232,7 +233,7 @@ class Inlet(InletBase[Options]):
             await self._drain(request, sink, limit)
             if isinstance(sink, Multipart):
                 return sink.finish()
-            return (sink.part("application", media_type(request.headers.get("content-type", ""))),)
+            return (sink.part("application", labelled(request.headers.get("content-type", ""))),)
         except FramingError as error:
             sink.discard()
             raise RefusedError(_problem.unreadable("multipart")) from error

@@ -77,7 +77,7 @@ def test_properties_become_the_message(hub: AmqpSite) -> None:
         "key-1", "antworten", "lauf-1", "fall-1")
     assert (taken.test, taken.conflict, taken.unreadable) == (True, "park", None)
     assert (taken.parts[0].name, taken.parts[0].media_type, taken.parts[0].content) == (
-        "application", "application/xml", SMALL)
+        "application", "application/xml; charset=utf-8", SMALL)
 
 
 def test_the_queue_names_the_sender(hub: AmqpSite) -> None:

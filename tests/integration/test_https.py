@@ -116,7 +116,7 @@ def test_unknown_places_are_the_hubs_to_park(hub: HttpsSite, portal: KeyPair, pa
 
 
 @pytest.mark.parametrize(("content_type", "expected"), [
-    ("application/xml; charset=UTF-8", "application/xml"), ("text/xml", "text/xml"),
+    ("application/xml; charset=UTF-8", "application/xml; charset=utf-8"), ("text/xml", "text/xml"),
     ("Application/JSON", "application/json"), ("image/tiff", "image/tiff"),
     (None, "application/octet-stream"),
     ("rubbish", "application/octet-stream"),
@@ -162,6 +162,28 @@ def test_a_duplicate_gets_the_first_answer(hub: HttpsSite, portal: KeyPair) -> N
     first, second = hub.post(portal), hub.post(portal)
     assert second.status_code == 202
     assert second.json() == {"id": first.json()["id"], "duplicate": True}
+
+
+CASES = Path(__file__).parents[1] / "multipart"
+
+
+@pytest.mark.parametrize(("case", "files"), [
+    ("blank-after-boundary", ["antrag.xml"]), ("folded-header", ["antrag.xml", "Impfpass.pdf"]),
+    ("filename-star", ["antrag.xml", "Führerschein.pdf"]),
+    ("filename-rfc2047", ["antrag.xml", "Führerschein.pdf"]),
+    ("name-in-content-type", [None, "Impfpass.pdf"]), ("nested", ["antrag.xml", "a.pdf", "b.pdf"]),
+    ("nfd-name", ["antrag.xml", "Gebu\u0308hrenbescheid Mu\u0308ller.pdf"]),
+    ("cyrillic-names", ["antrag.xml", "Договор.docx", "Паспорт.heic", "Свідоцтво.docx",
+                        "Łukasz Żółć résumé.odt"]),
+    ("xml-attachment-first", ["rechnung.xml", "antrag.xml"]), ("two-applications", ["eins.xml", "zwei.xml"])])
+def test_multipart_as_real_senders_write_it(hub: HttpsSite, portal: KeyPair, case: str,
+                                            files: list[str | None]) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=XyZ"}
+    assert hub.post(portal, content=(CASES / f"{case}.bin").read_bytes(), headers=headers).status_code == 202
+    assert [part.filename for part in hub.door.taken[0].parts] == files
+    for part, body in zip(hub.door.taken[0].parts, hub.door.body(), strict=True):
+        assert b"--XyZ" not in body and b"--inner" not in body
+        assert body.startswith({"application/xml": b"<", "application/pdf": b"%PDF"}.get(part.media_type, b""))
 
 
 # --- refused ------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_properties_and_headers_become_the_message(read: Callable[..., Incoming]
         "key-1", "antworten", "lauf-1", "fall-1")
     assert (incoming.test, incoming.conflict, incoming.unreadable) == (True, "park", None)
     assert [(part.name, part.media_type, part.content) for part in incoming.parts] == [
-        ("application", "application/xml", b"x")]
+        ("application", "application/xml; charset=utf-8", b"x")]
 
 
 @pytest.mark.parametrize(("value", "expected"), [
