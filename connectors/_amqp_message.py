@@ -15,7 +15,7 @@ from typing import Any
 from amqp.basic_message import Message
 from amqp.method_framing import frame_handler
 
-from connectors._framing import Body, FramingError, OverLimitError, Spool, clean, flag, labelled, media_type
+from connectors._framing import Body, FramingError, OverLimitError, Spool, case_of, clean, decoded, flag, labelled, media_type
 from connectors._multipart import Multipart
 from hub.message import Incoming, IncomingPart
 
@@ -47,7 +47,7 @@ class Reader:
         return Incoming(
             inlet=self._inlet, sender=sender, ags=text(headers.get("municipality")) or "",
             service=text(headers.get("service")) or "", parts=parts, test=flag(headers.get("test")),
-            key=text(properties.get("message_id")), case=text(headers.get("case")),
+            key=text(properties.get("message_id")), case=case_of(text(headers.get("case"))),
             correlation=text(properties.get("correlation_id")), reply_to=text(properties.get("reply_to")),
             unreadable=unreadable)
 
@@ -96,7 +96,7 @@ def text(value: object) -> str | None:
     """A property or header as clean text, whatever AMQP type the sender chose."""
     if value is None:
         return None
-    return clean(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+    return clean(decoded(value) if isinstance(value, bytes) else str(value))
 
 
 def tolerant_frames(connection: Any, callback: Callable[..., Any]) -> Callable[[tuple[int, int, Any]], bool]:

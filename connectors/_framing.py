@@ -7,14 +7,17 @@ store's, with its commit.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterable
 from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from hub.message import IncomingPart, safe_name
 
@@ -38,6 +41,34 @@ def clean(text: str | None, limit: int = MAX_TEXT) -> str | None:
     if not text.isprintable():
         text = "".join(filter(str.isprintable, text))
     return text[:limit].strip() or None
+
+
+def decoded(value: bytes) -> str:
+    """A sender's bytes as text: UTF-8 as browsers and Java send it, else Windows-1252, of which Latin-1 is a part.
+    """
+    for encoding in ("utf-8", "windows-1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return value.decode(encoding)
+    return value.decode("latin-1")
+
+
+def unescaped(text: str | None) -> str | None:
+    """With percent-encoding undone, where all of a text is so encoded; any other text stays as it is."""
+    if text is None or "%" not in text or not _ESCAPED.fullmatch(text):
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
+
+
+def case_of(text: str | None) -> str | None:
+    """A case's number as a sender writes it: the same text whichever way it came, or None."""
+    text = unescaped(text)
+    return clean(text if text is None else unicodedata.normalize("NFC", text))
+
+
+_ESCAPED = re.compile(r"(?:%[0-9A-Fa-f]{2}|[^%])*")
 
 
 def file_name(text: str | None) -> str | None:

@@ -26,6 +26,7 @@ from connectors._framing import (
     OverLimitError,
     Spool,
     clean,
+    decoded,
     file_name,
     labelled,
     media_type,
@@ -89,7 +90,7 @@ class Multipart:
             inner: Sink = Splitter(boundary_of(content_type), lambda found: self._part(found, name, depth + 1))
         else:
             inner = self._file(header, name, filename)
-        return _decoded(inner, str(header.get("content-transfer-encoding", "")))
+        return _undone(inner, str(header.get("content-transfer-encoding", "")))
 
     def _file(self, header: Message, name: str | None, filename: str | None) -> Sink:
         if len(self._parts) >= self._max_parts:
@@ -281,7 +282,7 @@ class _QuotedPrintable:
         self._inner.end()
 
 
-def _decoded(inner: Sink, encoding: str) -> Sink:
+def _undone(inner: Sink, encoding: str) -> Sink:
     """With the part's transfer encoding undone."""
     encoding = encoding.partition(";")[0].strip().lower()
     if encoding == "base64":
@@ -320,12 +321,7 @@ def _header_of(block: bytes) -> Message:
 
 def _text(value: bytes) -> str:
     """A header's value: UTF-8 as browsers and Java send it, else Windows-1252; no control characters."""
-    for encoding in ("utf-8", "windows-1252", "latin-1"):
-        try:
-            text = value.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        break
+    text = decoded(value)
     return "".join(c for c in text.replace("\t", " ") if c.isprintable()).strip()
 
 

@@ -107,7 +107,7 @@ def test_a_test_is_known_by_path_or_header(hub: HttpsSite, portal: KeyPair, path
     ("/in/14999010", "14999010", ""),
     ("/in/", "", ""),
     ("/in/14999010/a/b", "14999010", "a/b"),
-    ("/in/14999010/h%C3%B6he%00", "14999010", "höhe"),
+    ("/in/14999010/h%C3%B6he%00", "14999010", "höhe"), ("/in/14999010/h%F6he", "14999010", "höhe"),
 ])
 def test_unknown_places_are_the_hubs_to_park(hub: HttpsSite, portal: KeyPair, path: str, ags: str,
                                              service: str) -> None:
@@ -156,6 +156,25 @@ def test_multipart_mixed_with_preamble_base64_and_rfc_2231_names(hub: HttpsSite,
     assert (document.name, upload.name) == ("part-1", "anlage@example")
     assert (upload.filename, upload.media_type) == ("Antrag ü.pdf", "application/pdf")
     assert hub.door.body() == [SMALL, b"%PDF-1.4"]
+
+
+@pytest.mark.parametrize("form", ["https://hub.example:8443", "HTTP://x"])
+def test_a_target_may_have_its_absolute_form(hub: HttpsSite, portal: KeyPair, form: str) -> None:
+    with hub.raw(portal) as sock:
+        sock.sendall(f"POST {form}/in/Test/14999010/x?y HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode())
+        assert sock.recv(100).startswith(b"HTTP/1.1 202 ")
+    assert (hub.door.taken[0].ags, hub.door.taken[0].service, hub.door.taken[0].test) == ("14999010", "x", True)
+
+
+@pytest.mark.parametrize("written", [
+    "Fall-Ü/7 Großröhrsdorf".encode(), "Fall-Ü/7 Großröhrsdorf".encode("latin-1"),
+    b"Fall-%C3%9C/7%20Gro%C3%9Fr%C3%B6hrsdorf", "Fall-U\u0308/7 Großro\u0308hrsdorf".encode()])
+def test_a_case_is_the_same_however_it_is_written(hub: HttpsSite, portal: KeyPair, written: bytes) -> None:
+    with hub.client(portal) as client:
+        headers = [(b"drehscheibe-case", written), (b"drehscheibe-reply-to", written), (b"idempotency-key", written)]
+        assert client.post("/in/14999010/x", content=b"x", headers=headers).status_code == 202
+    assert hub.door.taken[0].case == "Fall-Ü/7 Großröhrsdorf"
+    assert "�" not in f"{hub.door.taken[0]}"
 
 
 def test_a_duplicate_gets_the_first_answer(hub: HttpsSite, portal: KeyPair) -> None:

@@ -37,8 +37,8 @@ def test_properties_and_headers_become_the_message(read: Callable[..., Incoming]
 
 
 @pytest.mark.parametrize(("value", "expected"), [
-    (None, None), (14999010, "14999010"), (b"x\xff", "x\ufffd"), ("1\n2", "12"), (True, "True"), ({}, "{}"),
-    ("", None)])
+    (None, None), (14999010, "14999010"), (b"x\xff", "x\xff"), (b"F\xc3\xa4ll", "F\xe4ll"), ("1\n2", "12"),
+    (True, "True"), ({}, "{}"), ("", None)])
 def test_any_type_is_clean_text(value: object, expected: str | None) -> None:
     assert text(value) == expected
 
@@ -65,6 +65,11 @@ def test_what_must_be_undone_is_said(read: Callable[..., Incoming], coding: str)
     incoming = read(b"x", content_encoding=coding, message_id="x")
     assert "content_encoding" in (incoming.unreadable or "")
     assert incoming.parts[0].content == b"x"
+
+
+@pytest.mark.parametrize("case", ["Fall-Ü", "Fall-Ü".encode(), "Fall-Ü".encode("latin-1"), "Fall-%C3%9C", "Fall-U\u0308"])
+def test_a_case_is_the_same_however_it_is_written(read: Callable[..., Incoming], case: object) -> None:
+    assert read(b"x", application_headers={"case": case}).case == "Fall-Ü"
 
 
 def test_multipart_is_taken_apart(read: Callable[..., Incoming]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors._framing import IN_MEMORY, Body, Spool, clean, file_name, flag, labelled
+from connectors._framing import IN_MEMORY, Body, Spool, case_of, clean, decoded, file_name, flag, labelled
 
 
 @pytest.mark.parametrize("size", [0, IN_MEMORY, IN_MEMORY + 1])
@@ -52,3 +52,16 @@ def test_a_file_name_that_is_cut_keeps_its_ending(name: str | None, expected: st
     ("rubbish; charset=utf-8", "a/b; charset=utf-8"), ("text/xml; charset=" + "x" * 50, "text/xml")])
 def test_a_media_type_keeps_its_character_set_and_nothing_else(content_type: str, expected: str) -> None:
     assert labelled(content_type, "a/b") == expected
+
+
+@pytest.mark.parametrize(("written", "expected"), [
+    (None, None), ("F-1", "F-1"), ("50% von 7", "50% von 7"), ("%zz", "%zz"), ("%FF", "%FF"), ("a%20b", "a b"),
+    ("%C3%A4", "ä"), ("a\u0308", "ä"), ("%0Ax%00", "x"), ("%25", "%")])
+def test_a_case_is_percent_encoded_or_plain(written: str | None, expected: str | None) -> None:
+    assert case_of(written) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    ("ä€".encode(), "ä€"), ("ä€".encode("cp1252"), "ä€"), (b"\x81", "\x81"), (b"", "")])
+def test_bytes_are_text_without_a_replacement(value: bytes, expected: str) -> None:
+    assert decoded(value) == expected
