@@ -12,7 +12,8 @@ Codes are compared whole, or by their beginning when the configured one ends wit
 2xx and `code_temporary`              temporary, certain; also at any other status
 2xx and `code_in_doubt`               in doubt
 2xx and any other code                permanent, certain: the receiver's own no
-2xx, unreadable or without a code     in doubt: it did something, and we do not know what
+2xx, unreadable or without a code     in doubt: it did something, and we do not know what. Unreadable is
+                                      what `connectors._document` cannot read
 301, 307, 308                         misconfigured, certain: nobody acts on what he sends elsewhere
 other 3xx                             misconfigured, in doubt: browsers are redirected after the deed
 401, 403, 407, 405, 501; 404          misconfigured, certain; 404 permanent where the path varies
@@ -30,21 +31,18 @@ in doubt.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
 from lxml import etree
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from connectors._document import Document, Kind, Unreadable
 from connectors._http_answer import Answer
 from connectors._http_errors import shown
 from hub.endpoint import OptionsModel, refused
 from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary, TooLarge
 
-Kind = Literal["json", "xml", "none"]
 _REFERENCE = re.compile(r"[\w+./:#()\[\] -]{1,100}")
 
 
@@ -98,99 +96,20 @@ def check_path(kind: Kind, path: str, namespaces: Mapping[str, str]) -> None:
         raise ValueError("a path needs answer = \"json\" or \"xml\"")
 
 
-class Document(Protocol):
-    """An answer that was read."""
-
-    def find(self, path: str) -> str | None:
-        """The text at a path, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Json:
-    """An answer in JSON."""
-
-    root: Any
-
-    def find(self, path: str) -> str | None:
-        """By JSON pointer (RFC 6901); only single values."""
-        value = self.root
-        for step in path.split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(value, dict) and key in value:
-                value = value[key]
-            elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
-                value = value[int(key)]
-            else:
-                return None
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        return str(value).strip() if isinstance(value, str | int | float) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Xml:
-    """An answer in XML."""
-
-    root: etree._Element
-    namespaces: Mapping[str, str]
-
-    def find(self, path: str) -> str | None:
-        """By XPath: the string value of the first hit."""
-        found: Any = self.root.xpath(path, namespaces=dict(self.namespaces))
-        if isinstance(found, list):
-            if not found:
-                return None
-            found = found[0]
-        if isinstance(found, etree._Element):
-            found = found.xpath("string()")
-        if isinstance(found, bool):
-            return "true" if found else "false"
-        return str(found).strip() or None
-
-
-def read(kind: Kind, content: bytes | None, namespaces: Mapping[str, str]) -> Document | None:
-    """The answer as a document; None when it is none: cut, something else, nested too deep, with a
-    DOCTYPE."""
-    if content is None:
-        return None
-    try:
-        if kind == "json":
-            return Json(json.loads(content))
-        if kind == "xml":
-            return Xml(parse_xml(content), namespaces)
-    except (ValueError, RecursionError):
-        return None
-    return None
-
-
-def parse_xml(content: bytes) -> etree._Element:
-    """XML without DOCTYPE, entities and network. Raises ValueError."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
-                             remove_comments=True, remove_pis=True)
-    try:
-        root: etree._Element = etree.fromstring(content, parser)
-    except etree.XMLSyntaxError as error:
-        raise ValueError("no XML") from error
-    docinfo: Any = root.getroottree().docinfo
-    if docinfo.doctype:
-        raise ValueError("DOCTYPE")
-    return root
-
-
 def matches(code: str | None, wanted: Sequence[str]) -> bool:
     """Whether a code is one of these, whole or by its beginning (``+*``)."""
     return code is not None and any(
         code.startswith(one[:-1]) if one.endswith("*") else code == one for one in wanted)
 
 
-def judge(options: AnswerOptions, answer: Answer, document: Document | None, *, own_path: bool = False,
+def judge(options: AnswerOptions, answer: Answer, document: Document, *, own_path: bool = False,
           idempotent: bool = False) -> dict[str, str]:
     """The proof's details, or the error that the answer is (see the table above).
 
     `own_path`: the path holds something of the delivery. Raises `Temporary`, `Permanent`, `TooLarge`,
     `Misconfigured`, `InDoubt`.
     """
-    code = document.find(options.code_path) if document and options.code_path else None
+    code = document.find(options.code_path) if options.code_path else None
     if answer.status in options.status_known or matches(code, options.code_known):
         return detail(options, answer, document, code)
     if matches(code, options.code_temporary):
@@ -202,13 +121,20 @@ def judge(options: AnswerOptions, answer: Answer, document: Document | None, *, 
     if options.code_path is None:
         return detail(options, answer, document, code)
     if code is None:
-        raise InDoubt(f"Die Antwort (HTTP {answer.status}) hat keinen lesbaren Code"
-                      + (f" ({answer.why})." if answer.why else "."))
+        raise not_understood(answer, document, "hat keinen lesbaren Code")
     if matches(code, options.code_success):
         return detail(options, answer, document, code)
     if matches(code, options.code_in_doubt):
         raise InDoubt(f"Das Fachverfahren weiß selbst nicht, ob es gelang (Code {shown(code)}).")
     raise refused(Permanent(f"Das Fachverfahren lehnt ab (Code {shown(code)})."))
+
+
+def not_understood(answer: Answer, document: Document, otherwise: str) -> InDoubt:
+    """An answer that says nothing, with the next step; `otherwise` is said of one that can be read."""
+    why = document.why if isinstance(document, Unreadable) else ""
+    said = f"ist unverständlich ({why})" if why else otherwise
+    return InDoubt(f"Die Antwort (HTTP {answer.status}) {said}: beim Empfänger nachsehen, ob die Zustellung "
+                   "da ist, und ihm die Antwort melden.")
 
 
 def by_status(options: AnswerOptions, answer: Answer, code: str | None, *, own_path: bool,
@@ -239,10 +165,10 @@ def by_status(options: AnswerOptions, answer: Answer, code: str | None, *, own_p
     return InDoubt(f"Das Fachverfahren meldet einen Fehler, nachdem alles gesendet war ({said}).")
 
 
-def detail(options: AnswerOptions, answer: Answer, document: Document | None,
+def detail(options: AnswerOptions, answer: Answer, document: Document,
            code: str | None) -> dict[str, str]:
     """For the proof: status, code, and the receiver's number under ``number``."""
-    number = document.find(options.reference_path) if document and options.reference_path else None
+    number = document.find(options.reference_path) if options.reference_path else None
     row = {"status": str(answer.status)}
     if code is not None:
         row["code"] = shown(code)

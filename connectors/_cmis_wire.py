@@ -5,7 +5,6 @@ Sources: OASIS CMIS 1.1, 5.4 (browser binding), 2.2.1.4 (exceptions).
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
+from connectors._charset import Garbled
+from connectors._document import parse_json
 from connectors._http import Body
 from connectors._http_answer import Answer
 from connectors._http_errors import shown
@@ -97,8 +98,8 @@ def exception_of(answer: Answer) -> str:
     if answer.status < 400:
         return ""
     try:
-        said = json.loads(answer.content or b"")
-    except ValueError:
+        said = parse_json(answer.content or b"", answer.charset)
+    except Garbled:
         return ""
     return shown(str(said.get("exception", ""))) if isinstance(said, Mapping) else ""
 
@@ -116,16 +117,17 @@ def content_of(answer: Answer, what: str, *, created: bool = False) -> Mapping[s
     if not 200 <= answer.status < 300:
         raise _meaning(answer, what)
     try:
-        content = json.loads(answer.content or b"")
-    except ValueError:
-        content = None
+        content, why = parse_json(answer.content or b"", answer.charset), ""
+    except Garbled as error:
+        content, why = None, f"sie ist {answer.why}" if answer.why else str(error)
     if isinstance(content, Mapping):
         return content
-    raise _no_cmis(answer, what, created)
+    raise _no_cmis(answer, what, created, why)
 
 
-def _no_cmis(answer: Answer, what: str, created: bool) -> DeliveryError:
-    text = f"{what} antwortet kein CMIS (HTTP {answer.status}{', ' + answer.why if answer.why else ''})."
+def _no_cmis(answer: Answer, what: str, created: bool, why: str = "") -> DeliveryError:
+    text = (f"{what} antwortet kein CMIS (HTTP {answer.status}{', ' + why if why else ''}): url und den "
+            "Dienst dahinter prüfen.")
     return Temporary(text) if created else Misconfigured(text)
 
 

@@ -42,13 +42,13 @@ from typing import Any, BinaryIO, Literal, TypeVar, get_args
 
 import httpx2
 
-from connectors import _http_answer, _http_transport
+from connectors import _http_answer, _http_limits, _http_transport
 from connectors._http_answer import Answer, Fetched
 from connectors._http_credentials import Credentials
 from connectors._http_errors import says_no, translated
 from connectors._http_options import HttpOptions
 from hub.endpoint import refused
-from hub.errors import DeliveryError, Permanent, Temporary
+from hub.errors import ConfigError, DeliveryError, Misconfigured, Permanent, Temporary
 
 AskMethod = Literal["GET", "HEAD", "OPTIONS", "PROPFIND"]
 """Safe methods (RFC 9110 §9.2.1, RFC 4918 §9.1): they change nothing."""
@@ -89,8 +89,9 @@ def announced() -> None:
 class Line:
     """One kept connection with its credentials.
 
-    `close` may be followed by another request, which connects again and reads certificates anew. `connector`
-    makes the client; tests hand in another.
+    Passwords and keys are read for each request. A certificate whose files have changed is taken up by the
+    next request, over a new connection. `close` may be followed by another request, which connects again.
+    `connector` makes the client; tests hand in another.
     """
 
     def __init__(self, options: HttpOptions,
@@ -99,6 +100,7 @@ class Line:
         self._connector = connector
         self._credentials = Credentials(options)
         self._client: httpx2.Client | None = None
+        self._made_of: _http_transport.Versions = ()
 
     def close(self) -> None:
         """End the connection, forget the token. Never raises."""
@@ -125,7 +127,7 @@ class Line:
         then `into` holds a part of it. An answer without a length that ends by closing the line (HTTP/1.0) is
         taken as whole: compare `sha256`.
         """
-        request = _Request("GET", url, dict(headers or {}), limit=_http_transport.Limit(at_most, seconds))
+        request = _Request("GET", url, dict(headers or {}), limit=_http_limits.Limit(at_most, seconds))
         return self._authorized(request, lambda response: _http_answer.read_into(response, into))
 
     def act(self, method: ActMethod, url: str, headers: Mapping[str, str],
@@ -193,9 +195,22 @@ class Line:
                                     content=held_back(body, effect.begin))
 
     def _connection(self) -> httpx2.Client:
+        there = _http_transport.versions(self.options)
+        if self._client is not None and there != self._made_of:
+            self._renew(there)
         if self._client is None:
-            self._client = self._connector(self.options)
+            self._client, self._made_of = self._connector(self.options), there
         return self._client
+
+    def _renew(self, there: _http_transport.Versions) -> None:
+        """Certificates were renewed. While only half of the files are new, the old ones go on."""
+        try:
+            renewed = self._connector(self.options)
+        except (Misconfigured, ConfigError):
+            return
+        if self._client is not None:
+            self._client.close()
+        self._client, self._made_of = renewed, there
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +222,7 @@ class _Request:
     headers: dict[str, str]
     body: Body | None = None
     effect_begins: Callable[[], None] | None = None
-    limit: _http_transport.Limit | None = None
+    limit: _http_limits.Limit | None = None
 
     @property
     def tells(self) -> bool:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import httpx2
 
+from connectors._charset import charset_of
 from hub.endpoint import Finding
 from hub.errors import Permanent, Temporary
 from hub.message import BERLIN
@@ -28,6 +29,16 @@ class Answer:
     content: bytes | None
     why: str = ""
     expires: datetime | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type with its parameters, as the server wrote it; empty if it did not."""
+        return str(self.headers.get("Content-Type", ""))
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter of the media type, if it names one that we know."""
+        return charset_of(self.content_type)
 
     @property
     def retry_after(self) -> float | None:
@@ -58,9 +69,10 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        left = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):  # years, zones and seconds of any length
         return None
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+    return max(0.0, left.total_seconds())
 
 
 def read(response: httpx2.Response) -> Answer:
@@ -100,7 +112,7 @@ def read_into(response: httpx2.Response, target: BinaryIO | None) -> Fetched:
 
 
 def _why(error: httpx2.TransportError) -> str:
-    return {"too large": "zu groß", "packed": "gepackt"}.get(str(error), "unvollständig")
+    return {"too large": "zu groß", "packed": "unbekannt gepackt"}.get(str(error), "unvollständig")
 
 
 def _expiry(response: httpx2.Response) -> datetime | None:

@@ -82,8 +82,10 @@ def fetch_token(options: HttpOptions) -> Any:
         raise Misconfigured(f"Der Tokenserver lehnt uns ab (HTTP {status}).") from error
     except httpx2.TransportError as error:
         raise meaning(error, "Der Tokenserver") from error
-    except ValueError as error:
-        raise Temporary("Der Tokenserver antwortet unverständlich.") from error
-    if not token.get("access_token"):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # no JSON, or JSON of another shape than a token's
+        raise Temporary("Der Tokenserver antwortet unverständlich: seinen Betreiber fragen, wenn es bleibt."
+                        ) from error
+    if not isinstance(token.get("access_token"), str) or not token["access_token"]:
         raise Misconfigured("Der Tokenserver gibt kein Token (access_token) heraus.")
     return token

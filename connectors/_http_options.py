@@ -55,7 +55,8 @@ class HttpOptions(OptionsModel):
         "client_secret_basic", description="how the secret is shown: in a header, or in the form")
     scope: str | None = Field(None, description="scope of the token")
     connect_timeout: float = Field(20, gt=0, description="seconds for connection and TLS")
-    timeout: float = Field(120, gt=0, description="seconds for each step, also for the answer")
+    timeout: float = Field(
+        120, gt=0, description="seconds for each step as a whole: the answer's head, its content")
     max_answer: int = Field(1_000_000, gt=0, description="largest answer that is read, bytes")
 
     @field_validator("api_key_header")

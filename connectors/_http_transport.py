@@ -2,36 +2,29 @@
 
 What every connection keeps: TLS is verified against `ca_file` or the system's authorities, always. Nothing
 comes from the environment: no proxy, no netrc. No redirect is followed, for a redirected POST may lose its
-body or act twice, and a credential would go to somebody else. Nothing is unpacked, so there is no bomb.
+body or act twice, and a credential would go to somebody else. What a peer may take and send, and for how
+long: `connectors._http_limits`.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
 
+from connectors._http_limits import Allowance, Limit, LimitedBackend, LimitedStream
 from connectors._http_options import HttpOptions
 from hub.endpoint import read_secret, secret_path
 from hub.errors import Misconfigured
 
 _SEND_BUFFER = 262_144
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How much of an answer with status 200 is read: bytes, and seconds for all of it.
-
-    It travels with a request as the extension ``limit``; what has none keeps the limits of the options.
-    """
-
-    size: int
-    seconds: float
+_IDLE = 5  # seconds for which a connection is kept without a request
 
 
 def connect(options: HttpOptions) -> httpx2.Client:
@@ -41,13 +34,8 @@ def connect(options: HttpOptions) -> httpx2.Client:
 
 def client_settings(options: HttpOptions) -> dict[str, Any]:
     """What such a client is built with. Raises like `connect`."""
-    context = ssl_context(options)
-    # The kernel swallows whatever fits into its buffer: the smaller it is, the sooner a line cut in the
-    # middle
-    # is noticed, and the fewer deliveries are in doubt for nothing.
-    small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    transport = httpx2.HTTPTransport(verify=context, trust_env=False, socket_options=small)
-    return {"transport": _Limited(transport, options), "trust_env": False, "follow_redirects": False,
+    return {"transport": _Transport(ssl_context(options), options), "trust_env": False,
+            "follow_redirects": False,
             "timeout": httpx2.Timeout(options.timeout, connect=options.connect_timeout)}
 
 
@@ -69,45 +57,83 @@ def ssl_context(options: HttpOptions) -> ssl.SSLContext:
     return context
 
 
-class _Limited(httpx2.BaseTransport):
-    """Ends an answer that is too long, takes too long, or is packed."""
+Versions = tuple[tuple[int, int, int] | None, ...]
+"""Of each file that a connection rests on: node, size in bytes, time of its last change; None: it is not
+there."""
 
-    def __init__(self, transport: httpx2.BaseTransport, options: HttpOptions) -> None:
-        self._transport = transport
+
+def versions(options: HttpOptions) -> Versions:
+    """The files that `ssl_context` reads, as they lie there now. Never raises."""
+    secrets = [secret_path(ref) for ref in (options.key, options.key_password) if ref is not None]
+    return tuple(_version(path) for path in (options.ca_file, options.certificate, *secrets)
+                 if path is not None)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class _Transport(httpx2.BaseTransport):
+    """Connections of httpcore under our limits: httpx's own transport takes no other network than its own."""
+
+    def __init__(self, context: ssl.SSLContext, options: HttpOptions) -> None:
         self._usual = Limit(options.max_answer, options.timeout)
+        self._allowance = Allowance(options.timeout)
+        # The kernel swallows whatever fits into its buffer: the smaller it is, the sooner a line cut in the
+        # middle is noticed, and the fewer deliveries are in doubt for nothing.
+        small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER),
+                 (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        self._pool = httpcore2.ConnectionPool(ssl_context=context, keepalive_expiry=_IDLE,
+                                              socket_options=small,
+                                              network_backend=LimitedBackend(self._allowance))
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = self._transport.handle_request(request)
-        packed = response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-        stream = response.stream
-        if not isinstance(stream, httpx2.SyncByteStream):
-            raise httpx2.ReadError("not a stream")
-        response.headers.pop("Content-Encoding", None)
-        limit = request.extensions.get("limit", self._usual) if response.status_code == 200 else self._usual
-        return httpx2.Response(response.status_code, headers=response.headers, extensions=response.extensions,
-                               stream=_LimitedStream(stream, limit, packed))
+        size = request.headers.get("Content-Length", "")
+        self._allowance.begin(int(size) if size.isascii() and size.isdigit() else 0)
+        url = httpcore2.URL(scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port,
+                            target=request.url.raw_path)
+        with _httpx_errors():
+            response = self._pool.handle_request(httpcore2.Request(
+                request.method, url, headers=request.headers.raw, content=request.stream,
+                extensions=request.extensions))
+        limit = request.extensions.get("limit", self._usual) if response.status == 200 else self._usual
+        self._allowance.answer(limit)
+        headers = httpx2.Headers(response.headers)
+        packing = headers.pop("Content-Encoding", "")
+        return httpx2.Response(response.status, headers=headers, extensions=response.extensions,
+                               stream=LimitedStream(_Stream(response), limit, packing))
 
     def close(self) -> None:
-        self._transport.close()
+        self._pool.close()
 
 
-class _LimitedStream(httpx2.SyncByteStream):
-    def __init__(self, stream: httpx2.SyncByteStream, limit: Limit, packed: bool) -> None:
-        self._stream = stream
-        self._left = limit.size
-        self._deadline = time.monotonic() + limit.seconds
-        self._packed = packed
+class _Stream(httpx2.SyncByteStream):
+    """The answer's bytes; the library's errors are those of httpx."""
+
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            self._left -= len(chunk)
-            if self._packed:
-                raise httpx2.ReadError("packed")
-            if self._left < 0:
-                raise httpx2.ReadError("too large")
-            if time.monotonic() > self._deadline:
-                raise httpx2.ReadTimeout("too slow")
-            yield chunk
+        with _httpx_errors():
+            stream = self._response.stream
+            if not isinstance(stream, Iterable):
+                raise httpx2.ReadError("not a stream")
+            yield from stream
 
     def close(self) -> None:
-        self._stream.close()
+        with _httpx_errors():
+            self._response.close()
+
+
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """httpcore's errors bear the same names as those of httpx."""
+    try:
+        yield
+    except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError,
+            httpcore2.UnsupportedProtocol) as error:
+        raise getattr(httpx2, type(error).__name__)(str(error)) from error

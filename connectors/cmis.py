@@ -42,10 +42,11 @@ from connectors._http import Body, Line, unseen
 from connectors._http_answer import Answer
 from connectors._template import record_line
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
-from hub.errors import DeliveryError, Permanent, Temporary
+from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, ManifestPart, Receipt, unique_names
 
 __all__ = ["Options", "Outlet"]
+_MOST_CHILDREN = 10_000  # documents of one application; who names more never comes to an end
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in names, by one DMS or another
 
 
@@ -187,6 +188,9 @@ class Outlet(OutletBase[Options]):
             found = (_document(self.options, row) for row in rows)
             there |= {document.key: document for document in found if document.key in ours}
             skip, more = skip + len(rows), bool(content.get("hasMoreItems")) and bool(rows)
+            if more and skip >= _MOST_CHILDREN:
+                raise Misconfigured("Das DMS zählt den Inhalt des Ordners ohne Ende auf: seinen Betreiber "
+                                    "fragen.")
         return there
 
     def wanted(self, delivery: Delivery) -> list[Wanted]:

@@ -39,7 +39,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _http_answer, _template, _tree
+from connectors import _answer, _document, _http, _http_answer, _template, _tree
 from connectors._http_errors import shown
 from connectors._http_options import HttpOptions, check_header
 from connectors._tree import PartValue
@@ -82,7 +82,7 @@ class Options(HttpOptions, _answer.AnswerOptions):
     idempotent: bool = Field(
         False, description="the receiver promised to act once per key, however often it is asked")
     key_header: str | None = Field("Idempotency-Key", description="the header that carries the delivery's id")
-    answer: _answer.Kind = Field(
+    answer: _document.Kind = Field(
         "none", description="what answers are written in: json, xml, none (only the status counts)")
     probe_url: str | None = Field(None, description="where to ask whether a delivery is there (GET)")
     probe_absent: tuple[int, ...] = Field((404, 410), description="HTTP statuses that prove it is not there")
@@ -286,7 +286,7 @@ class Outlet(OutletBase[Options]):
         options = self.options
         body, url = build(options, delivery), self._url(options.url, delivery)
         answer = self._line.send(options.method, url, self._headers(delivery), body, effect_begins)
-        document = _answer.read(options.answer, answer.content, options.namespaces)
+        document = _document.read(options.answer, answer, options.namespaces)
         row = _answer.judge(options, answer, document, own_path=bool(_template.keys(options.url)),
                             idempotent=options.idempotent)
         return Receipt(_answer.reference(delivery.id, row), row)
@@ -297,8 +297,8 @@ class Outlet(OutletBase[Options]):
         if options.probe_url is None:
             return Unknown("das Fachverfahren kann nicht gefragt werden")
         answer = self._line.ask(self._url(options.probe_url, delivery), self._accept())
-        document = _answer.read(options.answer, answer.content, options.namespaces)
-        code = document.find(options.probe_code_path) if document and options.probe_code_path else None
+        document = _document.read(options.answer, answer, options.namespaces)
+        code = document.find(options.probe_code_path) if options.probe_code_path else None
         if answer.status in options.probe_absent or _answer.matches(code, options.probe_code_absent):
             return Absent()
         if answer.status in (401, 403, 407) or 300 <= answer.status < 400:
@@ -309,9 +309,10 @@ class Outlet(OutletBase[Options]):
         if answer.status not in options.status_success:
             return Unknown(f"HTTP {answer.status}")
         if options.probe_code_path is not None and not _answer.matches(code, options.probe_code_found):
-            return Unknown(f"Code {shown(code or '')}")
+            unreadable = isinstance(document, _document.Unreadable) and bool(document.why)
+            return Unknown("die Antwort ist unverständlich" if unreadable else f"Code {shown(code or '')}")
         row = _answer.detail(options, answer, document,
-                             document.find(options.code_path) if document and options.code_path else None)
+                             document.find(options.code_path) if options.code_path else None)
         return Done(Receipt(_answer.reference(delivery.id, row), row))
 
     def check(self) -> Sequence[Finding]:

@@ -93,14 +93,17 @@ def _is_loopback(host: str) -> bool:
 Reply = tuple[int, bytes]
 _TOO_LARGE = ("552", "552 5.3.4", "552 5.2.3", "554 5.3.4", "554 5.2.3", "550 5.3.4", "550 5.2.3")
 """RFC 3463. 5.2.2 is not among them: that mailbox is full."""
-_ENHANCED = re.compile(rb"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_ENHANCED = re.compile(rb"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
+"""An enhanced code stands first in the text, before a blank, and is of the reply's class (RFC 2034 §4)."""
 _QUEUE_ID = re.compile(rb"queued as ([A-Za-z0-9._-]{4,64})")
 
 
 def code(reply: Reply) -> str:
-    """The codes of an answer, without its words."""
-    enhanced = _ENHANCED.search(reply[1][:200])
-    return f"{reply[0]} {enhanced[1].decode()}" if enhanced else str(reply[0])
+    """The codes of an answer, without its words: an address or a version in the text is no code."""
+    enhanced = _ENHANCED.match(reply[1])
+    if enhanced and enhanced[1] == str(reply[0])[:1].encode():
+        return f"{reply[0]} {enhanced[0].decode()}"
+    return str(reply[0])
 
 
 def meaning(reply: Reply, step: str) -> DeliveryError:

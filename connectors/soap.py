@@ -20,13 +20,16 @@ When the effect begins
     Before the last byte of the envelope (`connectors._http`).
 Faults
     `fault_temporary`, `fault_permanent` and `fault_in_doubt` name codes: the SOAP code (``Server``,
-    ``Receiver``), a subcode, or the name of the element in the fault's detail, each without prefix. A fault
-    not named: ``Client``, ``Sender``, ``MustUnderstand``, ``VersionMismatch``, ``DataEncodingUnknown`` are
-    the receiver's own no and permanent; all others (``Server``, ``Receiver``) are in doubt, because nobody
-    says how far he came. A wrong login is a `Misconfigured`.
+    ``Receiver``), a subcode at any depth, or the name of an element in the fault's detail, each without
+    prefix. The most special code is asked first.
+
+    A fault not named: with a status of `status_temporary` (502, 503 …) it is temporary, whatever it shows. A
+    wrong login, and any fault with status 401 or 403, is a `Misconfigured`. ``Client``, ``Sender``,
+    ``MustUnderstand``, ``VersionMismatch``, ``DataEncodingUnknown`` are the receiver's own no and permanent.
+    All others (``Server``, ``Receiver``) are in doubt, because nobody says how far he came.
 Answers without a fault
     The table in `connectors._answer`, with XPaths from the envelope. 502 and 503 are temporary, whatever page
-    they show; 504 is in doubt.
+    they show; 504 is in doubt. An answer as MTOM (multipart/related, XOP) is read like any other.
 
 Limits
     It cannot send MTOM: parts travel as base64 inside the XML, in memory. Keep large attachments to REST or a
@@ -44,24 +47,18 @@ from urllib.parse import unquote, urlsplit
 from lxml import etree
 from pydantic import Field, field_validator, model_validator
 
-from connectors import _answer, _http, _http_answer, _template, _tree
-from connectors._http_errors import shown
+from connectors import _answer, _document, _http, _http_answer, _template, _tree
 from connectors._http_options import HttpOptions, check_header
+from connectors._soap_answer import VERSIONS, FaultOptions, judge
 from connectors._tree import PartValue
-from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, refused, secret_path
-from hub.errors import ConfigError, DeliveryError, InDoubt, Misconfigured, Permanent, Temporary
+from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, secret_path
+from hub.errors import ConfigError, DeliveryError, Misconfigured, Permanent
 from hub.message import Delivery, Receipt
 
-_ENVELOPES = {"http://schemas.xmlsoap.org/soap/envelope/": "1.1",
-              "http://www.w3.org/2003/05/soap-envelope": "1.2"}
-_SENDER_FAULTS = ("Client", "Sender", "MustUnderstand", "VersionMismatch", "DataEncodingUnknown")
-_LOGIN_FAULTS = ("FailedAuthentication", "InvalidSecurityToken", "InvalidSecurity", "FailedCheck",
-                 "UnsupportedSecurityToken",
-                 "SecurityTokenUnavailable")  # WS-Security 1.1 §12
 _WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
 
 
-class Options(HttpOptions, _answer.AnswerOptions):
+class Options(HttpOptions, FaultOptions):
     """``connector = "soap"``"""
 
     url: str = Field(description="where the calls go; the address inside the WSDL is not used")
@@ -86,9 +83,6 @@ class Options(HttpOptions, _answer.AnswerOptions):
     wsse_key_password: SecretRef | None = Field(None, description="password of that key")
     wsse_timestamp: int = Field(0, ge=0, le=3600,
                                 description="seconds a call is valid (wsu:Timestamp); 0 is none")
-    fault_temporary: tuple[str, ...] = Field((), description="faults that are worth another try")
-    fault_permanent: tuple[str, ...] = Field((), description="faults that are the receiver's own no")
-    fault_in_doubt: tuple[str, ...] = Field((), description="faults after which nobody knows")
 
     @field_validator("headers")
     @classmethod
@@ -116,10 +110,6 @@ class Options(HttpOptions, _answer.AnswerOptions):
         for path in (self.code_path, self.reference_path):
             if path is not None:
                 _answer.check_path("xml", path, self.namespaces)
-        twice = set(self.fault_temporary) & set(self.fault_permanent) | set(self.fault_in_doubt) & {
-            *self.fault_temporary, *self.fault_permanent}
-        if twice:
-            raise ValueError(f"the fault {sorted(twice)[0]!r} has two meanings")
         return self
 
 
@@ -194,7 +184,7 @@ class Call:
     def _with_element(self, delivery: Delivery) -> tuple[Any, dict[str, str]]:
         part = _tree.the_part(delivery, self.options.body or "")
         try:
-            element = _answer.parse_xml(delivery.read(part))
+            element = _document.parse_xml(delivery.read(part))
         except ValueError as error:
             raise Permanent(f"Der Teil der Rolle {part.role!r} ist kein XML ohne DOCTYPE.") from error
         wanted = getattr(getattr(self.operation.input, "body", None), "qname", None)
@@ -204,7 +194,7 @@ class Call:
         space = self.binding.nsmap["soap-env"]
         envelope = etree.Element(f"{{{space}}}Envelope", nsmap={"soap-env": space})
         etree.SubElement(envelope, f"{{{space}}}Body").append(element)
-        if _ENVELOPES[space] == "1.2":
+        if VERSIONS[space] == "1.2":
             return envelope, {
                 "Content-Type": f'application/soap+xml; charset=utf-8; action="{self.operation.soapaction}"'}
         return envelope, {"Content-Type": "text/xml; charset=utf-8",
@@ -271,51 +261,9 @@ def _plain(value: Any, delivery: Delivery) -> Any:
     try:
         if value.kind == "text":
             return _template.in_text("", content.decode("utf-8-sig"))
-        return _answer.parse_xml(content)
+        return _document.parse_xml(content)
     except ValueError as error:
         raise Permanent(f"Der Teil der Rolle {value.part.role!r} ist kein {value.kind}.") from error
-
-
-# --- the answer ---------------------------------------------------------------------------------------------
-
-
-def faults(document: _answer.Xml) -> list[str] | None:
-    """The codes of a fault without prefixes, the most special first; None when the answer is no fault."""
-    root = document.root
-    space = etree.QName(root).namespace or ""
-    fault = root.find(f"{{{space}}}Body/{{{space}}}Fault")
-    if space not in _ENVELOPES or fault is None:
-        return None
-    if _ENVELOPES[space] == "1.1":
-        codes = [fault.findtext("faultcode") or ""]
-        details = fault.find("detail")
-    else:
-        codes = [node.text or "" for node in fault.findall(f"{{{space}}}Code//{{{space}}}Value")]
-        details = fault.find(f"{{{space}}}Detail")
-    inside = [etree.QName(node).localname for node in (details if details is not None else ())
-              if isinstance(node.tag, str)]
-    # SOAP 1.1 codes may have subcodes behind a dot: Client.Authentication (§4.4.1)
-    names = [code.strip().rpartition(":")[2] for code in codes]
-    return [*inside, *(name for code in reversed(names)
-                       for name in dict.fromkeys((code, code.partition(".")[0])) if name)]
-
-
-def judge_fault(options: Options, codes: Sequence[str], retry_after: float | None) -> DeliveryError:
-    """What a fault means, by the configured codes first."""
-    said = f"Fault {', '.join(map(shown, codes))}"
-    for code in codes:
-        if code in options.fault_temporary:
-            return refused(Temporary(f"Das Fachverfahren nimmt im Augenblick nichts an ({said}).",
-                                     retry_after))
-        if code in options.fault_permanent:
-            return refused(Permanent(f"Das Fachverfahren lehnt ab ({said})."))
-        if code in options.fault_in_doubt:
-            return InDoubt(f"Das Fachverfahren weiß selbst nicht, ob es gelang ({said}).")
-    if any(code in _LOGIN_FAULTS for code in codes):
-        return refused(Misconfigured(f"Das Fachverfahren lässt uns nicht zu ({said})."))
-    if any(code in _SENDER_FAULTS for code in codes):
-        return refused(Permanent(f"Das Fachverfahren lehnt ab ({said})."))
-    return InDoubt(f"Das Fachverfahren meldet einen Fehler, nachdem alles gesendet war ({said}).")
 
 
 # --- the conversation ---------------------------------------------------------------------------------------
@@ -344,14 +292,7 @@ class Outlet(OutletBase[Options]):
         headers |= {name: _template.fill(text, row, _template.in_header)
                     for name, text in options.headers.items()}
         answer = self._line.send("POST", options.url, headers, body, effect_begins)
-        document = _answer.read("xml", answer.content, options.namespaces)
-        if isinstance(document, _answer.Xml) and (codes := faults(document)) is not None:
-            raise judge_fault(options, codes, answer.retry_after)
-        is_soap = isinstance(document, _answer.Xml) and _is_envelope(document)
-        if answer.status in options.status_success and not is_soap:
-            why = f" ({answer.why})" if answer.why else ""
-            raise InDoubt(f"Die Antwort (HTTP {answer.status}) ist kein SOAP{why}.")
-        detail = _answer.judge(options, answer, document, idempotent=options.idempotent)
+        detail = judge(options, answer, idempotent=options.idempotent)
         return Receipt(_answer.reference(delivery.id, detail), detail)
 
     def check(self) -> Sequence[Finding]:
@@ -387,8 +328,3 @@ class Outlet(OutletBase[Options]):
         if self._call is None:
             self._call = Call(self.options)
         return self._call
-
-
-def _is_envelope(document: _answer.Xml) -> bool:
-    name = etree.QName(document.root)
-    return name.localname == "Envelope" and name.namespace in _ENVELOPES

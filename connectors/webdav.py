@@ -33,7 +33,7 @@ from urllib.parse import quote, unquote, urlsplit
 from lxml import etree
 from pydantic import Field, model_validator
 
-from connectors._answer import parse_xml
+from connectors._document import parse_xml
 from connectors._drop import DropOutlet
 from connectors._http import Body, Line, unseen
 from connectors._http_answer import Answer, certificate_finding
@@ -199,11 +199,11 @@ def _read(answer: Answer) -> list[tuple[str, int | None]]:
     if answer.content is None:
         raise Temporary(f"Die Antwort des Servers ist {answer.why}.")
     try:
-        root = parse_xml(answer.content)
-    except ValueError as error:
+        root = parse_xml(answer.content, answer.charset)
+        return [(unquote(urlsplit(row.findtext("{DAV:}href", "").strip()).path).rstrip("/"), _size(row))
+                for row in root.iter("{DAV:}response")]
+    except ValueError as error:  # no XML, an address that is none, a size of thousands of digits
         raise Misconfigured("Der Server antwortet unverständlich; spricht er WebDAV?") from error
-    return [(unquote(urlsplit(row.findtext("{DAV:}href", "").strip()).path).rstrip("/"), _size(row))
-            for row in root.iter("{DAV:}response")]
 
 
 def _size(row: etree._Element) -> int | None:

@@ -64,6 +64,8 @@ def read_secret(ref: str) -> str:
     except OSError as error:
         raise ConfigError.at(path, ref, f"the secret cannot be read ({error.strerror})",
                              "create the file with mode 0600 for the hub's user") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError.at(path, ref, "the secret is not UTF-8", "write it as UTF-8") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
     HubError
     ├── ConfigError           the configuration is wrong: file, key, what, what to do (exit code 78)
     ├── StoreUnavailable      nothing can be made durable now: the sender keeps the message and asks again
-    │   └── StoreDamaged      and never before somebody restores a backup: the database is not what was written
-    ├── Busy                  something outside is in the way (a port, another hub, no answer): again later (exit code 75)
+    │   └── StoreDamaged      and never before somebody restores a backup: the database is damaged
+    ├── Busy                  something outside is in the way (a port, another hub): later (exit code 75)
     ├── NotAllowed            the sender may not hand this in (HTTPS 403)
     ├── Conflict              same duplicate key, other content (HTTPS 409)
     ├── Rejected              this message cannot be processed as it is: it is parked with a reason
@@ -24,6 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from hub.i18n.sentence import Sentence
+from hub.message import Reason
 
 
 class HubError(Exception):
@@ -77,11 +80,13 @@ class Conflict(HubError):
 class Rejected(HubError):
     """A message cannot be processed as it is.
 
-    `reason` is a code of `hub.message.Reason`; `text` is German, for the operator, and free of personal data;
-    `trace` lists what was tried, one line each.
+    `text` is German, for the operator; `trace` lists what was tried, one line each. Both are sentences, which
+    hold nothing a citizen wrote. Raises TypeError for a text that is none.
     """
 
-    def __init__(self, reason: str, text: str, trace: Sequence[str] = ()) -> None:
+    def __init__(self, reason: Reason, text: Sentence, trace: Sequence[Sentence] = ()) -> None:
+        if not all(isinstance(line, Sentence) for line in (text, *trace)):
+            raise TypeError("a reason is a sentence made by hub.i18n.sentence")
         super().__init__(f"{reason}: {text}")
         self.reason = reason
         self.text = text

@@ -7,19 +7,43 @@ parent validates every answer against these models, because a worker has read wh
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationInfo,
+)
 
 from hub.files.model import FileModel
+from hub.i18n.sentence import LONGEST, Sentence
+from hub.message import Reason
 
 Short = Annotated[str, StringConstraints(max_length=1000)]
-Line = Annotated[str, StringConstraints(max_length=4000)]
+Line = Annotated[str, StringConstraints(max_length=LONGEST)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
+
+
+def _said(value: object, info: ValidationInfo) -> Sentence:
+    """A sentence of this process, or one that came as JSON from another process of the hub."""
+    if isinstance(value, Sentence):
+        return value
+    if info.mode == "json" and isinstance(value, str) and len(value) <= LONGEST:
+        return Sentence.heard(value)
+    raise ValueError("no sentence")
+
+
+Said = Annotated[Sentence, PlainValidator(_said)]
+"""Text for an operator: a free str is refused where it is made."""
 
 
 class _Model(BaseModel):
@@ -107,8 +131,8 @@ class Job(_Model):
     case: str | None
     parts: tuple[JobPart, ...]
     rules: tuple[Rule, ...] = ()
-    why_no_rules: Line | None = None
-    why_no_rules_reason: Short | None = None
+    why_no_rules: Said | None = None
+    why_no_rules_reason: Reason | None = None
     limits: Limits = Limits()
 
     def with_rules(self, rules: tuple[Rule, ...]) -> Job:
@@ -157,16 +181,36 @@ class OutDelivery(_Model):
 
 
 class Facts(_Model):
-    """What was read from the content; known for parked messages too, as far as it went. Free of personal
-    data."""
+    """What was read from the content; known for parked messages too, as far as it went.
+
+    Within the pipeline they are what the sender wrote. What leaves it has passed `told`.
+    """
 
     source: Short | None = Field(None, description="which generation of the envelope")
-    form_id: Short | None = None
-    form_name: Short | None = None
-    form_version: Short | None = None
-    mandant: Short | None = None
+    form_id: Short | None = Field(None, description="<mandant>:<name>:v<version>, or the name alone")
+    form_name: Short | None = Field(None, description="a name of some rule's `forms`")
+    form_version: Short | None = Field(None, description="up to four numbers")
+    mandant: Short | None = Field(None, description="a number of Amt24's")
     test: bool = False
     canonical_digest: Sha256 | None = None
+
+    def told(self, rules: Sequence[Rule]) -> Facts:
+        """Without what is only the sender's word: a form is told of when some rule names it, a version or a
+        mandant when it is a number."""
+        name = self.form_name if any(self.form_name in rule.forms for rule in rules) else None
+        version = self.form_version if _NUMBERS.fullmatch(self.form_version or "") else None
+        mandant = self.mandant if _DIGITS.fullmatch(self.mandant or "") else None
+        whole = name is not None and self.form_id in (name, f"{mandant}:{name}:v{version}")
+        form_id = self.form_id if whole else None
+        if ((form_id, name, version, mandant)
+                == (self.form_id, self.form_name, self.form_version, self.mandant)):
+            return self
+        return self.model_copy(update={"form_version": version, "mandant": mandant, "form_name": name,
+                                       "form_id": form_id})
+
+
+_NUMBERS = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,3}", re.ASCII)
+_DIGITS = re.compile(r"\d{1,12}", re.ASCII)
 
 
 class Translated(_Model):
@@ -177,21 +221,21 @@ class Translated(_Model):
     facts: Facts
     rule: Short
     mapping_digest: Short
-    trace: tuple[Line, ...] = ()
+    trace: tuple[Said, ...] = ()
     attachments: tuple[OutAttachment, ...] = ()
     deliveries: tuple[OutDelivery, ...]
     order: Literal["case"] | None = None
 
 
 class Parked(_Model):
-    """The message cannot go on; a person can act on `text` (German, no personal data)."""
+    """The message cannot go on; a person can act on `text` (German, nothing of it is a citizen's)."""
 
     outcome: Literal["parked"] = "parked"
     message_id: Short
     facts: Facts
     reason: Short
-    text: Line
-    trace: tuple[Line, ...] = ()
+    text: Said
+    trace: tuple[Said, ...] = ()
     mapping_digest: Short | None = None
 
 

@@ -1,18 +1,23 @@
-"""Examples of a mapping, run through the very stages a message goes through: ``drehscheibe mapping test`` and
-``preview``.
+"""Examples of a mapping, run through the very stages a message goes through.
 
-::
+They are what ``drehscheibe mapping test`` and ``preview`` look at::
 
     mappings/<service>/examples/<name>/
         example.toml          what is known beside the document; every key may be left out:
-                                  description = "Zwei Hunde, einer mit Bescheinigung" ags = "14999010" day =
-                                  2026-11-22             # of acceptance test = false case = "…" attachments =
-                                  ["antrag.pdf"] # files of this folder that come as parts of their own
-                                  version = "v2"               # the mapping's version it must reach parked =
-                                  "invalid"           # it must be parked for this reason
+            description = "Zwei Hunde, einer mit Bescheinigung"
+            ags = "14999010"
+            day = 2026-11-22               # of acceptance
+            test = false
+            case = "…"
+            attachments = ["antrag.pdf"]   # files of this folder that come as parts of their own
+            version = "v2"                 # the mapping's version it must reach
+            parked = "invalid"             # it must be parked for this reason
         message.xml | .json   the document as Amt24 sends it
-        expected/             canonical.xml (the annotated envelope), each rendering under its file's name, delivery.txt (what
-                              one recipient of everything gets), or reason.txt for what must be parked
+        expected/             what must come out:
+            canonical.xml     the annotated envelope
+            …                 each rendering under its file's name
+            delivery.txt      what one recipient of everything gets
+            reason.txt        instead of all these, for what must be parked
 
 Message id and times are fixed, so outputs are stable. Of a PDF only its being one with pages is compared.
 """
@@ -84,8 +89,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the hub made of an example: files by name, text ones and others, and why it was parked if it
-    was."""
+    """What the hub made of an example: files by name, and why it was parked if it was."""
 
     files: Mapping[str, bytes]
     version: str | None = None
@@ -224,7 +228,8 @@ def _outputs(outcome: Translated, out: bytes) -> dict[str, bytes]:
 
 
 def _part_line(part: OutPart) -> str:
-    source = "erzeugt" if part.body else "aus der Nachricht" if part.attachment is not None else "wie empfangen"
+    source = ("erzeugt" if part.body else "aus der Nachricht" if part.attachment is not None
+              else "wie empfangen")
     return f"{part.role}: {part.name} ({part.media_type}, {source})"
 
 

@@ -121,7 +121,8 @@ def _examples(folder: Path) -> Iterator[str]:
         outcome = f"parked: {parked}" if parked else f"delivered ({settings.get('version', 'any version')})"
         rows.append((f"`{file.parent.name}`", settings.get("description", ""), outcome))
     yield from _table(("example", "what it is", "ends"), rows)
-    yield f"Look at one: `drehscheibe mapping preview {folder.name} {rows[0][0].strip('`') if rows else '<example>'}`"
+    first = rows[0][0].strip("`") if rows else "<example>"
+    yield f"Look at one: `drehscheibe mapping preview {folder.name} {first}`"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -67,7 +67,8 @@ def _check(mappings: Path, service: str, groups: Mapping[str, str]) -> None:
         if not _GROUP.fullmatch(group) or group in _TAKEN:
             raise ConfigError.at(mappings / service, f"group {group}",
                                  "is no id of a group, or is in every form already",
-                                 f"letters and digits, beginning with a small letter; not {', '.join(_TAKEN)}")
+                                 "letters and digits, beginning with a small letter; not "
+                                 f"{', '.join(_TAKEN)}")
     if len(groups) > MOST_GROUPS:
         raise ConfigError.at(mappings / service, "groups", f"{len(groups)} at once",
                              f"begin with {MOST_GROUPS} and add the others")

@@ -34,8 +34,10 @@ _SIMPLE = {  # name of the type: its base and facets
     **{name: ("xs:string", (("pattern", pattern),)) for name, pattern in FORMATS.items()},
 }
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
-<!-- The typed fields of the form. Every field is optional and may be empty: whether one is needed depends on others, so
-     that stands in rules.sch. A field unknown here parks the message; otherwise the procedure would silently miss it. -->
+<!-- The typed fields of the form. Every field is optional and may be empty: whether one is needed depends \
+on others, so
+     that stands in rules.sch. A field unknown here parks the message; otherwise the procedure would \
+silently miss it. -->
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:e="urn:datendrehscheibe:envelope:1"
            targetNamespace="urn:datendrehscheibe:envelope:1" elementFormDefault="unqualified">
 """

@@ -9,6 +9,7 @@ from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
 from hub.config.municipality_file import RecipientRow
 from hub.config.reader import suggest
+from hub.i18n.sentence import Address, Name, Sentence, Words, say
 from hub.job import Recipient, Rule
 from hub.message import Reason, StoredMessage
 
@@ -73,26 +74,27 @@ def _recipient(municipality: Municipality, row: RecipientRow) -> Recipient:
                      properties=row.properties)
 
 
-def why_none(configuration: Configuration, message: StoredMessage) -> tuple[str, str]:
-    """Why no rule came into question at all."""
+def why_none(configuration: Configuration, message: StoredMessage) -> tuple[Reason, Sentence]:
+    """Why no rule came into question at all. AGS and service are the sender's: quoted, printable, cut."""
     tenant = configuration.tenant_of(message.ags)
     file = configuration.settings.hub.municipalities
     if tenant is None:
-        return Reason.UNKNOWN_MUNICIPALITY, (
-            f"Keine Kommune hat den AGS {message.ags[:12]!r} "
-            f"({suggest(message.ags, configuration.by_ags, german=True)}): "
-            f"{_relative(file, configuration)}/<AGS>.toml anlegen oder 'formerly' ergänzen, neu laden, dann "
-            "'replay'.")
+        return Reason.UNKNOWN_MUNICIPALITY, say(
+            "Keine Kommune hat den AGS {ags} ({known}): {folder}/<AGS>.toml anlegen oder 'formerly' "
+            "ergänzen, neu laden, dann 'replay'.", ags=Address(message.ags),
+            known=Words(suggest(message.ags, configuration.by_ags, german=True)),
+            folder=Name(str(_relative(file, configuration))))
     municipality = configuration.municipalities[tenant]
     if message.service not in configuration.mappings:
-        return Reason.UNKNOWN_SERVICE, (
-            f"Den Dienst {message.service[:60]!r} gibt es nicht "
-            f"({suggest(message.service, configuration.mappings, german=True)}): "
-            "eine Abbildung in mappings/ anlegen, neu laden, dann 'replay'.")
-    return Reason.NO_ROUTE, (
-        f"{municipality.row.name} hat keinen Weg für {message.service!r} "
-        f"({suggest(message.service, municipality.routes, german=True)}): "
-        f"in {municipality.file.name} 'services' oder [[route]] ergänzen, neu laden, dann 'replay'.")
+        return Reason.UNKNOWN_SERVICE, say(
+            "Den Dienst {service} gibt es nicht ({known}): eine Abbildung in mappings/ anlegen, neu laden, "
+            "dann 'replay'.", service=Address(message.service),
+            known=Words(suggest(message.service, configuration.mappings, german=True)))
+    return Reason.NO_ROUTE, say(
+        "{name} hat keinen Weg für {service} ({known}): in {file} 'services' oder [[route]] ergänzen, neu "
+        "laden, dann 'replay'.", name=Words(municipality.row.name), service=Address(message.service),
+        known=Words(suggest(message.service, municipality.routes, german=True)),
+        file=Name(municipality.file.name))
 
 
 def _relative(path: Path, configuration: Configuration) -> Path:

@@ -20,8 +20,8 @@ def _take_literally(schema: Any) -> None:
 
 
 class FileModel(BaseModel):
-    """Base of what stands in a file: frozen, unknown keys are errors, and a number is a number: neither "2"
-    nor true is 2."""
+    """Base of what stands in a file. It is frozen, and unknown keys are errors. A number is a number: neither
+    "2" nor true is 2."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -80,7 +80,8 @@ def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in _PLAIN_SHAPES:
         return _PLAIN_SHAPES[item["ctx"]["pattern"]]
     if item["type"] == "tuple_type" and isinstance(item["input"], dict):
-        return "is a table, not a list of tables", f"write [[{'.'.join(names)}]] instead of [{'.'.join(names)}]"
+        heading = ".".join(names)
+        return "is a table, not a list of tables", f"write [[{heading}]] instead of [{heading}]"
     return _PLAIN.get(item["type"], (item["msg"].removeprefix("Value error, "), "correct the value"))
 
 

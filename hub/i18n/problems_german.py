@@ -89,6 +89,7 @@ PIECES = {
     "the secret cannot be read ({})": "das Geheimnis ist nicht lesbar ({})",
     "create the file with mode 0600 for the hub's user":
     "die Datei mit den Rechten 0600 für den Benutzer der Drehscheibe anlegen",
+    "the secret is not UTF-8": "das Geheimnis ist kein UTF-8", "write it as UTF-8": "es als UTF-8 schreiben",
     "create it, readable for the hub's user": "für den Benutzer der Drehscheibe lesbar anlegen",
     # hub.toml, defaults.toml, municipalities
     "is no 'section.key=value'": "ist kein 'abschnitt.schlüssel=wert'",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import structlog
 
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.i18n.sentence import Address
 from hub.message import BERLIN, UNKNOWN_TENANT, Accepted, Incoming
 
 if TYPE_CHECKING:
@@ -89,13 +90,14 @@ class Receiver:
             self._metrics.refused.labels(incoming.inlet, refusal).inc()
         if isinstance(answer, NotAllowed):
             log.warning("a sender is not allowed to send this; nothing was stored", inlet=incoming.inlet,
-                        sender=incoming.sender, ags=incoming.ags, service=incoming.service)
+                        sender=incoming.sender, ags=Address(incoming.ags).bare,
+                        service=Address(incoming.service).bare)
         if isinstance(answer, Accepted):
             self._metrics.accept_seconds.labels(incoming.inlet).observe(took)
             log.info("a duplicate was recognised; nothing new is stored" if answer.duplicate
                      else "message accepted; it is on disk", message=answer.id, inlet=incoming.inlet,
-                     ags=incoming.ags,
-                     service=incoming.service, sender=incoming.sender, test=incoming.test)
+                     ags=Address(incoming.ags).bare, service=Address(incoming.service).bare,
+                     sender=incoming.sender, test=incoming.test)
 
 
 _REFUSALS = ((NotAllowed, "not-allowed"), (Conflict, "conflict"), (StoreUnavailable, "unavailable"))

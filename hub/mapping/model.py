@@ -1,19 +1,22 @@
 """A mapping: everything the hub knows about one service (Antragsassistent), as data in one folder of
 `mappings/`.
 
-``mapping.toml`` names the versions of the form and, for each, the field table, the schema, the rules and the
-renderings::
+``mapping.toml`` names the versions of the form. For each it names the field table, the schema, the rules and
+the renderings::
 
     service = "hundesteuer"
     title = "Anmeldung zur Hundesteuer"
     category = "einfach"
 
-    [[version]] name = "v1"                         # its folder, and its name in logs and digests forms =
-    ["HundesteuerAnmeldung"]    # names inside the form id; empty: any versions = ">=1.0,<2.0 or none"     #
-    form versions, compared as numbers; none: the oldest forms name no version valid_from = 2024-01-01
-    # by the day of acceptance in Europe/Berlin, half open subject = "Anmeldung zur Hundesteuer" fields =
-    "fields.toml"              # paths are relative to the version's folder schema = "fields.xsd" rules =
-    "rules.sch"
+    [[version]]
+    name = "v1"                         # its folder, and its name in logs and digests
+    forms = ["HundesteuerAnmeldung"]    # names inside the form id; empty: any
+    versions = ">=1.0,<2.0 or none"     # form versions, as numbers; none: the oldest forms name no version
+    valid_from = 2024-01-01             # by the day of acceptance in Europe/Berlin, half open
+    subject = "Anmeldung zur Hundesteuer"
+    fields = "fields.toml"              # paths are relative to the version's folder
+    schema = "fields.xsd"
+    rules = "rules.sch"
 
     [version.renderings.xml]
     role = "xml"
@@ -21,8 +24,8 @@ renderings::
     file = "hundesteuer.xml"
     media_type = "application/xml"
 
-A daemon never reads the folder an operator edits: it takes a `Snapshot`, named by its digest, at start and at
-reload.
+A daemon never reads the folder that an operator edits. It takes a snapshot (`hub.files.snapshot`), named by
+its digest, at start and at reload.
 """
 
 from __future__ import annotations
@@ -38,8 +41,7 @@ from hub.files.model import FileModel
 from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
-                    "choices", "file",
-                    "files", "json"]
+                    "choices", "file", "files", "json"]
 
 
 class FieldRow(FileModel):
@@ -53,7 +55,7 @@ class FieldRow(FileModel):
 
 
 class GroupRow(FileModel):
-    """A group of fields, in the order in which a clerk reads them; `instances` says whether it may occur
+    """A group of fields, in the order in which a clerk reads them. `instances` says whether it may occur
     several times."""
 
     id: str = Field(description="the form's own id")
@@ -122,8 +124,8 @@ class SchemaSet(FileModel):
 class Rendering(FileModel):
     """One output of the mapping.
 
-    ``stylesheet`` makes XML, HTML, text or CSV by XSLT (its own ``version`` chooses the engine). ``pdf`` with
-    a stylesheet makes HTML that WeasyPrint prints; with ``applicant_pdf`` the PDF of the envelope is taken
+    ``stylesheet`` makes XML, HTML, text or CSV by XSLT; its own ``version`` chooses the engine. With the role
+    ``pdf`` it makes HTML, which WeasyPrint prints. With ``applicant_pdf`` the PDF of the envelope is taken
     where there is one.
     """
 

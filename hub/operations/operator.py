@@ -51,12 +51,13 @@ class Operator:
         self._retention = retention
 
     def show(self, id: str) -> dict[str, Any]:
-        """One message with its parts, deliveries and history."""
+        """One message with its parts, deliveries and history. A part is told by its number: its name and its
+        type are the sender's words."""
         message = self._message(id)
         return {**_message(message),
                 "parts":
-                [{"role": part.role, "name": part.name, "media_type": part.media_type, "size": part.size,
-                  "sha256": part.sha256} for part in message.parts],
+                [{"role": part.role, "no": part.no, "size": part.size, "sha256": part.sha256}
+                 for part in message.parts],
                 "deliveries": [_delivery(row) for row in self._store.deliveries_of(message.id)],
                 "events": [{"at": _time(event.at), "event": event.name, "delivery": event.delivery_id,
                             "reason": event.reason,
@@ -112,7 +113,8 @@ class Operator:
             return []
         opens = self._deliverer.closed_until(row.destination) if self._deliverer else None
         lines = [
-            f"  Das Ziel {row.destination} nimmt erst ab {_time(opens)} wieder etwas an (window)."] if opens else []
+            f"  Das Ziel {row.destination} nimmt erst ab {_time(opens)} wieder etwas an (window)."
+        ] if opens else []
         before = self._store.predecessor(row.id) if row.due_at is None else None
         if before:
             lines.append(f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs "
@@ -136,7 +138,8 @@ class Operator:
                            else None,
                            "resting_until": _time(circuit.resting_until) if circuit and rests else None,
                            "why": circuit.why if circuit and rests else None,
-                           "closed_until": _time(opens), "waiting_for_turn": in_order.get(row.destination, 0)})
+                           "closed_until": _time(opens),
+                            "waiting_for_turn": in_order.get(row.destination, 0)})
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
@@ -221,7 +224,7 @@ class Operator:
         """How much the next run of the retention would delete."""
         return self._kept().ask(dry_run=True)
 
-    def expire(self, who: str) -> dict[str, Any]:  # noqa: ARG002  that it was asked for, and by whom, is logged
+    def expire(self, who: str) -> dict[str, Any]:  # noqa: ARG002  that it was asked for, and by whom: logged
         """Delete now what need not be kept any more."""
         return self._kept().ask()
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from hub.i18n.sentence import say
 from hub.job import Limits
 from hub.parsing.xml import CHUNK, Source, bounded, limit, unreadable
 
@@ -21,8 +22,8 @@ class Number(str):
 
 @dataclass(frozen=True, slots=True)
 class ByteArray:
-    """``"data": [80, 68, -70]``: the numbers of a Java ``byte[]``, still as text (as objects: 60 bytes
-    each)."""
+    """``"data": [80, 68, -70]``: the numbers of a Java ``byte[]``, still as text. As objects they would have
+    60 bytes each."""
 
     text: memoryview
 
@@ -49,7 +50,7 @@ def _signed(number: int) -> int:
 # not when it has something to go back to inside; these have not.
 _TOKEN = re.compile(
     rb'"data"\s*+:\s*+\[(?P<bytes>[\s\d,-]++)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
-                    re.DOTALL)
+    re.DOTALL)
 
 
 def parse_json(source: Source, limits: Limits) -> Any:
@@ -68,7 +69,7 @@ def parse_json(source: Source, limits: Limits) -> Any:
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            raise unreadable("ein Schlüssel steht in einem JSON-Objekt zweimal")
+            raise unreadable(say("ein Schlüssel steht in einem JSON-Objekt zweimal"))
         data = result.get("data")
         if isinstance(data, str) and data.startswith(nonce):
             result["data"] = arrays[int(data[len(nonce):])]
@@ -78,11 +79,12 @@ def parse_json(source: Source, limits: Limits) -> Any:
         return json.loads(text, object_pairs_hook=mapping, parse_int=Number, parse_float=Number,
                           parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise unreadable(f"kein gültiges JSON (Zeile {error.lineno}, Spalte {error.colno})") from None
+        raise unreadable(say("kein gültiges JSON (Zeile {line}, Spalte {column})", line=error.lineno,
+                             column=error.colno)) from None
 
 
 def _refuse_constant(_name: str) -> NoReturn:
-    raise unreadable("NaN und Infinity sind kein JSON")
+    raise unreadable(say("NaN und Infinity sind kein JSON"))
 
 
 def _measure(view: memoryview, limits: Limits, nonce: str) -> tuple[str, list[ByteArray]]:
@@ -100,7 +102,7 @@ def _measure(view: memoryview, limits: Limits, nonce: str) -> tuple[str, list[By
             start = last
         elif token == 0x22:
             if last - first > limits.max_text:
-                raise limit(f"ein Text ist länger als {limits.max_text} Bytes")
+                raise limit(say("ein Text ist länger als {most} Bytes", most=limits.max_text))
         elif token in b"[{":
             depth += 1
             members += 1
@@ -109,14 +111,14 @@ def _measure(view: memoryview, limits: Limits, nonce: str) -> tuple[str, list[By
         else:
             members += 1
         if depth > limits.max_depth:
-            raise limit(f"mehr als {limits.max_depth} Ebenen")
+            raise limit(say("mehr als {most} Ebenen", most=limits.max_depth))
         if members > limits.max_elements:
-            raise limit(f"mehr als {limits.max_elements} Werte")
+            raise limit(say("mehr als {most} Werte", most=limits.max_elements))
     pieces.append(view[start:])
     try:
         return str(b"".join(pieces), "utf-8", "strict"), arrays
     except UnicodeDecodeError:
-        raise unreadable("das JSON ist nicht in UTF-8") from None
+        raise unreadable(say("das JSON ist nicht in UTF-8")) from None
 
 
 def json_text(value: Any) -> str:

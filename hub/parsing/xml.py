@@ -1,20 +1,23 @@
 """Reading what a citizen wrote, without being hurt by it.
 
-`parse` gives a tree of an XML document, `parse_json` the value of a JSON document. Both look at the bytes
-first and build nothing before these hold: not too many bytes; an encoding that is decided once, so that no
-two parsers can disagree about it; no DOCTYPE, in whatever encoding it hides; not too deep, not too many
-elements or attributes, no text too long.
+`parse` gives the tree of an XML document; `hub.parsing.json.parse_json` gives the value of a JSON document.
+Both look at the bytes first. They build nothing before these hold:
 
-Why two XML parsers, where counting bytes is not enough: expat streams and says no in time, but builds no
-tree; libxml2 builds the tree, but asks nobody before. Why no setting of libxml2 instead of refusing DOCTYPE:
+* there are not too many bytes;
+* the encoding is decided once, so that no two parsers can disagree about it;
+* there is no DOCTYPE, in whatever encoding it hides;
+* it is not too deep, has not too many elements or attributes, and no text is too long.
+
+Why two XML parsers, where counting bytes is not enough: expat streams and says no in time, but it builds no
+tree. libxml2 builds the tree, but asks nobody before. Why no setting of libxml2 instead of refusing DOCTYPE:
 with ``resolve_entities=False`` a text silently ends at the entity, and XSLT expands it all the same. Without
 DOCTYPE there is no entity to be resolved.
 
-Hazards: text nodes beyond 10 MB (an attachment of 7.5 MB) need ``huge_tree``, which lifts libxml2's own
+Hazards: a text node beyond 10 MB (an attachment of 7.5 MB) needs ``huge_tree``. That lifts libxml2's own
 limits, so ours must hold. expat before 2.6 scans an unfinished token again with each chunk, which is
-quadratic for one giant tag: an unfinished token is therefore bounded.
+quadratic for one giant tag. An unfinished token is therefore bounded.
 
-Every refusal is `hub.errors.Rejected` with a German text that names a limit or a place, never content.
+Every refusal is `hub.errors.Rejected`. Its text names a limit or a place, never content.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from xml.parsers import expat
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.i18n.sentence import Sentence, say
 from hub.job import Limits
 from hub.message import Reason
 
@@ -39,9 +43,8 @@ Source = Buffer | int
 
 # `encoding` overrules the document's own declaration: the bytes are UTF-8 by then.
 _PARSER = etree.XMLParser(encoding="utf-8", huge_tree=True, no_network=True, load_dtd=False,
-                          dtd_validation=False,
-                          attribute_defaults=False, remove_comments=True, remove_pis=True, collect_ids=False,
-                          recover=False)
+                          dtd_validation=False, attribute_defaults=False, remove_comments=True,
+                          remove_pis=True, collect_ids=False, recover=False)
 CHUNK = 1 << 20
 _MAX_TOKEN = 2 * CHUNK
 _LARGE = 16 * CHUNK
@@ -63,7 +66,7 @@ def parse(source: Source, limits: Limits) -> etree._ElementTree:
     try:
         root = etree.fromstring(cast(bytes, data), _PARSER)
     except etree.XMLSyntaxError as error:
-        raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+        raise unreadable(_malformed(error.lineno, error.offset)) from None
     if view.nbytes >= _LARGE and isinstance(view.obj, mmap.mmap):
         # the tree has it all; who looks again has the page from the file
         view.obj.madvise(mmap.MADV_DONTNEED)
@@ -71,6 +74,8 @@ def parse(source: Source, limits: Limits) -> etree._ElementTree:
 
 
 def bounded(source: Source, max_bytes: int) -> memoryview:
+    """The bytes of a source, none of them copied. Raises `Rejected` when it is empty (``unreadable``) or too
+    long (``limit``)."""
     if isinstance(source, int):
         size = os.fstat(source).st_size
         _check_size(size, max_bytes)
@@ -78,25 +83,24 @@ def bounded(source: Source, max_bytes: int) -> memoryview:
     view = memoryview(source)
     _check_size(view.nbytes, max_bytes)
     if not view.nbytes:
-        raise unreadable("das Dokument ist leer")
+        raise unreadable(say("das Dokument ist leer"))
     return view
 
 
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise limit(f"das Dokument hat {size} Bytes, erlaubt sind {max_bytes}")
+        raise limit(say("das Dokument hat {size} Bytes, erlaubt sind {most}", size=size, most=max_bytes))
 
 
 def as_utf8(data: Buffer) -> memoryview:
-    """The document as UTF-8 without a byte order mark, whatever of the encodings of German authorities it
-    has.
+    """The document as UTF-8 without a byte order mark, whichever encoding of German authorities it has.
 
     UTF-7, EBCDIC, UTF-32 and everything else that could hide a DOCTYPE is refused with ``unreadable``.
     """
     view = memoryview(data)
     head = bytes(view[:300])
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, b"<\0\0\0", b"\0\0\0<")):
-        raise unreadable("der Zeichensatz UTF-32 wird nicht unterstützt")
+        raise unreadable(say("der Zeichensatz UTF-32 wird nicht unterstützt"))
     if head.startswith(codecs.BOM_UTF8):
         return view[len(codecs.BOM_UTF8):]
     for start, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -109,7 +113,7 @@ def as_utf8(data: Buffer) -> memoryview:
         return view
     if name in _TRANSCODED:
         return _transcode(view, name)
-    raise unreadable("der angegebene Zeichensatz wird nicht unterstützt")
+    raise unreadable(say("der angegebene Zeichensatz wird nicht unterstützt"))
 
 
 @lru_cache(maxsize=64)
@@ -124,7 +128,7 @@ def _transcode(view: memoryview, encoding: str) -> memoryview:
     try:
         return memoryview(str(view, encoding, "strict").encode("utf-8"))
     except UnicodeError:
-        raise unreadable("die Bytes passen nicht zum Zeichensatz") from None
+        raise unreadable(say("die Bytes passen nicht zum Zeichensatz")) from None
 
 
 _TAG = re.compile(rb"<(/?)")
@@ -132,11 +136,11 @@ _STEP = {b"": 1, b"/": -1}
 
 
 def harmless(data: Buffer, limits: Limits) -> bool:
-    """Whether counting bytes shows that a document in UTF-8 is within all limits; most forms are so, and
-    spare `scan`.
+    """Whether counting bytes shows that a document in UTF-8 is within all limits. Most forms are, and spare
+    `scan`.
 
-    Every number here is an upper bound in a well-formed document: without ``<!`` and ``<?`` (but the
-    declaration) each ``<`` begins a tag, each ``</`` ends an element, and an empty element is taken for one
+    Every number here is an upper bound in a well-formed document. Without ``<!`` and ``<?`` (but the
+    declaration) each ``<`` begins a tag and each ``</`` ends an element. An empty element is taken for one
     that never ends.
     """
     if memoryview(data).nbytes > min(CHUNK, limits.max_text):
@@ -162,10 +166,10 @@ def scan(data: Buffer, limits: Limits) -> None:
         for start in range(0, view.nbytes, CHUNK):
             parser.Parse(view[start:start + CHUNK], False)
             if start + CHUNK - parser.CurrentByteIndex > _MAX_TOKEN:
-                raise limit(f"ein Tag oder Kommentar ist länger als {_MAX_TOKEN} Bytes")
+                raise limit(say("ein Tag oder Kommentar ist länger als {most} Bytes", most=_MAX_TOKEN))
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise unreadable(f"kein wohlgeformtes XML (Zeile {error.lineno}, Spalte {error.offset})") from None
+        raise unreadable(_malformed(error.lineno, error.offset)) from None
 
 
 def _counters(limits: Limits) -> tuple[Any, Any]:
@@ -177,11 +181,11 @@ def _counters(limits: Limits) -> tuple[Any, Any]:
         depth += 1
         elements += 1
         if depth > max_depth:
-            raise limit(f"mehr als {max_depth} Ebenen")
+            raise limit(say("mehr als {most} Ebenen", most=max_depth))
         if elements > max_elements:
-            raise limit(f"mehr als {max_elements} Elemente")
+            raise limit(say("mehr als {most} Elemente", most=max_elements))
         if len(attributes) > max_list:
-            raise limit(f"mehr als {max_list // 2} Attribute an einem Element")
+            raise limit(say("mehr als {most} Attribute an einem Element", most=max_list // 2))
 
     def end(_name: str) -> None:
         nonlocal depth
@@ -191,8 +195,7 @@ def _counters(limits: Limits) -> tuple[Any, Any]:
 
 
 def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
-    """Count the bytes of each text node as well; only a document longer than the limit can have one that is
-    too long.
+    """Count the bytes of each text node as well. Only a document longer than the limit needs it.
 
     Comments and CDATA borders do not end a text node, because libxml2 joins what stands on both sides.
     """
@@ -203,7 +206,7 @@ def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
         nonlocal length
         length += len(data) if data.isascii() else len(data.encode())
         if length > max_text:
-            raise limit(f"ein Text ist länger als {max_text} Bytes")
+            raise limit(say("ein Text ist länger als {most} Bytes", most=max_text))
 
     def start(name: str, attributes: list[str]) -> None:
         nonlocal length
@@ -222,12 +225,18 @@ def _count_text(parser: expat.XMLParserType, limits: Limits) -> None:
 
 
 def _refuse_doctype(*_declaration: object) -> NoReturn:
-    raise Rejected(Reason.DOCTYPE, "das Dokument enthält eine DOCTYPE-Angabe; sie ist nicht erlaubt")
+    raise Rejected(Reason.DOCTYPE, say("das Dokument enthält eine DOCTYPE-Angabe; sie ist nicht erlaubt"))
 
 
-def limit(text: str) -> Rejected:
+def _malformed(line: int | None, column: int | None) -> Sentence:
+    return say("kein wohlgeformtes XML (Zeile {line}, Spalte {column})", line=line or 0, column=column or 0)
+
+
+def limit(text: Sentence) -> Rejected:
+    """Something is too much."""
     return Rejected(Reason.LIMIT, text)
 
 
-def unreadable(text: str) -> Rejected:
+def unreadable(text: Sentence) -> Rejected:
+    """It is no document."""
     return Rejected(Reason.UNREADABLE, text)

@@ -1,5 +1,11 @@
-"""The envelope while it is being built, and as it is handed on (schema: ``envelope.xsd`` beside this
-file)."""
+"""The envelope while it is being built, and as it is handed on (schema: ``envelope.xsd`` beside this file).
+
+Bodies are decoded once, in chunks, straight into the job's output. The envelope has references to them (Claim
+Check). `EnvelopeBuilder.finish` puts everything in its place and takes the digest of what is written.
+
+Names of groups and fields come from the sender. A reason tells a place by the field tables of the message's
+service, and by numbers where those do not know a name (`hub.pipeline.places`).
+"""
 
 from __future__ import annotations
 
@@ -7,39 +13,37 @@ import binascii
 import hashlib
 import mimetypes
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
 from hub.message import BERLIN, Reason, unique_names
+from hub.pipeline.places import field_place, table_for
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
 SCHEMA = PurePath(__file__).with_name("envelope.xsd")
 
 Role = Literal["applicant-pdf", "upload", "payload"]
 
-_E = f"{{{NAMESPACE}}}"
+E = f"{{{NAMESPACE}}}"
 CHUNK = 1 << 20
+"""Bytes that are decoded at once."""
+
 _ID = re.compile(r"[A-Za-z_][\w.-]{0,199}", re.ASCII)
-_FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w "
-                      r".-]{1,150}):v(?P<version>\d{1,6}(?:\.\d{1,6}){0,3})")
-
-
+_FORM_ID = re.compile(r"(?P<mandant>[\w.-]{1,40}):(?P<name>[\w .-]{1,150})"
+                      r":v(?P<version>\d{1,6}(?:\.\d{1,6}){0,3})")
 _ESCAPED = re.compile(r"[^&<>\"']*(?:&(?:amp|lt|gt|quot|apos);[^&<>\"']*)*")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos);")
 _CHARACTER = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
-
-
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
-
-
 _TYPES = mimetypes.MimeTypes().types_map[True]
 
 
@@ -59,6 +63,8 @@ def _is_id(name: str) -> bool:
 
 @dataclass
 class Upload:
+    """An attachment as the sender described it; `body` is a slice of the job's output."""
+
     name: str
     media_type: str
     role: Role
@@ -86,12 +92,12 @@ class EnvelopeBuilder:
 
     def __post_init__(self) -> None:
         self.facts["test"] = self.job.test
-        self.root = etree.Element(_E + "envelope", nsmap={"e": NAMESPACE}, version="1")
-        self.metadata = etree.SubElement(self.root, _E + "metadata")
-        self.fields = etree.SubElement(self.root, _E + "fields")
+        self.root = etree.Element(E + "envelope", nsmap={"e": NAMESPACE}, version="1")
+        self.metadata = etree.SubElement(self.root, E + "metadata")
+        self.fields = etree.SubElement(self.root, E + "fields")
 
     def form(self, form_id: str | None) -> None:
-        """Take the form id apart, ``<mandant>:<name>:v<version>``; one of another shape is not kept as a
+        """Take the form id apart, ``<mandant>:<name>:v<version>``. One of another shape is not kept as a
         fact."""
         match = _FORM_ID.fullmatch(form_id or "")
         if match:
@@ -101,11 +107,24 @@ class EnvelopeBuilder:
     def place(self, prefix: str, name: str) -> str:
         """The place of a field, ``group:instance:field``, that must not have come before."""
         if not _is_id(name):
-            raise Rejected(Reason.INVALID, "ein Feldname ist als Name nicht erlaubt")
-        place = f"{prefix}{name}"
-        if place in self.elements:
-            raise Rejected(Reason.INVALID, f"das Feld {place} kommt zweimal vor")
-        return place
+            raise Rejected(Reason.INVALID, say("ein Feldname ist als Name nicht erlaubt: {place}",
+                                               place=self.told(f"{prefix}{name}")))
+        where = f"{prefix}{name}"
+        if where in self.elements:
+            raise Rejected(Reason.INVALID, say("das Feld {place} kommt zweimal vor", place=self.told(where)))
+        return where
+
+    def told(self, where: str) -> Place:
+        """A place as a reason may name it: by labels and ids of the service's field tables, and by
+        numbers."""
+        group, n, field_id = where.split(":", 2)
+        instance = f"{group}:{n}:"
+        before = [each for each in self.elements if each.startswith(instance)]
+        position = before.index(where) if where in before else len(before)
+        groups = list(self.groups)
+        number = groups.index(group) if group in groups else len(groups)
+        return field_place(table_for(self.job.rules, group, field_id), (group, number + 1), int(n),
+                           (field_id, position + 1))
 
     def field_element(self, instance: etree._Element, place: str, name: str) -> etree._Element:
         """The new element of a field, at the end of an instance."""
@@ -113,13 +132,16 @@ class EnvelopeBuilder:
         return element
 
     def instance(self, group: str, instance: int, sent: etree._Element | None = None) -> etree._Element:
-        """An instance of a group, with or without fields. One that was sent as XML is itself taken over with
-        its fields, because making forty elements costs more than moving one; a second one of that number adds
-        its fields to the first.
+        """An instance of a group, with or without fields.
+
+        One that was `sent` as XML is itself taken over with its fields: making forty elements costs more than
+        moving one. A second one of that number adds its fields to the first. Raises `Rejected` (``invalid``).
         """
         if group not in self.groups:
             if not _is_id(group):
-                raise Rejected(Reason.INVALID, "ein Gruppenname ist als Name nicht erlaubt")
+                raise Rejected(Reason.INVALID, say(
+                    "der Name der {position}. Gruppe ist als Name nicht erlaubt ({length} Zeichen)",
+                    position=len(self.groups) + 1, length=len(group)))
             self.groups[group] = etree.SubElement(self.fields, group), {}
         parent, instances = self.groups[group]
         if sent is not None:
@@ -136,10 +158,10 @@ class EnvelopeBuilder:
 
     def attach(self, content: Iterable[bytes], filename: str, media_type: str, role: Role,
                place: str | None = None) -> int:
-        """Write a body to the output; the number of the attachment. Raises `Rejected` (``invalid``,
+        """Write a body to the output, and give the number of the attachment. Raises `Rejected` (``invalid``,
         ``limit``)."""
         if len(self.uploads) >= self.job.limits.max_attachments:
-            raise Rejected(Reason.LIMIT, f"mehr als {self.job.limits.max_attachments} Anlagen")
+            raise Rejected(Reason.LIMIT, say("mehr als {most} Anlagen", most=self.job.limits.max_attachments))
         start, size, digest = self.out.tell(), 0, hashlib.sha256()
         try:
             for chunk in content:
@@ -147,11 +169,12 @@ class EnvelopeBuilder:
                 digest.update(chunk)
                 size += len(chunk)
         except ValueError:
-            raise Rejected(Reason.INVALID, f"die Anlage {place or role} ist nicht richtig kodiert") from None
+            where = self.told(place) if place in self.elements else say("{role}", role=Name(role))
+            raise Rejected(Reason.INVALID, say("die Anlage {number} ({where}) ist nicht richtig kodiert",
+                                               number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
             _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
-            size,
-            digest.hexdigest(), Body(fd=0, offset=start, length=size)))
+            size, digest.hexdigest(), Body(fd=0, offset=start, length=size)))
         return len(self.uploads)
 
     def refer(self, element: etree._Element, number: int) -> None:
@@ -162,18 +185,20 @@ class EnvelopeBuilder:
         etree.SubElement(element, "attachment", ref=str(number))
 
     def finish(self) -> Normalized:
-        """The envelope with everything in its place, and the digest of how it is written: what is built here
-        the same way is written the same way, whatever white space and order of attributes the sender's fields
-        had."""
+        """The envelope with everything in its place, and the digest of how it is written.
+
+        White space and the order of attributes of the sender's fields are not in the digest, because every
+        envelope is built here in the same way.
+        """
         names = unique_names([upload.name for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
         for parent, instances in self.groups.values():
             if list(instances) != sorted(instances):
                 parent[:] = [instances[number] for number in sorted(instances)]
-        self._attachments(etree.SubElement(root, _E + "attachments"), names)
+        self._attachments(etree.SubElement(root, E + "attachments"), names)
         if self.payload_copy is not None:
-            etree.SubElement(root, _E + "payload").append(self.payload_copy)
+            etree.SubElement(root, E + "payload").append(self.payload_copy)
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
         return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload)
@@ -182,7 +207,7 @@ class EnvelopeBuilder:
         """What is this message's alone, and no part of its digest."""
         job = self.job
         message = etree.SubElement(
-            self.metadata, _E + "message", id=job.message_id, ags=job.ags, service=job.service,
+            self.metadata, E + "message", id=job.message_id, ags=job.ags, service=job.service,
             received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"),
             day=job.accepted_day.isoformat(),
             test="true" if self.facts["test"] else "false")
@@ -191,21 +216,22 @@ class EnvelopeBuilder:
         return message
 
     def _describe(self, metadata: etree._Element) -> None:
-        etree.SubElement(metadata, _E + "source").text = self.facts["source"]
+        etree.SubElement(metadata, E + "source").text = self.facts["source"]
         if "form_id" in self.facts:
-            form = etree.SubElement(metadata, _E + "form", id=self.facts["form_id"])
+            form = etree.SubElement(metadata, E + "form", id=self.facts["form_id"])
             for attribute, fact in (("mandant", "mandant"), ("name", "form_name"),
                                     ("version", "form_version")):
                 if self.facts.get(fact):
                     form.set(attribute, self.facts[fact])
         for name, text in (("created", self.created), ("postfachHandle", self.postfach)):
             if text:
-                set_text(etree.SubElement(metadata, _E + name), text, name)
+                where = say("das Feld {name} der Metadaten", name=Name(name))
+                set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
 
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
             element = etree.SubElement(
-                parent, _E + "attachment", id=str(number), name=name, mediaType=upload.media_type,
+                parent, E + "attachment", id=str(number), name=name, mediaType=upload.media_type,
                 size=str(upload.size), sha256=upload.sha256, role=upload.role)
             if upload.field is not None:
                 element.set("field", upload.field)
@@ -214,7 +240,7 @@ class EnvelopeBuilder:
         for place, count in self.lost.items():
             missing = count - len(self.elements[place].findall("attachment"))
             if missing > 0:
-                etree.SubElement(parent, _E + "lost", field=place, count=str(missing))
+                etree.SubElement(parent, E + "lost", field=place, count=str(missing))
 
     def _out(self, names: list[str]) -> Iterator[OutAttachment]:
         for upload, name in zip(self.uploads, names, strict=True):
@@ -223,11 +249,18 @@ class EnvelopeBuilder:
                                 field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body)
 
 
-def set_text(element: etree._Element, text: str, place: str) -> None:
+def set_text(element: etree._Element, text: str, where: Callable[[], Sentence]) -> None:
+    """Put the text into an element; `where` names the place. Raises `Rejected` (``invalid``) for a sign that
+    XML does not allow."""
     try:
         element.text = text or None
     except ValueError:
-        raise Rejected(Reason.INVALID, f"{place} enthält ein Zeichen, das in XML nicht erlaubt ist") from None
+        raise Rejected(Reason.INVALID, say("{where} enthält ein Zeichen, das in XML nicht erlaubt ist",
+                                           where=where())) from None
+
+
+def _same(where: Sentence) -> Sentence:
+    return where
 
 
 def _clean_type(media_type: str, filename: str) -> str:

@@ -2,11 +2,12 @@
 
 `type_values` turns every generation's way of writing a value into one::
 
-    date      2015-07-08T00:00:00.000+02:00 · 2015-07-07T22:00:00+0000 · 2015-07-08  ->  2015-07-08 (Europe/Berlin)
+    date      2015-07-08T00:00:00.000+02:00 · 2015-07-07T22:00:00+0000 · 2015-07-08  ->  2015-07-08
     time      1970-01-01T11:55:00.000+01:00 · 11:55:00 · 11:55                       ->  11:55:00
-    money, decimal, integer                                                          ->  plain decimal with
-    '.'
-    boolean                                                                          ->  true, false
+    money, decimal, integer                                             ->  plain decimal with '.'
+    boolean                                                             ->  true, false
+
+Days and times are those of Europe/Berlin.
 
 Nothing is guessed from the look of a value: only the table's type counts. A value that does not fit stays as
 it was sent, so that the schema reports it; no value raises. Headings and texts of the form, which the
@@ -129,19 +130,6 @@ def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
         return write(text)
     except (KeyError, ValueError, InvalidOperation, RecursionError):
         return text
-
-
-def label_of(table: FieldTable, group: str, field: str | None = None, n: int | None = None) -> str:
-    """Where something is, in a clerk's words: ``Angaben zum Hund (2.) › Rufname``; ids where the table has
-    none."""
-    row = table.groups.get(group)
-    title = row.title if row else group
-    if n is not None and (n > 0 or (row is not None and row.instances)):
-        title = f"{title} ({n + 1}.)"
-    if field is None:
-        return title
-    known = table.rows.get((group, field))
-    return f"{title} › {known.label if known else field}"
 
 
 def _groups(envelope: etree._Element) -> list[etree._Element]:

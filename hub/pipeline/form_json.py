@@ -1,4 +1,13 @@
-"""Form contents and form dumps in JSON."""
+"""Form contents and form dumps in JSON.
+
+::
+
+    formcontent-json   the form content: fields by ``group:instance:field``, uploads as Java byte arrays
+    json               form dump: fields by ``group_instance_field``, with or without metadata
+
+An upload is an object with ``uploadedFilename`` and ``data``, or with ``filename`` and ``fileAsBase64``. One
+without bytes is counted as lost: its file comes as a part of its own, or not at all.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +18,7 @@ from typing import Any
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.i18n.sentence import say
 from hub.message import Reason
 from hub.parsing.json import ByteArray, json_text
 from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, set_text
@@ -18,6 +28,8 @@ _FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
 
 
 def from_json(work: EnvelopeBuilder, value: Any) -> None:
+    """Take over a value of `hub.parsing.json.parse_json`. Raises `Rejected` (``unknown-form``, ``invalid``,
+    ``limit``)."""
     fields = value.get("fields") if isinstance(value, dict) else None
     if isinstance(fields, dict) and ("formId" in value or any(_COLON_KEY.fullmatch(key) for key in fields)):
         work.facts["source"] = "formcontent-json"
@@ -32,7 +44,7 @@ def from_json(work: EnvelopeBuilder, value: Any) -> None:
         work.facts["source"] = "json"
         _json_fields(work, _FLAT_KEY, value)
     else:
-        raise Rejected(Reason.UNKNOWN_FORM, "das JSON gehört zu keiner bekannten Form")
+        raise Rejected(Reason.UNKNOWN_FORM, say("das JSON gehört zu keiner bekannten Form"))
 
 
 def _string(value: Any) -> str | None:
@@ -55,11 +67,12 @@ def _json_metadata(work: EnvelopeBuilder, metadata: dict[str, Any]) -> None:
 def _json_fields(work: EnvelopeBuilder, pattern: re.Pattern[str], fields: dict[str, Any]) -> None:
     """Ids that themselves hold ``_<digits>_`` cannot be told in the flat form: the first number is the
     instance."""
-    for key, value in fields.items():
+    for number, (key, value) in enumerate(fields.items(), 1):
         match = pattern.fullmatch(key)
         if match is None:
-            raise Rejected(Reason.UNKNOWN_FORM,
-                           "ein Schlüssel unter fields ist nicht Gruppe, Instanz und Feld")
+            raise Rejected(Reason.UNKNOWN_FORM, say(
+                "der {number}. Schlüssel unter fields ({length} Zeichen) ist nicht Gruppe, Instanz und Feld",
+                number=number, length=len(key)))
         group, index = match[1], int(match[2])
         parent, place = work.instance(group, index), work.place(f"{group}:{index}:", match[3])
         target = work.field_element(parent, place, match[3])
@@ -71,9 +84,9 @@ def _json_field(work: EnvelopeBuilder, place: str, target: etree._Element, value
     if isinstance(value, list):
         for item in map(_verified, value):
             if not _json_upload(work, place, target, item):
-                set_text(etree.SubElement(target, "value"), _text(item), place)
+                set_text(etree.SubElement(target, "value"), _text(item), lambda: work.told(place))
     elif not _json_upload(work, place, target, value):
-        set_text(target, _text(value), place)
+        set_text(target, _text(value), lambda: work.told(place))
 
 
 def _verified(value: Any) -> Any:

@@ -1,4 +1,17 @@
-"""Form dumps in XML: three generations of them."""
+"""Form dumps in XML: three generations of them.
+
+::
+
+    serviceportal-fields   before version 1.6 of the blueprint: no metadata. Of a multi-upload it has only its
+                           objects' ``toString()``; the files come as parts ``<prefix>_anhang_<field>.<ext>``
+    serviceportal          since version 1.6: metadata in any order, the applicant's PDF among them
+    serviceportal-lists    the same with lists or complete multi-uploads (``selectedValue``)
+
+Values are text exactly as sent. One thing is undone: the dumpers escape list values, file names, media types
+and metadata twice (``escapeXml`` and then ``MarkupBuilder``; OZG-Hub serviceportale-commons 9965d7c,
+blueprint process 4556da3). So one level is taken off there, and only where the text can be what ``escapeXml``
+writes. A text field is escaped once.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +20,26 @@ import re
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.i18n.sentence import Sentence, say
 from hub.message import Reason
 from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, undouble
+from hub.pipeline.places import line_of
 
 _INSTANCE = re.compile(r"instance_(\d{1,6})", re.ASCII)
-
-
 _LOST_UPLOAD = re.compile(r"(?:[\w$]+\.)*BinaryContent(?:V1)?(?:@[0-9a-f]+|[\[({].*)", re.DOTALL)
 
 
-def known(seen: str) -> tuple[str, ...]:
-    return (f"gefunden: {seen}",
-            "bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON")
-
-
-def shown(element: etree._Element) -> str:
-    """An element's name, cut to what a name may be."""
-    return re.sub(r"[^\w.:/{}-]", "?", element.tag)[:120]
+def known(element: etree._Element) -> tuple[Sentence, ...]:
+    """What was found where another element should be, by the length of its name, and what is known."""
+    name = etree.QName(element)
+    space = say(" in einem Namensraum") if name.namespace else say("")
+    return (say("gefunden: ein Element in Zeile {line}, dessen Name {length} Zeichen hat{space}",
+                line=line_of(element), length=len(name.localname), space=space),
+            say("bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON"))
 
 
 def form_metadata(work: EnvelopeBuilder, metadata: etree._Element | None) -> None:
+    """Take over what is known of a form beside its fields; the applicant's PDF is written to the output."""
     values: dict[str, str] = {}
     for element in metadata if metadata is not None else ():
         if element.tag == "pdfApplicantFormBase64":
@@ -41,14 +54,16 @@ def form_metadata(work: EnvelopeBuilder, metadata: etree._Element | None) -> Non
 
 
 def form_fields(work: EnvelopeBuilder, fields: etree._Element, source: str) -> None:
+    """Take over groups, instances and fields. Raises `Rejected` (``unknown-form``, ``invalid``,
+    ``limit``)."""
     work.facts["source"] = source
     for group in fields:
         for instance in list(group):
             number = _INSTANCE.fullmatch(instance.tag)
             if number is None:
                 raise Rejected(Reason.UNKNOWN_FORM,
-                               "unter einer Feldgruppe steht etwas anderes als instance_<n>",
-                               known(shown(instance)))
+                               say("unter einer Feldgruppe steht etwas anderes als instance_<n>"),
+                               known(instance))
             name, index = group.tag, int(number[1])
             sent, prefix = list(instance), f"{name}:{index}:"
             parent = work.instance(name, index, instance)
@@ -77,13 +92,11 @@ def _form_values(work: EnvelopeBuilder, place: str, target: etree._Element, elem
 
 def _form_list_item(work: EnvelopeBuilder, place: str, target: etree._Element, child: etree._Element) -> None:
     if child.tag != "selectedValue":
-        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau",
-                       known(shown(child)))
+        raise _unknown(work, place, child)
     if child.find("base64Data") is not None:
         _form_upload(work, place, target, child)
     elif len(child):
-        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau",
-                       known(shown(child[0])))
+        raise _unknown(work, place, child[0])
     else:
         text = undouble(child.text or "")
         if work.facts["source"] == "serviceportal-fields" and _LOST_UPLOAD.fullmatch(text):
@@ -95,8 +108,13 @@ def _form_list_item(work: EnvelopeBuilder, place: str, target: etree._Element, c
 def _form_upload(work: EnvelopeBuilder, place: str, target: etree._Element, element: etree._Element) -> None:
     data = element.find("base64Data")
     if data is None or len(data) or {child.tag for child in element} - {"base64Data", "mimetype", "filename"}:
-        raise Rejected(Reason.UNKNOWN_FORM, f"das Feld {place} hat einen unbekannten Aufbau")
+        raise _unknown(work, place, element)
     number = work.attach(decode_base64(data.text or ""), undouble(element.findtext("filename") or ""),
                          undouble(element.findtext("mimetype") or ""), "upload", place)
     data.text = None
     work.refer(target, number)
+
+
+def _unknown(work: EnvelopeBuilder, place: str, element: etree._Element) -> Rejected:
+    return Rejected(Reason.UNKNOWN_FORM, say("das Feld {place} hat einen unbekannten Aufbau",
+                                             place=work.told(place)), known(element))

@@ -1,27 +1,14 @@
 """Whatever Amt24 or an authority sends becomes one envelope (schema: ``envelope.xsd`` beside this file).
 
-=====================
-==============================================================================================
-``e:source``           what came in
-=====================
-==============================================================================================
-serviceportal-fields   form dump in XML before version 1.6 of the blueprint: no metadata; of a multi-upload only
-                       its objects' ``toString()``, the files come as parts ``<prefix>_anhang_<field>.<ext>``
-serviceportal          form dump in XML since version 1.6: metadata in any order, the applicant's PDF among them
-serviceportal-lists    the same with lists or complete multi-uploads (``selectedValue``)
-formcontent-json       the form content itself: fields by ``group:instance:field``, uploads as Java byte arrays
-json                   form dump in JSON: fields by ``group_instance_field``, with or without metadata
-xoev                   a XÖV document: carried untouched; only its copy for stylesheets has its bodies taken out
-=====================
-==============================================================================================
+One part of the message is the document. It says by its root or its keys which generation it is; the envelope
+names that as ``e:source``:
 
-Values are text exactly as sent; nothing is guessed from the look of a value. One thing is undone: the dumpers
-escape list values, file names, media types and metadata twice (``escapeXml`` and then ``MarkupBuilder``;
-OZG-Hub serviceportale-commons 9965d7c, blueprint process 4556da3), so one level is taken off there, and only
-where the text can be what ``escapeXml`` writes. A text field is escaped once, and nothing in a XÖV document
-is touched.
+* a form dump in XML, of three generations: `hub.pipeline.form_xml`;
+* a form content or a form dump in JSON: `hub.pipeline.form_json`;
+* a XÖV document: `hub.pipeline.xoev`.
 
-Bodies are decoded once, in chunks, straight into the job's output; the envelope has references (Claim Check).
+The other parts become attachments. Values are text exactly as sent; nothing is guessed from the look of a
+value.
 """
 
 from __future__ import annotations
@@ -33,13 +20,14 @@ from typing import Literal
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.i18n.sentence import say
 from hub.job import Facts, Job, JobPart, Output, ReadBody
 from hub.message import Reason
 from hub.parsing.json import parse_json
 from hub.parsing.xml import Buffer, parse
 from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Role, Upload
 from hub.pipeline.form_json import from_json
-from hub.pipeline.form_xml import form_fields, form_metadata, known, shown
+from hub.pipeline.form_xml import form_fields, form_metadata, known
 from hub.pipeline.xoev import from_xoev, is_xoev
 
 _ANHANG = re.compile(r".*_anhang_(?P<key>.+?)(?:\.[^.]*)?", re.DOTALL)
@@ -47,7 +35,7 @@ _APPLICANT_PDF = re.compile(r"pdf|antrag", re.IGNORECASE)
 
 
 class NotNormal(Rejected):
-    """What could not be normalized, with the `facts` that were known by then."""
+    """What could not be normalized, with the `facts` that were known by then (see `Facts.told`)."""
 
     def __init__(self, cause: Rejected, facts: Facts) -> None:
         super().__init__(cause.reason, cause.text, cause.trace)
@@ -85,7 +73,7 @@ def find_document(parts: Iterable[JobPart], read_body: ReadBody) -> tuple[JobPar
             rank = 0 if part.name == "application" else _says(part.media_type, kind)
             found.append((rank, number, part, kind))
     if not found:
-        raise Rejected(Reason.UNREADABLE, "kein Teil der Nachricht ist XML oder JSON")
+        raise Rejected(Reason.UNREADABLE, say("kein Teil der Nachricht ist XML oder JSON"))
     _rank, _number, part, kind = min(found, key=lambda item: item[:2])
     return part, kind
 
@@ -121,8 +109,8 @@ def _from_xml(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
     elif is_xoev(root):
         from_xoev(work, tree)
     else:
-        raise Rejected(Reason.UNKNOWN_FORM, "das Wurzelelement gehört zu keiner bekannten Form",
-                       known(shown(root)))
+        raise Rejected(Reason.UNKNOWN_FORM, say("das Wurzelelement gehört zu keiner bekannten Form"),
+                       known(root))
 
 
 # --- further parts ------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""HTML into PDF by WeasyPrint: accessible (PDF/UA-1), the same bytes for the same input, nothing fetched but
-``data:``.
+"""HTML into PDF by WeasyPrint: accessible (PDF/UA-1), and the same bytes for the same input.
 
-The page is a stylesheet's output, so a URL that is not ``data:`` is the stylesheet's mistake, and is told as
-such. WeasyPrint needs Pango; where that is missing the error names the command that installs it.
+Nothing is fetched but ``data:``. The page is a stylesheet's output, so any other URL is the stylesheet's
+mistake. It is told as such, but not named, because a stylesheet may make it of what a citizen wrote.
+WeasyPrint needs Pango. Where that is missing, the reason names the command that installs it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from typing import Any
 
 from hub.errors import Rejected
+from hub.i18n.sentence import Words, say
 from hub.message import Reason
 
 APT_LINE = "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
@@ -27,7 +28,11 @@ def print_pdf(html: str, title: str) -> bytes:
         content: bytes = document.write_pdf(
             pdf_variant="pdf/ua-1", pdf_identifier=hashlib.sha256(html.encode()).digest()[:16])
     except FatalURLFetchingError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Das PDF-Stylesheet ist nicht brauchbar: {error}") from error
+        raise Rejected(Reason.CONFIGURATION, say(
+            "Das PDF-Stylesheet ist nicht brauchbar: die Seite verweist auf eine Adresse, die nicht mit "
+            "data: beginnt: den Verweis herausnehmen oder den Inhalt als data: einbetten, dann erneut "
+            "verarbeiten."
+        )) from error
     return content
 
 
@@ -36,8 +41,8 @@ def _weasyprint() -> Any:
         import weasyprint
     except OSError as error:
         raise Rejected(Reason.CONFIGURATION,
-                       f"PDF kann nicht erzeugt werden, es fehlt eine Bibliothek: {APT_LINE}",
-                       (str(error)[:500],)) from error
+                       say("PDF kann nicht erzeugt werden, es fehlt eine Bibliothek: {line}",
+                           line=Words(APT_LINE))) from error
     return weasyprint
 
 
@@ -49,7 +54,7 @@ def _fetcher() -> Any:
 
         def fetch(self, url: str, headers: Any = None) -> Any:
             if not url.lower().startswith("data:"):
-                raise FatalURLFetchingError(f"{url[:200]}: nur data: ist erlaubt")
+                raise FatalURLFetchingError("only data: is allowed")
             return super().fetch(url, headers)
 
     return DataOnly(allowed_protocols=("data",), allow_redirects=False)

@@ -7,6 +7,11 @@
 Runs in a worker process without secrets, database or network, because it reads what a citizen wrote.
 Everything that is wrong with a message ends as `Parked`, with a reason that a person can act on; anything
 else that is raised is a fault of the hub itself and costs the worker, not the message.
+
+No reason holds what a citizen wrote: it is a sentence (`hub.i18n.sentence`). Engines (libxml2, libxslt,
+Saxon, xmlschema, json) put values into their errors, so their words are never passed on. Instead the reason
+names the place, the type and the length of a value, the file and the line of a stylesheet, and the kind of
+the error.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hub.errors import ConfigError, Rejected
+from hub.i18n.sentence import Words, lines, say
 from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
@@ -24,9 +30,6 @@ from hub.pipeline.normalize import NotNormal, normalize
 from hub.pipeline.route import route
 from hub.pipeline.translate import render
 from hub.pipeline.validate import validate
-
-TEXT = 4000
-"""Longest text of a reason or a line of a trace (`hub.job.Line`)."""
 
 
 def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
@@ -42,17 +45,18 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest)
-    return Translated(message_id=job.message_id, facts=facts, rule=rule.id, mapping_digest=digest,
-                      trace=trace,
-                      attachments=attachments, deliveries=deliveries, order=rule.order)
+    return Translated(message_id=job.message_id, facts=facts.told(job.rules), rule=rule.id,
+                      mapping_digest=digest, trace=trace, attachments=attachments, deliveries=deliveries,
+                      order=rule.order)
 
 
 def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None) -> Parked:
     if isinstance(error, ConfigError):
-        error = Rejected(Reason.CONFIGURATION, str(error))
+        error = Rejected(Reason.CONFIGURATION, lines(say("{problem}", problem=Words(problem))
+                                                     for problem in error.problems))
     facts = error.facts if isinstance(error, NotNormal) else facts
-    return Parked(message_id=job.message_id, facts=facts, reason=error.reason, text=error.text[:TEXT],
-                  trace=tuple(line[:TEXT] for line in error.trace), mapping_digest=digest)
+    return Parked(message_id=job.message_id, facts=facts.told(job.rules), reason=error.reason,
+                  text=error.text, trace=error.trace, mapping_digest=digest)
 
 
 @lru_cache(maxsize=512)

@@ -1,9 +1,11 @@
-"""Why a document does not fit its schema, in German sentences that name places and rules, never the citizen's
-values.
+"""Why a document does not fit its schema, in German sentences that name places and rules.
 
-lxml validates and says only roughly what failed; xmlschema says it well, but about 80 times slower, and its
+Of a citizen's value only its type and its length are told. Both engines put values into their messages, so
+their messages are never passed on: they are looked into for the kind of the error.
+
+lxml validates and says only roughly what failed. xmlschema says it well, but about 80 times slower, and its
 patterns run in Python's `re`, where 40 letters can take for ever. So xmlschema is asked only about small
-documents, and only for `SECONDS` of CPU time, which an interval timer enforces inside of `re` too. Otherwise
+documents, and only for `SECONDS` of CPU time; an interval timer enforces that inside of `re` too. Otherwise
 lxml's own log is put into words.
 """
 
@@ -25,6 +27,10 @@ import xmlschema
 from lxml import etree
 from xmlschema.validators import XMLSchemaChildrenValidationError, XMLSchemaDecodeError
 
+from hub.i18n.sentence import Name, Place, Sentence, Shape, Words, lines, say
+from hub.pipeline.places import NOWHERE, path_of
+from hub.pipeline.schema_names import names_of
+
 MOST = 10
 SECONDS = 2.0
 MAX_ELEMENTS = 5_000
@@ -33,12 +39,10 @@ MAX_TEXT = 200_000
 _TYPES = {
     "date": "kein Datum (JJJJ-MM-TT)", "time": "keine Uhrzeit (hh:mm:ss)", "dateTime": "kein Zeitpunkt",
     "decimal": "keine Zahl (mit Punkt statt Komma)", "boolean": "weder true noch false",
-    "gYear": "keine Jahreszahl",
-    "anyURI": "keine gültige Adresse", "base64Binary": "kein Base64", "double": "keine Zahl",
-    "float": "keine Zahl",
+    "gYear": "keine Jahreszahl", "anyURI": "keine gültige Adresse", "base64Binary": "kein Base64",
+    "double": "keine Zahl", "float": "keine Zahl",
     **dict.fromkeys(("integer", "int", "long", "short", "nonNegativeInteger", "positiveInteger",
-                     "unsignedInt",
-                     "unsignedShort", "unsignedByte", "unsignedLong"), "keine ganze Zahl"),
+                     "unsignedInt", "unsignedShort", "unsignedByte", "unsignedLong"), "keine ganze Zahl"),
 }
 
 
@@ -47,12 +51,30 @@ class Fault:
     """One thing that does not fit: the element (None where unknown), its path, and the reason in German."""
 
     element: etree._Element | None
-    path: str
-    reason: str
+    path: Place
+    reason: Sentence
 
 
-class _TooLongError(Exception):
-    pass
+class TooLongError(Exception):
+    """The time for an explanation is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The document that does not fit, and the names that its schema declares."""
+
+    root: etree._Element
+    names: frozenset[str]
+
+    def fault(self, element: etree._Element | None, reason: Sentence) -> Fault:
+        """A fault at an element, or somewhere in the document."""
+        path = NOWHERE if element is None else path_of(element, self.root, self.names)
+        return Fault(element, path, reason)
+
+    def listed(self, names: Iterable[str | None]) -> Sentence:
+        """Names that the schema declares, quoted; others are left out."""
+        known = [name for name in names if name in self.names]
+        return lines([say("„{name}“", name=Name(name or "")) for name in known[:MOST]], " oder ")
 
 
 def explain(file: Path, root: etree._Element, log: Sequence[Any],
@@ -62,34 +84,22 @@ def explain(file: Path, root: etree._Element, log: Sequence[Any],
 
     `log` is a copy of lxml's error log; `uri_mapper` gives the file of a schema's URL.
     """
+    document = _Document(root, names_of(file, uri_mapper))
     if _is_small(root):
         try:
             schema = _schema(file, uri_mapper)
-            with _cpu_limit(SECONDS):
-                faults = [_fault(error, root) for error in islice(schema.iter_errors(root), MOST + 1)]
-        except (_TooLongError, xmlschema.XMLSchemaException, RecursionError):
+            with cpu_limit(SECONDS):
+                faults = [_fault(error, document) for error in islice(schema.iter_errors(root), MOST + 1)]
+        except (TooLongError, xmlschema.XMLSchemaException, RecursionError):
             faults = []
         if faults:
             return faults
-    return [_roughly(entry, root) for entry in log[:MOST + 1]]
+    return [_roughly(entry, document) for entry in log[:MOST + 1]]
 
 
 def entries(schema: etree.XMLSchema) -> list[Any]:
     """A copy of the schema's log of its last validation, which the next one overwrites."""
     return [*cast(Iterable[Any], schema.error_log)]
-
-
-def path_of(element: etree._Element, root: etree._Element) -> str:
-    """Where an element is, by local names: ``/fields/halter/instance[2]/name``."""
-    steps: list[str] = []
-    here: etree._Element | None = element
-    while here is not None and here is not root:
-        parent = here.getparent()
-        same = parent.findall(str(here.tag)) if parent is not None else [here]
-        name = etree.QName(here).localname
-        steps.append(f"{name}[{same.index(here) + 1}]" if len(same) > 1 else name)
-        here = parent
-    return "/" + "/".join([etree.QName(root).localname, *reversed(steps)])
 
 
 def _is_small(root: etree._Element) -> bool:
@@ -111,14 +121,14 @@ def _schema(file: Path, uri_mapper: Callable[[str], str]) -> xmlschema.XMLSchema
 
 
 @contextmanager
-def _cpu_limit(seconds: float) -> Iterator[None]:
-    """Raise `_TooLongError` after that much CPU time. `re` looks for signals, so it ends an endless pattern
-    as well."""
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Raise `TooLongError` after that much CPU time. `re` looks for signals, so it ends an endless pattern as
+    well."""
     if threading.current_thread() is not threading.main_thread():
-        raise _TooLongError  # no signals here: be content with lxml's words
+        raise TooLongError  # no signals here: be content with lxml's log
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _TooLongError
+        raise TooLongError
 
     before = signal.signal(signal.SIGVTALRM, stop)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
@@ -129,71 +139,90 @@ def _cpu_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def _fault(error: Any, root: etree._Element) -> Fault:
-    """xmlschema's error. Its `reason` holds values, so only its kind and the schema's own words are used."""
+def _fault(error: Any, document: _Document) -> Fault:
+    """xmlschema's error. Its `reason` holds values: only its kind and the schema's own words are used."""
     element: Any = error.elem
     if isinstance(error, XMLSchemaChildrenValidationError):
         child: Any = error.invalid_child
-        expected = _expected(error)
+        expected = document.listed(getattr(particle, "local_name", None) for particle in error.expected or ())
         if child is not None:
-            return Fault(child, path_of(child, root), "ist hier nicht vorgesehen" + (
-                f"; erwartet wird {expected}" if expected else ""))
-        return Fault(element, path_of(element, root), f"es fehlt {expected}" if expected
-                     else "ist unvollständig")
-    reason = _attribute(error) + _because(error)
-    return Fault(element, path_of(element, root) if element is not None else str(error.path), reason)
+            return document.fault(child, _not_expected(expected))
+        return document.fault(element, _missing(expected))
+    return document.fault(element, _because(error, document))
 
 
-def _expected(error: Any) -> str:
-    names = [particle.local_name for particle in error.expected or ()
-             if getattr(particle, "local_name", None)]
-    return " oder ".join(f"„{name}“" for name in names[:MOST])
+def _not_expected(expected: Sentence) -> Sentence:
+    if expected:
+        return say("ist hier nicht vorgesehen; erwartet wird {expected}", expected=expected)
+    return say("ist hier nicht vorgesehen")
 
 
-def _attribute(error: Any) -> str:
-    match = re.match(r"attribute ([\w:.-]{1,100})=", str(error.reason))
-    return f"Attribut „{match[1]}“ " if match else ""
+def _missing(expected: Sentence) -> Sentence:
+    return say("es fehlt {expected}", expected=expected) if expected else say("ist unvollständig")
 
 
-def _because(error: Any) -> str:
-    validator = error.validator
+def _because(error: Any, document: _Document) -> Sentence:
+    validator, element = error.validator, error.elem
     kind = type(validator).__name__
-    if kind == "XsdEnumerationFacets":
-        return f"ist keiner der erlaubten Werte ({_some([str(value) for value in validator.enumeration])})"
-    if kind == "XsdPatternFacets":
-        return f"entspricht nicht dem verlangten Muster ({_some([str(value) for value in validator.regexps])})"
-    if kind in _FACETS:
-        return _FACETS[kind].format(validator.value)
     if kind == "XsdAttributeGroup":
-        return _attributes_reason(str(error.reason))
-    if isinstance(error, XMLSchemaDecodeError):
-        return _type_reason(getattr(validator, "local_name", None), error.elem)
+        return _attributes_reason(validator, element, document)
+    attribute = re.match(r"attribute ([\w:.-]{1,100})=", str(error.reason))
+    name = (attribute[1].rpartition(":")[2] if attribute else "")
+    value = error.obj if isinstance(error.obj, str) else None
+    if value is None and element is not None and not attribute:
+        value = element.text
+    what = _facet_reason(kind, validator) or (
+        _type_reason(getattr(validator, "local_name", None), value, document)
+        if isinstance(error, XMLSchemaDecodeError) else say("passt nicht zum Schema"))
     if "is not an element of the schema" in str(error.reason):
-        return "ist im Schema nicht vorgesehen"
-    return "passt nicht zum Schema"
+        what = say("ist im Schema nicht vorgesehen")
+    elif value and (kind in _FACETS or kind in _LISTED or isinstance(error, XMLSchemaDecodeError)):
+        what = say("{what} (gesendet: {shape})", what=what, shape=Shape(value))
+    if name in document.names:
+        return say("Attribut „{name}“ {what}", name=Name(name), what=what)
+    return what
 
 
-def _type_reason(name: str | None, element: Any) -> str:
+def _facet_reason(kind: str, validator: Any) -> Sentence | None:
+    if kind == "XsdEnumerationFacets":
+        return say("ist keiner der erlaubten Werte ({some})",
+                   some=_some([str(value) for value in validator.enumeration]))
+    if kind == "XsdPatternFacets":
+        return say("entspricht nicht dem verlangten Muster ({some})",
+                   some=_some([str(value) for value in validator.regexps]))
+    if kind in _FACETS:
+        return say("{facet}", facet=Words(_FACETS[kind].format(validator.value)))
+    return None
+
+
+def _type_reason(name: str | None, value: str | None, document: _Document) -> Sentence:
     is_not = _TYPES.get(name or "")
-    if element is not None and not element.text and not len(element) and not element.attrib:
-        return f"ist leer und damit {is_not}" if is_not else "ist leer"
+    if not value:
+        return say("ist leer und damit {no}", no=Words(is_not)) if is_not else say("ist leer")
     if is_not:
-        return f"ist {is_not}"
-    return f"hat die falsche Form (verlangt: {name})" if name else "hat die falsche Form"
+        return say("ist {no}", no=Words(is_not))
+    if name in document.names:
+        return say("hat die falsche Form (verlangt: {name})", name=Name(name or ""))
+    return say("hat die falsche Form")
 
 
-def _attributes_reason(reason: str) -> str:
-    missing = re.match(r"missing required attribute '([^']{1,100})'", reason)
+def _attributes_reason(group: Any, element: Any, document: _Document) -> Sentence:
+    """The attributes that the schema wants and the element has not; else it has one too many."""
+    missing = document.listed(
+        name.rpartition("}")[2] for name, attribute in group.items() if isinstance(name, str)
+        and getattr(attribute, "use", "") == "required" and name not in element.attrib)
     if missing:
-        return f"es fehlt das Attribut „{missing[1]}“"
-    return "hat ein Attribut, das nicht vorgesehen ist"
+        return say("es fehlt das Attribut {names}", names=missing)
+    return say("hat ein Attribut, das nicht vorgesehen ist")
 
 
-def _some(values: Sequence[str]) -> str:
-    shown = ", ".join(value[:60] for value in values[:MOST])
-    return f"{shown}, …" if len(values) > MOST else shown
+def _some(values: Sequence[str]) -> Sentence:
+    """Values and patterns that stand in the schema."""
+    shown = [say("{value}", value=Words(value[:60])) for value in values[:MOST]]
+    return lines([*shown, say("…")] if len(values) > MOST else shown, ", ")
 
 
+_LISTED = frozenset({"XsdEnumerationFacets", "XsdPatternFacets"})
 _FACETS: Mapping[str, str] = {
     "XsdMaxLengthFacet": "ist länger als {} Zeichen", "XsdMinLengthFacet": "ist kürzer als {} Zeichen",
     "XsdLengthFacet": "ist nicht genau {} Zeichen lang", "XsdMinInclusiveFacet": "ist kleiner als {}",
@@ -202,41 +231,44 @@ _FACETS: Mapping[str, str] = {
     "XsdFractionDigitsFacet": "hat mehr als {} Nachkommastellen",
 }
 _ROUGH_FACETS = {
-    "maxLength": "ist zu lang", "minLength": "ist zu kurz", "length": "hat nicht die verlangte Länge",
-    "minInclusive": "ist zu klein", "maxInclusive": "ist zu groß", "minExclusive": "ist zu klein",
-    "maxExclusive": "ist zu groß", "totalDigits": "hat zu viele Ziffern",
-    "fractionDigits": "hat zu viele Nachkommastellen", "enumeration": "ist keiner der erlaubten Werte",
-    "pattern": "entspricht nicht dem verlangten Muster",
+    "maxLength": say("ist zu lang"), "minLength": say("ist zu kurz"),
+    "length": say("hat nicht die verlangte Länge"), "minInclusive": say("ist zu klein"),
+    "maxInclusive": say("ist zu groß"), "minExclusive": say("ist zu klein"),
+    "maxExclusive": say("ist zu groß"), "totalDigits": say("hat zu viele Ziffern"),
+    "fractionDigits": say("hat zu viele Nachkommastellen"),
+    "enumeration": say("ist keiner der erlaubten Werte"),
+    "pattern": say("entspricht nicht dem verlangten Muster"),
 }
 
 
-def _roughly(entry: Any, root: etree._Element) -> Fault:
-    """lxml's log entry. Its message begins with names and goes on with values: only the beginning is read."""
+def _roughly(entry: Any, document: _Document) -> Fault:
+    """lxml's log entry. Its message begins with names and goes on with values: it is only looked into for
+    words of libxml2's and for names that the schema declares."""
     message = str(entry.message)
     facet = re.match(r"Element '[^']*'(?:, attribute '[^']*')?: \[facet '(\w+)'\]", message)
     typed = re.search(r" atomic type '(?:xs:)?(\w+)'\.$", message)
     expected = re.match(r"Element '[^']*': (?:Missing child element\(s\)|This element is not expected)\. "
                         r"Expected is (?:one of )?\(([^()]*)\)", message)
-    element = _at(entry.path, root)
+    names = document.listed(_rough_names(expected[1]) if expected else ())
+    element = _at(entry.path, document.root)
+    value = None if element is None or len(element) else element.text
     if facet and facet[1] in _ROUGH_FACETS:
         reason = _ROUGH_FACETS[facet[1]]
     elif ": Missing child element(s)" in message[:300]:
-        reason = f"es fehlt {_rough_names(expected[1])}" if expected else "ist unvollständig"
+        reason = _missing(names)
     elif ": This element is not expected." in message[:300]:
-        reason = "ist hier nicht vorgesehen" + (f"; erwartet wird {_rough_names(expected[1])}" if expected
-                                                else "")
+        reason = _not_expected(names)
     elif typed:
-        reason = _type_reason(typed[1], element)
+        reason = _type_reason(typed[1], value, document)
     elif message.endswith(("is not a valid value of the local atomic type.", "of the local union type.")):
-        reason = _type_reason(None, element)
+        reason = _type_reason(None, value, document)
     else:
-        reason = "passt nicht zum Schema"
-    return Fault(element, path_of(element, root) if element is not None else str(entry.path or "/"), reason)
+        reason = say("passt nicht zum Schema")
+    return document.fault(element, reason)
 
 
-def _rough_names(names: str) -> str:
-    locals_ = [name.strip().rpartition("}")[2].lstrip("#") for name in names.split(",")]
-    return " oder ".join(f"„{name}“" for name in locals_[:MOST] if name)
+def _rough_names(names: str) -> list[str]:
+    return [name.strip().rpartition("}")[2].lstrip("#") for name in names.split(",")]
 
 
 def _at(path: str | None, root: etree._Element) -> etree._Element | None:

@@ -40,7 +40,7 @@ MAX_BYTES = 200_000_000
 
 
 class Catalogue:
-    """The installed schema sets below one folder. Immutable while a worker lives; a new set needs a
+    """The installed schema sets below one folder. They do not change while a worker lives: a new set needs a
     reload."""
 
     def __init__(self, folder: Path) -> None:
@@ -112,7 +112,8 @@ class _Resolver(etree.Resolver):
         self.catalogue = catalogue
         self.urls = urls
 
-    def resolve(self, system_url: str, public_id: str, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+    def resolve(self, system_url: str, _public_id: str,  # type: ignore[override]
+                context: Any) -> Any:
         file = self.catalogue.locate(system_url, self.urls)
         if file is None:
             raise ConfigError.at(self.catalogue.folder, system_url, "no catalogue knows this schema",
@@ -121,7 +122,7 @@ class _Resolver(etree.Resolver):
 
 
 def compile_schema(file: Path, parser: etree.XMLParser) -> etree.XMLSchema:
-    """A schema ready for use. Raises `ConfigError` with file and line."""
+    """A schema ready for use. Raises `ConfigError` with file and line, without libxml2's words."""
     try:
         tree = etree.parse(str(file), parser)
         info: Any = tree.docinfo
@@ -129,15 +130,14 @@ def compile_schema(file: Path, parser: etree.XMLParser) -> etree.XMLSchema:
             raise ConfigError.at(file, "DOCTYPE", "a schema needs none", "remove it")
         return etree.XMLSchema(tree)
     except etree.XMLSyntaxError as error:
-        raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})",
-                             "mend that line") from error
+        raise ConfigError.at(file, f"line {error.lineno}", "is no XML", "mend that line") from error
     except etree.XMLSchemaParseError as error:
         first = next((entry for entry in error.error_log if entry.line), None)
         place = f"line {first.line}" if first else "(file)"
-        raise ConfigError.at(file, place, f"the schema cannot be used ({error})",
+        raise ConfigError.at(file, place, "the schema cannot be used",
                              "mend it, or install what it imports") from error
     except OSError as error:
-        raise ConfigError.at(file, "(file)", f"cannot be read ({error})", "restore it") from error
+        raise ConfigError.at(file, "(file)", "cannot be read", "restore it") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +232,8 @@ def _schemas_in(folder: Path) -> Iterator[tuple[Path, etree._Element]]:
         try:
             yield file, etree.parse(str(file), parser).getroot()
         except etree.XMLSyntaxError as error:
-            raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})",
-                                 "use the set as published") \
-                from error
+            raise ConfigError.at(file, f"line {error.lineno}", "is no XML",
+                                 "use the set as published") from error
 
 
 def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> tuple[dict[str, str],
@@ -261,8 +260,8 @@ def _resolve(folder: Path, home: Path, root: Path, given: Mapping[str, str]) -> 
 
 
 def _imports(folder: Path, own: Sequence[tuple[str, etree._Element]], problems: list[str]) -> dict[str, str]:
-    """URL to namespace of every import, include and redefine that names a URL; missing relative files are
-    problems."""
+    """URL to namespace of every import, include and redefine that names a URL. A relative file that is
+    missing is a problem."""
     found: dict[str, str] = {}
     for name, schema in own:
         for reference in schema.iterchildren(f"{XS}import", f"{XS}include", f"{XS}redefine", f"{XS}override"):
@@ -283,8 +282,10 @@ def _basename(url: str) -> str:
 
 def _advice(url: str, same_namespace: Sequence[str]) -> str:
     if same_namespace:
-        return f"{url}: no such file, but {same_namespace[0]} has its namespace: if it serves, name it in {CATALOGUE}"
-    return f"{url}: no installed set has it: install the set it belongs to before this one, or name it in {CATALOGUE}"
+        return (f"{url}: no such file, but {same_namespace[0]} has its namespace: if it serves, name it in "
+                f"{CATALOGUE}")
+    return (f"{url}: no installed set has it: install the set it belongs to before this one, or name it in "
+            f"{CATALOGUE}")
 
 
 def _catalogue_text(files: Mapping[str, str]) -> str:

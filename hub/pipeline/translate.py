@@ -22,14 +22,14 @@ from pathlib import Path
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.i18n.sentence import Name, lines, say
 from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
 from hub.pipeline import pdf, xslt
 
 _EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json",
-               "application/pdf": "pdf",
-               "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
+               "application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
@@ -45,7 +45,8 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
 
 
 def problems_of(version: MappingVersion, package: Path, common: Path | None) -> list[str]:
-    """What of a version's stylesheets cannot be compiled, without those of a municipality's own."""
+    """What of a version's stylesheets cannot be compiled; those of a municipality's own are not looked
+    at."""
     problems: list[str] = []
     for rendering in version.renderings.values():
         try:
@@ -83,18 +84,17 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
-        properties=recipient.properties,
-        parts=tuple(part if part.name == name else part.model_copy(update={"name": name})
-                    for part, name in zip(parts, names, strict=True)))
+        properties=recipient.properties, parts=tuple(
+            part if part.name == name else part.model_copy(update={"name": name})
+            for part, name in zip(parts, names, strict=True)))
 
 
 def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
     """Safe building blocks for file names; none names a person."""
     short = short_id(job.message_id)
     return {"id": job.message_id, "short": short, "service": _known_name(job.service),
-            "ags": _known_name(job.ags),
-            "day": job.accepted_day.isoformat().replace("-", ""), "version": _known_name(version.name),
-            "case": safe_name(job.case) if job.case else short}
+            "ags": _known_name(job.ags), "day": job.accepted_day.isoformat().replace("-", ""),
+            "version": _known_name(version.name), "case": safe_name(job.case) if job.case else short}
 
 
 _known_name = lru_cache(maxsize=4096)(safe_name)
@@ -134,17 +134,20 @@ def _originals(job: Job) -> list[OutPart]:
 def _original_name(number: int, filename: str | None, media_type: str) -> str:
     if filename:
         return safe_name(filename)
-    return f"original{f'-{number + 1}' if number else ''}.{_EXTENSIONS.get(media_type.partition(';')[0], 'bin')}"
+    extension = _EXTENSIONS.get(media_type.partition(";")[0], "bin")
+    return f"original{f'-{number + 1}' if number else ''}.{extension}"
 
 
 def _rendering(renderer: _Renderer, name: str) -> OutPart:
     if name not in renderer.done:
         rendering = renderer.version.renderings.get(name)
         if rendering is None:
-            known = ", ".join(sorted(renderer.version.renderings))
-            raise Rejected(Reason.CONFIGURATION,
-                           f"Die Abbildung {renderer.rule.service} ({renderer.version.name}) hat keine "
-                           f"Ausgabe {name!r}, nur: {known}")
+            known = lines([say("{name}", name=Name(each)) for each in sorted(renderer.version.renderings)],
+                          ", ")
+            raise Rejected(Reason.CONFIGURATION, say(
+                "Die Abbildung {service} ({version}) hat keine Ausgabe '{name}', nur: {known}",
+                service=Name(renderer.rule.service), version=Name(renderer.version.name), name=Name(name),
+                known=known))
         renderer.done[name] = _applicants_pdf(renderer, rendering) or _rendered(renderer, name, rendering)
     return renderer.done[name]
 
@@ -164,12 +167,14 @@ def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
     href = renderer.rule.stylesheets.get(name)
     href = f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
     if href is None:
-        raise Rejected(Reason.INVALID, "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe "
-                       f"{name!r} gibt es kein Stylesheet.")
+        raise Rejected(Reason.INVALID, say(
+            "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe '{name}' gibt es kein "
+            "Stylesheet.", name=Name(name)))
     content = _content(renderer, rendering, href)
     if not content:
-        raise Rejected(Reason.CONFIGURATION,
-                       f"Das Stylesheet {href} hat nichts ausgegeben (Ausgabe {name!r}).")
+        raise Rejected(Reason.CONFIGURATION, say(
+            "Das Stylesheet {href} hat nichts ausgegeben (Ausgabe '{name}').", href=Name(href),
+            name=Name(name)))
     return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    body=_write(renderer.out, content))
@@ -201,19 +206,20 @@ def _plain(text: str, rendering: Rendering, href: str) -> bytes:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise Rejected(Reason.CONFIGURATION,
-                           f"Das Stylesheet {href} hat kein JSON ausgegeben.") from error
+            raise Rejected(Reason.CONFIGURATION, say("Das Stylesheet {href} hat kein JSON ausgegeben.",
+                                                     href=Name(href))) from error
     text = re.sub(r"\r\n|\r|\n", "\r\n" if rendering.role == "csv" else "\n", text)
     try:
         return text.encode(rendering.encoding)
     except UnicodeEncodeError as error:
-        sign = f"U+{ord(text[error.start]):04X}"
-        raise Rejected(Reason.INVALID,
-                       f"Das Zeichen {sign} lässt sich nicht in {rendering.encoding} schreiben "
-                       f"({rendering.file}).") from error
+        raise Rejected(Reason.INVALID, say(
+            "Ein Zeichen in Zeile {line} von {file} lässt sich nicht in {encoding} schreiben: die Kodierung "
+            "der Ausgabe ändern oder das Zeichen im Stylesheet umschreiben, dann erneut verarbeiten.",
+            line=text.count("\n", 0, error.start) + 1, file=Name(rendering.file),
+            encoding=Name(rendering.encoding))) from error
     except LookupError as error:
-        raise Rejected(Reason.CONFIGURATION,
-                       f"Die Kodierung {rendering.encoding!r} ist unbekannt.") from error
+        raise Rejected(Reason.CONFIGURATION, say("Die Kodierung '{encoding}' ist unbekannt.",
+                                                 encoding=Name(rendering.encoding))) from error
 
 
 def _parameters(renderer: _Renderer) -> Mapping[str, str]:

@@ -4,42 +4,36 @@ Three things are looked at, in this order, and the first that fails ends it:
 
 1. the XÖV document as it was received, against the installed schema set that the mapping's version names;
 2. the typed ``e:fields`` against the mapping's own XSD (which imports nothing and is found in the package);
-   3. the typed envelope against the mapping's Schematron rules, whose texts are the mapping's own German
-   sentences.
+3. the typed envelope against the mapping's Schematron rules, whose texts are the mapping's own German
+   sentences (`hub.pipeline.rules`).
 
-An assertion or report with role ``warning`` or ``information`` never rejects. Rules are bound to XSLT 1.
-Compiled schemas and rules are kept per process; a schema's error log belongs to it, so it is copied at once
-(a worker has one thread).
+Compiled schemas are kept per process. A schema's error log belongs to it, so it is copied at once (a worker
+has one thread).
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
 from lxml import etree
-from lxml.isoschematron import iso_abstract_expand, iso_svrl_for_xslt1
 
 from hub.errors import ConfigError, Rejected
+from hub.i18n.sentence import Name, Place, Sentence, Words, lines, say
 from hub.job import Rule
 from hub.mapping.loader import load_fields
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
-from hub.pipeline import xslt
-from hub.pipeline.fields import E, label_of
+from hub.pipeline.fields import E
+from hub.pipeline.places import NOWHERE, field_place
+from hub.pipeline.rules import rule_set
 from hub.pipeline.schema_faults import MOST, Fault, entries, explain
+from hub.pipeline.schema_names import names_of
 from hub.pipeline.schema_sets import Catalogue, compile_schema
-
-SCH = "{http://purl.oclc.org/dsdl/schematron}"
-SVRL = "{http://purl.oclc.org/dsdl/svrl}"
-_HARMLESS = frozenset({"warning", "warn", "information", "info"})
-_LONGEST = 3_800
-_IMPERSONAL = re.compile(r"(@n|position\(\)|last\(\)|count\([^()]*\)|[0-9+* -])+")
 
 
 def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day: date,
@@ -60,8 +54,9 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
         if version.rules is not None:
             _validate_rules(envelope, f"{folder}/{version.rules}", words)
     except ConfigError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Die Prüfung ist nicht eingerichtet: {error}",
-                       error.problems) from error
+        problems = [say("{problem}", problem=Words(problem)) for problem in error.problems]
+        raise Rejected(Reason.CONFIGURATION, say("Die Prüfung ist nicht eingerichtet: {problems}",
+                                                 problems=lines(problems)), problems) from error
 
 
 def problems_of(version: MappingVersion, folder: str) -> list[str]:
@@ -69,7 +64,7 @@ def problems_of(version: MappingVersion, folder: str) -> list[str]:
     message."""
     problems: list[str] = []
     ready: tuple[tuple[str | None, Callable[[str, tuple[int, int]], object]], ...] = (
-        (version.fields, _field_table), (version.schema_, _own_schema), (version.rules, _rules))
+        (version.fields, _field_table), (version.schema_, _own_schema), (version.rules, rule_set))
     for name, make in ready:
         try:
             if name is not None:
@@ -92,22 +87,24 @@ def _validate_payload(payload: etree._ElementTree | None, version: MappingVersio
     if schemas is None:
         raise ConfigError.at("hub.toml", "schemas", "no folder of schema sets is configured", "name it")
     if payload is None:
-        raise Rejected(Reason.INVALID, f"Die Nachricht enthält kein {wanted.set}-Dokument.")
+        raise Rejected(Reason.INVALID, say("Die Nachricht enthält kein {set}-Dokument.",
+                                           set=Name(wanted.set)))
     catalogue = Catalogue(schemas)
     file = catalogue.entry(wanted, day)
     schema, mapper = _xoev_schema(file, schemas.resolve(), _state(str(file)))
     if _fits(schema, payload, file):
         return
     faults = explain(file, payload.getroot(), entries(schema), mapper)
-    _reject(f"Das Dokument entspricht nicht {wanted.set} {wanted.version}",
-            [f"{fault.path}: {fault.reason}" for fault in faults])
+    _reject(say("Das Dokument entspricht nicht {set} {version}", set=Name(wanted.set),
+                version=Name(wanted.version)),
+            [say("{path}: {reason}", path=fault.path, reason=fault.reason) for fault in faults])
 
 
 def _validate_fields(envelope: etree._Element, name: str, words: str | None) -> None:
     schema, file = _own_schema(name, _state(name)), Path(name)
     fields = envelope.find(f"{E}fields")
     if fields is None:
-        raise Rejected(Reason.INVALID, "Die Nachricht enthält keine Formularfelder.")
+        raise Rejected(Reason.INVALID, say("Die Nachricht enthält keine Formularfelder."))
     if _fits(schema, fields, file):
         return
     alone = deepcopy(fields)  # a root of its own, so that paths begin at it
@@ -115,7 +112,8 @@ def _validate_fields(envelope: etree._Element, name: str, words: str | None) -> 
     schema.validate(alone)
     faults = explain(file, alone, entries(schema), str)
     table = field_table(words)
-    _reject("Die Angaben entsprechen nicht dem Schema", [_line(fault, table) for fault in faults])
+    _reject(say("Die Angaben entsprechen nicht dem Schema"), [_line(fault, table, names_of(file, str))
+                                                            for fault in faults])
 
 
 def _fits(schema: etree.XMLSchema, document: etree._Element | etree._ElementTree, file: Path) -> bool:
@@ -123,73 +121,61 @@ def _fits(schema: etree.XMLSchema, document: etree._Element | etree._ElementTree
     try:
         return bool(schema.validate(document))
     except etree.XMLSchemaValidateError as error:
-        raise Rejected(Reason.LIMIT,
-                       f"Ein Wert ließ sich mit dem Schema {file.name} nicht prüfen: zu aufwendig für eines "
-                       "seiner Muster. Das Muster im Schema vereinfachen, dann erneut verarbeiten.") from error
+        raise Rejected(Reason.LIMIT, say(
+            "Ein Wert ließ sich mit dem Schema {file} nicht prüfen: zu aufwendig für eines seiner Muster. "
+            "Das Muster im Schema vereinfachen, dann erneut verarbeiten.", file=Name(file.name))) from error
 
 
 def _validate_rules(envelope: etree._Element, file: str, words: str | None) -> None:
-    rules = _rules(file, _state(file))
-    try:
-        report = rules(envelope)
-    except etree.XSLTApplyError as error:
-        raise ConfigError.at(Path(file), "(rules)", f"cannot be applied ({error})",
-                             "mend the rules") from error
-    found = report.getroot().iter(f"{SVRL}failed-assert", f"{SVRL}successful-report")
-    failed = [item for item in found if item.get("role", "").lower() not in _HARMLESS]
+    rules = rule_set(file, _state(file))
+    failed = rules.failed(envelope)
     if failed:
-        texts = [" ".join(str(item.xpath("string(*[local-name()='text'])")).split()) for item in failed]
         table = field_table(words)
-        places = [_rule_place(item, envelope, table) for item in failed]
-        _reject("Die Angaben verletzen Regeln des Antrags", list(dict.fromkeys(texts)),
-                [f"{text} [{place}]" for text, place in zip(texts, places, strict=True)])
+        trace = [say("{text} [{place}] ({where})", text=each.text, where=each.where,
+                     place=_place(each.element, table) or NOWHERE) for each in failed]
+        _reject(say("Die Angaben verletzen Regeln des Antrags"), list(dict.fromkeys(
+            each.text for each in failed)), trace)
 
 
-def _reject(headline: str, lines: Sequence[str], trace: Sequence[str] = ()) -> None:
-    shown = lines[:MOST]
-    more = f" (die ersten {MOST})" if len(lines) > MOST else ""
-    text = "\n".join([f"{headline}{more}:", *(f"- {line}" for line in shown)])
-    raise Rejected(Reason.INVALID, text if len(text) <= _LONGEST else text[:_LONGEST] + " …",
-                   (trace or lines)[:MOST])
+def _reject(headline: Sentence, found: Sequence[Sentence], trace: Sequence[Sentence] = ()) -> None:
+    more = say(" (die ersten {most})", most=MOST) if len(found) > MOST else say("")
+    shown = [say("- {line}", line=line) for line in found[:MOST]]
+    raise Rejected(Reason.INVALID, lines([say("{headline}{more}:", headline=headline, more=more), *shown]),
+                   (trace or found)[:MOST])
 
 
-def _line(fault: Fault, table: FieldTable) -> str:
-    place = _place(fault.element, table)
-    return f"{place}: {fault.reason}" if place else f"{fault.path}: {fault.reason}"
+def _line(fault: Fault, table: FieldTable, names: Collection[str]) -> Sentence:
+    place = _place(fault.element, table, names) or fault.path
+    return say("{place}: {reason}", place=place, reason=fault.reason)
 
 
-def _rule_place(item: etree._Element, envelope: etree._Element, table: FieldTable) -> str:
-    found = envelope.xpath(item.get("location", "/*"))
-    element = found[0] if isinstance(found, list) and found else None
-    return (_place(element, table) if isinstance(element, etree._Element) else None) or "gesamte Nachricht"
-
-
-def _place(element: etree._Element | None, table: FieldTable) -> str | None:
-    """``Hund (2.) › Rasse (hund:1:rasse)``, or None outside of the groups."""
+def _place(element: etree._Element | None, table: FieldTable,
+           names: Collection[str] = ()) -> Place | None:
+    """``Hund (2.) › Rasse (hund:1:rasse)``, or None outside of the groups. `names` are the schema's."""
     if element is None:
         return None
     steps = [element, *element.iterancestors()]
     top = next((number for number, step in enumerate(steps) if step.tag == f"{E}fields"), 0)
-    inside = steps[:top][::-1]
+    inside = [(str(step.tag), _position(step)) for step in steps[:top][::-1]]
     if not inside:
         return None
-    group = str(inside[0].tag)
-    if len(inside) == 1:
-        return f"{label_of(table, group)} ({group})"
-    n = inside[1].get("n", "")
-    number = int(n) if n.isascii() and n.isdigit() and len(n) < 7 else None
-    field = str(inside[2].tag) if len(inside) > 2 else None
-    return f"{label_of(table, group, field, number)} ({':'.join(filter(None, (group, n[:6], field)))})"
+    n = steps[top - 2].get("n", "") if len(inside) > 1 else ""
+    return field_place(table, inside[0], int(n) if n.isascii() and n.isdigit() and len(n) < 7 else None,
+                       inside[2] if len(inside) > 2 else None, names)
+
+
+def _position(element: etree._Element) -> int:
+    parent = element.getparent()
+    return 1 if parent is None else parent.index(element) + 1
 
 
 def _state(file: str) -> tuple[int, int]:
-    """Changes when the file does, so that a kept compilation is never stale. Asked several times per message:
-    no `Path`."""
+    """Changes when the file does, so that a kept compilation is never stale. It is asked several times per
+    message: no `Path`."""
     try:
         status = os.stat(file)  # noqa: PTH116
     except OSError as error:
-        raise ConfigError.at(Path(file), "(file)", f"cannot be read ({error.strerror})",
-                             "restore it") from error
+        raise ConfigError.at(Path(file), "(file)", "cannot be read", "restore it") from error
     return status.st_mtime_ns, status.st_size
 
 
@@ -214,45 +200,3 @@ def _xoev_schema(file: Path, schemas: Path, _at: tuple[int, int]) -> tuple[etree
         return str(urls[url]) if url in urls else url
 
     return compile_schema(file, catalogue.parser(file)), mapper
-
-
-@lru_cache(maxsize=256)
-def _rules(name: str, _at: tuple[int, int]) -> etree.XSLT:
-    """Schematron as a transformation that may neither read nor write. Raises `ConfigError`.
-
-    It visits elements only and says nothing about rules that hold: an envelope has neither comments nor
-    processing instructions (`hub.parsing.xml`), and nobody reads the rest.
-    """
-    file = Path(name)
-    parser = etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False, remove_comments=True)
-    try:
-        tree = etree.parse(str(file), parser)
-        _check_rules(file, tree.getroot())
-        expanded = iso_abstract_expand(tree)
-        transformation = iso_svrl_for_xslt1(expanded, **{"only-child-elements": "'true'",
-                                                         "generate-fired-rule": "'false'"})
-        return etree.XSLT(transformation, access_control=xslt.DENIED)
-    except etree.XMLSyntaxError as error:
-        raise ConfigError.at(file, f"line {error.lineno}", f"is no XML ({error.msg})",
-                             "mend that line") from error
-    except (etree.XSLTError, OSError) as error:
-        raise ConfigError.at(file, "(rules)", f"cannot be compiled ({error})", "mend the rules") from error
-
-
-def _check_rules(file: Path, root: etree._Element) -> None:
-    """What the hub cannot run, and what would let a citizen's value into a log."""
-    if root.tag != f"{SCH}schema":
-        raise ConfigError.at(file, "(root)", "is no ISO Schematron", f"use a schema element in {SCH[1:-1]}")
-    binding = root.get("queryBinding", "xslt").lower()
-    if binding not in ("xslt", "xslt1"):
-        raise ConfigError.at(file, "queryBinding", f"{binding} is not supported",
-                             "write the rules for XSLT 1")
-    for element in root.iter(f"{SCH}include", f"{SCH}extends"):
-        if element.get("href"):
-            raise ConfigError.at(file, f"line {element.sourceline}", "includes another file",
-                                 "copy its rules in")
-    for element in root.iter(f"{SCH}value-of"):
-        if not _IMPERSONAL.fullmatch(element.get("select", "")):
-            raise ConfigError.at(file, f"line {element.sourceline}",
-                                 "sch:value-of may only count (@n + 1, count(…))",
-                                 "name the field, not its value: rule texts are stored and logged")

@@ -1,4 +1,8 @@
-"""A XÖV document: carried untouched; only its copy for stylesheets has its bodies taken out."""
+"""A XÖV document: carried untouched. Only its copy for stylesheets has its bodies taken out.
+
+A body is an element of base64 that is large, or that is called like one and has a file name or a media type
+beside it. In the copy it becomes ``e:attachment-ref``. What only looks like base64 stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,14 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.message import Reason
-from hub.pipeline.envelope import _E, EnvelopeBuilder, decode_base64
+from hub.pipeline.envelope import E, EnvelopeBuilder, decode_base64
 
 LARGE_BODY = 4096
-
+"""Signs of a text from which on it is taken for a body, whatever its element is called."""
 
 _BASE64_LINE = re.compile(r"[ \t]*[A-Za-z0-9+/=]+[ \t]*")
 _BODY_NAMES = frozenset({"inhalt", "base64", "base64data", "binaerdaten", "binaryobject", "datei",
-                         "dokumentinhalt",
-                         "embeddeddocumentbinaryobject"})
+                         "dokumentinhalt", "embeddeddocumentbinaryobject"})
 _FILENAME_NAMES = frozenset({"dateiname", "dateinameoriginal", "filename"})
 _MEDIA_NAMES = frozenset({"mimetype", "mimecode", "mediatype"})
 
@@ -34,6 +37,7 @@ def is_xoev(root: etree._Element) -> bool:
 
 
 def from_xoev(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
+    """Take over a XÖV document. Raises `Rejected` (``limit``)."""
     root = tree.getroot()
     name, version = _local(root), root.get("version", "")
     work.payload = tree
@@ -46,8 +50,8 @@ def from_xoev(work: EnvelopeBuilder, tree: etree._ElementTree) -> None:
 
 
 def _copy_without_bodies(work: EnvelopeBuilder, root: etree._Element) -> etree._Element:
-    """A copy with references in place of bodies. The bodies are set aside while copying, so that none is
-    copied; the document itself is left as it was."""
+    """A copy with references in place of bodies. The bodies are set aside meanwhile, so that none is copied.
+    The document itself is left as it was."""
     bodies: list[tuple[etree._Element, str]] = []
     try:
         for element in [element for element in root.iter() if _may_be_body(element)]:
@@ -55,7 +59,7 @@ def _copy_without_bodies(work: EnvelopeBuilder, root: etree._Element) -> etree._
             if number is not None:
                 bodies.append((element, text))
                 element.text = None
-                etree.SubElement(element, _E + "attachment-ref", ref=str(number))
+                etree.SubElement(element, E + "attachment-ref", ref=str(number))
         return copy.deepcopy(root)
     finally:
         for element, text in bodies:
@@ -88,9 +92,9 @@ def _xoev_body(work: EnvelopeBuilder, element: etree._Element) -> int | None:
     filename, media_type = _described(element)
     ancestors = [_local(step) for step in element.iterancestors()]
     try:
+        path = "/".join([*reversed(ancestors[:-1]), _local(element)])[-900:]
         return work.attach(decode_base64(element.text or ""), filename or f"anlage-{len(work.uploads) + 1}",
-                           media_type,
-                           "payload", "/".join([*reversed(ancestors[:-1]), _local(element)])[-900:])
+                           media_type, "payload", path)
     except Rejected as error:
         if error.reason == Reason.INVALID:  # it only looked like base64, and stays in the copy as it is
             return None

@@ -20,6 +20,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -30,7 +31,9 @@ from xml.sax.saxutils import quoteattr
 from lxml import etree
 
 from hub.errors import ConfigError, Rejected
+from hub.i18n.sentence import Words, lines, say
 from hub.message import Reason
+from hub.pipeline import stylesheet_faults
 
 XSL = "{http://www.w3.org/1999/XSL/Transform}"
 DENIED: Any = etree.XSLTAccessControl.DENY_ALL  # type: ignore[attr-defined]
@@ -40,7 +43,6 @@ _PLAIN = re.compile(r"[A-Za-z0-9_äöüÄÖÜß][A-Za-z0-9_äöüÄÖÜß .-]*")
 _NCNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _IMPORT = re.compile(r"(?P<before><(?:[\w.-]+:)?(?:import|include)\b[^<>]*?\bhref\s*=\s*)"
                      r"(?P<quote>[\"'])(?P<href>[^\"'<>]*)(?P=quote)")
-_LONGEST = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,9 @@ def compiled(layers: Layers, href: str, encoding: str | None = None) -> Styleshe
     try:
         return _compiled(layers, layers.resolve(href), encoding)
     except ConfigError as error:
-        raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist nicht brauchbar: {error}",
-                       error.problems) from error
+        problems = [say("{problem}", problem=Words(problem)) for problem in error.problems]
+        raise Rejected(Reason.CONFIGURATION, say("Das Stylesheet ist nicht brauchbar: {problems}",
+                                                 problems=lines(problems)), problems) from error
 
 
 def _compiled(layers: Layers, name: str, encoding: str | None) -> Stylesheet:
@@ -119,15 +122,14 @@ class _Libxslt:
     """XSLT 1.0."""
 
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
-        self._name = name
-        _modules(layers, name)  # every import checked first, for its clear words
+        self._modules = _modules(layers, name)  # every import checked first, for its clear words
         parser = _parser()
         parser.resolvers.add(_Resolver(layers))
         try:
             tree = etree.fromstring(shell.format(quoteattr(name)), parser)
             self._transform = etree.XSLT(tree, access_control=DENIED)
         except etree.XSLTParseError as error:
-            raise ConfigError(f"{_places(error, name)}: the stylesheet is wrong: mend it") from error
+            raise ConfigError(stylesheet_faults.broken_1(error, self._modules)) from error
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
         given: dict[str, Any] = {key: etree.XSLT.strparam(value)
@@ -135,9 +137,9 @@ class _Libxslt:
         try:
             return bytes(self._transform(tree, **given))
         except etree.XSLTApplyError as error:
-            raise _failed_1(error, self._name) from error
-        except ConfigError as error:  # the resolver was asked while running
-            raise Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {error}") from error
+            raise stylesheet_faults.failed_1(error, self._modules) from error
+        except ConfigError as error:  # the resolver was asked while running, by a name made of values
+            raise stylesheet_faults.no_document(self._modules) from error
 
 
 class _Resolver(etree.Resolver):
@@ -147,7 +149,8 @@ class _Resolver(etree.Resolver):
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
 
-    def resolve(self, system_url: str, public_id: str, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+    def resolve(self, system_url: str, _public_id: str,  # type: ignore[override]
+                context: Any) -> Any:
         if system_url.partition(":")[0] not in ("town", "mapping", "common"):
             raise _broken(system_url, "is not part of the package", "import it by mapping: or common:")
         imports = _imports(self.layers, system_url)
@@ -161,30 +164,32 @@ class _Saxon:
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
         processor = _processor()
         self._names: list[str] = []
-        _modules(layers, name)
+        self._modules = _modules(layers, name)
         text = shell.format(quoteattr(self._inline(layers, name)))
         try:
             compiler = processor.new_xslt30_processor()
             self._executable = compiler.compile_stylesheet(stylesheet_text=text, encoding="utf-8")
         except _saxon_error() as error:
-            raise ConfigError(f"{name}: {self._words(error)}: mend the stylesheet") from error
+            raise ConfigError(stylesheet_faults.broken_2(str(error), self._modules, self._names)) from error
         override = re.search(r'<xsl:output encoding="([^"]+)"', shell)
         self._encoding = override[1] if override else _output_encoding(layers, name)
         self._executable.set_property("!encoding", "UTF-8")  # its text reaches Python as UTF-8 only
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
+        try:
+            return self._encoded(self._transformed(tree, parameters))
+        except _saxon_error() as error:
+            raise self._failed(tree, parameters) from error
+
+    def _transformed(self, tree: etree._Element, parameters: Mapping[str, str]) -> str:
         processor, executable = _processor(), self._executable
         executable.clear_parameters()
         executable.clear_xsl_messages()
         executable.set_save_xsl_message(True)
         for key, value in _usable(parameters).items():
             executable.set_parameter(key, processor.make_string_value(value))
-        try:
-            node = processor.parse_xml(xml_text=etree.tostring(tree, encoding="unicode"))
-            text = executable.transform_to_string(xdm_node=node)
-        except _saxon_error() as error:
-            raise self._failed(error) from error
-        return self._encoded(str(text or ""))
+        node = processor.parse_xml(xml_text=etree.tostring(tree, encoding="unicode"))
+        return str(executable.transform_to_string(xdm_node=node) or "")
 
     def _encoded(self, text: str) -> bytes:
         if self._encoding.lower() == "utf-8":
@@ -201,22 +206,13 @@ class _Saxon:
         self._names.append(name)
         return f"data:application/xml;charset=utf-8;n={len(self._names) - 1},{quote(body, safe='')}"
 
-    def _failed(self, error: Exception) -> Rejected:
-        words = self._words(error)
-        if "xsl:message" in words and "terminated" in words:
-            messages = self._executable.get_xsl_messages()
-            texts = [str(messages.item_at(at)) for at in range(messages.size)] if messages is not None else []
-            return Rejected(Reason.INVALID,
-                            _short(texts[-1] if texts else "Das Stylesheet hat sich selbst beendet."))
-        return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {words}")
-
-    def _words(self, error: Exception) -> str:
-        words = str(error)
-        if "OutOfMemory" in words or "heap" in words.lower():
-            raise MemoryError(words[:200]) from error
-        words = re.sub(r"(?:data:application/)?xml;charset=utf-8;n=(\d+),\S*",
-                       lambda url: self._names[int(url[1])], words)
-        return _short(re.sub(r"\bof file:\S*", "", words))
+    def _failed(self, tree: etree._Element, parameters: Mapping[str, str]) -> Rejected:
+        """Why it failed. Saxon tells code and line on the standard error only, so it is run once more."""
+        with stylesheet_faults.standard_error() as said, suppress(_saxon_error()):
+            self._transformed(tree, parameters)
+        messages = self._executable.get_xsl_messages()
+        last = str(messages.item_at(messages.size - 1)) if messages is not None and messages.size else ""
+        return stylesheet_faults.failed_2("".join(said), last, self._modules, self._names)
 
 
 @cache
@@ -246,7 +242,7 @@ def _checked_text(name: str, raw: bytes) -> str:
     try:
         root = etree.fromstring(raw, _parser())
     except etree.XMLSyntaxError as error:
-        raise _broken(name, f"line {error.lineno}: no XML ({error.msg})", "mend that line") from error
+        raise _broken(name, f"line {error.lineno}: is no XML", "mend that line") from error
     info: Any = root.getroottree().docinfo
     if info.doctype:
         raise _broken(name, "has a DOCTYPE", "remove it")
@@ -273,12 +269,15 @@ def _imports(layers: Layers, name: str) -> dict[str, str]:
     return found
 
 
-def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> None:
-    """Walk through all imports. Raises `ConfigError` for a missing one and for a circle."""
+def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
+    """The texts of a stylesheet and of all that it imports, itself first. Raises `ConfigError` for a missing
+    one and for a circle."""
     if name in above:
         raise _broken(above[-1], f"imports {name} in a circle", "import it once")
+    texts = {name: layers.read(name)}
     for target in _imports(layers, name).values():
-        _modules(layers, target, (*above, name))
+        texts |= _modules(layers, target, (*above, name))
+    return texts
 
 
 def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
@@ -310,33 +309,5 @@ def _is_name(key: str) -> bool:
     return _NCNAME.fullmatch(key) is not None
 
 
-def _failed_1(error: etree.XSLTApplyError, name: str) -> Rejected:
-    """libxslt: a terminating xsl:message leaves nothing in the log but messages; everything else names its
-    element."""
-    entries: list[Any] = [*error.error_log]
-    messages = [str(entry.message) for entry in entries]
-    if any("emory allocation" in message for message in messages) or set(messages) == {"unknown error"}:
-        raise MemoryError("XSLT") from error
-    if entries and all(entry.domain_name == "XSLT" and not str(entry.message).startswith("runtime error")
-                       for entry in entries):
-        return Rejected(Reason.INVALID, _short(messages[-1]))
-    return Rejected(Reason.CONFIGURATION, f"Das Stylesheet ist gescheitert: {_places(error, name)}")
-
-
-def _places(error: Any, name: str) -> str:
-    """``mapping:v1/mail.xsl:12: what`` from the log, where file and reason stand in different entries."""
-    entries: list[Any] = [*error.error_log]
-    place = next((f"{entry.filename}:{entry.line}" for entry in entries if entry.line and entry.filename),
-                 name)
-    words = [str(entry.message) for entry in entries
-             if not str(entry.message).startswith("runtime error") and entry.message != "unknown error"]
-    return _short(f"{place}: {'; '.join(dict.fromkeys(words)) or error}")
-
-
 def _broken(name: str | None, problem: str, remedy: str) -> ConfigError:
     return ConfigError(f"{name or 'stylesheet'}: {problem}: {remedy}")
-
-
-def _short(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _LONGEST else words[:_LONGEST] + " …"

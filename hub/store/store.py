@@ -40,6 +40,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hub.config.sections import StoreSection
 from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
+from hub.i18n.sentence import say
 from hub.job import Facts, OutDelivery, OutPart, Parked, Translated
 from hub.message import (
     RESTORED,
@@ -505,7 +506,7 @@ class Store:
             if len(ids) > 1:
                 return [message for each in ids for message in self._claimed_messages([each])]
             parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
-                            text="the message's row cannot be read: 'drehscheibe store check'")
+                            text=say("the message's row cannot be read: 'drehscheibe store check'"))
             self._do(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
                                                                                               self.blobs)]))
             return []

@@ -267,11 +267,12 @@ class Writer:
         if len(batch) == 1 and batch[0].error is error:
             batch[0].future.set_exception(error)
             return
-        name = disk_failure(error)
-        if isinstance(error, StaleFencing) or (name or "").startswith(BREAKING):
-            self.break_down(f"the store is broken ({name or error}): nothing is accepted before a new start")
+        name = disk_failure(error) or type(error).__name__  # never its text: it may hold what is written
+        why = str(error) if isinstance(error, StaleFencing) else name
+        if isinstance(error, StaleFencing) or name.startswith(BREAKING):
+            self.break_down(f"the store is broken ({why}): nothing is accepted before a new start")
         for job in batch:
-            refusal = StoreUnavailable(f"nothing can be written now: {name or error}")
+            refusal = StoreUnavailable(f"nothing can be written now: {why}")
             refusal.__cause__ = error
             job.future.set_exception(refusal)
 

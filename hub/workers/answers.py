@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
+from hub.i18n.sentence import Sentence, say
 from hub.job import Body, Job, Outcome, OutDelivery, OutPart, Parked, Translated
 from hub.message import Reason
 
 
-def check(job: Job, outcome: Outcome, out_size: int) -> str | None:
-    """What about an answer is not true, or None: a compromised worker must not send one town's data to
-    another."""
+def check(job: Job, outcome: Outcome, out_size: int) -> Sentence | None:
+    """What about an answer is not true, or None. A compromised worker must not send one municipality's data
+    to another."""
     if outcome.message_id != job.message_id:
-        return "the answer is about another message"
+        return say("the answer is about another message")
     if job.test and not outcome.facts.test:
-        return "a test is no test any more"
+        return say("a test is no test any more")
+    if outcome.facts.told(job.rules) is not outcome.facts:
+        return say("a fact is only the sender's word")
     if isinstance(outcome, Parked):
-        return None if outcome.reason in {reason.value for reason in Reason} else "unknown reason"
+        return None if outcome.reason in {reason.value for reason in Reason} else say("unknown reason")
     rule = next((rule for rule in job.rules if rule.id == outcome.rule), None)
     if rule is None or rule.mapping_digest != outcome.mapping_digest:
-        return "the rule is none of the job's"
+        return say("the rule is none of the job's")
     allowed = {(recipient.name, recipient.destination) for recipient in rule.recipients}
     for attachment in outcome.attachments:
         if not _inside(attachment.body, attachment.size, out_size):
-            return "an attachment lies outside of the output"
+            return say("an attachment lies outside of the output")
     for delivery in outcome.deliveries:
         if (delivery.recipient, delivery.destination) not in allowed:
-            return "a recipient is none of the rule's"
+            return say("a recipient is none of the rule's")
         lie = _check_parts(job, outcome, delivery, out_size)
         if lie:
             return lie
     return None
 
 
-def _check_parts(job: Job, outcome: Translated, delivery: OutDelivery, out_size: int) -> str | None:
+def _check_parts(job: Job, outcome: Translated, delivery: OutDelivery, out_size: int) -> Sentence | None:
     for part in delivery.parts:
         sources = (part.body, part.attachment, part.received)
         if sum(source is not None for source in sources) != 1:
-            return "a part has not exactly one source"
+            return say("a part has not exactly one source")
         if not _source_exists(job, outcome, part, out_size):
-            return "a part has no source"
+            return say("a part has no source")
     return None
 
 

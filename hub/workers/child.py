@@ -1,8 +1,9 @@
-"""The worker: a process without secrets, database or network that reads what citizens wrote.
+"""The worker: a process without secrets, database or network. It reads what citizens wrote.
 
-Started by `hub.workers.pool`, with a cleared environment and one socket, as ``python -I -c <bootstrap> <root>
-<socket> <confinement>``. It says hello once its engine is loaded, then answers each batch with one frame per
-job, in order; the answers that came tell which job is running. It ends when the socket does.
+It is started by `hub.workers.pool`, with a cleared environment and one socket, as
+``python -I -c <bootstrap> <root> <socket> <confinement>``. It says hello once its engine is loaded. Then it
+answers each batch with one frame per job, in order: the answers that came tell which job is running. It ends
+when the socket does.
 
 A frame is four bytes of length and JSON. Bodies travel beside it as descriptors; nothing received is ever
 code.
@@ -36,13 +37,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
+from hub.i18n.sentence import say
 from hub.job import Batch, Body, Facts, Job, Outcome, Parked, Process
 from hub.message import Reason
 from hub.workers.frames import Confinement, Failure, Hello, receive, send
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 15, 38
-
 
 
 class Bodies:
@@ -156,7 +157,7 @@ def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Se
         raise_cpu_limit(bounds.cpu_seconds)
         try:
             outcome = run(process, job, bodies, out, alone=len(jobs) == 1)
-        except Exception as error:  # noqa: BLE001  # a bug, reported by class and place; its text may carry data
+        except Exception as error:  # noqa: BLE001  # a bug, told by class and place; its text may carry data
             send(channel, _failure("failed", error))
             return
         send(channel, outcome.model_dump_json().encode())
@@ -172,7 +173,8 @@ def run(process: Process, job: Job, bodies: Bodies, out: OutFile, *, alone: bool
             raise
         outcome = Parked(message_id=job.message_id, facts=Facts(source=None, test=job.test),
                          reason=Reason.RUNAWAY,
-                         text="Die Verarbeitung überschritt ihre Grenzen an Arbeitsspeicher oder Ausgabe.")
+                         text=say("Die Verarbeitung überschritt ihre Grenzen an Arbeitsspeicher oder "
+                                  "Ausgabe."))
     if isinstance(outcome, Parked):
         out.truncate(start)
     return outcome

@@ -1,10 +1,9 @@
-"""From the store to the workers and back: claims received messages, sends them through the pipeline, records
-the outcome.
+"""From the store to the workers and back.
 
-One thread per worker process. A message whose worker dies or overruns is tried again alone; only deaths alone
-count, and the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub everything that
-was in flight goes through this suspects' lane, one by one, before anything else, so that random kills park
-nothing.
+Received messages are claimed, sent through the pipeline, and their outcome is recorded. There is one thread
+per worker process. A message whose worker dies or overruns is tried again alone. Only deaths alone count, and
+the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub, everything that was in
+flight goes through this suspects' lane before anything else, one by one. So random kills park nothing.
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ import structlog
 from hub.config.configuration import Configuration
 from hub.config.rules import rules_for, why_none
 from hub.errors import StoreUnavailable
+from hub.i18n.sentence import Address, Sentence, Words, lines, say
 from hub.job import Body, Facts, Job, JobPart, Parked, Translated
 from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
 from hub.workers.pool import BatchResult, WorkerPool, pack
-from hub.workers.process import Why, WorkerUnavailable
+from hub.workers.process import NOTHING, Why, WorkerUnavailable
 
 if TYPE_CHECKING:
     from hub.store.store import Store
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub.workers.dispatcher")
 
 LEASE = timedelta(minutes=30)
+"""For how long a claimed message is nobody else's."""
 
 LONGEST_WAIT = 2.0
 """Seconds after which a thread looks for messages although nobody said that there are any."""
@@ -59,8 +60,7 @@ class Dispatcher:
     """Moves messages from `received` to `routed` or `parked` until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
-                 metrics: Metrics,
-                 delivered_to: Callable[[Sequence[str]], None],
+                 metrics: Metrics, delivered_to: Callable[[Sequence[str]], None],
                  room: Callable[[], bool] = lambda: True) -> None:
         self._room = room
         self._store = store
@@ -127,8 +127,8 @@ class Dispatcher:
                 self._pending = False
 
     def _wait(self) -> None:
-        """For news, and while another thread has a few messages in hand, for its end: it brings along what
-        arrives meanwhile."""
+        """Wait for news. While another thread has a few messages in hand, wait for its end: it brings along
+        what arrives meanwhile."""
         until = time.monotonic() + LONGEST_WAIT
         while not self._stop.is_set() and (now := time.monotonic()) < until:
             left = (self._alone_until if self._pending else until) - now
@@ -137,8 +137,8 @@ class Dispatcher:
             self._news.wait(min(left, until - now))
 
     def _turn(self) -> bool | None:
-        """One turn of a thread, which never raises: whether there may be more to do at once; None: it is at
-        its end."""
+        """One turn of a thread. It tells whether there may be more to do at once; None means that the thread
+        is at its end. Never raises."""
         self._progressed()
         try:
             return self._room() and (self._suspect() or self._batch())
@@ -183,8 +183,8 @@ class Dispatcher:
 
     @contextmanager
     def _claim(self) -> Iterator[int]:
-        """The number of a claim, which is given back when something goes wrong: its leases would last for
-        half an hour."""
+        """The number of a claim. It is given back when something goes wrong, because its leases would last
+        for half an hour."""
         claim = self._store.new_claim()
         try:
             yield claim
@@ -202,23 +202,20 @@ class Dispatcher:
 
     def _alone(self, configuration: Configuration, message: StoredMessage) -> None:
         """One message by itself until it is through or has died as often as it may."""
-        deaths, why = message.deaths, "schon früher"
+        deaths, why = message.deaths, say("schon früher")
         while deaths < configuration.settings.workers.deaths:
             left, why = self._run(configuration, [message])
             if not left:
                 return
             deaths = self._store.count_death(message.id)
-            log.warning("a worker ended over this message alone", message=message.id, deaths=deaths,
-                        ags=message.ags,
-                        service=message.service)
-        self._record(configuration, [Parked(
-            message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY,
-            text=f"Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
-                 "Stylesheet des Dienstes "
-                 "prüfen, dann erneut verarbeiten.")], -1, [message])
+            log.warning("a worker ended over this message alone", deaths=deaths, **_fields(message))
+        text = say("Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
+                   "Stylesheet des Dienstes prüfen, dann erneut verarbeiten.", deaths=deaths, why=why)
+        parked = Parked(message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY, text=text)
+        self._record(configuration, [parked], -1, [message])
 
     def _run(self, configuration: Configuration,
-             messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+             messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
         """`_trip`, and what goes wrong on this side of it is treated as if the worker had ended."""
         try:
             return self._trip(configuration, messages)
@@ -232,24 +229,26 @@ class Dispatcher:
             return list(messages), _WHY[Why.FAILED]
 
     def _trip(self, configuration: Configuration,
-              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], str]:
+              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
         """One trip to a worker; the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
             jobs = [self._job(configuration, message, inputs) for message in messages
                     if message.id not in inputs.damaged]
             result = self._work(jobs, inputs.fds, out.fileno())
-            damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED, text=text)
+            damaged = [Parked(message_id=name, facts=Facts(), reason=Reason.DAMAGED,
+                              text=say("{text}", text=Words(text)))
                        for name, text in inputs.damaged.items()]
             self._record(configuration, [*result.outcomes, *damaged], out.fileno(), messages)
             if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
                 os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
             log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
-                        why=result.why,
-                        detail=result.detail, message=result.running, unfinished=len(result.unfinished))
+                        why=result.why, detail=result.detail, message=result.running,
+                        unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
-        why = "; ".join(filter(None, (_WHY[result.why], result.detail))) if result.why else ""
+        why = lines([_WHY[result.why], *([result.detail] if result.detail else [])], "; ") if result.why \
+            else NOTHING
         return [message for message in messages if message.id in unfinished], why
 
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
@@ -272,7 +271,7 @@ class Dispatcher:
         try:
             destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest,
                                               messages=messages)
-        except BadOutcome as error:  # checked before, so a fault of the hub; the others must not suffer for it
+        except BadOutcome as error:  # checked before: a fault of the hub; the others must not suffer for it
             log.error("an outcome does not fit its message; please report this", message=error.message_id)
             self._record(configuration,
                          [_misfit(outcome) if outcome.message_id == error.message_id else outcome
@@ -283,7 +282,7 @@ class Dispatcher:
         by_id = {message.id: message for message in messages}
         for outcome in outcomes:
             message = by_id[outcome.message_id]
-            fields = {"message": message.id, "ags": message.ags, "service": message.service}
+            fields = _fields(message)
             if isinstance(outcome, Parked):
                 log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
             else:
@@ -314,15 +313,14 @@ SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno
 ROOM = 1 << 20
 """Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
 
-_WHY = {Why.TIME: "Zeit überschritten", Why.CPU: "Rechenzeit überschritten",
-        Why.MEMORY: "Speicher überschritten",
-        Why.DIED: "abgestürzt", Why.PROTOCOL: "unglaubwürdige Antwort",
-        Why.FAILED: "Fehler der Drehscheibe, bitte melden"}
+_WHY = {Why.TIME: say("Zeit überschritten"), Why.CPU: say("Rechenzeit überschritten"),
+        Why.MEMORY: say("Speicher überschritten"), Why.DIED: say("abgestürzt"),
+        Why.PROTOCOL: say("unglaubwürdige Antwort"), Why.FAILED: say("Fehler der Drehscheibe, bitte melden")}
 
 
 class Inputs:
-    """The bodies of a batch as descriptors: small ones together in one memory file, large ones as the store's
-    own files.
+    """The bodies of a batch as descriptors. Small ones lie together in one memory file; large ones are the
+    store's own files.
 
     `damaged` names the messages whose row or bodies do not have their digests any more, with the reason.
     """
@@ -377,6 +375,11 @@ class Inputs:
         self.close()
 
 
+def _fields(message: StoredMessage) -> dict[str, str]:
+    """A message in a log line. AGS and service are the sender's: printable, and cut."""
+    return {"message": message.id, "ags": Address(message.ags).bare, "service": Address(message.service).bare}
+
+
 def _where(error: BaseException) -> dict[str, str]:
     """Class and place of an error, never its text: that might hold what a citizen wrote."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -390,6 +393,5 @@ def _received(message: StoredMessage) -> Iterator[StoredPart]:
 
 def _misfit(outcome: Translated | Parked) -> Parked:
     return Parked(message_id=outcome.message_id, facts=Facts(), reason=Reason.RUNAWAY,
-                  text="Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der "
-                       "Drehscheibe: "
-                       "bitte melden, danach erneut verarbeiten.")
+                  text=say("Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der "
+                           "Drehscheibe: bitte melden, danach erneut verarbeiten."))

@@ -5,11 +5,16 @@ call it at once. A worker that dies, overruns a limit or lies is killed with its
 the `BatchResult` then says which message was running, which ones were not finished, and why. Repeating those
 one by one (`run_one`) and counting deaths is the caller's affair.
 
-Each answer is checked before it is believed: it fits the models of `hub.job`; it is about the job whose turn
-it is; every slice lies inside the output; every delivery goes to a recipient of the one rule it names, at
-that recipient's destination. What is not checked here: the bytes of the output. A worker keeps its descriptor
-of the output for a while, so whoever stores a slice must hash what is stored and compare with the answer's
-digest.
+Each answer is checked before it is believed (`hub.workers.answers`):
+
+* it fits the models of `hub.job`, and it is about the job whose turn it is;
+* every slice lies inside the output;
+* every delivery goes to a recipient of the one rule it names, at that recipient's destination;
+* of the facts, what is only the sender's word is left out.
+
+What is not checked here: the bytes of the output. A worker keeps its descriptor of the output for a while, so
+whoever stores a slice must hash what is stored and compare with the answer's digest. Nor can the text of a
+reason be checked: a worker that was taken over could put anything into it.
 
 Hazard: Linux sends the parent-death signal when the *thread* that started the child ends. Workers are
 therefore started by one thread that lives as long as the pool.
@@ -28,9 +33,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
+from hub.i18n.sentence import Sentence
 from hub.job import Body, Job, Outcome
 from hub.workers.frames import MAX_FDS, Failure
-from hub.workers.process import Overrun, Why, Worker, WorkerSettings, WorkerUnavailable, word
+from hub.workers.process import NOTHING, Overrun, Why, Worker, WorkerSettings, WorkerUnavailable, fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class BatchResult:
     unfinished: tuple[str, ...] = ()
     running: str | None = None
     why: Why | None = None
-    detail: str = ""
+    detail: Sentence = NOTHING
 
     @property
     def complete(self) -> bool:
@@ -111,6 +117,17 @@ class WorkerPool:
                 worker.kill()
         self._starter.shutdown()
 
+    @property
+    def alive(self) -> frozenset[Worker]:
+        """The processes that were started and not yet ended."""
+        with self._lock:
+            return frozenset(self._alive)
+
+    @property
+    def busy(self) -> bool:
+        """Whether every worker has a batch."""
+        return self._slots.empty()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -155,7 +172,7 @@ class WorkerPool:
             return _partial(jobs, outcomes, overrun.why, overrun.detail), self._replacement()
         if failure is not None:
             self.deaths[Why.FAILED] += 1
-            result = _partial(jobs, outcomes, Why.FAILED, f"{word(failure.error)} ({word(failure.place)})")
+            result = _partial(jobs, outcomes, Why.FAILED, fault(failure))
         else:
             result = BatchResult(tuple(outcomes))
         if worker.served >= self.settings.recycle_jobs or worker.resident() > self.settings.recycle_bytes:
@@ -211,6 +228,6 @@ class WorkerPool:
         worker.close(kill=kill)
 
 
-def _partial(jobs: Sequence[Job], outcomes: Sequence[Outcome], why: Why, detail: str) -> BatchResult:
+def _partial(jobs: Sequence[Job], outcomes: Sequence[Outcome], why: Why, detail: Sentence) -> BatchResult:
     unfinished = tuple(job.message_id for job in jobs[len(outcomes):])
     return BatchResult(tuple(outcomes), unfinished, unfinished[0] if unfinished else None, why, detail)

@@ -19,6 +19,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hub.errors import HubError
+from hub.i18n.sentence import Name, Sentence, say
 from hub.job import Batch, Job, Outcome, Parked, Translated
 from hub.workers.answers import check
 from hub.workers.frames import HEADER, MAX_FRAME, Confinement, Failure, Hello
@@ -33,10 +34,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LOOK_SECONDS = 0.1
 _SHORTEST_REST, _LONGEST_REST = 0.001, 0.02
 _STDERR_KEPT = 64 * 1024
-_PLACE = re.compile(rb'^  File "[^"\n]*?([\w.-]{1,60})", line (\d{1,7}) in ([\w<>]{1,60})$', re.MULTILINE)
+_PLACE = re.compile(rb'^  File "(/[^"\n]{1,400})", line (\d{1,5}) in', re.MULTILINE)
+_CODE = (_ROOT, sys.prefix, sys.base_prefix)
 
 _ANSWER: TypeAdapter[Outcome] = TypeAdapter(Annotated[Translated | Parked, Field(discriminator="outcome")])
 _GREETING: TypeAdapter[Hello | Failure] = TypeAdapter(Annotated[Hello | Failure, Field(discriminator="kind")])
+
+
+NOTHING = say("")
 
 
 class WorkerSettings(BaseModel):
@@ -75,15 +80,17 @@ class WorkerUnavailable(HubError):
 class Overrun(Exception):
     """The worker cannot be used any more."""
 
-    def __init__(self, why: Why, detail: str = "") -> None:
+    def __init__(self, why: Why, detail: Sentence = NOTHING) -> None:
         super().__init__(f"{why}: {detail}")
         self.why = why
         self.detail = detail
 
 
-def word(text: str) -> str:
-    """Text of a worker that names code; whatever else it holds is cut out."""
-    return re.sub(r"[^\w.:<> -]", "", text)[:200]
+def fault(failure: Failure) -> Sentence:
+    """Class and place of an exception as a worker named them; what is no name of code is left out."""
+    error = failure.error if re.fullmatch(r"[A-Za-z_]\w{0,99}", failure.error, re.ASCII) else "?"
+    place = re.fullmatch(r"([\w.-]{1,60}):(\d{1,7}) in ([\w<>]{1,60})", failure.place, re.ASCII)
+    return say("{error} ({place})", error=Name(error), place=Name(place[0] if place else "?"))
 
 
 class Worker:
@@ -104,8 +111,8 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOTSTRAP, _ROOT, str(theirs.fileno()),
                  bounds.model_dump_json()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_ENVIRONMENT,
-                cwd="/",
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                env=_ENVIRONMENT, cwd="/",
                 pass_fds=(theirs.fileno(),), start_new_session=True, bufsize=0)
         except BaseException:
             self._channel.close()
@@ -132,13 +139,12 @@ class Worker:
         except ValidationError as error:
             raise WorkerUnavailable("a worker's greeting is malformed") from error
         if isinstance(hello, Failure):
-            raise WorkerUnavailable(
-                f"the worker's engine cannot be loaded: {word(hello.error)} ({word(hello.place)})")
+            raise WorkerUnavailable(f"the worker's engine cannot be loaded: {fault(hello)}")
         self.greeted = True
         return hello.network_dropped
 
     def quiet(self) -> bool:
-        """Alive and silent, as an idle worker has to be; one that died meanwhile costs no message
+        """Alive and silent, as an idle worker has to be. One that died meanwhile costs no message
         anything."""
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
@@ -161,7 +167,7 @@ class Worker:
                     return Failure.model_validate_json(answer)
                 outcome = _ANSWER.validate_json(answer)
             except ValidationError as error:
-                raise Overrun(Why.PROTOCOL, "the answer is malformed") from error
+                raise Overrun(Why.PROTOCOL, say("the answer is malformed")) from error
             lie = check(job, outcome, os.fstat(out_fd).st_size)
             if lie:
                 raise Overrun(Why.PROTOCOL, lie)
@@ -169,6 +175,11 @@ class Worker:
             self.served += 1
             heard()
         return None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone and waited for."""
+        return self._process.returncode is not None
 
     def resident(self) -> int:
         """Resident memory in bytes; 0 when the process is gone."""
@@ -211,11 +222,12 @@ class Worker:
         sent = self._transfer(select.POLLOUT, deadline, lambda: socket.send_fds(self._channel, [header], fds))
         view = memoryview(header[sent:] + frame)
         while view:
-            view = view[self._transfer(select.POLLOUT, deadline, lambda: self._channel.send(view)):]  # noqa: B023
+            count = self._transfer(select.POLLOUT, deadline, lambda: self._channel.send(view))  # noqa: B023
+            view = view[count:]
 
     def _rest(self, seconds: float) -> None:
         """Let answers gather in the socket, where they outlive their worker: being woken for each costs more
-        than reading it. Half of what the rest of a batch may take is slept, so that its end is hardly noticed
+        than reading it. Half of what the rest of a batch may take is slept. So its end is hardly noticed
         late."""
         if not self._received and seconds >= _SHORTEST_REST:
             self._poll.register(self._channel, 0)  # its end wakes all the same
@@ -226,7 +238,7 @@ class Worker:
             if len(self._received) >= HEADER.size:
                 (length,) = HEADER.unpack_from(self._received)
                 if length > MAX_FRAME:
-                    raise Overrun(Why.PROTOCOL, "the answer is too long")
+                    raise Overrun(Why.PROTOCOL, say("the answer is too long"))
                 end = HEADER.size + length
                 if len(self._received) >= end:
                     frame = bytes(self._received[HEADER.size:end])
@@ -240,7 +252,7 @@ class Worker:
         return count
 
     def _transfer(self, events: int, deadline: float, act: Callable[[], int]) -> int:
-        """`act` once the socket allows it, meanwhile watching time, memory and the error pipe. Raises
+        """Call `act` once the socket allows it. Watch time, memory and the error pipe meanwhile. Raises
         `Overrun`."""
         self._poll.register(self._channel, events)
         looked = time.monotonic()
@@ -251,9 +263,9 @@ class Worker:
             if time.monotonic() - looked >= _LOOK_SECONDS or not ready:
                 looked = time.monotonic()
                 if self.resident() > self._settings.resident_bytes:
-                    raise Overrun(Why.MEMORY, "resident memory")
+                    raise Overrun(Why.MEMORY, say("resident memory"))
             if time.monotonic() > deadline:
-                raise Overrun(Why.TIME, "")
+                raise Overrun(Why.TIME)
             if self._channel.fileno() in ready:
                 try:
                     count = act()
@@ -268,8 +280,7 @@ class Worker:
                 raise self._death()
 
     def _drain(self) -> None:
-        """Empty the error pipe, so that the worker never waits for it; of the text only the first bytes are
-        kept."""
+        """Empty the error pipe, so that the worker never waits for it. Only the first bytes are kept."""
         data = self._errors.read(_STDERR_KEPT)
         if data:
             self._stderr += data[:_STDERR_KEPT - len(self._stderr)]
@@ -277,17 +288,25 @@ class Worker:
             self._poll.unregister(self._errors)
 
     def _death(self) -> Overrun:
-        """The socket ended: how the process died. Its error pipe may carry a citizen's data: only code places
-        pass."""
+        """The socket ended: how the process died."""
         end = self._ended(2.0)
         with suppress(KeyError, ValueError):
             self._drain()
-        place = _PLACE.search(self._stderr)
-        where = f" at {place[1].decode()}:{place[2].decode()} in {place[3].decode()}" if place else ""
+        where = self._where()
         if end is None:
-            return Overrun(Why.PROTOCOL, "closed its socket")
+            return Overrun(Why.PROTOCOL, say("closed its socket"))
         if end.si_code == os.CLD_EXITED:
-            return Overrun(Why.DIED, f"exit {end.si_status}{where}")
+            return Overrun(Why.DIED, say("exit {status}{where}", status=end.si_status, where=where))
         if end.si_status == signal.SIGXCPU:
-            return Overrun(Why.CPU, where.strip())
-        return Overrun(Why.DIED, f"{signal.Signals(end.si_status).name}{where}")
+            return Overrun(Why.CPU, where)
+        return Overrun(Why.DIED, say("{signal}{where}", signal=Name(signal.Signals(end.si_status).name),
+                                     where=where))
+
+    def _where(self) -> Sentence:
+        """Where in code it died, from its error pipe. An engine may have written a citizen's value there, so
+        only the line of a file passes that is there and is code."""
+        for place in _PLACE.finditer(self._stderr):
+            file = Path(place[1].decode("utf-8", "replace"))
+            if file.suffix == ".py" and any(map(file.is_relative_to, _CODE)) and file.is_file():
+                return say(" at {file}:{line}", file=Name(file.name), line=int(place[2]))
+        return NOTHING

@@ -41,7 +41,7 @@ def sending(hub: HubProcess, **files: Path) -> list[str]:
 
 def test_a_busy_status_port_is_told(hub: HubProcess) -> None:
     with socket.create_server(("127.0.0.1", hub.status)):
-        assert f"status.port: 127.0.0.1:{hub.operations.status_server} cannot be used" in told(hub, "run",
+        assert f"status.port: 127.0.0.1:{hub.status} cannot be used" in told(hub, "run",
                                                                                                code=75)
     hub.start()  # the failed start left nothing behind
     assert "did not end cleanly" not in hub.log.read_text()

@@ -390,7 +390,7 @@ class TestFetch:
     @pytest.mark.parametrize(("answer", "at_most", "kind", "complaint"), [
         (large(CONTENT), 1_000_000, Permanent, "zu groß"),
         (large(CONTENT, length=10**7), 10**8, Temporary, "unvollständig"),
-        (large(b"\x1f\x8b", headers="Content-Encoding: gzip\r\n"), 100, Temporary, "gepackt")])
+        (large(b"\x1f\x8b", headers="Content-Encoding: br\r\n"), 100, Temporary, "gepackt")])
     def test_not_to_be_had(self, server: Mortal, line: Line, answer: bytes, at_most: int,
                            kind: type[DeliveryError], complaint: str) -> None:
         server.answer = answer

@@ -15,6 +15,7 @@ from hub.endpoint import is_certain
 from hub.errors import DeliveryError, Misconfigured, Temporary
 from tests.integration.contract import Effect
 from tests.services.fachverfahren import Fachverfahren
+from tests.services.tls import Authority
 
 BODY = Body.of(b"Antrag", "text/plain")
 
@@ -75,10 +76,11 @@ class TestSecrets:
         office.send(line)
         assert [taken.headers["X-API-Key"] for taken in office.server.taken] == ["geheim", "neu"]
 
-    @pytest.mark.parametrize("content", [None, "", "a\nb\n", "größe", "a\tb"])
-    def test_a_missing_or_odd_secret(self, office: Office, tmp_path: Path, content: str | None) -> None:
+    @pytest.mark.parametrize("content", [None, "", "a\nb\n", "größe", "a\tb", b"gr\xf6\xdfe"])
+    def test_a_missing_or_odd_secret(self, office: Office, tmp_path: Path,
+                                     content: str | bytes | None) -> None:
         if content is not None:
-            (tmp_path / "odd").write_text(content)
+            (tmp_path / "odd").write_bytes(content if isinstance(content, bytes) else content.encode())
         effect = Effect()
         with pytest.raises(Misconfigured) as raised:
             office.send(office.line(api_key=f"file:{tmp_path / 'odd'}"), effect)
@@ -140,7 +142,13 @@ class TestToken:
         (400, b'{"error":"invalid_scope"}', Misconfigured),
         (403, b"<html>", Misconfigured), (200, b"{}", Misconfigured), (503, b"<html>", Temporary),
         (429, b"<html>", Temporary), (200, b"<html>", Temporary), (200, b"[" * 2_000_000, Temporary),
-        (302, b"", Misconfigured)])
+        (302, b"", Misconfigured), (200, b"[" * 100_000, Temporary), (200, b"[]", Temporary),
+        (200, b'"a"', Temporary), (200, b"null", Temporary), (200, b"9" * 10_000, Temporary),
+        (200, b'{"access_token": "a", "expires_in": ["x"]}', Temporary),
+        (200, b'{"access_token": "a", "expires_in": 1e999}', Temporary),
+        (200, b'{"access_token": ["a"]}', Misconfigured),
+        (400, b'{"error": {"a": "Mustermann"}}', Misconfigured),
+        (200, b'{"access_token": "\\ud800"}', Misconfigured)])
     def test_no_token_before_any_effect(self, office: Office, secret: str, status: int, body: bytes,
                                         kind: type[DeliveryError]) -> None:
         office.server.token_faults = [(status, {"Retry_After": "60"}, body)]
@@ -152,6 +160,7 @@ class TestToken:
         if status in (503, 429):
             assert isinstance(raised.value, Temporary)
             assert raised.value.retry_after == 60
+        assert "Mustermann" not in str(raised.value)
 
     def test_no_new_token_after_a_clear_no_is_certain(self, office: Office, secret: str) -> None:
         """The effect was announced for the first try, which was answered by 401: nothing has happened."""
@@ -163,3 +172,66 @@ class TestToken:
             office.send(line, effect)
         assert effect.begun == 1
         assert is_certain(raised.value)
+
+
+def renew(secret: str, content: str) -> None:
+    Path(secret.removeprefix("file:")).write_text(content)
+
+
+class TestRenewal:
+    """A secret that somebody changes while the line lives, on both sides, one after the other."""
+
+    @pytest.mark.parametrize("kind", ["file", "credential"])
+    def test_a_password(self, office: Office, secret: str, kind: str, tmp_path: Path,
+                        monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        line = office.line(user="hub", password=secret if kind == "file" else "credential:pw")
+        for word, taken in (("geheim", 1), ("neu", 2)):
+            office.server.login = "Basic " + base64.b64encode(f"hub:{word}".encode()).decode()
+            if taken == 2:
+                assert office.send(line) == 401, "the server was first"
+            renew(secret, f"{word}\n")
+            assert office.send(line) == 200
+            assert len(office.server.taken) == taken
+
+    @pytest.mark.parametrize("how", ["client_secret_basic", "client_secret_post"])
+    def test_a_client_secret(self, office: Office, secret: str, how: str) -> None:
+        """The token of the old one serves as long as the server takes it."""
+        office.server.protected = True
+        line = office.line(token_url=f"{office.base}/token", client_id="hub", client_secret=secret,
+                           token_auth=how)
+        assert office.send(line) == 200
+        office.server.client_secret = "neu"
+        assert office.send(line) == 200
+        office.server.tokens.clear()
+        with pytest.raises(Misconfigured, match="Tokenserver lehnt uns ab"):
+            office.send(line)
+        renew(secret, "neu\n")
+        assert office.send(line) == 200
+
+    def test_a_certificate(self, tmp_path: Path) -> None:
+        """At the next request, not after the next restart; half a renewal harms nobody."""
+        authority = Authority(tmp_path)
+        server = Fachverfahren(authority.server(), client_ca=authority)
+        ours, theirs = authority.client("alt"), authority.client("neu")
+        line = Line(HttpOptions(timeout=5, ca_file=authority.file, certificate=ours.certificate,
+                                key=f"file:{ours.key}"))
+
+        def send() -> str:
+            assert line.send("POST", f"https://localhost:{server.port}/a", {}, BODY, Effect()).status == 200
+            return server.peers[-1]
+
+        try:
+            assert [send(), send()] == ["alt", "alt"]
+            ours.certificate.write_bytes(theirs.certificate.read_bytes())
+            assert send() == "alt", "its key is not there yet"
+            ours.key.write_bytes(theirs.key.read_bytes())
+            assert [send(), send()] == ["neu", "neu"]
+            authority.file.write_text("Unfug")
+            assert send() == "neu"
+            line.close()
+            with pytest.raises(Misconfigured, match="ca_file"):
+                send()
+        finally:
+            line.close()
+            server.stop()

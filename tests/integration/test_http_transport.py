@@ -94,19 +94,13 @@ class TestTrust:
 
 
 class TestLimits:
-    """An answer that is too long, packed, or an order to go elsewhere."""
+    """An answer that is too long, or an order to go elsewhere."""
 
     def test_a_gigabyte_is_cut(self, server: Fachverfahren, authority: Authority) -> None:
         server.misbehave(endless(200))
         answer = send(server, ca_file=authority.file, max_answer=100_000)
         assert (answer.status, answer.content, answer.why) == (200, None, "zu groß")
         wait_until(lambda: getattr(server, "gave_up", False), "the server's end of patience")
-
-    def test_a_packed_answer_is_not_unpacked(self, server: Fachverfahren, authority: Authority) -> None:
-        server.misbehave(says(200, b"\x1f\x8b", Content_Encoding="gzip"))
-        answer = send(server, ca_file=authority.file)
-        assert (answer.content, answer.why) == (None, "gepackt")
-        assert server.requests[-1][2]["Accept-Encoding"] == "identity"
 
     @pytest.mark.parametrize(("line", "status"), [
         *((Line, status) for status in (301, 302, 303, 307, 308)),

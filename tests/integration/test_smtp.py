@@ -227,7 +227,11 @@ class TestConversation:
         (TO, "550 5.1.1 Erika Mustermann moved", Permanent, 0), (TO, "450 4.7.1 greylisted", Temporary, 0),
         (TO, "421 4.3.2 closing", Temporary, 0),
         ("DATA", "451 4.3.0 later", Temporary, 1), ("DATA", "554 5.7.1 virus", Permanent, 1),
-        ("DATA", "552 too big", TooLarge, 1), ("DATA", "552 5.2.2 mailbox full", Permanent, 1)])
+        ("MAIL", "554 rejected from 192.0.5.3.4", Permanent, 0),
+        (TO, "550 Mail Server 5.3.4 refuses Erika Mustermann", Permanent, 0),
+        ("DATA", "554 4.3.4 of another class", Permanent, 1), ("DATA", "554 5.3.4.7 no code", Permanent, 1),
+        ("DATA", "554 5.3.4 too big", TooLarge, 1), ("DATA", "552 too big", TooLarge, 1),
+        ("DATA", "552 5.2.2 mailbox full", Permanent, 1)])
     def test_the_first_digit_decides(self, sink: Mailbox, step: str, reply: str, kind: type[Exception],
                                      begun: int) -> None:
         assert isinstance(sink.server, MailSink)
@@ -243,6 +247,18 @@ class TestConversation:
         sink.server.replies.clear()
         outlet.deliver(make_delivery(attempt=2), Effect())
         assert len(sink.mails()) == 1
+
+    @pytest.mark.parametrize(("reply", "told"), [
+        ("550 rejected from 192.0.2.5.1", "550"), ("550 5.1.1.7 blocked", "550"), ("550 see 5.1.1", "550"),
+        ("550 5.1.1", "550 5.1.1"), ("550 5.7.1 from 5.1.1.2", "550 5.7.1"), ("550 2.1.5 no", "550"),
+        ("550 5.7.999 rejected", "550 5.7.999"), ("550 (5.1.1) no", "550"), ("550 5.1.1:no", "550")])
+    def test_only_a_code_in_its_place_is_told(self, sink: Mailbox, reply: str, told: str) -> None:
+        """RFC 2034 §4: first in the text; an address or a version is none."""
+        assert isinstance(sink.server, MailSink)
+        sink.server.replies[TO] = reply
+        with pytest.raises(Permanent) as raised:
+            sink.outlet().deliver(make_delivery(), Effect())
+        assert f"({told})" in str(raised.value)
 
     def test_the_envelope_names_everybody_and_where_failures_go(self, sink: Mailbox) -> None:
         outlet = sink.outlet(cc=["Kämmerei <kasse@musterstadt.example>"],

@@ -1,4 +1,4 @@
-"""Fachverfahren by SOAP: the contract and every fault, against a stand-in on loopback."""
+"""Fachverfahren by SOAP: the contract and every call, against a stand-in on loopback."""
 
 from __future__ import annotations
 
@@ -13,69 +13,14 @@ import xmlsec
 from lxml import etree
 from pydantic import ValidationError
 
-from connectors._http import Line
-from connectors._http_options import HttpOptions
-from connectors.soap import Options, Outlet
+from connectors.soap import Options
 from hub import endpoint
-from hub.endpoint import is_certain
-from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary, TooLarge
+from hub.errors import Misconfigured, Permanent
 from hub.message import Delivery
-from tests.integration.contract import Arrival, Effect, NetworkContract, make_delivery
-from tests.services import fachverfahren, wait_until
-from tests.services.fachverfahren import Fachverfahren, Fault, Taken, acts_and_hangs, says, soap_fault
-from tests.services.lines import NewKeys, following
-from tests.services.proxy import Proxy
+from tests.integration.contract import Effect, NetworkContract, make_delivery
+from tests.integration.soap_site import NS, TYPES, WSA, Office, parsed, write_wsdl
+from tests.services.fachverfahren import Taken
 from tests.services.tls import Authority
-
-NS = "{urn:fach}"
-TYPES = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:f="urn:fach"
-    targetNamespace="urn:fach" elementFormDefault="qualified">
-  <xs:element name="einreichen"><xs:complexType><xs:sequence>
-    <xs:element name="kennung" type="xs:string"/>
-    <xs:element name="betreff" type="xs:string" minOccurs="0"/>
-    <xs:element name="test" type="xs:boolean" minOccurs="0"/>
-    <xs:element name="daten" minOccurs="0"><xs:complexType><xs:sequence>
-        <xs:any processContents="skip"/></xs:sequence></xs:complexType></xs:element>
-    <xs:element name="teil" minOccurs="0" maxOccurs="unbounded"><xs:complexType><xs:sequence>
-        <xs:element name="name" type="xs:string"/><xs:element name="inhalt" type="xs:base64Binary"/>
-    </xs:sequence></xs:complexType></xs:element>
-  </xs:sequence></xs:complexType></xs:element>
-  <xs:element name="einreichenAntwort"><xs:complexType><xs:sequence>
-    <xs:element name="rc" type="xs:string"/><xs:element name="nummer" type="xs:string" minOccurs="0"/>
-  </xs:sequence></xs:complexType></xs:element>
-</xs:schema>"""
-WSDL = """<wsdl:definitions xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/"
-    xmlns:xs="http://www.w3.org/2001/XMLSchema"
-    xmlns:s11="http://schemas.xmlsoap.org/wsdl/soap/" xmlns:s12="http://schemas.xmlsoap.org/wsdl/soap12/"
-    xmlns:f="urn:fach" targetNamespace="urn:fach">
-  <wsdl:types><xs:schema><xs:import namespace="urn:fach" schemaLocation="{types}"/></xs:schema></wsdl:types>
-  <wsdl:message name="frage"><wsdl:part name="parameters" element="f:einreichen"/></wsdl:message>
-  <wsdl:message name="antwort"><wsdl:part name="parameters" element="f:einreichenAntwort"/></wsdl:message>
-  <wsdl:portType name="Fach"><wsdl:operation name="einreichen">
-    <wsdl:input message="f:frage"{wsa}/><wsdl:output message="f:antwort"/></wsdl:operation></wsdl:portType>
-  <wsdl:binding name="b11" type="f:Fach"><s11:binding transport="http://schemas.xmlsoap.org/soap/http"/>
-    <wsdl:operation name="einreichen"><s11:operation soapAction="urn:fach/einreichen"/>
-      <wsdl:input><s11:body use="literal"/></wsdl:input><wsdl:output><s11:body use="literal"/></wsdl:output>
-    </wsdl:operation></wsdl:binding>
-  <wsdl:binding name="b12" type="f:Fach"><s12:binding transport="http://schemas.xmlsoap.org/soap/http"/>
-    <wsdl:operation name="einreichen"><s12:operation soapAction="urn:fach/einreichen"/>
-      <wsdl:input><s12:body use="literal"/></wsdl:input><wsdl:output><s12:body use="literal"/></wsdl:output>
-    </wsdl:operation></wsdl:binding>
-  <wsdl:service name="Fach">
-    <wsdl:port name="p11" binding="f:b11"><s11:address location="https://anderswo.example/fach"/></wsdl:port>
-    <wsdl:port name="p12" binding="f:b12"><s12:address location="https://anderswo.example/fach"/></wsdl:port>
-  </wsdl:service>
-</wsdl:definitions>"""
-WSA = ' wsaw:Action="urn:fach/einreichen" xmlns:wsaw="http://www.w3.org/2006/05/addressing/wsdl"'
-PARAMETERS = {"kennung": "{id}", "betreff": "{subject}", "test": False,
-              "teil": [{"each": "*", "name": "{part:name}", "inhalt": "{part:base64}"}]}
-
-
-def write_wsdl(folder: Path, types: str = "typen/fach.xsd", wsa: str = "") -> Path:
-    (folder / "typen").mkdir(parents=True, exist_ok=True)
-    (folder / "typen/fach.xsd").write_text(TYPES)
-    (folder / "fach.wsdl").write_text(WSDL.format(types=types, wsa=wsa))
-    return folder / "fach.wsdl"
 
 
 @pytest.fixture(scope="session")
@@ -86,74 +31,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="session")
 def wsdl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_wsdl(tmp_path_factory.mktemp("wsdl"))
-
-
-def parsed(body: bytes) -> Any:
-    return etree.fromstring(body, etree.XMLParser(huge_tree=True))
-
-
-def files(taken: Taken) -> dict[str, bytes]:
-    return {part.findtext(NS + "name"): base64.b64decode(part.findtext(NS + "inhalt"))
-            for part in parsed(taken.body).iter(NS + "teil")}
-
-
-class Office:
-    """The stand-in behind a proxy, and outlets for it."""
-
-    def __init__(self, authority: Authority, wsdl: Path, port: str, *, idempotent: bool) -> None:
-        self.authority, self.wsdl, self.port, self.idempotent = authority, wsdl, port, idempotent
-        self.server = Fachverfahren(authority.server(), dedupe=idempotent)
-        self.server.answer = fachverfahren.soap_answer
-        self.proxy = Proxy(self.server.port)
-        self.outlets: list[Outlet] = []
-        self.line: Callable[[HttpOptions], Line] = Line
-
-    def outlet(self, **options: Any) -> Outlet:
-        values: dict[str, Any] = {
-            "url": f"https://localhost:{self.proxy.port}/fach", "wsdl": self.wsdl, "port": self.port,
-            "operation": "einreichen",
-            "ca_file": self.authority.file, "idempotent": self.idempotent, "namespaces": {"f": "urn:fach"},
-            "code_path": "//f:rc", "code_success": ["+*"], "code_temporary": ["-7*"]}
-        if self.idempotent:  # else it numbers every call anew
-            values["reference_path"] = "//f:nummer"
-        if "body" not in options:
-            values["parameters"] = PARAMETERS
-        read = Options(**(values | options))
-        self.outlets.append(Outlet(read, self.line(read)))
-        return self.outlets[-1]
-
-    def impatient(self) -> Outlet:
-        return self.outlet(timeout=2, connect_timeout=2)
-
-    def arrivals(self) -> list[Arrival]:
-        return [Arrival(taken.key, files(taken), taken.body) for taken in self.server.taken]
-
-    def inventory(self) -> object:
-        return list(self.server.taken)
-
-    def refuse(self) -> None:
-        self.server.misbehave(says(400))
-
-    def relent(self) -> None:
-        """It says no once."""
-
-    def wait_for_arrivals(self, count: int) -> None:
-        wait_until(lambda: len(self.server.taken) >= count, f"{count} arrivals")
-
-    def drop_connections(self) -> None:
-        open_lines, ended = len(self.server.lines), self.proxy.ended
-        self.server.drop_connections()
-        assert open_lines > 0
-        wait_until(lambda: self.proxy.ended >= ended + open_lines, "the line's end")
-
-    def stop(self) -> None:
-        self.server.stop()
-        self.proxy.close()
-
-    def close(self) -> None:
-        for outlet in self.outlets:
-            outlet.close()
-        self.stop()
 
 
 @pytest.fixture
@@ -305,6 +182,13 @@ class TestSecurity:
         assert token.findtext(WSSE + "Username") == "hub"
         assert token.findtext(WSSE + "Password") == "geheim"
 
+    def test_a_password_that_is_changed(self, fach: Office, password: str) -> None:
+        outlet = fach.outlet(wsse_user="hub", wsse_password=password)
+        for number, word in enumerate(("geheim", "neu"), 1):
+            Path(password.removeprefix("file:")).write_text(word)
+            outlet.deliver(make_delivery(number=number), Effect())
+            assert parsed(fach.server.taken[-1].body).findtext(f".//{WSSE}Password") == word
+
     def test_a_password_as_digest(self, fach: Office, password: str) -> None:
         """UsernameToken Profile 1.1 §3.1: Base64(SHA-1(nonce + created + password))."""
         outlet = fach.outlet(wsse_user="hub", wsse_password=password, wsse_kind="digest")
@@ -368,105 +252,6 @@ def rsa_pair(folder: Path) -> tuple[Path, Path]:
     leaf.cert_chain_pems[0].write_to_path(folder / "sign.pem")
     leaf.private_key_pem.write_to_path(folder / "sign.key")
     return folder / "sign.pem", folder / "sign.key"
-
-
-def outcome(fach: Office, *faults: Fault, **options: Any) -> DeliveryError:
-    """The error of one delivery; the effect had begun."""
-    fach.server.misbehave(*faults)
-    effect = Effect()
-    with pytest.raises(DeliveryError) as raised:
-        fach.outlet(**options).deliver(make_delivery(), effect)
-    assert effect.begun == 1
-    assert "Mustermann" not in str(raised.value)
-    return raised.value
-
-
-FAULTS = {"fault_temporary": ["Wartung", "Voll"], "fault_permanent": ["Abgelehnt"],
-          "fault_in_doubt": ["Unklar"]}
-
-
-def business(rc: str) -> Fault:
-    return says(200, fachverfahren.soap(
-        f"<f:einreichenAntwort xmlns:f='urn:fach'><f:rc>{rc}</f:rc></f:einreichenAntwort>"))
-
-
-class TestAnswer:
-    """Faults by code, statuses, business codes."""
-
-    def test_the_number_goes_into_the_proof(self, fach: Office) -> None:
-        receipt = fach.outlet().deliver(make_delivery(), Effect())
-        assert receipt.reference == f"AZ-2026-0001 ({make_delivery().id})"
-        assert receipt.detail == {"status": "200", "code": "+0000", "number": "AZ-2026-0001"}
-
-    @pytest.mark.parametrize(("fault", "kind", "certain"), [
-        (soap_fault("s:Server"), InDoubt, False), (soap_fault("s:Client"), Permanent, True),
-        (soap_fault("Client.Authentication"), Permanent, True),
-        (soap_fault("s:MustUnderstand"), Permanent, True),
-        (soap_fault("x:Wartung"), Temporary, True),
-        (soap_fault("s:Server", "<Voll xmlns='urn:f'/>"), Temporary, True),
-        (soap_fault("s:Server", "<f:Abgelehnt xmlns:f='urn:f'/>"), Permanent, True),
-        (soap_fault("s:Client", "<Unklar/>"), InDoubt, False),
-        (soap_fault("wsse:FailedAuthentication"), Misconfigured, True), (soap_fault(""), InDoubt, False),
-        (soap_fault("Erika Mustermann"), InDoubt, False),
-        (soap_fault("s:Server", status=200), InDoubt, False),
-        (soap_fault("s:Receiver", version="1.2"), InDoubt, False),
-        (soap_fault("s:Sender", version="1.2", status=400), Permanent, True),
-        (soap_fault("s:Receiver", version="1.2", subcode="f:Wartung"), Temporary, True),
-        (soap_fault("s:Sender", version="1.2", subcode="f:Unklar"), InDoubt, False),
-        (soap_fault("s:Sender", version="1.2", subcode="wsse:InvalidSecurity"), Misconfigured, True),
-        (says(502, b"<html>Bad Gateway</html>", "text/html"), Temporary, True),
-        (says(503, b"x"), Temporary, True),
-        (says(504, b"<html/>"), InDoubt, False), (says(500, b"<html/>", "text/html"), InDoubt, False),
-        (says(200, b"<html/>", "text/html"), InDoubt, False), (says(200), InDoubt, False),
-        (says(202), InDoubt, False),
-        (says(404), Misconfigured, True), (says(401), Misconfigured, True), (says(413), TooLarge, True),
-        (says(400), Permanent, True),
-        (says(302, Location="/fach2"), Misconfigured, False),
-        (says(307, Location="/fach2"), Misconfigured, True),
-        (business("-1"), Permanent, True), (business("-7001"), Temporary, True),
-        (business(""), InDoubt, False)])
-    def test_the_table(self, fach: Office, fault: Fault, kind: type[DeliveryError], certain: bool) -> None:
-        error = outcome(fach, fault, **FAULTS)
-        assert (type(error), is_certain(error)) == (kind, certain)
-        assert fach.server.taken == []
-        assert len(fach.server.requests) == 1
-
-    def test_retry_after(self, fach: Office) -> None:
-        fault = says(500, fachverfahren.soap("<s:Fault><faultcode>Wartung</faultcode></s:Fault>"),
-                     Retry_After="90")
-        error = outcome(fach, fault, **FAULTS)
-        assert isinstance(error, Temporary)
-        assert error.retry_after == 90
-
-    @pytest.mark.parametrize(("fault", "acted"), [
-        (fachverfahren.hangs, 0), (acts_and_hangs, 1), (fachverfahren.cuts, 0),
-        (fachverfahren.half_an_answer, 1),
-        (fachverfahren.truncated_json, 1), (fachverfahren.endless(200), 1), (fachverfahren.endless(500), 1)])
-    def test_in_doubt(self, fach: Office, fault: Fault, acted: int) -> None:
-        error = outcome(fach, fault, timeout=2)
-        assert not is_certain(error)
-        assert len(fach.server.taken) == acted
-
-    def test_executed_then_timed_out_leaves_one_copy(self, fach: Office) -> None:
-        fach.server.misbehave(acts_and_hangs)
-        outlet = fach.outlet(timeout=2)
-        with pytest.raises(Temporary, match="Zeitüberschreitung"):
-            outlet.deliver(make_delivery(), Effect())
-        assert "AZ-2026-0001" in outlet.deliver(make_delivery(attempt=2), Effect()).reference
-        assert len(fach.server.taken) == 1
-
-    def test_the_suite_notices_a_new_id(self, fach: Office) -> None:
-        fach.line = NewKeys
-        with pytest.raises(AssertionError):
-            self.test_executed_then_timed_out_leaves_one_copy(fach)
-        assert len(fach.server.taken) == 2
-
-    def test_the_suite_notices_a_followed_redirect(self, fach: Office) -> None:
-        fach.line = following
-        with pytest.raises(BaseException) as raised:
-            self.test_the_table(fach, says(303, Location="/fach2"), Misconfigured, False)
-        assert isinstance(raised.value, AssertionError | pytest.fail.Exception)
-        assert len(fach.server.requests) > 1
 
 
 class TestOptions:

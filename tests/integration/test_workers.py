@@ -129,6 +129,8 @@ def test_a_parked_message_leaves_nothing_in_the_output(pool: WorkerPool) -> None
     ("wrong-rule", Why.PROTOCOL, "none of the job's"),
     ("wrong-recipient", Why.PROTOCOL, "none of the rule's"),
     ("wrong-reason", Why.PROTOCOL, "unknown reason"),
+    ("wrong-fact", Why.PROTOCOL, "only the sender's word"),
+    ("forged-place", Why.DIED, "exit 7"),
     ("long-frame", Why.PROTOCOL, "too long"),
     ("half-frame", Why.TIME, ""),
     ("no-json", Why.PROTOCOL, "malformed"),
@@ -240,9 +242,9 @@ def test_no_descriptor_leaks_over_200_batches_with_deaths() -> None:
         well(pool)
         well(pool)
         assert _open_files() == before
-        started = set(pool._alive)
-    assert not pool._alive
-    assert all(worker._process.returncode is not None for worker in started)
+        started = pool.alive
+    assert not pool.alive
+    assert all(worker.ended for worker in started)
 
 
 def test_a_worker_sees_nothing_it_does_not_need(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +253,8 @@ def test_a_worker_sees_nothing_it_does_not_need(pool: WorkerPool, monkeypatch: p
         server.bind(("127.0.0.1", 0))
         server.listen()
         result, _ = run(fresh, job("confined", case=str(server.getsockname()[1])))
-    environment, files, no_new_privileges, network, core, folder = result.outcomes[0].text.split("|")  # type: ignore[union-attr]
+    said = result.outcomes[0].text.split("|")  # type: ignore[union-attr]
+    environment, files, no_new_privileges, network, core, folder = said
     assert "SECRET" not in environment
     assert set(environment.split(",")) <= {"PATH", "LANG", "HOME", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES",
                                            "LC_CTYPE"}
@@ -291,13 +294,13 @@ def test_stopping_lets_a_batch_end_and_then_kills() -> None:
     results: list[BatchResult] = []
     thread = threading.Thread(target=lambda: results.append(run(pool, job("sleep"))[0]))
     thread.start()
-    wait_until(pool._slots.empty, "the batch to run")
+    wait_until(lambda: pool.busy, "the batch to run")
     pool.stop(0.2)
     thread.join()
     assert results[0].why == Why.DIED
     with pytest.raises(WorkerUnavailable, match="stopping"):
         run(pool, job())
-    assert not pool._alive
+    assert not pool.alive
 
 
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
@@ -355,7 +358,8 @@ def test_a_message_with_30_mb_is_normalized_by_descriptor(tmp_path: Path) -> Non
     body = os.urandom(1 << 20) * 30
     document = (b"<serviceportal><serviceportal-fields><g><instance_0><f><base64Data>"
                 + base64.b64encode(body)
-                + b"</base64Data><mimetype>application/pdf</mimetype><filename>plan.pdf</filename></f></instance_0></g>"
+                + b"</base64Data><mimetype>application/pdf</mimetype><filename>plan.pdf</filename></f>"
+                 b"</instance_0></g>"
                 b"</serviceportal-fields></serviceportal>")
     (tmp_path / "document").write_bytes(document)
     with (WorkerPool(1, WorkerSettings(), RUNNER) as pool, (tmp_path / "document").open("rb") as file,

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from hub.i18n.sentence import Sentence
 from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.pipeline.normalize import normalize
 from hub.workers.child import Bodies, OutFile
@@ -26,7 +27,7 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
 
 def parked(job: Job, text: str = "nichts zu tun", message_id: str | None = None) -> Parked:
     return Parked(message_id=message_id or job.message_id, facts=Facts(source=None), reason="invalid",
-                  text=text)
+                  text=Sentence.heard(text))
 
 
 def do_well(job: Job, bodies: Bodies, out: OutFile) -> Translated:
@@ -139,6 +140,17 @@ def do_wrong_recipient(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     good = do_well(job, bodies, out)
     return good.model_copy(update={"deliveries":
                                    (good.deliveries[0].model_copy(update={"destination": "mine"}),)})
+
+
+def do_forged_place(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    """An engine writes a citizen's value to the standard error, in the form of a place in code."""
+    for name in ("/srv/Mustermann.py", f"{Path(__file__).parent}/Mustermann.py", "/etc/hostname"):
+        os.write(2, f'  File "{name}", line 1 in Mustermann\n'.encode())
+    os._exit(7)
+
+
+def do_wrong_fact(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    return parked(job).model_copy(update={"facts": Facts(form_id="Mustermann", form_name="Mustermann")})
 
 
 def do_wrong_reason(job: Job, bodies: Bodies, out: OutFile) -> Parked:

@@ -7,12 +7,14 @@ It keeps to documented facts only:
 * draft-ietf-httpapi-idempotency-key-header: with `dedupe` it acts once per key and says the same again;
 * SOAP 1.1 §4.4 and SOAP 1.2 part 1 §5.4: faults, HTTP 500 (1.1) or 400/500 (1.2).
 
-What it took is in `taken`, every request with all its headers in `requests`. Faults are put into a queue by
+What it took is in `taken`, every request with all its headers in `requests`, whose certificate it came with
+in `peers`. Faults are put into a queue by
 `misbehave` and used up one per POST.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import socket
@@ -72,6 +74,8 @@ class Fachverfahren:
         self.token_faults: list[tuple[int, dict[str, str], bytes]] = []
         self.protected = False
         self.login: str | None = None
+        self.client_secret = "geheim"
+        self.peers: list[str] = []
         self.answer: Callable[[Taken], tuple[int, str, bytes]] = json_answer
         self.lock = threading.Lock()
         self.lines: list[socket.socket] = []
@@ -185,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def note(self) -> None:
         self.fach.requests.append((self.command, self.path, dict(self.headers.items())))
+        peer = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        self.fach.peers += [value for names in (peer or {}).get("subject", ()) for key, value in names
+                            if key == "commonName"]
 
     def do_GET(self) -> None:
         self.note()
@@ -238,8 +245,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.say(status, body, **headers)
             return
         form = parse_qs(self.body.decode())
-        basic = self.headers.get("Authorization") == "Basic aHViOmdlaGVpbQ=="  # hub:geheim
-        posted = form.get("client_id") == ["hub"] and form.get("client_secret") == ["geheim"]
+        login = base64.b64encode(f"hub:{self.fach.client_secret}".encode()).decode()
+        basic = self.headers.get("Authorization") == f"Basic {login}"
+        posted = form.get("client_id") == ["hub"] and form.get("client_secret") == [self.fach.client_secret]
         if form.get("grant_type") != ["client_credentials"] or not (basic or posted):
             self.say(401, b'{"error":"invalid_client"}')
             return

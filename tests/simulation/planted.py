@@ -11,6 +11,7 @@ from unittest.mock import patch
 from hub import message
 from hub.config import window
 from hub.delivery.deliverer import Deliverer, _Effect
+from hub.i18n.sentence import Sentence, say
 from hub.job import Facts, Parked
 from hub.message import Reason, Receipt
 from hub.pipeline import route
@@ -192,12 +193,12 @@ def _a_tally_is_forgotten() -> list[Change]:
 
 
 def _tests_go_to_production() -> list[Change]:
-    real = route._objection
+    real = route.objection
 
-    def blind(rule: Any, job: Any, facts: Facts, test: bool) -> str | None:
-        return "nur für Testnachrichten" if rule.test else real(rule, job, facts, False)
+    def blind(rule: Any, job: Any, facts: Facts, test: bool) -> Sentence | None:
+        return say("nur für Testnachrichten") if rule.test else real(rule, job, facts, False)
 
-    return [patch.object(route, "_objection", blind)]
+    return [patch.object(route, "objection", blind)]
 
 
 def _versions_are_ignored() -> list[Change]:

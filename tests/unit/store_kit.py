@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.config.sections import StoreSection
+from hub.i18n.sentence import say
 from hub.job import Body, Facts, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart, Receipt
 from hub.store.store import Store
@@ -91,8 +92,8 @@ def translated(message_id: str, *deliveries: OutDelivery, attachments: Sequence[
 
 def parked(message_id: str, reason: str = "invalid") -> Parked:
     """A worker's other answer."""
-    return Parked(message_id=message_id, facts=Facts(), reason=reason, text="Pflichtfeld fehlt",
-                  trace=("rule 1: no",))
+    return Parked(message_id=message_id, facts=Facts(), reason=reason, text=say("Pflichtfeld fehlt"),
+                  trace=(say("rule 1: no"),))
 
 
 def routed(store: Store, destinations: Sequence[str] = ("mail-musterstadt",),

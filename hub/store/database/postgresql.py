@@ -146,7 +146,7 @@ class Served:
     def writing_engine(self) -> Engine:
         """For the one writer of this node."""
         return create_engine("postgresql+psycopg://", creator=self.connect, poolclass=NullPool,
-                             use_native_hstore=False)
+                             use_native_hstore=False, hide_parameters=True)
 
     def reading_engine(self) -> Engine:
         """For readers: they see one committed state per transaction and can write nothing."""
@@ -158,7 +158,7 @@ class Served:
             return session
 
         return create_engine("postgresql+psycopg://", creator=connect, use_native_hstore=False,
-                             poolclass=QueuePool, pool_size=4, max_overflow=28, pool_timeout=20)
+                             hide_parameters=True, poolclass=QueuePool, pool_size=4, max_overflow=28, pool_timeout=20)
 
     # ---------------------------------------------------------------- nodes
 

@@ -70,7 +70,7 @@ def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engi
 
     pool = {"poolclass": NullPool} if mode == "rwc" else {"poolclass": QueuePool, "pool_size": 4,
                                                           "max_overflow": 28}
-    engine = create_engine("sqlite://", module=dbapi2, creator=connect, **pool)
+    engine = create_engine("sqlite://", module=dbapi2, creator=connect, hide_parameters=True, **pool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 

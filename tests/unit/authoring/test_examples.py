@@ -31,7 +31,8 @@ media_type = "application/pdf"
 """
 RULES = """<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="halter/instance">
 <assert test="name">Der Name fehlt.</assert></rule></pattern></schema>"""
-MESSAGE = "<serviceportal-fields><halter><instance_0><{0}>Erika</{0}></instance_0></halter></serviceportal-fields>"
+MESSAGE = ("<serviceportal-fields><halter><instance_0><{0}>Erika</{0}></instance_0></halter>"
+           "</serviceportal-fields>")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from hub.cli import app
 from hub.errors import StoreDamaged
+from hub.i18n.sentence import Sentence
 from hub.job import Facts, Parked
 from hub.store.store import Store
 from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare, routed
@@ -93,7 +94,8 @@ def test_a_message_where_a_delivery_is_meant_is_said_in_the_callers_language(tmp
     told = run(tmp_path, "resend", message, code=1).output
     assert f"{message} is a message: name one of its deliveries: drehscheibe show {message}" in told
     told = run(tmp_path, "resend", message, code=1, language="de").output
-    assert f"{message} ist eine Nachricht: eine ihrer Zustellungen angeben: drehscheibe show {message}" in told
+    assert (f"{message} ist eine Nachricht: eine ihrer Zustellungen angeben: "
+            f"drehscheibe show {message}") in told
 
 
 @pytest.mark.parametrize("verb", ["discard", "confirm"])
@@ -112,7 +114,9 @@ def stopped(state: Path, text: str, *trace: str) -> str:
     message = accept(store, incoming()).id
     assert store.claim_messages(1, MINUTE)
     output = Output()
-    store.record([Parked(message_id=message, facts=Facts(), reason="invalid", text=text, trace=trace)],
+    said = [Sentence.heard(each) for each in (text, *trace)]
+    store.record([Parked(message_id=message, facts=Facts(), reason="invalid", text=said[0],
+                         trace=tuple(said[1:]))],
                  output.fd,
                  config_digest="config-1")
     store.close()
@@ -173,7 +177,8 @@ def test_the_check_of_a_damaged_database_says_what_to_do(damaged: Path) -> None:
     told = run(damaged, "store", "check", code=1).output
     assert "the database is damaged: store.sqlite3: " in told
     assert "not sound" in told
-    assert "keep a copy of its state, then drehscheibe restore the last backup (docs/operate-backup.md)" in told
+    assert ("keep a copy of its state, then drehscheibe restore the last backup "
+            "(docs/operate-backup.md)") in told
     report = json.loads(run(damaged, "store", "check", "--json", code=1).stdout)
     assert (report["sound"], set(report["counts"])) == (False, {"database"})
 

@@ -1,4 +1,4 @@
-"""Reading a Fachverfahren's answer: documents, paths into them, and codes."""
+"""What a Fachverfahren's answer means: codes, and statuses."""
 
 from __future__ import annotations
 
@@ -9,44 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from connectors import _answer
-from connectors._answer import AnswerOptions, Kind, check_path, judge, matches, read, reference
+from connectors._answer import AnswerOptions, check_path, judge, matches, reference
+from connectors._document import Kind, Unreadable, read
 from connectors._http_answer import Answer
 from hub.endpoint import is_certain
 from hub.errors import DeliveryError, InDoubt, Misconfigured, Permanent, Temporary
 
 NAMESPACES = {"a": "urn:a"}
-
-
-class TestDocuments:
-    """JSON by pointer, XML by XPath; what is neither is None."""
-
-    @pytest.mark.parametrize(("path", "found"), [
-        ("/a", "x"), ("/n", "7"), ("/f", "1.5"), ("/t", "true"), ("/l/1", "b"), ("/l/2", None),
-        ("/l/-1", None),
-        ("/l/x", None), ("/o", None), ("/z", None), ("/o/~1~0", "y"), ("/fehlt", None), ("/a/b", None),
-        ("/l/²", None)])
-    def test_json(self, path: str, found: str | None) -> None:
-        content = b'{"a": " x ", "n": 7, "f": 1.5, "t": true, "l": ["a", "b"], "o": {"/~": "y"}, "z": null}'
-        document = read("json", content, {})
-        assert document is not None
-        assert document.find(path) == found
-
-    @pytest.mark.parametrize(("path", "found"), [
-        ("/a:w/a:rc", "+17"), ("//a:rc/@az", "K 7"), ("count(//a:rc)", "2.0"), ("//a:rc = 'x'", "false"),
-        ("//a:no", None),
-        ("string(//a:no)", None), ("//a:leer", None)])
-    def test_xml(self, path: str, found: str | None) -> None:
-        content = b'<w xmlns="urn:a"><rc az="K 7"> +<b>17</b> </rc><rc/><leer> </leer></w>'
-        document = read("xml", content, NAMESPACES)
-        assert document is not None
-        assert document.find(path) == found
-
-    @pytest.mark.parametrize(("kind", "content"), [
-        ("json", b"{"), ("json", b"\xff"), ("json", b"[" * 100_000), ("json", None), ("xml", b"<a>"),
-        ("xml", b""),
-        ("xml", b"<!DOCTYPE a><a/>"), ("xml", b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>'), ("none", b"{}")])
-    def test_none(self, kind: Kind, content: bytes | None) -> None:
-        assert read(kind, content, {}) is None
 
 
 @pytest.mark.parametrize(("kind", "path", "complaint"), [
@@ -82,7 +51,7 @@ class TestJudge:
     def judged(self, status: int, content: bytes, **how: bool) -> dict[str, str] | DeliveryError:
         answer = Answer(status, httpx2.Headers(), content)
         try:
-            return judge(self.OPTIONS, answer, read("json", content, {}), **how)
+            return judge(self.OPTIONS, answer, read("json", answer, {}), **how)
         except DeliveryError as error:
             return error
 
@@ -112,4 +81,16 @@ class TestJudge:
         options = AnswerOptions()
         for idempotent, kind in ((True, Temporary), (False, Permanent)):
             with pytest.raises(kind):
-                _answer.judge(options, answer, None, idempotent=idempotent)
+                _answer.judge(options, answer, Unreadable(""), idempotent=idempotent)
+
+    @pytest.mark.parametrize(("status", "kind"), [
+        (200, InDoubt), (500, InDoubt), (503, Temporary), (400, Permanent), (401, Misconfigured)])
+    @pytest.mark.parametrize("content", [
+        b"[" * 100_000, b'{"rc": ' + b"9" * 10_000 + b"}", b'{"rc": NaN}', b'{"rc": "+1", "rc": "-1"}',
+        b'{"rc": "\\ud800"}'])
+    def test_what_cannot_be_read_is_judged_by_its_status(self, status: int, kind: type[DeliveryError],
+                                                         content: bytes) -> None:
+        error = self.judged(status, content)
+        assert isinstance(error, kind)
+        assert ("unverständlich" in str(error)) == (status == 200)
+        assert "nachsehen" in str(error) or status != 200

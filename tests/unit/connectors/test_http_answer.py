@@ -15,7 +15,9 @@ NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 @pytest.mark.parametrize(("value", "seconds"), [
     ("120", 120), (" 0 ", 0), ("Sun, 22 Nov 2026 10:02:00 GMT", 120), ("Sun, 22 Nov 2026 09:00:00 GMT", 0),
     ("Sunday, 22-Nov-26 10:02:00 GMT", 120), ("bald", None), ("-5", None), ("1e9", None), ("9" * 30, None),
-    (None, None)])
+    (None, None), ("Sun, 22 Nov 2026 10:02:00 +99999999999999999999", None),
+    ("Sun, 22 Nov 99999999999 10:02:00 GMT", None), ("Sun, 22 Nov 2026 10:02:" + "9" * 30 + " GMT", None),
+    ("Mon, 01 Jan 0001 00:00:00 +2359", 0)])
 def test_retry_after_in_seconds_and_as_a_date(value: str | None, seconds: float | None) -> None:
     assert retry_after(value, NOW) == seconds
 

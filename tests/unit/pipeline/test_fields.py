@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from hub.mapping.model import FieldTable
-from hub.pipeline.fields import E, annotate, label_of, type_values, typed_text
+from hub.pipeline.fields import E, annotate, type_values, typed_text
 
 TABLE = FieldTable(
     group=[{"id": "halter", "title": "Halterin oder Halter"},
@@ -28,7 +28,8 @@ TABLE = FieldTable(
 
 def envelope(fields: str, attachments: str = "") -> etree._Element:
     return etree.fromstring(f'<e:envelope xmlns:e="urn:datendrehscheibe:envelope:1" version="1"><e:metadata/>'
-                            f"<e:fields>{fields}</e:fields><e:attachments>{attachments}</e:attachments></e:envelope>")
+                            f"<e:fields>{fields}</e:fields><e:attachments>{attachments}</e:attachments>"
+                            "</e:envelope>")
 
 
 @pytest.mark.parametrize(("type_", "sent", "typed"), [
@@ -96,12 +97,14 @@ def test_a_list_is_typed_value_by_value() -> None:
 def test_annotating_gives_words_and_order() -> None:
     sent = envelope(
         '<fremd><instance n="0"><x>1</x></instance></fremd>'
-        '<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale><rasse>R1</rasse></instance>'
+        '<hund><instance n="0"><merkmale><value>a</value><value>b</value></merkmale>'
+        "<rasse>R1</rasse></instance>"
         '<instance n="1"><rasse>R9</rasse></instance></hund>'
         '<halter><instance n="0"><zusatz>z</zusatz><nachweis><attachment ref="1"/><attachment '
         'ref="2"/></nachweis>'
         "<einwilligung>true</einwilligung><betrag>1234.5</betrag><zeit>11:55:00</zeit>"
-        '<geburtsdatum>2015-07-08</geburtsdatum><name>Mustermann</name><karte>{"a":{"b":true},"c":[1,2]}</karte>'
+        '<geburtsdatum>2015-07-08</geburtsdatum><name>Mustermann</name>'
+        '<karte>{"a":{"b":true},"c":[1,2]}</karte>'
         "</instance></halter>",
         '<e:attachment id="1" name="a.pdf"/><e:attachment id="2" name="b.png"/>')
     done = annotate(type_values(sent, TABLE), TABLE)
@@ -133,7 +136,3 @@ def test_values_that_do_not_fit_are_shown_as_sent() -> None:
         "gestern", "viel", "vielleicht", "{"]
 
 
-def test_a_place_is_named_in_a_clerks_words() -> None:
-    assert label_of(TABLE, "halter", "name", 0) == "Halterin oder Halter › Name"
-    assert label_of(TABLE, "hund", "rasse", 1) == "Hund (2.) › Rasse"
-    assert label_of(TABLE, "fremd", "x", 0) == "fremd › x"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import Rejected
+from hub.i18n.sentence import Sentence, say
 from hub.job import Facts, Job, Rule
 from hub.mapping.versions import version_in, version_key
 from hub.pipeline.route import route
@@ -21,7 +22,7 @@ def rule(name: str = "musterstadt/hundesteuer/v1", **given: object) -> Rule:
     return Rule.model_validate(values)
 
 
-def job(*rules: Rule, test: bool = False, day: date = date(2026, 5, 1), why: str | None = None) -> Job:
+def job(*rules: Rule, test: bool = False, day: date = date(2026, 5, 1), why: Sentence | None = None) -> Job:
     return Job(message_id="m", tenant="musterstadt", ags="14999010", service="hundesteuer", test=test,
                received_at=datetime.now(UTC), accepted_day=day, case=None, parts=(), rules=rules,
                why_no_rules=why,
@@ -73,7 +74,7 @@ def test_a_test_goes_to_test_destinations_only_whoever_says_that_it_is_one() -> 
 
 def test_no_rules_at_all_keep_the_reason_of_the_main_process() -> None:
     with pytest.raises(Rejected) as error:
-        route(job(why="Den Dienst gibt es nicht."), FACTS)
+        route(job(why=say("Den Dienst gibt es nicht.")), FACTS)
     assert (error.value.reason, error.value.text) == ("unknown-service", "Den Dienst gibt es nicht.")
 
 

@@ -18,7 +18,8 @@ from tests.services import standards
 
 XMLDSIG = "https://www.w3.org/TR/xmldsig-core/xmldsig-core-schema.xsd"
 DAY = date(2026, 11, 22)
-XSD = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="{ns}" xmlns="{ns}">{body}</xs:schema>'
+XSD = ('<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="{ns}" xmlns="{ns}">{body}'
+       "</xs:schema>")
 
 
 def xsd(file: Path, body: str = "", ns: str = "urn:a") -> Path:
@@ -124,8 +125,8 @@ def test_imports_that_no_catalogue_knows_are_refused(tmp_path: Path, location: s
         compile_schema(file, Catalogue(root).parser(file))
 
 
-def test_the_tests_notice_when_the_catalogue_lets_everything_through(tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tests_notice_when_the_catalogue_lets_everything_through(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: a catalogue that contains the whole disk loads what lies outside."""
     monkeypatch.setattr(Catalogue, "contains", lambda _self, _file: True)
     test_file = xsd(tmp_path / "aussen.xsd", '<xs:element name="b"/>', "urn:b")
