@@ -9,13 +9,15 @@ that its sender compressed or coded is kept as it came, and the hub parks it.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from amqp.basic_message import Message
 from amqp.method_framing import frame_handler
 
-from connectors._framing import Body, FramingError, OverLimitError, Spool, case_of, clean, decoded, flag, labelled, media_type
+from connectors._framing import Body, FramingError, OverLimitError, Spool, case_of, clean, decoded, flag, labelled, media_type, parameter
 from connectors._multipart import Multipart
 from hub.message import Incoming, IncomingPart
 
@@ -38,8 +40,9 @@ class Reader:
         """What the message says. Raises `OSError` when the spool cannot be written, and leaves nothing there.
         """
         headers: Mapping[str, Any] = properties.get("application_headers") or {}
-        parts, unreadable = self._parts(body, text(properties.get("content_type")) or "")
-        if _is_coded(text(properties.get("content_encoding")) or "") or headers.get("compression"):
+        encoding = text(properties.get("content_encoding")) or ""
+        parts, unreadable = self._parts(body, _typed(text(properties.get("content_type")) or "", encoding))
+        if _is_coded(encoding) or headers.get("compression"):
             unreadable = ("Der Inhalt ist komprimiert oder kodiert (content_encoding); "
                           "der Eingang packt nichts aus.")
         elif not properties:
@@ -90,6 +93,24 @@ def _is_coded(content_encoding: str) -> bool:
     says nothing: the bytes are kept as they came, and what they hold decides.
     """
     return any(name.strip() in CODED for name in content_encoding.lower().split(","))
+
+
+def _typed(content_type: str, content_encoding: str) -> str:
+    """The content type with the character set that the client put into its content encoding instead.
+
+    UTF-8 is what is read anyway, and many clients say it of pictures, too.
+    """
+    if not _DOCUMENT.fullmatch(media_type(content_type)) or parameter(content_type, "charset") is not None:
+        return content_type
+    try:
+        b"".decode(content_encoding)
+        name = codecs.lookup(content_encoding).name
+    except (LookupError, ValueError):  # no character set
+        return content_type
+    return content_type if name in ("utf-8", "ascii") else f"{content_type}; charset={name}"
+
+
+_DOCUMENT = re.compile(r"text/.*|application/(.*\+)?(xml|json)")
 
 
 def text(value: object) -> str | None:

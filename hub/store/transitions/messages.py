@@ -288,7 +288,8 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value,
                     reason=reason,
-                    detail=text or getattr(outcome, "rule", None))
+                    detail=" ".join(filter(None, (text or getattr(outcome, "rule", None),
+                                                  *(f"[{note}]" for note in outcome.notes)))) or None)
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,

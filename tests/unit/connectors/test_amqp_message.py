@@ -60,6 +60,16 @@ def test_a_charset_or_what_nobody_knows_is_no_compression(read: Callable[..., In
     assert read(b"x", content_encoding=coding, message_id="x").unreadable is None
 
 
+@pytest.mark.parametrize(("content_type", "encoding", "expected"), [
+    ("text/xml", "latin-1", "text/xml; charset=iso8859-1"), ("application/json", "cp1252", "application/json; charset=cp1252"),
+    ("text/xml; charset=utf-8", "latin-1", "text/xml; charset=utf-8"), ("text/xml", "utf-8", "text/xml"),
+    ("text/xml", "8bit", "text/xml"), ("text/xml", "base64", "text/xml"), ("image/png", "latin-1", "image/png"),
+    ("text/xml", "", "text/xml"), ("application/soap+xml", "ISO-8859-15", "application/soap+xml; charset=iso8859-15")])
+def test_a_character_set_in_the_content_encoding_is_the_documents(
+        read: Callable[..., Incoming], content_type: str, encoding: str, expected: str) -> None:
+    assert read(b"x", content_type=content_type, content_encoding=encoding).parts[0].media_type == expected
+
+
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "base64", "utf-8, gzip", "zstd"])
 def test_what_must_be_undone_is_said(read: Callable[..., Incoming], coding: str) -> None:
     incoming = read(b"x", content_encoding=coding, message_id="x")
