@@ -17,7 +17,19 @@ from typing import Any
 from amqp.basic_message import Message
 from amqp.method_framing import frame_handler
 
-from connectors._framing import Body, FramingError, OverLimitError, Spool, case_of, clean, decoded, flag, labelled, media_type, parameter
+from connectors._framing import (
+    Body,
+    FramingError,
+    OverLimitError,
+    Spool,
+    case_of,
+    clean,
+    decoded,
+    flag,
+    labelled,
+    media_type,
+    parameter,
+)
 from connectors._multipart import Multipart
 from hub.message import Incoming, IncomingPart
 
@@ -103,7 +115,7 @@ def _typed(content_type: str, content_encoding: str) -> str:
     if not _DOCUMENT.fullmatch(media_type(content_type)) or parameter(content_type, "charset") is not None:
         return content_type
     try:
-        b"".decode(content_encoding)
+        "x".encode(content_encoding)  # says no to base64 and the like, which codecs also knows
         name = codecs.lookup(content_encoding).name
     except (LookupError, ValueError):  # no character set
         return content_type

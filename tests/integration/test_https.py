@@ -15,6 +15,9 @@ import pytest
 
 from hub.endpoint import InletBase
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.job import Limits
+from hub.parsing.charset import of_media_type
+from hub.parsing.xml import parse
 from tests.integration import inlet_contract
 from tests.integration.https_site import XML, HttpsSite
 from tests.integration.inlet_contract import SMALL, Fault, InletContract
@@ -183,7 +186,7 @@ def test_a_duplicate_gets_the_first_answer(hub: HttpsSite, portal: KeyPair) -> N
     assert second.json() == {"id": first.json()["id"], "duplicate": True}
 
 
-CASES = Path(__file__).parents[1] / "multipart"
+CASES = Path(__file__).parents[1] / "transfers"
 
 
 @pytest.mark.parametrize(("case", "files"), [
@@ -198,11 +201,24 @@ CASES = Path(__file__).parents[1] / "multipart"
 def test_multipart_as_real_senders_write_it(hub: HttpsSite, portal: KeyPair, case: str,
                                             files: list[str | None]) -> None:
     headers = {"content-type": "multipart/form-data; boundary=XyZ"}
-    assert hub.post(portal, content=(CASES / f"{case}.bin").read_bytes(), headers=headers).status_code == 202
+    assert hub.post(portal, content=(CASES / f"multipart-{case}.bin").read_bytes(), headers=headers).status_code == 202
     assert [part.filename for part in hub.door.taken[0].parts] == files
     for part, body in zip(hub.door.taken[0].parts, hub.door.body(), strict=True):
         assert b"--XyZ" not in body and b"--inner" not in body
         assert body.startswith({"application/xml": b"<", "application/pdf": b"%PDF"}.get(part.media_type, b""))
+
+
+@pytest.mark.parametrize(("case", "content_type", "expected"), [
+    ("charset-only-in-header.latin1.xml", "text/xml; charset=ISO-8859-1", "Jürgens"),
+    ("cp1252-labelled-8859-1.xml", "application/xml", "Müller”os €")])
+def test_the_charset_of_the_header_is_there_when_the_document_is_read(
+        hub: HttpsSite, portal: KeyPair, case: str, content_type: str, expected: str) -> None:
+    content = (CASES / case).read_bytes()
+    assert hub.post(portal, content=content, headers={"content-type": content_type}).status_code == 202
+    assert hub.door.body() == [content], "the bytes are kept as they came"
+    outside = of_media_type(hub.door.taken[0].parts[0].media_type)
+    text = "".join(parse(hub.door.body()[0], Limits(), outside).getroot().itertext())
+    assert expected in text
 
 
 # --- refused ------------------------------------------------------------------------------------------------

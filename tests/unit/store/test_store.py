@@ -17,6 +17,7 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
 from hub.errors import ConfigError, Conflict, StoreUnavailable
+from hub.i18n.sentence import say
 from hub.job import Facts, OutPart
 from hub.message import DeliveryState, Incoming, IncomingPart, Manifest, MessageState, Reason
 from hub.store.blobs.files import FileBlobs
@@ -283,6 +284,16 @@ def test_what_an_inlet_notes_stands_in_the_history(store: Store) -> None:
     assert [store.events_of(message.id)[0].detail for message in (noted, parked, plain)] == [
         "Nicht übernommen: 1 Datei. Zwei.", "Kein Multipart. Zwei.", None]
     assert store.get_message(parked.id).reason_text == "Kein Multipart."
+
+
+def test_what_a_worker_notes_stands_in_the_history(store: Store) -> None:
+    for answer in (parked, translated):
+        message_id = accept(store, incoming(f"<{answer.__name__}/>".encode())).id
+        store.claim_messages(1, MINUTE, only=[message_id])
+        noted = answer(message_id).model_copy(update={"notes": (say("eins"), say("zwei"))})
+        store.record([noted], Output().fd, config_digest="config-1")
+        assert (store.events_of(message_id)[1].detail or "").endswith(" [eins] [zwei]")
+        assert "[eins]" not in (store.get_message(message_id).reason_text or "")
 
 
 def test_many_threads_accept_at_once(store: Store) -> None:
