@@ -1,8 +1,8 @@
 """Who is at the door at once: so many in all, so many of one address, and the oldest idle one gives way.
 
-Nobody can shut the door by standing in it. When there is no more room, the oldest guest that does nothing, of the
-address with the most guests, is put out, and the newcomer gets the place. Whoever wants to hand in something needs
-its place for a moment only, and is never the oldest for long.
+Nobody can shut the door by standing in it. When there is no more room, the oldest guest that does nothing, of
+the address with the most guests, is put out, and the newcomer gets the place. Whoever wants to hand in
+something needs its place for a moment only, and is never the oldest for long.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Guest(Protocol):
 class Crowd:
     """The guests of one kind. For one thread."""
 
-    def __init__(self, most: int, turned_away: Callable[[TurnedAway], None], of_one_address: int | None = None) -> None:
+    def __init__(self, most: int, turned_away: Callable[[TurnedAway], None],
+                 of_one_address: int | None = None) -> None:
         self._most = most
         self._of_one_address = of_one_address or most
         self._turned_away = turned_away

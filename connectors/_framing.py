@@ -1,8 +1,8 @@
 """What inlets share: a body that is spooled while it arrives, and the words of a sender made clean.
 
-What is *in* a body is never looked at. A body up to 64 KiB stays in memory. A longer one goes to a file in the spool, from
-where the store takes it by renaming. Its SHA-256 is computed on the way. Nothing here syncs: that is the
-store's, with its commit.
+What is *in* a body is never looked at. A body up to 64 KiB stays in memory. A longer one goes to a file in
+the spool, from where the store takes it by renaming. Its SHA-256 is computed on the way. Nothing here syncs:
+that is the store's, with its commit.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def clean(text: str | None, limit: int = MAX_TEXT) -> str | None:
 
 
 def decoded(value: bytes) -> str:
-    """A sender's bytes as text: UTF-8 as browsers and Java send it, else Windows-1252, of which Latin-1 is a part.
-    """
+    """A sender's bytes as text: UTF-8 as browsers and Java send it, else Windows-1252 (or Latin-1)."""
     for encoding in ("utf-8", "windows-1252"):
         with contextlib.suppress(UnicodeDecodeError):
             return value.decode(encoding)
@@ -163,7 +162,7 @@ _CHARSET = re.compile(r"[A-Za-z0-9][\w.:+-]{0,39}", re.ASCII)
 
 
 def labelled(content_type: str, default: str = "application/octet-stream") -> str:
-    """Like `media_type`, with the character set where the sender names one: ``text/xml; charset=iso-8859-1``."""
+    """Like `media_type`, with the character set that the sender names: ``text/xml; charset=iso-8859-1``."""
     kind = media_type(content_type, default)
     charset = parameter(content_type, "charset")
     if charset is None or not _CHARSET.fullmatch(charset.strip(BLANKS)):

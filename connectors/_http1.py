@@ -1,7 +1,7 @@
 """HTTP/1.1 without what two readers could read in two ways (RFC 9112 §11.2), and with limits for its header.
 
-h11 takes a bare line feed for the end of a line, and lets Transfer-Encoding win over Content-Length. A proxy in
-front of the hub may not. Then one of them sees a request where the other sees a body.
+h11 takes a bare line feed for the end of a line, and lets Transfer-Encoding win over Content-Length. A proxy
+in front of the hub may not. Then one of them sees a request where the other sees a body.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _END_OF_HEADER = re.compile(rb"\n\r?\n")
 
 
 class Connection(h11.Connection):
-    """A server's side. Raises `h11.RemoteProtocolError`, whose `error_status_hint` is the status to answer."""
+    """A server's side. Raises `h11.RemoteProtocolError`; its `error_status_hint` is the status to answer."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, MAX_HEADER_BYTES)

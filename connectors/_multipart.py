@@ -1,8 +1,8 @@
 """Multipart (RFC 2046) taken apart while it streams, under limits.
 
-Why not by a library: python-multipart knows the stricter RFC 7578 alone (no folded headers, no blanks after the
-first boundary), multipart wants form fields, and the standard library's parser keeps all of it in memory. So
-only the borders are looked for here. Headers are read by `email.message`.
+Why not by a library: python-multipart knows the stricter RFC 7578 alone (no folded headers, no blanks after
+the first boundary), multipart wants form fields, and the standard library's parser keeps all of it in memory.
+So only the borders are looked for here. Headers are read by `email.message`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Multipart:
     """Takes ``multipart/form-data``, ``multipart/mixed`` and so on apart: `feed` bytes, then `finish`.
 
     The name of a part is its form field, else its Content-ID, else the name of the multipart it is in, else
-    ``part-<n>``. Multiparts within are taken apart as well, each file by itself. Transfer encodings base64 and
-    quoted-printable are undone. Raises `FramingError`, `OverLimitError`, and `OSError` for the spool.
+    ``part-<n>``. Multiparts within are taken apart as well, each file by itself. Transfer encodings base64
+    and quoted-printable are undone. Raises `FramingError`, `OverLimitError`, and `OSError` for the spool.
     """
 
     def __init__(self, content_type: str, spool: Spool, max_parts: int = 200) -> None:
@@ -87,7 +87,8 @@ class Multipart:
                 filename is None or parameter(content_type, "boundary")):
             if depth >= MAX_DEPTH:
                 raise OverLimitError(f"multiparts within multiparts, deeper than {MAX_DEPTH}")
-            inner: Sink = Splitter(boundary_of(content_type), lambda found: self._part(found, name, depth + 1))
+            inner: Sink = Splitter(boundary_of(content_type),
+                                   lambda found: self._part(found, name, depth + 1))
         else:
             inner = self._file(header, name, filename)
         return _undone(inner, str(header.get("content-transfer-encoding", "")))
@@ -143,8 +144,9 @@ class Splitter:
         self._state = _State.PREAMBLE
         self._skip = 0
         self._sink: Sink | None = None
-        self._steps = {_State.PREAMBLE: self._preamble, _State.BORDER: self._border, _State.HEADER: self._header,
-                       _State.BODY: self._body, _State.EPILOGUE: self._epilogue}
+        self._steps = {
+            _State.PREAMBLE: self._preamble, _State.BORDER: self._border, _State.HEADER: self._header,
+            _State.BODY: self._body, _State.EPILOGUE: self._epilogue}
 
     def write(self, data: bytes) -> int:
         """The next bytes."""
@@ -184,7 +186,7 @@ class Splitter:
         after = line[padding:padding + 2]
         if after == b"\r\n":
             self._close()
-            del self._buffer[:padding]  # its line break may be that of an empty line, or of the next delimiter
+            del self._buffer[:padding]  # the line break may be that of an empty line, too
             self._state = _State.HEADER
             return True
         if b"\r\n".startswith(after) or line == b"-":

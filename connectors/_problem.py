@@ -77,9 +77,11 @@ MALFORMED = Problem(
     "End lines with CRLF, and send either Content-Length or Transfer-Encoding, never both.",
     turned_away="unreadable")
 TARGET_TOO_LONG = Problem(
-    414, "target-too-long", "Adresse zu lang", "Die Adresse der Anfrage ist zu lang; nichts wurde angenommen.",
+    414, "target-too-long", "Adresse zu lang",
+    "Die Adresse der Anfrage ist zu lang; nichts wurde angenommen.",
     "An /in/<AGS>/<Leistung> senden.",
-    "Target too long", "The request's target is too long; nothing was accepted.", "Send to /in/<AGS>/<service>.",
+    "Target too long", "The request's target is too long; nothing was accepted.",
+    "Send to /in/<AGS>/<service>.",
     turned_away="wrong-address")
 HEADER_TOO_LARGE = Problem(
     431, "header-too-large", "Kopf zu groß", "Der Kopf der Anfrage ist zu groß; nichts wurde angenommen.",

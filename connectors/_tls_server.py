@@ -1,9 +1,9 @@
 """A uvicorn server over TLS that knows the peer's certificate, cuts off the slow, and takes up new
 certificates.
 
-Nobody without a certificate can shut the door: handshakes, connections of strangers and those of known senders
-have places of their own. Where there is no more place for a handshake or a stranger, the oldest idle one gives way
-(`connectors._crowd`).
+Nobody without a certificate can shut the door: handshakes, connections of strangers and those of known
+senders have places of their own. Where a handshake or a stranger has no more place, the oldest idle one gives
+way (`connectors._crowd`).
 
 Each connection takes the TLS context that is in force at that moment. When the files were renewed, open
 connections end after the request they are in. A connection that brings no whole header in time is closed
@@ -92,12 +92,14 @@ class Protocol(H11Protocol):
         error = sys.exception()
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         problem = _problem.BY_STATUS.get(status, _problem.MALFORMED)
-        self._door.turned_away(problem.turned_away if self._known and problem.turned_away else "unknown-client")
+        told = problem.turned_away if self._known else None
+        self._door.turned_away(told or "unknown-client")
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
         response = problem.response()
-        for event in (h11.Response(status_code=problem.status, headers=[*response.raw_headers, (b"connection", b"close")]),
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        for event in (h11.Response(status_code=problem.status, headers=headers),
                       h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

@@ -1,8 +1,8 @@
 """An upload in a watched folder: a file, or a folder with all below it, as it lies there at one moment.
 
 Whoever uploads gives a file a temporary name first, or changes it until it is whole. So an upload in which
-anything has such a name is not complete, at whatever depth. What programs of a desktop leave behind is no part
-of an application.
+anything has such a name is not complete, at whatever depth. What programs of a desktop leave behind is no
+part of an application.
 
 Hazard: watchdog's own snapshot leaves out folders that cannot be read. Here they raise, because a file that
 nobody may read is missing otherwise.
@@ -24,8 +24,8 @@ UNFINISHED = (
     "*.opdownload", "*.incomplete", "*.inprogress", "*.uploading", "*.upload")
 """Names that programs give to what they are still writing: WinSCP, rsync, browsers, Office, this hub."""
 LEFT_OUT = (
-    "Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "._*", ".AppleDouble", "__MACOSX", ".Spotlight-V100",
-    ".TemporaryItems", ".fseventsd", ".Trashes", ".directory", "@eaDir", ".@__thumb")
+    "Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "._*", ".AppleDouble", "__MACOSX",
+    ".Spotlight-V100", ".TemporaryItems", ".fseventsd", ".Trashes", ".directory", "@eaDir", ".@__thumb")
 """What Windows, macOS, KDE and storage boxes leave in folders."""
 LONGEST_NAME = 255
 """Bytes. The file systems of Linux take no longer name."""
@@ -117,7 +117,8 @@ class Contents:
             notes.append(f"Nicht übernommen: {sum(self.left.values())} Datei(en) mit Namen aus left_out "
                          f"({', '.join(sorted(self.left))}).")
         if self.special:
-            notes.append(f"Nicht übernommen: {self.special} Verweis(e) oder Sonderdatei(en); sie werden nie gelesen.")
+            notes.append(f"Nicht übernommen: {self.special} Verweis(e) oder Sonderdatei(en); "
+                         "sie werden nie gelesen.")
         return tuple(notes)
 
 
@@ -140,8 +141,7 @@ def _raise(error: OSError) -> None:
 
 
 def numbered(name: str, count: int, ending: str = "") -> str:
-    """The name with ``-<count>`` before its suffix when `count` is above 1, and with `ending`; at most 255 bytes.
-    """
+    """The name with ``-<count>`` before its suffix (not for 1) and with `ending`; at most 255 bytes."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, no path
     if len(os.fsencode(suffix)) > LONGEST_SUFFIX:
         stem, suffix = name, ""

@@ -89,7 +89,7 @@ class Options(OptionsModel):
     max_handshakes: int = Field(
         200, gt=0, description="TLS handshakes at once; the oldest gives way to the next")
     max_strangers: int = Field(
-        50, gt=0, description="connections without a sender's certificate at once; the oldest idle one gives way")
+        50, gt=0, description="connections of strangers at once; the oldest idle one gives way")
     max_per_address: int = Field(
         100, gt=0, description="handshakes of one address (IPv6: /64) at once, and connections of strangers")
     max_parts: int = Field(200, gt=0, description="parts of a multipart body")
@@ -120,7 +120,8 @@ def read_path(path: str) -> Target | None:
     test = ags.lower() == "test"
     if test:
         ags, _, service = service.partition("/")
-    return Target(clean(decoded(unquote_to_bytes(ags))) or "", clean(decoded(unquote_to_bytes(service))) or "", test)
+    ags, service = (clean(decoded(unquote_to_bytes(each))) or "" for each in (ags, service))
+    return Target(ags, service, test)
 
 
 _ABSOLUTE = re.compile(r"^https?://[^/]*", re.IGNORECASE)
@@ -236,7 +237,8 @@ class Inlet(InletBase[Options]):
 
     def _incoming(self, request: Request, target: Target, sender: str,
                   parts: tuple[IncomingPart, ...]) -> Incoming:
-        header = {name.decode("ascii").lower(): decoded(value) for name, value in reversed(request.headers.raw)}
+        header = {name.decode("ascii").lower(): decoded(value)
+                  for name, value in reversed(request.headers.raw)}
         return Incoming(
             inlet=self.name, sender=sender, ags=target.ags, service=target.service, parts=parts,
             test=target.test or flag(header.get("drehscheibe-test")),

@@ -10,9 +10,9 @@ rename. A folder, when nothing in it changed for as long; with `marker`, as soon
 it, and not before. Names of what is still written (`unfinished`), at any depth, make the file or the whole
 folder wait. An upload without progress for `overdue_seconds` is told as an alarm, and never handed over.
 
-What is left out: files that programs of a desktop leave behind (`left_out`), symbolic links and special files,
-which are never followed or read. The history of the message says how many. What lies so in the folders above
-is told as well.
+What is left out: files that programs of a desktop leave behind (`left_out`), symbolic links and special
+files, which are never followed or read. The history of the message says how many. What lies so in the folders
+above is told as well.
 
 When it is acknowledged: after `accept` returned it is moved to the done folder. What the hub refuses (not
 allowed, over the size limit) goes to the rejected folder, with a note beside it that says why. Both keep the
@@ -79,7 +79,7 @@ class Options(OptionsModel):
     left_out: tuple[str, ...] = Field(
         LEFT_OUT, description="names of files and folders that are no part of an application")
     overdue_seconds: float = Field(
-        3600, gt=0, description="an upload that is not complete and makes no progress for so long is an alarm")
+        3600, gt=0, description="an incomplete upload without progress for so long is an alarm")
     events: bool = Field(True, description="look sooner on events of the file system")
 
     @model_validator(mode="after")
@@ -285,11 +285,13 @@ class Inlet(InletBase[Options]):
             return
         except _TooLargeError:
             self.context.turned_away("too-large")
-            self._reject(entry, f"zu groß: höchstens {self.context.max_bytes} Bytes und {MAX_FILES} Dateien.")
+            self._reject(
+                entry, f"zu groß: höchstens {self.context.max_bytes} Bytes und {MAX_FILES} Dateien.")
         except NotAllowed:
-            self._reject(entry, f"der Absender „{self.options.sender.name}“, dem dieser Eingang gehört, darf hierhin "
-                                "nicht senden. Ordner (AGS, Leistung) prüfen oder den Betrieb der Drehscheibe um "
-                                "Freischaltung bitten.")
+            self._reject(
+                entry, f"der Absender „{self.options.sender.name}“, dem dieser Eingang gehört, darf hierhin "
+                "nicht senden. Ordner (AGS, Leistung) prüfen oder den Betrieb der Drehscheibe um "
+                "Freischaltung bitten.")
         except Conflict:
             self._reject(entry, "unter diesem Schlüssel liegt bereits eine andere Nachricht.")
         else:
@@ -339,7 +341,8 @@ class Inlet(InletBase[Options]):
         place = move(entry, self._beside(entry, self.options.rejected))
         with contextlib.suppress(OSError):  # the log and the metrics say it, too
             place.with_name(numbered(place.name, 1, NOTE)).write_text(
-                f"Nicht angenommen: {why}\nNach der Berichtigung erneut in den Eingang legen.\n", encoding="utf-8")
+                f"Nicht angenommen: {why}\nNach der Berichtigung erneut in den Eingang legen.\n",
+                encoding="utf-8")
 
 
 def _finding(what: str, place: Path, root: Path) -> Finding:

@@ -31,7 +31,8 @@ Marks = tuple[tuple[bytes, str], ...]
 BYTE_ORDER: Marks = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _AS_IS = frozenset({"utf-8", "ascii"})
 _TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
-_SAME = {"ascii": "utf-8", "cp1252": "iso8859-1", "utf-16-le": "utf-16", "utf-16-be": "utf-16", "utf-8-sig": "utf-8"}
+_SAME = {"ascii": "utf-8", "utf-8-sig": "utf-8", "cp1252": "iso8859-1", "utf-16-le": "utf-16",
+         "utf-16-be": "utf-16"}
 _C1 = re.compile("[\x80-\x9f]")
 _WINDOWS = {code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0)
             if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}  # the five that Windows-1252 does not use
@@ -99,7 +100,8 @@ def _compare(inside: str, outside: str | None, note: Note) -> None:
         return
     name = _canonical(outside)
     if _SAME.get(name, name) != _SAME.get(inside, inside):
-        note(say("die Übertragung nennt den Zeichensatz {outside}, das Dokument {inside}; es gilt das Dokument",
+        note(say("die Übertragung nennt den Zeichensatz {outside}, das Dokument {inside}; "
+                 "es gilt das Dokument",
                  outside=Name(name or "unbekannt"), inside=Name(inside)))
 
 

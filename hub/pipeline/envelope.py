@@ -109,8 +109,8 @@ class EnvelopeBuilder:
     def set_text(self, element: etree._Element, text: str, where: Callable[[], Sentence]) -> None:
         """Put the text into an element; `where` names the place.
 
-        A control character is replaced, and a note says how many were. Raises `Rejected` (``invalid``) for any
-        other sign that XML does not allow.
+        A control character is replaced, and a note says how many were. Raises `Rejected` (``invalid``) for
+        any other sign that XML does not allow.
         """
         try:
             element.text = text or None
@@ -119,8 +119,8 @@ class EnvelopeBuilder:
             try:
                 element.text = clean
             except ValueError:
-                raise Rejected(Reason.INVALID, say("{where} enthält ein Zeichen, das in XML nicht erlaubt ist",
-                                                   where=where())) from None
+                raise Rejected(Reason.INVALID, say(
+                    "{where} enthält ein Zeichen, das in XML nicht erlaubt ist", where=where())) from None
             self.replaced += count
 
     def form(self, form_id: str | None) -> None:
@@ -229,8 +229,8 @@ class EnvelopeBuilder:
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
         if self.replaced:
-            self.note(say("{count} Steuerzeichen, die in XML nicht erlaubt sind, sind ersetzt (ein senkrechter "
-                          "Tabulator durch einen Zeilenumbruch)", count=self.replaced))
+            self.note(say("{count} Steuerzeichen, die in XML nicht erlaubt sind, sind ersetzt (ein "
+                          "senkrechter Tabulator durch einen Zeilenumbruch)", count=self.replaced))
         return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload, tuple(self.notes))
 
     def _message(self) -> etree._Element:

@@ -36,7 +36,7 @@ _APPLICANT_PDF = re.compile(r"pdf|antrag", re.IGNORECASE)
 
 
 class NotNormal(Rejected):
-    """What could not be normalized, with the `facts` that were known by then (see `Facts.told`), and `notes`."""
+    """What could not be normalized, with the `facts` (see `Facts.told`) and `notes` known by then."""
 
     def __init__(self, cause: Rejected, facts: Facts, notes: tuple[Sentence, ...] = ()) -> None:
         super().__init__(cause.reason, cause.text, cause.trace)

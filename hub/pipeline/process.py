@@ -47,8 +47,8 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest, notes)
     return Translated(message_id=job.message_id, facts=facts.told(job.rules), rule=rule.id,
-                      mapping_digest=digest, trace=trace, notes=notes, attachments=attachments, deliveries=deliveries,
-                      order=rule.order)
+                      mapping_digest=digest, trace=trace, notes=notes, attachments=attachments,
+                      deliveries=deliveries, order=rule.order)
 
 
 def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None,

@@ -93,9 +93,9 @@ REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
                  "many connections).",
                  ("inlet", "reason"))
 LYING = Family("drehscheibe_inlet_lying", "gauge",
-               "What lies in a watched folder now and is not taken. unfinished: uploads that are not complete and "
-               "made no progress for `overdue_seconds`; left-out: files whose names are in `left_out`; special: "
-               "links and the like, which nobody reads.", ("inlet", "kind"))
+               "What lies in a watched folder now and is not taken. unfinished: uploads that are not "
+               "complete and made no progress for `overdue_seconds`; left-out: files whose names are in `left_out`; "
+               "special: links and the like, which nobody reads.", ("inlet", "kind"))
 ACCEPT = Family("drehscheibe_accept_seconds", "histogram", "Time until a message was durable.", ("inlet",),
                 _FAST)
 WORKER = Family("drehscheibe_worker_seconds", "histogram", "Time of one trip of a batch to a worker process.",
@@ -163,7 +163,8 @@ INFO = Family("drehscheibe_info", "gauge",
 
 FAMILIES = (ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
             DESTINATION_OLDEST, RESTING,
-            HELD, INLET_READY, REFUSED, LYING, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED,
+            HELD, INLET_READY, REFUSED, LYING, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED, ATTEMPT, GIVEN_UP,
+            DELIVERED,
             ACCEPTING, FREE,
             SIZE, RESERVE, STORE_READY, NODES, SILENT, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED,
             INFO)

@@ -26,7 +26,8 @@ from tests.services.door import Door
 SMALL = b"<serviceportal-fields/>"
 LARGE = b"<serviceportal-fields>" + b"x" * (IN_MEMORY + 1) + b"</serviceportal-fields>"
 MAX_BYTES = 1_000_000
-ODD = (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"\xef\xbb\xbf<a>\r\n\r\n</a>\n", "<a>ä€</a>".encode("utf-16"),
+ODD = (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"\xef\xbb\xbf<a>\r\n\r\n</a>\n",
+       "<a>ä€</a>".encode("utf-16"),
        b"\x1f\x8b\x08\x00nothing is unpacked", b"\0", b" \n")
 """Bodies that change when somebody decodes, unpacks or strips them."""
 SOON = 0.4

@@ -111,8 +111,8 @@ def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) ->
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
-ENCODINGS = (None, "utf-8", "utf8", "UTF_8", "latin-1", "iso-8859-1", "windows-1252", "cp037", "utf-16", "8bit",
-             "binary", "7bit", "gzip", "deflate", "base64", "hex", "rot13", "rubbish", "x" * 200, b"\xe4")
+ENCODINGS = (None, "utf-8", "utf8", "UTF_8", "latin-1", "iso-8859-1", "windows-1252", "cp037", "utf-16",
+             "8bit", "binary", "7bit", "gzip", "deflate", "base64", "hex", "rot13", "rubbish", "x" * 200, b"\xe4")
 CONTENT_TYPES = (None, "text/plain", "text/xml; charset=iso-8859-1", "application/json", "application/data",
                  "application/x-python-serialize", "image/png", "rubbish", "\u00e4/\u00f6", "x" * 200)
 ODD_HEADERS = ({"compression": "application/x-gzip"}, {"compression": "zlib"}, {"content-encoding": "gzip"},

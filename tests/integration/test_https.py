@@ -164,9 +164,11 @@ def test_multipart_mixed_with_preamble_base64_and_rfc_2231_names(hub: HttpsSite,
 @pytest.mark.parametrize("form", ["https://hub.example:8443", "HTTP://x"])
 def test_a_target_may_have_its_absolute_form(hub: HttpsSite, portal: KeyPair, form: str) -> None:
     with hub.raw(portal) as sock:
-        sock.sendall(f"POST {form}/in/Test/14999010/x?y HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode())
+        sock.sendall(f"POST {form}/in/Test/14999010/x?y HTTP/1.1\r\n".encode()
+                     + b"Host: x\r\nContent-Length: 1\r\n\r\nx")
         assert sock.recv(100).startswith(b"HTTP/1.1 202 ")
-    assert (hub.door.taken[0].ags, hub.door.taken[0].service, hub.door.taken[0].test) == ("14999010", "x", True)
+    taken = hub.door.taken[0]
+    assert (taken.ags, taken.service, taken.test) == ("14999010", "x", True)
 
 
 @pytest.mark.parametrize("written", [
@@ -174,7 +176,8 @@ def test_a_target_may_have_its_absolute_form(hub: HttpsSite, portal: KeyPair, fo
     b"Fall-%C3%9C/7%20Gro%C3%9Fr%C3%B6hrsdorf", "Fall-U\u0308/7 Großro\u0308hrsdorf".encode()])
 def test_a_case_is_the_same_however_it_is_written(hub: HttpsSite, portal: KeyPair, written: bytes) -> None:
     with hub.client(portal) as client:
-        headers = [(b"drehscheibe-case", written), (b"drehscheibe-reply-to", written), (b"idempotency-key", written)]
+        headers = [(name, written) for name in (
+            b"drehscheibe-case", b"drehscheibe-reply-to", b"idempotency-key")]
         assert client.post("/in/14999010/x", content=b"x", headers=headers).status_code == 202
     assert hub.door.taken[0].case == "Fall-Ü/7 Großröhrsdorf"
     assert "�" not in f"{hub.door.taken[0]}"
@@ -201,11 +204,13 @@ CASES = Path(__file__).parents[1] / "transfers"
 def test_multipart_as_real_senders_write_it(hub: HttpsSite, portal: KeyPair, case: str,
                                             files: list[str | None]) -> None:
     headers = {"content-type": "multipart/form-data; boundary=XyZ"}
-    assert hub.post(portal, content=(CASES / f"multipart-{case}.bin").read_bytes(), headers=headers).status_code == 202
+    content = (CASES / f"multipart-{case}.bin").read_bytes()
+    assert hub.post(portal, content=content, headers=headers).status_code == 202
     assert [part.filename for part in hub.door.taken[0].parts] == files
     for part, body in zip(hub.door.taken[0].parts, hub.door.body(), strict=True):
         assert b"--XyZ" not in body and b"--inner" not in body
-        assert body.startswith({"application/xml": b"<", "application/pdf": b"%PDF"}.get(part.media_type, b""))
+        begins = {"application/xml": b"<", "application/pdf": b"%PDF"}
+        assert body.startswith(begins.get(part.media_type, b""))
 
 
 @pytest.mark.parametrize(("case", "content_type", "expected"), [

@@ -142,7 +142,8 @@ def test_what_is_still_written_is_not_taken(hub: Folder, name: str) -> None:
 @pytest.mark.parametrize("name", [*STILL_WRITTEN, ".rsync-partial/foto.jpg", "anlagen/tief/x.pdf.part",
                                   "anlagen/.hidden/tief/x.pdf", "anlagen.part/x.pdf"])
 @pytest.mark.parametrize("marker", [None, ".fertig"])
-def test_a_folder_waits_for_what_is_still_written_in_it(tmp_path: Path, name: str, marker: str | None) -> None:
+def test_a_folder_waits_for_what_is_still_written_in_it(tmp_path: Path, name: str,
+                                                        marker: str | None) -> None:
     """It is never taken without it, at whatever depth, marker or not."""
     hub = Folder(tmp_path, marker=marker)
     hub.put("fall/antrag.xml")

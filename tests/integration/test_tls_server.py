@@ -97,7 +97,7 @@ def _crowds(hub: HttpsSite, stack: ExitStack) -> None:
 
 def test_nobody_without_a_certificate_can_shut_the_door(tmp_path: Path, authority: Authority,
                                                         portal: KeyPair) -> None:
-    """Whoever wants to hand in gets through at once, while 60 strangers of the same address hold 30 places."""
+    """Whoever hands in gets through at once, while 60 strangers of the same address hold all places."""
     few = {"max_handshakes": 12, "max_strangers": 8, "max_per_address": 10, "handshake_seconds": 300,
            "header_seconds": 300, "keep_alive_seconds": 300}
     with HttpsSite(tmp_path, authority, **few) as hub, ExitStack() as stack:
@@ -111,7 +111,8 @@ def test_without_giving_way_the_door_would_be_shut(tmp_path: Path, authority: Au
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted fault: nobody is ever idle enough to be put out."""
     monkeypatch.setattr(_tls_server, "Crowd", type("Full", (Crowd,), {"_make_room": lambda *_: False}))
-    with HttpsSite(tmp_path, authority, max_handshakes=12, handshake_seconds=300) as hub, ExitStack() as stack:
+    site = HttpsSite(tmp_path, authority, max_handshakes=12, handshake_seconds=300)
+    with site as hub, ExitStack() as stack:
         for _ in range(12):
             stack.enter_context(socket.create_connection(hub.address, timeout=20))
         wait_until(lambda: not _answers(hub, portal), "the door to be shut", 10)
@@ -121,7 +122,8 @@ def test_without_giving_way_the_door_would_be_shut(tmp_path: Path, authority: Au
     (b"POST /in/1/x HTTP/1.1\nHost: x\nContent-Length: 1\n\nx", 400),
     (b"POST /in/1/x HTTP/1.1\r\nHost: x\nContent-Length: 1\r\n\r\nx", 400),
     (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\nx", 400),
-    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 400),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+     b"1\r\nx\r\n0\r\n\r\n", 400),
     (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
     (b"rubbish\r\n\r\n", 400), (b"\x16\x03 \xff\r\n\r\n", 400),
     (b"POST /in/1/" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
@@ -129,8 +131,9 @@ def test_without_giving_way_the_door_would_be_shut(tmp_path: Path, authority: Au
     (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 40_000, 431),
     (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 6_000 + b"\r\n", 431)])
 @pytest.mark.parametrize("pair", ["portal", None])
-def test_what_is_no_clear_http_is_refused_and_explained(tmp_path: Path, authority: Authority, portal: KeyPair,
-                                                        request_: bytes, status: int, pair: str | None) -> None:
+def test_what_is_no_clear_http_is_refused_and_explained(
+        tmp_path: Path, authority: Authority, portal: KeyPair, request_: bytes, status: int,
+        pair: str | None) -> None:
     with HttpsSite(tmp_path, authority) as hub:
         with hub.raw(portal if pair else None) as sock:
             sock.sendall(request_)

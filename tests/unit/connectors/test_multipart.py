@@ -73,7 +73,8 @@ def test_any_content_type_has_a_sane_boundary_or_none(text: str) -> None:
 def one(header: bytes, body: bytes = b"x") -> tuple[str, str, str | None, bytes]:
     """The part with this header."""
     with tempfile.TemporaryDirectory() as folder:
-        [part] = take_apart(b"--grenze\r\n" + header + b"\r\n\r\n" + body + b"\r\n--grenze--", [], Path(folder))
+        data = b"--grenze\r\n" + header + b"\r\n\r\n" + body + b"\r\n--grenze--"
+        [part] = take_apart(data, [], Path(folder))
     return part
 
 
@@ -100,7 +101,8 @@ D = b"Content-Disposition: form-data; name=anlage; "
     (D + b'filename="' + b"x" * 300 + b'.pdf"', "x" * 251 + ".pdf"),
     (b'Content-Type: application/pdf; name="Impfpass.pdf"', "Impfpass.pdf"),
     (b"Content-Type: application/pdf;\r\n name*=UTF-8''%C3%BC.pdf", "ü.pdf"),
-    (b'Content-Type: application/pdf; name="b.pdf"\r\nContent-Disposition: attachment; filename=a.pdf', "a.pdf"),
+    (b'Content-Type: application/pdf; name="b.pdf"\r\nContent-Disposition: attachment; filename=a.pdf',
+     "a.pdf"),
     (b"Content-Type: application/pdf", None)])
 def test_a_file_name_may_stand_in_many_ways(header: bytes, filename: str | None) -> None:
     assert one(header)[2] == filename
@@ -120,7 +122,8 @@ def test_a_part_keeps_its_character_set() -> None:
 
 @pytest.mark.parametrize("cut", range(60))
 @pytest.mark.parametrize(("data", "bodies"), [
-    (b"--grenze  \r\nA: b\r\n\r\nx\r\n--grenze\t \r\n\r\ny\r\n--grenze--  \r\nepilogue\r\n--grenze\r\n", [b"x", b"y"]),
+    (b"--grenze  \r\nA: b\r\n\r\nx\r\n--grenze\t \r\n\r\ny\r\n--grenze--  \r\nepilogue\r\n--grenze\r\n",
+     [b"x", b"y"]),
     (b"preamble\r\n--grenzenlos\r\n--grenze\r\nA: b\r\n\r\nx\r\n--grenze--", [b"x"]),
     (b"--grenze\r\nA: b\r\n\r\n--grenze\r\n\r\n--grenze--", [b"", b""]),
     (b"--grenze\r\n\r\n--grenzenlos\r\n--grenze \tno\r\n--grenze-\r\n--grenze--", [
@@ -135,7 +138,8 @@ def test_borders_as_the_rfc_has_them_wherever_it_is_cut(data: bytes, bodies: lis
 NESTED = (b"--grenze\r\nContent-Disposition: form-data; name=anlagen\r\n"
           b"Content-Type: multipart/mixed; boundary=innen\r\n\r\n"
           b"--innen\r\nContent-Disposition: file; filename=a.pdf\r\n\r\nA\r\n--innen\r\n"
-          b"Content-Disposition: file; filename=b.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\nQg==\r\n--innen--\r\n"
+          b"Content-Disposition: file; filename=b.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+          b"Qg==\r\n--innen--\r\n"
           b"\r\n--grenze\r\nContent-Disposition: form-data; name=c\r\n\r\nC\r\n--grenze--")
 
 
@@ -148,7 +152,8 @@ def test_each_file_of_a_multipart_within_is_a_part_by_itself(cut: int) -> None:
 
 
 @pytest.mark.parametrize("inner", [
-    b"Content-Type: multipart/mixed\r\n\r\nno boundary", b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ncut"])
+    b"Content-Type: multipart/mixed\r\n\r\nno boundary",
+    b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ncut"])
 def test_a_multipart_within_that_cannot_be_read_is_never_one_file(inner: bytes, tmp_path: Path) -> None:
     with pytest.raises(FramingError):
         take_apart(b"--grenze\r\n" + inner + b"\r\n--grenze--", [], tmp_path)
@@ -192,4 +197,5 @@ def test_what_a_mail_program_writes_is_read(files: list[tuple[bytes, str]]) -> N
         multipart = Multipart(str(mail["content-type"]), Spool(Path(folder), "test"))
         multipart.feed(body)
         parts = multipart.finish()
-    assert [(part.content, part.filename) for part in parts] == [(content, f"{name}.bin") for content, name in files]
+    assert [(part.content, part.filename) for part in parts] == [
+        (content, f"{name}.bin") for content, name in files]

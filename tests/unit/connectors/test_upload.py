@@ -16,7 +16,8 @@ NAMES = Names(Patterns(UNFINISHED), Patterns(LEFT_OUT), "fertig")
 
 
 @pytest.mark.parametrize("name", [
-    "antrag.xml", "part.pdf", "Teil.partiell.pdf", "antrag.part-2.pdf", "tmp", "download.pdf", "a.xml~", "thumbs.db.xml"])
+    "antrag.xml", "part.pdf", "Teil.partiell.pdf", "antrag.part-2.pdf", "tmp", "download.pdf", "a.xml~",
+    "thumbs.db.xml"])
 def test_ordinary_names_are_neither_unfinished_nor_left_out(name: str) -> None:
     assert (NAMES.unfinished.find(name), NAMES.left_out.find(name)) == (None, None)
 

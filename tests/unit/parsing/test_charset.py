@@ -65,7 +65,8 @@ def test_the_document_wins_over_the_media_type_and_it_is_said() -> None:
     document = f'<?xml version="1.0" encoding="ISO-8859-15"?><a>{LATIN} €</a>'.encode("iso-8859-15")
     text, notes = read(document, "utf-8")
     assert text == f"{LATIN} €"
-    assert notes == ["die Übertragung nennt den Zeichensatz utf-8, das Dokument iso8859-15; es gilt das Dokument"]
+    assert notes == ["die Übertragung nennt den Zeichensatz utf-8, das Dokument iso8859-15; "
+                     "es gilt das Dokument"]
     assert read(document, "iso-8859-15")[1] == []
 
 
@@ -89,6 +90,7 @@ def test_without_anybodys_word_it_is_utf_8(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(("media_type", "expected"), [
-    ("text/xml; charset=iso-8859-1", "iso-8859-1"), ("text/xml", None), ("", None), ("text/xml; charset=", None)])
+    ("text/xml; charset=iso-8859-1", "iso-8859-1"), ("text/xml", None), ("", None),
+    ("text/xml; charset=", None)])
 def test_the_charset_of_a_stored_media_type(media_type: str, expected: str | None) -> None:
     assert of_media_type(media_type) == expected
