@@ -8,53 +8,58 @@ JOBS ?= 2
 COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
-# Where the environment forbids it, every one of some thousand processes of the tests compiles the hub anew.
+# With this variable each of some thousand processes of the tests would compile the hub anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check fast torture simulate bench lint packages lock docs man clean
 
 help:
-	@echo 'make run     start the hub with its example configuration, send the example applications, show where they went'
-	@echo 'make test    everything that has to hold: linters, types, architecture, the whole suite with real services'
+	@echo 'make run     start the hub with its example configuration, send the examples, show where they went'
+	@echo 'make test    everything that has to hold: linters, types, architecture, all tests with real services'
 	@echo 'make check   the fast part of it (under a minute, no services)'
-	@echo 'make torture TIER=commit|nightly|release SEED=n    kill it, fill its disk, cut its lines, and count (docs/scoreboard.md)'
-	@echo 'make simulate SEEDS=200 FIRST=1     the same with clock, dice and receivers of a simulation; a failing seed can be replayed'
-	@echo 'make bench   measure it beside its own limits (docs/benchmarks.md; an hour); QUICK=1: whether all runs, ten minutes'
+	@echo 'make torture TIER=commit|nightly|release SEED=n    kill the hub, fill its disk, cut its power and'
+	@echo '             its connections, and count (docs/scoreboard.md)'
+	@echo 'make simulate SEEDS=200 FIRST=1    the same with a simulated clock, dice and receivers; a failing'
+	@echo '             seed can be replayed'
+	@echo 'make bench   measure the hub beside its limits (docs/benchmarks.md; an hour); QUICK=1: only check'
+	@echo '             that all benchmarks work, ten minutes'
 	@echo 'make docs    write the pages in docs/ that come from the code and the mappings'
 	@echo 'make man     write a man page for every command into dist/man/'
 	@echo 'make lock    write requirements.txt and requirements-dev.txt anew from pyproject.toml'
-	@echo 'make clean   remove the virtual environment and caches (var/, where the example keeps its data, stays)'
+	@echo 'make clean   remove the virtual environment and caches (var/, with the data of the example, stays)'
 
-# --- commands -----------------------------------------------------------------------------------------------------------
+# --- commands -----------------------------------------------------------------------------------------------
 
 run: $(VENV)/run
-	@exec $(VENV)/bin/drehscheibe demo $(ARGS)
+	@exec $(VENV)/bin/drehscheibe --config etc/hub.toml demo $(ARGS)
 
-# A file's tests run one after the other in one process: some share a machine, or the example's own ports. (Groups of tests,
-# xdist's finer way, are not kept together by the pytest that is locked here.) The order is that of tests/conftest.py. There is
-# one process more than JOBS, because many tests wait: for services, for clocks, for what must not come.
+# The tests of a file run one after the other in one process, because some share a machine or the example's
+# ports. (The locked pytest does not keep xdist's groups together.) The order is that of tests/conftest.py.
+# There is one process more than JOBS, because many tests wait: for services, clocks, and what must not come.
 test: packages lint
 	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive hub connectors benchmarks
 	$(PY) -m pytest -n $$(($(JOBS) + 1)) --dist loadfile --no-loadscope-reorder
 
-# The linters use one core for the most part, so the tests run beside them; each one's output comes as a whole.
+# The linters mostly use one core, so the tests run beside them. The output of each comes as a whole.
 check: $(VENV)/dev
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast
 
-# In memory where there is room: some hundred stores with 257 folders each, and no power cut to survive. `make test` uses the disk.
+# Temporary files are in memory where there is room: these tests make some hundred stores with 257 folders
+# each, and none has to survive a power cut. `make test` uses the disk.
 fast: $(VENV)/dev
 	@room=$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }'); \
 	if [ -w /dev/shm ] && [ "$${room:-0}" -gt 1000000 ]; then export TMPDIR=/dev/shm; fi; \
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not service and not slow' tests/unit \
 		tests/test_house.py tests/test_readme.py tests/test_docs.py
 
-# INTO=folder makes a long run resumable: the same TIER, SEED and INTO go on where it was interrupted. TIER=release keeps its
-# results in docs/scoreboard/ and goes on by its SEED alone, on any machine.
+# With INTO=folder an interrupted run can go on, by the same TIER, SEED and INTO. TIER=release keeps its
+# results in docs/scoreboard/ and can go on by its SEED alone, on any machine.
 torture: packages $(VENV)/dev
-	$(PY) -m tests.torture --tier $(or $(TIER),commit) $(if $(SEED),--seed $(SEED)) $(if $(INTO),--into $(INTO)) $(ARGS)
+	$(PY) -m tests.torture --tier $(or $(TIER),commit) $(if $(SEED),--seed $(SEED)) \
+		$(if $(INTO),--into $(INTO)) $(ARGS)
 
-# One that fails: .venv/bin/python -m tests.simulation --replay SEED -v
+# To replay a failing seed: .venv/bin/python -m tests.simulation --replay SEED -v
 simulate: $(VENV)/dev
 	$(PY) -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) $(ARGS)
 
@@ -72,14 +77,15 @@ packages:
 	@.ci/packages
 
 docs: $(VENV)/run
-	@$(VENV)/bin/drehscheibe mapping doc --out docs/services
+	@$(VENV)/bin/drehscheibe --config etc/hub.toml mapping doc --out docs/services
 	@$(PY) docs/reference/generate_reference.py docs/reference
 	@$(PY) docs/reference/generate_metrics.py
 
 man: $(VENV)/dev
 	@$(PY) docs/reference/generate_man.py dist/man
 
-# The locks keep what they have and change only what pyproject.toml asks for; `make lock ARGS=--upgrade` takes the newest.
+# The lock files keep their versions and change only what pyproject.toml asks for. `make lock ARGS=--upgrade`
+# takes the newest versions.
 lock: $(VENV)/dev
 	$(COMPILE) $(ARGS) -o requirements.txt
 	$(COMPILE) $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
@@ -87,9 +93,10 @@ lock: $(VENV)/dev
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# --- the virtual environment ----------------------------------------------------------------------------------------------
-# Made anew only when a lock changes; the stamp is written last, so that an interrupted attempt is repeated. The project
-# is not installed but found in its own folder (a path file, relative, and a launcher): that needs no build tool.
+# --- the virtual environment --------------------------------------------------------------------------------
+# It is made anew only when a lock file changes. The stamp is written last, so that an interrupted attempt is
+# repeated. The project is not installed: a relative path file and a launcher find it in its own folder, which
+# needs no build tool.
 
 define LAUNCHER
 #!/bin/sh
@@ -100,13 +107,15 @@ export LAUNCHER
 $(VENV)/run: requirements.txt
 	@test -n "$(PYTHON)" || { echo 'Python is missing: sudo apt-get install python3 python3-venv' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo '$(PYTHON) is older than 3.11: name a newer one, make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
+		|| { echo '$(PYTHON) is older than 3.11: name a newer one,' \
+			'make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo 'The venv module of $(PYTHON) is missing: sudo apt-get install python3-venv' >&2; exit 1; }
 	@echo 'Making the virtual environment $(VENV) from requirements.txt (once; about a minute) ...'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) -r requirements.txt
-	@echo ../../../.. > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/datendrehscheibe.pth"
+	@packages=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo ../../../.. > "$$packages/datendrehscheibe.pth"
 	@printf '%s\n' "$$LAUNCHER" > $(VENV)/bin/drehscheibe
 	@chmod +x $(VENV)/bin/drehscheibe
 	@touch $@

@@ -1,5 +1,5 @@
-"""How fast the hub is, each figure beside its own limit measured in the same run: ``make bench``,
-docs/benchmarks.md.
+"""How fast the hub is. Each figure stands beside a limit that is measured in the same run.
 
-Every module with a `main` is a command: ``python -m benchmarks.throughput --help``.
+``make bench`` runs all benchmarks and writes docs/benchmarks.md. Each module with a `main` is a command:
+``python -m benchmarks.throughput --help``.
 """

@@ -1,9 +1,9 @@
-"""``python -m benchmarks [--quick] [--only NAME]``: every benchmark, results into benchmarks/results/,
-docs/benchmarks.md anew.
+"""Runs all benchmarks: ``python -m benchmarks [--quick] [--only NAME]``.
 
-What fails or runs out of its time leaves the earlier result as it was, is named at the end, and makes the
-exit code 1. `--quick` is for looking whether all runs (about ten minutes): its results go to a folder of
-their own (`--into`) and not into the page.
+The results go into benchmarks/results/, and docs/benchmarks.md is written anew. A benchmark that fails or
+takes too long leaves the earlier result as it was. It is named at the end, and the exit code is 1. `--quick`
+only checks that all benchmarks work (about ten minutes): its results go into a folder of their own (`--into`)
+and not into the page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = figures.ROOT
 
 
 def main() -> int:
-    """The command; its exit code."""
+    """Run the command. Returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def run(step: Step, into: Path, *, quick: bool) -> bool:
-    """One benchmark in a process of its own; whether it has a valid result."""
+    """Run one benchmark in a process of its own. Returns whether it has a valid result."""
     arguments, seconds = (step.quick, step.quick_seconds) if quick else (step.full, step.full_seconds)
     command = ["-m", f"benchmarks.{step.module}", *arguments]
     print(f"-- {step.name}: python {' '.join(command)}   (at most {seconds / 60:.0f} minutes)",
@@ -73,7 +73,7 @@ def run(step: Step, into: Path, *, quick: bool) -> bool:
         try:
             told, _ = process.communicate(timeout=seconds)
         except BaseException as error:
-            process.terminate()  # it ends what it started, in order
+            process.terminate()  # the process ends in order what it started
             try:
                 process.communicate(timeout=60)
             except subprocess.TimeoutExpired:

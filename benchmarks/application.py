@@ -1,12 +1,12 @@
-"""The measured application: flat, 40 fields, with the XSD and the XSLT 1.0 it is checked and translated with.
+"""The measured application: 40 flat fields, with its XSD and its XSLT 1.0.
 
-One list of fields makes everything, so the hub's mapping and the bare pipeline do the same work: the same
-types and facets in the schema, the same instructions in the stylesheet. What differs:
+Document, schema, stylesheet and the hub's mapping are made from one list of fields. So the hub and the bare
+pipeline do the same work: the same types and facets in the schema, the same instructions in the stylesheet.
 
-  * the bare pipeline validates and translates the document as it was sent
-  (``/serviceportal/serviceportal-fields/antrag``); the hub validates its typed envelope and translates the
-  annotated one, which it makes of it first;
-* an attachment is taken out of the document by both before schema and stylesheet see it, and decoded once.
+* The bare pipeline validates and translates the document as it was sent
+  (``/serviceportal/serviceportal-fields/antrag``). The hub first makes its envelope from it, validates the
+  typed envelope and translates the annotated one.
+* Both take an attachment out of the document, and decode it once, before schema and stylesheet see it.
 
 Imports nothing from the hub, because `benchmarks.bare` uses it.
 """
@@ -23,8 +23,7 @@ SERVICE = "leistungsmessung"
 AGS = "14999010"
 MOST_GROUPS = 12
 SIZES = {"4 KB": (1, 0), "40 KB": (10, 0), "5 MB": (1, 3_700_000)}
-"""By name: how often the group of 40 fields occurs, and bytes of an attachment (base64 makes four of
-three)."""
+"""By name: how often the group of 40 fields occurs, and the bytes of an attachment (base64 adds a third)."""
 
 _TEXTS = (
     "familienname",
@@ -83,17 +82,21 @@ _WORDS = (
 
 
 def document(number: str, groups: int = 1, attachment: int = 0) -> bytes:
-    """The application called `number` as the portal sends it, with `groups` times 40 fields and `attachment`
-    bytes of PDF."""
+    """The application called `number`, as the portal sends it.
+
+    It has `groups` times 40 fields and `attachment` bytes of PDF.
+    """
     dice = random.Random(number)
     instances = "".join(
-        f"<instance_{n}>{_nummer(number, n)}{_values(dice)}{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
+        f"<instance_{n}>{_nummer(number, n)}{_values(dice)}"
+        f"{_upload(dice, attachment) if n == 0 else ''}</instance_{n}>"
         for n in range(groups)
     )
     return (
         '<?xml version="1.0" '
         'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Leistungsmessung:v1.0</formId>'
-        f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><antrag>{instances}"
+        "<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata>"
+        f"<serviceportal-fields><antrag>{instances}"
         "</antrag></serviceportal-fields></serviceportal>\n"
     ).encode()
 
@@ -197,7 +200,7 @@ def _types(prefix: str) -> str:
 
 
 def hub_schema() -> str:
-    """For the hub's typed fields."""
+    """The schema of the hub's typed envelope."""
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:e="{ENVELOPE}" targetNamespace="{ENVELOPE}">
   <xs:element name="fields">
@@ -217,7 +220,7 @@ def hub_schema() -> str:
 
 
 def bare_schema() -> str:
-    """For the document as it was sent, its attachment taken out."""
+    """The schema of the document as it was sent, without its attachment."""
     instances = "\n".join(
         f'              <xs:element name="instance_{n}" type="antrag" minOccurs="{int(n == 0)}"/>'
         for n in range(MOST_GROUPS)
@@ -258,7 +261,8 @@ def bare_schema() -> str:
 
 _STYLESHEET = """\
 <?xml version="1.0" encoding="UTF-8"?>
-<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="{envelope}" exclude-result-prefixes="e">
+<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="{envelope}"
+                exclude-result-prefixes="e">
   <xsl:output method="xml" encoding="UTF-8"/>
   <xsl:template match="/">
     <xsl:variable name="antrag" select="{path}"/>
@@ -347,12 +351,12 @@ def _stylesheet(path: str) -> str:
 
 
 def hub_stylesheet() -> str:
-    """Reads the hub's annotated envelope."""
+    """The stylesheet that reads the hub's annotated envelope."""
     return _stylesheet("/e:envelope/e:fields/antrag/instance")
 
 
 def bare_stylesheet() -> str:
-    """Reads the document as it was sent."""
+    """The stylesheet that reads the document as it was sent."""
     return _stylesheet("/serviceportal/serviceportal-fields/antrag/*")
 
 
@@ -378,12 +382,13 @@ media_type = "application/xml"
 
 
 def write_mapping(folder: Path, service: str = SERVICE) -> None:
-    """The service's folder in a hub's ``mappings``."""
+    """Write the folder of a service into a hub's ``mappings``."""
     types = {"plz": "text"}
     rows = [("nummer", "text"), *FIELDS, ("nachweis", "file")]
     values = "\n".join(f'{code} = "{code.capitalize()}tens"' for code in CODES)
     lines = "\n".join(
-        f'  {{ group = "antrag", id = "{name}", type = "{types.get(kind, kind)}", label = "{name.capitalize()}"'
+        f'  {{ group = "antrag", id = "{name}", type = "{types.get(kind, kind)}", '
+        f'label = "{name.capitalize()}"'
         f"{', values = ' + chr(34) + 'codes' + chr(34) if kind == 'choice' else ''} }},"
         for name, kind in rows
     )
@@ -391,8 +396,8 @@ def write_mapping(folder: Path, service: str = SERVICE) -> None:
     version.mkdir(parents=True)
     (folder / service / "mapping.toml").write_text(_MAPPING.format(service=service), encoding="utf-8")
     (version / "fields.toml").write_text(
-        f'group = [{{ id = "antrag", title = "Antrag", instances = true }}]\nfield = '
-        f'[\n{lines}\n]\n[values.codes]\n{values}\n',
+        'group = [{ id = "antrag", title = "Antrag", instances = true }]\n'
+        f'field = [\n{lines}\n]\n[values.codes]\n{values}\n',
         encoding="utf-8",
     )
     (version / "fields.xsd").write_text(hub_schema(), encoding="utf-8")

@@ -1,5 +1,7 @@
-"""What arrives in a folder, and when: inotify, so that watching costs next to nothing beside what is
-watched."""
+"""Notes what arrives in a folder, and when.
+
+It uses inotify, so that watching costs next to nothing beside what is watched.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class TooSlow(Exception):
-    """Not everything arrived in time; the text says how much did."""
+    """Not everything arrived in time. The text says how much did."""
 
 
 class Arrivals:
-    """Names that appeared in `folder`, hidden ones apart, with their moments (`time.monotonic`). As a context
-    it ends itself.
+    """The names that appeared in folders, with their moments (`time.monotonic`), without hidden names.
 
-    `renamed`: things are complete when they are renamed into it; else when a file is closed after writing.
+    With `renamed` a thing is complete when it is renamed into a folder, else when a file is closed after
+    writing. A context manager: it ends its thread.
     """
 
     def __init__(self, folders: Sequence[Path] | Path, *, renamed: bool = True) -> None:
@@ -60,7 +62,7 @@ class Arrivals:
             with self._news:
                 self._take(data, now)
                 self._news.notify_all()
-            time.sleep(0.0005)  # lets events gather: moments are true to half a millisecond
+            time.sleep(0.0005)  # lets events gather: moments are exact to half a millisecond
 
     def _take(self, data: bytes, now: float) -> None:
         at = 0
@@ -76,18 +78,18 @@ class Arrivals:
             self.seen.setdefault(name, now)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget what arrived so far."""
         with self._news:
             self.seen.clear()
             self.twice = 0
 
     def count(self) -> int:
-        """How many by now."""
+        """How many names arrived so far."""
         with self._news:
             return len(self.seen)
 
     def wait(self, count: int, seconds: float) -> float:
-        """Wait until so many are there; the moment of the last. Raises `TooSlow`."""
+        """Wait until `count` names have arrived. Returns the moment of the last. Raises `TooSlow`."""
         with self._news:
             if not self._news.wait_for(lambda: len(self.seen) >= count, seconds):
                 raise TooSlow(f"{len(self.seen)} of {count} arrived within {seconds:.0f} s")
@@ -95,6 +97,5 @@ class Arrivals:
 
 
 def number_of(name: str) -> str:
-    """The application's number in a file's name (``<number>.xml``, ``<number>_<delivery>.xml``,
-    ``<number>``)."""
+    """The number in a name: ``<number>.xml``, ``<number>_<delivery>.xml`` or ``<number>``."""
     return name.partition("_")[0].removesuffix(".xml")

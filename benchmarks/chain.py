@@ -1,7 +1,7 @@
-"""The limit of the XML work: lxml's parse, XSD, XSLT and serialise of one application after the other, on one
-and two threads.
+"""The limit of the XML work: lxml alone parses, validates, translates and serialises applications.
 
-``python -m benchmarks.chain [--size "4 KB"] [--rounds 3] [--json]``. Imports nothing from the hub.
+``python -m benchmarks.chain [--size "4 KB"] [--rounds 3] [--json]`` measures it on one and on two threads.
+Imports nothing from the hub.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks import application, figures
 
 
 class Chain:
-    """One application at a time; compiled once, and used by several threads (lxml runs them side by side)."""
+    """Schema and stylesheet, compiled once. Several threads may call it; lxml runs them side by side."""
 
     def __init__(self) -> None:
         self._parser = threading.local()
@@ -45,7 +45,7 @@ def _take_out(upload: etree._Element, number: int) -> bytes:
 
 
 def rate(documents: list[bytes], threads: int, seconds: float) -> float:
-    """Applications per second."""
+    """The applications per second that so many threads reach."""
     chain = Chain()
     chain(documents[0])
     counts = [0] * threads
@@ -66,13 +66,13 @@ def rate(documents: list[bytes], threads: int, seconds: float) -> float:
 
 
 def samples(size: str) -> list[bytes]:
-    """Some applications of a size, enough that no cache helps."""
+    """Applications of a size, so many that no cache helps."""
     return [application.document(f"kette-{n}", *application.SIZES[size])
             for n in range(4 if "MB" in size else 200)]
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("chain", __doc__)
     parser.add_argument("--size", choices=list(application.SIZES), default="4 KB")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")

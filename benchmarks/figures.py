@@ -1,7 +1,7 @@
-"""Figures: median, spread and ratios of rounds, what it ran on, and how a command prints them.
+"""Figures: median, spread and ratios of rounds, the machine, and how a command prints them.
 
-Virtual machines drift by a factor of two within minutes, so a rate says little by itself. A ratio is made
-within each round, of two rates measured one after the other, and the median of these ratios is what counts.
+Virtual machines drift by a factor of two within minutes, so a rate alone says little. Each round therefore
+gives a ratio of two rates that were measured one after the other. The median of these ratios counts.
 """
 
 from __future__ import annotations
@@ -30,20 +30,19 @@ PACKAGES = ("lxml", "pysqlite3", "kombu", "amqp", "uvicorn", "paramiko", "sqlalc
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median, spread (half of the distance from least to most, in per cent of the median) and the values
-    themselves."""
+    """Median, spread and values. The spread is half of the range, in per cent of the median."""
     middle = statistics.median(values)
     spread = (max(values) - min(values)) / 2 / middle * 100 if middle else 0.0
     return {"median": middle, "spread": round(spread), "values": [round(value, 3) for value in values]}
 
 
 def ratios(ones: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
-    """`summary` of the ratios round by round. Raises ValueError when the rounds do not pair up."""
+    """The `summary` of the ratios, round by round. Raises `ValueError` when the numbers of rounds differ."""
     return summary([one / other for one, other in zip(ones, others, strict=True)])
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Milliseconds of p50, p99 and the longest, from seconds. Raises ValueError for none."""
+    """p50, p99 and maximum in milliseconds, of values in seconds. Raises `ValueError` without values."""
     if not values:
         raise ValueError("no value")
     ordered = sorted(values)
@@ -53,14 +52,15 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def machine() -> str:
-    """What it ran on: processors, memory, kernel; no names."""
+    """Processors, memory and kernel of this machine, without names."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory} GiB, Linux {platform.release()}"
+    name = model[1] if model else platform.machine()
+    return f"{os.cpu_count()} CPUs ({name}), {memory} GiB, Linux {platform.release()}"
 
 
 def context() -> dict[str, Any]:
-    """Date, machine, commit and versions, as every result carries them."""
+    """Date, machine, commit and versions, which each result carries."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": machine(),
@@ -72,7 +72,7 @@ def context() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that was measured, with a + when the tree differs from it; ``-`` outside of a clone."""
+    """The measured commit, with a ``+`` when the tree differs from it. ``-`` outside of a clone."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True,
@@ -90,7 +90,7 @@ def commit() -> str:
 
 
 def parser(name: str, text: str | None, rounds: int = 3) -> argparse.ArgumentParser:
-    """What every command understands."""
+    """A parser with the options that each command has."""
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter
@@ -104,7 +104,7 @@ def parser(name: str, text: str | None, rounds: int = 3) -> argparse.ArgumentPar
 
 
 def show(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
-    """Print a result; 1 when it is invalid."""
+    """Print a result. Returns the exit code: 1 when it is invalid."""
     if options.json:
         print(json.dumps({**context(), **result}, indent=1, ensure_ascii=False))
     else:
@@ -128,13 +128,15 @@ def _short(value: Any) -> str:
 
 
 def progress(text: str) -> None:
-    """A line for whoever waits."""
+    """Print a line for the person who waits."""
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def run(options: argparse.Namespace, measure: Callable[..., Mapping[str, Any]], *arguments: Any) -> int:
-    """Measure and show. Ends orderly on SIGTERM, and says what is missing on this machine instead of a
-    traceback."""
+    """Measure, and show the result. Returns the exit code.
+
+    SIGTERM ends it in order. When something is missing on this machine, it says so instead of a traceback.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         result = measure(*arguments)

@@ -1,18 +1,17 @@
-"""Cost as the work grows: rate and memory with more and more stored, and memory over many and over large
-applications.
+"""How rate and memory change as the store and the work grow.
 
 ``python -m benchmarks.growth --stored 0 --stored 100000 --due 1000000``
 
-  * ``--stored N``: the store is filled with N finished applications (proofs; the youngest 100,000 of them
-  with content) before the hub starts, by SQL, not by work; then the rate of new ones is measured. 5,000,000
-  need about 20 GB of disk.
-* ``--due N``: as many deliveries wait for their next try at 200 other destinations.
-  * ``--run N``: so many applications go through one hub; memory of the main process and of each worker, early
-  and at the end.
-* ``--large BYTES``: one application of this size; peak memory of all processes above what they had before.
+* ``--stored N``: the store holds N finished applications before the hub starts. They are written by SQL. The
+  youngest 100,000 have content, the others are proofs. Then the rate of new ones is measured. 5,000,000 need
+  about 20 GB of disk.
+* ``--due N``: N deliveries wait for their next try at 200 other destinations.
+* ``--run N``: N applications go through one hub. The memory of the main process and of each worker is
+  measured, early and at the end.
+* ``--large BYTES``: one application of this size. The additional peak memory of all processes is measured.
 
-A hub with an empty store is measured before and after each filled one, and the ratio is taken to the mean of
-the two.
+A hub with an empty store is measured before and after each filled one. The ratio is taken to the mean of the
+two.
 """
 
 from __future__ import annotations
@@ -34,14 +33,23 @@ from hub.store.database.tables import micros
 from hub.store.store import Store
 
 CHUNK = 100_000
+"""Applications that are written in one transaction."""
 WITH_CONTENT = 100_000
+"""How many of the youngest applications have content."""
 NEEDED = 4000
-"""Bytes of disk for each row of an application with all that hangs on it, roughly."""
+"""Bytes of disk that one application needs, roughly."""
 DESTINATIONS = 200
+"""To how many destinations the waiting deliveries go."""
+
+_SERIES = "WITH RECURSIVE s(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM s WHERE n + 1 < :first + :count)"
+_ID = "printf('019a0000-0000-7%03x-8000-%012x', n % 4096, n)"
+_DELIVERY = f"printf('d-%s', {_ID})"
+_NAME = "printf('alt-%d', n)"
+_DIGEST = "printf('%064x', n)"
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("growth", __doc__, rounds=3)
     parser.add_argument("--stored", type=int, action="append", default=[],
                         help="applications in the store, may be repeated")
@@ -59,7 +67,7 @@ def measure(
     rounds: int = 3, count: int = 1500, stored: Sequence[int] = (), due: Sequence[int] = (), through: int = 0,
     large: int = 0
 ) -> dict[str, Any]:
-    """What was asked for."""
+    """Measure everything that the arguments name."""
     found: dict[str, Any] = {"rows": [], "invalid": []}
     with place(["amqp"]) as here:
         for name, kind, amount in [(f"{amount:,} stored", "stored", amount) for amount in stored] + [
@@ -79,10 +87,10 @@ def measure(
 
 
 def filled(here: Place, name: str, kind: str, amount: int, rounds: int, count: int) -> dict[str, Any]:
-    """An empty and a filled store in turn."""
+    """Measure an empty and a filled store in turn."""
     label = f"{kind}-{amount}"
-    empty, full = Hub(here, "amqp", "folder", name=f"empty-{label}"), Hub(here, "amqp", "folder",
-                                                                          name=f"full-{label}")
+    empty, full = (Hub(here, "amqp", "folder", name=f"empty-{label}"),
+                   Hub(here, "amqp", "folder", name=f"full-{label}"))
     began = time.monotonic()
     fill(full.state, amount if kind == "stored" else 0, amount if kind == "due" else 0)
     figures.progress(f"{name}: filled in {time.monotonic() - began:.0f} s")
@@ -126,7 +134,7 @@ def _rate(hub: Hub, prefix: str, count: int) -> float:
 
 
 def memory_over(here: Place, count: int) -> dict[str, Any]:
-    """MB of the main process and of the workers after a tenth of the applications, and after all."""
+    """The memory (MB) of main process and workers after a tenth of the applications, and after all."""
     hub = Hub(here, "amqp", "folder", name="long")
     hub.start()
     portion = min(count, 4000)
@@ -147,12 +155,12 @@ def memory_over(here: Place, count: int) -> dict[str, Any]:
 
 
 def large_one(here: Place, size: int) -> dict[str, Any]:
-    """Peak memory of all processes together, above what they had, for one application of `size` bytes."""
+    """The additional peak memory of all processes together, for one application of `size` bytes."""
     hub = Hub(here, "https", "folder", "5 MB", name="large")
     hub.start()
     run(hub, "warm", 0, 20, "5 MB")
     for pid in hub.pids():
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts anew
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the kernel counts the peak anew
     before = sum(hub.memory().values())
     body = application.document("large-1", 1, (size - 4000) // 4 * 3)
     with Arrivals(hub.drop) as arrivals:
@@ -195,15 +203,9 @@ def _peak(pid: int) -> int:
 
 # --- filling a store ----------------------------------------------------------------------------------------
 
-_SERIES = "WITH RECURSIVE s(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM s WHERE n + 1 < :first + :count)"
-_ID = "printf('019a0000-0000-7%03x-8000-%012x', n % 4096, n)"
-_DELIVERY = f"printf('d-%s', {_ID})"
-_NAME = "printf('alt-%d', n)"
-_DIGEST = "printf('%064x', n)"
-
 
 def fill(state: Path, stored: int, due: int) -> None:
-    """A store with so many finished applications, and so many whose delivery waits for its next try."""
+    """Write `stored` finished applications, and `due` ones whose delivery waits for its next try."""
     state.mkdir(parents=True, exist_ok=True)
     Store.open(state).close()  # makes the tables
     connection = dbapi2.connect(str(state / "store.sqlite3"), isolation_level=None)
@@ -220,7 +222,7 @@ def fill(state: Path, stored: int, due: int) -> None:
 
 
 def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, due: bool) -> None:
-    """Rows as the hub itself would have left them, with their places in the ledger."""
+    """Write the rows that the hub itself would have left, and count them in the ledger."""
     hour = timedelta(hours=1) // timedelta(microseconds=1)
     given = {"first": first, "count": count}
     then = f"{now - 48 * hour} + n"
@@ -230,64 +232,57 @@ def _chunk(connection: Any, now: int, first: int, count: int, *, content: bool, 
     finished = "NULL" if due else f"{now - 24 * hour}"
     connection.execute("BEGIN")
     _insert(connection, "message", given, {
-        "id": _ID, **municipality, "sender": "'amt24'", "inlet": "'amt24'", "test": "0", "state": "'routed'"
-        if due
-        else "'completed'",
+        "id": _ID, **municipality, "sender": "'amt24'", "inlet": "'amt24'", "test": "0",
+        "state": "'routed'" if due else "'completed'",
         "received_at": then, "accepted_day": "'2026-11-20'", "finished_at": finished, "case": _NAME,
-        "key": _NAME,
-        "content_digest": _DIGEST, "source": "'serviceportal'", "form_id": "'6000663:Leistungsmessung:v1.0'",
-        "rule": "'musterstadt/leistungsmessung/v1'", **digests,
+        "key": _NAME, "content_digest": _DIGEST, "source": "'serviceportal'",
+        "form_id": "'6000663:Leistungsmessung:v1.0'", "rule": "'musterstadt/leistungsmessung/v1'", **digests,
         "payload_deleted_at": "NULL" if due or content else f"{now - hour}"})
     _insert(connection, "part", given, {
         "message_id": _ID, "no": "1", "role": "'received'", "name": "'application'",
-        "media_type": "'application/xml'",
-        "size": "3800", "sha256": _DIGEST, "blob": "printf('b-%d', n)"})
+        "media_type": "'application/xml'", "size": "3800", "sha256": _DIGEST, "blob": "printf('b-%d', n)"})
     for letter, size in (("b", 3800 if content else 600), ("m", 600)) if content or due else ():
         _insert(connection, "blob", given, {
             "id": f"printf('{letter}-%d', n)", "message_id": _ID, "tenant": municipality["tenant"],
-            "size": "3800",
-            "sha256": _DIGEST,
-            "content": f"zeroblob({size})"})
+            "size": "3800", "sha256": _DIGEST, "content": f"zeroblob({size})"})
     _insert(connection, "duplicate", given, {
         "key": "printf('%064x', n * 7919)", "message_id": _ID, "content_digest": _DIGEST,
         "kept_until": f"{now + 700 * hour}"})
     _insert(connection, "delivery", given, {
         "id": _DELIVERY, "message_id": _ID, **municipality, "recipient": "'ziel'",
-        "destination": f"printf('musterstadt/fern-%03d', n % {DESTINATIONS})" if due
-        else "'musterstadt/ziel'",
+        "destination": (f"printf('musterstadt/fern-%03d', n % {DESTINATIONS})" if due
+                        else "'musterstadt/ziel'"),
         "generation": "1", "test": "0", "case": _NAME, "state": "'due'" if due else "'done'",
-        "created_at": then,
-        "first_due_at": then, "due_at": f"{now + 2 * hour} + n" if due else "NULL", "fresh": "0",
-        "attempts": "1",
-        "finished_at": finished, "manifest": "printf('m-%d', n)", **digests})
+        "created_at": then, "first_due_at": then, "due_at": f"{now + 2 * hour} + n" if due else "NULL",
+        "fresh": "0", "attempts": "1", "finished_at": finished, "manifest": "printf('m-%d', n)", **digests})
     steps = (("accepted", "NULL", "'received'"), ("routed", "'received'", "'routed'"),
              ("claimed", "'due'", "'delivering'"),
              ("later", "'delivering'", "'due'") if due else ("done", "'delivering'", "'done'"))
     for name, before, after in steps:
         _insert(connection, "event", given, {
-            "at": then, "message_id": _ID, "delivery_id": "NULL" if name in ("accepted", "routed")
-            else _DELIVERY,
+            "at": then, "message_id": _ID,
+            "delivery_id": "NULL" if name in ("accepted", "routed") else _DELIVERY,
             "name": f"'{name}'", "before": before, "after": after})
     _count(connection, count, due=due)
     connection.execute("COMMIT")
 
 
 def _insert(connection: Any, table: str, given: dict[str, int], columns: dict[str, str]) -> None:
-    """One row for each number of the series; `columns` are expressions of SQL."""
+    """Insert a row for each number of the series. `columns` holds expressions of SQL."""
     names = ", ".join(f'"{name}"' for name in columns)
-    connection.execute(f"{_SERIES} INSERT INTO {table} ({names}) SELECT {', '.join(columns.values())} FROM s",
-                       given)  # nosec B608
+    values = ", ".join(columns.values())
+    connection.execute(
+        f"{_SERIES} INSERT INTO {table} ({names}) SELECT {values} FROM s", given)  # nosec B608 - names of ours
 
 
 def _count(connection: Any, count: int, *, due: bool) -> None:
-    """Into the ledger."""
+    """Count the rows in the ledger."""
     states = [("message", "routed"), ("message_total", "accepted")] if due else [
         ("message", "completed"), ("message_total", "accepted"), ("message_total", "completed")]
     names = [("delivery", "due"), ("delivery_total", "created"), ("delivery_total", "later")] if due else [
         ("delivery", "done"), ("delivery_total", "created"), ("delivery_total", "done")]
-    places = [(f"musterstadt/fern-{number:03}", count // DESTINATIONS)
-              for number in range(DESTINATIONS)] if due else [
-("musterstadt/ziel", count)]
+    places = ([(f"musterstadt/fern-{number:03}", count // DESTINATIONS) for number in range(DESTINATIONS)]
+              if due else [("musterstadt/ziel", count)])
     rows = [(kind, "", name, count) for kind, name in states]
     rows += [(kind, where, name, amount) for kind, name in names for where, amount in places]
     connection.executemany(

@@ -1,9 +1,9 @@
-"""What an idle hub costs: processor time of all its processes while nothing comes in.
+"""What an idle hub costs: the processor time of all its processes while nothing comes in.
 
 ``python -m benchmarks.idle --seconds 30``
 
-Started with both inlets' kinds in turn (AMQP with its heartbeats, HTTPS), warmed by a few applications, then
-left alone.
+A hub with an AMQP inlet (which has heartbeats) and one with an HTTPS inlet are measured in turn. Each first
+processes a few applications and is then left alone.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from benchmarks.subjects import Hub, place
 from benchmarks.throughput import run
 
 GOAL = 1.0
+"""Per cent of one core."""
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("idle", __doc__, rounds=1)
     parser.add_argument("--seconds", type=float, default=30.0)
     options = parser.parse_args()
@@ -27,7 +28,7 @@ def main() -> int:
 
 
 def measure(seconds: float = 30.0, rounds: int = 1) -> dict[str, Any]:
-    """Per cent of one core."""
+    """Measure the processor time of an idle hub, in per cent of one core."""
     rows = []
     with place(["amqp"]) as here:
         for way_in in ("amqp", "https"):
@@ -36,7 +37,7 @@ def measure(seconds: float = 30.0, rounds: int = 1) -> dict[str, Any]:
             run(hub, "warm", 0, 20, "4 KB")
             found = []
             for _ in range(rounds):
-                time.sleep(2.0)  # what the warming left behind comes to its end
+                time.sleep(2.0)  # the first applications come to their end
                 used, began = hub.cpu(), time.monotonic()
                 time.sleep(seconds)
                 found.append((hub.cpu() - used) / (time.monotonic() - began) * 100)

@@ -1,11 +1,11 @@
-"""Latency: from publishing to the file under its final name, for the hub and the bare pipeline, at a steady
-rate.
+"""Latency at a steady rate: from publishing to the file under its final name.
 
 ``python -m benchmarks.latency --rate 20 --rate 500 --seconds 20``
 
-Applications of 4 KB come in by AMQP at the given rates, and by default at 20/s and at half of the rate that
-the hub reaches in the same run. The clock of each begins when it is published, before the broker and the hub
-have it: acceptance lies within. The longest wait would show a poll: nothing in the hub may wait for one.
+The hub and the bare pipeline are measured. Applications of 4 KB come in by AMQP at the given rates, by
+default at 20/s and at half of the rate that the hub reaches in the same run. The clock of an application
+begins when it is published, so its acceptance is included. The longest wait would show polling: nothing in
+the hub may wait for a poll.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GOALS = {"half": {"p99": 50.0}, "20/s": {"p50": 15.0}}
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("latency", __doc__, rounds=3)
     parser.add_argument(
         "--rate",
@@ -39,7 +39,7 @@ def main() -> int:
 
 def measure(rounds: int = 3, seconds: float = 15.0, rates: Sequence[float] = (),
             count: int = 1500) -> dict[str, Any]:
-    """All rates, both subjects in turn."""
+    """Measure all rates with both subjects in turn."""
     with place(["amqp"]) as here:
         subjects: list[Subject] = [Bare(here, "amqp", "folder"), Hub(here, "amqp", "folder")]
         for subject in subjects:
@@ -69,7 +69,10 @@ def measure(rounds: int = 3, seconds: float = 15.0, rates: Sequence[float] = (),
 
 
 def one(subject: Subject, prefix: str, rate: float, seconds: float) -> tuple[list[float], list[str]]:
-    """Seconds from publishing to the final name, each; and what was wrong."""
+    """Measure one subject at one rate.
+
+    Returns the seconds from publishing to the final name of each application, and what was wrong.
+    """
     names = load.numbers(f"{subject.name}-{prefix}", 0, max(5, int(rate * seconds)))
     with Arrivals(subject.drop) as arrivals, subject.publisher() as publisher:
         sent = load.paced(publisher, names, application.SIZES[SIZE], rate)

@@ -1,10 +1,10 @@
-"""Senders: they cost little beside what they load, and begin only when told to.
+"""Senders. They cost little beside what they load, and begin only when they are told to.
 
-* `publish` fills a queue, with confirms, as fast as the broker takes it; `Publisher` sends at a rate.
-  * ``python -m benchmarks.load PORT FOLDER PREFIX FIRST COUNT SIZE CONNECTIONS [RATE]`` sends by HTTPS from a
-  process of its own: all requests are made first, ``ready`` is printed, and a line on standard input begins.
-  It prints one JSON object at the end: the moment of each 202 by number (`time.monotonic` is the same in all
-  processes).
+* `publish` fills a queue with confirms, as fast as the broker takes it. `paced` sends at a rate.
+* ``python -m benchmarks.load PORT FOLDER PREFIX FIRST COUNT SIZE CONNECTIONS [RATE]`` sends by HTTPS from a
+  process of its own. It makes all requests first, prints ``ready``, and begins when it reads a line from
+  standard input. At the end it prints one JSON object with the moment of each 202 by number
+  (`time.monotonic` is the same in all processes).
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ import amqp
 from benchmarks import application
 
 WINDOW = 500
+"""How many messages may be unconfirmed."""
 
 
 def numbers(prefix: str, first: int, count: int) -> list[str]:
-    """Names of applications, never used twice."""
+    """The numbers of `count` applications."""
     return [f"{prefix}-{number}" for number in range(first, first + count)]
 
 
 class Publisher:
-    """A confirmed channel of the broker. As a context it closes itself."""
+    """A channel of the broker with confirms. A context manager: it closes its connection."""
 
     def __init__(self, port: int, vhost: str, user: str, password: str, exchange: str, key: str) -> None:
         self._connection = amqp.Connection(f"127.0.0.1:{port}", user, password, virtual_host=vhost,
@@ -53,7 +54,7 @@ class Publisher:
         self._connection.close()
 
     def send(self, number: str, document: bytes, service: str = application.SERVICE) -> None:
-        """One application; waits while too many are unconfirmed."""
+        """Send one application. Waits while too many are unconfirmed."""
         message = amqp.Message(
             document,
             message_id=number,
@@ -67,7 +68,7 @@ class Publisher:
             self._connection.drain_events(timeout=60)
 
     def drain(self, seconds: float = 0.0) -> None:
-        """Take up confirms for so long."""
+        """Read confirms for so many seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
@@ -76,7 +77,7 @@ class Publisher:
                 return
 
     def settle(self) -> None:
-        """Wait until the broker has everything."""
+        """Wait until the broker has confirmed everything."""
         while self._done < self._sent:
             self._connection.drain_events(timeout=60)
 
@@ -91,14 +92,14 @@ class Publisher:
 
 
 def publish(publisher: Publisher, names: Iterable[str], size: tuple[int, int]) -> None:
-    """All of them, until the broker has confirmed them."""
+    """Send all applications. Returns when the broker has confirmed them."""
     for name in names:
         publisher.send(name, application.document(name, *size))
     publisher.settle()
 
 
 def paced(publisher: Publisher, names: Sequence[str], size: tuple[int, int], rate: float) -> dict[str, float]:
-    """At a rate, whatever becomes of them; the moment each was sent."""
+    """Send applications at a rate, whatever becomes of them. Returns the moment at which each was sent."""
     documents = [application.document(name, *size) for name in names]
     sent: dict[str, float] = {}
     began = time.monotonic()
@@ -116,10 +117,10 @@ def paced(publisher: Publisher, names: Sequence[str], size: tuple[int, int], rat
 
 
 def request(number: str, document: bytes) -> bytes:
-    """What goes over the line."""
+    """The bytes of a request."""
     return (
-        f"POST /in/{application.AGS}/{application.SERVICE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
-        "application/xml\r\n"
+        f"POST /in/{application.AGS}/{application.SERVICE} HTTP/1.1\r\nHost: localhost\r\n"
+        "Content-Type: application/xml\r\n"
         f"Idempotency-Key: {number}\r\nDrehscheibe-Case: {number}\r\nContent-Length: {len(document)}\r\n\r\n"
     ).encode() + document
 
@@ -134,7 +135,7 @@ def connect(port: int, tls: Path) -> ssl.SSLSocket:
 
 
 def exchange(line: ssl.SSLSocket, data: bytes) -> int:
-    """Send a request, read its answer; the status."""
+    """Send a request and read its answer. Returns the status."""
     line.sendall(data)
     answer = b""
     while b"\r\n\r\n" not in answer:
@@ -155,7 +156,7 @@ def _more(line: ssl.SSLSocket) -> bytes:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     if len(sys.argv) < 8:
         print(__doc__)
         return 2
@@ -186,8 +187,8 @@ def main() -> int:
             except (OSError, ValueError) as error:
                 result["refused"][name] = type(error).__name__
                 return
-            result["answered" if status == 202
-                   else "refused"][name] = time.monotonic() if status == 202 else status
+            result["answered" if status == 202 else "refused"][name] = (
+                time.monotonic() if status == 202 else status)
 
     threads = [threading.Thread(target=work, args=(line,)) for line in lines]
     for thread in threads:

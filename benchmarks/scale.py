@@ -1,11 +1,16 @@
 """The configuration of a whole country: 11,000 municipalities with 100 services each (`benchmarks.nation`).
 
-``python -m benchmarks.scale --towns 11000 --services 100``
+``python -m benchmarks.scale --municipalities 11000 --services 100``
 
-Measured: from the start of the process until it takes messages; a reload by SIGHUP with one file changed,
-while applications come in at 50/s, and how long those took meanwhile; a reload with all files new; the main
-process's memory after each; one scrape of /metrics; and the memory of the workers while applications for
-every service come in, whose stylesheets are compiled on first use and kept by an LRU.
+Measured are:
+
+* the start, until the hub takes messages;
+* a reload by SIGHUP with one changed file, while applications come in at 50/s, and how long those take;
+* a reload with all files changed;
+* the memory of the main process after each of these;
+* one scrape of /metrics;
+* the memory of the workers while applications for every service come in. A worker compiles a stylesheet on
+  first use and keeps it in an LRU cache.
 """
 
 from __future__ import annotations
@@ -21,10 +26,11 @@ from benchmarks.subjects import Hub, place
 from benchmarks.throughput import run
 
 RATE = 50.0
+"""Applications per second during a reload."""
 
 
 class Nation(Hub):
-    """The hub with everybody in it."""
+    """A hub with the configuration of the whole country."""
 
     municipalities, services = nation.MUNICIPALITIES, nation.SERVICES
 
@@ -34,11 +40,11 @@ class Nation(Hub):
         nation.write(self.etc, self.folder / "mappings", self.drop, self.municipalities, self.services)
 
     def logged(self, text: str) -> int:
-        """How often it said so."""
+        """How often the log has this text."""
         return self.log.read_bytes().count(text.encode())
 
     def reload(self) -> float:
-        """Seconds until the changed files are taken up."""
+        """Reload the configuration. Returns the seconds until the changed files are in force."""
         before = self.logged("the configuration was read again")
         began = time.monotonic()
         self.processes[0].send_signal(signal.SIGHUP)
@@ -50,9 +56,9 @@ class Nation(Hub):
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("scale", __doc__, rounds=3)
-    parser.add_argument("--towns", type=int, default=nation.MUNICIPALITIES)
+    parser.add_argument("--municipalities", type=int, default=nation.MUNICIPALITIES)
     parser.add_argument("--services", type=int, default=nation.SERVICES)
     options = parser.parse_args()
     return figures.run(options, measure, options.rounds, options.municipalities, options.services)
@@ -60,7 +66,7 @@ def main() -> int:
 
 def measure(rounds: int = 3, municipalities: int = nation.MUNICIPALITIES,
             services: int = nation.SERVICES) -> dict[str, Any]:
-    """All of it."""
+    """Measure everything."""
     Nation.municipalities, Nation.services = municipalities, services
     with place(["amqp"]) as here:
         figures.progress(f"writing {municipalities} files")
@@ -80,8 +86,7 @@ def measure(rounds: int = 3, municipalities: int = nation.MUNICIPALITIES,
             alls.append(hub.reload())
             figures.progress(
                 f"round {turn + 1} of {rounds}: start {starts[-1]:.1f} s, reload {ones[-1]:.1f} s, of all "
-                f"{alls[-1]:.1f} s, "
-                f"{hub.main_memory() >> 20} MB"
+                f"{alls[-1]:.1f} s, {hub.main_memory() >> 20} MB"
             )
             if turn < rounds - 1:
                 hub.kill()
@@ -93,7 +98,7 @@ def measure(rounds: int = 3, municipalities: int = nation.MUNICIPALITIES,
         compiled = sheets(hub, services)
         after = [each >> 20 for each in workers_memory(hub)]
     return {
-        "towns": municipalities,
+        "municipalities": municipalities,
         "services": services,
         "rows": [
             {"what": "start", "seconds": figures.summary(starts), "goal": 5},
@@ -120,7 +125,7 @@ def touch(hub: Nation, keys: list[str], turn: int) -> None:
 
 
 def under_load(hub: Nation, prefix: str) -> tuple[float, list[float]]:
-    """A reload while applications come in: its seconds, and theirs."""
+    """Reload while applications come in. Returns the seconds of the reload and those of each application."""
     names = load.numbers(f"{hub.name}-{prefix}", 0, int(RATE * 6))
     sent: dict[str, float] = {}
 
@@ -141,12 +146,12 @@ def under_load(hub: Nation, prefix: str) -> tuple[float, list[float]]:
 
 
 def workers_memory(hub: Hub) -> list[int]:
-    """Resident bytes of each worker."""
+    """The resident bytes of each worker."""
     return [size for pid, size in hub.memory().items() if pid != hub.processes[0].pid]
 
 
 def sheets(hub: Hub, services: int) -> dict[str, Any]:
-    """Two rounds through all services: the first compiles, the second finds most compiled."""
+    """Go twice through all services. The first round compiles stylesheets, the second finds most of them."""
     rates = []
     for turn in range(2):
         with Arrivals(hub.drop) as arrivals:

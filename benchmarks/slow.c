@@ -1,5 +1,5 @@
-/* Makes every fsync, fdatasync and syncfs take $BENCH_SLOW_MS longer, as a slower disk would: what matters then is how many are
- * asked for, and how many are under way at once. Loaded by LD_PRELOAD (benchmarks/slow.py). */
+/* Makes each fsync, fdatasync and syncfs take $BENCH_SLOW_MS longer, as a slower disk would. Then the number
+ * of syncs decides, and how many run at once. Loaded by LD_PRELOAD (benchmarks/slow.py). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -1,11 +1,9 @@
-"""Throughput on a disk whose sync takes longer: every fsync, fdatasync and syncfs of both subjects made 5 ms
-slower.
+"""Throughput on a disk with a slow sync: each fsync, fdatasync and syncfs of both subjects takes 5 ms longer.
 
 ``python -m benchmarks.slow --ms 5 --rounds 5 --count 1500``
 
-The same comparison as `benchmarks.throughput` (AMQP, folder, 4 KB), with a library before both processes
-(slow.c, LD_PRELOAD; gcc is needed). Here the number of syncs asked for, and of those under way at once,
-decides.
+This is the comparison of `benchmarks.throughput` (AMQP, folder, 4 KB). A library (slow.c, LD_PRELOAD; gcc is
+needed) slows the syncs of both processes down. Here the number of syncs decides, and how many run at once.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from tests.services import need
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("slow", __doc__, rounds=5)
     parser.add_argument("--ms", type=int, default=5, help="how much longer a sync takes")
     parser.add_argument("--count", type=int, default=1500, help="applications per round and subject")
@@ -29,7 +27,7 @@ def main() -> int:
 
 
 def measure(rounds: int = 5, ms: int = 5, count: int = 1500) -> dict[str, Any]:
-    """AMQP to folder, 4 KB."""
+    """Measure AMQP to folder, 4 KB, with slow syncs."""
     with tempfile.TemporaryDirectory(prefix="bench-slow-") as folder:
         library = Path(folder) / "slow.so"
         subprocess.run(

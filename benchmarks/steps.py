@@ -1,4 +1,4 @@
-"""What `make bench` runs: commands, their measures, and how long each may take."""
+"""The list of benchmarks that `make bench` runs: command, arguments, and how long each may take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """One command with its arguments, in full and quick. `large`: only when asked for."""
+    """One command with its arguments, for a full and for a quick run. `large`: only on request."""
 
     name: str
     module: str
@@ -70,6 +70,6 @@ STEPS: tuple[Step, ...] = (
         120,
         large=True,
     ),
-    Step("scale", "scale", ("--rounds", "3"), ("--rounds", "1", "--towns", "1000"), 300, 90),
+    Step("scale", "scale", ("--rounds", "3"), ("--rounds", "1", "--municipalities", "1000"), 300, 90),
     Step("idle", "idle", ("--seconds", "30"), ("--seconds", "5"), 180),
 )

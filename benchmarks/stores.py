@@ -2,10 +2,11 @@
 
 ``python -m benchmarks.stores [--messages 2000] [--threads 16]``
 
-Each message: accepted with one part of 4 KB by one of several threads, claimed by the batch, recorded with
-two deliveries and their bodies, each delivery claimed by the batch and settled. All durable (PostgreSQL with
-fsync), one hub, no workers, no receivers: only the store's share. Then the same with two nodes on one
-PostgreSQL. Prints messages per second for each stage, and the bytes that a message takes.
+One of several threads accepts a message with one part of 4 KB. Messages are claimed in batches and recorded
+with two deliveries and their bodies. Deliveries are claimed in batches and settled. Everything is durable
+(PostgreSQL with fsync). There are no workers and no receivers, so only the store's share is measured. Then
+the same is measured with two nodes on one PostgreSQL. The command prints messages per second for each stage,
+and the bytes that a message takes.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ BODY = b"<antrag>" + b"x" * 4080 + b"</antrag>"
 
 
 def accepted(stores: Sequence[Store], count: int, threads: int) -> None:
-    """All of them, by so many threads in turn on each node."""
+    """Accept all messages, with so many threads, on the nodes in turn."""
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda number: accept(stores[number % len(stores)], incoming(BODY, key=f"k{number}")),
                       range(count)))
 
 
 def translate(store: Store) -> None:
-    """As the dispatcher does, without the work."""
+    """Do what the dispatcher does, without the translation."""
     while messages := store.claim_messages(32, LEASE):
         output = Output()
         store.record([translated(message.id, *(output.delivery(BODY, name, name) for name in ("a", "b")))
@@ -48,14 +49,14 @@ def translate(store: Store) -> None:
 
 
 def deliver(store: Store) -> None:
-    """As the deliverer does, without the receivers."""
+    """Do what the deliverer does, without receivers."""
     for name in ("a", "b"):
         while claimed := store.claim_deliveries(name, 20, LEASE):
             store.settle([Settlement.done(item.delivery.id, RECEIPT) for item in claimed])
 
 
 def measured(stores: Sequence[Store], count: int, threads: int) -> dict[str, float]:
-    """Messages per second by stage, and of all stages one after the other."""
+    """The messages per second of each stage, and of all stages one after the other."""
     def on_each(work: Callable[[Store], None]) -> Callable[[], None]:
         def run() -> None:
             with ThreadPoolExecutor(len(stores)) as pool:
@@ -76,7 +77,7 @@ def measured(stores: Sequence[Store], count: int, threads: int) -> dict[str, flo
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stores")
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=16)
@@ -103,7 +104,7 @@ def main() -> None:
 
 
 def one(folder: Path, sections: Sequence[StoreSection | None], options: argparse.Namespace) -> dict[str, Any]:
-    """One line of the table."""
+    """Measure one line of the table."""
     stores = [Store.open(folder / str(number), served=section) for number, section in enumerate(sections)]
     try:
         for store in stores:

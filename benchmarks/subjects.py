@@ -1,8 +1,8 @@
-"""What is measured: the hub as its real command, and the bare pipeline, each as processes with a folder of
-their own.
+"""What is measured: the hub as its real command, and the bare pipeline. Each has a folder of its own.
 
-Both are started once, warmed, and then take turns. A `Place` has the services around them (broker, mail
-server, SFTP server), the certificates and the folders where things arrive.
+Both are started once, process a few applications first, and are then measured in turn. A `Place` has the
+services around them (broker, mail server, SFTP server), the certificates, and the folders in which things
+arrive.
 """
 
 from __future__ import annotations
@@ -36,24 +36,23 @@ from tests.torture.stage import OPEN
 
 HUB = "hub"
 READER = "reader"
-"""The password of whoever reads the queues; the broker lives for one run, on loopback."""
-
+"""The password of the subject at the broker. The broker lives for one run, on loopback."""
 BIN = "DREHSCHEIBE_BENCH_BIN"
-"""Environment variable: a folder, emptied by who set it, for what runs leave behind.
+"""Environment variable: a folder for what runs leave behind. Whoever sets the variable empties the folder.
 
-Nothing is deleted before or between measurements: ext4 does not use an inode again that was freed within the
-last minutes, and passes over all of them, one by one, for each file that it makes. With 3,000 of them that is
-a fifth of the bare pipeline's work.
+Nothing is deleted before or between measurements. ext4 does not reuse an inode that was freed within the last
+minutes, and it passes over all such inodes, one by one, for each file that it makes. With 3,000 of them that
+is a fifth of the bare pipeline's work.
 """
-
 PREFETCH_BYTES = 64_000_000
+"""How many bytes a subject may have in hand from the broker."""
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
 class Place:
-    """A run's folder with the services that were asked for."""
+    """The folder of a run, with the requested services."""
 
     folder: Path
     stack: ExitStack
@@ -66,7 +65,7 @@ class Place:
         self.tls = self.folder / "tls"
 
     def secret(self, text: str) -> str:
-        """A file with a secret, as configurations name it."""
+        """Write a secret into a file. Returns its name as configurations write it."""
         file = self.folder / f"secret-{uuid.uuid4().hex}"
         file.write_text(text)
         return f"file:{file}"
@@ -74,7 +73,7 @@ class Place:
 
 @contextmanager
 def place(inlets: Sequence[str] = (), outlets: Sequence[str] = ()) -> Iterator[Place]:
-    """A folder that is gone afterwards, with what is needed for these ways in and out."""
+    """A temporary folder with the services that these ways in and out need."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         folder.chmod(0o755)
@@ -92,7 +91,7 @@ def place(inlets: Sequence[str] = (), outlets: Sequence[str] = ()) -> Iterator[P
 
 
 def discard(folder: Path) -> None:
-    """Take a folder away, into the `BIN` if there is one."""
+    """Move a folder into the `BIN`. Without one, delete it."""
     if bin_ := os.environ.get(BIN):
         folder.rename(Path(bin_) / f"{folder.name}-{uuid.uuid4().hex}")
     else:
@@ -101,7 +100,7 @@ def discard(folder: Path) -> None:
 
 def _broker(stack: ExitStack) -> RabbitMQ:
     need("rabbitmq-server", "rabbitmq-server")
-    home = Path(tempfile.mkdtemp(prefix="rabbitmq-"))  # short: the node's paths go into Unix limits
+    home = Path(tempfile.mkdtemp(prefix="rabbitmq-"))  # short, because Unix limits paths of sockets
     stack.callback(discard, home)
     broker = RabbitMQ(home)
     stack.callback(broker.stop)
@@ -110,7 +109,7 @@ def _broker(stack: ExitStack) -> RabbitMQ:
 
 
 class Subject:
-    """What hub and bare pipeline have in common. `drop` is where things arrive."""
+    """What the hub and the bare pipeline have in common. `drop` is the folder in which things arrive."""
 
     def __init__(self, name: str, place: Place, way_in: str, way_out: str,
                  environment: Mapping[str, str] | None = None) -> None:
@@ -133,11 +132,11 @@ class Subject:
 
     @property
     def user(self) -> str:
-        """The sender's user at the broker, which names the queue."""
+        """The user of the sender at the broker. The queue is named after it."""
         return f"sender-{self.name}"
 
     def _queue(self) -> None:
-        """The hub's own way of making a broker ready, so that both consume the same kind of queue."""
+        """Set the broker up as the hub does, so that both subjects consume the same kind of queue."""
         broker: RabbitMQ = self.place.services["amqp"]
         self.vhost = f"{self.name}-{uuid.uuid4().hex[:8]}"
         broker.add_vhost(self.vhost)
@@ -161,7 +160,7 @@ class Subject:
                          self.user)
 
     def _sink(self) -> int:
-        """A mail server that is cheaper than any sender: postfix's smtp-sink, one file per mail."""
+        """Start a mail server that is cheaper than any sender: Postfix's smtp-sink, one file per mail."""
         port = free_port()
         command = [need("smtp-sink", "postfix"), "-d", f"{self.drop}/"]
         if os.geteuid() == 0:
@@ -176,7 +175,7 @@ class Subject:
         return port
 
     def start(self) -> None:
-        """Start and wait until it takes messages."""
+        """Start the subject, and wait until it takes messages."""
         raise NotImplementedError
 
     def _launch(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -194,12 +193,12 @@ class Subject:
         return process
 
     def freeze(self) -> None:
-        """Take nothing in for the moment, so that a queue can be filled."""
+        """Stop the processes for the moment, so that a queue can be filled."""
         for process in self.processes:
             process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on."""
+        """Let the processes go on."""
         for process in self.processes:
             process.send_signal(signal.SIGCONT)
 
@@ -207,24 +206,24 @@ class Subject:
         """Wait until nothing is under way any more."""
 
     def kill(self) -> None:
-        """SIGKILL, workers too."""
+        """Send SIGKILL to all processes, the workers too."""
         for process in self.processes:
             _end(process)
         self.processes.clear()
 
     def close(self) -> None:
-        """End it."""
+        """End the subject."""
         self.kill()
 
     def clear(self) -> None:
-        """Take away what arrived, as a town hall does; it is kept elsewhere (see `BIN`)."""
+        """Take away what arrived, as a town hall does. It is kept in another folder (see `BIN`)."""
         taken = self.folder / f"taken-{uuid.uuid4().hex}"
         taken.mkdir()
         for entry in os.scandir(self.drop):
             os.rename(entry.path, taken / entry.name)  # noqa: PTH104
 
     def pids(self) -> list[int]:
-        """The processes and all below them."""
+        """The processes, and all processes below them."""
         found = [process.pid for process in self.processes]
         for pid in found:
             for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -235,16 +234,16 @@ class Subject:
         return found
 
     def cpu(self) -> float:
-        """Seconds of processor that it has used."""
+        """The seconds of processor time used so far."""
         return sum(sum(map(int, fields[11:13])) for fields in map(_stat, self.pids()) if fields) / TICKS
 
     def memory(self) -> dict[int, int]:
-        """Resident bytes by process."""
+        """The resident bytes of each process."""
         return {pid: int(fields[21]) * PAGE for pid in self.pids() if (fields := _stat(pid))}
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the name; none when it has ended."""
+    """The fields of /proc/<pid>/stat after the name. Empty when the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -254,15 +253,15 @@ def _stat(pid: int) -> list[str]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         try:
-            os.killpg(process.pid,
-                      signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
+            (os.killpg(process.pid, signal.SIGKILL) if os.getpgid(process.pid) == process.pid
+             else process.kill())
         except ProcessLookupError:
             pass
     process.wait(30)
 
 
 class Bare(Subject):
-    """The bare pipeline."""
+    """The bare pipeline (`benchmarks.bare`), as one or more processes."""
 
     def __init__(
         self,
@@ -288,8 +287,8 @@ class Bare(Subject):
             file = self.folder / f"bare-{number}.json"
             file.write_text(
                 json.dumps(
-                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self._in(),
-                     "out": self._out()}
+                    {"state": str(self.state / str(number)), "threads": self._threads, "in": self.inlet(),
+                     "out": self.outlet()}
                 )
             )
             self._launch("-m", "benchmarks.bare", str(file))
@@ -303,7 +302,8 @@ class Bare(Subject):
     def _ended(self) -> bool:
         return any(process.poll() is not None for process in self.processes)
 
-    def _in(self) -> dict[str, Any]:
+    def inlet(self) -> dict[str, Any]:
+        """The settings of the way in, as `benchmarks.bare` wants them."""
         if self.way_in == "https":
             tls = self.place.tls
             return {
@@ -323,7 +323,8 @@ class Bare(Subject):
             "prefetch": self.prefetch,
         }
 
-    def _out(self) -> dict[str, Any]:
+    def outlet(self) -> dict[str, Any]:
+        """The settings of the way out."""
         if self.way_out == "smtp":
             return {"kind": "smtp", "port": self.smtp}
         if self.way_out == "sftp":
@@ -334,8 +335,10 @@ class Bare(Subject):
 
 
 class Hub(Subject):
-    """The hub's own command on a configuration of its own: workers, intents, events, metrics and duplicate
-    check as always."""
+    """The hub's own command, on a configuration of its own.
+
+    Workers, intents, events, metrics and the check for duplicates are on, as always.
+    """
 
     settings: Mapping[str, Mapping[str, Any]] = {"workers": {"count": 2}, "deliver": {}}
 
@@ -363,7 +366,7 @@ class Hub(Subject):
         self.write()
 
     def write(self) -> None:
-        """Its configuration: one town with one service, one route to one recipient."""
+        """Write the configuration: one municipality with one service, and one route to one recipient."""
         settings = "\n".join(
             f"[{section}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in rows.items())
             for section, rows in self.settings.items()
@@ -385,6 +388,7 @@ name = "amt24"
             encoding="utf-8",
         )
         (self.etc / "defaults.toml").write_text('[policy.retry]\nfirst = "10s"\n')
+        send = ["xml", *(["attachments"] if self._folder_per_application else [])]
         (self.etc / "municipalities" / f"{application.AGS}.toml").write_text(
             f"""
 name = "Stadt Musterstadt"
@@ -394,7 +398,7 @@ tenant = "musterstadt"
 {self._destination()}
 [[route]]
 service = "{application.SERVICE}"
-recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._folder_per_application else ""}] }}]
+recipients = [{{ destination = "ziel", send = {json.dumps(send)} }}]
 """,
             encoding="utf-8",
         )
@@ -403,15 +407,15 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
         if self.way_in == "https":
             tls = self.place.tls
             return (
-                f'connector = "https"\nport = {self.https}\ncertificate = "{tls}/server.pem"\nkey = '
-                f'"file:{tls}/server.key"\n'
-                f'client_ca = ["{tls}/ca.pem"]\nsenders = '
-                f'[{{ name = "amt24", subject = "CN=amt24.example" }}]'
+                f'connector = "https"\nport = {self.https}\n'
+                f'certificate = "{tls}/server.pem"\nkey = "file:{tls}/server.key"\n'
+                f'client_ca = ["{tls}/ca.pem"]\n'
+                'senders = [{ name = "amt24", subject = "CN=amt24.example" }]'
             )
         return (
-            f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\nuser = '
-            f'"{self.amqp["user"]}"\n'
-            f'password = "{self.amqp["password"]}"\nsenders = [{{ name = "amt24", user = "{self.user}" }}]\n'
+            f'connector = "amqp"\nport = {self.amqp["port"]}\nvhost = "{self.vhost}"\n'
+            f'user = "{self.amqp["user"]}"\npassword = "{self.amqp["password"]}"\n'
+            f'senders = [{{ name = "amt24", user = "{self.user}" }}]\n'
             f"prefetch = {max(8, min(1000, PREFETCH_BYTES // self._size))}"
         )
 
@@ -419,9 +423,8 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
         layout = 'layout = "folder"' if self._folder_per_application else 'layout = "single"'
         if self.way_out == "smtp":
             return (
-                f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = '
-                '"hub@hub.example"\n'
-                'to = ["amt@musterstadt.example"]'
+                f'connector = "smtp"\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\n'
+                'from = "hub@hub.example"\nto = ["amt@musterstadt.example"]'
             )
         if self.way_out == "sftp":
             server: OpenSsh = self.place.services["sftp"]
@@ -435,14 +438,14 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
     def start(self) -> None:
         self.launch()
         wait_until(self.ready, f"the hub is ready ({self.log})", 120)
-        self.waiting = self.open()  # what a filled store brought along stays open
+        self.waiting = self.open()  # what a filled store had already stays open
 
     def launch(self) -> None:
-        """Start, and wait for nothing."""
+        """Start the hub without waiting."""
         self._launch("-m", "hub", "--config", str(self.etc / "hub.toml"), *self._arguments, "run")
 
     def ready(self) -> bool:
-        """Whether it takes messages. Raises RuntimeError when it has ended."""
+        """Whether the hub takes messages. Raises `RuntimeError` when it has ended."""
         if self.processes[0].poll() is not None:
             raise RuntimeError(f"the hub ended:\n{self.log.read_text()[-2000:]}")
         try:
@@ -452,12 +455,13 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
         return True
 
     def http(self, path: str) -> str:
-        """A page of its status port. Raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=30) as answer:  # nosec B310
+        """A page of its status port. Raises `OSError`."""
+        place = f"http://127.0.0.1:{self.status}{path}"
+        with urllib.request.urlopen(place, timeout=30) as answer:  # nosec B310
             return str(answer.read().decode())
 
     def open(self) -> int:
-        """Messages and deliveries that are under way, by its own figures."""
+        """How many messages and deliveries are under way, by the hub's own figures."""
         return int(sum(float(count) for count in OPEN.findall(self.http("/metrics"))))
 
     def settle(self) -> None:
@@ -466,5 +470,5 @@ recipients = [{{ destination = "ziel", send = ["xml"{', "attachments"' if self._
             time.sleep(0.1)
 
     def main_memory(self) -> int:
-        """Resident bytes of the main process."""
+        """The resident bytes of the main process."""
         return self.memory()[self.processes[0].pid]

@@ -2,12 +2,13 @@
 
 ``python -m benchmarks.throughput --in amqp --out folder --size "4 KB" --rounds 7 --count 3000``
 
-Each round measures the chain, the bare pipeline and the hub, in turning order. AMQP: the subject is stopped
-(SIGSTOP), its queue is filled, it goes on, and the clock runs until the last result is there under its final
-name. HTTPS: the clock runs from the first request. A run is invalid when anything is missing or there twice;
-and, from AMQP to a folder, when the bare pipeline reaches less than 0.35 of the lxml chain on two threads,
-for then it is no yardstick. (HTTPS, mail and SFTP cost more than the XML: there the chain says nothing about
-it.)
+Each round measures the chain, the bare pipeline and the hub, in an order that rotates. With AMQP the subject
+is stopped (SIGSTOP), its queue is filled, and the subject goes on; then the clock begins. With HTTPS the
+clock begins at the first request. It ends when the last result is there under its final name.
+
+A run is invalid when anything is missing or there twice. From AMQP to a folder it is also invalid when the
+bare pipeline reaches less than 0.35 of the lxml chain on two threads, because then it is no yardstick. HTTPS,
+mail and SFTP cost more than the XML, so there the chain is not compared.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from benchmarks.arrivals import Arrivals, number_of
 from benchmarks.subjects import Bare, Hub, Subject, place
 
 LEAST = 0.35
+"""What the bare pipeline must reach of the lxml chain."""
 COUNTS = {"4 KB": 3000, "40 KB": 800, "5 MB": 40}
+"""Applications per round, by size."""
 CONNECTIONS = 24
+"""Connections of the HTTPS sender."""
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns its exit code."""
     parser = figures.parser("throughput", __doc__, rounds=7)
     parser.add_argument("--in", dest="way_in", choices=["amqp", "https"], default="amqp")
     parser.add_argument("--out", dest="way_out", choices=["folder", "smtp", "sftp"], default="folder")
@@ -72,7 +76,7 @@ def measure(
     *,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One way in, one way out, one size."""
+    """Measure one way in, one way out and one size."""
     count = count or COUNTS[size]
     with place([way_in], [way_out]) as here:
         subjects: list[Subject] = []
@@ -85,7 +89,7 @@ def measure(
 
 
 def compare(subjects: Sequence[Subject], size: str, rounds: int, count: int) -> dict[str, Any]:
-    """Start the subjects, warm them, and let them take turns."""
+    """Start the subjects, let each process a few applications, and measure them in turn."""
     documents = chain.samples(size)
     rates: dict[str, list[float]] = {"chain": [], **{subject.name: [] for subject in subjects}}
     cpu: dict[str, list[float]] = {subject.name: [] for subject in subjects}
@@ -121,7 +125,7 @@ def result(
     *,
     judged: bool,
 ) -> dict[str, Any]:
-    """Medians and ratios, and whether the run says anything. `judged`: by the lxml chain."""
+    """The medians and ratios, and why the run is invalid. `judged`: the lxml chain is the measure."""
     rows = []
     for name, values in rates.items():
         row: dict[str, Any] = {"what": name, "rate": figures.summary(values),
@@ -139,9 +143,12 @@ def result(
     return {"size": size, "count": count, "rounds": len(rates["chain"]), "rows": rows, "invalid": faults}
 
 
-def run(subject: Subject, prefix: str, first: int, count: int, size: str, seconds: float = 300) -> dict[str,
-                                                                                                        Any]:
-    """One subject, once; per second, processor seconds per application, and what was wrong."""
+def run(subject: Subject, prefix: str, first: int, count: int, size: str,
+        seconds: float = 300) -> dict[str, Any]:
+    """Measure one subject once.
+
+    Returns its rate per second, the processor seconds per application, and what was wrong.
+    """
     names = load.numbers(f"{subject.name}-{prefix}", first, count)
     with Arrivals(subject.drop, renamed=subject.way_out != "smtp") as arrivals:
         used = subject.cpu()
@@ -155,7 +162,7 @@ def run(subject: Subject, prefix: str, first: int, count: int, size: str, second
 
 
 def wrong(arrivals: Arrivals, names: Sequence[str], way_out: str) -> list[str]:
-    """What is missing, there twice or of nobody."""
+    """What is missing, there twice, or not sent by this run."""
     faults = [f"{arrivals.twice} twice"] if arrivals.twice else []
     if way_out == "smtp":  # the sink names its files itself
         return faults + ([f"{arrivals.count()} mails instead of {len(names)}"]
@@ -189,7 +196,7 @@ def _https(subject: Subject, names: Sequence[str], size: str) -> tuple[float, li
 def send_https(
     subject: Subject, prefix: str, first: int, count: int, size: str, connections: int, rate: float = 0.0
 ) -> dict[str, Any]:
-    """Let a process of its own send; what it was told."""
+    """Send from a process of its own. Returns what it was answered."""
     sender = subprocess.Popen(
         [
             sys.executable,

@@ -162,7 +162,7 @@ def parse_xml(content: bytes, charset: str | None = None) -> etree._Element:
 def _xml_of(content: bytes, content_type: str) -> etree._Element:
     if not _related.is_related(content_type):
         return parse_xml(content, charset_of(content_type))
-    parts = _related.take_apart(content, content_type)
+    parts = _related.split_parts(content, content_type)
     root = parse_xml(parts.root, charset_of(parts.content_type))
     parts.resolve(root)
     return root

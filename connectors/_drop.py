@@ -118,6 +118,7 @@ class DropOutlet(OutletBase[OptionsT]):
     """
 
     repeat = "probe"
+    kind = "file"
     drop = True
 
     def __init__(self, options: OptionsT) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Literal
 
 import httpx2
 from pydantic import Field, field_validator, model_validator
 
-from hub.endpoint import OptionsModel, SecretRef
+from hub.endpoint import Authority, Certificate, OptionsModel, SecretRef
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,60}")
 _OURS = frozenset({
@@ -35,12 +34,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def port_of(url: str) -> int | None:
+    """The port that a URL names; None: its scheme's own."""
+    return httpx2.URL(url).port
+
+
 class HttpOptions(OptionsModel):
     """What every HTTP destination has in common; the URL is the connector's own."""
 
-    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
+    ca_file: Authority | None = Field(None, description="certificates to trust instead of the system's")
     plaintext_accepted: bool = Field(False, description="allow http:// to another machine")
-    certificate: Path | None = Field(
+    certificate: Certificate | None = Field(
         None, description="our certificate with its chain, for servers that ask for one (mTLS)")
     key: SecretRef | None = Field(None, description="its private key (PEM)")
     key_password: SecretRef | None = Field(None, description="password of the private key")

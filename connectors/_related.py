@@ -53,7 +53,7 @@ def is_related(content_type: str | None) -> bool:
     return (content_type or "").partition(";")[0].strip().lower() == "multipart/related"
 
 
-def take_apart(content: bytes, content_type: str) -> Related:
+def split_parts(content: bytes, content_type: str) -> Related:
     """The parts of an answer. Raises `Garbled`."""
     shown = "".join(filter(str.isprintable, content_type))
     outer = Message()

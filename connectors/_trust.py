@@ -24,17 +24,17 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from pydantic import Field, field_validator, model_validator
 
-from hub.endpoint import OptionsModel, SecretRef, secret_path
+from hub.endpoint import Authority, OptionsModel, SecretRef, SenderName, secret_path
 from hub.errors import ConfigError
 
 
 class Sender(OptionsModel):
     """How one sender is recognised: by the issuing CA, and by subject or SAN."""
 
-    name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
+    name: SenderName = Field(min_length=1, description="the sender's name in the hub's configuration")
     subject: str | None = Field(None, description="RFC 4514, like 'CN=amt24,O=Land': attributes it must have")
     san: str | None = Field(None, description="DNS name, URI or mail address among the alternative names")
-    ca: Path | None = Field(
+    ca: Authority | None = Field(
         None, description="PEM file of this sender's issuing CA; default: any of client_ca")
 
     @field_validator("subject")

@@ -34,7 +34,6 @@ import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import tenacity
@@ -46,7 +45,17 @@ from connectors._amqp_message import Reader, tolerant_frames
 from connectors._amqp_session import Limits, SenderQueue, Session
 from connectors._amqp_setup import Admin, Topology, User, declare
 from connectors._framing import Spool
-from hub.endpoint import Accept, Finding, InletBase, InletContext, OptionsModel, SecretRef, read_secret
+from hub.endpoint import (
+    Accept,
+    Authority,
+    Finding,
+    InletBase,
+    InletContext,
+    OptionsModel,
+    SecretRef,
+    SenderName,
+    read_secret,
+)
 from hub.errors import ConfigError, StoreUnavailable
 
 __all__ = ["Admin", "Inlet", "Options", "Sender", "setup"]
@@ -58,7 +67,7 @@ NO_ROOM_PAUSE = 1.0
 class Sender(OptionsModel):
     """A sender, its user at the broker, and thereby its queue."""
 
-    name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
+    name: SenderName = Field(min_length=1, description="the sender's name in the hub's configuration")
     user: str = Field(
         pattern=r"^[A-Za-z0-9_-]{1,60}$", description="its user at the broker, and its routing key")
     password: SecretRef | None = Field(
@@ -74,7 +83,7 @@ class Options(OptionsModel):
     user: str = Field("drehscheibe", description="the hub's user: may only read")
     password: SecretRef = Field(description="its password")
     tls: bool = Field(False, description="speak TLS")
-    ca: Path | None = Field(None, description="PEM file of the broker's CA; default: the system's")
+    ca: Authority | None = Field(None, description="PEM file of the broker's CA; default: the system's")
     prefix: str = Field(
         "drehscheibe", pattern=r"^[A-Za-z0-9_-]{1,60}$", description="exchange and queues begin so")
     senders: tuple[Sender, ...] = Field(min_length=1, description="who may send")

@@ -54,6 +54,8 @@ class Outlet(OutletBase[Options]):
     """Folders and documents, by looking before creating."""
 
     repeat = "probe"
+    kind = "dms"
+    whom = "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)"
     keeps = True
     page: ClassVar[int] = 100
     """Objects per answer when the children of a folder are listed."""

@@ -34,7 +34,7 @@ from pydantic import Field, field_validator
 
 from connectors import _drop
 from connectors._layout import DropOptions, chunks, plan
-from hub.endpoint import Finding
+from hub.endpoint import Finding, Needs
 from hub.errors import DeliveryError, Misconfigured, Temporary
 from hub.message import Delivery, Receipt
 
@@ -95,12 +95,25 @@ def _translated() -> Iterator[None]:
 class Outlet(_drop.DropOutlet[Options]):
     """Files, by a rename that shows all or nothing."""
 
+    whom = "die eigene IT (Freigabe eingehängt? Rechte des Benutzers der Drehscheibe? Platz?)"
     gathers = True
+    onboards = "folder"
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._gathered: Gathered | None = None
         self._hidden: dict[str, str] = {}  # what is prepared: delivery id to hidden name
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """The folder, with its marker."""
+        marker = (options.path / options.must_contain,) if options.must_contain else ()
+        return Needs(folders=(options.path,), files=marker)
+
+    @classmethod
+    def arrivals(cls, options: Options, reference: str) -> Sequence[str]:
+        """The path below the folder."""
+        return (str(options.path / reference),)
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Write hidden, sync, rename; only the last where it was prepared. Raises like every drop."""

@@ -33,7 +33,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -60,7 +59,18 @@ from connectors._multipart import Multipart
 from connectors._problem import Problem, RefusedError
 from connectors._tls_server import Limits, Protocol, Server
 from connectors._trust import Sender, TrustFiles
-from hub.endpoint import Accept, Finding, InletBase, InletContext, OptionsModel, SecretRef
+from hub.endpoint import (
+    Accept,
+    Authority,
+    Certificate,
+    Client,
+    Finding,
+    InletBase,
+    InletContext,
+    Needs,
+    OptionsModel,
+    SecretRef,
+)
 from hub.errors import ConfigError, Conflict, NotAllowed, StoreUnavailable
 from hub.message import Accepted, Incoming, IncomingPart
 
@@ -73,9 +83,9 @@ class Options(OptionsModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8443, ge=0, le=65535, description="0 takes a free one")
-    certificate: Path = Field(description="PEM file with the server's certificate and its chain")
+    certificate: Certificate = Field(description="PEM file with the server's certificate and its chain")
     key: SecretRef = Field(description="PEM file with the server's private key")
-    client_ca: tuple[Path, ...] = Field(
+    client_ca: tuple[Authority, ...] = Field(
         (), description="PEM files of the CAs that issue the senders' certificates")
     senders: tuple[Sender, ...] = Field((), description="who may come in")
     handshake_seconds: float = Field(10, gt=0, description="deadline of the TLS handshake")
@@ -132,6 +142,17 @@ class Inlet(InletBase[Options]):
     """Serves until stopped; `bound` is (host, port) while it listens."""
 
     protocol: ClassVar[type[Protocol]] = Protocol
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """Its own certificate, one for each sender, a port."""
+        return Needs(identity=(options.certificate, options.key), port=options.port,
+                     clients=tuple(Client(each.name, each.subject, each.san) for each in options.senders))
+
+    @classmethod
+    def takes_at(cls, options: Options) -> str:
+        """The URL of this machine."""
+        return f"https://localhost:{options.port}"
 
     def __init__(self, options: Options, context: InletContext) -> None:
         super().__init__(options, context)

@@ -44,7 +44,16 @@ from pydantic import Field, model_validator
 from connectors._framing import Body, Spool, clean
 from connectors._upload import LEFT_OUT, UNFINISHED, Contents, Names, Patterns, Snapshot, move, numbered
 from connectors._watch import Events, Watch
-from hub.endpoint import Accept, Finding, InletBase, InletContext, Lying, OptionsModel
+from hub.endpoint import (
+    Accept,
+    Finding,
+    InletBase,
+    InletContext,
+    Lying,
+    Needs,
+    OptionsModel,
+    SenderName,
+)
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.message import Incoming, IncomingPart
 
@@ -58,7 +67,7 @@ NOTE = ".grund.txt"
 class Sender(OptionsModel):
     """Whose folder it is."""
 
-    name: str = Field(min_length=1, description="the sender's name in the hub's configuration")
+    name: SenderName = Field(min_length=1, description="the sender's name in the hub's configuration")
 
 
 class Options(OptionsModel):
@@ -121,6 +130,16 @@ class _SpoolError(StoreUnavailable):
 
 class Inlet(InletBase[Options]):
     """Scans until stopped. `clock` gives seconds that only grow."""
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """Its three folders."""
+        return Needs(folders=(options.root, options.done, options.rejected))
+
+    @classmethod
+    def takes_at(cls, options: Options) -> Path:
+        """The watched folder."""
+        return options.root
 
     def __init__(self, options: Options, context: InletContext,
                  clock: Callable[[], float] = time.monotonic) -> None:

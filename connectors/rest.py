@@ -41,9 +41,9 @@ from pydantic import Field, field_validator, model_validator
 
 from connectors import _answer, _document, _http, _http_answer, _template, _tree
 from connectors._http_errors import shown
-from connectors._http_options import HttpOptions, check_header
+from connectors._http_options import HttpOptions, check_header, port_of
 from connectors._tree import PartValue
-from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Repeat, Unknown
+from hub.endpoint import Absent, Done, Finding, Needs, OptionsModel, OutletBase, ProbeResult, Repeat, Unknown
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 from hub.message import Delivery, ManifestPart, Receipt, unique_names
 
@@ -267,7 +267,15 @@ def _form_header(boundary: str, name: str, media_type: str, file: str | None = N
 class Outlet(OutletBase[Options]):
     """Requests over one connection that is kept between deliveries."""
 
+    kind = "fachverfahren"
+    whom = ("den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, "
+            "Freischaltung der Firewall)")
     keeps = True
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """The port of its receiver."""
+        return Needs(port=port_of(options.url))
 
     def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)

@@ -96,6 +96,9 @@ class Options(DropOptions):
 class Outlet(DropOutlet[Options]):
     """Files over SFTP, by a rename that shows all or nothing."""
 
+    whom = ("die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher "
+            "Schlüssel, Ordner)")
+
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._session: Session | None = None

@@ -37,13 +37,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from connectors._mail import Mail, Mailbox, address, build, dots_doubled, gathered
-from hub.endpoint import Finding, OptionsModel, OutletBase, SecretRef, is_certain, read_secret, refused
+from hub.endpoint import (
+    Authority,
+    Finding,
+    Needs,
+    OptionsModel,
+    OutletBase,
+    SecretRef,
+    is_certain,
+    read_secret,
+    refused,
+)
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
 from hub.message import Delivery, Receipt
 
@@ -56,7 +65,7 @@ class Options(OptionsModel):
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="none only on this machine itself")
     plaintext_accepted: bool = Field(False, description="allow security none to another machine")
-    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
+    ca_file: Authority | None = Field(None, description="certificates to trust instead of the system's")
     user: str | None = Field(None, description="login name")
     password: SecretRef | None = Field(None, description="login password")
     from_: Mailbox = Field(alias="from", description="sender, with or without a name")
@@ -156,7 +165,22 @@ class Outlet(OutletBase[Options]):
     """Mail over one connection that is kept between deliveries."""
 
     repeat = "ask"
+    kind = "mail"
+    whom = ("den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die "
+            "Poststelle der Kommune")
+    in_doubt = "repeat-marked"
     notes = True
+    onboards = "mailbox"
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """The port of the relay."""
+        return Needs(port=options.port)
+
+    @classmethod
+    def arrivals(cls, options: Options, reference: str) -> Sequence[str]:  # noqa: ARG003
+        """The mailboxes."""
+        return options.to
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

@@ -48,10 +48,19 @@ from lxml import etree
 from pydantic import Field, field_validator, model_validator
 
 from connectors import _answer, _document, _http, _http_answer, _template, _tree
-from connectors._http_options import HttpOptions, check_header
+from connectors._http_options import HttpOptions, check_header, port_of
 from connectors._soap_answer import VERSIONS, FaultOptions, judge
 from connectors._tree import PartValue
-from hub.endpoint import Finding, OutletBase, Repeat, SecretRef, read_secret, secret_path
+from hub.endpoint import (
+    Certificate,
+    Finding,
+    Needs,
+    OutletBase,
+    Repeat,
+    SecretRef,
+    read_secret,
+    secret_path,
+)
 from hub.errors import ConfigError, DeliveryError, Misconfigured, Permanent
 from hub.message import Delivery, Receipt
 
@@ -78,7 +87,7 @@ class Options(HttpOptions, FaultOptions):
     wsse_user: str | None = Field(None, description="WS-Security UsernameToken: the name")
     wsse_password: SecretRef | None = Field(None, description="its password")
     wsse_kind: Literal["text", "digest"] = Field("text", description="how the password is shown")
-    wsse_certificate: Path | None = Field(None, description="WS-Security signature: our certificate")
+    wsse_certificate: Certificate | None = Field(None, description="WS-Security signature: our certificate")
     wsse_key: SecretRef | None = Field(None, description="its private key (RSA, PEM)")
     wsse_key_password: SecretRef | None = Field(None, description="password of that key")
     wsse_timestamp: int = Field(0, ge=0, le=3600,
@@ -271,6 +280,14 @@ def _plain(value: Any, delivery: Delivery) -> Any:
 
 class Outlet(OutletBase[Options]):
     """Calls over one connection that is kept between deliveries."""
+
+    kind = "fachverfahren"
+    whom = "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)"
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """The port of its receiver."""
+        return Needs(port=port_of(options.url))
 
     def __init__(self, options: Options, line: _http.Line | None = None) -> None:
         super().__init__(options)

@@ -69,6 +69,8 @@ class Options(HttpOptions, DropOptions):
 class Outlet(DropOutlet[Options]):
     """Files over WebDAV, by a MOVE that shows all or nothing."""
 
+    whom = "die IT der Kommune (Adresse, Zugangsdaten, Zertifikate, Ordner und Rechte auf dem WebDAV-Server)"
+
     def __init__(self, options: Options, line: Line | None = None) -> None:
         super().__init__(options)
         self._line = line or Line(options)

@@ -39,7 +39,17 @@ from pydantic import Field, field_validator
 
 from connectors._layout import chunks
 from connectors._template import Template, arrival_day, document_kind, one_line, record_line
-from hub.endpoint import Done, Drop, Finding, OptionsModel, OutletBase, ProbeResult, build_drop
+from hub.endpoint import (
+    Done,
+    Drop,
+    Finding,
+    Needs,
+    OptionsModel,
+    OutletBase,
+    ProbeResult,
+    build_drop,
+    drop_class,
+)
 from hub.errors import Temporary
 from hub.message import BERLIN, Delivery, ManifestPart, Receipt, safe_name
 
@@ -102,6 +112,18 @@ class Outlet(OutletBase[Options]):
     """A ZIP into a drop, by the drop's own outlet."""
 
     repeat = "probe"
+    kind = "dms"
+    whom = "die DMS-Betreuung der Kommune (Übergabeordner, Rechte)"
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        """What its drop needs."""
+        return drop_class(options.drop).needs(options.drop)
+
+    @classmethod
+    def arrivals(cls, options: Options, reference: str) -> Sequence[str]:
+        """Where its drop puts it."""
+        return drop_class(options.drop).arrivals(options.drop, reference)
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

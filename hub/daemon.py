@@ -1,5 +1,4 @@
-"""The running hub: puts the rooms together, keeps the inlets alive, reloads, tells systemd, and stops in
-order.
+"""The running hub: puts the rooms together, reloads, tells systemd, and stops in order.
 
 Start: configuration, store, workers, then deliveries, then the pipeline, and the door opens last. Stop: the
 reverse, with what is under way brought to its end first. SIGTERM and SIGINT stop, SIGHUP reloads: a faulty
@@ -20,25 +19,25 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import structlog
-import tenacity
 
-from hub import endpoint, failpoints
+from hub import failpoints
 from hub.administration.retention import Retention
 from hub.cluster.peers import Peers
 from hub.config import loader
+from hub.config.configuration import Configuration
 from hub.delivery.deliverer import Deliverer
-from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.errors import ConfigError, StoreUnavailable
+from hub.intake import inlets
 from hub.intake.disk_space import Space
 from hub.intake.receiver import Receiver
 from hub.operations.control_socket import ControlServer
 from hub.operations.ledger_metrics import LedgerCollector
 from hub.operations.operator import Operator
+from hub.operations.running_hub import RunningHub
 from hub.operations.status_server import StatusServer
 from hub.operations.systemd import fed, notify, watchdog_interval
 from hub.parsing import versions
@@ -60,10 +59,6 @@ seconds."""
 LISTEN_SECONDS = 15.0
 """How long the start waits for inlets: one whose broker is away must not keep the others' service from being
 ready."""
-
-LONGEST_PAUSE = 10.0
-"""Seconds until an inlet that ended is started again at the latest: a broker that is back is not kept waiting
-for minutes."""
 
 COLLECT = (50_000, 20, 50)
 """When the garbage collector looks for circles (`gc.set_threshold`): a batch makes thousands of rows, none in
@@ -109,42 +104,44 @@ class Daemon:
             self.store.count_death(recovered.alone)
         if self.store.lost_pages:
             log.critical("the store's log is damaged: what was committed last is lost; receivers are asked "
-                         "before anything is "
-                         "sent, and senders should be asked what they sent since",
+                         "before anything is sent, and senders should be asked what they sent since",
                          pages=self.store.lost_pages)
         if self.store.unclean:
             log.warning("the last run did not end cleanly; what was under way is looked into first",
                         **dataclasses.asdict(recovered))
-        self.pool = WorkerPool(settings.workers.count, WorkerSettings(
+        self.pool = WorkerPool(settings.workers.count, settings=WorkerSettings(
             data_bytes=settings.workers.memory_mb << 20,
             resident_bytes=(settings.workers.memory_mb + 256) << 20,
             recycle_bytes=settings.workers.memory_mb << 19,
             cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
             wall_seconds=settings.workers.seconds * 2))
-        self.deliverer = Deliverer(self.store, lambda: self.configuration, self.metrics)
-        self.dispatcher = Dispatcher(self.store, lambda: self.configuration, self.pool, self.metrics,
-                                     self.deliverer.wake,
+        self.deliverer = Deliverer(self.store, configuration=self._in_force, metrics=self.metrics)
+        self.dispatcher = Dispatcher(self.store, configuration=self._in_force, pool=self.pool,
+                                     metrics=self.metrics, delivered_to=self.deliverer.wake,
                                      room=self.space.may_translate)
-        self.receiver = Receiver(self.store, lambda: self.configuration, self.metrics, self.dispatcher.wake,
-                                 admit=self.space.admit)
-        self.retention = Retention(self.store, lambda: self.configuration, self.metrics.retained)
-        self.peers = Peers(self.store, self._assume_begun, self._wake_all, self.dispatcher.look_at_suspects)
-        self.operator = Operator(self.store, self.deliverer, self._wake_all, self.reload, self.retention,
-                                 self.space,
-                                 self.awaits_restart)
-        self.inlets: list[endpoint.InletBase[Any]] = [
-            endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
-                name=inlet.name, spool=self.store.spool, max_bytes=settings.hub.max_bytes,
-                admit=partial(self.receiver.admit, inlet.name),
-                turned_away=self.metrics.turned_away(inlet.name), lying=self.metrics.lying(inlet.name)))
-            for inlet in self.configuration.inlets]
-        self._inlet_threads: list[threading.Thread] = []
+        self.receiver = Receiver(self.store, configuration=self._in_force, metrics=self.metrics,
+                                 wake=self.dispatcher.wake, admit=self.space.admit)
+        self.retention = Retention(self.store, configuration=self._in_force, told=self.metrics.retained)
+        self.peers = Peers(self.store, assume_begun=self._assume_begun, wake=self._wake_all,
+                           suspects=self.dispatcher.look_at_suspects)
+        self.operator = Operator(self.store, retention=self.retention, running=RunningHub(
+            deliverer=self.deliverer, space=self.space, wake=self._wake_all, reload=self.reload,
+            awaits_restart=self.awaits_restart))
+        self.inlets = inlets.Inlets(
+            inlets.build(self.configuration, receiver=self.receiver, spool=self.store.spool,
+                         metrics=self.metrics),
+            accept=self.receiver, stop=self._stop)
         self.metrics.registry.register(LedgerCollector(
-            self.store, lambda: self.configuration, self.deliverer.circuits,
-            lambda: {inlet.name: inlet.ready() for inlet in self.inlets},
-            lambda: bool(self.pool.network_dropped), self.space))
-        self.metrics.begin((inlet.name for inlet in self.inlets), Why,
-                           {destination.connector for destination in self.configuration.all_destinations()})
+            self.store, configuration=self._in_force, circuits=self.deliverer.circuits,
+            inlets=self.inlets.ready, network_dropped=lambda: bool(self.pool.network_dropped),
+            space=self.space))
+        self.metrics.begin(
+            inlets=self.inlets.names, deaths=Why,
+            connectors={destination.connector for destination in self.configuration.all_destinations()})
+
+    def _in_force(self) -> Configuration:
+        """The configuration in force."""
+        return self.configuration
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -154,8 +151,8 @@ class Daemon:
         signal.signal(signal.SIGHUP, self._on_reload)
         try:
             # first, because its port may be taken: nothing else has begun then
-            status = StatusServer(settings.status.host, settings.status.port, self.metrics, self.operator,
-                                  self.alive, self.ready)
+            status = StatusServer(settings.status.host, settings.status.port, metrics=self.metrics,
+                                  operator=self.operator, alive=self.alive, ready=self.ready)
         except BaseException:
             self.store.close()
             raise
@@ -165,21 +162,16 @@ class Daemon:
         self.deliverer.start()
         self.dispatcher.start()
         self.retention.start()
-        for inlet in self.inlets:
-            thread = threading.Thread(target=self._serve, args=(inlet,), name=f"inlet-{inlet.name}",
-                                      daemon=True)
-            self._inlet_threads.append(thread)
-            thread.start()
+        self.inlets.start()
         gc.collect()
         # what else is there now stays: a full collection would look at it, and hold up every thread meanwhile
         gc.freeze()
         gc.set_threshold(*COLLECT)
-        log.info("the hub runs", inlets=[inlet.name for inlet in self.inlets],
-                 configuration=self.configuration.digest[:12],
+        log.info("the hub runs", inlets=self.inlets.names, configuration=self.configuration.digest[:12],
                  status=f"http://{status.host}:{status.port}/status",
                  workers_without_network=bool(self.pool.network_dropped))
         try:
-            self._await_inlets()
+            self.inlets.wait(LISTEN_SECONDS)
             notify("READY=1\nSTATUS=takes applications")
             self._supervise()
         except StoreUnavailable as error:
@@ -189,16 +181,6 @@ class Daemon:
         finally:
             with fed():
                 self._shut_down(control, status)
-
-    def _await_inlets(self) -> None:
-        deadline = time.monotonic() + LISTEN_SECONDS
-        while waiting := [inlet.name for inlet in self.inlets if not inlet.ready()]:
-            if time.monotonic() > deadline:
-                log.error("inlets that do not listen yet; the hub goes on without them and keeps trying",
-                          inlets=waiting)
-                return
-            if self._stop.wait(0.05):
-                return
 
     def _supervise(self) -> None:
         interval = watchdog_interval()
@@ -224,8 +206,7 @@ class Daemon:
         patience = self.configuration.settings.hub.shutdown
         log.info("the hub stops: the door closes, then what is under way comes to its end")
         self._stop.set()
-        for thread in self._inlet_threads:
-            thread.join(patience.total_seconds())
+        self.inlets.join(patience)
         self.retention.stop()
         clean = self.dispatcher.stop(patience)
         clean = self.deliverer.stop(patience) and clean
@@ -255,8 +236,7 @@ class Daemon:
     def _reload(self) -> list[str]:
         try:
             fresh = loader.load(self._file, self._overrides, self.configuration).take_snapshots()
-            for inlet in self.inlets:
-                inlet.reload()
+            self.inlets.reload()
         except ConfigError as error:
             return list(error.problems)
         except OSError as error:  # no space for the snapshots, no right to read
@@ -288,29 +268,14 @@ class Daemon:
         """Why no message could be taken."""
         problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why)
                                    if problem]
-        problems += [f"{thread.name}: does not run" for thread in self._inlet_threads
-                     if not thread.is_alive()]
-        problems += [f"inlet {inlet.name}: not listening yet" for inlet in self.inlets if not inlet.ready()]
+        problems += self.inlets.problems()
         return problems + (["stopping"] if self._stop.is_set() else [])
 
-    def _serve(self, inlet: endpoint.InletBase[Any]) -> None:
-        """Run an inlet and start it again with a back-off when it ends without being asked to."""
-        for attempt in tenacity.Retrying(
-                wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE),
-                sleep=tenacity.sleep_using_event(self._stop),
-                stop=lambda _: self._stop.is_set(), retry=tenacity.retry_always,
-                retry_error_callback=lambda _: None):
-            with attempt:
-                try:
-                    inlet.run(self.receiver, self._stop)
-                except Exception as error:  # noqa: BLE001 - an inlet must come back, whatever ended it
-                    log.error("an inlet ended; it is started again", inlet=inlet.name,
-                              error_class=type(error).__name__,
-                              error=str(error) if isinstance(error, HubError | OSError) else None)
-
     def _assume_begun(self, destination: str) -> bool:
-        """After a crash: may a try have had an effect though no intent is on disk? Where it can be probed,
-        assume so."""
+        """After a crash: may a try have had an effect though no intent is on disk?
+
+        Where it can be probed, assume so.
+        """
         found = self.configuration.destination(destination)
         return found is None or found.repeat != "ask"
 

@@ -1,41 +1,73 @@
-"""The contract between the hub and a connector, and the way a connector is found by its name.
+"""The contract between the hub and a connector, and how outlets and inlets are built.
 
-A connector is one module in `connectors/`. It imports `hub.endpoint`, `hub.message` and `hub.errors`, nothing else of the
-hub, and has no threads, retries, metrics, leases or logs of its own: those are written once, around it. On top of the
-module stands its `Options`; below it one class or both::
+A connector is one module, found by its name (`hub.registry`). It imports `hub.endpoint`, `hub.message` and
+`hub.errors`, and nothing else of the hub. It has no threads, retries, metrics, leases or logs of its own:
+those are written once, around it. On top of the module stands its `Options`; below it one class or both::
 
     class Outlet(OutletBase[Options]):   # brings deliveries to a receiver
     class Inlet(InletBase[Options]):     # takes messages from a sender
+
+What the hub wants to know of a connector stands on these classes: docs/connectors.md.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, ValidationError, WrapValidator, create_model
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    WrapValidator,
+    create_model,
+)
 
+from hub import registry
 from hub.errors import ConfigError
 from hub.files.model import FileModel
 from hub.message import Accepted, Delivery, Incoming, Receipt
 
 Severity = Literal["ok", "warning", "error"]
+Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
+"""What a destination is, for bills."""
+KINDS = get_args(Kind)
+InDoubtPolicy = Literal["repeat-marked", "ask"]
+"""What happens to a delivery that may or may not have arrived: again with a mark, or a person is asked."""
 
 
 class OptionsModel(FileModel):
-    """Base of every connector's options: frozen, unknown keys are errors. Each field has a description of one line."""
+    """Base of every connector's options: frozen, unknown keys are errors. Each field has a description of one
+    line."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
+
+    german: ClassVar[Mapping[str, str]] = {}
+    """The sentences of its validators, each with its German; ``{}`` stands for what a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What an option means to the hub, in the option's type."""
+
+    what: Literal["certificate", "authority", "secret", "sender"]
+
+
+Certificate = Annotated[Path, Mark("certificate")]
+"""A PEM file with a certificate of our own. The hub watches when it ends."""
+Authority = Annotated[Path, Mark("authority")]
+"""A PEM file with certificates that are trusted. The hub watches when the last of them ends."""
+SenderName = Annotated[str, Mark("sender")]
+"""The name of a ``[[sender]]`` of hub.toml. The hub checks that there is one."""
 
 
 def _check_secret(value: str) -> str:
@@ -44,8 +76,9 @@ def _check_secret(value: str) -> str:
     return value
 
 
-SecretRef = Annotated[str, AfterValidator(_check_secret)]
-"""Where a secret is: ``file:/path`` or ``credential:name`` (below ``$CREDENTIALS_DIRECTORY``). Read by `read_secret`."""
+SecretRef = Annotated[str, Mark("secret"), AfterValidator(_check_secret)]
+"""Where a secret is: ``file:/path`` or ``credential:name`` (below ``$CREDENTIALS_DIRECTORY``). Read by
+`read_secret`."""
 
 
 def secret_path(ref: str) -> Path:
@@ -101,24 +134,63 @@ Repeat = Literal["idempotent", "probe", "ask"]
 OptionsT = TypeVar("OptionsT", bound=OptionsModel)
 
 
-class OutletBase(ABC, Generic[OptionsT]):
-    """Brings deliveries to one destination. One object per destination and thread at a time; `close` may be followed by
-    another `deliver`, which connects again.
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody who shows a certificate to an inlet."""
 
-    `repeat` says what a second try does at the receiver: ``idempotent`` (the same single copy), ``probe`` (`probe` knows),
-    ``ask`` (nobody can know). A connector sets it on its class, or overrides `repeat_for` where its options decide.
+    name: str
+    subject: str | None = None
+    """RFC 4514, like ``CN=amt24,O=Land``."""
+    san: str | None = None
+    """A DNS name, URI or mail address among the certificate's alternative names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What must be there before a connector works on one machine alone. `make run` makes it, and makes the
+    files of options that are an `Authority` or a `SecretRef` anyway."""
+
+    folders: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
+    """Empty files."""
+    identity: tuple[Path, str] | None = None
+    """Certificate and private key (a `SecretRef`) of a server on localhost."""
+    clients: tuple[Client, ...] = ()
+    """Who needs a certificate to come in."""
+    port: int | None = None
+    """Where the inlet listens, or where the outlet's receiver listens on this machine."""
+
+
+class OutletBase(ABC, Generic[OptionsT]):
+    """Brings deliveries to one destination. One object per destination and thread at a time; `close` may be
+    followed by another `deliver`, which connects again.
+
+    `repeat` says what a second try does at the receiver: ``idempotent`` (the same single copy), ``probe``
+    (`probe` knows), ``ask`` (nobody can know). A connector sets it on its class, or overrides `repeat_for`
+    where its options decide. A class without `kind` is refused when the hub looks for it.
     """
 
     repeat: Repeat
+    kind: ClassVar[Kind]
+    """What its destinations are, for bills, where they do not say so themselves."""
+    whom: ClassVar[str] = ""
+    """Whom to ask when a destination fails, and what about: German, in the accusative."""
+    in_doubt: ClassVar[InDoubtPolicy] = "ask"
+    """What happens to a delivery in doubt where the destination does not say so itself."""
+    drop: ClassVar[bool] = False
+    """Whether it puts files into a place, with the options layout, role and name: others may deliver through
+    it (`Drop`)."""
     notes: ClassVar[bool] = False
-    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is split
-    (`hub.store.slim_manifest`)."""
+    """Whether it puts a manifest's property `hub.message.NOTE` before its body: then what is too large is
+    split (`hub.store.slim_manifest`)."""
     gathers: ClassVar[bool] = False
     """Whether several deliveries cost less between `prepare` and `conclude` than each alone."""
-    drop: ClassVar[bool] = False
-    """Whether it puts files into a place, with the options layout, role and name: others may deliver through it (`Drop`)."""
     keeps: bool = False
-    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no drop folder)."""
+    """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no
+    drop folder)."""
+    onboards: ClassVar[Literal["folder", "mailbox"] | None] = None
+    """What `drehscheibe municipality add` writes it for: a folder (option ``path``) or a mailbox (option
+    ``to``)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -129,24 +201,38 @@ class OutletBase(ABC, Generic[OptionsT]):
         """What a second try does at a destination with these options, without building the outlet."""
         return cls.repeat
 
+    @classmethod
+    def needs(cls, options: OptionsT) -> Needs:  # noqa: ARG003
+        """What `make run` has to make for a destination with these options."""
+        return Needs()
+
+    @classmethod
+    def arrivals(cls, options: OptionsT, reference: str) -> Sequence[str]:  # noqa: ARG003
+        """Where a person finds a delivery with this receipt: paths, addresses. None: only the receipt
+        tells."""
+        return ()
+
     @abstractmethod
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Deliver, or raise a `hub.errors.DeliveryError`.
 
-        Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes the delivery
-        in doubt, whatever is raised, except an error marked by `refused`: the
-        receiver's own clear no.
+        Calls `effect_begins()` just before the byte that may act at the receiver. Any error after it makes
+        the delivery in doubt, whatever is raised, except an error marked by `refused`: the receiver's own
+        clear no.
         """
 
     def prepare(self, deliveries: Sequence[Delivery]) -> None:
-        """Do what comes before the effects of several deliveries at once, if the outlet `gathers`. Changes nothing that anybody
-        sees, and never raises for one of them: what could not be prepared, `deliver` does by itself.
+        """Do what comes before the effects of several deliveries at once, if the outlet `gathers`.
+
+        Changes nothing that anybody sees. Never raises for one of them: what could not be prepared, `deliver`
+        does by itself.
         """
 
     def conclude(self) -> None:
         """Let what was delivered since `prepare` last, and throw away what was prepared in vain.
 
-        Raises a `hub.errors.DeliveryError` when nobody knows whether those deliveries will last: all of them are in doubt then.
+        Raises a `hub.errors.DeliveryError` when nobody knows whether those deliveries will last: all of them
+        are in doubt then.
         """
 
     def probe(self, delivery: Delivery) -> ProbeResult:  # noqa: ARG002
@@ -178,24 +264,27 @@ def is_certain(error: BaseException) -> bool:
 class Accept(Protocol):
     """The hub's door. Returns only after the commit.
 
-    Raises `StoreUnavailable` (keep it and ask again later), `NotAllowed` (sender may not send this here), `Conflict`
-    (same key, other content, and `Incoming.conflict` is ``refuse``).
+    Raises `StoreUnavailable` (keep it and ask again later), `NotAllowed` (sender may not send this here),
+    `Conflict` (same key, other content, and `Incoming.conflict` is ``refuse``).
     """
 
     def __call__(self, incoming: Incoming) -> Accepted: ...
 
     def together(self, incomings: Sequence[Incoming]) -> Sequence[Accepted | Exception]:
-        """The same for several, which share a commit. What it would raise for one alone stands in that one's place."""
+        """The same for several, which share a commit. What it would raise for one alone stands in that one's
+        place."""
         ...
 
 
-TurnedAway = Literal["unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
-"""Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections at once."""
+TurnedAway = Literal[
+    "unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
+"""Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections
+at once."""
 
 
 Lying = Literal["unfinished", "left-out", "special"]
 """What lies in an inlet's folder and is not taken. ``unfinished``: an upload whose sender does not end it;
-``left-out``: names that are no part of an application; ``special``: links and the like, which nobody reads."""
+``left-out``: names that are no part of an application; ``special``: links and so on, which nobody reads."""
 
 
 def _nobody_hears(_: Mapping[Lying, int]) -> None:
@@ -222,8 +311,8 @@ class InletContext:
     max_bytes: int
     """Largest transfer in bytes, all its parts together."""
     admit: Callable[[int], None] = _always_room
-    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body.
-    0 only asks. Raises `StoreUnavailable` when there is no room."""
+    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body; 0
+    only asks. Raises `StoreUnavailable` when there is no room."""
     turned_away: Callable[[TurnedAway], None] = _uncounted
     """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit`
     refuse is counted there, not here."""
@@ -233,7 +322,8 @@ class InletContext:
 
 
 class InletBase(ABC, Generic[OptionsT]):
-    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set, and then leaves.
+    """Takes messages from senders. `run` blocks in a thread of its own until `stop` is set, and then leaves
+    cleanly.
 
     Nothing but `Accepted` lets an inlet acknowledge. The hub builds an inlet once and starts its `run` again
     whenever it ends. Nothing is set on an inlet from outside: what it needs is in its options and in its
@@ -249,13 +339,28 @@ class InletBase(ABC, Generic[OptionsT]):
         """Its name in the configuration, in logs and in metrics."""
         return self.context.name
 
+    @classmethod
+    def needs(cls, options: OptionsT) -> Needs:  # noqa: ARG003
+        """What `make run` has to make for an inlet with these options."""
+        return Needs()
+
+    @classmethod
+    def takes_at(cls, options: OptionsT) -> str | Path | None:  # noqa: ARG003
+        """Where something on this machine hands in.
+
+        A text is a base URL: ``POST <URL>/in/<AGS>/<service>``. A path is a folder:
+        ``<folder>/<AGS>/<service>/`` takes files. None: it takes neither.
+        """
+        return None
+
     @abstractmethod
     def run(self, accept: Accept, stop: threading.Event) -> None:
         """Serve until `stop` is set. May raise anything; the hub starts it again with a back-off."""
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether it takes messages now: `run` is under way; it listens, is connected, sees its folder."""
+        """Whether it takes messages now: `run` is under way, and it listens, is connected, sees its
+        folder."""
 
     def reload(self) -> None:
         """Take up changed certificates or files named by unchanged options. Called from another thread."""
@@ -265,57 +370,84 @@ class InletBase(ABC, Generic[OptionsT]):
         return ()
 
 
-def names() -> list[str]:
-    """All connectors there are."""
-    import connectors
-
-    return sorted(found.name for found in pkgutil.iter_modules(connectors.__path__) if not found.name.startswith("_"))
-
-
-def module(name: str, side: str = "") -> Any:
-    """A connector's module. Raises `ConfigError` with what there is, of those with that `side`."""
-    loaded = None if name.startswith("_") else sys.modules.get(f"connectors.{name}")
-    if loaded is not None:
-        return loaded  # a large configuration asks often, and names() finds none while descriptors are short
-    if name not in names():
-        known = [each for each in names() if not side or hasattr(importlib.import_module(f"connectors.{each}"), side)]
-        close = get_close_matches(name, known, 1)
-        if not name:
-            raise ConfigError(f"connector: is missing: add it, one of {', '.join(known)}")
-        raise ConfigError(f"connector: unknown connector {name!r}: "
-                          + (f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known)}"))
-    return importlib.import_module(f"connectors.{name}")
-
-
-def options_model(name: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
-    """The options of one side of a connector: ``InletOptions``/``OutletOptions`` where they differ, else ``Options``."""
-    found = module(name, side)
+def options_model(name: str, side: registry.Side) -> type[OptionsModel]:
+    """The options of one side of a connector: ``InletOptions``/``OutletOptions`` where they differ, else
+    ``Options``."""
+    found = registry.module(name, side)
     if not hasattr(found, side):
         raise ConfigError(f"connector: {name!r} has no {side.lower()}: choose another connector")
-    model: type[OptionsModel] = getattr(found, f"{side}Options", None) or found.Options
+    model: type[OptionsModel] | None = (getattr(found, f"{side}Options", None)
+                                        or getattr(found, "Options", None))
+    if model is None:
+        raise ConfigError(f"connector: {name!r} has no options: add a class Options to its module")
     return model
 
 
 def outlet_class(name: str) -> type[OutletBase[Any]]:
-    """The outlet of a connector, without building it."""
+    """The outlet of a connector, without building it.
+
+    Raises `ConfigError`, also where its class does not say what the hub has to know: `kind` and `repeat`.
+    """
     options_model(name, "Outlet")
-    outlet: type[OutletBase[Any]] = module(name).Outlet
+    outlet: type[OutletBase[Any]] = registry.module(name).Outlet
+    if getattr(outlet, "kind", None) not in KINDS:
+        raise ConfigError(f"connector: {name!r} has no kind for bills: set kind on its class Outlet, "
+                          f"one of {', '.join(KINDS)}")
+    if not hasattr(outlet, "repeat") and outlet.repeat_for.__qualname__ == OutletBase.repeat_for.__qualname__:
+        raise ConfigError(f"connector: {name!r} does not say what a second try does: set repeat on its class "
+                          f"Outlet, one of {', '.join(get_args(Repeat))}")
     return outlet
 
 
-def repeat_of(name: str, options: Mapping[str, Any]) -> Repeat:
-    """What a second try does at a destination of the connector `name`. Raises like `build_outlet`."""
-    return outlet_class(name).repeat_for(options_model(name, "Outlet")(**options))
+def onboarding_outlet(what: Literal["folder", "mailbox"]) -> str:
+    """The connector that `drehscheibe municipality add` writes for it. Raises `ConfigError` where there is
+    none."""
+    for name in (*registry.own(), *registry.installed()):
+        if registry.has(name, "Outlet") and outlet_class(name).onboards == what:
+            return name
+    raise ConfigError(f"connector: none is for a municipality's {what}: install one")
 
 
-def build_outlet(name: str, options: Mapping[str, Any]) -> OutletBase[Any]:
-    """The outlet of the connector `name` with validated options. Raises `ConfigError`, pydantic's `ValidationError`."""
-    return outlet_class(name)(options_model(name, "Outlet")(**options))
+def inlet_class(name: str) -> type[InletBase[Any]]:
+    """The inlet of a connector, without building it. Raises `ConfigError`."""
+    options_model(name, "Inlet")
+    inlet: type[InletBase[Any]] = registry.module(name).Inlet
+    return inlet
+
+
+def build_outlet(name: str, options: OptionsModel) -> OutletBase[Any]:
+    """The outlet of the connector `name` with these very options. Raises `ConfigError`."""
+    return outlet_class(name)(options)
+
+
+def build_inlet(connector: str, options: OptionsModel, context: InletContext) -> InletBase[Any]:
+    """The inlet of a connector with these very options. Raises `ConfigError`."""
+    return inlet_class(connector)(options, context)
+
+
+def german(*, everything: bool) -> Mapping[str, str]:
+    """What connectors say to operators, with its German: those that are loaded, or all.
+
+    To load them all takes half a second. One that cannot be loaded says nothing.
+    """
+    names = registry.loaded()
+    if everything:
+        with suppress(ConfigError):
+            names = registry.names()
+    found: dict[str, str] = {}
+    for name in names:
+        with suppress(ConfigError):
+            for side in get_args(registry.Side):
+                if registry.has(name, side):
+                    for base in reversed(options_model(name, side).__mro__):
+                        found |= getattr(base, "german", {})
+    return found
 
 
 @lru_cache
 def drop_options(name: str) -> type[OptionsModel]:
-    """The options of the drop `name` as they stand within those of another connector, with the key `connector`.
+    """The options of the drop `name` as they stand within those of another connector, with the key
+    `connector`.
 
     Raises `ConfigError` where there is no such connector, or its outlet is no drop.
     """
@@ -329,12 +461,14 @@ def drop_options(name: str) -> type[OptionsModel]:
 
 def drops() -> list[str]:
     """The names of all connectors whose outlet is a drop."""
-    found = ((name, getattr(module(name), "Outlet", None)) for name in names())
-    return [name for name, outlet in found if outlet is not None and outlet.drop]
+    return [name for name in registry.names() if registry.has(name, "Outlet") and outlet_class(name).drop]
 
 
 def _drop(value: Any, ordinary: Callable[[Any], Any]) -> Any:
-    """What stands in a field of the type `Drop`, judged by the connector that it names. Raises pydantic's errors."""
+    """What stands in a field of the type `Drop`, judged by the connector that it names. Raises pydantic's
+    errors."""
+    if isinstance(value, OptionsModel) and type(value) is drop_options(getattr(value, "connector", "")):
+        return value
     if not isinstance(value, Mapping):
         return ordinary(value)
     name = value.get("connector")
@@ -344,14 +478,20 @@ def _drop(value: Any, ordinary: Callable[[Any], Any]) -> Any:
     try:
         model = drop_options(name)
     except ConfigError as error:
+        known = {"discriminator": "connector", "tag": name, "expected_tags": ", ".join(drops())}
         raise ValidationError.from_exception_data("drop", [
-            {"type": "union_tag_invalid", "input": value,
-             "ctx": {"discriminator": "connector", "tag": name, "expected_tags": ", ".join(drops())}}]) from error
+            {"type": "union_tag_invalid", "input": value, "ctx": known}]) from error
     return model(**value)
 
 
 Drop = Annotated[SerializeAsAny[OptionsModel], WrapValidator(_drop)]
-"""A drop within another connector's options: `connector` names it, its options stand beside. See `build_drop`."""
+"""A drop within another connector's options: `connector` names it, its options stand beside. See
+`build_drop`."""
+
+
+def drop_class(settings: OptionsModel) -> type[OutletBase[Any]]:
+    """The outlet of what stands in a field of the type `Drop`, without building it."""
+    return outlet_class(str(getattr(settings, "connector", "")))
 
 
 def build_drop(settings: OptionsModel, **fixed: Any) -> OutletBase[Any]:
@@ -359,12 +499,4 @@ def build_drop(settings: OptionsModel, **fixed: Any) -> OutletBase[Any]:
 
     Raises pydantic's `ValidationError` where the drop cannot take those.
     """
-    values = {**settings.model_dump(by_alias=True), **fixed}
-    return build_outlet(values.pop("connector"), values)
-
-
-def build_inlet(connector: str, options: Mapping[str, Any], context: InletContext) -> InletBase[Any]:
-    """The inlet of a connector. Raises `ConfigError`, and pydantic's `ValidationError` for its options."""
-    model = options_model(connector, "Inlet")
-    inlet: InletBase[Any] = module(connector).Inlet(model(**options), context)
-    return inlet
+    return drop_class(settings)(type(settings)(**{**settings.model_dump(by_alias=True), **fixed}))

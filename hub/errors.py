@@ -1,23 +1,26 @@
-"""What can go wrong, and who decides what happens next.
+"""The errors of the hub. The class of an error says who acts next.
 
 ::
 
     HubError
-    ├── ConfigError           the configuration is wrong: file, key, what, what to do (exit code 78)
-    ├── StoreUnavailable      nothing can be made durable now: the sender keeps the message and asks again
-    │   └── StoreDamaged      and never before somebody restores a backup: the database is damaged
-    ├── Busy                  something outside is in the way (a port, another hub): later (exit code 75)
+    ├── ConfigError           the configuration is wrong: the operator corrects it (exit code 78)
+    ├── StoreUnavailable      the store cannot write now: the sender keeps the message and tries again
+    │   └── StoreDamaged      the database is damaged: somebody restores a backup
+    ├── Busy                  a port, another hub or a missing answer is in the way (exit code 75)
     ├── NotAllowed            the sender may not hand this in (HTTPS 403)
-    ├── Conflict              same duplicate key, other content (HTTPS 409)
+    ├── Conflict              the duplicate key is known with other content (HTTPS 409)
     ├── Rejected              this message cannot be processed as it is: it is parked with a reason
-    └── DeliveryError         one delivery did not come to its end
-        ├── Temporary         later, by the destination's retry policy
-        ├── Permanent         never as it is: the delivery is parked
+    └── DeliveryError         one delivery failed
+        ├── Temporary         the hub tries again, by the destination's retry policy
+        ├── Permanent         no further try can succeed: the delivery is parked
         │   └── TooLarge      over the receiver's size limit: the destination's fallback may take it
-        ├── Misconfigured     never before somebody mends the destination: it rests as a whole, one alarm
-        └── InDoubt           the receiver may have it: probe, repeat or ask, never resend silently
+        ├── Misconfigured     the destination is set up wrongly: it rests as a whole and raises one alarm
+        └── InDoubt           the receiver may have it: probe, repeat with a mark, or ask a person
 
-No message of an error carries personal data: texts name fields, codes and places, never values.
+The hub never resends a delivery in doubt silently. The text of an error carries no personal data: it names
+fields, codes and places, never values.
+
+Used by every module and every connector. Knows reasons and sentences, nothing else of the hub.
 """
 
 from __future__ import annotations
@@ -34,9 +37,9 @@ class HubError(Exception):
 
 
 class ConfigError(HubError):
-    """A configuration cannot be used.
+    """The configuration cannot be used.
 
-    `problems` are finished lines ``file: key: what is wrong: what to do``.
+    `problems` holds finished lines: ``file: key: what is wrong: what to do``.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -45,12 +48,12 @@ class ConfigError(HubError):
 
     @classmethod
     def at(cls, file: Path | str, key: str, problem: str, remedy: str) -> ConfigError:
-        """One problem at one place."""
+        """An error with one problem at one place."""
         return cls(f"{file}: {key}: {problem}: {remedy}")
 
 
 class StoreUnavailable(HubError):
-    """The store cannot make anything durable now; `retry_after` is a hint in seconds."""
+    """The store cannot write now. `retry_after` is a hint for the sender, in seconds."""
 
     def __init__(self, text: str, retry_after: float = 30.0) -> None:
         super().__init__(text)
@@ -58,11 +61,11 @@ class StoreUnavailable(HubError):
 
 
 class StoreDamaged(StoreUnavailable):
-    """The database is not what was written: asking again later changes nothing."""
+    """The database is damaged. A later try cannot succeed."""
 
 
 class Busy(HubError):
-    """Something outside of the hub is in the way now: a port, another process, a hub that does not answer."""
+    """Something outside of the hub is in the way: a port, another process, a hub that does not answer."""
 
 
 class NotAllowed(HubError):
@@ -70,7 +73,7 @@ class NotAllowed(HubError):
 
 
 class Conflict(HubError):
-    """The duplicate key is known with other content; `message_id` is the message that has it."""
+    """The duplicate key is known with other content. `message_id` names the message that has the key."""
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"same duplicate key as message {message_id}, but other content")
@@ -94,11 +97,11 @@ class Rejected(HubError):
 
 
 class DeliveryError(HubError):
-    """Base of the four ways in which a delivery does not come to its end. The text is for operators."""
+    """Base of the four ways in which a delivery fails. The text is for operators."""
 
 
 class Temporary(DeliveryError):
-    """Worth another try; `retry_after` (seconds) is what the receiver asked for, if it did."""
+    """Another try may succeed. `retry_after` (seconds) is the wait that the receiver asked for, or None."""
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
         super().__init__(text)
@@ -106,17 +109,19 @@ class Temporary(DeliveryError):
 
 
 class Permanent(DeliveryError):
-    """The receiver will never take this delivery as it is."""
+    """The receiver never takes this delivery as it is."""
 
 
 class TooLarge(Permanent):
-    """Over the receiver's size limit: a destination with other limits may take the same delivery."""
+    """The delivery is over the receiver's size limit. A destination with other limits may take it."""
 
 
 class Misconfigured(DeliveryError):
-    """The destination cannot work before somebody mends it (password, host key, certificate, missing
-    folder)."""
+    """The destination is set up wrongly, and a person must correct it.
+
+    Examples: the password, the host key, the certificate, a missing folder.
+    """
 
 
 class InDoubt(DeliveryError):
-    """The receiver may or may not have it."""
+    """The receiver may or may not have the delivery."""

@@ -1,17 +1,19 @@
-"""Named fault points: where the proof (`tests/torture`) lets the hub die, fail or hang on purpose.
+"""Named fault points. Tests use them to kill, fail or hang the hub at a chosen place.
 
-Inert unless ``DREHSCHEIBE_FAULTS`` names some, and then said aloud in the log at every start. The product's
-code knows nothing of them: `arm` replaces the named functions at the start, so a hub without the variable
-runs not one instruction more.
+The points are inert unless the environment variable ``DREHSCHEIBE_FAULTS`` names some. The log says at every
+start which points are armed. The other modules do not know of the points: `arm` replaces the named functions
+at the start. A hub without the variable therefore runs no additional instruction.
 
 ::
 
     DREHSCHEIBE_FAULTS="settle after kill 3; deliver/smtp after raise 1"
                         point  when  what number-of-the-call
 
-``before kill``, ``before raise``, ``before hang``: the function is not executed. ``after …``: it is, and then
-``raise`` is "executed, then timed out". From the number on every call is hurt with a ``+``: ``settle before
-raise 3+``.
+``before``: the fault comes instead of the call. ``after``: the function is executed first; ``raise`` then
+means "executed, then timed out". A ``+`` after the number hits every call from that number on:
+``settle before raise 3+``.
+
+Used by `hub.daemon` at its start. The torture (`tests/torture`) and the acceptance tests set the variable.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import structlog
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.errors import ConfigError
 
 log = structlog.get_logger("hub.failpoints")
@@ -39,7 +42,7 @@ VARIABLE = "DREHSCHEIBE_FAULTS"
 POINTS: Mapping[str, str] = {
     "accept": "hub.intake.receiver:Receiver.together",
     "stage": "hub.store.blobs.files:FileBlobs.stage",
-    "commit": "hub.store.writer:Writer._commit",
+    "commit": "hub.store.writer:Batches.commit",
     "recover": "hub.store.store:Store.recover",
     "claim-messages": "hub.store.store:Store.claim_messages",
     "work": "hub.workers.pool:WorkerPool.run",
@@ -47,20 +50,20 @@ POINTS: Mapping[str, str] = {
     "due": "hub.store.store:Store.due_destinations",
     "claim-deliveries": "hub.store.store:Store.claim_deliveries",
     "intent": "hub.store.store:Store.begin_effect",
-    "effect": "hub.delivery.deliverer:_Effect.begins",
-    "probe": "hub.delivery.deliverer:Deliverer._probe",
+    "effect": "hub.delivery.deliverer:Effect.begins",
+    "probe": "hub.delivery.deliverer:probed",
     "settle": "hub.store.store:Store.settle",
 }
-"""Point to function. ``deliver/<connector>`` is the outlet's own ``deliver``."""
+"""The function of each point. ``deliver/<connector>`` stands for the method ``deliver`` of that outlet."""
 
 
 class Injected(Exception):
-    """An error that nobody could have foreseen."""
+    """An error that the hub does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One line of the variable."""
+    """One fault that the variable names."""
 
     point: str
     after: bool
@@ -70,11 +73,11 @@ class Fault:
 
 
 def read(text: str) -> list[Fault]:
-    """The faults that a text names. Raises `ConfigError`."""
+    """The faults that a text names. Raises `ConfigError` for anything else."""
     faults = []
     for line in filter(None, (line.strip() for line in text.split(";"))):
         point, when, what, number = (*line.split(), "", "", "", "")[:4]
-        known = point in POINTS or point.removeprefix("deliver/") in endpoint.names()
+        known = point in POINTS or point.removeprefix("deliver/") in registry.names()
         known = known and when in ("before", "after") and what in ("kill", "raise", "hang")
         if not known or not number.removesuffix("+").isdigit():
             raise ConfigError.at("environment", VARIABLE, f"{line!r} names no fault",
@@ -86,22 +89,25 @@ def read(text: str) -> list[Fault]:
 
 
 def arm(environment: Mapping[str, str] = os.environ) -> None:
-    """Put the named faults in place. Raises `ConfigError`."""
+    """Put the faults in place that the environment names. Raises `ConfigError`."""
     for fault in read(environment.get(VARIABLE, "")):
         log.warning("a fault is armed: this hub is under test", point=fault.point, what=fault.what,
                     number=fault.number)
-        owner, name = _place(fault.point)
-        found = inspect.getattr_static(owner, name)  # also what a class has from its base: only that class is hurt
+        owner, name = place(fault.point)
+        # also what a class has from its base: only that class is hurt
+        found = inspect.getattr_static(owner, name)
         hurt = _hurting(fault, found.__func__ if isinstance(found, staticmethod) else found)
         setattr(owner, name, staticmethod(hurt) if isinstance(found, staticmethod) else hurt)
 
 
-def _place(point: str) -> tuple[type[Any], str]:
+def place(point: str) -> tuple[type[Any] | ModuleType, str]:
+    """The class or module that has a point's function, and the function's name there."""
     if point.startswith("deliver/"):
         return endpoint.outlet_class(point.removeprefix("deliver/")), "deliver"
     module, _, path = POINTS[point].partition(":")
-    owner, _, name = path.partition(".")
-    return getattr(importlib.import_module(module), owner), name
+    owner, _, name = path.rpartition(".")
+    found = importlib.import_module(module)
+    return (getattr(found, owner) if owner else found), name
 
 
 def _hurting(fault: Fault, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,13 @@
-"""The records that walk through the house: what came in, what is stored, what goes out, what came back.
+"""The records of the hub: incoming transfers, stored messages, deliveries and receipts.
 
-All are frozen. A body is never part of a record: it is a `Path`, a few bytes, or a reference to a blob.
-Words: *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim Check, Idempotent Receiver,
-Correlation Identifier.
+All records are frozen. A record holds no large body: a body is a `Path`, a few bytes, or a reference to a
+blob (Claim Check). The words are those of *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim
+Check, Idempotent Receiver, Correlation Identifier.
+
+Also here: ids (`new_message_id`, `delivery_id`), the digest over content, the duplicate key, and safe file
+names. Digests and ids are stored, so their form must never change.
+
+Used by every module and every connector. Imports nothing of the hub.
 """
 
 from __future__ import annotations
@@ -24,27 +29,23 @@ from zoneinfo import ZoneInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
-"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call. Digests rest on its form:
-never change it."""
+"""``json.dumps(value, ensure_ascii=False)`` without a new encoder for each call.
 
+Digests depend on this form: never change it."""
 DELIVERY_NAMESPACE = uuid.UUID("6f0d6a0e-6b0c-5d0a-9a53-d7f4b6c0d1e5")
-
+"""The namespace of `delivery_id`. Stored ids depend on it: never change it."""
 UNKNOWN_TENANT = "unknown"
-"""Whose messages are, for an AGS that no municipality has (yet)."""
-
-
+"""The tenant of a message whose AGS belongs to no municipality (yet)."""
 RESTORED = "restored"
-"""Marks what came out of a backup: whether it was delivered after the backup is not known
+"""Marks what came out of a backup. Nobody knows whether it was delivered after the backup
 (`hub.store.transitions.restored`)."""
-
-
 NOTE = "hub:note"
-"""A manifest's property: words of the hub for the clerk, which a connector with `notes` puts before the
-body's."""
+"""A property of a manifest: a note of the hub for the clerk. A connector with `notes` puts it before the
+text of the body."""
 
 
 class MessageState(StrEnum):
-    """Every accepted message is in exactly one of these; their counts add up to the messages accepted."""
+    """The states of a message. Each accepted message is in exactly one; the counts add up to all accepted."""
 
     RECEIVED = "received"
     ROUTED = "routed"
@@ -55,7 +56,7 @@ class MessageState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Every delivery is in exactly one of these; their counts add up to the deliveries created."""
+    """The states of a delivery. Each delivery is in exactly one; the counts add up to all created."""
 
     DUE = "due"
     DELIVERING = "delivering"
@@ -66,7 +67,7 @@ class DeliveryState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something is parked: a bounded set, fit for a metric label."""
+    """Why a message or a delivery is parked. The set is bounded, so it can be a metric label."""
 
     UNREADABLE = "unreadable"  # the transfer's framing, or no XML, no JSON
     DOCTYPE = "doctype"
@@ -88,27 +89,31 @@ class Reason(StrEnum):
 
 
 def new_message_id() -> str:
-    """A UUIDv7 (RFC 9562 §5.7) as text: sorts by time of creation."""
+    """A UUIDv7 (RFC 9562 §5.7) as text. Such ids sort by their time of creation."""
     return _uuid((time.time_ns() // 1_000_000 << 80) | _random(), 7)
 
 
 def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
-    """The stable name of one delivery, a UUIDv5 as text; only "send again as new" raises the generation."""
+    """The stable id of one delivery, a UUIDv5 (RFC 9562 §5.5) as text.
+
+    Only "send again as new" raises the generation.
+    """
     name = f"{message_id}/{recipient}/{generation}".encode()
     digest = hashlib.sha1(DELIVERY_NAMESPACE.bytes + name, usedforsecurity=False).digest()
     return _uuid(int.from_bytes(digest[:16], "big"), 5)
 
 
 def _uuid(value: int, version: int) -> str:
-    """128 bits with version and variant put in (RFC 9562 §4), as text; `uuid.UUID` costs several times
-    more."""
+    """128 bits as the text of a UUID, with its version and variant (RFC 9562 §4).
+
+    `uuid.UUID` would cost several times as much.
+    """
     text = f"{value & ~(0xF << 76 | 0x3 << 62) | version << 76 | 0x2 << 62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _random() -> int:
-    """80 random bits. Many are fetched at once, because each call of the system lets other threads have the
-    interpreter."""
+    """80 random bits. One system call fetches many of them, because each call may switch threads."""
     while True:
         try:
             return _bits.pop()
@@ -122,8 +127,10 @@ _bits: deque[int] = deque()
 
 @dataclass(frozen=True, slots=True)
 class IncomingPart:
-    """One body as the sender framed it. `content` is a spooled file (which the store takes over) or a few
-    bytes."""
+    """One body as the sender framed it.
+
+    `content` is a few bytes, or a spooled file that the store takes over.
+    """
 
     name: str
     media_type: str
@@ -141,11 +148,12 @@ class IncomingPart:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What an inlet hands to `accept`.
+    """One transfer that an inlet hands to `accept`.
 
     `sender` is the configured name of the recognised sender. `key` is its Idempotency-Key or AMQP message id.
-    `unreadable` is set when even the framing could not be read: the message is stored as it came and parked.
-    `conflict` says what same key with other content does: HTTPS refuses (409), AMQP and folders park.
+    `unreadable` is set when the inlet could not read the framing; the message is then stored as it came, and
+    parked. `conflict` says what happens when the key is known with other content: HTTPS refuses (409), AMQP
+    and folders park.
     `notes` are for the history of the message: what the inlet left out or found strange, in German, without a
     word that a citizen wrote.
     """
@@ -169,27 +177,29 @@ class Incoming:
         return content_digest(self.parts)
 
     def duplicate_key(self, content: str | None = None) -> str:
-        """The Idempotent Receiver's key: (sender, AGS, service, test flag, key or digest of the content, if
-        already known)."""
+        """The key of the Idempotent Receiver, made of sender, AGS, service, test flag, and key or content.
+
+        `content` is the digest of the content, if the caller has computed it already.
+        """
         content = content or self.content_digest()
         return duplicate_key(self.sender, self.ags, self.service, self.test, self.key, content)
 
 
 def content_digest(parts: Iterable[IncomingPart | StoredPart]) -> str:
-    """See `Incoming.content_digest`."""
+    """The digest that `Incoming.content_digest` describes, for parts of either kind."""
     rows = [[part.name, part.media_type, part.size, part.sha256] for part in parts]
     return hashlib.sha256(encode_json(rows).encode()).hexdigest()
 
 
 def duplicate_key(sender: str, ags: str, service: str, test: bool, key: str | None, content: str) -> str:
-    """See `Incoming.duplicate_key`; `content` is the digest."""
+    """The key that `Incoming.duplicate_key` describes. `content` is the digest of the content."""
     identity = ["key", key] if key else ["content", content]
     return hashlib.sha256(encode_json([sender, ags, service, test, *identity]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The answer OK: on disk. `duplicate` means that it was there before and nothing new was stored."""
+    """The answer OK: the message is on disk. `duplicate`: it was there before, and nothing new was stored."""
 
     id: str
     duplicate: bool = False
@@ -197,8 +207,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A body of a message in the store. `role` is ``received`` (as it came) or ``attachment`` (taken out of
-    it)."""
+    """A stored body of a message. `role` is ``received`` (as it came) or ``attachment`` (taken out of it)."""
 
     no: int
     role: Literal["received", "attachment"]
@@ -212,7 +221,7 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as the pipeline and the operator see it."""
+    """A stored message, as the pipeline and the operator see it."""
 
     id: str
     tenant: str
@@ -233,14 +242,14 @@ class StoredMessage:
     parts: tuple[StoredPart, ...] = ()
     payload_deleted_at: datetime | None = None
     damaged: bool = False
-    """Looked for when it is claimed: the row is not what was accepted."""
+    """The row differs from what was accepted. The store checks this when it claims the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestPart:
     """One body of a delivery, by reference.
 
-    `role` says what it is for, whatever the connector: ``text`` and ``html`` (a mail's body), ``pdf``,
+    `role` says what the body is for, whatever the connector: ``text`` and ``html`` (a mail's body), ``pdf``,
     ``xml``, ``csv``, ``json`` (renderings), ``original`` (as received), ``attachment`` (a citizen's upload).
     """
 
@@ -256,8 +265,8 @@ class ManifestPart:
 class Manifest:
     """The rendered body of a delivery, free of any protocol and of secrets.
 
-    The connector builds the wire bytes from it deterministically: the same manifest gives the same bytes on
-    every try. `name_parts` are safe building blocks for file names (see `safe_name`).
+    A connector builds the bytes to send from it. The same manifest gives the same bytes on every try.
+    `name_parts` are safe building blocks for file names (see `safe_name`).
     """
 
     subject: str
@@ -268,7 +277,7 @@ class Manifest:
     parts: tuple[ManifestPart, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As stored."""
+        """The manifest as it is stored."""
         return asdict(self)
 
     @classmethod
@@ -305,20 +314,21 @@ class Delivery:
     case: str | None = None
 
     def open(self, part: ManifestPart) -> BinaryIO:
-        """The part's bytes, checked against its digest; raises `hub.errors.Permanent` when they are
-        damaged."""
+        """The bytes of a part, checked against its digest. Raises `hub.errors.Permanent` when it differs."""
         return self.open_blob(part.blob)
 
     def read(self, part: ManifestPart) -> bytes:
-        """The part's bytes at once."""
+        """All bytes of a part at once. Raises as `open` does."""
         with self.open(part) as file:
             return file.read()
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the receiver said. `reference` is where it is now: a path, a mailbox, a number; no personal
-    data."""
+    """The receiver's proof. `reference` says where the delivery is now: a path, a mailbox, a number.
+
+    Neither field carries personal data.
+    """
 
     reference: str
     detail: Mapping[str, str] = field(default_factory=dict)
@@ -332,10 +342,10 @@ _WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul",
 
 
 def safe_name(text: str, limit: int = 80) -> str:
-    """A file name that is harmless on every file system: ASCII letters, digits, ``. _ -``; never hidden,
-    never a path.
+    """A file name that is harmless on every file system.
 
-    The extension survives the cut to `limit` characters.
+    It consists of ASCII letters, digits and ``. _ -``. It is never hidden and never a path. It has at most
+    `limit` characters; the cut keeps the extension.
     """
     text = text.replace("\\", "/").rsplit("/", 1)[-1].translate(_UMLAUTS)
     clean = _UNSAFE.sub("_", text).strip("._- ")
@@ -349,7 +359,7 @@ def safe_name(text: str, limit: int = 80) -> str:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Safe names in the same order, with ``-2``, ``-3`` … where two would be the same on any file system."""
+    """Safe names in the same order. Names that any file system would take as equal get ``-2``, ``-3`` …"""
     seen: set[str] = set()
     result = []
     for name in names:

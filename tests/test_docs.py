@@ -148,7 +148,8 @@ def drawn_rooms() -> set[str]:
 
 
 def test_the_drawn_tree_names_every_room() -> None:
-    rooms = {file.parent.name for file in (ROOT / "hub").glob("**/__init__.py")} - {"hub", "migrations", "versions"}
+    rooms = {file.parent.name for file in (ROOT / "hub").glob("**/__init__.py")}
+    rooms -= {"hub", "migrations", "versions"}
     assert drawn_rooms() == rooms
 
 
@@ -159,5 +160,50 @@ def test_a_room_says_in_one_sentence_what_it_is() -> None:
 
 
 def test_the_roof_keeps_few_modules() -> None:
-    own = {file.stem for file in (ROOT / "hub").glob("*.py")} - {"__init__"}
-    assert own <= {"errors", "message", "endpoint", "job", "daemon", "failpoints", "__main__"}
+    own = {file.stem for file in (ROOT / "hub").glob("*.py")} - {"__init__", "__main__"}
+    assert own == {"errors", "message", "registry", "endpoint", "job", "daemon", "failpoints"}
+
+
+def lost_modules(text: str) -> list[str]:
+    """The dotted names below `hub` in backticks that name no module, and nothing in one."""
+    return [name for name in re.findall(r"`(hub(?:\.\w+)+)`", text)
+            if not name.endswith((".toml", ".pem")) and not _is_there(name)]
+
+
+def _is_there(name: str) -> bool:
+    place, names = ROOT, name.split(".")
+    while names and (place / names[0]).is_dir():
+        place /= names.pop(0)
+    module = place / (f"{names.pop(0)}.py" if names and (place / f"{names[0]}.py").exists()
+                      else "__init__.py")
+    source = module.read_text(encoding="utf-8") if module.exists() else ""
+    return module.exists() and all(re.search(rf"\b{each}\b", source) for each in names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_module_on_a_page_is_there(page: Path) -> None:
+    assert lost_modules(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("package", ["hub", "connectors", "benchmarks", "etc", "tests"])
+def test_every_module_that_the_code_names_in_backticks_is_there(package: str) -> None:
+    files = [file for file in tracked() if file.relative_to(ROOT).parts[0] == package
+             and file.suffix in {".py", ".toml", ".yml", ".json"} and file != Path(__file__)]
+    lost = {file.relative_to(ROOT).as_posix(): names for file in files
+            if (names := lost_modules(file.read_text(encoding="utf-8")))}
+    assert lost == {}
+
+
+def test_each_log_is_named_after_its_module() -> None:
+    wrong = {}
+    for file in (ROOT / "hub").rglob("*.py"):
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        names = re.findall(r"""get_logger\(["']([^"']+)["']\)""", file.read_text(encoding="utf-8"))
+        if set(names) - {module}:
+            wrong[module] = names
+    assert wrong == {}
+
+
+def test_a_lost_module_is_noticed() -> None:
+    text = "`hub.store.store.Store` `hub.errors` `hub.gone` `hub.store.store.Vanished` `hub.toml` hub.other"
+    assert lost_modules(text) == ["hub.gone", "hub.store.store.Vanished"]

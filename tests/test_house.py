@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import inspect
+import io
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterable
 from importlib import metadata
@@ -106,7 +111,8 @@ def test_every_package_a_test_asks_for_is_installed_by_ci() -> None:
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     """import-linter with the contracts of pyproject.toml, over the packages below `root`."""
-    program = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as run; run()"
+    program = ("import sys; sys.path.insert(0, '.'); "
+               "from importlinter.cli import lint_imports_command as run; run()")
     return subprocess.run([sys.executable, "-P", "-c", program, "--no-cache"], cwd=root, check=False,
                           capture_output=True, text=True, env={"PYTHONUTF8": "1"})
 
@@ -131,8 +137,10 @@ def test_imports_run_downward_only() -> None:
      "Within the store imports run downward only"),
     ("hub/store/writer.py", "import hub.store.blobs.payload", "Within the store imports run downward only"),
     ("hub/store/blobs/payload.py", "import hub.store.blobs.stored", "No circles, on any floor"),
-    ("hub/pipeline/route.py", "def late() -> None:\n    import hub.pipeline.process", "No circles, on any floor"),
-    ("hub/administration/billing.py", "import hub.pipeline.pdf", "Of its floor only authoring reaches the pipeline"),
+    ("hub/pipeline/route.py", "def late() -> None:\n    import hub.pipeline.process",
+     "No circles, on any floor"),
+    ("hub/administration/billing.py", "import hub.pipeline.pdf",
+     "Of its floor only authoring reaches the pipeline"),
     ("connectors/pigeon.py", "from hub.mapping.model import load_mapping", "A connector knows the contract"),
     ("connectors/pigeon.py", "import hub.store.store", "A connector knows the contract"),
     ("hub/config/configuration.py", "import connectors.pigeon", "The hub finds a connector by its name only"),
@@ -161,7 +169,8 @@ def neighbours(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("connectors."):
             found.append(str(node.module).split(".")[1])
         elif isinstance(node, ast.Import):
-            found += [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("connectors.")]
+            found += [alias.name.split(".")[1] for alias in node.names
+                      if alias.name.startswith("connectors.")]
     return [name for name in found if not name.startswith("_")]
 
 
@@ -239,3 +248,176 @@ def test_one_version_everywhere() -> None:
                        re.MULTILINE)
     assert newest is not None
     assert {PROJECT["project"]["version"], hub.__version__, newest[1]} == {hub.__version__}
+
+
+# --- the tests ----------------------------------------------------------------------------------------------
+
+DOCUMENTED = {"_asdict", "_replace", "_fields", "_make",  # of a named tuple
+              "_exit",  # of os
+              "_Element", "_ElementTree"}  # of lxml.etree: there is no other name for the type
+"""Names with an underscore that a library documents."""
+
+REPLACING = {"setattr", "delattr", "getattr", "hasattr", "object", "patch"}
+"""Calls that take a name as a string: of monkeypatch, of `unittest.mock.patch`, and Python's own."""
+
+
+def is_private(name: str) -> bool:
+    """Whether it is nobody's but its module's or class's. A module's file (``connectors/_layout.py``) is a
+    room that several share: its underscore says that it is no connector."""
+    return (name.startswith("_") and not name.startswith("__") and name not in DOCUMENTED
+            and not (ROOT / "connectors" / f"{name}.py").exists())
+
+
+def inherited(tree: ast.Module) -> Iterable[tuple[ast.ClassDef, set[str]]]:
+    """The classes that are made of one of ours, each with the private names that it has from there."""
+    origins = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in ast.walk(tree)
+               if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in OURS
+               for alias in node.names}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for base in node.bases:
+            first, _, rest = ast.unparse(base).partition(".")
+            if first in origins and isinstance(found := pkgutil.resolve_name(
+                    f"{origins[first]}.{rest}".rstrip(".")), type):
+                sources = [inspect.getsource(each) for each in found.__mro__
+                           if each.__module__.startswith(OURS)]
+                yield node, {name for source in sources
+                             for name in re.findall(r"(?:\bself\.|\bdef )(_[a-zA-Z]\w*)", source)}
+
+
+def private_uses(text: str) -> list[str]:
+    """Where a test (or a program that it has as a string) reaches for what is private in hub/ or
+    connectors/."""
+    tree, found = ast.parse(text), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and not (
+                isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OURS):
+            found += [f"{node.lineno}: import {alias.name}" for alias in node.names if is_private(alias.name)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in REPLACING:
+            found += [f"{node.lineno}: {argument.value!r}" for argument in node.args
+                      if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                      and any(map(is_private, argument.value.split(".")))]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" in node.value and (
+                "import " in node.value):
+            with contextlib.suppress(SyntaxError):
+                found += [f"{node.lineno}, in a program: {each}" for each in private_uses(node.value)]
+    for node, names in inherited(tree):
+        for each in ast.walk(node):
+            name = getattr(each, "attr", None) or getattr(each, "name", None)
+            if isinstance(each, ast.Attribute | ast.FunctionDef) and name in names:
+                found.append(f"{each.lineno}: {name} of a class of ours")
+    return found
+
+
+SEEN_THROUGH = sorted(set((ROOT / "tests").rglob("*.py")) - {Path(__file__)})  # here the planted ones stand
+"""Tests, simulation and torture: none of them reaches for a private name."""
+
+
+def test_no_test_reaches_for_a_private_name() -> None:
+    found = {file.relative_to(ROOT).as_posix(): uses for file in SEEN_THROUGH
+             if (uses := private_uses(file.read_text(encoding="utf-8")))}
+    assert found == {}, "hand in what the test replaces, or give it a public name"
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("store._do(work)", ["1: store._do"]),
+    ("from hub.store.writer import _single", ["1: import _single"]),
+    ("monkeypatch.setattr(Store, '_now', clock)", ["1: '_now'"]),
+    ("monkeypatch.setattr('hub.store.store._always', clock)", ["1: 'hub.store.store._always'"]),
+    ("patch.object(deliveries, '_free', free)", ["1: '_free'"]),
+    ('PROGRAM = """\nfrom hub.store import writer\nwriter.Writer._take()\n"""',
+     ["1, in a program: 3: writer.Writer._take"]),
+    ("from hub.store.writer import Writer\nclass Mine(Writer):\n    def _take(self): return self._lock",
+     ["3: _take of a class of ours", "3: _lock of a class of ours"]),
+    ("from connectors import _layout\nself._own = row._asdict()\n'_x'.strip('_')", []),
+])
+def test_a_private_name_in_a_test_is_noticed(text: str, found: list[str]) -> None:
+    assert private_uses(text) == found
+
+
+def module_of(test: Path) -> Path | None:
+    """The module that a unit test is about, by its place: ``<room>/test_<module>[_<aspect>].py``."""
+    place = test.relative_to("tests/unit").parent
+    elsewhere = place.parts[:1] in (("connectors",), ("benchmarks",), ("docs",))
+    folder = place if elsewhere else Path("hub") / place
+    words = test.stem.removeprefix("test_").split("_")
+    names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+    return next((folder / f"{lead}{name}.py" for name in names for lead in ("", "_")
+                 if (ROOT / folder / f"{lead}{name}.py").is_file()), None)
+
+
+UNIT_TESTS = sorted(file.relative_to(ROOT) for file in (ROOT / "tests/unit").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("test", UNIT_TESTS, ids=str)
+def test_every_unit_test_lies_at_the_place_of_its_module(test: Path) -> None:
+    assert module_of(test) is not None, "name it <room>/test_<module>[_<aspect>].py after a module"
+
+
+@pytest.mark.parametrize(("test", "module"), [
+    ("store/test_writer.py", "hub/store/writer.py"),
+    ("store/test_store_kill.py", "hub/store/store.py"),
+    ("connectors/test_framing.py", "connectors/_framing.py"),
+    ("test_failpoints.py", "hub/failpoints.py"),
+    ("store/test_deliverer.py", None),
+    ("delivery/test_pigeon.py", None),
+    ("test_writer.py", None),
+])
+def test_a_test_in_another_room_is_noticed(test: str, module: str | None) -> None:
+    assert module_of(Path("tests/unit") / test) == (module and Path(module))
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+OLD_WORDS = frozenset({
+    "desk", "desks", "crew", "crews", "mend", "mends", "mended", "mending", "revive", "revives", "revived",
+    "shred", "shredder", "apart", "turns", "errand", "errands", "town", "towns"})
+"""Private metaphors of earlier versions. The trade's words took their places (docs/glossary.md)."""
+
+
+def old_words(name: str) -> list[str]:
+    """The old words in a name, which is split at underscores and at case. A town hall is a Rathaus."""
+    pieces = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", re.sub(r"(?i)town[ _]?halls?", "", name))
+    return sorted({piece.lower() for piece in pieces} & OLD_WORDS)
+
+
+def names_in_code(text: str) -> list[str]:
+    """The identifiers of a module, and its loggers' names."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return ([token.string for token in tokens if token.type == tokenize.NAME]
+            + re.findall(r"""get_?[lL]ogger\(\s*["']([^"']+)["']""", text))
+
+
+def names_on_page(text: str) -> list[str]:
+    """The headings and the code spans of a page. A span with a blank quotes a sentence or a command."""
+    return re.findall(r"^#+ (.+)$", text, re.MULTILINE) + re.findall(r"`([^`\s]+)`", text)
+
+
+def names_of(file: Path) -> list[str]:
+    """The names that a file has: its own, and those that it gives or shows."""
+    own = [file.relative_to(ROOT).as_posix()]
+    if file.suffix == ".py":
+        return own + names_in_code(file.read_text(encoding="utf-8"))
+    return own + (names_on_page(file.read_text(encoding="utf-8")) if file.suffix == ".md" else [])
+
+
+def test_no_name_is_an_old_word() -> None:
+    found = {file.relative_to(ROOT).as_posix(): sorted(names) for file in tracked()
+             if (names := {name for name in names_of(file) if old_words(name)})}
+    assert found == {}, "use the trade's word: docs/glossary.md"
+
+
+def test_an_old_word_is_noticed() -> None:
+    code = 'class CrewTurns:\n    def revive_all(self, town): ...  # a desk\nlog = get_'
+    code += 'logger("hub.desk")\n'
+    page = "# The town and its town hall\n`hub/errand.py` `mend its rights` to mend ```x```\n## Town halls\n"
+    assert [name for name in names_in_code(code) if old_words(name)] == ["CrewTurns", "revive_all", "town",
+                                                                         "hub.desk"]
+    assert [name for name in names_on_page(page) if old_words(name)] == ["The town and its town hall",
+                                                                         "hub/errand.py"]
+    assert old_words("tests/unit/test_shredder.py") == ["shredder"]
+    assert old_words("TOWNS") == ["towns"]
+    assert old_words("return_to_town_hall TownHall turn amendment") == []

@@ -12,7 +12,20 @@ from lxml import etree
 from hub.authoring.examples import run_examples
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import MappingVersion
-from tests.mapping_kit import EXAMPLES, MAPPINGS, ROOT, SCH, VERSIONS, XS, XSL, E, canonical, id_of, verdict, version_of
+from tests.mapping_kit import (
+    EXAMPLES,
+    MAPPINGS,
+    ROOT,
+    SCH,
+    VERSIONS,
+    XS,
+    XSL,
+    E,
+    canonical,
+    id_of,
+    verdict,
+    version_of,
+)
 from tests.services import need_pango, standards
 
 

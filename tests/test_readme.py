@@ -55,7 +55,8 @@ def test_a_municipality_is_one_file(copy: Path) -> None:
 @pytest.mark.slow
 def test_a_service_is_one_folder(copy: Path) -> None:
     ours = f'drehscheibe() {{ PYTHONPATH="{ROOT}" "{sys.executable}" -P -m hub "$@"; }}\n'
-    shell(ours + block("Add a service", "sh"), copy)
+    named = next(line for line in README.splitlines() if line.startswith("export DREHSCHEIBE_CONFIG="))
+    shell(f'{ours}{named}\n{block("Add a service", "sh")}', copy)
     municipality = copy / "etc/municipalities/14999030.toml"
     text = municipality.read_text(encoding="utf-8").replace("services = [",
                                                             'services = ["zweitwohnungsteuer", ')
@@ -70,7 +71,7 @@ def test_a_connector_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(connectors, "__path__", [*connectors.__path__, str(tmp_path)])
     importlib.invalidate_caches()
     try:
-        outlet = endpoint.build_outlet("terminal", {"prefix": "> "})
+        outlet = endpoint.build_outlet("terminal", endpoint.options_model("terminal", "Outlet")(prefix="> "))
         assert [finding.severity for finding in outlet.check()] == ["ok"]
     finally:
         sys.modules.pop("connectors.terminal", None)

@@ -1,7 +1,7 @@
-"""Writes a man page for every command into a folder: ``python docs/reference/generate_man.py dist/man``
-(``make man``).
+"""Writes a man page for each command into a folder.
 
-English, as the other reference pages. `SOURCE_DATE_EPOCH`, where it is set, dates the pages.
+``make man`` runs it (``python docs/reference/generate_man.py dist/man``). The pages are English, as the other
+reference pages. If `SOURCE_DATE_EPOCH` is set, it dates the pages.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def _say_shortly(command: click.Command) -> None:
-    """Give every command its short help: click-man would cut it at 45 characters, by a function that click
-    8.5 deprecates."""
+    """Give each command its whole short help.
+
+    click-man would cut it at 45 characters, by a function that click 8.5 deprecates.
+    """
     command.short_help = command.get_short_help_str(200)
     for inner in getattr(command, "commands", {}).values():
         _say_shortly(inner)

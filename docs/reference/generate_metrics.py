@@ -1,7 +1,7 @@
-"""Writes metrics.md beside this file from the table in `hub.operations.ledger_metrics`: ``python
-docs/reference/generate_metrics.py``.
+"""Writes metrics.md beside this file from the catalogue in `hub.telemetry.families`.
 
-A test compares the two, so the page cannot fall behind.
+``make docs`` runs it (``python docs/reference/generate_metrics.py``). A test compares the two, so the page is
+always up to date.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from hub.telemetry.families import FAMILIES, Family
 
 HEAD = """# Metrics
 
-Made from `hub/operations/ledger_metrics.py` by `generate_metrics.py`; do not edit. The hub serves them under `http://<status>/metrics`
-(`[status]` in hub.toml, on loopback by default); a client that accepts OpenMetrics gets exemplars with message ids.
+Made from `hub/telemetry/families.py` by `generate_metrics.py`; do not edit. The hub serves them under
+`http://<status>/metrics` (`[status]` in hub.toml, on loopback by default); a client that accepts OpenMetrics
+gets exemplars with message ids.
 
-* Totals of messages and deliveries are the store's ledger: they survive restarts. All other counters and histograms begin at
-  0 with the process; `rate` and `increase` cope with that.
-* Labels are bounded. `service`: a configured service, or `other` for all that nobody configured. `destination`:
-  `<tenant>/<name>`. A municipality is the part before the slash: `destination=~"musterstadt/.*"`.
+* Totals of messages and deliveries come from the store's ledger and survive restarts. All other counters and
+  histograms begin at 0 with the process; `rate` and `increase` cope with that.
+* Labels are bounded. `service`: a configured service, or `other` for all that nobody configured.
+  `destination`: `<tenant>/<name>`. A municipality is the part before the slash:
+  `destination=~"musterstadt/.*"`.
 * A histogram `x_seconds` has the series `x_seconds_bucket`, `x_seconds_sum` and `x_seconds_count`.
-* Of what an inlet itself turns away the hub keeps nothing but the number in `drehscheibe_transfers_refused_total`; the sender
-  gets the reason.
-* Size: 400 municipalities with seven services and two destinations each make 54,000 lines (4.4 MB, 0.6 s of one processor for
-  a scrape): scrape such a hub once a minute. The example configuration makes 500. With more than 20,000 pairs of municipality and
-  service, series of pairs and destinations begin with their first event or wait instead of with 0.
+* Of what an inlet itself refuses the hub keeps nothing but the number in
+  `drehscheibe_transfers_refused_total`; the sender gets the reason.
+* Size: 400 municipalities with seven services and two destinations each make 54,000 lines (4.4 MB, 0.6 s of
+  one processor for a scrape): scrape such a hub once a minute. The example configuration makes 500. With more
+  than 20,000 pairs of municipality and service, series of pairs and destinations begin with their first event
+  or wait instead of with 0.
 * Beside these: `process_*` (memory, CPU, open files of the main process) and `python_info`.
 
 | metric | type | labels | meaning |

@@ -1,8 +1,8 @@
-"""Writes the reference pages beside this file from the code: ``python docs/reference/generate_reference.py
-docs/reference`` (``make docs``).
+"""Writes the reference pages beside this file from the code.
 
-Configuration and connectors come from the pydantic models that check them, commands from click. A test keeps
-the committed pages equal to what is written here.
+``make docs`` runs it (``python docs/reference/generate_reference.py docs/reference``). The pages on
+configuration and connectors come from the pydantic models that check the files, the page on commands comes
+from click. A test keeps the committed pages equal to what this module writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.administration.prices import BillingFile
 from hub.config.municipality_file import DefaultsFile, MunicipalityFile, Policy
 from hub.config.sections import HubFile
@@ -45,15 +45,15 @@ CONFIGURATION = (
 
 
 def pages() -> Mapping[str, str]:
-    """The pages by file name."""
+    """The pages, by file name."""
     return {"cli.md": _commands(), "configuration.md": _configuration(), "connectors.md": _connectors()}
 
 
 def _configuration() -> str:
     lines = ["# Configuration", "", _GENERATED, "",
              "Every key of every file. Durations are written `90s`, `5m`, `4h` or `14d`; secrets are named, "
-             "never written: "
-             "`file:/path` or `credential:name`. `drehscheibe schema` prints the same for editors."]
+             "never written: `file:/path` or `credential:name`. `drehscheibe schema` prints the same for "
+             "editors."]
     seen: set[type[BaseModel]] = set()
     for file, about, models in CONFIGURATION:
         lines += ["", f"## {file}", "", about]
@@ -67,9 +67,13 @@ def _connectors() -> str:
              "What stands under `[inlets.<name>]` in hub.toml and `[destinations.<name>]` in a "
              "municipality's file. "
              "`defaults.toml` may give defaults for a connector under `[connectors.<name>]`."]
-    for name in endpoint.names():
-        found = endpoint.module(name)
-        lines += ["", f"## {name}", "", "```", _plain(found.__doc__ or ""), "```"]
+    installed = registry.installed()
+    for name in registry.names():
+        found = registry.module(name)
+        lines += ["", f"## {name}"]
+        if name in installed:
+            lines += ["", f"Brought by {registry.origin(installed[name])}."]
+        lines += ["", "```", _plain(found.__doc__ or ""), "```"]
         for side in ("Inlet", "Outlet"):
             if hasattr(found, side):
                 lines += ["", f"As an {side.lower()}:"]
@@ -101,7 +105,7 @@ def _models(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def _type(kind: Any) -> str:
-    """A type as one says it: ``list of text``, ``text or none``."""
+    """A type in words: ``list of text``, ``text or none``."""
     if kind is endpoint.OptionsModel:
         return "options of a drop, with its `connector`"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -119,8 +123,7 @@ def _type(kind: Any) -> str:
     if inner:
         return " or ".join(dict.fromkeys(_type(item) for item in inner))
     names = {"str": "text", "int": "number", "float": "number", "bool": "true or false", "Path": "path",
-             "NoneType": "none",
-             "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
+             "NoneType": "none", "timedelta": "duration", "date": "date", "Any": "any", "Span": "window"}
     name = getattr(kind, "__name__", str(kind))
     return names.get(name, name)
 
@@ -159,7 +162,7 @@ def _commands() -> str:
 
 
 def _walk(context: click.Context) -> Iterable[click.Context]:
-    """A command and those below it, each as when it is called: with what it inherits."""
+    """A command and all commands below it, each with the settings that it inherits when it is called."""
     yield context
     if isinstance(context.command, click.Group):
         for name, command in sorted(context.command.commands.items()):
@@ -167,7 +170,7 @@ def _walk(context: click.Context) -> Iterable[click.Context]:
 
 
 def write(into: Path) -> None:
-    """Write every page."""
+    """Write every page into a folder."""
     into.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (into / name).write_text(text, encoding="utf-8")

@@ -1,12 +1,13 @@
-"""Writes the dashboards beside this file: ``python etc/grafana/generate.py``. A test compares, so they cannot
-fall behind.
+"""Writes the dashboards beside this file: ``python etc/grafana/generate.py``.
 
-Plain Python and JSON, because a dashboard is data of a simple shape. grafana-foundation-sdk was looked at: an
-alpha whose version numbers make installers take the builders of the oldest Grafana as the newest, and it
-would not notice what goes wrong with dashboards in practice: a metric or label that does not exist, an
-expression that Prometheus does not understand. tests/integration/test_prometheus.py does, with a running hub.
+A test compares them, so they are always up to date. They are for Grafana 9 and newer. Import the files, or
+provision the folder (docs/runbooks/README.md says how).
 
-Written for Grafana 9 and newer. Import the files, or provision the folder (docs/runbooks/README.md says how).
+This is plain Python and JSON, because a dashboard is data of a simple shape. The library
+grafana-foundation-sdk was considered. It is an alpha, and its version numbers make installers take the
+builders of the oldest Grafana as the newest. And it does not notice what goes wrong with dashboards in
+practice: a metric or a label that does not exist, an expression that Prometheus does not understand.
+tests/integration/test_prometheus.py notices that, with a running hub.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 Query = tuple[str, str]
-"""Expression and legend."""
+"""An expression and its legend."""
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TRIES = 'event=~"done|done_partly|later|parked|in_doubt"'
@@ -26,8 +27,8 @@ ARRIVED = 'event=~"done|done_partly"'
 GREEN_TO_RED = (("green", None), ("red", 1))
 
 
-def _panel(kind: str, title: str, queries: Sequence[Query], unit: str, text: str, **custom: Any) -> dict[str,
-                                                                                                         Any]:
+def _panel(kind: str, title: str, queries: Sequence[Query], unit: str, text: str,
+           **custom: Any) -> dict[str, Any]:
     targets = [{"refId": chr(ord("A") + number), "datasource": SOURCE, "expr": expression,
                 "legendFormat": legend}
                for number, (expression, legend) in enumerate(queries)]
@@ -39,32 +40,31 @@ def graph(title: str, *queries: Query, unit: str = "short", text: str = "", bars
           stacked: bool = False) -> dict[str, Any]:
     """Lines over time; `bars` for counts per hour."""
     panel = _panel("timeseries", title, queries, unit, text, drawStyle="bars" if bars else "line",
-                   lineWidth=1,
-                   fillOpacity=60 if bars else 10, stacking={"mode": "normal" if stacked or bars else "none"})
-    panel["options"] = {"legend":
-                        {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]},
-                        "tooltip": {"mode": "multi", "sort": "desc"}}
+                   lineWidth=1, fillOpacity=60 if bars else 10,
+                   stacking={"mode": "normal" if stacked or bars else "none"})
+    panel["options"] = {
+        "legend": {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]},
+        "tooltip": {"mode": "multi", "sort": "desc"}}
     return panel
 
 
 def number(title: str, expression: str, *, unit: str = "short",
            steps: Sequence[tuple[str, float | None]] = GREEN_TO_RED,
            text: str = "") -> dict[str, Any]:
-    """One number, coloured by thresholds (colour, from)."""
+    """One number, coloured by thresholds, each as (colour, from)."""
     panel = _panel("stat", title, [(expression, "")], unit, text)
     panel["fieldConfig"]["defaults"] |= {
         "color": {"mode": "thresholds"}, "noValue": "-",
-        "thresholds":
-        {"mode": "absolute", "steps": [{"color": colour, "value": value} for colour, value in steps]}}
+        "thresholds": {"mode": "absolute",
+                       "steps": [{"color": colour, "value": value} for colour, value in steps]}}
     del panel["fieldConfig"]["defaults"]["min"]
     panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background",
-                        "graphMode": "none",
-                        "textMode": "value"}
+                        "graphMode": "none", "textMode": "value"}
     return panel
 
 
 def table(title: str, expression: str, *, unit: str = "short", text: str = "") -> dict[str, Any]:
-    """Labels and value as rows, the smallest value first."""
+    """A table of labels and values, the smallest value first."""
     panel = _panel("table", title, [(expression, "")], unit, text)
     panel["targets"][0] |= {"format": "table", "instant": True}
     del panel["fieldConfig"]["defaults"]["min"]
@@ -75,7 +75,7 @@ def table(title: str, expression: str, *, unit: str = "short", text: str = "") -
 
 
 def timeline(title: str, *queries: Query, text: str = "") -> dict[str, Any]:
-    """Periods of trouble: red where the value is 1."""
+    """A timeline of states: red where the value is 1."""
     panel = _panel("state-timeline", title, queries, "short", text, fillOpacity=80)
     panel["fieldConfig"]["defaults"] |= {
         "color": {"mode": "thresholds"},
@@ -88,7 +88,7 @@ def timeline(title: str, *queries: Query, text: str = "") -> dict[str, Any]:
 
 
 def quantiles(metric: str, by: str = "") -> list[Query]:
-    """Median and 95 of 100, of each `by`."""
+    """The median and the 95th percentile, for each `by`."""
     labels, legend = (f"le, {by}", " {{" + by + "}}") if by else ("le", "")
     return [(f"histogram_quantile({part}, sum by ({labels}) (rate({metric}_bucket[$__rate_interval])))",
              name + legend)
@@ -96,13 +96,13 @@ def quantiles(metric: str, by: str = "") -> list[Query]:
 
 
 def hourly(metric: str, by: str, selector: str = "") -> Query:
-    """How many in the last hour, by a label."""
+    """The number in the last hour, by a label."""
     chosen = f"{{{selector}}}" if selector else ""
     return f"sum by ({by}) (increase({metric}{chosen}[1h]))", "{{" + by.replace(", ", "}} {{") + "}}"
 
 
 Row = tuple[str, int, Sequence[dict[str, Any]]]
-"""Title, height and panels, side by side with equal width."""
+"""Title, height and panels. The panels stand side by side, with equal width."""
 
 
 def _laid_out(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -120,8 +120,7 @@ def _laid_out(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _variable(name: str, label: str, expression: str, regex: str = "") -> dict[str, Any]:
     return {"type": "query", "name": name, "label": label, "datasource": SOURCE, "refresh": 2, "sort": 1,
-            "regex": regex,
-            "query": {"query": expression, "refId": name}}
+            "regex": regex, "query": {"query": expression, "refId": name}}
 
 
 def _dashboard(name: str, title: str, rows: Sequence[Row],
@@ -163,13 +162,11 @@ def overview() -> dict[str, Any]:
                    "min(drehscheibe_certificate_expiry_timestamp_seconds - time()) / 86400", unit="d",
                    steps=(("red", None), ("orange", 7), ("green", 30))),
             number("Free disk", "min(drehscheibe_disk_free_bytes / drehscheibe_disk_size_bytes)",
-                   unit="percentunit",
-                   steps=(("red", None), ("orange", 0.1), ("green", 0.2)))]),
+                   unit="percentunit", steps=(("red", None), ("orange", 0.1), ("green", 0.2)))]),
         ("Flow", 8, [
             graph("Accepted per hour", hourly("drehscheibe_messages_accepted_total", "service"), bars=True),
             graph("Outcomes of tries per hour", hourly("drehscheibe_delivery_events_total", "event", TRIES),
-                  bars=True,
-                  text="later: failed and tried again.")]),
+                  bars=True, text="later: failed and tried again.")]),
         ("What is where", 8, [
             graph("Messages not finished",
                   ('sum by (state) (drehscheibe_messages{state!~"completed|discarded"})', "{{state}}")),
@@ -239,7 +236,7 @@ def overview() -> dict[str, Any]:
 
 
 def municipality() -> dict[str, Any]:
-    """What one town hall has got, and what it still waits for."""
+    """What one municipality has got, and what it still waits for."""
     own = 'destination=~"$municipality/.+"'
     return _dashboard("municipality", "Datendrehscheibe: municipality", [
         ("Now", 4, [
@@ -279,7 +276,7 @@ def municipality() -> dict[str, Any]:
 
 
 def destination() -> dict[str, Any]:
-    """How one destination is doing."""
+    """The state of one destination."""
     own = 'destination="$destination"'
     return _dashboard("destination", "Datendrehscheibe: destination", [
         ("Now", 4, [
@@ -312,14 +309,13 @@ def destination() -> dict[str, Any]:
             graph("Delivered per hour, by service",
                   hourly("drehscheibe_delivery_events_total", "service", f"{own}, {ARRIVED}"), bars=True),
             graph("Time of one try, all destinations", *quantiles("drehscheibe_attempt_seconds", "connector"),
-                  unit="s",
-                  text="By connector: the hub does not keep a histogram for each destination.")]),
+                  unit="s", text="By connector: the hub does not keep a histogram for each destination.")]),
     ], [_variable("destination", "Destination",
                   "label_values(drehscheibe_destination_oldest_seconds, destination)")])
 
 
 def dashboards() -> dict[str, str]:
-    """The files' texts by name."""
+    """The texts of the files, by name."""
     boards = (overview, municipality, destination)
     return {make.__name__: json.dumps(make(), indent=1, ensure_ascii=False) + "\n" for make in boards}
 

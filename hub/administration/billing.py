@@ -28,8 +28,8 @@ from typing import Any, Literal
 from hub.administration.prices import AdjustmentRow, BillingFile, Category, PriceTable, Who, money
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
-from hub.config.municipality_file import Kind
 from hub.config.reader import suggest
+from hub.endpoint import Kind
 from hub.errors import ConfigError
 from hub.message import BERLIN
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from lxml import etree
 
+from hub import endpoint
 from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
@@ -200,11 +201,12 @@ def _draft(configuration: Configuration, new: NewMunicipality, name: str, tenant
                                                                                                 list[str]]:
     """The file's text, and its services: routes are inherited where all their destinations are there, else
     written cut."""
-    blocks = {"ablage": f'connector = "directory"\npath = {_quoted(_drop(configuration, new, tenant))}\n',
-              "test": 'connector = "directory"\npath = '
-                      f'{_quoted(configuration.defaults.onboarding.test_drop)}\ntest = true\n'}
+    folder = f"connector = {_quoted(endpoint.onboarding_outlet('folder'))}\n"
+    blocks = {"ablage": f"{folder}path = {_quoted(_drop(configuration, new, tenant))}\n",
+              "test": f"{folder}path = {_quoted(configuration.defaults.onboarding.test_drop)}\ntest = true\n"}
     if new.mail:
-        blocks = {"postfach": f'connector = "smtp"\nto = {_list(new.mail)}\nfallback = "ablage"\n', **blocks}
+        mailbox = f"connector = {_quoted(endpoint.onboarding_outlet('mailbox'))}\n"
+        blocks = {"postfach": f'{mailbox}to = {_list(new.mail)}\nfallback = "ablage"\n', **blocks}
     services = list(new.services) or sorted(configuration.mappings)
     routes = {service: _inherited(configuration, service) for service in services
               if service in configuration.mappings}
@@ -292,11 +294,9 @@ def resolved(configuration: Configuration, name: str) -> dict[str, Any]:
 
 def _destination(municipality: Municipality, key: str, own: Mapping[str, Any]) -> dict[str, Any]:
     found = municipality.destinations[key]
-    values = {**{name: value for name, value in found.options.items() if value is not None},
-              "kind": found.kind,
+    values = {**found.options.model_dump(by_alias=True, exclude_none=True), "kind": found.kind,
               "in_doubt": found.in_doubt, "retry": found.policy.retry.model_dump(mode="json"),
-              "fallback": found.policy.fallback,
-              "test": found.policy.test}
+              "fallback": found.policy.fallback, "test": found.policy.test}
     return {"key": key, "connector": found.connector,
             "values": {name: _plain(value) for name, value in values.items()},
             "inherited": sorted(set(values) - set(own))}

@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
+import tenacity
 
 from hub.errors import HubError, StoreUnavailable
 from hub.message import BERLIN
@@ -70,12 +71,13 @@ class Retention:
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration],
                  told: Callable[[datetime, Mapping[str, int]], None] = _unheard, *,
-                 now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+                 now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 stopping: threading.Event | None = None) -> None:
         self._store = store
         self._configuration = configuration
         self._told = told
         self._now = now
-        self._stop = threading.Event()
+        self._stop = stopping or threading.Event()
         self._one_at_a_time = threading.Lock()
         self._thread = threading.Thread(target=self._daily, name="retention", daemon=True)
 
@@ -185,11 +187,13 @@ class Retention:
         return total
 
     def _truncate(self) -> bool:
-        for _ in range(10):
-            if self._store.truncate_log():
-                return True
-            if self._stop.wait(0.5):
-                break
+        asking = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda truncated: not truncated),
+            wait=tenacity.wait_fixed(0.5), sleep=tenacity.sleep_using_event(self._stop),
+            stop=tenacity.stop_after_attempt(10) | tenacity.stop_when_event_set(self._stop),
+            retry_error_callback=lambda _: False)
+        if asking(self._store.truncate_log):
+            return True
         log.warning("a reader holds the log of the store open; deleted content leaves it with the next run")
         return False
 
@@ -202,9 +206,9 @@ class Retention:
             except Exception as error:  # noqa: BLE001  deleting must not end for good because of one run
                 log.error("a run of the retention failed; the next one tries again",
                           error_class=type(error).__name__)
-            self._stop.wait((self._next() - self._now()).total_seconds())
+            self._stop.wait((self.next_run() - self._now()).total_seconds())
 
-    def _next(self) -> datetime:
+    def next_run(self) -> datetime:
         """The next time it is `at`, as a clock on the wall in Germany shows it."""
         at = self._configuration().defaults.retention.at
         today = self._now().astimezone(BERLIN)

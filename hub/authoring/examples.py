@@ -181,7 +181,7 @@ def _rules(mappings: Path, service: str, settings: ExampleFile, scratch: Path) -
         mapping_versions=version.versions, valid_from=version.valid_from, valid_until=version.valid_until,
         test=settings.test, mapping_version=version.name, mapping_digest=package.name, package=str(package),
         common=str(common) if common else None, municipality={**MUNICIPALITY, "ags": settings.ags},
-        recipients=(Recipient(name="alles", destination="alles", connector="directory",
+        recipients=(Recipient(name="alles", destination="alles", connector="beispiel",
                               send=(*version.renderings, "attachments", "original")),),
     ) for version in mapping.version)
 
@@ -242,7 +242,7 @@ def _difference(folder: Path, outcome: Outcome) -> str:
     for name in sorted(known | {name for name in outcome.files if not _is_pdf(name)}) if known else ():
         problems += _file_problems(name, expected / name, outcome.files.get(name))
     problems += [f"{name}: kein PDF mit Seiten." for name, content in outcome.files.items()
-                 if _is_pdf(name) and _pages(content) < 1]
+                 if _is_pdf(name) and count_pages(content) < 1]
     return "\n".join(problems)
 
 
@@ -289,7 +289,7 @@ def _is_pdf(name: str) -> bool:
     return name.lower().endswith(".pdf")
 
 
-def _pages(content: bytes) -> int:
+def count_pages(content: bytes) -> int:
     """Pages of a PDF made by WeasyPrint, whose objects lie in compressed streams."""
     if not content.startswith(b"%PDF-"):
         return 0

@@ -1,1 +1,1 @@
-"""The other hubs on the same store."""
+"""Several hubs on one store."""

@@ -1,17 +1,17 @@
-"""The other hubs on the same database: say that this one lives, hear what they make, take over from those
-that are silent.
+"""The other hubs on the same PostgreSQL: this node beats, listens to them, and takes over from a silent one.
 
 ::
 
-    every 2 s   beat ─► look at the others' beats ─► the same for `takeover`? ─► end it, free what it had in
-    hand at once     LISTEN ─► another node accepted or made something ─► wake dispatcher and deliverer
+    every 2 s   beat ─► read the beats of the others ─► unchanged for `takeover`? ─► end it, free its claims
+    at once     LISTEN ─► another node accepted or made something ─► wake dispatcher and deliverer
 
-What a silent node had in hand is freed as after an unclean start of one's own: messages go through the
-suspects' lane, a delivery that may have had an effect is in doubt and probed. A node that was only frozen
-finds itself ended and writes nothing; it ends, and comes back as a new one. While the database is away nobody
-is judged, and afterwards each has its time again.
+The claims of a silent node are freed as after an unclean end of this one: its messages go through the
+suspects' lane, and a delivery that may have had an effect is in doubt and is probed. A node that was only
+frozen sees that it was ended. It writes nothing, ends, and starts again as a new node. While the database is
+away no node is judged; afterwards each node has the full time again.
 
-A store that is not shared has no peers: then nothing of this runs.
+A store that is not shared has no peers, and no thread runs. Used by `hub.daemon`; docs/operate-two-nodes.md
+describes the operation.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import structlog
+import tenacity
 
 from hub.errors import StoreUnavailable
 from hub.store.database.postgresql import Node
@@ -35,7 +36,7 @@ AGAIN = 1.0
 
 
 class Silence:
-    """Since when the others have not been heard of, by this process's own clock."""
+    """Measures how long each other node has been silent, by this process's own clock."""
 
     def __init__(self, takeover: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._takeover = takeover
@@ -43,11 +44,11 @@ class Silence:
         self._heard: dict[int, tuple[int, float]] = {}
 
     def forget(self) -> None:
-        """This node could not look: it knows nothing about the others."""
+        """Start anew: this node could not read the beats."""
         self._heard.clear()
 
     def dead(self, nodes: Iterable[Node]) -> list[Node]:
-        """Those whose beat did not change for too long."""
+        """The nodes whose beat did not change for `takeover` seconds."""
         now = self._clock()
         before, self._heard = self._heard, {}
         found = []
@@ -60,7 +61,7 @@ class Silence:
 
 
 class Peers:
-    """Beats, watches and listens until it is stopped."""
+    """The threads that beat, watch and listen, from `start` to `stop`."""
 
     def __init__(self, store: Store, assume_begun: Callable[[str], bool], wake: Callable[[], None],
                  suspects: Callable[[], None]) -> None:
@@ -76,12 +77,12 @@ class Peers:
                                             (self._listen, "peers-listen"))] if store.shared else []
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads, if the store is shared."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End; the store says goodbye when it is closed."""
+        """End the threads. The store itself signs this node off when it is closed."""
         self._stop.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -106,7 +107,7 @@ class Peers:
             if recovered is not None:
                 self._taken_over(node, recovered)
         fencings = {node.fencing for node in living}
-        if self._known - fencings:  # somebody stopped: what was suspect there is nobody's now
+        if self._known - fencings:  # a node stopped: its suspects belong to nobody now
             self._suspects()
             self._wake()
         self._known = fencings
@@ -115,18 +116,25 @@ class Peers:
         if recovered.alone:
             self._store.count_death(recovered.alone)
         log.warning("a node is not heard of any more; what it had in hand is looked into here",
-                    node=node.name,
-                    fencing=node.fencing, **dataclasses.asdict(recovered))
+                    node=node.name, fencing=node.fencing, **dataclasses.asdict(recovered))
         self._suspects()
         self._wake()
 
     def _listen(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._store.listen(self._wake, self._stop.is_set)
-            except StoreUnavailable as error:
-                log.warning("the other nodes cannot be heard now; what they make is found by looking",
-                            error=str(error))
-            except Exception as error:  # noqa: BLE001 - hearing saves time only; it must not end for good
-                log.error("the listening failed; please report this", error_class=type(error).__name__)
-            self._stop.wait(AGAIN)
+        again = tenacity.Retrying(
+            retry=tenacity.retry_always, wait=tenacity.wait_fixed(AGAIN),
+            sleep=tenacity.sleep_using_event(self._stop), stop=lambda _: self._stop.is_set(),
+            retry_error_callback=lambda _: None)
+        again(self._hear)
+
+    def _hear(self) -> None:
+        """As long as the session lasts. Never raises."""
+        if self._stop.is_set():
+            return
+        try:
+            self._store.listen(self._wake, self._stop.is_set)
+        except StoreUnavailable as error:
+            log.warning("the other nodes cannot be heard now; what they make is found by looking",
+                        error=str(error))
+        except Exception as error:  # noqa: BLE001 - hearing saves time only; it must not end for good
+            log.error("the listening failed; please report this", error_class=type(error).__name__)

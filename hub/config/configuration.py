@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hub.config.municipalities import Destination, Municipality
 from hub.config.municipality_file import DefaultsFile, RetentionSection
 from hub.config.sections import HubFile, Sender
+from hub.endpoint import OptionsModel
 from hub.files.snapshot import snapshot
 from hub.job import Rule
 from hub.mapping.model import MappingFile
@@ -31,7 +31,8 @@ class Inlet:
 
     name: str
     connector: str
-    options: Mapping[str, Any]
+    options: OptionsModel
+    """As they were checked when the configuration was read: the inlet gets this object."""
 
 
 @dataclass(frozen=True)

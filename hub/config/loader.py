@@ -13,10 +13,12 @@ import rtoml
 from pydantic import BaseModel
 
 from hub.config.configuration import Configuration, Inlet
+from hub.config.marks import marked
 from hub.config.municipalities import Municipalities, Municipality
 from hub.config.municipality_file import POLICY_KEYS, DefaultsFile, MunicipalityFile, Policy
 from hub.config.reader import Reader, suggest
 from hub.config.sections import HubFile, HubSection, Sender, StoreSection
+from hub.endpoint import Mark
 from hub.errors import ConfigError
 from hub.files.snapshot import tree_digest
 from hub.files.toml import parse_toml, read_file
@@ -166,7 +168,7 @@ class _Loader:
         data = dict(row)
         connector = str(data.pop("connector", ""))
         options = self.reader.options(connector, "Inlet", data, self.file, f"inlets.{name}")
-        return Inlet(name, connector, options.model_dump(by_alias=True)) if options is not None else None
+        return Inlet(name, connector, options) if options is not None else None
 
     def _mappings(self, folder: Path) -> dict[str, MappingFile]:
         if not folder.is_dir():
@@ -209,14 +211,10 @@ class _Loader:
     def _check_inlets(self, inlets: Iterable[Inlet], senders: Collection[str]) -> None:
         """Whom an inlet recognises under a name that no [[sender]] has may hand in nothing."""
         for inlet in inlets:
-            named = {f"senders.{index}": row for index, row in enumerate(inlet.options.get("senders", ()))}
-            if "sender" in inlet.options:
-                named["sender"] = inlet.options["sender"]
-            for key, row in named.items():
-                if row["name"] not in senders:
-                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}.name: unknown sender "
-                                         f"{row['name']!r}: "
-                                         + (suggest(row["name"], senders) if senders
+            for key, name in marked(inlet.options, Mark("sender")):
+                if name not in senders:
+                    self.problems.append(f"{self.file}: inlets.{inlet.name}.{key}: unknown sender {name!r}: "
+                                         + (suggest(name, senders) if senders
                                             else "add a [[sender]] of that name"))
 
     def _check_retention(self, file: Path, services: Iterable[str], known: Collection[str]) -> None:

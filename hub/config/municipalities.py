@@ -7,7 +7,6 @@ shared.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -16,19 +15,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from hub import endpoint
 from hub.config.municipality_file import (
-    KINDS,
     POLICY_KEYS,
     DefaultsFile,
-    InDoubtPolicy,
-    Kind,
     MunicipalityFile,
     Policy,
     RecipientRow,
     RouteRow,
 )
 from hub.config.reader import Reader, suggest
+from hub.endpoint import InDoubtPolicy, Kind, OptionsModel, OutletBase, Repeat
 from hub.errors import ConfigError
 from hub.files.snapshot import tree_digest
 from hub.files.toml import parse_toml, read_file
@@ -44,23 +40,30 @@ class Destination:
     key: str
     tenant: str
     connector: str
-    options: Mapping[str, Any]
+    options: OptionsModel
+    """As they were checked when the configuration was read: the outlet gets this object."""
     policy: Policy
-    repeat: endpoint.Repeat
+    outlet: type[OutletBase[Any]]
+    """The connector's class: what it says holds where the policy says nothing."""
 
     @property
     def kind(self) -> Kind:
         """What it is: a mailbox, a folder, a DMS, a Fachverfahren …"""
-        return self.policy.kind or KINDS.get(self.connector, "file")
+        return self.policy.kind or self.outlet.kind
 
     @property
     def in_doubt(self) -> InDoubtPolicy:
-        """Mail is repeated with a mark; everything else asks a person."""
-        return self.policy.in_doubt or ("repeat-marked" if self.connector == "smtp" else "ask")
+        """What happens to a delivery that may or may not have arrived."""
+        return self.policy.in_doubt or self.outlet.in_doubt
 
-    def fingerprint(self) -> str:
-        """Changes when the destination must be built anew."""
-        return json.dumps([self.connector, self.options], default=str, sort_keys=True)
+    @property
+    def repeat(self) -> Repeat:
+        """What a second try does at the receiver."""
+        return self.outlet.repeat_for(self.options)
+
+    def same_receiver(self, other: Destination) -> bool:
+        """Whether an outlet that was built for the other one serves this one, too."""
+        return self.connector == other.connector and self.options == other.options
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,8 @@ class Municipalities:
         elif policy.fallback and policy.fallback not in row.destinations:
             self._problems.append(f"{file}: {key}.fallback: unknown destination {policy.fallback!r}: "
                                   + suggest(policy.fallback, row.destinations))
-        return Destination(f"{row.tenant}/{name}", row.tenant, connector, outlet[0], policy, outlet[1])
+        checked, outlet_class = outlet
+        return Destination(f"{row.tenant}/{name}", row.tenant, connector, checked, policy, outlet_class)
 
     def _policy(self, data: Mapping[str, Any], file: Path, key: str) -> Policy | None:
         same = repr(data)
@@ -283,7 +287,8 @@ class Municipalities:
         if destination and destination.policy.test != (kind == "test_recipients"):
             self._problems.append(f"{where}: {kind}: destination {recipient.destination!r} "
                                   + ("is for tests only: use it in test_recipients" if destination.policy.test
-                                     else "is no test destination: set test = true there, or use another one"))
+                                     else "is no test destination: set test = true there, or use another "
+                                          "one"))
         for name in recipient.send:
             if name not in renderings | {"attachments", "original"}:
                 self._problems.append(f"{where}: {kind}: send: {name!r} is no rendering of every version of "

@@ -11,17 +11,9 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from hub.config.retry import Duration, RetryPolicy
 from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
+from hub.endpoint import InDoubtPolicy, Kind
 from hub.files.model import FileModel
 from hub.mapping.versions import VersionSpan
-
-InDoubtPolicy = Literal["repeat-marked", "ask"]
-Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
-KINDS: Mapping[str, Kind] = {
-    "smtp": "mail", "directory": "file", "sftp": "file", "smb": "file", "webdav": "file", "cmis": "dms",
-    "xdomea": "dms",
-    "rest": "fachverfahren", "soap": "fachverfahren", "xta": "fachverfahren", "receipts": "account",
-}
-"""What a destination is, by its connector, where it does not say so itself."""
 
 
 class RecipientRow(FileModel):
@@ -64,7 +56,8 @@ class Policy(FileModel):
 
     retry: RetryPolicy = Field(RetryPolicy(), description="how often and how long it is tried again")
     in_doubt: InDoubtPolicy | None = Field(None,
-                                           description="default: mail repeats marked, everything else asks")
+                                           description="default: by the connector; mail repeats marked, "
+                                           "everything else of ours asks")
     fallback: str | None = Field(None, description="destination for what is too large for this one")
     test: bool = Field(False, description="for tests only; a production route may not name it")
     kind: Kind | None = Field(None,

@@ -11,14 +11,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from hub import endpoint
 from hub.endpoint import OptionsModel, OutletBase
 from hub.errors import ConfigError
+from hub.files.model import parts_of
 from hub.files.problems import errors_of, problems_of
+from hub.registry import Side
 
 
 def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
@@ -43,9 +45,9 @@ class Reader:
         self.base = base
         self.problems: list[str] = []
         self._models: dict[tuple[str, str], type[OptionsModel]] = {}
-        self._outlets: dict[str, type[OutletBase[Any]]] = {}
         self._places: dict[type[BaseModel], frozenset[str]] = {}
-        self._same: dict[tuple[str, str], tuple[Mapping[str, Any], endpoint.Repeat]] = {}
+        self._outlets: dict[str, type[OutletBase[Any]]] = {}
+        self._same: dict[tuple[str, str], tuple[OptionsModel, type[OutletBase[Any]]]] = {}
 
     def model(self, model: type[ModelT], data: Mapping[str, Any], file: Path, key: str = "") -> ModelT | None:
         """The model of the data in `file`, which stand below `key`; None: it is faulty."""
@@ -55,7 +57,7 @@ class Reader:
             self.problems += [line for _, line in _told(model, error, file, key)]
             return None
 
-    def options(self, connector: str, side: Literal["Inlet", "Outlet"], data: Mapping[str, Any], file: Path,
+    def options(self, connector: str, side: Side, data: Mapping[str, Any], file: Path,
                 key: str) -> OptionsModel | None:
         """The options of one side of a connector, which stand below `key`; None: they are faulty."""
         try:
@@ -84,8 +86,8 @@ class Reader:
                               if item["loc"] and (item["type"] != "missing" or len(item["loc"]) > 1)]
 
     def outlet(self, connector: str, data: Mapping[str, Any], file: Path,
-               key: str) -> tuple[Mapping[str, Any], endpoint.Repeat] | None:
-        """The checked options of a destination, and what a second try does there."""
+               key: str) -> tuple[OptionsModel, type[OutletBase[Any]]] | None:
+        """The checked options of a destination, and its outlet's class. Equal data gives the same object."""
         same = connector, repr(data)
         if same in self._same:
             return self._same[same]
@@ -93,8 +95,12 @@ class Reader:
         if options is None:
             return None
         if connector not in self._outlets:
-            self._outlets[connector] = endpoint.outlet_class(connector)
-        self._same[same] = options.model_dump(by_alias=True), self._outlets[connector].repeat_for(options)
+            try:
+                self._outlets[connector] = endpoint.outlet_class(connector)
+            except ConfigError as error:
+                self.problems += [f"{file}: {key}.{problem}" for problem in error.problems]
+                return None
+        self._same[same] = options, self._outlets[connector]
         return self._same[same]
 
     def resolved(self, model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +111,7 @@ class Reader:
                 for key, value in data.items()}
 
     def _resolve(self, kind: Any, value: Any) -> Any:
-        kinds = [kind, *get_args(kind)]
+        kinds = list(parts_of(kind))
         inner = [item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)]
         if isinstance(value, list | tuple):
             return [self._resolve(kind, item) for item in value]
@@ -119,7 +125,7 @@ class Reader:
 
     def _place(self, path: str) -> str:
         """Absolute, without the ``..`` that operators would have to undo in their heads."""
-        return os.path.normpath(os.path.join(self.base, path))  # noqa: PTH118 - a country has thousands of them
+        return os.path.normpath(os.path.join(self.base, path))  # noqa: PTH118 - a country has thousands
 
     def _places_of(self, model: type[BaseModel]) -> frozenset[str]:
         """The fields of a model that may hold a path, or a model that may."""
@@ -127,10 +133,10 @@ class Reader:
             self._places[model] = frozenset(
                 name for name, info in model.model_fields.items()
                 if any(kind is Path or (isinstance(kind, type) and issubclass(kind, BaseModel))
-                       for kind in (info.annotation, *get_args(info.annotation))))
+                       for kind in parts_of(info.annotation)))
         return self._places[model]
 
-    def _options_model(self, connector: str, side: Literal["Inlet", "Outlet"]) -> type[OptionsModel]:
+    def _options_model(self, connector: str, side: Side) -> type[OptionsModel]:
         """`endpoint.options_model`, which looks through a folder, asked once. Raises `ConfigError`."""
         if (connector, side) not in self._models:
             self._models[connector, side] = endpoint.options_model(connector, side)
@@ -145,7 +151,8 @@ def _names_file(value: Any) -> bool:
 
 
 def _named(models: Sequence[type[BaseModel]], data: Mapping[str, Any]) -> type[BaseModel]:
-    """Of models that differ by their `connector`: the one that the data names, also where any drop may stand."""
+    """Of models that differ by their `connector`: the one that the data names, also where any drop may
+    stand."""
     if models[0] is OptionsModel:
         try:
             return endpoint.drop_options(str(data.get("connector")))

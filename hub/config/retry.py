@@ -1,8 +1,8 @@
 """When to try again: a value, not code.
 
-`RetryPolicy.delay` is a pure function from attempts and age to a delay, or to "give up". tenacity's strategies
-say how waits grow and when to stop; nothing sleeps here, because a delivery waits in the store. Horizons are
-days: a town hall's server is down over a weekend, and FIT-Connect gives 14 days.
+`RetryPolicy.delay` is a pure function from attempts and age to a delay, or to "give up". tenacity's
+strategies say how waits grow and when to stop; nothing sleeps here, because a delivery waits in the store.
+Horizons are days: a town hall's server is down over a weekend, and FIT-Connect gives 14 days.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ of an hour; then one delivery tries alone, and with each success twice as many a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -77,3 +78,11 @@ class Circuit:
         fresh = self.resting_until is None
         self.resting_until, self.why = now + span, why
         return fresh
+
+
+def longest_unserved_first(waiting: Iterable[tuple[str, datetime]],
+                           circuits: Mapping[str, Circuit]) -> list[tuple[str, datetime]]:
+    """The destinations that wait, in the order in which they are served: where threads are short, nobody is
+    passed over because of its name."""
+    served = {key: circuit.turn for key, circuit in circuits.items()}
+    return sorted(waiting, key=lambda item: served.get(item[0], 0))

@@ -29,7 +29,7 @@ class Connections:
             kept = self._idle.get(destination.key, [])
             while kept:
                 made_for, outlet, _ = kept.pop()
-                if made_for is destination or made_for.fingerprint() == destination.fingerprint():
+                if made_for is destination or made_for.same_receiver(destination):
                     return outlet
                 stale.append(outlet)
         _close(stale)

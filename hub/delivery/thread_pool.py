@@ -10,6 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Protocol
+
+
+class Threads(Protocol):
+    """Who does the work that is submitted."""
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have it done."""
+
+    def write_off(self, thread: threading.Thread) -> None:
+        """Expect nothing more of this one."""
+
+    def dismiss(self) -> None:
+        """There is nothing more to do."""
 
 
 class ThreadPool:

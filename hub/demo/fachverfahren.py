@@ -26,8 +26,8 @@ MAX_BYTES = 50_000_000
 KENNUNG = re.compile(rb"<(?:\w+:)?kennung>([\w-]{1,64})</")
 SOAP = """<?xml version="1.0" encoding="utf-8"?>
 <s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{content}</s:Body></s:Envelope>"""
-ACCEPTED = '<m:einreichenAntwort xmlns:m="urn:example:melderegister:1"><m:rc>+0000</m:rc><m:nummer>{number}</m:nummer>' \
-    "</m:einreichenAntwort>"
+ACCEPTED = ('<m:einreichenAntwort xmlns:m="urn:example:melderegister:1"><m:rc>+0000</m:rc>'
+            "<m:nummer>{number}</m:nummer></m:einreichenAntwort>")
 FAULT = "<s:Fault><faultcode>s:Client</faultcode><faultstring>Die Kennung fehlt.</faultstring></s:Fault>"
 
 

@@ -35,15 +35,16 @@ class Keep:
         """A Maildir is made in steps and names its files by a count of the class: two at once meet half of
         it."""
 
-    async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str,  # noqa: N802 - aiosmtpd's name
-                          ___: list[str]) -> str:
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+            self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]) -> str:
         """Only plain addresses: they become names of folders."""
         if not _ADDRESS.fullmatch(address.lower()):
             return "553 5.1.3 this mailbox name is not allowed here"
         envelope.rcpt_tos.append(address.lower())
         return "250 OK"
 
-    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+            self, _: SMTP, __: Session, envelope: Envelope) -> str:
         """On disk (a Maildir syncs what it adds), then 250; 451 where the disk refuses, because that is no
         fault of the mail."""
         content = envelope.original_content or b""

@@ -6,16 +6,15 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from hub.config.configuration import Configuration, Inlet
+from hub import endpoint
+from hub.config.configuration import Configuration
+from hub.config.marks import marked
 from hub.demo.certificates import Authority, write_private
-from hub.endpoint import secret_path
 from hub.errors import HubError
 
 
@@ -29,7 +28,6 @@ class Place:
     run: str
     overrides: list[str] = field(default_factory=list)
     client: tuple[Path, Path] | None = None
-    mail_port: int = 0
 
     @property
     def var(self) -> Path:
@@ -50,49 +48,48 @@ class Place:
 
 
 def prepare(place: Place) -> None:
+    """Make what the connectors of the configuration need, and note which ports they take. Raises
+    `HubError`."""
     configuration = place.configuration
     authority = Authority(place.ours(place.var / "tls"))
     place.ours(configuration.state).mkdir(parents=True, exist_ok=True)
     for inlet in configuration.inlets:
-        if inlet.connector == "https":
-            _prepare_https(place, authority, inlet)
-        elif inlet.connector == "inbox":
-            for name in ("root", "done", "rejected"):
-                place.ours(Path(inlet.options[name])).mkdir(parents=True, exist_ok=True)
+        needs = endpoint.inlet_class(inlet.connector).needs(inlet.options)
+        _make(place, authority, needs)
+        _make_files(place, authority, inlet.options)
+        if needs.port is not None:
+            place.overrides.append(f"inlets.{inlet.name}.port={listening_port(needs.port)}")
     for destination in configuration.all_destinations():
-        _prepare_destination(place, authority, destination.connector, destination.options)
+        _make(place, authority, destination.outlet.needs(destination.options))
+        _make_files(place, authority, destination.options)
     authority.server(place.var / "tls/mail.pem", place.var / "tls/mail.key")
     place.overrides.append(f"status.port={listening_port(configuration.settings.status.port)}")
 
 
-def _prepare_https(place: Place, authority: Authority, inlet: Inlet) -> None:
-    options = inlet.options
-    authority.server(place.ours(Path(options["certificate"])), place.ours(secret_path(options["key"])))
-    for file in options["client_ca"]:
-        _trust(place, authority, Path(file))
-    for sender in options["senders"]:
-        if sender["ca"]:
-            _trust(place, authority, Path(sender["ca"]))
-        pair = place.var / f"tls/{sender['name']}.pem", place.var / f"tls/{sender['name']}.key"
-        authority.client(*pair, sender["subject"], sender["san"])
+def _make(place: Place, authority: Authority, needs: endpoint.Needs) -> None:
+    """What a connector's class says that it needs."""
+    for folder in needs.folders:
+        place.ours(folder).mkdir(parents=True, exist_ok=True)
+    for file in needs.files:
+        place.ours(file).touch()
+    if needs.identity is not None:
+        certificate, key = needs.identity
+        authority.server(place.ours(certificate), place.ours(endpoint.secret_path(key)))
+    for client in needs.clients:
+        pair = place.var / f"tls/{client.name}.pem", place.var / f"tls/{client.name}.key"
+        authority.client(*pair, client.subject, client.san)
         place.client = place.client or pair
-    place.overrides.append(f"inlets.{inlet.name}.port={listening_port(options['port'])}")
 
 
-def _prepare_destination(place: Place, authority: Authority, connector: str,
-                         options: Mapping[str, Any]) -> None:
-    if connector == "directory":
-        folder = place.ours(Path(options["path"]))
-        folder.mkdir(parents=True, exist_ok=True)
-        if options["must_contain"]:
-            (folder / options["must_contain"]).touch()
-    elif connector == "xdomea" and options["drop"]["connector"] == "directory":
-        _prepare_destination(place, authority, "directory", options["drop"])
-    elif connector == "smtp":
-        if options["ca_file"]:
-            _trust(place, authority, Path(options["ca_file"]))
-        if options["password"] and not (file := place.ours(secret_path(options["password"]))).exists():
-            write_private(file, secrets.token_urlsafe(24).encode() + b"\n")
+def _make_files(place: Place, authority: Authority, options: endpoint.OptionsModel) -> None:
+    """What the types of a connector's options say: the CA is ours, and a secret that is missing is
+    invented."""
+    for _, file in marked(options, endpoint.Mark("authority")):
+        _trust(place, authority, file)
+    for _, secret in marked(options, endpoint.Mark("secret")):
+        file = endpoint.secret_path(secret)
+        if not file.exists():
+            write_private(place.ours(file), secrets.token_urlsafe(24).encode() + b"\n")
 
 
 def _trust(place: Place, authority: Authority, file: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,14 +15,12 @@ import httpx2
 
 from hub.config import loader
 from hub.demo.prepare import Place, listening_port, log_of
+from hub.endpoint import Kind
 from hub.errors import HubError
 from hub.i18n.texts import _
 
 START_SECONDS = 60.0
-
-
 STOP_SECONDS = 40.0
-PROCEDURES = ("rest", "soap")
 
 
 def _start(place: Place, stack: ExitStack, name: str, command: Sequence[str], *,
@@ -53,37 +51,53 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def start_procedure(place: Place, stack: ExitStack) -> None:
-    """The stand-in for the Fachverfahren of `rest` and `soap` destinations, where the configuration has any:
-    all on one port."""
-    ports = {httpx2.URL(destination.options["url"]).port
-             for destination in place.configuration.all_destinations()
-             if destination.connector in PROCEDURES}
+    """The stand-in for the Fachverfahren of the destinations, where the configuration has any: all on one
+    port."""
+    ports = _receivers(place, "fachverfahren")
     if not ports:
         return
-    wanted = ports.pop()
-    arguments = [str(listening_port(wanted or 0)), str(place.var / "fachverfahren")]
+    arguments = [str(listening_port(min(ports))), str(place.var / "fachverfahren")]
     child = _start(place, stack, "procedure", ["-m", "hub.demo.fachverfahren", *arguments], piped=True)
     line = child.stdout.readline() if child.stdout else b""
     if not line:
         raise HubError(f"the Fachverfahren's stand-in did not start: {tail(log_of(place, 'procedure'))}")
-    for connector in PROCEDURES:
-        for key, url in place.configuration.defaults.connectors.get(connector, {}).items():
-            if key in ("url", "check_url"):
-                place.overrides.append(
-                    f'defaults.connectors.{connector}.{key}="{url.replace(f":{wanted}/", f":{int(line)}/")}"')
+    _move(place, ports, int(line))
 
 
 def start_mail(place: Place, stack: ExitStack) -> None:
-    ports = {destination.options["port"] for destination in place.configuration.all_destinations()
-             if destination.connector == "smtp"}
+    """The mail server that keeps what it gets, for all destinations that are mailboxes."""
+    ports = _receivers(place, "mail")
     arguments = [str(listening_port(min(ports, default=0))),
                  *(str(place.var / name) for name in ("tls/mail.pem", "tls/mail.key", "mail"))]
     child = _start(place, stack, "mail", ["-m", "hub.demo.mail_server", *arguments], piped=True)
     line = child.stdout.readline() if child.stdout else b""
     if not line:
         raise HubError(f"the mail server did not start: {tail(log_of(place, 'mail'))}")
-    place.mail_port = int(line)
-    place.overrides.append(f"defaults.connectors.smtp.port={place.mail_port}")
+    _move(place, ports, int(line))
+
+
+def _receivers(place: Place, kind: Kind) -> dict[int, set[str]]:
+    """The ports at which the destinations of a kind expect their receiver, each with their connectors."""
+    found: dict[int, set[str]] = {}
+    for each in place.configuration.all_destinations():
+        port = each.outlet.needs(each.options).port if each.outlet.kind == kind else None
+        if port is not None:
+            found.setdefault(port, set()).add(each.connector)
+    return found
+
+
+def _move(place: Place, ports: Mapping[int, Iterable[str]], port: int) -> None:
+    """Let the destinations find their receiver where it listens: what defaults.toml says is overridden."""
+    for wanted, connectors in ports.items():
+        for connector in connectors:
+            for key, value in place.configuration.defaults.connectors.get(connector, {}).items():
+                if isinstance(value, str) and f":{wanted}/" in value:
+                    moved = f'"{value.replace(f":{wanted}/", f":{port}/")}"'
+                elif value == wanted and not isinstance(value, bool):
+                    moved = str(port)
+                else:
+                    continue
+                place.overrides.append(f"defaults.connectors.{connector}.{key}={moved}")
 
 
 def start_hub(place: Place, stack: ExitStack) -> subprocess.Popen[bytes]:

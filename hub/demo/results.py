@@ -108,16 +108,15 @@ def _arrivals(place: Place, item: Sent) -> list[str]:
     for delivery in item.found.get("deliveries", ()):
         destination = place.configuration.destination(delivery["destination"])
         if delivery["state"] != "done":
-            lines.append(
-                f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}".rstrip(": "))
-        elif destination is not None and destination.connector == "smtp":
-            lines += [place.short(place.var / "mail" / address) for address in destination.options["to"]]
-        elif destination is not None and destination.connector in ("directory", "xdomea"):
-            folder = destination.options[
-                "path"] if destination.connector == "directory" else destination.options["drop"]["path"]
-            lines.append(place.short(Path(folder) / delivery["receipt"]["reference"]))
-        else:
-            lines.append(f"{delivery['destination']}: {delivery['receipt']['reference']}")
+            text = f"{delivery['destination']}: {delivery['state']}: {delivery['text'] or ''}"
+            lines.append(text.rstrip(": "))
+            continue
+        reference = delivery["receipt"].get("reference", "")
+        found = destination.outlet.arrivals(destination.options, reference) if destination else ()
+        mailboxes = destination is not None and destination.outlet.kind == "mail"
+        lines += [place.short(place.var / "mail" / where if mailboxes else where) for where in found]
+        if not found:
+            lines.append(f"{delivery['destination']}: {reference}")
     return lines
 
 
@@ -154,5 +153,6 @@ def say_where(place: Place) -> None:
     for what, where in ((_("metrics"), f"{url}/metrics"), (_("status"), f"{url}/status"),
                         (_("mailboxes"), place.short(place.var / "mail")),
                         (_("log"), place.short(log_of(place, "hub"))),
-                        (_("more"), "drehscheibe messages · drehscheibe show <id> · drehscheibe why <id>")):
+                        (_("more"), f"export DREHSCHEIBE_CONFIG={place.configuration.file}"),
+                        ("", "drehscheibe messages · drehscheibe show <id> · drehscheibe why <id>")):
         place.out.print(f"{what:12} {where}", soft_wrap=True)

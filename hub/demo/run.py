@@ -24,13 +24,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hub import endpoint
 from hub.config import loader
 from hub.demo.prepare import Place, log_of, prepare
-from hub.demo.processes import start_hub, start_mail, start_procedure, status_url, tail
+from hub.demo.processes import start_hub, start_mail, start_procedure
 from hub.demo.results import Sent, examples, say_where, sum_up, table_of
 from hub.errors import HubError
 from hub.i18n.texts import _
@@ -92,10 +92,10 @@ def _interruptible() -> Iterator[None]:
 def _refuse_second(place: Place) -> None:
     try:
         control_socket.ask(place.configuration.control, "status", {})
-    except ConnectionError:
+    except control_socket.NotRunning:
         return
-    raise HubError(_("The example hub is running already: look at it with 'drehscheibe queue', or stop it "
-                     "with Ctrl-C there."))
+    raise HubError(_("The example hub is running already: look at it with 'drehscheibe --config "
+                     "etc/hub.toml queue', or stop it with Ctrl-C there."))
 
 
 def _has_pango() -> bool:
@@ -105,12 +105,6 @@ def _has_pango() -> bool:
     except OSError:
         return False
     return True
-
-
-# --- what the configuration names ---------------------------------------------------------------------------
-
-
-# --- the two processes --------------------------------------------------------------------------------------
 
 
 def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
@@ -125,11 +119,15 @@ def _stay(place: Place, hub: subprocess.Popen[bytes]) -> int:
 # --- applications -------------------------------------------------------------------------------------------
 
 
-def _plan(place: Place) -> list[Sent]:
+def planned(place: Place) -> list[Sent]:
     """Every example of every mapping for every municipality that has the service; through the inbox where it
     can be, in turn."""
     found = examples(place.configuration.settings.hub.mappings)
-    by_connector = {inlet.connector: inlet.name for inlet in place.configuration.inlets}
+    ways = _ways_in(place)
+    folder = next((name for name, where in ways.items() if isinstance(where, Path)), None)
+    url = next((name for name, where in ways.items() if isinstance(where, str)), None)
+    if url is None:
+        raise HubError(f"{place.configuration.file}: inlets: none takes requests over HTTP: add one")
     plan, by_folder = [], set()
     for municipality in sorted(place.configuration.municipalities.values(),
                        key=lambda municipality: -(municipality.row.counted(date.max) or 0)):
@@ -138,17 +136,24 @@ def _plan(place: Place) -> list[Sent]:
                 continue
             # one of each kind: the folder gives no id back, so that the message is found by its kind
             way = (municipality.row.ags, example.service)
-            inbox = ("inbox" in by_connector and way not in by_folder and not example.test
-                     and not example.attachments
-                     and example.document.suffix == ".xml")
-            if inbox:
+            plain = not example.test and not example.attachments and example.document.suffix == ".xml"
+            inlet = folder if folder is not None and plain and way not in by_folder else url
+            if inlet == folder:
                 by_folder.add(way)
-            plan.append(Sent(example, municipality.row.ags, by_connector["inbox" if inbox else "https"]))
+            plan.append(Sent(example, municipality.row.ags, inlet))
     return plan
 
 
+def _ways_in(place: Place) -> dict[str, str | Path]:
+    """Where each inlet takes files or requests of this machine, by its name; what takes neither is left
+    out."""
+    ways = ((inlet.name, endpoint.inlet_class(inlet.connector).takes_at(inlet.options))
+            for inlet in place.configuration.inlets)
+    return {name: where for name, where in ways if where is not None}
+
+
 def _send_all(place: Place) -> list[Sent]:
-    plan = _plan(place)
+    plan = planned(place)
     if not plan:
         raise HubError(f"{place.configuration.settings.hub.mappings}: there is no example to send")
     with _progress(place, _("handing in"), len(plan)) as advance:
@@ -159,18 +164,18 @@ def _send_all(place: Place) -> list[Sent]:
 
 
 def _send(place: Place, item: Sent) -> None:
-    inlet = next(inlet for inlet in place.configuration.inlets if inlet.name == item.inlet)
-    if inlet.connector == "inbox":
-        _drop(place, item, Path(inlet.options["root"]))
+    where = _ways_in(place)[item.inlet]
+    if isinstance(where, Path):
+        _drop(place, item, where)
         return
     if place.client is None:
-        raise HubError(f"{place.configuration.file}: inlets.{inlet.name}: has no sender: add one")
+        raise HubError(f"{place.configuration.file}: inlets.{item.inlet}: has no sender: add one")
     certificate, key = place.client
+    once = f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}"
     answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem",
                        cert=certificate, key=key,
-                       url=f"https://localhost:{inlet.options['port']}/in/{item.ags}/{item.example.service}",
-                       idempotency_key=f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}",
-                       test=item.example.test)
+                       url=f"{where}/in/{item.ags}/{item.example.service}",
+                       idempotency_key=once, test=item.example.test)
     if answer["status"] != 202:
         raise HubError(f"{item.example.service}/{item.example.name}: the hub answered {answer['status']}: "
                        f"{answer.get('detail') or answer}")
@@ -201,26 +206,22 @@ def _from_folder(place: Place, item: Sent) -> list[dict[str, Any]]:
 def _wait(place: Place, sent: Sequence[Sent]) -> None:
     """Until each has ended, or the time is over; what has not ended then is shown as it is."""
     deadline = time.monotonic() + WAIT_SECONDS
-    with _progress(place, _("arriving"), len(sent)) as advance, httpx2.Client(timeout=10,
-                                                                              trust_env=False) as client:
+    with _progress(place, _("arriving"), len(sent)) as advance:
         waiting = list(sent)
         while waiting and time.monotonic() < deadline:
             for item in waiting:
-                _look(place, client, item)
+                _look(place, item)
             ended = [item for item in waiting if item.state in FINAL]
             advance(len(ended))
             waiting = [item for item in waiting if item not in ended]
             time.sleep(0.1)
 
 
-def _look(place: Place, client: httpx2.Client, item: Sent) -> None:
+def _look(place: Place, item: Sent) -> None:
     if not item.id:
         item.id = next((row["id"] for row in _from_folder(place, item) if row["id"] not in item.before), "")
     if item.id:
-        answer = client.get(f"{status_url(place)}/status/{item.id}")
-        if answer.status_code != 200:
-            raise HubError(f"/status/{item.id}: {answer.status_code}: {tail(log_of(place, 'hub'))}")
-        item.found = answer.json()
+        item.found = control_socket.ask(place.configuration.control, "show", {"id": item.id})
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 
@@ -30,3 +31,11 @@ class FileModel(BaseModel):
         schema = handler(source)
         _take_literally(schema)
         return schema
+
+
+def parts_of(kind: Any) -> Iterator[Any]:
+    """A type, and all types and marks that it is made of: of ``tuple[Annotated[Path, MARK], ...] | None``
+    among others Path and MARK."""
+    yield kind
+    for each in get_args(kind):
+        yield from parts_of(each)

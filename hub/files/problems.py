@@ -17,9 +17,9 @@ _PLAIN = {
     "mapping_type": ("is no table", "write it below a heading of its own, like [section]"),
     "model_type": ("is no table", 'write it in braces, like { name = "text" }, or below a heading of its '
                                   'own, like [section]'),
-    "union_tag_not_found": ("names no connector", 'name one that is a drop, like connector = "directory"'),
-    "union_tag_invalid":
-    ("names a connector that cannot stand here", 'name one that is a drop, like connector = "directory"'),
+    "union_tag_not_found": ("names no connector", "name one that is a drop (drehscheibe connector list)"),
+    "union_tag_invalid": ("names a connector that cannot stand here",
+                          "name one that is a drop (drehscheibe connector list)"),
     "int_type": ("is no whole number", "write a number without quotes, like 9464"),
     "int_parsing": ("is no whole number", "write a number without quotes, like 9464"),
     "int_from_float": ("is no whole number", "write it without a fraction"),
@@ -43,7 +43,7 @@ _QUOTED = {"mode": "0640", "ags": "14999010", "formerly": "14999010", "municipal
            "ars": "149990000010"}
 """What a text looks like that is easily taken for a number; by its key."""
 
-_PLAIN_SHAPES = {
+SHAPES = {
     r"^[a-z0-9][a-z0-9-]{0,62}$":
     ("is no key", 'write small letters, digits and hyphens, like "musterstadt"'),
     r"^(\d{8}|\d{5})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
@@ -77,8 +77,8 @@ def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
     names = [step for step in key.split(".") if not step.isdigit()]
     if item["type"] == "string_type" and names[-1] in _QUOTED:
         return "is no text", f'write it in quotes, like "{_QUOTED[names[-1]]}"'
-    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in _PLAIN_SHAPES:
-        return _PLAIN_SHAPES[item["ctx"]["pattern"]]
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in SHAPES:
+        return SHAPES[item["ctx"]["pattern"]]
     if item["type"] == "tuple_type" and isinstance(item["input"], dict):
         heading = ".".join(names)
         return "is a table, not a list of tables", f"write [[{heading}]] instead of [{heading}]"

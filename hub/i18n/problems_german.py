@@ -1,16 +1,19 @@
-"""The faults of files and commands, in German: for operators whose environment says so
-(`hub.i18n.texts.language`).
+"""The problems of files and commands in German, for operators whose environment is German.
 
-The English sentence stands where a fault is found, and in the log; what the command line prints goes through
-`german`. It looks for the pieces below in the finished line and leaves the rest as it is (files, keys,
-values): ``{}`` stands for what a fault names. A test asserts that every fault that a configuration, a mapping
-or a connector's options can have is said in full.
+The English sentence stands where a problem is found, and in the log. The command line prints a problem
+through `german`. That function replaces the pieces of `PIECES` in the finished line and keeps the rest:
+files, keys and values. ``{}`` in a piece stands for what the problem names. A test asserts that each problem
+of a configuration, a mapping or the options of a connector has its German in full.
+
+Used by `hub.cli`; `hub.i18n.texts.language` chooses the language.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 PIECES = {
     # what is said of any key
@@ -37,8 +40,8 @@ PIECES = {
     "write {} instead of {}": "{} statt {} schreiben",
     "names no connector": "nennt keinen Connector",
     "names a connector that cannot stand here": "nennt einen Connector, der hier nicht stehen kann",
-    'name one that is a drop, like connector = "directory"':
-    'eine Ablage nennen, wie connector = "directory"',
+    "name one that is a drop (drehscheibe connector list)":
+    "eine Ablage nennen (drehscheibe connector list)",
     "{} is no drop": "{} ist keine Ablage",
     "is no key": "ist kein Schlüssel",
     'write small letters, digits and hyphens, like "musterstadt"':
@@ -246,9 +249,33 @@ PIECES = {
     'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
     "the standard rules name and layout of the ZIP; remove it":
     "Name und Aufbau des ZIP regelt der Standard; entfernen",
+    # connectors
+    "{} brings {}, which is no connector's name": "{} bringt {} mit; das ist kein Name eines Connectors",
+    "take a name of small letters, digits and hyphens there":
+    "dort einen Namen aus Kleinbuchstaben, Ziffern und Bindestrichen nehmen",
+    "{} brings {}, which the hub has itself": "{} bringt {} mit; den hat die Drehscheibe selbst",
+    "give it another name there, or uninstall it": "dort anders nennen oder deinstallieren",
+    "{} and {} both bring {}": "{} und {} bringen beide {} mit",
+    "uninstall one of them": "eines davon deinstallieren",
+    "{} of {} cannot be loaded ({})": "{} aus {} lässt sich nicht laden ({})",
+    "install a version of it that fits this hub":
+    "eine Version installieren, die zu dieser Drehscheibe passt",
+    "{} has no kind for bills": "{} hat keine Art für Abrechnungen",
+    "{} has no options": "{} hat keine Optionen",
+    "add a class Options to its module": "eine Klasse Options in sein Modul schreiben",
+    "{} does not say what a second try does": "{} sagt nicht, was ein zweiter Versuch bewirkt",
+    "set repeat on its class Outlet, one of {}": "repeat in seiner Klasse Outlet setzen, eines von {}",
+    "set kind on its class Outlet, one of {}": "kind in seiner Klasse Outlet setzen, eines von {}",
+    "call this in a clone of the repository, or name it: --repository":
+    "in einem Klon des Repositorys aufrufen oder ihn nennen: --repository",
+    "is no name of a connector": "ist kein Name eines Connectors",
+    "small letters, digits and underscores, beginning with a letter, e.g. webdav":
+    "Kleinbuchstaben, Ziffern und Unterstriche, mit einem Buchstaben am Anfang, z. B. webdav",
+    "none is for a municipality's {}": "keiner ist für {} einer Kommune da",
+    "install one": "einen installieren",
     # commands
     "no inlet needs a broker": "kein Eingang braucht einen Broker",
-    'add one with connector = "amqp"': 'einen mit connector = "amqp" ergänzen',
+    'add one with connector = "{}"': 'einen mit connector = "{}" ergänzen',
     "the database is damaged ({})": "die Datenbank ist beschädigt ({})",
     "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
     "(docs/operate-backup.md)":
@@ -267,7 +294,7 @@ PIECES = {
     "a restore was interrupted here": "hier wurde eine Wiederherstellung unterbrochen",
     "run the same 'drehscheibe restore' again": "dasselbe 'drehscheibe restore' noch einmal aufrufen",
     "nothing to reload": "nichts neu zu laden", "no daemon listens on {}": "auf {} hört keine Drehscheibe",
-    "the configuration has no https inlet": "die Konfiguration hat keinen https-Eingang",
+    "the configuration has no inlet over HTTP": "die Konfiguration hat keinen Eingang über HTTP",
     "name one with --url": "einen mit --url nennen",
     "no examples found for {}": "keine Beispiele für {}", "no examples found": "keine Beispiele",
     "add mappings/<service>/examples/<name>/ with message.xml and example.toml":
@@ -299,24 +326,35 @@ PIECES = {
     "{} cannot be used ({})": "{} nicht brauchbar ({})",
     "end the program that listens there, or choose another port":
     "das Programm beenden, das dort hört, oder einen anderen Port wählen",
+    "there is no configuration": "es gibt keine Konfiguration",
+    "create it, or name another one": "anlegen, oder eine andere nennen",
+    "drehscheibe --config FILE, or {}=FILE": "drehscheibe --config DATEI, oder {}=DATEI",
+    "is relative to a folder that was deleted": "liegt relativ zu einem Ordner, der gelöscht wurde",
+    "name it by its whole path": "mit ganzem Pfad nennen",
+    "is not the example's configuration": "ist nicht die Konfiguration des Beispiels",
+    "name the example": "das Beispiel nennen",
+    "the hub gave no answer for {} seconds": "die Drehscheibe hat {} Sekunden lang nicht geantwortet",
+    "the request is not understood": "die Anfrage ist unverständlich",
+    "unknown verb {}": "unbekannter Befehl {}", "unknown state {}": "unbekannter Zustand {}",
+    "{} may not do this": "{} darf das nicht",
     "another hub runs on this store": "auf diesem Speicher läuft schon eine Drehscheibe",
     "ask it (drehscheibe queue), or stop it first": "diese fragen (drehscheibe queue) oder zuerst anhalten",
 }
 
 
-def german(line: str) -> str:
-    """The line with every piece that is known in German; the rest as it is."""
-    for pattern, replacement in _compiled():
+def german(line: str, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The line with every piece that is known in German, here or in `more`; the rest as it is."""
+    for pattern, replacement in _compiled(tuple(more.items())):
         line = pattern.sub(replacement, line)
     return line
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
+@lru_cache(maxsize=2)
+def _compiled(more: tuple[tuple[str, str], ...]) -> tuple[tuple[re.Pattern[str], str], ...]:
     """The longest first: a short one may be part of a long one. A piece is a whole one: between colons, or at
     an end."""
     return tuple((re.compile(rf"(?:(?<=: )|^|(?<=→ )){_pattern(piece)}(?=: | → |$)"), _replacement(said))
-                 for piece, said in sorted(PIECES.items(), key=lambda pair: -len(pair[0])))
+                 for piece, said in sorted((*PIECES.items(), *more), key=lambda pair: -len(pair[0])))
 
 
 def _pattern(piece: str) -> str:

@@ -1,6 +1,9 @@
-"""The command line speaks German or English: by ``DREHSCHEIBE_LANG``, else by the locale, else English.
+"""The texts of the command line in German.
 
-The English text stands in the code and is the key; a test asserts that every one has its German.
+``DREHSCHEIBE_LANG`` chooses the language, else the locale, else it is English. The English text stands in the
+code and is the key of `GERMAN`. A test asserts that each text has its German.
+
+Used by `hub.cli` and `hub.demo`. The problems of files and commands are in `hub.i18n.problems_german`.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ import os
 
 
 def language() -> str:
-    """``de`` or ``en``."""
+    """The language of the caller's environment: ``de`` or ``en``."""
     for name in ("DREHSCHEIBE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         value = os.environ.get(name)
         if value:
@@ -144,8 +147,7 @@ GERMAN = {
     "deleted: the content of {messages} messages ({bodies} parts, {bytes} bytes), {proofs} proofs, {keys} "
     "keys":
         "gelöscht: der Inhalt von {messages} Nachrichten ({bodies} Teile, {bytes} Bytes), {proofs} "
-        "Nachweise, "
-        "{keys} abgelaufene Schlüssel",
+        "Nachweise, {keys} abgelaufene Schlüssel",
     "The content was deleted at the end of its retention; the proof stays.":
         "Der Inhalt wurde nach Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.",
     "The store: is it sound, and what can be mended.":
@@ -162,8 +164,7 @@ GERMAN = {
     "stop the hub, keep a copy of its state, then drehscheibe restore the last backup "
     "(docs/operate-backup.md)":
         "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe "
-        "restore "
-        "(docs/operate-backup.md)",
+        "restore (docs/operate-backup.md)",
     "stop the hub, then drehscheibe store repair": "Drehscheibe anhalten, dann drehscheibe store repair",
     "the database is damaged": "die Datenbank ist beschädigt",
     "a row refers to nothing": "eine Zeile verweist ins Leere",
@@ -241,6 +242,18 @@ GERMAN = {
     "parked": "geparkt",
     "oldest": "Älteste", "rests until": "ruht bis", "message": "Nachricht", "state": "Zustand",
     "service": "Dienst",
+    "Show which connectors there are, and where each comes from.":
+        "Zeigen, welche Connectoren es gibt und woher jeder kommt.",
+    "Write a connector with its test, which passes at once.":
+        "Einen Connector schreiben, mit seinem Test, der sofort besteht.",
+    "It brings deliveries: into a drop, over HTTP, or otherwise.":
+        "Er bringt Zustellungen: in eine Ablage, über HTTP oder anders.",
+    "It takes messages.": "Er nimmt Nachrichten an.",
+    "A clone of the repository; default: this folder.": "Ein Klon des Repositorys; sonst dieser Ordner.",
+    "give one of --outlet and --inlet": "eines von --outlet und --inlet angeben",
+    "Connectors: what there is, and a new one.": "Connectoren: was es gibt, und ein neuer.",
+    "name": "Name", "sides": "Seiten", "kind": "Art", "drop": "Ablage", "comes from": "kommt von",
+    "about": "worum es geht",
     "received": "angenommen", "reason": "Grund", "next:": "Nächster Schritt:",
     "nothing waits": "nichts wartet",
     "done": "erledigt", "nothing to do": "nichts zu tun", "delivery": "Zustellung", "where": "wohin",
@@ -252,16 +265,18 @@ GERMAN = {
     "metrics": "Metriken", "status": "Zustand", "mailboxes": "Postfächer", "log": "Protokoll", "more": "mehr",
     "completed": "fertig", "routed": "unterwegs", "deferred": "wartet auf Auskunft", "discarded": "verworfen",
     "unknown": "unbekannt", "more than {count}": "mehr als {count}",
-    "{arrived} arrived, {parked} are parked because their example is faulty on purpose, {wrong} ✗ went wrong.":
+    "{arrived} arrived, {parked} are parked because their example is faulty on purpose, "
+    "{wrong} ✗ went wrong.":
         "{arrived} sind angekommen, {parked} sind geparkt, weil ihr Beispiel mit Absicht falsch ist, {wrong} "
         "✗ gingen schief.",
     "{count} have no PDF yet for want of libpango; once it is there: drehscheibe replay {id}":
         "{count} haben mangels libpango noch kein PDF; sobald es da ist: drehscheibe replay {id}",
     "Why, and what to do next: drehscheibe why {id}": "Warum, und was zu tun ist: drehscheibe why {id}",
     "The hub stays up; Ctrl-C stops it.": "Die Drehscheibe läuft weiter; Strg-C hält sie an.",
-    "The example hub is running already: look at it with 'drehscheibe queue', or stop it with Ctrl-C there.":
-        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe queue', oder dort mit Strg-C "
-        "anhalten.",
+    "The example hub is running already: look at it with 'drehscheibe --config etc/hub.toml queue', "
+    "or stop it with Ctrl-C there.":
+        "Die Beispiel-Drehscheibe läuft schon: ansehen mit 'drehscheibe --config etc/hub.toml queue', "
+        "oder dort mit Strg-C anhalten.",
     "Without libpango no PDF can be printed; install it with: sudo {command}":
         "Ohne libpango lässt sich kein PDF drucken; so kommt es auf den Rechner: sudo {command}",
 }

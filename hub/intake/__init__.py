@@ -1,1 +1,1 @@
-"""The door: inlets hand in, the receiver stores, the disk's room decides."""
+"""The door: inlets hand transfers in, the receiver stores them while the disk has room."""

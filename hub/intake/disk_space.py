@@ -1,17 +1,21 @@
-"""Room on the disk: stops accepting before it is full, so that what was accepted can still be delivered and
-written down.
+"""Watches the free space of the disk, and stops accepting before the disk is full.
 
-Three heights of free space on the state's file system, looked at once a second (``statvfs``, microseconds)
-and before a large body::
+So the hub can still deliver what it accepted, and write down the outcomes. Three levels of free space on the
+state's file system decide. `Space` looks at them once a second (``statvfs``, microseconds) and before a large
+body::
 
-    free ≥ minimum + a quarter    accepting (again); the reserve is laid by, when it was used free < minimum
-    nothing is accepted: HTTPS 503, AMQP pauses, folders keep their files; deliveries go on free < the
-    reserve's size     the reserve is given back to the file system for the outcomes of deliveries, and no
-    more
-                                  applications are translated: renderings take room, outcomes hardly any
+    free ≥ minimum + a quarter    the hub accepts (again), and lays the reserve by if it was used
+    free < minimum                the hub accepts nothing: HTTPS 503, AMQP pauses, folders keep their files;
+                                  deliveries go on
+    free < size of the reserve    the reserve is deleted, so that the outcomes of deliveries have room;
+                                  nothing is translated, because renderings take room
 
-The reserve is a file with real blocks (``posix_fallocate``), because other programs fill disks too. BUGS: on
-a file system that copies on write or is thinly provisioned it may not be worth its size.
+The reserve is a file with real blocks (``posix_fallocate``), because other programs fill the disk too.
+
+BUGS: on a file system that copies on write or is thinly provisioned, deleting the reserve may free less than
+its size.
+
+Used by `hub.intake.receiver` (accept?), `hub.workers.dispatcher` (translate?) and the metrics.
 """
 
 from __future__ import annotations
@@ -34,21 +38,22 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub.intake.disk_space")
 
 FRESH = 1.0
-"""Seconds for which a look is good enough."""
+"""Seconds for which one look at the disk serves."""
 LARGE = 1 << 20
-"""Bytes from which on a body is worth a look of its own."""
+"""From this size on (bytes) a body causes a look of its own."""
 COPIES = 2
-"""How often a body lies on the disk while it is accepted: in the spool, and in the store."""
+"""How often a body lies on the disk while it is accepted: in the spool and in the store."""
 AGAIN = 1.25
-"""Accepting begins again only this many times above the minimum, so that it does not flutter."""
+"""The hub accepts again only above this multiple of the minimum, so that it does not alternate."""
 RETRY_AFTER = 30.0
+"""Seconds after which a refused sender shall come again."""
 PATIENCE = 600.0
-"""Seconds until laying by a reserve is tried again, where the file system did not let it."""
+"""Seconds until the next attempt to lay by a reserve, after the file system refused one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One look. `inodes` is None where the file system has no fixed number of them."""
+    """The result of one look, in bytes. `inodes` is None where the file system does not limit them."""
 
     free: int
     size: int
@@ -56,14 +61,14 @@ class Room:
 
 
 def room_of(folder: Path) -> Room:
-    """What the file system says. Root's own share does not count."""
+    """The room that the file system reports. The share reserved for root does not count."""
     status = os.statvfs(folder)
     return Room(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize,
                 status.f_favail if status.f_files else None)
 
 
 class Space:
-    """Whether there is room, for one state folder. Any thread may ask."""
+    """Knows whether one state folder has room. Any thread may ask."""
 
     def __init__(self, folder: Path, settings: Callable[[], DiskSection],
                  look: Callable[[Path], Room] = room_of,
@@ -87,15 +92,17 @@ class Space:
 
     @property
     def reserve(self) -> int:
-        """Bytes laid by; 0 while they are in use."""
+        """Bytes of the reserve; 0 while it is in use."""
         try:
             return self._file.stat().st_size
         except FileNotFoundError:
             return 0
 
     def admit(self, size: int = 0) -> None:
-        """Raises `StoreUnavailable` when there is no room for a body of `size` bytes; call it before taking
-        the body in."""
+        """Raise `StoreUnavailable` when there is no room for a body of `size` bytes.
+
+        Call it before the body is read.
+        """
         self.look(now=size >= LARGE)
         if self._why is not None:
             raise StoreUnavailable(self._why, RETRY_AFTER)
@@ -109,7 +116,7 @@ class Space:
         return self._why is None or not self._reserved() or self.reserve > 0
 
     def look(self, *, now: bool = False) -> None:
-        """Look, if the last look is old (or `now`), and act on it. Never raises."""
+        """Look at the disk if the last look is old, or with `now`, and act on the result. Never raises."""
         with self._lock:
             if not now and self._clock() - self._looked < FRESH:
                 return
@@ -117,7 +124,7 @@ class Space:
             try:
                 self.room = self._look(self._folder)
                 self._judge()
-            except OSError as error:  # the folder's file system is gone: the store itself will say so
+            except OSError as error:  # the file system is gone: the store reports that itself
                 log.error("the free space cannot be looked at", error=error.strerror)
 
     def _minimum(self) -> int:
@@ -133,9 +140,11 @@ class Space:
             lowest, inodes = int(lowest * AGAIN), int(inodes * AGAIN)
         why = None
         if self.room.free < lowest:
-            why = f"the disk fills: {self.room.free >> 20} MiB are free in {self._folder}, {lowest >> 20} are needed to accept"
+            why = (f"the disk fills: {self.room.free >> 20} MiB are free in {self._folder}, "
+                   f"{lowest >> 20} are needed to accept")
         elif self.room.inodes is not None and self.room.inodes < inodes:
-            why = f"the disk fills: {self.room.inodes} files can be made in {self._folder}, {inodes} are needed to accept"
+            why = (f"the disk fills: {self.room.inodes} files can be made in {self._folder}, "
+                   f"{inodes} are needed to accept")
         if (why is None) != (self._why is None):
             self._tell(why)
         self._why = why
@@ -150,7 +159,7 @@ class Space:
                       reason=why, free_mib=free)
 
     def _keep_reserve(self) -> None:
-        """Lay it by where there is plenty, give it back where there is hardly anything."""
+        """Lay the reserve by when there is plenty of room. Delete it when there is hardly any."""
         wanted, there = self._reserved(), self.reserve
         if there and self._why is not None and self.room.free < wanted:
             self._file.unlink(missing_ok=True)

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 
 from hub.config.configuration import Configuration
+from hub.config.marks import marked
+from hub.endpoint import Mark, OptionsModel
 
-_OWN = frozenset({"certificate", "client_certificate"})
-_AUTHORITIES = frozenset({"ca", "ca_file", "client_ca"})
+_OURS, _TRUSTED = Mark("certificate"), Mark("authority")
 
 
 def certificates(configuration: Configuration) -> dict[Path, tuple[str, float]]:
-    """The certificate files that options name: who names each first, and when it ends (Unix time; 0:
-    unreadable)."""
-    users = [(f"inlet {inlet.name}", inlet.options) for inlet in configuration.inlets]
+    """The files of all options that are a `Certificate` or an `Authority` of `hub.endpoint`.
+
+    For each: who names it first, and when it ends (Unix time; 0: unreadable).
+    """
+    users: list[tuple[str, OptionsModel]] = [(f"inlet {inlet.name}", inlet.options)
+                                             for inlet in configuration.inlets]
     users += [(destination.key, destination.options) for destination in configuration.all_destinations()]
     found: dict[Path, tuple[str, float]] = {}
     for user, options in users:
-        for name, file in _files(options):
-            if file not in found:
-                found[file] = (user, _end(file, min if name in _OWN else max))
+        for mark, which in ((_OURS, min), (_TRUSTED, max)):
+            for _, file in marked(options, mark):
+                if file not in found:
+                    found[file] = (user, _end(file, which))
     return found
-
-
-def _files(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Options that name certificates, at any depth."""
-    for name, value in options.items():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, Mapping):
-                yield from _files(item)
-            elif isinstance(item, Path) and name in _OWN | _AUTHORITIES:
-                yield name, item
 
 
 def _end(file: Path, which: Callable[[Iterable[float]], float]) -> float:

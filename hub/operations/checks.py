@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from hub import endpoint
+from hub import endpoint, registry
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Destination
 from hub.config.reader import suggest
@@ -24,20 +24,6 @@ from hub.store.database.postgresql import Served
 
 AT_ONCE = 8
 """Destinations tried at the same time: most of the time goes into waiting for those that do not answer."""
-WHOM = {
-    "smtp": "den Betreiber des Mailservers (Adresse, Port, TLS, Anmeldung); bei abgelehnten Adressen die "
-            "Poststelle der Kommune",
-    "directory": "die eigene IT (Freigabe eingehängt? Rechte des Benutzers der Drehscheibe? Platz?)",
-    "sftp": "die IT der Kommune (Fingerabdruck des Serverschlüssels, Benutzer, hinterlegter öffentlicher "
-            "Schlüssel, Ordner)",
-    "cmis": "die DMS-Betreuung der Kommune (Adresse, Repository, Dokumentart, Ordner, Rechte des Benutzers)",
-    "xdomea": "die DMS-Betreuung der Kommune (Übergabeordner, Rechte)",
-    "rest": "den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, "
-            "Freischaltung der Firewall)",
-    "soap":
-    "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)",
-}
-"""Whom to ask when a destination fails, and what about."""
 
 
 def _silent(done: int, of: int) -> None:
@@ -46,7 +32,9 @@ def _silent(done: int, of: int) -> None:
 
 def check_all(configuration: Configuration, *, connect: bool, destination: str | None = None,
               municipality: str | None = None,
-              progress: Callable[[int, int], None] = _silent) -> Iterator[tuple[str, Finding]]:
+              progress: Callable[[int, int], None] = _silent,
+              build: Callable[..., endpoint.OutletBase[Any]] = endpoint.build_outlet,
+              ) -> Iterator[tuple[str, Finding]]:
     """Findings with the place they are about; the configuration itself was checked when it was loaded.
 
     With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and
@@ -54,12 +42,13 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     destinations are done.
     """
     if destination or municipality:
-        yield from _destinations(chosen(configuration, destination, municipality), progress)
+        yield from try_all(chosen(configuration, destination, municipality), progress, build)
         return
     versions.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, "
                                          f"{len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
+    yield from _installed()
     yield from _mappings(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
@@ -71,7 +60,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
         for finding in built.check():
             yield f"inlet {inlet.name}", finding
     if connect:
-        yield from _destinations(list(configuration.all_destinations()), progress)
+        yield from try_all(list(configuration.all_destinations()), progress, build)
 
 
 def chosen(configuration: Configuration, destination: str | None,
@@ -86,6 +75,19 @@ def chosen(configuration: Configuration, destination: str | None,
     if destination is not None and destination not in keys:
         raise HubError(f"Kein Ziel {destination!r}: {suggest(destination, keys, german=True)}")
     return list(keys.values()) if destination is None else [keys[destination]]
+
+
+def _installed() -> Iterator[tuple[str, Finding]]:
+    """Connectors that other distributions bring: each is loaded, whether a destination uses it or not."""
+    for name, entry in registry.installed().items():
+        try:
+            if registry.has(name, "Outlet"):
+                endpoint.outlet_class(name)
+            if registry.has(name, "Inlet") or not registry.has(name, "Outlet"):
+                endpoint.inlet_class(name)
+            yield f"connector {name}", Finding("ok", f"bringt {registry.origin(entry)} mit")
+        except ConfigError as error:
+            yield f"connector {name}", Finding("error", str(error))
 
 
 def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
@@ -141,12 +143,12 @@ def _database(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
                                    "(docs/operate-two-nodes.md)")
 
 
-def _destinations(wanted: Sequence[Destination],
-                  progress: Callable[[int, int], None]) -> Iterator[tuple[str, Finding]]:
-    """All at once, `AT_ONCE` at a time; the findings in the order of `wanted`."""
+def try_all(wanted: Sequence[Destination], progress: Callable[[int, int], None],
+            build: Callable[..., endpoint.OutletBase[Any]]) -> Iterator[tuple[str, Finding]]:
+    """Try destinations for real, `AT_ONCE` at a time; the findings in the order of `wanted`."""
     progress(0, len(wanted))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
-        tries = [pool.submit(_try, each) for each in wanted]
+        tries = [pool.submit(_try, each, build) for each in wanted]
         for done, _ in enumerate(as_completed(tries), 1):
             progress(done, len(wanted))
     for each, tried in zip(wanted, tries, strict=True):
@@ -154,10 +156,10 @@ def _destinations(wanted: Sequence[Destination],
             yield each.key, finding
 
 
-def _try(destination: Destination) -> list[Finding]:
+def _try(destination: Destination, build: Callable[..., endpoint.OutletBase[Any]]) -> list[Finding]:
     outlet: endpoint.OutletBase[Any] | None = None
     try:
-        outlet = endpoint.build_outlet(destination.connector, destination.options)
+        outlet = build(destination.connector, destination.options)
         findings = list(outlet.check())
     except HubError as error:
         findings = [Finding("error", str(error))]
@@ -166,13 +168,13 @@ def _try(destination: Destination) -> list[Finding]:
     finally:
         if outlet is not None:
             outlet.close()
-    return [_with_whom(finding, destination.connector) for finding in findings]
+    return [_with_whom(finding, destination.outlet.whom) for finding in findings]
 
 
-def _with_whom(finding: Finding, connector: str) -> Finding:
-    if finding.severity != "error" or connector not in WHOM:
+def _with_whom(finding: Finding, whom: str) -> Finding:
+    if finding.severity != "error" or not whom:
         return finding
-    return Finding(finding.severity, finding.text, f"{finding.remedy} Zu fragen: {WHOM[connector]}.".strip())
+    return Finding(finding.severity, finding.text, f"{finding.remedy} Zu fragen: {whom}.".strip())
 
 
 def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequence[Finding]:
@@ -182,11 +184,11 @@ def broker_setup(configuration: Configuration, admin: Mapping[str, Any]) -> Sequ
     """
     findings: list[Finding] = []
     for inlet in configuration.inlets:
-        found = endpoint.module(inlet.connector)
+        found = registry.module(inlet.connector)
         if hasattr(found, "setup"):
-            model = endpoint.options_model(inlet.connector, "Inlet")
-            findings += found.setup(model(**inlet.options), found.Admin(**admin))
+            findings += found.setup(inlet.options, found.Admin(**admin))
     if not findings:
+        able = [name for name in registry.names() if hasattr(registry.module(name), "setup")]
         raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker",
-                             "add one with connector = \"amqp\"")
+                             f'add one with connector = "{next(iter(able), "…")}"')
     return findings

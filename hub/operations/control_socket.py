@@ -1,13 +1,14 @@
-"""The daemon's Unix socket: while it runs, the command line asks it instead of opening the store a second
-time.
+"""The daemon's Unix socket: the command line asks it instead of opening the store a second time.
 
-One line of JSON each way: ``{"do": "show", "with": {"id": "…"}}`` is answered by ``{"ok": …}`` or ``{"error":
-"…"}``. The kernel says who asks (SO_PEERCRED): the daemon's own user and root; their name stands in the
-history of what they change.
+One line of JSON each way. ``{"do": "show", "with": {"id": "…"}}`` is answered by ``{"ok": …}``, or by
+``{"error": …}`` with the error's class (`hub.operations.wire`). The kernel says who asks (SO_PEERCRED): the
+daemon's own user and root have every right, everybody else has none. Their name stands in the history of what
+they change. `hub.operations.verbs` says which right a verb needs.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pwd
@@ -17,29 +18,38 @@ import struct
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from hub.errors import HubError
+from hub.errors import Busy, HubError
+from hub.operations import wire
+from hub.operations.verbs import EVERY_RIGHT, VERBS, Right, right_of
 
 if TYPE_CHECKING:
-    from hub.operations.operator import (
-        Operator,  # what it brings along (the store) takes longer than most commands that ask the daemon
-    )
+    # what it brings along (the store) takes longer than most commands that ask the daemon
+    from hub.operations.operator import Operator
 
-log = structlog.get_logger("hub.control")
+log = structlog.get_logger("hub.operations.control_socket")
 
 _LIMIT = 1 << 20
 _TIMEOUT = 10.0
+PATIENCE = 60.0
+"""Seconds that a command waits for the daemon's answer."""
+
+
+class NotRunning(ConnectionError):
+    """No daemon listens on the socket."""
 
 
 @contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """The socket's address while the folder is held open: the kernel takes 107 bytes and no more, a path may
-    be longer."""
+    """The socket's address while its folder is held open.
+
+    The kernel takes an address of 107 bytes and no more, and a path may be longer.
+    """
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -55,14 +65,12 @@ class ControlServer:
         mask = os.umask(0o177)  # the socket is created with its rights, not given them later
         try:
             with _address(path) as address:
-                self._server = _Server(address, _Handler)
+                self._server = _Server(address, operator)
         finally:
             os.umask(mask)
-        self._server.operator = operator
         self._path = path
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.5},
-                                        name="control",
-                                        daemon=True)
+                                        name="control", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -74,7 +82,10 @@ class ControlServer:
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
-    operator: Operator
+
+    def __init__(self, address: str, operator: Operator) -> None:
+        self.operator = operator
+        super().__init__(address, _Handler)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -84,49 +95,93 @@ class _Handler(socketserver.StreamRequestHandler):
         credentials = self.request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, uid, _ = struct.unpack("3i", credentials)
         try:
-            answer = self._answer(uid)
-        except (HubError, ValueError, TypeError) as error:
-            answer = {"error": str(error)}
-        except OSError:
+            request = self.rfile.readline(_LIMIT)
+        except OSError:  # it says nothing, or is gone
             return
-        self.wfile.write(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
+        try:
+            answer = {"ok": self._answer(uid, request)}
+        except (HubError, OSError) as error:
+            answer = {"error": wire.described(error)}
+        except Exception as error:  # noqa: BLE001 - who asks must hear of it, but not what a citizen wrote
+            log.error("an operator's verb failed; please report this", error_class=type(error).__name__)
+            answer = {"error": wire.described(HubError(type(error).__name__))}
+        with suppress(OSError):  # it did not wait for the answer
+            self.wfile.write(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
 
-    def _answer(self, uid: int) -> dict[str, Any]:
-        if uid not in (0, os.getuid()):
-            return {"error": "Nur der Benutzer der Drehscheibe und root dürfen das."}
-        request = json.loads(self.rfile.readline(_LIMIT))
-        verb, arguments = str(request.get("do")), dict(request.get("with") or {})
-        return {"ok": perform(cast("_Server", self.server).operator, verb, arguments, _user(uid))}
+    def _answer(self, uid: int, line: bytes) -> Any:
+        rights = rights_of(uid)
+        if not rights:
+            raise HubError("Nur der Benutzer der Drehscheibe und root dürfen das.")
+        try:
+            request = json.loads(line)
+            verb, arguments = str(request["do"]), dict(request["with"])
+        except (ValueError, TypeError, LookupError) as error:
+            raise HubError("the request is not understood") from error
+        return perform(cast("_Server", self.server).operator, verb, arguments, _user(uid), rights)
 
 
-def perform(operator: Operator, verb: str, arguments: dict[str, Any], who: str) -> Any:
-    """One of the operator's verbs; changes are logged with who did them."""
-    if verb in operator.CHANGING:
-        if verb != "reload":
-            arguments["who"] = who
-        log.info("an operator acts", verb=verb, who=who, id=arguments.get("id"))
-    elif verb not in operator.READING:
-        raise HubError(f"unknown verb {verb!r}")
-    return getattr(operator, verb)(**arguments)
+def rights_of(uid: int) -> frozenset[Right]:
+    """What a user of this machine may do here."""
+    return EVERY_RIGHT if uid in (0, os.getuid()) else frozenset()
+
+
+def perform(operator: Operator, verb: str, arguments: dict[str, Any], who: str,
+            rights: frozenset[Right]) -> Any:
+    """Perform one of the operator's verbs for `who`, who has these rights. A change is logged.
+
+    Raises `HubError` for a verb that is not known or not allowed, and for a wrong argument; and whatever the
+    verb raises.
+    """
+    right = right_of(verb, arguments)
+    if right not in rights:
+        raise HubError(f"{verb}: {who} may not do this")
+    if VERBS[verb].named:
+        arguments["who"] = who
+    act = getattr(operator, verb)
+    try:
+        inspect.signature(act).bind(**arguments)
+    except TypeError as error:
+        raise HubError(f"{verb}: {error}") from error
+    if right is Right.CHANGE:
+        log.info("an operator acts", verb=arguments["verb"] if verb == "begin" else verb, who=who,
+                 id=arguments.get("id"))
+    return act(**arguments)
 
 
 def ask(path: Path, verb: str, arguments: dict[str, Any]) -> Any:
-    """Ask the running daemon. Raises ConnectionError when none listens, `HubError` with its answer when it
-    refuses."""
+    """Ask the running daemon for one verb.
+
+    Raises `NotRunning` when none listens, `Busy` when it gives no answer, and otherwise the error that the
+    daemon raised, as its class.
+    """
     try:
         with socket.socket(socket.AF_UNIX) as connection, _address(path) as address:
-            connection.settimeout(60)
+            connection.settimeout(PATIENCE)
             connection.connect(address)
-            connection.sendall(json.dumps({"do": verb, "with": arguments}).encode() + b"\n")
-            with connection.makefile("rb") as file:
-                answer = json.loads(file.readline() or b'{"error": "the daemon closed the connection"}')
+            answer = _exchange(connection, {"do": verb, "with": arguments})
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise ConnectionError(f"no daemon listens on {path}") from error
+        raise NotRunning(f"no daemon listens on {path}") from error
     except PermissionError as error:
         raise PermissionError(error.errno, error.strerror, str(path)) from error
     if "error" in answer:
-        raise HubError(answer["error"])
+        raise wire.error_from(answer["error"])
     return answer["ok"]
+
+
+def _exchange(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+    """Send the request and read the answer. Raises `Busy` when there is none."""
+    try:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as file:
+            line = file.readline()
+    except TimeoutError as error:
+        raise Busy(f"the hub gave no answer for {PATIENCE:.0f} seconds: ask again") from error
+    except ConnectionError as error:
+        raise Busy("the hub ended meanwhile: ask again") from error
+    if not line.endswith(b"\n"):
+        raise Busy("the hub ended meanwhile: ask again")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def new_action() -> str:

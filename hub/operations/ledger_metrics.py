@@ -1,5 +1,6 @@
-"""What Prometheus sees. All metrics are listed in `FAMILIES`, and in docs/reference/metrics.md, which is made
-from it.
+"""What Prometheus sees of the store, the deliverer and the inlets.
+
+All metrics are listed in `FAMILIES`, and in docs/reference/metrics.md, which is made from it.
 
 Totals of messages and deliveries come from the store's own ledger, at the moment of the scrape, so they
 survive a restart and always satisfy the two balances (docs/architecture.md). Only what the ledger cannot know
@@ -66,6 +67,7 @@ FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 MOST_PAIRS = 20_000
 """Pairs of municipality and service up to which a scrape also shows those where nothing happened yet."""
 
+
 class LedgerCollector:
     """Reads the store, the deliverer and the inlets at each scrape."""
 
@@ -109,16 +111,18 @@ class LedgerCollector:
         yield SILENT.of({(): max(0.0, *living, 0.0)})
 
     def _ledger(self, configuration: Configuration) -> Iterable[Metric]:
-        found: dict[Family, dict[tuple[str, ...], float]] = _first_series(configuration)
+        found: dict[Family, dict[tuple[str, ...], float]] = first_series(configuration)
         for (kind, service, destination, name), count in self._tallies(configuration).items():
-            family, labels = _place(kind, service, destination, name)
+            family, labels = place_of(kind, service, destination, name)
             found[family][labels] = count
         for family, series in found.items():
             yield family.of(series)
 
     def _tallies(self, configuration: Configuration) -> Counter[TallyKey]:
-        """The ledger, services that nobody configured together as ``other``: a sender must not be able to add
-        labels."""
+        """The ledger, with the services that nobody configured counted together as ``other``.
+
+        A sender must not be able to add labels.
+        """
         sums: Counter[TallyKey] = Counter()
         for key, count in self._store.tallies().items():
             if key.kind in FORGOTTEN:
@@ -139,8 +143,8 @@ class LedgerCollector:
             spans = destination.policy.window if destination else ()
             if not window.is_open(spans, now):
                 ages[row.destination,] = 0.0
-                held[row.destination, "window"] = row.states[DeliveryState.DUE] - waiting.get(row.destination,
-                                                                                            0)
+                in_order = waiting.get(row.destination, 0)
+                held[row.destination, "window"] = row.states[DeliveryState.DUE] - in_order
             else:
                 ages[row.destination,] = _age(max(filter(None, (row.oldest, window.opened(spans, now))))
                                               if row.oldest else None)
@@ -160,49 +164,52 @@ class LedgerCollector:
         return RESTING.of(rests)
 
 
-def _place(kind: str, service: str, destination: str, name: str) -> tuple[Family, tuple[str, ...]]:
-    """The series of one tally."""
+def place_of(kind: str, service: str, destination: str, name: str) -> tuple[Family, tuple[str, ...]]:
+    """The series of one tally: its family, and its labels' values."""
     if kind == "message":
         return MESSAGES, (service, name)
     if kind == "delivery":
         return DELIVERIES, (service, destination, name)
     if kind == "delivery_total":
-        return (CREATED, (service, destination)) if name == "created" else (DELIVERY_EVENTS,
-                                                                            (service, destination, name))
+        if name == "created":
+            return CREATED, (service, destination)
+        return DELIVERY_EVENTS, (service, destination, name)
     if name == "accepted":
         return ACCEPTED, (service,)
     event, _, reason = name.partition(":")
     return (PARKED, (service, reason)) if reason and event == "parked" else (MESSAGE_EVENTS, (service, name))
 
 
-def _first_series(configuration: Configuration) -> dict[Family, dict[tuple[str, ...], float]]:
-    """What is there before the first message: per service, and per pair of service and destination that a
-    route makes."""
+def first_series(configuration: Configuration) -> dict[Family, dict[tuple[str, ...], float]]:
+    """What is there before the first message.
+
+    There is one series per service, and one per pair of service and destination that a route makes.
+    """
     services = [*configuration.mappings, "other"]
     return {
         ACCEPTED: {(service,): 0 for service in services},
         MESSAGES: {(service, state.value): 0 for service in services for state in MessageState},
         PARKED: {(service, reason.value): 0 for service in services for reason in Reason},
-        MESSAGE_EVENTS:
-        {(service, event): 0 for service in services for event in ("duplicate", "conflict", "completed")},
+        MESSAGE_EVENTS: {(service, event): 0 for service in services
+                         for event in ("duplicate", "conflict", "completed")},
         CREATED: {},
         DELIVERIES: {},
-        DELIVERY_EVENTS:
-        {(*pair, event): 0 for pair in (() if large(configuration) else _pairs(configuration))
-         for event in FIRST_EVENTS},
+        DELIVERY_EVENTS: {(*pair, event): 0 for event in FIRST_EVENTS
+                          for pair in (() if large(configuration) else _pairs(configuration))},
     }
 
 
 def large(configuration: Configuration) -> bool:
-    """Whether a scrape cannot show what never happened: 11,000 municipalities with 100 services would make
-    millions of zeros."""
+    """Whether a scrape cannot show what never happened.
+
+    11,000 municipalities with 100 services would make millions of zeros.
+    """
     return sum(len(municipality.routes)
                for municipality in configuration.municipalities.values()) > MOST_PAIRS
 
 
 def _pairs(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Service and destination, of every recipient of every route, and where it goes when it is too large for
-    that."""
+    """Service and destination of every recipient of every route, fallbacks for what is too large included."""
     for tenant, municipality in configuration.municipalities.items():
         for service, routes in municipality.routes.items():
             for recipient in (row for route in routes for row in route.recipients):

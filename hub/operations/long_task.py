@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from hub.errors import Busy, HubError
+from hub.operations import wire
 from hub.store.integrity import Progress
 
 log = structlog.get_logger("hub.operations.long_task")
@@ -28,7 +29,7 @@ class _Work:
     of: int = 0
     running: bool = True
     result: Any = None
-    error: str | None = None
+    error: dict[str, Any] | None = None
 
 
 class LongWork:
@@ -48,13 +49,15 @@ class LongWork:
         return begun.id
 
     def look(self, name: str) -> dict[str, Any]:
-        """How far it is. Raises `HubError` for an id that is not known any more."""
+        """How far it is, at its end with its result or its error (`hub.operations.wire`).
+
+        Raises `HubError` for an id that is not known any more.
+        """
         work = self._work
         if work is None or work.id != name:
             raise HubError("Diese Arbeit gibt es nicht mehr.")
         return {"running": work.running, "step": work.step, "done": work.done, "of": work.of,
-                "result": work.result,
-                "error": work.error}
+                "result": work.result, "error": work.error}
 
     @staticmethod
     def _run(work: _Work, act: Callable[[Progress], Any]) -> None:
@@ -63,12 +66,10 @@ class LongWork:
 
         try:
             work.result = act(progress)
-        except HubError as error:
-            work.error = str(error)
-        except OSError as error:
-            work.error = f"{error.filename or '(system)'}: {error.strerror or error}"
+        except (HubError, OSError) as error:
+            work.error = wire.described(error)
         except Exception as error:  # noqa: BLE001 - whoever asks must hear of it
-            work.error = type(error).__name__
+            work.error = wire.described(HubError(type(error).__name__))
             log.error("long work failed; please report this", work=work.name,
                       error_class=type(error).__name__)
         finally:

@@ -16,8 +16,8 @@ _TYPES = {".xml": "application/xml", ".json": "application/json", ".pdf": "appli
 
 
 def send_file(file: Path, attachments: Sequence[Path] = (), *, url: str, cert: Path, key: Path, ca: Path,
-              idempotency_key: str | None = None, test: bool = False, seconds: float = 60.0) -> dict[str,
-                                                                                                     Any]:
+              idempotency_key: str | None = None, test: bool = False,
+              seconds: float = 60.0) -> dict[str, Any]:
     """Post one document, with attachments as multipart/form-data; the answer with its HTTP ``status``.
 
     Raises `Busy` when nobody answers, `ConfigError` when the address or a certificate cannot be used.
@@ -50,7 +50,7 @@ def _hub(url: str) -> str:
     hub = url.split("/in/", maxsplit=1)[0]
     try:
         parts = httpx2.URL(hub)
-        fits = parts.scheme == "https" and bool(parts.host) and 0 < (parts.port or 443) < 1 << 16
+        fits = str(parts).startswith("https://") and bool(parts.host) and 0 < (parts.port or 443) < 1 << 16
     except httpx2.InvalidURL:
         fits = False
     if not fits:
@@ -59,8 +59,9 @@ def _hub(url: str) -> str:
 
 
 def _refuse_certificates(error: httpx2.HTTPError, hub: str, cert: Path, key: Path, ca: Path) -> None:
-    """Raise `ConfigError` when one side did not take the other's certificate: asking again later would change
-    nothing.
+    """Raise `ConfigError` when one side did not take the other's certificate.
+
+    Asking again later would change nothing.
 
     A server that does not take ours may just hang up. Then it hangs up once more, and answers whoever shows
     none.
@@ -69,9 +70,9 @@ def _refuse_certificates(error: httpx2.HTTPError, hub: str, cert: Path, key: Pat
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
-        raise ConfigError.at("--ca", str(ca),
-                             f"does not vouch for the certificate of {hub} ({cause.verify_message})",
-                             "give the CA that issued it, and the host by a name that stands in it") from error
+        doubt = f"does not vouch for the certificate of {hub} ({cause.verify_message})"
+        raise ConfigError.at("--ca", str(ca), doubt, "give the CA that issued it, and the host by a name "
+                                                     "that stands in it") from error
     hung_up = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
     if hung_up and not _answers(hub, _identity(cert, key, ca)) and _answers(hub, _trust(ca)):
         raise ConfigError.at("--cert", str(cert), f"is not taken by {hub}",

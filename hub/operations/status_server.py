@@ -1,7 +1,10 @@
-"""Metrics, health and status over HTTP, for Prometheus and for people, on loopback by default.
+"""Metrics, health and totals over HTTP, for Prometheus and for people, on loopback by default.
 
 ``/metrics`` Prometheus · ``/healthz`` the process makes progress · ``/readyz`` it takes messages ·
-``/status`` the two balances and the queue as JSON · ``/status/<id>`` one message.
+``/status`` the two balances and the queue by destination, as JSON.
+
+Nobody logs in here, so nothing here is about one message: its reason, its events and what a receiver said of
+it are told through the control socket only (``drehscheibe show``, ``why``, ``queue``).
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from starlette.routing import Route
 
 from hub.errors import Busy, StoreUnavailable
 from hub.operations.operator import Operator
-from hub.store.transitions.operator_actions import NotFound
 from hub.telemetry.counters import Metrics
 
 
@@ -27,26 +29,19 @@ class StatusServer:
     """A small HTTP server in a thread of its own; `port` is the one really bound."""
 
     def __init__(self, host: str, port: int, metrics: Metrics, operator: Operator,
-                 alive: Callable[[], list[str]],
-                 ready: Callable[[], list[str]]) -> None:
+                 alive: Callable[[], list[str]], ready: Callable[[], list[str]]) -> None:
         def page(_: Request) -> Response:
-            return JSONResponse({**operator.status(), "queue": operator.queue()})
+            queue = [{key: value for key, value in row.items() if key != "why"} for row in operator.queue()]
+            return JSONResponse({**operator.status(), "queue": queue})
 
         def scrape(request: Request) -> Response:
             content, media_type = metrics.text(request.headers.get("accept", ""))
             return Response(content, headers={"content-type": media_type})
 
-        def message(request: Request) -> Response:
-            try:
-                return JSONResponse(operator.show(request.path_params["id"]))
-            except NotFound:
-                return JSONResponse({"error": "not found"}, 404)
-
         def health(problems: Callable[[], list[str]]) -> Callable[[Request], Response]:
             def answer(_: Request) -> Response:
                 found = problems()
-                return PlainTextResponse("ok\n" if not found else "\n".join(found) + "\n", 503 if found
-                                         else 200)
+                return PlainTextResponse("\n".join(found or ["ok"]) + "\n", 503 if found else 200)
             return answer
 
         def away(_: Request, error: Exception) -> Response:
@@ -55,13 +50,13 @@ class StatusServer:
         app = Starlette(exception_handlers={StoreUnavailable: away}, routes=[
             Route("/metrics", scrape),
             Route("/healthz", health(alive)), Route("/readyz", health(ready)),
-            Route("/status", page), Route("/status/{id}", message)])
+            Route("/status", page)])
         try:
             self._socket = socket.create_server((host, port))
         except OSError as error:
             raise Busy(f"status.port: {host}:{port} cannot be used ({os.strerror(error.errno or 0)}): end "
-                       "the program that "
-                       "listens there, or choose another port: --set status.port=9465") from error
+                       "the program that listens there, or choose another port: "
+                       "--set status.port=9465") from error
         self.port: int = self._socket.getsockname()[1]
         self.host = host
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off",

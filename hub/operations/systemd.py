@@ -16,8 +16,10 @@ def watchdog_interval() -> float:
 
 @contextmanager
 def fed() -> Iterator[None]:
-    """Feed the watchdog meanwhile: systemd heeds it during a stop too, whose length only TimeoutStopSec shall
-    bound."""
+    """Feed the watchdog meanwhile.
+
+    systemd heeds it during a stop too, and only TimeoutStopSec shall bound how long that takes.
+    """
     done = threading.Event()
 
     def feed() -> None:

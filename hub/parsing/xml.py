@@ -61,6 +61,8 @@ def parse(source: Source, limits: Limits, outside: str | None = None,
     """
     view = bounded(source, limits.max_bytes)
     data = as_utf8(view, outside, note)
+    if not data.nbytes:
+        raise _empty()
     if not harmless(data, limits):
         scan(data, limits)
     try:
@@ -83,8 +85,12 @@ def bounded(source: Source, max_bytes: int) -> memoryview:
     view = memoryview(source)
     _check_size(view.nbytes, max_bytes)
     if not view.nbytes:
-        raise unreadable(say("das Dokument ist leer"))
+        raise _empty()
     return view
+
+
+def _empty() -> Rejected:
+    return unreadable(say("das Dokument ist leer"))
 
 
 def _check_size(size: int, max_bytes: int) -> None:

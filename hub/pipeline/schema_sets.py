@@ -17,6 +17,7 @@ A URL that no catalogue knows is refused by name; so is every file outside of ``
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ XS = "{http://www.w3.org/2001/XMLSchema}"
 CATALOGUE = "catalogue.toml"
 MAX_FILES = 5_000
 MAX_BYTES = 200_000_000
+_ELSEWHERE = re.compile(r"(?:https?|urn|ftp):", re.IGNORECASE)
 
 
 class Catalogue:
@@ -268,7 +270,7 @@ def _imports(folder: Path, own: Sequence[tuple[str, etree._Element]], problems: 
             location = reference.get("schemaLocation")
             if location is None:
                 continue
-            if urlsplit(location).scheme in ("http", "https", "urn", "ftp"):
+            if _ELSEWHERE.match(location):
                 found[location] = reference.get("namespace", schema.get("targetNamespace", ""))
             elif not (folder / name).parent.joinpath(location).is_file():
                 problems.append(f"{location}: {name} needs it, but it is not in the set: take the complete "

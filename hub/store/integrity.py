@@ -1,23 +1,23 @@
-"""Is the store sound? Looks at all of it and changes nothing; `hub.store.transitions.repair` mends what can
-be mended safely.
+"""Checks whether the store is sound. It reads everything and changes nothing.
 
-====================
-======================================================================================================= kind
-of fault         what was found ====================
-=======================================================================================================
-``database``          SQLite's integrity_check says so: a restore is needed
-``reference``         a row names another one that is not there
-``tally``             the books do not say what the rows say
-``orphan``            a file below ``blobs/`` that no row names
-``leftover``          a file whose content should be deleted; the retention's next run does it
-``missing``           a body's file is not there
-``damaged``           a body does not have its size, or with `deep` its digest, any more
-====================
-=======================================================================================================
+==============  =========================================================================================
+kind of fault   what was found
+==============  =========================================================================================
+``database``    SQLite's integrity_check reports damage: a restore is needed
+``reference``   a row names another row that is not there
+``tally``       a tally differs from the number of rows
+``orphan``      a file below ``blobs/`` that no row names
+``leftover``    a file whose content should be deleted; the retention's next run deletes it
+``missing``     the file of a body is not there
+``damaged``     a body no longer has its size, or with `deep` its digest
+==============  =========================================================================================
 
-May run beside the writer: rows are read as of one moment, and a file that seems wrong is asked again before
-it is told, because files come before their rows and go after them. A body whose loss stands in its message's
-history already is `known`.
+The check may run beside the writer. Rows are read as of one moment. A file is written before its row and
+deleted after it, so a file that seems wrong is looked at again before it is reported. A fault is `known` when
+the history of its message already notes the loss of the body.
+
+`hub.store.transitions.repair` repairs what can be repaired safely. Used by `hub.store.store` for
+``drehscheibe store check``, and by the repair.
 """
 
 from __future__ import annotations
@@ -46,23 +46,37 @@ from hub.store.database.tables import COPIED, blob, delivery, event, message, pa
 
 Kind = Literal["database", "reference", "tally", "orphan", "leftover", "missing", "damaged"]
 Progress = Callable[[str, int, int], None]
-"""Called with the step, how much of it is done, and of how much (0: nobody knows)."""
+"""Called with the step, how much of it is done, and the total (0: unknown)."""
 
 YOUNG = 15 * 60.0
 """Seconds in which a file without a row may still be an acceptance under way."""
 BATCH = 200
 EVENT = "damaged"
 """The event in a message's history that makes the loss of a body known."""
+_COUNTS = text("SELECT (SELECT count(*) FROM message) AS messages, (SELECT count(*) FROM blob) AS bodies")
+_ROWS = (select(blob.c.id, blob.c.size, blob.c.message_id, message.c.payload_deleted_at)
+         .join(message, message.c.id == blob.c.message_id))
+_ONE = _ROWS.where(blob.c.id == bindparam("id"))
+_BODIES = _ROWS.where(blob.c.id > bindparam("last")).order_by(blob.c.id).limit(bindparam("limit"))
+_FILES = _BODIES.where(blob.c.content.is_(None))
+_LIVE = (message.c.payload_deleted_at.is_(None), blob.c.id.is_(None))
+_PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message,
+                                                                    message.c.id == part.c.message_id)
+          .outerjoin(blob, blob.c.id == part.c.blob).where(*_LIVE))
+_MISFITS = (select(delivery.c.id, delivery.c.message_id).join(message, message.c.id == delivery.c.message_id)
+            .where(or_(*(delivery.c[name].is_distinct_from(message.c[name]) for name in COPIED))))
+_MANIFESTS = (select(delivery.c.message_id, delivery.c.manifest.label("body"))
+              .join(message, message.c.id == delivery.c.message_id)
+              .outerjoin(blob, blob.c.id == delivery.c.manifest).where(*_LIVE))
 
 
 def silent(step: str, done: int, of: int) -> None:
-    """No progress is shown."""
+    """A `Progress` that shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is not as it should be. `id` is a body's, a table's or a tally's name; `text` says more,
-    in English."""
+    """One thing that is wrong. `id` names a body, a table or a tally. `text` says more, in English."""
 
     kind: Kind
     id: str
@@ -73,7 +87,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at, and what is wrong."""
+    """The result of a check: what was read, and what is wrong."""
 
     deep: bool
     messages: int
@@ -82,24 +96,23 @@ class Report:
     bytes: int
     faults: tuple[Fault, ...]
     tallies: Mapping[TallyKey, int] = field(default_factory=dict)
-    """What should be added to the books, for faults of the kind ``tally``."""
+    """What must be added to each wrong tally."""
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong that is not known, and nothing that retention will not delete by
-        itself."""
+        """Whether every fault is known, or is a leftover that the retention deletes by itself."""
         return not any(fault.kind != "leftover" and not fault.known for fault in self.faults)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The report as plain data."""
         return {"sound": self.sound, "deep": self.deep, "messages": self.messages, "bodies": self.bodies,
-                "files": self.files,
-                "bytes": self.bytes, "counts": dict(Counter(fault.kind for fault in self.faults)),
+                "files": self.files, "bytes": self.bytes,
+                "counts": dict(Counter(fault.kind for fault in self.faults)),
                 "faults": [asdict(fault) for fault in self.faults]}
 
 
 def unreadable(error: BaseException, *, deep: bool) -> Report:
-    """For a database in which nothing can be looked at."""
+    """The report on a database that cannot be read at all."""
     return Report(deep, 0, 0, 0, 0, (_unreadable(error),))
 
 
@@ -110,17 +123,17 @@ def _unreadable(error: BaseException) -> Fault:
 
 @dataclass(slots=True)
 class Examination:
-    """One run over one store. `read` gives a connection that sees one committed state."""
+    """One check of one store. `read` gives a connection that sees one committed state."""
 
     read: Callable[[], AbstractContextManager[Connection]]
     blobs: Blobs
     progress: Progress = silent
     alone: bool = False
-    """No hub runs: then even a young file without a row is an orphan."""
+    """No hub runs, so even a young file without a row is an orphan."""
     faults: list[Fault] = field(default_factory=list)
 
     def run(self, *, deep: bool = False) -> Report:
-        """Look at everything; with `deep` read every body."""
+        """Check everything. With `deep`, also read every body and check its digest."""
         try:
             with self.read() as connection:
                 self._database(connection)
@@ -133,14 +146,11 @@ class Examination:
             return Report(deep, 0, 0, 0, 0, tuple(self.faults))
         return Report(deep, counts.messages, counts.bodies, files, bytes_read, self._known(), wrong)
 
-    # -- the tables
-    # -------------------------------------------------------------------------------------------------------
-
     def _database(self, connection: Connection) -> None:
         self.progress("database", 0, 0)
         if connection.dialect.name == "sqlite":
             self._sqlite(connection)
-        else:  # PostgreSQL keeps references itself; its files are checked by pg_amcheck
+        else:  # PostgreSQL keeps references itself, and pg_amcheck checks its files
             for row in connection.execute(INCOMPLETE):
                 self.faults.append(Fault("damaged", row.id, f"has {row.there} bytes instead of {row.size}",
                                          row.message_id))
@@ -162,7 +172,7 @@ class Examination:
                                      f"row {row[1]} names a row of {row[2]} that is not there"))
 
     def _tallies(self, connection: Connection) -> dict[TallyKey, int]:
-        """What must be added to the tallies so that they say what the rows say."""
+        """What must be added to the tallies so that they agree with the rows."""
         self.progress("tallies", 0, 0)
         wrong = ledger.differences(connection)
         for key, count in wrong.items():
@@ -171,13 +181,10 @@ class Examination:
                                      f"{abs(count)} too {'few' if count > 0 else 'many'} in the books"))
         return wrong
 
-    # -- the files
-    # --------------------------------------------------------------------------------------------------------
-
     def _files(self, blobs: FileBlobs) -> int:
-        """Files against rows; how many files there are."""
+        """Compare files with rows. Returns the number of files."""
         self.progress("files", 0, 0)
-        files = blobs.files()  # before the rows: a file that comes meanwhile is not judged
+        files = blobs.files()  # before the rows: a file that is written meanwhile is not judged
         seen: set[str] = set()
         for rows in self._rows(_FILES):
             seen.update(row.id for row in rows)
@@ -195,7 +202,7 @@ class Examination:
         try:
             has = blobs.path(name).stat().st_size - len(HEADER)
         except FileNotFoundError:
-            if self._still_there(blobs, name):
+            if self.still_there(blobs, name):
                 self.faults.append(Fault("missing", name, "its file is not there", message_id))
             return
         if has != size:
@@ -214,17 +221,14 @@ class Examination:
                 if name not in known and old:
                     self.faults.append(Fault("orphan", name, "no row names it"))
 
-    def _still_there(self, blobs: FileBlobs, name: str) -> bool:
-        """Whether the row still stands and its content is still to be kept."""
+    def still_there(self, blobs: FileBlobs, name: str) -> bool:
+        """Whether the row is still there, its content must be kept, and its file is missing."""
         with self.read() as connection:
             row = connection.execute(_ONE, {"id": name}).one_or_none()
         return row is not None and row.payload_deleted_at is None and not blobs.path(name).exists()
 
-    # -- the bodies
-    # -------------------------------------------------------------------------------------------------------
-
     def _bodies(self, count: int) -> int:
-        """Read every body; how many bytes."""
+        """Read every body. Returns the number of bytes."""
         wrong = {fault.id for fault in self.faults}
         done = bytes_read = 0
         for rows in self._rows(_BODIES):
@@ -241,7 +245,7 @@ class Examination:
         return bytes_read
 
     def _damaged_still(self, name: str) -> bool:
-        """Whether it is so at a second look: content may be deleted just while it is read."""
+        """Whether a second look finds the damage too: content may be deleted while it is read."""
         with self.read() as connection:
             row = connection.execute(_ONE, {"id": name}).one_or_none()
             if row is None or row.payload_deleted_at is not None:
@@ -249,10 +253,11 @@ class Examination:
             return _damage(self.blobs.fetch(connection, [name])[name]) is not None
 
     # -- both
-    # -------------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------
 
     def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
-        """In portions, each as of its own moment, so that the log of the database can be cut meanwhile."""
+        """The rows in portions, each as of its own moment, so that the
+        database can truncate its log meanwhile."""
         last = ""
         while True:
             with self.read() as connection:
@@ -263,7 +268,7 @@ class Examination:
             last = rows[-1].id
 
     def _known(self) -> tuple[Fault, ...]:
-        """With what stands in the histories already."""
+        """The faults, marked `known` where the history of the message already notes them."""
         ids = sorted({fault.message for fault in self.faults if fault.message})
         told: set[tuple[str, str]] = set()
         for some in batches(ids):
@@ -277,26 +282,9 @@ class Examination:
 
 
 def _damage(body: StoredBody) -> str | None:
-    """What is wrong with a body, or None."""
+    """What is wrong with a body, in English, or None."""
     try:
         body.open().close()
     except Damaged as error:
         return str(error).partition(": ")[2]
     return None
-
-
-_COUNTS = text("SELECT (SELECT count(*) FROM message) AS messages, (SELECT count(*) FROM blob) AS bodies")
-_ROWS = (select(blob.c.id, blob.c.size, blob.c.message_id, message.c.payload_deleted_at)
-         .join(message, message.c.id == blob.c.message_id))
-_ONE = _ROWS.where(blob.c.id == bindparam("id"))
-_BODIES = _ROWS.where(blob.c.id > bindparam("last")).order_by(blob.c.id).limit(bindparam("limit"))
-_FILES = _BODIES.where(blob.c.content.is_(None))
-_LIVE = (message.c.payload_deleted_at.is_(None), blob.c.id.is_(None))
-_PARTS = (select(part.c.message_id, part.c.blob.label("body")).join(message,
-                                                                    message.c.id == part.c.message_id)
-          .outerjoin(blob, blob.c.id == part.c.blob).where(*_LIVE))
-_MISFITS = (select(delivery.c.id, delivery.c.message_id).join(message, message.c.id == delivery.c.message_id)
-            .where(or_(*(delivery.c[name].is_distinct_from(message.c[name]) for name in COPIED))))
-_MANIFESTS = (select(delivery.c.message_id, delivery.c.manifest.label("body"))
-              .join(message, message.c.id == delivery.c.message_id)
-              .outerjoin(blob, blob.c.id == delivery.c.manifest).where(*_LIVE))

@@ -27,7 +27,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -57,6 +57,7 @@ from hub.message import (
     StoredPart,
     delivery_id,
     encode_json,
+    new_message_id,
 )
 from hub.store import slim_manifest
 from hub.store.blobs.durable import SyncFailed
@@ -73,7 +74,7 @@ from hub.store.database.statements import Query
 from hub.store.database.tables import COPY, moment
 from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
-from hub.store.transitions import case_order, erasure, operator_actions, restored
+from hub.store.transitions import case_order, erasure, operator_actions, restored, waiting
 from hub.store.transitions import deliveries as delivery_transitions
 from hub.store.transitions import messages as message_transitions
 from hub.store.transitions import repair as repair_transitions
@@ -86,21 +87,21 @@ from hub.store.writer import StaleFencing, Writer, damage, disk_failure
 ResultT = TypeVar("ResultT")
 SMALL = 16 * 1024  # bodies up to this size are fetched with the claim
 UNREADABLE = (ValueError, TypeError, OverflowError)
-"""What a row raises in which a bit turned over, where it must be a date or a number."""
+"""What reading a row raises when a bit turned over where a date or a number must be."""
 AHEAD = 8 * 1024 * 1024  # but not more than this, together
 BEAT = timedelta(seconds=2)
-"""How often a node says that it can write."""
+"""A node says this often that it can write."""
 AWAY = 3 * BEAT.total_seconds() + 2
-"""Seconds without a beat after which a node says that it takes no messages: a load balancer sends them
+"""After so many seconds without a beat a node says that it takes no messages. A load balancer then sends them
 elsewhere."""
 _FENCED = "another node has taken over what this one had in hand: it was frozen, or cut off"
 SURE = 0.6
-"""Share of `takeover` after which a silent node does not believe in its own leases any more: sooner than the
-others."""
+"""After this share of `takeover` a silent node does not believe in its own leases any more. That is sooner
+than the others stop believing in them."""
 
 
 class BadOutcome(HubError):
-    """A worker's answer does not fit its bodies or the message: nothing of it was recorded."""
+    """A worker's answer does not fit its bodies or the message. Nothing of it was recorded."""
 
     def __init__(self, message_id: str, text: str) -> None:
         super().__init__(f"message {message_id}: {text}")
@@ -147,7 +148,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """A destination's deliveries by state, and when the oldest that did not arrive yet was made."""
+    """How many deliveries of a destination are in which state, and when the oldest that has not arrived was
+    made."""
 
     destination: str
     states: dict[str, int]
@@ -155,25 +157,27 @@ class QueueRow:
 
 
 def utc_now() -> datetime:
-    """The clock."""
+    """The present time in UTC."""
     return datetime.now(UTC)
 
 
 class Store:
-    """Open it with `Store.open`. Every method may be called from any thread."""
+    """The store. `Store.open` opens it. Any thread may call any method."""
 
     def __init__(self, directory: Path, now: Callable[[], datetime], base: Embedded | Served, *,
-                 inline: int) -> None:
+                 inline: int, new_id: Callable[[], str] = new_message_id) -> None:
         self.directory = directory
         self.spool = directory / "spool"
         self.base = base
-        self.blobs: Blobs = (RowBlobs(self.spool, self._read, inline=inline) if base.shared
-                             else FileBlobs(directory / "blobs", inline=inline))
+        self.blobs: Blobs = (
+            RowBlobs(self.spool, self.reading, inline=inline, new_id=new_id) if base.shared
+            else FileBlobs(directory / "blobs", inline=inline, new_id=new_id))
         self.fencing = 0
         self.unclean = False
         self.after_restore: restored.AfterRestore | None = None
         self.lost_pages = 0
-        self._now = now
+        self.now = now
+        self._new_id = new_id
         self._writer: Writer | None = None
         self._readers = base.reading_engine()
         self._owner = f"{os.uname().nodename}:{os.getpid()}"
@@ -188,22 +192,25 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, *, read_only: bool = False, now: Callable[[], datetime] = utc_now,
-             inline: int = 64 * 1024, writer: type[Writer] = Writer,
-             served: StoreSection | None = None) -> Store:
-        """Open the store in `directory`, making it where there is none; with a `served.url` the tables are in
-        that database.
+             inline: int = 64 * 1024, writer: Callable[..., Writer] = Writer,
+             served: StoreSection | None = None, embedded: Callable[[Path], Embedded] = Embedded,
+             new_id: Callable[[], str] = new_message_id) -> Store:
+        """Open the store in `directory`. Makes a new one where there is none.
 
-        Raises `StoreInUse`, `ConfigError` when SQLite is too old or the store is newer than this program, and
+        With a `served.url` the tables are in that database, else `embedded` opens them in the folder. Bodies
+        of up to `inline` bytes lie in the tables. `now` is the clock, `new_id` names messages and bodies, and
+        `writer` makes the one writer.
+
+        Raises `StoreInUse`; `ConfigError` when SQLite is too old or the store is newer than this program;
         `StoreUnavailable` when the disk does not let it.
         """
-        base = Served(served,
-                      directory) if served is not None and served.url is not None else Embedded(directory)
-        store = cls(directory, now, base, inline=inline)
+        base = (Served(served, directory) if served is not None and served.url is not None
+                else embedded(directory))
+        store = cls(directory, now, base, inline=inline, new_id=new_id)
         try:
             store._begin(writer, read_only=read_only)
         except BaseException as error:
-            store._readers.dispose()
-            base.unlock()
+            store.let_go()
             failure = disk_failure(error)
             if failure in ("SQLITE_BUSY", "SQLITE_LOCKED"):  # its lock file is gone, the process is not
                 raise StoreInUse(
@@ -215,9 +222,9 @@ class Store:
             raise
         return store
 
-    def _begin(self, writer: type[Writer], *, read_only: bool) -> None:
+    def _begin(self, writer: Callable[..., Writer], *, read_only: bool) -> None:
         if read_only:
-            with self._read() as connection:
+            with self.reading() as connection:
                 sqlite.check_revision(connection, self.base.where)
             return
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -234,7 +241,7 @@ class Store:
         engine = self.base.writing_engine()
         self.lost_pages = sqlite.lost_pages(engine, pages)
         with engine.begin() as connection:
-            now = tables.micros(self._now())
+            now = tables.micros(self.now())
             self.fencing, self.unclean, copied_at = self.base.enter(connection, now)
             if copied_at is not None or self.lost_pages:
                 tx = Transaction(connection, now, self.fencing)
@@ -246,26 +253,38 @@ class Store:
         self._writer = writer(engine, self._transaction, end=self._end)
 
     def _transaction(self, connection: Connection) -> Transaction:
-        """Asked by the writer once per transaction, inside it."""
+        """Make the transaction that the writer has just begun. Raises `StaleFencing` when another process has
+        the store now."""
         if not self.base.owns(connection, self.fencing):
             raise StaleFencing("another process has opened this store since" if not self.base.shared else
                                _FENCED)
-        return Transaction(connection, tables.micros(self._now()), self.fencing)
+        return Transaction(connection, tables.micros(self.now()), self.fencing)
 
     def _end(self, transaction: Transaction) -> None:
-        """Before the commit: other nodes may have something to do now."""
+        """Tell other nodes, with the commit, that they may have something to do."""
         if self._others and transaction.ledger.makes_work():
             self.base.tell(transaction.connection, self.fencing)
 
     def close(self, *, clean: bool = True) -> None:
-        """Finish what waits for the writer and leave. May be called twice. Not `clean`: something is still
-        under way."""
-        writer, self._writer = self._writer, None
+        """Finish what waits for the writer, note how the process ended, and let go. May be called twice.
+
+        Not `clean`: something is still under way, and the next start looks for it.
+        """
+        writer, self._writer = self._writer, None  # nothing may be written behind the last words
         if writer is not None:
-            try:
+            # a broken store was not closed cleanly, and the next start shall know
+            with suppress(StoreUnavailable):
                 writer.do(partial(self._leave, clean=clean))
-            except StoreUnavailable:
-                pass  # a broken store was not closed cleanly, and the next start shall know
+        self._give_back(writer)
+
+    def let_go(self) -> None:
+        """Give back writer, connections and lock, and note nothing. The next start finds an unclean end, as
+        after a process that was killed. May be called twice."""
+        writer, self._writer = self._writer, None
+        self._give_back(writer)
+
+    def _give_back(self, writer: Writer | None) -> None:
+        if writer is not None:
             writer.close()
         if self._pulse is not None:
             self._pulse.close()
@@ -294,22 +313,22 @@ class Store:
 
     @property
     def away(self) -> str | None:
-        """Why nothing can be written at the moment: the database was not reached for some time. None: it is
-        there."""
+        """Why nothing can be written now: the database was out of reach for some time. None: it is there."""
         if self._writer is None or not self.base.shared or _uptime() - self._beaten < AWAY:
             return None
         return f"the database was not reached for {_uptime() - self._beaten:.0f} s"
 
     def nodes(self) -> list[Node]:
-        """Every hub on this store, also those that ended within the last days; none for a store that is not
+        """Every hub on this store, with those that ended within the last days. Empty for a store that is not
         shared."""
         if isinstance(self.base, Embedded):
             return []
-        with self._read() as connection:
+        with self.reading() as connection:
             return self.base.nodes(connection)
 
     def beat(self) -> list[Node]:
-        """Say that this node lives; all that do. Only from one thread."""
+        """Say that this node lives. Gives all nodes that do. Only one thread may call it. Raises
+        `StaleFencing` when this node was ended."""
         writer, before = self._write(), _uptime()
         living = self._pulsing().beat()
         if living is None:
@@ -324,7 +343,7 @@ class Store:
         return self._pulse
 
     def take_over(self, node: Node, assume_begun: Callable[[str], bool]) -> Recovered | None:
-        """Free what a node had in hand that is not heard of any more; None when somebody did already, or it
+        """Free what a node had in hand that is silent. None when another node did that already, or the node
         is back."""
         def work(tx: Transaction) -> Recovered | None:
             assert isinstance(self.base, Served)  # noqa: S101  nobody else has nodes
@@ -333,11 +352,11 @@ class Store:
             return delivery_transitions.recover(tx, assume_begun, unclean=True, gone=node.fencing)
 
         self._pulsing().cut(node)  # its writer may hold what this one waits for
-        return self._do(work)
+        return self.transact(work)
 
     def still_ours(self) -> None:
-        """Raises `LostLease` when another node may have taken over: this one did not beat for too long. Asks
-        nobody."""
+        """Raises `LostLease` when another node may have taken over, because this one did not beat for too
+        long. Asks nobody."""
         if self.base.shared and _uptime() - self._beaten > self.base.takeover.total_seconds() * SURE:
             raise LostLease("this node was frozen or cut off: another one may have what it had in hand")
 
@@ -349,7 +368,7 @@ class Store:
 
     @contextmanager
     def alone(self, job: str) -> Iterator[bool]:
-        """Whether no other node does this job now; none will until the end of the block."""
+        """Whether this node alone does the job now. No other node will until the end of the block."""
         with self.base.alone(job) as mine:
             yield mine
 
@@ -363,11 +382,13 @@ class Store:
             raise StoreUnavailable("the store is closed or opened read-only")
         return self._writer
 
-    def _do(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+    def transact(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        """Run `work` in a transaction of the writer; its result, after the commit."""
         return self._write().do(work)
 
     @contextmanager
-    def _read(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one committed state and can write nothing. Raises `StoreDamaged`."""
         try:
             with self._readers.connect() as connection:
                 yield connection
@@ -400,17 +421,17 @@ class Store:
 
     def accept(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
                park: tuple[str, str] | None = None) -> Accepted:
-        """`accept_soon`, and wait."""
+        """Store a message, and wait for the commit. See `accept_soon`."""
         return self.accept_soon(incoming, tenant=tenant, day=day, config_digest=config_digest, park=park)()
 
     def accept_soon(self, incoming: Incoming, *, tenant: str, day: date, config_digest: str,
                     park: tuple[str, str] | None = None) -> Callable[[], Accepted]:
-        """Store a message; call the answer, which returns after the commit. Spooled files are taken over
-        then, and only then.
+        """Store a message. Call the answer: it returns after the commit. Only then the spooled files are
+        taken over.
 
-        The Idempotent Receiver: a key known for up to 30 days gives the message that has it. With other
-        content the answer raises `Conflict`, or it is parked, as `incoming.conflict` says. `park` = (reason,
-        text) stores it parked.
+        This is the Idempotent Receiver: a key that was known within the last 30 days gives the message that
+        has it. With other content the answer raises `Conflict`, or the message is parked, as
+        `incoming.conflict` says. `park` is (reason, text) and stores the message parked.
         """
         if incoming.unreadable is not None:
             park = park or (Reason.UNREADABLE.value, incoming.unreadable)
@@ -418,8 +439,7 @@ class Store:
         content = incoming.content_digest()
         arrival = message_transitions.Arrival(incoming, tenant, day, config_digest,
                                               incoming.duplicate_key(content), content,
-                                              tuple(staged),
-                                self.blobs, park)
+                                              tuple(staged), self.blobs, park, self._new_id)
         try:
             commit = self._write().gather(message_transitions.accept, arrival)
         except Exception:
@@ -453,19 +473,21 @@ class Store:
     # ---------------------------------------------------------------- pipeline
 
     def new_claim(self) -> int:
-        """The number of a claim that is about to be made: higher than all before."""
+        """A number for a claim that is about to be made. It is higher than all before."""
         return next(self._claims)
 
     def forget_claim(self, claim: int) -> None:
-        """Nobody works on what this claim took in hand: the next one gives it back first, as if there had
-        been no try."""
+        """Note that nobody works on what this claim took in hand. The next claim gives it back first, as if
+        there had been no try."""
         self._lost_claims.add(claim)
 
     def claim_messages(self, limit: int, lease: timedelta, *, only: Sequence[str] | None = None,
                        claim: int | None = None) -> list[StoredMessage]:
-        """Take up to `limit` received messages in hand, oldest first; suspects only when `only` names them.
+        """Take up to `limit` received messages in hand, oldest first, for the time of `lease`. Suspects come
+        only when `only` names them.
 
-        Those whose row is not what was accepted say so. `claim` is its number, from `new_claim`.
+        A message whose row is not what was accepted says so (`damaged`). `claim` is a number from
+        `new_claim`.
         """
         with self._claim(claim) as owner:
             ids = self._giving_back(lambda tx, _: message_transitions.claim(tx, limit, lease, owner, only))
@@ -473,7 +495,8 @@ class Store:
 
     @contextmanager
     def _claim(self, number: int | None) -> Iterator[str]:
-        """A name for what is claimed. When it fails, nobody knows whether it was committed."""
+        """A name for what is claimed. When the claim fails, nobody knows whether it was committed, so it is
+        forgotten."""
         number = self.new_claim() if number is None else number
         try:
             yield f"{self._owner}:{number}"
@@ -482,8 +505,8 @@ class Store:
             raise
 
     def _giving_back(self, work: Callable[[Transaction, int], ResultT]) -> ResultT:
-        """`work`, after what forgotten claims have leased was freed in the same transaction; it is told how
-        many deliveries."""
+        """Do `work` after what forgotten claims had leased was freed, in the same transaction. `work` is told
+        how many deliveries that were."""
         lost = set(self._lost_claims)
         owners = [f"{self._owner}:{number}" for number in lost]
 
@@ -494,12 +517,13 @@ class Store:
                 freed = delivery_transitions.release(tx, lost_deliveries(tx.connection, owners))
             return work(tx, freed)
 
-        done = self._do(give_back)
+        done = self.transact(give_back)
         self._lost_claims -= lost  # only now: a transaction may fail, or run anew
         return done
 
     def _claimed_messages(self, ids: Sequence[str]) -> list[StoredMessage]:
-        """These; one whose row cannot even be read is parked here, for the sake of those behind it."""
+        """These messages. One whose row cannot even be read is parked here, for the sake of those behind
+        it."""
         try:
             return self._read_claimed(ids)
         except UNREADABLE:
@@ -507,54 +531,55 @@ class Store:
                 return [message for each in ids for message in self._claimed_messages([each])]
             parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
                             text=say("the message's row cannot be read: 'drehscheibe store check'"))
-            self._do(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
+            self.transact(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
                                                                                               self.blobs)]))
             return []
 
     def _read_claimed(self, ids: Sequence[str]) -> list[StoredMessage]:
-        with self._read() as connection:
+        with self.reading() as connection:
             rows = _MESSAGES(connection, ids=ids)
             messages = message_transitions.read_messages(connection, rows)
             damaged = message_transitions.damaged(connection, rows, messages)
         return [replace(each, damaged=True) if each.id in damaged else each for each in messages]
 
     def _messages(self, ids: Sequence[str]) -> list[StoredMessage]:
-        with self._read() as connection:
+        with self.reading() as connection:
             return message_transitions.read_messages(connection, _MESSAGES(connection, ids=ids))
 
     def release_messages(self, ids: Sequence[str]) -> None:
-        """Give messages back; nothing happened to them."""
-        self._do(lambda tx: message_transitions.release(tx, ids))
+        """Give messages back. Nothing happened to them."""
+        self.transact(lambda tx: message_transitions.release(tx, ids))
 
     def adopt(self, message_id: str, tenant: str) -> None:
-        """Give a message whose AGS nobody had, and its bodies, to the municipality that has it now."""
-        self._do(lambda tx: message_transitions.adopt(tx, message_id, tenant))
+        """Give a message of an unknown AGS, with its bodies, to the municipality that has the AGS now."""
+        self.transact(lambda tx: message_transitions.adopt(tx, message_id, tenant))
 
     def count_death(self, message_id: str) -> int:
-        """A process died with this message alone in hand: how often that was so by now."""
-        return self._do(lambda tx: message_transitions.count_death(tx, message_id))
+        """Count a death: a process died with this message alone in hand. Gives the number of deaths by
+        now."""
+        return self.transact(lambda tx: message_transitions.count_death(tx, message_id))
 
     def suspects(self) -> list[str]:
         """Messages that were in flight at an unclean end and have no outcome yet, oldest first."""
-        with self._read() as connection:
-            return list(connection.execute(_SUSPECTS).scalars())
+        with self.reading() as connection:
+            return list(connection.execute(SUSPECTS).scalars())
 
     def bodies(self, blob_ids: Sequence[str]) -> dict[str, StoredBody]:
-        """Bodies by blob id; ids that are gone are missing. Checked when they are read."""
-        with self._read() as connection:
+        """Bodies by blob id. Ids that are gone are missing. A body is checked when it is read."""
+        with self.reading() as connection:
             return self.blobs.fetch(connection, blob_ids)
 
     def open_blob(self, blob_id: str) -> BinaryIO:
-        """One body. Raises `Damaged` (a `Permanent`)."""
+        """One body as a seekable file. Raises `Damaged` (a `Permanent`)."""
         return _there(blob_id, self.bodies([blob_id])).open()
 
     def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str,
                messages: Sequence[StoredMessage] | None = None) -> list[str]:
-        """Write the outcomes of claimed messages in one transaction; the destinations that got work.
+        """Write the outcomes of claimed messages in one transaction. Gives the destinations that got work.
 
-        Bodies are slices of `out_fd`; `messages` are those claimed, where they are still at hand. Outcomes of
-        messages which are not in hand any more are ignored. Raises `BadOutcome` when one does not fit;
-        nothing at all is recorded then.
+        Bodies are slices of `out_fd`. `messages` are the claimed ones, where they are still at hand. Outcomes
+        of messages that are not in hand any more are ignored. Raises `BadOutcome` when one outcome does not
+        fit; then nothing at all is recorded.
         """
         if messages is None:
             messages = self._messages([outcome.message_id for outcome in outcomes
@@ -568,7 +593,7 @@ class Store:
                 recordings.append(self._prepare(outcome, out_fd, config_digest,
                                                 received.get(outcome.message_id, ())))
                 staged += recordings[-1].staged
-            answers = self._do(lambda tx: message_transitions.record(tx, recordings))
+            answers = self.transact(lambda tx: message_transitions.record(tx, recordings))
         except Exception:
             self._abandon(staged)
             raise
@@ -609,7 +634,7 @@ class Store:
     def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int,
                           received: Sequence[StoredPart],
                           attachments: Sequence[Staged], staged: list[Staged]) -> dict[str, Any]:
-        """The delivery's row; its new bodies and its manifest go to `staged`."""
+        """The delivery's row. Its new bodies and its manifest go to `staged`."""
         bodies = self._stage([Payload(Slice(out_fd, part.body.offset), part.size, part.sha256)
                               for part in new.parts if part.body is not None])
         staged += bodies
@@ -623,23 +648,24 @@ class Store:
     # ---------------------------------------------------------------- deliveries
 
     def due_destinations(self, now: datetime | None = None) -> list[tuple[str, datetime]]:
-        """Destinations with waiting deliveries and the earliest moment of each; with `now`, only those due by
-        then."""
-        with self._read() as connection:
-            found = delivery_transitions.due_destinations(connection)
+        """Destinations with waiting deliveries, and the earliest moment of each. With `now`, only those that
+        are due by then."""
+        with self.reading() as connection:
+            found = waiting.due_destinations(connection)
         return [(name, moment(at)) for name, at in found if now is None or at <= tables.micros(now)]
 
     def due_at(self, destinations: Collection[str]) -> list[tuple[str, datetime]]:
-        """Of these destinations, those with waiting deliveries, and the earliest moment of each."""
-        with self._read() as connection:
-            return [(name, moment(at)) for name, at in delivery_transitions.due_at(connection, destinations)]
+        """Those of these destinations that have waiting deliveries, and the earliest moment of each."""
+        with self.reading() as connection:
+            return [(name, moment(at)) for name, at in waiting.due_at(connection, destinations)]
 
     def claim_deliveries(self, destination: str, limit: int, lease: timedelta,
                          deferred_first: bool = False, claim: int | None = None) -> list[ClaimedDelivery]:
-        """Take up to `limit` due deliveries in hand, attempts counted; doubtful ones for probing.
+        """Take up to `limit` due deliveries in hand for the time of `lease`, and count the attempt. Doubtful
+        ones come for probing, uncounted.
 
-        One whose manifest is damaged, or whose row does not fit its own name, is parked here and not handed
-        out; only where there is nothing else is the answer empty. `claim` is its number, from `new_claim`.
+        A delivery whose manifest is damaged, or whose row does not fit its own name, is parked here and not
+        handed out. The answer is empty only where nothing else is due. `claim` is a number from `new_claim`.
         """
         while True:
             with self._claim(claim) as owner:
@@ -668,7 +694,8 @@ class Store:
         return [_claimed(row, manifest, open_blob) for row, manifest in found]
 
     def _opener(self, parts: Sequence[ManifestPart]) -> Callable[[str], BinaryIO]:
-        """`open_blob`, with the small bodies among `parts` fetched at once and kept."""
+        """A function like `open_blob` that has fetched the small bodies among `parts` at once and keeps
+        them."""
         small, room = [], AHEAD
         for part in parts:
             if part.size <= SMALL and part.size <= room:
@@ -688,8 +715,8 @@ class Store:
             raise LostLease(f"delivery {delivery_id} is not in hand any more")
 
     def split(self, item: Delivery, due_at: datetime, files_to: str, why: str) -> Settlement:
-        """Let a delivery go without the files that another one brings to `files_to` anyway; where there is
-        none, without all of them, which a new one brings there."""
+        """Let a delivery go without the files that another delivery brings to `files_to` anyway. Where there
+        is none, it goes without all of them, and a new delivery brings them there."""
         gone, new = slim_manifest.files(item.manifest), True
         files_id = delivery_id(item.message_id, f"{item.recipient}{delivery_transitions.FILES}",
                                self.get_delivery(item.id).generation)
@@ -705,35 +732,39 @@ class Store:
                                 Slim(self.blobs, staged, files_id, files_to if new else None))
 
     def _manifest_of(self, delivery_id: str) -> Manifest:
-        with self._read() as connection:
+        with self.reading() as connection:
             blob_id = operator_actions.find(connection, tables.delivery, delivery_id).manifest
         return Manifest.from_json(json.loads(_there(blob_id, self.bodies([blob_id])).read()))
 
     def settle(self, settlements: Sequence[Settlement]) -> int:
-        """Write outcomes in one transaction; how many. Those not in hand any more are ignored."""
-        return sum(self._do(lambda tx: delivery_transitions.settle(tx, settlements)))
+        """Write outcomes in one transaction. Gives how many. Outcomes of deliveries that are not in hand any
+        more are ignored."""
+        return sum(self.transact(lambda tx: delivery_transitions.settle(tx, settlements)))
 
     def settle_soon(self, settlement: Settlement) -> Future[bool]:
-        """One outcome, together with what other threads settle; the future comes true after the commit."""
+        """Write one outcome, together with what other threads settle. The future comes true after the
+        commit."""
         return self._write().gather(_settle_each, settlement)
 
     def release_deliveries(self, ids: Sequence[str]) -> int:
-        """Put claimed deliveries back: there was no try, so none is counted. Those whose effect began stay in
-        hand. How many."""
-        return self._do(lambda tx: delivery_transitions.release(tx, ids))
+        """Put claimed deliveries back. There was no try, so none is counted. Those whose effect began stay in
+        hand. Gives how many were put back."""
+        return self.transact(lambda tx: delivery_transitions.release(tx, ids))
 
-    def recover(self, assume_begun: Callable[[str], bool] = lambda destination: False) -> Recovered:  # noqa: ARG005
-        """Free what earlier processes had in hand: call once after `open`, before anything is claimed.
+    def recover(self, assume_begun: Callable[[str], bool] = lambda _: False) -> Recovered:
+        """Free what earlier processes had in hand. Call it once after `open`, before anything is claimed.
 
-        A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)`.
+        A delivery under way becomes doubtful when its effect began, or when `assume_begun(destination)` is
+        true.
         """
         self._assume_begun = assume_begun
         if isinstance(self.base, Embedded):
-            return self._do(lambda tx: delivery_transitions.recover(tx, assume_begun, unclean=self.unclean))
-        return self._do(self._recover_former)
+            return self.transact(lambda tx: delivery_transitions.recover(tx, assume_begun,
+                                                                         unclean=self.unclean))
+        return self.transact(self._recover_former)
 
     def _recover_former(self, tx: Transaction) -> Recovered:
-        """Other nodes live on: only what former runs of this very one had in hand is free."""
+        """Free only what former runs of this very node had in hand, because other nodes live on."""
         assert isinstance(self.base, Served)  # noqa: S101
         delivery_transitions.pull_in(tx)
         found = Recovered(0, 0, 0, None)
@@ -744,11 +775,11 @@ class Store:
 
     def recover_lost(self, claims: Collection[int], before: int, known: Collection[str],
                      assume_begun: Callable[[str], bool]) -> int:
-        """Free deliveries that this process holds by claims older than `before` and not among `claims`; how
-        many.
+        """Free deliveries that this process holds by claims older than `before` and not among `claims`. Gives
+        how many.
 
         `known` are those whose outcome is known and will be written. What a forgotten claim holds was not
-        tried; of the rest nobody knows.
+        tried. Of the rest nobody knows, so it is judged like after a crash.
         """
         def nobodys(row: Row[Any]) -> bool:
             claim = delivery_transitions.claim_of(row)
@@ -758,66 +789,67 @@ class Store:
                                  freed: freed + delivery_transitions.recover_lost(tx, nobodys, assume_begun))
 
     def set_back(self, step: timedelta) -> int:
-        """The clock went back by `step`: nothing that waits shall wait until it has caught up. How many."""
-        return self._do(lambda tx: delivery_transitions.set_back(tx, step))
+        """Shorten all waits by `step`, because the clock went back. Nothing shall wait until it has caught
+        up. Gives how many waits."""
+        return self.transact(lambda tx: delivery_transitions.set_back(tx, step))
 
     def free_missed(self) -> int:
-        """Let those go that wait for their turn within a case although it has come; how many."""
-        with self._read() as connection:
+        """Let deliveries go that wait for their turn within a case although it has come. Gives how many."""
+        with self.reading() as connection:
             numbers = case_order.missed(connection)
-        return self._do(lambda tx: case_order.free_all(tx, numbers)) if numbers else 0
+        return self.transact(lambda tx: case_order.free_all(tx, numbers)) if numbers else 0
 
     def waiting_in_order(self) -> dict[str, int]:
-        """By destination: how many wait for an earlier message of their case."""
-        with self._read() as connection:
+        """How many deliveries wait for an earlier message of their case, by destination."""
+        with self.reading() as connection:
             return case_order.waiting(connection)
 
     def predecessor(self, delivery_id: str) -> Predecessor | None:
         """What a delivery waits for because of the order within its case."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return case_order.predecessor(connection, delivery_id)
 
     # ---------------------------------------------------------------- operator
 
     def get_message(self, name: str) -> StoredMessage:
-        """By id or unique beginning of it. Raises `NotFound`."""
-        with self._read() as connection:
+        """Look one up by its id, or by the unique beginning of it. Raises `NotFound`."""
+        with self.reading() as connection:
             return message_transitions.read_messages(
                 connection, [operator_actions.find(connection, tables.message, name)])[0]
 
     def get_delivery(self, name: str) -> DeliveryRow:
-        """By id or unique beginning of it. Raises `NotFound`."""
-        with self._read() as connection:
+        """Look one up by its id, or by the unique beginning of it. Raises `NotFound`."""
+        with self.reading() as connection:
             return _delivery_row(operator_actions.find(connection, tables.delivery, name))
 
     def trace_of(self, message_id: str) -> tuple[str, ...]:
-        """What routing and the worker noted, one line each."""
-        with self._read() as connection:
+        """What routing and the worker noted, one line for each note. Raises `NotFound`."""
+        with self.reading() as connection:
             trace = operator_actions.find(connection, tables.message, message_id).trace
         return tuple(json.loads(trace)) if trace else ()
 
     def find_messages(self, *, state: MessageState | None = None, ags: str | None = None,
                       service: str | None = None,
                       limit: int = 100) -> list[StoredMessage]:
-        """The newest messages first."""
+        """Up to `limit` messages with these properties, the newest first."""
         query = select(tables.message).order_by(tables.message.c.no.desc()).limit(limit)
         for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags),
                               (tables.message.c.service, service)):
             if value is not None:
                 query = query.where(column == str(value))
-        with self._read() as connection:
+        with self.reading() as connection:
             return message_transitions.read_messages(connection, connection.execute(query))
 
     def deliveries_of(self, message_id: str) -> list[DeliveryRow]:
-        """In the order in which they were made."""
-        with self._read() as connection:
+        """The deliveries of a message, in the order in which they were made."""
+        with self.reading() as connection:
             return [_delivery_row(row) for row in connection.execute(
                 select(tables.delivery).where(tables.delivery.c.message_id
                                               == message_id).order_by(tables.delivery.c.no))]
 
     def events_of(self, message_id: str) -> list[Event]:
-        """The whole history, its deliveries' too."""
-        with self._read() as connection:
+        """The whole history of a message, with that of its deliveries."""
+        with self.reading() as connection:
             return [Event(moment(row.at), row.message_id, row.delivery_id, row.name, row.before, row.after,
                           row.reason,
                           row.detail, row.who)
@@ -826,9 +858,9 @@ class Store:
                                                   .order_by(tables.event.c.no))]
 
     def queue(self) -> list[QueueRow]:
-        """Per destination: how many are in which state, and since when the oldest waits."""
-        with self._read() as connection:
-            counts, oldest = ledger.tallies(connection), delivery_transitions.oldest_open(connection)
+        """For each destination: how many deliveries are in which state, and since when the oldest waits."""
+        with self.reading() as connection:
+            counts, oldest = ledger.tallies(connection), waiting.oldest_open(connection)
         rows: dict[str, dict[str, int]] = {}
         for key, count in counts.items():
             if key.kind == "delivery":
@@ -838,18 +870,20 @@ class Store:
                 for name, states in sorted(rows.items())]
 
     def replay(self, message_id: str, who: str, *, action: str | None = None) -> int:
-        """Parked message: received again. Routed: its parked and doubtful deliveries are due again. How
-        many."""
+        """Let a parked message be received again. Of a routed one, make the parked and doubtful deliveries
+        due again. Gives how many. Raises `NotFound` and `NotNow`."""
         return self._act(action, who, "replay", message_id,
                          lambda tx: operator_actions.replay(tx, message_id, who))
 
     def replay_delivery(self, delivery_id: str, who: str, *, action: str | None = None) -> int:
-        """A parked or doubtful delivery is due again, the same bytes."""
+        """Make a parked or doubtful delivery due again, with the same bytes. Raises `NotFound` and
+        `NotNow`."""
         return self._act(action, who, "replay-delivery", delivery_id,
                          lambda tx: operator_actions.replay_delivery(tx, delivery_id, who))
 
     def discard(self, name: str, who: str, reason: str, *, action: str | None = None) -> int:
-        """Final, for a message or a delivery (by full id or unique beginning). How many."""
+        """Discard a message or a delivery for good, by its full id or the unique beginning of it. Gives how
+        many. Raises `NotFound` and `NotNow`."""
         try:
             self.get_message(name)
         except NotFound:
@@ -859,79 +893,83 @@ class Store:
                          lambda tx: operator_actions.discard_message(tx, name, who, reason))
 
     def resend_as_new(self, delivery_id: str, who: str, *, action: str | None = None) -> str:
-        """The same body once more, under a new name; the new delivery's id."""
+        """Send the same body once more under a new name. Gives the new delivery's id. Raises `NotFound` and
+        `NotNow`."""
         return self._act(action, who, "resend-as-new", delivery_id,
                          lambda tx: operator_actions.resend_as_new(tx, delivery_id, who))
 
     def confirm(self, delivery_id: str, who: str, reason: str, *, action: str | None = None) -> int:
-        """A person knows that a doubtful or parked delivery arrived."""
+        """Note that a person knows that a doubtful or parked delivery arrived. Raises `NotFound` and
+        `NotNow`."""
         return self._act(action, who, "confirm", delivery_id,
                          lambda tx: operator_actions.confirm(tx, delivery_id, who, reason))
 
     def _act(self, action: str | None, who: str, verb: str, target: str,
              act: Callable[[Transaction], ResultT]) -> ResultT:
-        result: ResultT = self._do(lambda tx: operator_actions.once(tx, action, who, verb, target, act))
+        result: ResultT = self.transact(lambda tx: operator_actions.once(tx, action, who, verb, target, act))
         return result
 
     # ---------------------------------------------------------------- retention
 
     def finished_services(self, *, erased: bool) -> list[tuple[str, str]]:
-        """(tenant, service) with finished messages that have their content, or, `shredded`, whose content is
-        gone."""
-        with self._read() as connection:
+        """(tenant, service) of finished messages that have their content; with `erased`, of those whose
+        content is gone."""
+        with self.reading() as connection:
             return erasure.services(connection, erased=erased)
 
     def due_for_retention(self, tenant: str, service: str, before: datetime, limit: int, *,
                           erased: bool) -> list[str]:
         """Messages that were finished not after `before`, oldest first."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return erasure.due(connection, tenant, service, tables.micros(before), limit, erased=erased)
 
     def count_due(self, tenant: str, service: str, before: datetime, *, erased: bool) -> int:
-        """How many there are of these."""
-        with self._read() as connection:
+        """How many messages `due_for_retention` would name without a limit."""
+        with self.reading() as connection:
             return erasure.count(connection, tenant, service, tables.micros(before), erased=erased)
 
     def still_due(self, ids: Sequence[str], *, erased: bool) -> set[str]:
-        """Of these messages: those that `shred` (or `forget`) left as they were."""
-        with self._read() as connection:
+        """Those of these messages that `erase` (or, with `erased`, `forget`) left as they were."""
+        with self.reading() as connection:
             rows = connection.execute(select(tables.message.c.id, tables.message.c.payload_deleted_at).where(
                 tables.message.c.id.in_(ids)))
             return {row.id for row in rows if (row.payload_deleted_at is not None) == erased}
 
     def erase(self, ids: Sequence[str]) -> Erased:
-        """Delete the content of finished messages; the others of `ids` stay as they are."""
-        done = self._do(lambda tx: erasure.erase(tx, self.blobs, ids))
+        """Delete the content of finished messages. The others of `ids` stay as they are."""
+        done = self.transact(lambda tx: erasure.erase(tx, self.blobs, ids))
         self.blobs.abandon(done.files)
         return done
 
     def forget(self, ids: Sequence[str]) -> int:
-        """Delete the proofs of messages whose content is gone; the books keep counting them."""
-        return self._do(lambda tx: erasure.forget(tx, ids))
+        """Delete the proofs of messages whose content is gone. The books keep counting them. Gives how
+        many."""
+        return self.transact(lambda tx: erasure.forget(tx, ids))
 
     def expire_keys(self, limit: int) -> int:
-        """Forget duplicate keys and operators' actions that were kept long enough."""
-        return self._do(lambda tx: erasure.expire(tx, message_transitions.KEY_KEPT, limit))
+        """Forget up to `limit` duplicate keys and operators' actions that were kept long enough. Gives how
+        many."""
+        return self.transact(lambda tx: erasure.expire(tx, message_transitions.KEY_KEPT, limit))
 
     def dead_rows(self) -> list[int]:
-        """Rows of overwritten bodies that may be deleted without moving anybody's content."""
+        """The numbers of rows of overwritten bodies that may be deleted without moving anybody's content."""
         if self.base.shared:
             return []  # they went with their content
-        with self._read() as connection:
+        with self.reading() as connection:
             return erasure.dead(connection)
 
     def bury(self, numbers: Sequence[int]) -> int:
-        """Delete rows that `dead_rows` named; their space is used again."""
-        return self._do(lambda tx: erasure.bury(tx, numbers))
+        """Delete rows that `dead_rows` named. Their space is used again. Gives how many."""
+        return self.transact(lambda tx: erasure.bury(tx, numbers))
 
     def remove_leftovers(self, older: timedelta = timedelta(days=1)) -> int:
-        """Remove files whose content should be gone (a crash came between), and files that no row ever named.
-        Slow."""
+        """Remove files whose content should be gone, because a crash came between, and files that no row ever
+        named, when they are `older`. Gives how many. Slow."""
         files = self.blobs.files()
-        with self._read() as connection:
+        with self.reading() as connection:
             known = self.blobs.fetch(connection, list(files))
             erased = erasure.erased_blobs(connection, list(files))
-        oldest = (self._now() - older).timestamp()
+        oldest = (self.now() - older).timestamp()
         gone = [file for name, file in files.items() if name in erased
                 or (name not in known and _age(file) < oldest)]
         for file in gone:
@@ -947,59 +985,59 @@ class Store:
     def usages(self, first_month: str, last_month: str) -> dict[Use, Used]:
         """What was used from `first_month` to `last_month` (``YYYY-MM``), by service, destination and kind of
         destination."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return ledger.usages(connection, first_month, last_month)
 
     def tallies(self) -> dict[TallyKey, int]:
         """All counters, as of one moment. See `hub.store.database.ledger`."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return ledger.tallies(connection)
 
     def balances(self) -> tuple[Balance, Balance]:
-        """Messages accepted and deliveries created, against their states."""
+        """The messages that were accepted, and the deliveries that were created, against their states."""
         return ledger.balances(self.tallies())
 
     def recount(self) -> dict[TallyKey, int]:
-        """The tallies of states counted from the rows: slow, for tests and `store check`."""
-        with self._read() as connection:
+        """Count the tallies of states anew from the rows. Slow: for tests and `store check`."""
+        with self.reading() as connection:
             return ledger.recount(connection)
 
     def oldest_undelivered(self) -> datetime | None:
-        """When the oldest message that is neither parked nor finished was received, or None."""
-        with self._read() as connection:
-            at = connection.execute(_OLDEST_MESSAGE).scalar_one_or_none()
+        """When the oldest message was received that is neither parked nor finished, or None."""
+        with self.reading() as connection:
+            at = connection.execute(OLDEST_MESSAGE).scalar_one_or_none()
         return None if at is None else moment(at)
 
     def oldest_received(self) -> datetime | None:
-        """When the oldest message that still waits for a worker was received, or None."""
-        with self._read() as connection:
+        """When the oldest message was received that still waits for a worker, or None."""
+        with self.reading() as connection:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
 
     def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
-        """Look at all of it (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts anything
-        meanwhile. Slow."""
-        return Examination(self._read, self.blobs, progress, alone).run(deep=deep)
+        """Examine all of the store (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts
+        anything meanwhile. Slow."""
+        return Examination(self.reading, self.blobs, progress, alone).run(deep=deep)
 
     def plan_repair(self, report: Report) -> repair_transitions.Plan:
         """What `repair` would do about a report."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return repair_transitions.plan(connection, self.blobs, report)
 
     def repair(self, todo: repair_transitions.Plan, who: str) -> dict[str, Any]:
-        """Mend what can be mended safely (`hub.store.transitions.repair`); how much of each kind. Only while
-        nobody else uses the store."""
-        done: dict[str, Any] = self._do(lambda tx: repair_transitions.carry_out(tx, todo, who))
-        folder = self.directory / repair_transitions.QUARANTINE / self._now().astimezone(UTC).strftime(
+        """Repair what can be repaired safely (`hub.store.transitions.repair`). Gives how much of each kind.
+        Only while nobody else uses the store."""
+        done: dict[str, Any] = self.transact(lambda tx: repair_transitions.carry_out(tx, todo, who))
+        folder = self.directory / repair_transitions.QUARANTINE / self.now().astimezone(UTC).strftime(
             "%Y%m%dT%H%M%SZ")
         return {**done, "quarantine": repair_transitions.quarantine(self.blobs, todo.orphans, folder),
                 "folder": str(folder)}
 
     def copy(self, file: Path, progress: Callable[[int, int], None]) -> datetime:
-        """The tables as of one moment, which is returned, in a new file that knows that it is a copy
-        (`hub.store.transitions.restored`)."""
-        made_at = self._now()
-        with self._read() as connection:
+        """Copy the tables as of one moment into a new file that knows that it is a copy
+        (`hub.store.transitions.restored`). Gives the moment."""
+        made_at = self.now()
+        with self.reading() as connection:
             # from here on the transaction sees this moment
             connection.execute(select(tables.store.c.fencing)).scalar_one()
             sqlite.copy(connection.connection.dbapi_connection, file, tables.micros(made_at), COPY, progress)
@@ -1007,7 +1045,7 @@ class Store:
 
     @property
     def files(self) -> FileBlobs:
-        """The large bodies' files. Raises `HubError` for a PostgreSQL."""
+        """The large bodies as files. Raises `HubError` for a PostgreSQL."""
         if not isinstance(self.blobs, FileBlobs):
             raise HubError("a PostgreSQL is saved and restored by its own tools: docs/operate-two-nodes.md")
         return self.blobs
@@ -1021,20 +1059,21 @@ class Store:
 
     def keeps(self, blob_id: str) -> bool:
         """Whether a body's row is there and its content is not deleted."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return bool(self.blobs.fetch(connection, [blob_id])) and not erasure.erased_blobs(connection,
                                                                                                 [blob_id])
 
     def raise_fencing(self, above: int) -> None:
-        """For a restored store: higher than any number that the store it replaces has given."""
-        self._do(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing,
+        """Raise the fencing number of a restored store above any number that the store it replaces has
+        given."""
+        self.transact(lambda tx: tx.connection.execute(update(tables.store).values(fencing=max(tx.fencing,
                                                                                           above))))
         self.fencing = max(self.fencing, above)
 
     def check(self) -> list[str]:
-        """What is wrong with the file, or with what lies in the database; empty when it is sound. Slow: reads
-        all of it."""
-        with self._read() as connection:
+        """What is wrong with the file, or with what lies in the database. Empty when it is sound. Slow: it
+        reads all of it."""
+        with self.reading() as connection:
             if self.base.shared:
                 return [f"blob {row.id}: {row.there} of {row.size} bytes"
                         for row in connection.execute(INCOMPLETE)]
@@ -1043,7 +1082,7 @@ class Store:
 
 
 def lost_messages(connection: Connection, owners: Sequence[str]) -> list[str]:
-    """Messages leased under these names."""
+    """The ids of messages that are leased under these names."""
     table = tables.message
     return list(connection.execute(select(table.c.id).where(table.c.state == message_transitions.RECEIVED,
                                                             table.c.lease_until > 0,
@@ -1051,7 +1090,7 @@ def lost_messages(connection: Connection, owners: Sequence[str]) -> list[str]:
 
 
 def lost_deliveries(connection: Connection, owners: Sequence[str]) -> list[str]:
-    """Deliveries leased under these names."""
+    """The ids of deliveries that are leased under these names."""
     table = tables.delivery
     return list(connection.execute(select(table.c.id).where(table.c.lease_until.is_not(None),
                                                             table.c.lease_owner.in_(owners))).scalars())
@@ -1062,18 +1101,18 @@ def _always(_: str) -> bool:
 
 
 def _uptime() -> float:
-    """Seconds since the machine started, its sleep included: what a frozen process compares after it was
-    thawed."""
+    """Seconds since the machine started, with the time that it slept. A frozen process compares them after it
+    was thawed."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 _MESSAGES = Query(select(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True)))
                   .order_by(tables.message.c.no))
-_SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == message_transitions.RECEIVED,
+SUSPECTS = (select(tables.message.c.id).where(tables.message.c.state == message_transitions.RECEIVED,
                                                tables.message.c.suspect == literal_column("1"))
              .order_by(tables.message.c.no))
 _OLDEST_RECEIVED = select(func.min(tables.message.c.received_at)).where(tables.MESSAGE_WAITS)
-_OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
+OLDEST_MESSAGE = (select(tables.message.c.received_at).where(tables.MESSAGE_OPEN)
                    .order_by(tables.message.c.received_at).limit(1))
 
 
@@ -1092,8 +1131,8 @@ def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
 
 
 def _check_row(row: Row[Any], destination: str) -> None:
-    """A bit that turned over in a row must not send it elsewhere, or under another's name. Raises
-    `Damaged`."""
+    """Make sure that a bit that turned over in a row does not send it elsewhere, or under another's name.
+    Raises `Damaged`."""
     copied = all(getattr(row, name) == getattr(row, f"own_{name}") for name in tables.COPIED)
     try:
         moment(row.created_at), moment(row.first_due_at)
@@ -1105,7 +1144,7 @@ def _check_row(row: Row[Any], destination: str) -> None:
 
 
 def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], BinaryIO]) -> ClaimedDelivery:
-    """`row` is as it was before the claim."""
+    """The delivery in hand. `row` is as it was before the claim."""
     probe = row.state == DeliveryState.IN_DOUBT
     attempts = row.attempts + (not probe)
     return ClaimedDelivery(Delivery(
@@ -1116,7 +1155,7 @@ def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], Binar
 
 
 def _manifest_bytes(new: OutDelivery, parts: Sequence[dict[str, Any]]) -> bytes:
-    """As `Manifest.to_json`, without copying everything on the way."""
+    """The bytes of a manifest, as from `Manifest.to_json`, without copying everything on the way."""
     return encode_json({"subject": new.subject, "name_parts": dict(new.name_parts), "path": new.path,
                         "headers": dict(new.headers), "properties": dict(new.properties),
                         "parts": parts}).encode()

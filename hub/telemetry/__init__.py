@@ -1,1 +1,1 @@
-"""What the hub says of itself to machines: logs, metric families, counters."""
+"""Logs and metrics: what the hub tells machines about itself."""

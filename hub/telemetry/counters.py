@@ -1,4 +1,10 @@
-"""What only the running process can count: durations, refusals, deaths of workers. All begin at 0 with it."""
+"""The metrics that only the running process knows: durations, refusals, deaths of workers.
+
+All begin at 0 when the process starts. The metrics that follow from the store's ledger are made by
+`hub.operations.ledger_metrics`. Both kinds appear in the registry that `/metrics` prints.
+
+Used by `hub.daemon`, which hands `Metrics` to the rooms that count.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +39,7 @@ log = structlog.get_logger("hub.telemetry.counters")
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REFUSALS = ("not-allowed", "conflict", *get_args(TurnedAway))
+"""Every reason for which a transfer is refused: the label `reason`."""
 
 
 class Metrics:
@@ -68,8 +75,11 @@ class Metrics:
                                     registry=self.registry)
 
     def begin(self, inlets: Iterable[str], deaths: Iterable[str], connectors: Iterable[str] = ()) -> None:
-        """Set up the series that are known beforehand: of each inlet, of each reason why a worker may end,
-        and of each connector that delivers."""
+        """Set up the series that are known beforehand, so that they begin at 0.
+
+        These are the series of each inlet, of each reason why a worker may end, and of each connector that
+        delivers.
+        """
         for connector in connectors:
             self.given_up.labels(connector)
         for inlet in inlets:
@@ -80,12 +90,12 @@ class Metrics:
             self.worker_deaths.labels(reason)
 
     def reloaded(self, *, ok: bool) -> None:
-        """A reload was tried."""
+        """Count a reload of the configuration."""
         self.reloads.labels("ok" if ok else "refused").inc()
         self._reloaded.set(ok)
 
     def turned_away(self, inlet: str) -> Callable[[TurnedAway], None]:
-        """What an inlet calls for each transfer that it does not take itself."""
+        """The function that an inlet calls for each transfer that it refuses itself."""
         return lambda reason: self.refused.labels(inlet, reason).inc()
 
     def lying(self, inlet: str) -> Callable[[Mapping[Lying, int]], None]:
@@ -104,13 +114,13 @@ class Metrics:
         return tell
 
     def retained(self, moment: datetime, overdue: Mapping[str, int]) -> None:
-        """A run of the retention ended, and left what it should have deleted."""
+        """Note the end of a run of the retention, and how much it should have deleted but did not."""
         self._retained.set(moment.timestamp())
         for what, count in overdue.items():
             self._overdue.labels(what).set(count)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition and its media type; OpenMetrics, with exemplars, for who accepts that."""
+        """The exposition and its media type. A client that accepts OpenMetrics gets that, with exemplars."""
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
 

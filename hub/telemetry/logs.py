@@ -1,9 +1,13 @@
-"""Log lines: a sentence and its consequence, with ids as fields; never a name, an address, a subject or a
-body.
+"""How log lines are written. A line is a sentence with its consequence, and ids as fields.
 
-Under systemd they go to journald's native socket, each field by itself, so that ``journalctl
-MESSAGE_ID_HUB=…`` works, and once more behind the sentence, for people; elsewhere they are JSON lines on
-standard error, or plain text on a terminal.
+No line holds the name, the address, the subject or the body of anything that a citizen sent.
+
+Under systemd the lines go to journald's native socket. Each field is a field of the journal, so that
+``journalctl MESSAGE_ID_HUB=…`` works. The fields also follow the sentence, for people. Elsewhere the lines
+are JSON on standard error, or plain text on a terminal. A line that cannot be written is lost: nothing fails
+because of its log.
+
+Used by the commands and the demo, which call `setup` once.
 """
 
 from __future__ import annotations
@@ -25,20 +29,21 @@ import structlog
 
 JOURNAL = "/run/systemd/journal/socket"
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def setup(level: str = "INFO") -> None:
-    """Send all logging of the process, libraries' included, one way. Libraries speak from `warning` on.
+    """Set up the logging of the process, its libraries included. Libraries log from `warning` on.
 
-    The hub's own lines do not pass through `logging`, which costs more than all the rest of a line: every
-    message has several.
+    The hub's own lines do not pass through `logging`, which would cost more than the rest of a line. Every
+    message causes several lines.
     """
     shared: list[Any] = [structlog.processors.add_log_level, _add_name,
                          structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")]
     renderer: Any
     write: Callable[[str], None]
     if under_journald():
-        renderer, journal = _journal_fields, _Journal()
+        renderer, journal = journal_fields, Journal()
         handler: logging.Handler = journal
         write = journal.write
     else:
@@ -58,7 +63,7 @@ def setup(level: str = "INFO") -> None:
 
 
 class _Lines:
-    """Where structlog hands over what is rendered: the same place for every level."""
+    """The logger below structlog: it writes every level to the same place."""
 
     def __init__(self, name: str, write: Callable[[str], None]) -> None:
         self.name = name
@@ -66,9 +71,8 @@ class _Lines:
 
 
 def _to_stderr(line: str) -> None:
-    # a full disk, or nobody reads any more: nothing may fail over its log
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"{line}\n")  # at once: standard error keeps no line back
+    with suppress(OSError, ValueError):  # the disk is full, or nobody reads any more
+        sys.stderr.write(f"{line}\n")  # standard error is not buffered
 
 
 def _add_name(logger: _Lines, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -76,16 +80,16 @@ def _add_name(logger: _Lines, _: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
-
-
 def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     return _ENCODE(event)
 
 
 def under_journald() -> bool:
-    """Whether standard error is journald's stream. The variable alone says nothing: whatever a service or a
-    desktop's terminal starts inherits it (systemd.exec(5), JOURNAL_STREAM)."""
+    """Whether standard error is journald's stream.
+
+    The variable alone proves nothing, because every child of a service or of a terminal inherits it
+    (systemd.exec(5), JOURNAL_STREAM).
+    """
     try:
         stream = os.fstat(2)
     except OSError:
@@ -95,7 +99,7 @@ def under_journald() -> bool:
 
 
 def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A library's traceback may quote what a citizen wrote: only the class of the error stays."""
+    """Keep only the class of an error: the traceback of a library may quote what a citizen wrote."""
     info = event.pop("exc_info", None)
     record = event.get("_record")
     info = info or (record.exc_info if record is not None else None)
@@ -106,9 +110,11 @@ def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
-def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    """The fields of one entry as JSON, which is what a formatter may hand over. journald has time and level
-    of its own."""
+def journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    """The fields of one entry as JSON, because a formatter must return text.
+
+    Time and level are left out: journald has fields of its own for them.
+    """
     fields = {key: value for key, value in event.items() if value is not None
               and key not in ("event", "level", "at")}
     shown = [f"{key}={value}" for key, value in fields.items() if key != "logger"]
@@ -120,17 +126,19 @@ def _journal_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _field_name(key: str) -> str:
-    """What journald takes for a name; it drops a field with another one. Its own MESSAGE_ID means something
-    else than ours."""
-    return "MESSAGE_ID_HUB" if key == "message" else re.sub(r"[^A-Z0-9_]", "_",
-                                                            key.upper()).lstrip("_0123456789")[:64]
+    """The name of a field in the journal. journald drops a field whose name it does not allow.
+
+    The id of a message becomes MESSAGE_ID_HUB, because MESSAGE_ID has another meaning in journald.
+    """
+    return ("MESSAGE_ID_HUB" if key == "message"
+            else re.sub(r"[^A-Z0-9_]", "_", key.upper()).lstrip("_0123456789")[:64])
 
 
 def datagram(fields: Mapping[str, Any]) -> bytes:
-    """journald's native protocol: ``KEY=value`` lines, or key, length and bytes where the value has a line's
-    end.
+    """An entry in journald's native protocol (systemd, JOURNAL_NATIVE_PROTOCOL).
 
-    A list is one field several times.
+    A field is a line ``KEY=value``. A value with a line break is written as key, length and bytes. A list
+    becomes one field for each of its values.
     """
     lines = bytearray()
     for key, values in fields.items():
@@ -141,8 +149,8 @@ def datagram(fields: Mapping[str, Any]) -> bytes:
     return bytes(lines)
 
 
-class _Journal(logging.Handler):
-    """Sends to journald's socket; what is too large for a datagram goes as a sealed memory file."""
+class Journal(logging.Handler):
+    """Sends entries to journald's socket. An entry too large for a datagram goes as a sealed memfd."""
 
     def __init__(self, place: str = JOURNAL) -> None:
         super().__init__()
@@ -153,8 +161,7 @@ class _Journal(logging.Handler):
         self.write(self.format(record))
 
     def write(self, fields: str) -> None:
-        """Send one entry, its fields as JSON. What journald does not take now is lost: nothing may fail over
-        its log."""
+        """Send one entry, given as its fields in JSON. An entry that journald does not take is lost."""
         with suppress(OSError):
             self._send(datagram(json.loads(fields)))
 
@@ -170,7 +177,7 @@ class _Journal(logging.Handler):
                 fcntl.fcntl(file, fcntl.F_ADD_SEALS,
                             fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", file.fileno()))
-                self._socket.sendmsg([], [rights], 0, self._place)  # socket.send_fds() forgets the address
+                self._socket.sendmsg([], [rights], 0, self._place)  # socket.send_fds() ignores the address
 
     def close(self) -> None:
         self._socket.close()

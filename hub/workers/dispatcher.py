@@ -13,13 +13,13 @@ import os
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
+import tenacity
 
 from hub.config.configuration import Configuration
 from hub.config.rules import rules_for, why_none
@@ -30,6 +30,7 @@ from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
+from hub.telemetry.errors import where
 from hub.workers.pool import BatchResult, WorkerPool, pack
 from hub.workers.process import NOTHING, Why, WorkerUnavailable
 
@@ -43,32 +44,40 @@ LEASE = timedelta(minutes=30)
 """For how long a claimed message is nobody else's."""
 
 LONGEST_WAIT = 2.0
-"""Seconds after which a thread looks for messages although nobody said that there are any."""
+"""A thread looks for messages after so many seconds, although nobody told it of any."""
 
 ALONE = 0.02
-"""Seconds for which a thread with less than a whole batch in hand is let alone: many small batches cost more
-than one."""
+"""A thread with less than a whole batch in hand is alone for so many seconds, because many small batches cost
+more than one."""
 
 PAUSE = 5.0
-"""Seconds until another try when the store, or this side of the workers, failed."""
+"""Seconds until another try after the store, or this side of the workers, failed."""
 
 MOST_FILES = 200
-"""Large bodies of a batch that travel as descriptors of their own; the rest is copied."""
+"""So many large bodies of a batch travel as descriptors of their own. The rest is copied."""
 
 
 class Dispatcher:
-    """Moves messages from `received` to `routed` or `parked` until it is stopped."""
+    """Moves messages from `received` to `routed` or `parked`, until it is stopped."""
 
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
                  metrics: Metrics, delivered_to: Callable[[Sequence[str]], None],
-                 room: Callable[[], bool] = lambda: True) -> None:
+                 room: Callable[[], bool] = lambda: True, *,
+                 monotonic: Callable[[], float] = time.monotonic, stopping: threading.Event | None = None,
+                 logger: Any = log) -> None:
+        """`delivered_to` hears of the destinations that got work. Without `room` nothing is claimed.
+
+        `stopping` is the event that ends it all, and `monotonic` counts seconds.
+        """
         self._room = room
+        self._monotonic = monotonic
+        self._log = logger
         self._store = store
         self._configuration = configuration
         self._pool = pool
         self._metrics = metrics
         self._delivered_to = delivered_to
-        self._stop = threading.Event()
+        self._stop = stopping or threading.Event()
         self._news = threading.Condition()
         self._pending = True
         self._alone_until = 0.0
@@ -76,37 +85,37 @@ class Dispatcher:
         count = configuration().settings.workers.count
         self._threads = [threading.Thread(target=self._serve, name=f"dispatch-{n}", daemon=True)
                          for n in range(count)]
-        self._progress = dict.fromkeys((thread.name for thread in self._threads), time.monotonic())
+        self._progress = dict.fromkeys((thread.name for thread in self._threads), self._monotonic())
 
     @property
     def last_progress(self) -> float:
-        """When (`time.monotonic`) the slowest thread was last seen to get on: the others do not cover up for
-        one that hangs."""
+        """The moment (`time.monotonic`) when the slowest thread was last seen to get on. The others do not
+        cover up for one that hangs."""
         return min(self._progress.values())
 
     def _progressed(self) -> None:
-        self._progress[threading.current_thread().name] = time.monotonic()
+        self._progress[threading.current_thread().name] = self._monotonic()
 
     def start(self) -> None:
-        """Begin; suspects of an unclean end first."""
+        """Start the threads. They take the suspects of an unclean end first."""
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """There is a new message."""
+        """Tell the threads that there is a new message."""
         with self._news:
             self._pending = True
             self._news.notify()
 
     def look_at_suspects(self) -> None:
-        """Another node is gone: what it had in flight is tried here, one by one. Raises
+        """Take the suspects of another node that is gone; they are tried here, one by one. Raises
         `StoreUnavailable`."""
         found = self._store.suspects()
         with self._news:
             self._suspects += [message_id for message_id in found if message_id not in self._suspects]
 
     def stop(self, patience: timedelta) -> bool:
-        """Claim nothing more; whether everything under way ended within `patience`."""
+        """Claim nothing more, and wait up to `patience`. True when everything under way ended."""
         self._stop.set()
         with self._news:
             self._news.notify_all()
@@ -117,7 +126,7 @@ class Dispatcher:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            busy = self._turn()
+            busy = self.turn()
             if busy is None:
                 return  # only when stopping: what was in hand is looked into at the next start
             if busy:
@@ -129,30 +138,32 @@ class Dispatcher:
     def _wait(self) -> None:
         """Wait for news. While another thread has a few messages in hand, wait for its end: it brings along
         what arrives meanwhile."""
-        until = time.monotonic() + LONGEST_WAIT
-        while not self._stop.is_set() and (now := time.monotonic()) < until:
+        until = self._monotonic() + LONGEST_WAIT
+        while not self._stop.is_set() and (now := self._monotonic()) < until:
             left = (self._alone_until if self._pending else until) - now
             if left <= 0:
                 return
             self._news.wait(min(left, until - now))
 
-    def _turn(self) -> bool | None:
-        """One turn of a thread. It tells whether there may be more to do at once; None means that the thread
-        is at its end. Never raises."""
+    def turn(self) -> bool | None:
+        """Do one turn of a thread, in the caller's thread. Never raises.
+
+        True: there may be more to do at once. None: the dispatcher stops, and the thread is at its end.
+        """
         self._progressed()
         try:
             return self._room() and (self._suspect() or self._batch())
         except StoreUnavailable as error:
-            log.error("the store cannot be written; messages wait", error=str(error))
+            self._log.error("the store cannot be written; messages wait", error=str(error))
             return self._stop.wait(PAUSE)
         except WorkerUnavailable:
             return None
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
-            log.error("the dispatcher itself failed; please report this", **_where(error))
+            self._log.error("the dispatcher itself failed; please report this", **where(error))
             return self._stop.wait(PAUSE)
 
     def _suspect(self) -> bool:
-        """One message that was in flight at an unclean end, alone."""
+        """Try one message that was in flight at an unclean end, alone. False when there is none."""
         with self._news:
             message_id = self._suspects.pop(0) if self._suspects else None
         if message_id is None:
@@ -174,7 +185,7 @@ class Dispatcher:
             messages = self._store.claim_messages(most, LEASE, claim=claim)
             if not messages:
                 return False
-            self._alone_until = time.monotonic() + ALONE if len(messages) < most else 0.0
+            self._alone_until = self._monotonic() + ALONE if len(messages) < most else 0.0
             try:
                 self._together(configuration, messages)
             finally:
@@ -183,8 +194,8 @@ class Dispatcher:
 
     @contextmanager
     def _claim(self) -> Iterator[int]:
-        """The number of a claim. It is given back when something goes wrong, because its leases would last
-        for half an hour."""
+        """A number for a claim. When something goes wrong the claim is given back, because its leases would
+        last for half an hour."""
         claim = self._store.new_claim()
         try:
             yield claim
@@ -201,14 +212,14 @@ class Dispatcher:
             self._alone(configuration, message)
 
     def _alone(self, configuration: Configuration, message: StoredMessage) -> None:
-        """One message by itself until it is through or has died as often as it may."""
+        """Try one message by itself until it is through or has died as often as it may."""
         deaths, why = message.deaths, say("schon früher")
         while deaths < configuration.settings.workers.deaths:
             left, why = self._run(configuration, [message])
             if not left:
                 return
             deaths = self._store.count_death(message.id)
-            log.warning("a worker ended over this message alone", deaths=deaths, **_fields(message))
+            self._log.warning("a worker ended over this message alone", deaths=deaths, **_fields(message))
         text = say("Die Verarbeitung ist {deaths}-mal allein abgebrochen ({why}): die Nachricht und das "
                    "Stylesheet des Dienstes prüfen, dann erneut verarbeiten.", deaths=deaths, why=why)
         parked = Parked(message_id=message.id, facts=Facts(), reason=Reason.RUNAWAY, text=text)
@@ -216,7 +227,7 @@ class Dispatcher:
 
     def _run(self, configuration: Configuration,
              messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
-        """`_trip`, and what goes wrong on this side of it is treated as if the worker had ended."""
+        """Do `_trip`. What goes wrong on this side of it counts as if the worker had ended."""
         try:
             return self._trip(configuration, messages)
         except (StoreUnavailable, WorkerUnavailable):
@@ -224,13 +235,13 @@ class Dispatcher:
         except Exception as error:  # it must cost the messages that cause it, not the others behind them
             if isinstance(error, OSError) and error.errno in SHORT:
                 raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
-            log.error("the dispatcher itself failed; please report this", messages=len(messages),
-                      **_where(error))
+            self._log.error("the dispatcher itself failed; please report this", messages=len(messages),
+                            **where(error))
             return list(messages), _WHY[Why.FAILED]
 
     def _trip(self, configuration: Configuration,
               messages: Sequence[StoredMessage]) -> tuple[list[StoredMessage], Sentence]:
-        """One trip to a worker; the messages that did not come back, and why."""
+        """Do one trip to a worker. Gives the messages that did not come back, and why."""
         with Inputs(self._store, messages) as inputs, tempfile.TemporaryFile(dir=self._store.spool) as out:
             jobs = [self._job(configuration, message, inputs) for message in messages
                     if message.id not in inputs.damaged]
@@ -242,9 +253,9 @@ class Dispatcher:
             if result.why is Why.FAILED:  # raises where there is no room: then it was not the message
                 os.pwrite(out.fileno(), bytes(ROOM), os.fstat(out.fileno()).st_size)
         if result.why:
-            log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
-                        why=result.why, detail=result.detail, message=result.running,
-                        unfinished=len(result.unfinished))
+            self._log.warning("a worker did not come to the end of its batch; the rest is tried one by one",
+                              why=result.why, detail=result.detail, message=result.running,
+                              unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
         why = lines([_WHY[result.why], *([result.detail] if result.detail else [])], "; ") if result.why \
@@ -254,15 +265,22 @@ class Dispatcher:
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
         if not jobs:
             return BatchResult(())
-        while True:
-            try:
-                with self._metrics.worker_seconds.time():
-                    return self._pool.run(jobs, inputs, out_fd, self._progressed)
-            except WorkerUnavailable as error:  # never a message's fault: it waits
-                self._progressed()
-                log.error("no worker can be started; messages wait", error=str(error))
-                if self._stop.wait(PAUSE):
-                    raise
+        trying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(WorkerUnavailable), before_sleep=self._no_worker,
+            wait=tenacity.wait_fixed(PAUSE), sleep=tenacity.sleep_using_event(self._stop),
+            stop=tenacity.stop_when_event_set(self._stop), reraise=True)
+        return trying(self._trip_to_worker, jobs, inputs, out_fd)
+
+    def _trip_to_worker(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
+        with self._metrics.worker_seconds.time():
+            return self._pool.run(jobs, inputs, out_fd, self._progressed)
+
+    def _no_worker(self, attempt: tenacity.RetryCallState) -> None:
+        """Tell operators that no worker can be started. That is never a message's fault, so the batch
+        waits."""
+        self._progressed()
+        error = attempt.outcome.exception() if attempt.outcome else None
+        self._log.error("no worker can be started; messages wait", error=str(error))
 
     def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int,
                 messages: Sequence[StoredMessage]) -> None:
@@ -271,8 +289,9 @@ class Dispatcher:
         try:
             destinations = self._store.record(outcomes, out_fd, config_digest=configuration.digest,
                                               messages=messages)
-        except BadOutcome as error:  # checked before: a fault of the hub; the others must not suffer for it
-            log.error("an outcome does not fit its message; please report this", message=error.message_id)
+        except BadOutcome as error:  # checked before: a fault of the hub, not of the others
+            self._log.error("an outcome does not fit its message; please report this",
+                            message=error.message_id)
             self._record(configuration,
                          [_misfit(outcome) if outcome.message_id == error.message_id else outcome
                           for outcome in outcomes], out_fd, messages)
@@ -284,10 +303,11 @@ class Dispatcher:
             message = by_id[outcome.message_id]
             fields = _fields(message)
             if isinstance(outcome, Parked):
-                log.warning("the message is parked; an operator is needed", **fields, reason=outcome.reason)
+                self._log.warning("the message is parked; an operator is needed", **fields,
+                                  reason=outcome.reason)
             else:
-                log.info("the message is routed", **fields, rule=outcome.rule,
-                         deliveries=len(outcome.deliveries))
+                self._log.info("the message is routed", **fields, rule=outcome.rule,
+                               deliveries=len(outcome.deliveries))
 
     def _job(self, configuration: Configuration, message: StoredMessage, inputs: Inputs) -> Job:
         tenant = configuration.tenant_of(message.ags)
@@ -308,10 +328,10 @@ class Dispatcher:
 
 SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EROFS,
                    errno.EIO})
-"""Errors that are never a message's fault: it waits."""
+"""Errors of the machine. They are never a message's fault, so the message waits."""
 
 ROOM = 1 << 20
-"""Bytes that must be writable beside a worker's output, or its failure says nothing about a message."""
+"""So many bytes must be writable beside a worker's output. Else its failure says nothing about a message."""
 
 _WHY = {Why.TIME: say("Zeit überschritten"), Why.CPU: say("Rechenzeit überschritten"),
         Why.MEMORY: say("Speicher überschritten"), Why.DIED: say("abgestürzt"),
@@ -362,7 +382,7 @@ class Inputs:
             small[part.blob] = body.read()
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         for fd in self.fds:
             if fd >= 0:
                 os.close(fd)
@@ -378,13 +398,6 @@ class Inputs:
 def _fields(message: StoredMessage) -> dict[str, str]:
     """A message in a log line. AGS and service are the sender's: printable, and cut."""
     return {"message": message.id, "ags": Address(message.ags).bare, "service": Address(message.service).bare}
-
-
-def _where(error: BaseException) -> dict[str, str]:
-    """Class and place of an error, never its text: that might hold what a citizen wrote."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename.rsplit('/', 2)[-1]}:{frames[-1].lineno}" if frames else "?"
-    return {"error_class": type(error).__name__, "place": place}
 
 
 def _received(message: StoredMessage) -> Iterator[StoredPart]:

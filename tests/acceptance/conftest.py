@@ -1,4 +1,7 @@
-"""A hub as a process, ended whatever happens; its log is shown when a test fails."""
+"""Fixtures: a hub as a process and its services. Each is ended in any case.
+
+The log of the hub is shown when a test fails.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from tests.services.tls import Authority
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[HubProcess]:
-    """Not started yet, so that a test can change its configuration first."""
+    """A hub that is not started yet, so that a test can change its configuration."""
     process = HubProcess(tmp_path / "hub")
     yield process
     process.close()
@@ -43,7 +46,7 @@ class PostOffice:
     ca: Path
 
     def mails(self) -> list[EmailMessage]:
-        """All that has arrived."""
+        """All mails that arrived."""
         return [cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
                 for raw in self.server.mails()]
 

@@ -1,4 +1,4 @@
-"""The real command as a process, on a configuration of its own: what an operator has, in a test."""
+"""The real command as a process, on a configuration of its own, as an operator runs it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hub.config import loader
+from hub.operations import control_socket
 from hub.operations.send import send_file
 from tests.services import free_port, wait_until
 from tests.services.tls import Authority, KeyPair
@@ -54,7 +56,7 @@ class HubProcess:
 
     @property
     def tls(self) -> Path:
-        """Certificates and keys."""
+        """The folder of certificates and keys."""
         return self.folder / "var" / "tls"
 
     @property
@@ -64,7 +66,7 @@ class HubProcess:
 
     @property
     def log(self) -> Path:
-        """What the hub said on standard error, all runs."""
+        """The file with the standard error of all runs."""
         return self.folder / "hub.log"
 
     def command(self, *arguments: str) -> list[str]:
@@ -74,33 +76,34 @@ class HubProcess:
                 *(item for setting in settings for item in ("--set", setting)), *arguments]
 
     def launch(self, environment: dict[str, str] | None = None) -> None:
-        """Start, and wait for nothing."""
+        """Start the hub without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command("run"), cwd=ROOT, stderr=log, stdout=log,
                                             start_new_session=True,
                                             env={**os.environ, **(environment or {})})
 
     def start(self, environment: dict[str, str] | None = None) -> None:
-        """Start and wait until it takes messages."""
+        """Start the hub, and wait until it takes messages."""
         self.launch(environment)
         wait_until(self.ready, f"the hub takes messages ({self.log})", 60)
 
     def ready(self) -> bool:
-        """Whether `/readyz` says so; fails at once when the process has ended."""
+        """Whether `/readyz` answers 200. The test fails at once when the process has ended."""
         assert self.process is not None
-        assert self.process.poll() is None, f"the hub ended with {self.process.returncode}:\n{self.log.read_text()[-4000:]}"
+        assert self.process.poll() is None, (
+            f"the hub ended with {self.process.returncode}:\n{self.log.read_text()[-4000:]}")
         try:
             return bool(self.http("/readyz"))
         except OSError:
             return False
 
     def http(self, path: str) -> str:
-        """A page of the status port. Raises OSError when it is not served with 200."""
+        """A page of the status port. Raises `OSError` unless the answer is 200."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
     def stop(self) -> int:
-        """SIGTERM and wait; the exit code."""
+        """Send SIGTERM and wait. Returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
@@ -108,15 +111,17 @@ class HubProcess:
         return code
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group, workers too: as a power cut would, without touching the
-        disk."""
+        """Send SIGKILL to the whole process group, workers too.
+
+        That is a power cut for the processes; the disk is not touched.
+        """
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
         self.process = None
 
     def close(self) -> None:
-        """End it, however it stands."""
+        """End the hub, in whatever state it is."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
@@ -129,15 +134,17 @@ class HubProcess:
                          key=pair.key, ca=self.tls / "ca.pem", **options)
 
     def cli(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command with ``--json`` beside the hub; its answer."""
+        """Run a command with ``--json`` beside the hub. Returns its answer."""
         result = subprocess.run(self.command(*arguments, "--json"), cwd=ROOT, capture_output=True, timeout=60,
                                 check=False)
-        assert result.returncode == code, f"{arguments}: {result.returncode}\n{result.stdout.decode()}\n{result.stderr.decode()}"
+        assert result.returncode == code, (
+            f"{arguments}: {result.returncode}\n{result.stdout.decode()}\n{result.stderr.decode()}")
         return json.loads(result.stdout or b"null")
 
     def show(self, message_id: str) -> dict[str, Any]:
-        """One message by the status port."""
-        found: dict[str, Any] = json.loads(self.http(f"/status/{message_id}"))
+        """One message by the control socket."""
+        socket = loader.places(self.folder / "etc" / "hub.toml", self.overrides).hub.socket
+        found: dict[str, Any] = control_socket.ask(socket, "show", {"id": message_id})
         return found
 
     def settled(self, ids: Sequence[str], seconds: float = 60) -> list[dict[str, Any]]:
@@ -155,7 +162,7 @@ class HubProcess:
         return [found[message_id] for message_id in ids]
 
     def metric(self, name: str) -> dict[str, float]:
-        """All series of a metric, by their labels as text."""
+        """The values of all series of a metric, by their labels as text."""
         lines = [line for line in self.http("/metrics").splitlines()
                  if line.startswith((f"{name}{{", f"{name} "))]
         return {line.rpartition(" ")[0].removeprefix(name): float(line.rpartition(" ")[2]) for line in lines}

@@ -1,4 +1,4 @@
-"""Backup and restore by the real command: beside the running hub, and what a town hall gets afterwards."""
+"""Backup and restore by the real command, beside a running hub; and what the receivers get afterwards."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ to = ["gemeinde@musterstadt.example"]
 
 @pytest.fixture
 def two(hub: HubProcess, sink: MailSink) -> Iterator[HubProcess]:
-    """A hub with a folder, from which people take things away, and a mailbox."""
+    """A hub with a folder, from which people take files away, and a mailbox."""
     municipality_file(hub).write_text(MAIL_TOO)
     hub.overrides += ['defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
     yield hub
 
 
 def closed(hub: HubProcess) -> None:
-    """The folder is not there."""
+    """Take the folder away, so that deliveries to it fail."""
     shutil.rmtree(hub.drop / "musterstadt")
 
 
@@ -41,7 +41,7 @@ def found(hub: HubProcess) -> list[str]:
 
 
 def taken_away(hub: HubProcess) -> list[str]:
-    """As a clerk does it: what lay there, which now lies somewhere else."""
+    """Take all files out of the folder, as a clerk does. Returns their names."""
     names = found(hub)
     for name in names:
         (hub.drop / "musterstadt" / name).unlink()
@@ -57,8 +57,10 @@ def failed(hub: HubProcess, *arguments: str, code: int) -> str:
 
 
 def pending_then_delivered(hub: HubProcess, backup: Path) -> tuple[str, list[str]]:
-    """A message whose delivery to the folder is pending in the backup and arrives afterwards; what the clerk
-    took away."""
+    """Make a message whose delivery to the folder is open in the backup and arrives afterwards.
+
+    Returns its id and what the clerk took away.
+    """
     hub.start()
     closed(hub)
     message = hub.send(document_of("v2-smallest"))["id"]

@@ -42,7 +42,7 @@ def demo(root: Path) -> str:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """What lies at the receivers."""
+    """All files at the receivers."""
     return {str(file.relative_to(root)): file.read_bytes() for place in ("var/drop", "var/mail")
             for file in (root / place).rglob("*") if file.is_file()}
 
@@ -61,7 +61,7 @@ def first(root: Path) -> str:
 
 
 def examples(root: Path) -> dict[str, bool]:
-    """Every example, and whether it must be parked."""
+    """Each example, and whether it must be parked."""
     return {f"{file.parents[2].name} ({file.parent.name})": "parked" in file.read_text(encoding="utf-8")
             for file in (root / "mappings").glob("*/examples/*/example.toml")}
 
@@ -96,7 +96,7 @@ def test_three_municipalities_got_mail_and_files(root: Path, first: str) -> None
 
 
 def rows(printed: str, service: str, municipality: str) -> list[str]:
-    """What the table says about a service's applications for a town: a row with the lines below it."""
+    """What the table says about the applications of a service for a municipality: a row and its lines."""
     found: list[str] = []
     for line in printed.splitlines():
         if ROW.match(line):
@@ -175,7 +175,7 @@ def test_it_stays_up_until_ctrl_c_and_leaves_nobody_behind(root: Path,
         if "Ctrl-C" in line:
             break
     started = children(staying.pid)
-    assert len(started) == 3  # mail server, procedure, hub
+    assert len(started) == 3  # mail server, Fachverfahren, hub
     refused = subprocess.run(command(root, "demo", "--exit"), cwd=root, env=environment(),
                              capture_output=True, text=True,
                              timeout=60, check=False)

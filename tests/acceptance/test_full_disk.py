@@ -1,5 +1,7 @@
-"""A real file system that runs full below a real hub: it stops accepting in time, goes on delivering, comes
-back by itself."""
+"""A real file system that fills up below a real hub.
+
+The hub stops accepting in time, goes on delivering, and accepts again by itself.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ MIB = 1 << 20
 
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[Path]:
-    """A file system of its own, of `size` MiB."""
+    """A new file system of `size` MiB."""
     if os.geteuid() != 0:
         missing("root", "run the tests as root: mounting a small file system takes it")
     folder.mkdir()
@@ -41,7 +43,7 @@ def mounted(folder: Path, size: int) -> Iterator[Path]:
 
 @pytest.fixture
 def small(hub: HubProcess, tmp_path: Path) -> Iterator[Path]:
-    """The hub's state on a file system of 64 MiB; it wants 16 of them free and keeps 4 in reserve."""
+    """The hub's state on a file system of 64 MiB. The hub needs 16 of them free and keeps 4 in reserve."""
     with mounted(tmp_path / "small", 64) as folder:
         municipality_file(hub).write_text(FOLDER_ONLY)
         hub.overrides += [f'hub.state="{folder}"', "disk.min_free_mb=16", "disk.reserve_mb=4",
@@ -52,13 +54,13 @@ def small(hub: HubProcess, tmp_path: Path) -> Iterator[Path]:
 
 
 def free(folder: Path) -> int:
-    """Bytes."""
+    """The free bytes."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
 
 
 def fill(folder: Path, leave: int = 0) -> Path:
-    """Another program's file, that leaves so many bytes free."""
+    """Write a file of another program that leaves so many bytes free."""
     file = folder / "somebody-elses"
     with file.open("ab", buffering=0) as taken:
         while (room := free(folder) - leave) > 0:
@@ -70,7 +72,7 @@ def fill(folder: Path, leave: int = 0) -> Path:
 
 
 def waiting(hub: HubProcess) -> str:
-    """A message whose delivery waits, because the town's folder is gone."""
+    """Make a message whose delivery waits, because the folder of the municipality is gone."""
     shutil.rmtree(hub.drop / "musterstadt")
     message = hub.send(document_of("v2-smallest"), idempotency_key="waits")["id"]
     wait_until(lambda: any(row["attempts"] for row in hub.show(message)["deliveries"]), "a try that fails")
@@ -78,7 +80,7 @@ def waiting(hub: HubProcess) -> str:
 
 
 def come_back(hub: HubProcess, message: str) -> None:
-    """The folder is there again, and somebody says so."""
+    """Bring the folder back, and tell the hub."""
     (hub.drop / "musterstadt").mkdir()
     hub.cli("replay", message)
 
@@ -105,7 +107,7 @@ def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubPro
     shutil.copy(document_of("v2-smallest"), inbox / "antrag.xml.part")
     (inbox / "antrag.xml.part").rename(inbox / "antrag.xml")
 
-    fill(small)  # and now to the last byte
+    fill(small)  # now to the last byte
     wait_until(lambda: hub.metric("drehscheibe_disk_reserve_bytes") == {"": 0},
                "the reserve to be given back")
     come_back(hub, message)

@@ -1,5 +1,7 @@
-"""A municipality's life in a running hub: it joins, is served, is billed, and its applications are deleted in
-time."""
+"""The life of a municipality in a running hub.
+
+It joins, its applications are delivered, it is billed, and its applications are deleted in time.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The main job, by the real command: an application comes in by HTTPS and reaches mailbox, folder and SFTP
-server."""
+"""The main job by the real command: an application by HTTPS reaches mailbox, folder and SFTP server."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ EXAMPLES = examples(ROOT / "mappings")
 
 
 def municipality(outlets: str) -> str:
-    """A municipality whose every application goes to each of the three outlets."""
+    """The file of a municipality whose applications all go to each of the three outlets."""
     return f"""
 name = "Stadt Musterstadt"
 ags = "{MUSTERSTADT}"
@@ -173,7 +172,7 @@ def test_the_hub_tells_how_it_is(hub: HubProcess, sink: MailSink) -> None:
     ends = hub.metric("drehscheibe_certificate_expiry_timestamp_seconds")
     assert ends[f'{{file="{hub.tls / "server.pem"}",used_by="inlet portal"}}'] > time.time()
     assert hub.stop() == 0
-    # the totals are the store's, so a restart does not forget them
+    # the totals come from the store, so a restart keeps them
     hub.start()
     assert hub.metric("drehscheibe_messages") == states
     status = hub.cli("queue")

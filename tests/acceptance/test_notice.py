@@ -1,5 +1,4 @@
-"""The notice to the applicant's account is a delivery of its own: what happens to it never touches the
-order."""
+"""The notice to the applicant's account is a delivery of its own, and never affects the other deliveries."""
 
 from __future__ import annotations
 

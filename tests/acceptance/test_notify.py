@@ -1,4 +1,4 @@
-"""What the running command tells a service manager: ready when the door is open, alive, stopping."""
+"""What the running command tells a service manager: ready (when it accepts), alive, stopping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.services import accepts, wait_until
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """Where the hub's notifications arrive."""
+    """The socket at which the hub's notifications arrive."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.settimeout(30)
@@ -22,7 +22,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def next_with(manager: socket.socket, word: str) -> None:
-    """Wait for a notification; others may come before."""
+    """Wait for a notification with this word. Others may come before it."""
     while word not in manager.recv(4096).decode().split("\n"):
         pass
 

@@ -1,5 +1,7 @@
-"""A fourth municipality beside a running hub, from nothing to its first delivered application, by the
-commands one types."""
+"""A fourth municipality joins a running hub, by the commands that an operator types.
+
+The test ends with its first delivered application.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ def test_from_nothing_to_the_first_delivered_application(hub: HubProcess, sink: 
     done("taken up")
     message = hub.settled([hub.send(document_of("v2-smallest"), ags=FOURTH)["id"]])[0]
     done("first application delivered")
-    with capsys.disabled():  # standard error is seen also where tests run in parallel
+    with capsys.disabled():  # so that standard error is seen where tests run in parallel too
         print(f"\nA fourth municipality, by its AGS alone: {', '.join(steps)}.", file=sys.stderr)
     assert message["state"] == "completed"
     assert {delivery["destination"] for delivery in message["deliveries"]} == {

@@ -1,5 +1,7 @@
-"""The PDF of an application, through the real command and its real workers: the applicant's where there is
-one, else printed."""
+"""The PDF of an application, through the real command and real workers.
+
+It is the applicant's PDF if there is one, else the hub prints one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import shutil
 
 import pytest
 
-from hub.authoring.examples import _pages
+from hub.authoring.examples import count_pages
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess, document_of
 from tests.services import need_pango
 
@@ -31,14 +33,14 @@ test_recipients = [{{ destination = "test", send = ["pdf", "xml"] }}]
 
 @pytest.fixture
 def municipality(hub: HubProcess) -> HubProcess:
-    """A running hub whose town takes everything into one folder."""
+    """A running hub whose municipality takes everything into one folder."""
     (hub.folder / "etc/municipalities" / f"{MUSTERSTADT}.toml").write_text(MUNICIPALITY, encoding="utf-8")
     hub.start()
     return hub
 
 
 def filed(hub: HubProcess, *files: str) -> bytes:
-    """The PDF that lies in the folder after the smallest dog tax application was handed in."""
+    """Hand in the smallest dog tax application. Returns the PDF that arrived in the folder."""
     document = document_of("v1-smallest")
     answer = hub.send(document, *(document.parent / name for name in files))
     message, = hub.settled([answer["id"]])
@@ -55,5 +57,5 @@ def test_an_application_without_a_pdf_is_printed_and_one_with_it_is_left_alone(
     applicants = (document_of("v1-smallest").parent / "antrag.pdf").read_bytes()
     assert filed(municipality, "antrag.pdf") == applicants
     printed = filed(municipality)
-    assert printed.startswith(b"%PDF-") and _pages(printed) >= 1
+    assert printed.startswith(b"%PDF-") and count_pages(printed) >= 1
     assert printed != applicants and len(printed) > 4 * len(applicants)

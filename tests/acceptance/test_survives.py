@@ -1,5 +1,4 @@
-"""What the hub survives: kill -9, hostile content, endless stylesheets, large applications, dead
-receivers."""
+"""What the hub survives: SIGKILL, hostile content, endless stylesheets, large bodies, dead receivers."""
 
 from __future__ import annotations
 
@@ -39,13 +38,13 @@ test_recipients = [{ destination = "test", send = ["xml"] }]
 
 
 def municipality_file(hub: HubProcess) -> Path:
-    """Musterstadt's file."""
+    """The file of Musterstadt."""
     return hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml"
 
 
 @pytest.fixture
 def hurried(hub: HubProcess) -> Iterator[HubProcess]:
-    """A hub that tries again at once."""
+    """A hub that retries at once."""
     hub.overrides += ['defaults.policy.retry.first="1s"', 'deliver.rest="1s"']
     yield hub
 
@@ -72,7 +71,8 @@ senders = [{{ name = "amt24", user = "amt24-test", password = "file:{secrets}/am
                    capture_output=True)
 
 
-def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbitmq: RabbitMQ) -> None:  # noqa: F811
+def test_a_thousand_messages_from_rabbitmq_survive_kill_9(
+        hub: HubProcess, rabbitmq: RabbitMQ) -> None:  # noqa: F811
     municipality_file(hub).write_text(FOLDER_ONLY)
     rabbitmq.add_vhost("survive")
     amqp(hub, rabbitmq, "survive")
@@ -80,7 +80,7 @@ def test_a_thousand_messages_from_rabbitmq_survive_kill_9(hub: HubProcess, rabbi
     with rabbitmq.connection("survive", "amt24-test", "amt24-test") as connection:
         producer = kombu.Producer(connection.channel())
         for number in range(1000):
-            # the confirmation is part of the ledger: what RabbitMQ has not taken was never sent
+            # only what RabbitMQ confirmed counts as sent
             producer.publish(body, exchange="drehscheibe.in", routing_key="amt24-test",
                              content_type="application/xml",
                              message_id=f"antrag-{number}", delivery_mode=2, content_encoding="utf-8",
@@ -201,8 +201,8 @@ def test_an_endless_stylesheet_costs_its_own_message_only(hub: HubProcess, sink:
     sheet = hub.folder / "mappings" / "hundesteuer" / "v1" / "fachverfahren.xsl"
     sheet.write_text("""<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
 <xsl:template match="/"><x><xsl:for-each select="//*"><xsl:for-each select="//*"><xsl:for-each select="//*">
-<xsl:for-each select="//*"><xsl:for-each select="//*"><xsl:value-of select="count(//*)"/></xsl:for-each></xsl:for-each>
-</xsl:for-each></xsl:for-each></xsl:for-each></x></xsl:template></xsl:stylesheet>""")
+<xsl:for-each select="//*"><xsl:for-each select="//*"><xsl:value-of select="count(//*)"/></xsl:for-each>
+</xsl:for-each></xsl:for-each></xsl:for-each></xsl:for-each></x></xsl:template></xsl:stylesheet>""")
     hub.overrides += ["workers.seconds=2"]
     hub.start()
     endless = hub.send(document_of("v1-full"))["id"]

@@ -1,4 +1,4 @@
-"""docs/tutorial.md and the README, typed block by block beside the example hub that `make run` starts."""
+"""Types docs/tutorial.md and the README block by block, beside the example hub that `make run` starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ import pytest
 from tests.services import free_port, need, wait_until
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
 END = "--- typed ---"
 PORTS = ("8443", "9464", "2525", "8480")
-ENVIRONMENT = {**os.environ, "DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "DREHSCHEIBE_CONFIG"}
+ENVIRONMENT |= {"DREHSCHEIBE_LANG": "en", "COLUMNS": "200"}
 
 
 @dataclass
@@ -36,10 +38,12 @@ class Workplace:
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def type(self, block: str) -> str:
-        """Type a block, wait for its end; what it printed. A failing line ends the shell, and with it the
-        test."""
+        """Type a block, and wait for its end. Returns what it printed.
+
+        A line that fails ends the shell, and the test fails.
+        """
         assert self.shell.stdin and self.shell.stdout
-        # what was printed may end without a line's end
+        # the output may end without a line break
         self.shell.stdin.write(f"{block}\nprintf '\\n%s\\n' '{END}'\n")
         self.shell.stdin.flush()
         printed = ""
@@ -50,18 +54,18 @@ class Workplace:
         raise AssertionError(f"this block of the tutorial failed:\n{block}\n{printed}")
 
     def with_ports(self, block: str) -> str:
-        """The block with the ports of this configuration instead of the example's."""
+        """The block, with the ports of this configuration instead of those of the example."""
         status, https = re.findall(r"^port = (\d+)",
                                    (self.folder / "etc/hub.toml").read_text(encoding="utf-8"), re.MULTILINE)
         return block.replace(":9464/", f":{status}/").replace(":8443/", f":{https}/")
 
     def newest(self, *filters: str) -> list[str]:
-        """The ids of messages, the newest first, as one types them."""
+        """The ids of messages, the newest first."""
         return [row["id"][:18]
                 for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
 
     def rests(self) -> bool:
-        """Whether every message has come to where it goes."""
+        """Whether every message has reached its end."""
         listed = json.loads(self.type("drehscheibe messages --json"))
         return all(message["state"] in ("completed", "parked", "discarded") for message in listed)
 
@@ -71,7 +75,7 @@ class Workplace:
 
 
 def free_ports(folder: Path) -> None:
-    """Free ports in the copied configuration, as if this machine had nothing else to do."""
+    """Put free ports into the copied configuration."""
     named = {port: str(free_port()) for port in PORTS}
     for file in (folder / "etc/hub.toml", folder / "etc/defaults.toml"):
         text = file.read_text(encoding="utf-8")
@@ -81,7 +85,7 @@ def free_ports(folder: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The project as it is unpacked, with the examples of one service: the tour of all is test_demo's."""
+    """The unpacked project, with the examples of one service. `test_demo` uses all of them."""
     for name in ("etc", "mappings"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for example in (tmp_path / "mappings").glob("*/examples/*"):
@@ -98,11 +102,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def workplace(folder: Path) -> Iterator[Workplace]:
-    """Beside the first terminal, in which `make run` has said that the hub stays up."""
+    """A second terminal. In the first one `make run` has said that the hub stays up."""
     log = folder / "run.log"
     with log.open("wb") as out:
-        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "demo"], cwd=folder, env=ENVIRONMENT,
-                               stdout=out, stderr=out)
+        hub = subprocess.Popen([folder / ".venv/bin/drehscheibe", "--config", "etc/hub.toml", "demo"],
+                               cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
     workplace = Workplace(folder)
     try:
         wait_until(lambda: hub.poll() is not None or "stays up" in log.read_text(encoding="utf-8"),
@@ -131,7 +135,7 @@ def test_every_block_works_as_it_stands(workplace: Workplace) -> None:
 def test_a_block_that_fails_is_noticed(folder: Path) -> None:
     workplace = Workplace(folder)
     try:
-        workplace.type(BLOCKS[0].splitlines()[0])
+        workplace.type("\n".join(BLOCKS[0].splitlines()[:2]))
         with pytest.raises(AssertionError, match="this block"):
             workplace.type("drehscheibe mapping test waldbad")
     finally:
@@ -140,13 +144,15 @@ def test_a_block_that_fails_is_noticed(folder: Path) -> None:
 
 def readme(heading: str) -> str:
     """The first block below a heading of the README."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
+    section = README.split(f"\n## {heading}\n", 1)[1]
     return section.split("```sh\n", 1)[1].split("```", 1)[0]
 
 
 def test_the_readme_works_as_it_stands(workplace: Workplace) -> None:
     need("curl", "curl")
-    workplace.type("PATH=$PWD/.venv/bin:$PATH")
+    terminal = re.search(r"^```sh\n(PATH=.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert terminal
+    workplace.type(terminal[1])
     before = workplace.newest("--ags 14999030")
     printed = workplace.type(workplace.with_ports(readme("Receive")))
     assert '"duplicate":true' in printed

@@ -1,7 +1,6 @@
-"""The real command twice on one real PostgreSQL: one dies, the other goes on; the database goes and comes
-back.
+"""The real command twice on one real PostgreSQL: one dies, and the database goes away and comes back.
 
-Kills in great number, under load and with a broker, are in `tests/torture/scenarios/nodes.py`.
+`tests/torture/scenarios/nodes.py` kills nodes many times, under load and with a broker.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ __all__ = ["postgresql"]
 
 @pytest.fixture()
 def hubs(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[HubProcess, HubProcess]]:
-    """Two hubs of the example's configuration, with folders of their own but for the receivers' ones."""
+    """Two hubs with the example's configuration. They share the receivers' folders and nothing else."""
     database = postgresql.add_database()
     store = [f"store.url={postgresql.url(database)}", f"store.password=file:{postgresql.password}",
              "store.tls=disable",
@@ -49,18 +49,25 @@ def hubs(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[HubProcess, H
 
 
 def nodes(hub: HubProcess) -> dict[str, Any]:
-    """What the status says of the nodes."""
+    """What the status says about the nodes."""
     return {node["name"]: node["ended"] for node in json.loads(hub.http("/status"))["nodes"]}
 
 
 def status_of(hub: HubProcess, path: str) -> int:
-    """The code of a page of the status port."""
+    """The HTTP status of a page of the status port."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{hub.operations.status_server}{path}",
+        with urllib.request.urlopen(f"http://127.0.0.1:{hub.status}{path}",
                                     timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def ending(hub: HubProcess, *arguments: str) -> tuple[int, list[str]]:
+    """How a command ends: its exit code, and the lines of its standard error."""
+    result = subprocess.run(hub.command(*arguments), cwd=hub.folder, capture_output=True, text=True,
+                            timeout=120, check=False)
+    return result.returncode, result.stderr.splitlines()
 
 
 def test_one_dies_and_the_other_goes_on(hubs: tuple[HubProcess, HubProcess]) -> None:
@@ -92,6 +99,9 @@ def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess],
         assert b.send(document_of("v2-smallest"), idempotency_key="away")["status"] == 503
         wait_until(lambda: status_of(b, "/readyz") == 503, "the load balancer is told", 30)
         assert status_of(b, "/status") == 503
+        beside, without = ending(b, "queue"), ending(a, "queue")
+        assert (beside[0], without[0]) == (75, 75), (beside, without)
+        assert (len(beside[1]), len(without[1])) == (1, 1), (beside, without)
         assert b.metric("drehscheibe_store_ready") == {"": 0.0}
         assert status_of(b, "/healthz") == 200
     finally:
@@ -102,5 +112,5 @@ def test_the_database_goes_and_comes_back(hubs: tuple[HubProcess, HubProcess],
     assert b.process is not None
     assert b.process.pid == pid
     findings = [finding for finding in b.cli("check", code=1) if finding["where"] == "store.url"]
-    # the test's server does not sync: fsync is off
+    # fsync is off in the test's server
     assert [finding["severity"] for finding in findings] == ["ok", "error"]

@@ -1,5 +1,7 @@
-"""A XÖV document goes through the hub untouched: validated as received, against a set the operator installed,
-unpatched."""
+"""A XÖV document goes through the hub unchanged.
+
+It is validated as it was received, against an unpatched set of schemas that the operator installed.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ test_recipients = [{ destination = "test", send = ["original", "mail-text"] }]
 
 @pytest.fixture
 def waterworks(hub: HubProcess, tmp_path: Path) -> HubProcess:
-    """A hub with the service, and XWasser installed by the real command."""
+    """A hub with the service. The real command has installed XWasser."""
     source = standards()
     folder = hub.folder / "mappings" / "trinkwasser" / "v1"
     folder.mkdir(parents=True)
@@ -66,7 +68,7 @@ def waterworks(hub: HubProcess, tmp_path: Path) -> HubProcess:
     hub.cli("schemas", "install", str(signature), "--set", "xmldsig", "--version", "1")
     report = hub.cli("schemas", "install", str(source / "xwasser/xsd-1.0.0"), "--set", "xwasser", "--version",
                      "1.0.0", code=1)
-    # the one import that no file name can answer: the report says which line to add where
+    # one import cannot be resolved by a file name: the report says which line to add, and where
     url = "https://www.w3.org/TR/xmldsig-core/xmldsig-core-schema.xsd"
     assert [url in line for line in report["unresolved"]] == [True]
     with (Path(report["folder"]) / "catalogue.toml").open("a") as file:

@@ -46,13 +46,15 @@ class AmqpSite(Site):
         self.broker = broker
         self.line = AmqpLine(broker.port)
         self.vhost = uuid.uuid4().hex
-        self.user, self.sender, self.town = (f"{name}-{self.vhost}" for name in ("hub", "amt24", "town"))
+        self.user, self.sender, self.municipality = (
+            f"{name}-{self.vhost}" for name in ("hub", "amt24", "municipality"))
         broker.add_vhost(self.vhost)
         self.given = {
             "port": self.line.port, "vhost": self.vhost,
             "user": self.user, "password": self.secret("hub-test"), "heartbeat": 3, "reconnect_seconds": 0.1,
             "senders": ({"name": "amt24", "user": self.sender, "password": self.secret("amt24-test")},
-                        {"name": "town", "user": self.town, "password": self.secret("town-test")})} | options
+                        {"name": "municipality", "user": self.municipality,
+                         "password": self.secret("municipality-test")})} | options
         self.admin = amqp.Admin(url=broker.api, user=broker.admin[0], password=self.secret(broker.admin[1]))
         if prepared:
             findings = amqp.setup(self.options(), self.admin)

@@ -81,9 +81,9 @@ def test_properties_become_the_message(hub: AmqpSite) -> None:
 
 
 def test_the_queue_names_the_sender(hub: AmqpSite) -> None:
-    hub.publish(SMALL, sender=(hub.town, "town-test"), user_id=hub.town)
+    hub.publish(SMALL, sender=(hub.municipality, "municipality-test"), user_id=hub.municipality)
     hub.taken(1)
-    assert hub.door.taken[0].sender == "town"
+    assert hub.door.taken[0].sender == "municipality"
 
 
 @pytest.mark.parametrize(("headers", "ags", "service", "test"), [
@@ -98,7 +98,7 @@ def test_odd_headers_are_passed_on(hub: AmqpSite, headers: dict[str, Any], ags: 
     assert (hub.door.taken[0].ags, hub.door.taken[0].service, hub.door.taken[0].test) == (ags, service, test)
 
 
-def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) -> None:
+def test_multipart_is_taken_to_pieces_and_large_bodies_are_spooled(hub: AmqpSite) -> None:
     large = b"y" * (IN_MEMORY + 1)
     hub.publish(b"--b\r\nContent-Type: application/xml\r\n\r\n" + SMALL
                 + b"\r\n--b\r\nContent-Type: image/png\r\n"
@@ -112,7 +112,8 @@ def test_multipart_is_taken_apart_and_large_bodies_are_spooled(hub: AmqpSite) ->
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 ENCODINGS = (None, "utf-8", "utf8", "UTF_8", "latin-1", "iso-8859-1", "windows-1252", "cp037", "utf-16",
-             "8bit", "binary", "7bit", "gzip", "deflate", "base64", "hex", "rot13", "rubbish", "x" * 200, b"\xe4")
+             "8bit",
+             "binary", "7bit", "gzip", "deflate", "base64", "hex", "rot13", "rubbish", "x" * 200, b"\xe4")
 CONTENT_TYPES = (None, "text/plain", "text/xml; charset=iso-8859-1", "application/json", "application/data",
                  "application/x-python-serialize", "image/png", "rubbish", "\u00e4/\u00f6", "x" * 200)
 ODD_HEADERS = ({"compression": "application/x-gzip"}, {"compression": "zlib"}, {"content-encoding": "gzip"},

@@ -56,7 +56,7 @@ def test_setup_explains_a_wrong_password_and_a_wrong_address(idle: AmqpSite) -> 
 def test_a_sender_can_only_write_under_its_own_name(idle: AmqpSite) -> None:
     idle.publish(SMALL)
     with pytest.raises(ChannelError):
-        idle.publish(SMALL, key=idle.town)
+        idle.publish(SMALL, key=idle.municipality)
     with idle.broker.connection(idle.vhost, idle.sender, "amt24-test") as connection:
         for forbidden in (lambda c: c.basic_get(idle.queue), lambda c: c.queue_declare("own"),
                           lambda c: c.basic_publish_confirm(Message(SMALL), "", idle.queue),

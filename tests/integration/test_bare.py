@@ -29,11 +29,11 @@ import sys
 from benchmarks import bare
 put = bare.Pipeline.put
 def ack_first(self, item):
-    self._finished([item])
+    self.finished([item])
     put(self, item)
 bare.Pipeline.put = ack_first
-bare.Pipeline._done = lambda self, items: [self._inbox.put(item.key) for item in items]
-bare.Pipeline._store_large = lambda self, items: __import__("time").sleep(0.2)
+bare.Pipeline.done = lambda self, items: [self.inbox.put(item.key) for item in items]
+bare.Pipeline.store_large = lambda self, items: __import__("time").sleep(0.2)
 sys.argv = ["bare", sys.argv[-1]]
 bare.main()
 """
@@ -78,7 +78,7 @@ def test_a_yardstick_that_acknowledges_first_is_caught(bare: Bare, rabbitmq: Rab
     """The same kill, with the acknowledgement before the commit: something is lost, and the count shows
     it."""
     settings = bare.folder / "cheat.json"
-    settings.write_text(json.dumps({"state": str(bare.state), "in": bare._in(), "out": bare._out()}))
+    settings.write_text(json.dumps({"state": str(bare.state), "in": bare.inlet(), "out": bare.outlet()}))
     cheat = subprocess.Popen([sys.executable, "-c", ACK_FIRST, str(settings)], cwd=ROOT)
     try:
         wait_until(lambda: rabbitmq.count(bare.vhost, f"drehscheibe.in.{bare.user}") < COUNT,

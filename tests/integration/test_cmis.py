@@ -362,7 +362,7 @@ class TestTrouble:
     """What stands in the way, and in which words."""
 
     @pytest.mark.parametrize(("options", "text"), WRONG)
-    def test_somebody_must_mend_it(self, receiver: Dms, options: dict[str, Any], text: str) -> None:
+    def test_somebody_must_correct_it(self, receiver: Dms, options: dict[str, Any], text: str) -> None:
         effect, outlet = Effect(), receiver.outlet(**options)
         with pytest.raises(Misconfigured, match=re.escape(text)):
             outlet.deliver(make_delivery(), effect)
@@ -428,7 +428,7 @@ def test_json_of_another_shape_is_tried_again(receiver: Dms) -> None:
         outlet.deliver(make_delivery(), Effect())
 
 
-TOWN = """
+MUNICIPALITY = """
 name = "Stadt Musterstadt"
 ags = "14999010"
 tenant = "musterstadt"
@@ -469,11 +469,12 @@ def test_by_the_real_command(receiver: Dms, tmp_path: Path) -> None:
     """An application that comes in by HTTPS lies in both kinds of DMS, which the check finds good."""
     hub = HubProcess(tmp_path / "hub")
     settings = receiver.settings()
-    town = TOWN.format(url=settings.url, user=USER, secret=receiver.secret, folder=receiver.folder)
-    (hub.folder / "etc" / "municipalities" / "14999010.toml").write_text(town)
+    municipality = MUNICIPALITY.format(url=settings.url, user=USER, secret=receiver.secret,
+                                       folder=receiver.folder)
+    (hub.folder / "etc" / "municipalities" / "14999010.toml").write_text(municipality)
     try:
         hub.start()
-        findings = hub.cli("check", "--connect", code=1)  # the other towns' mail server is not there
+        findings = hub.cli("check", "--connect", code=1)  # the mail server of the others is not there
         sent = hub.send(document_of("v1-full"))
         (message,) = hub.settled([sent["id"]])
     finally:

@@ -177,7 +177,7 @@ class TestEffects:
             assert death == "within the answer"
 
     @pytest.mark.parametrize(("death", "certain"), [("closed", True), ("after the request", False)])
-    def test_what_was_announced_just_before_is_told_apart(self, server: Mortal, line: Line, death: Any,
+    def test_what_was_announced_just_before_is_distinguished(self, server: Mortal, line: Line, death: Any,
                                                           certain: bool) -> None:
         if death == "after the request":
             server.death = death

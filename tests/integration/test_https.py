@@ -132,7 +132,7 @@ def test_any_other_content_is_one_part(hub: HttpsSite, portal: KeyPair, content_
     assert hub.door.body() == [b"\0broken<"]
 
 
-def test_form_data_is_taken_apart_and_large_parts_are_spooled(hub: HttpsSite, portal: KeyPair) -> None:
+def test_form_data_is_taken_to_pieces_and_large_parts_are_spooled(hub: HttpsSite, portal: KeyPair) -> None:
     large = bytes(range(256)) * 1000
     with hub.client(portal) as client:
         response = client.post("/in/14999010/hundesteuer", files=[

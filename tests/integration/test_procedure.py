@@ -45,7 +45,8 @@ def test_by_soap_the_same_kennung_is_the_same_case(url: str, tmp_path: Path) -> 
     """Called as the example configuration calls it."""
     municipality = loader.load(ROOT / "etc/hub.toml").municipalities["musterstadt"].destinations[
         "musterstadt/melderegister"]
-    outlet = endpoint.build_outlet("soap", {**municipality.options, "url": f"{url}/meldungen"})
+    options = municipality.options.model_copy(update={"url": f"{url}/meldungen"})
+    outlet = endpoint.build_outlet("soap", options)
     delivery = make_delivery([("xml", "antrag.xml", "application/xml",
                                "<meldung><ort>Größna</ort></meldung>".encode())])
     receipts = [outlet.deliver(delivery, lambda: None).reference for _ in range(2)]

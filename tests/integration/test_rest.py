@@ -140,11 +140,10 @@ class TestRest(NetworkContract):
 
     def test_the_repetition_follows_the_options(self, receiver: Office) -> None:
         outlet = receiver.outlet()
-        options = outlet.options.model_dump(by_alias=True)
         promise = receiver.promise
         expected = "idempotent" if promise.get("idempotent") else "probe" if "probe_url" in promise else "ask"
         assert outlet.repeat == expected
-        assert endpoint.repeat_of("rest", options) == expected
+        assert endpoint.outlet_class("rest").repeat_for(outlet.options) == expected
 
 
 # --- what goes out ------------------------------------------------------------------------------------------

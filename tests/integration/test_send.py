@@ -11,15 +11,15 @@ from click.testing import CliRunner, Result
 
 from hub.cli import app
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
-from tests.integration.test_https import Hub
+from tests.integration.https_site import HttpsSite
 from tests.services.tls import Authority, KeyPair
 
 UNREAD = "https://127.0.0.1:9"
 
 
 @pytest.fixture
-def hub(tmp_path: Path, authority: Authority) -> Iterator[Hub]:
-    with Hub(tmp_path, authority) as hub:
+def hub(tmp_path: Path, authority: Authority) -> Iterator[HttpsSite]:
+    with HttpsSite(tmp_path, authority) as hub:
         yield hub
 
 
@@ -35,7 +35,7 @@ def send(tmp_path: Path, pair: KeyPair, ca: Path, *more: str, url: str = UNREAD,
         "--key", str(pair.key), "--ca", str(ca), "--url", url, *more], env={"DREHSCHEIBE_LANG": language})
 
 
-def address(hub: Hub) -> str:
+def address(hub: HttpsSite) -> str:
     host, port = hub.address
     return f"https://{host}:{port}"
 
@@ -65,7 +65,8 @@ def test_nobody_there_is_temporary(tmp_path: Path, authority: Authority, portal:
     assert "is the hub running" in result.output
 
 
-def test_a_ca_that_does_not_fit_is_said(hub: Hub, tmp_path: Path, other: Authority, portal: KeyPair) -> None:
+def test_a_ca_that_does_not_fit_is_said(hub: HttpsSite, tmp_path: Path, other: Authority,
+                                        portal: KeyPair) -> None:
     result = send(tmp_path, portal, other.file, url=address(hub))
     assert result.exit_code == 78, result.output
     assert f"--ca: {other.file}: does not vouch for the certificate of {address(hub)} (" in result.output
@@ -73,7 +74,7 @@ def test_a_ca_that_does_not_fit_is_said(hub: Hub, tmp_path: Path, other: Authori
 
 
 @pytest.mark.parametrize("size", [10, 5_000_000])
-def test_a_certificate_of_an_unknown_ca_is_said(hub: Hub, tmp_path: Path, authority: Authority,
+def test_a_certificate_of_an_unknown_ca_is_said(hub: HttpsSite, tmp_path: Path, authority: Authority,
                                                 other: Authority,
                                                 size: int) -> None:
     result = send(tmp_path, other.client("portal-test"), authority.file, url=address(hub), size=size)
@@ -84,7 +85,7 @@ def test_a_certificate_of_an_unknown_ca_is_said(hub: Hub, tmp_path: Path, author
 @pytest.mark.parametrize(("ags", "service"),
                          [("14999010", "x?y=1"), ("14999010", "a/b#c"), ("test/14999010", "hundesteuer"),
                           ("14999010/a", "höhe%41")])
-def test_what_was_named_is_what_arrives(hub: Hub, tmp_path: Path, authority: Authority, portal: KeyPair,
+def test_what_was_named_is_what_arrives(hub: HttpsSite, tmp_path: Path, authority: Authority, portal: KeyPair,
                                         ags: str,
                                         service: str) -> None:
     result = send(tmp_path, portal, authority.file, url=f"{address(hub)}/", ags=ags, service=service)
@@ -111,7 +112,7 @@ def test_what_the_path_itself_reads_otherwise_is_a_usage_error(tmp_path: Path, a
      ["503 Die Drehscheibe", "Schritt:\n  Nach der Zeit"]),
 ])
 def test_a_refusal_says_why_and_what_next_in_the_callers_language(
-        hub: Hub, tmp_path: Path, authority: Authority, portal: KeyPair, error: Any, code: int,
+        hub: HttpsSite, tmp_path: Path, authority: Authority, portal: KeyPair, error: Any, code: int,
         english: list[str],
         german: list[str]) -> None:
     hub.door.refuse = error

@@ -53,7 +53,7 @@ class TestSoap(NetworkContract):
         outlet = receiver.outlet()
         expected = "idempotent" if receiver.idempotent else "ask"
         assert outlet.repeat == expected
-        assert endpoint.repeat_of("soap", outlet.options.model_dump(by_alias=True)) == expected
+        assert endpoint.outlet_class("soap").repeat_for(outlet.options) == expected
 
 
 ELEMENT = (b"<f:einreichen xmlns:f='urn:fach'><f:kennung>01936d2e-7c00-7000-8000-000000000001</f:kennung>"

@@ -67,18 +67,19 @@ from datetime import timedelta
 from pathlib import Path
 from hub import daemon
 from hub.cli import app
-from hub.workers import dispatcher
+from hub.store import store
 
-daemon.STALLED = timedelta(seconds=-177)  # with three times the 60 s of a worker: alive means seen three seconds ago
-batch = dispatcher.Dispatcher._batch
+# with three times the 60 s of a worker: alive means seen three seconds ago
+daemon.STALLED = timedelta(seconds=-177)
+claim = store.Store.claim_messages
 
-def hang_for_ever(self):
+def hang_for_ever(self, *arguments, **options):
     if Path("/run/drehscheibe/hang").exists():
         Path("/run/drehscheibe/hang").unlink()
         threading.Event().wait()
-    return batch(self)
+    return claim(self, *arguments, **options)
 
-dispatcher.Dispatcher._batch = hang_for_ever
+store.Store.claim_messages = hang_for_ever
 app.main()
 """
 

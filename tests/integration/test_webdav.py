@@ -15,7 +15,7 @@ from connectors import webdav
 from connectors._http import Line
 from connectors._http_answer import Answer
 from connectors.webdav import Options, Outlet
-from hub.endpoint import Absent, Done, build_outlet, is_certain
+from hub.endpoint import Absent, Done, build_outlet, is_certain, options_model
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLarge
 from tests.integration.contract import Effect, NetworkContract, make_delivery
 from tests.integration.drop_contract import NAME, DropContract, DropFolder
@@ -310,7 +310,8 @@ class TestOptions:
 
 def test_xdomea_goes_through_it(receiver: Drop) -> None:
     drop = {"connector": "webdav", **receiver.outlet().options.model_dump(exclude_defaults=True)}
-    outlet = build_outlet("xdomea", {"receiver": "Stadt Musterstadt", "drop": drop})
+    options = options_model("xdomea", "Outlet")(receiver="Stadt Musterstadt", drop=drop)
+    outlet = build_outlet("xdomea", options)
     receipt = outlet.deliver(make_delivery(), Effect())
     assert outlet.probe(make_delivery()) == Done(receipt)
     outlet.close()

@@ -1,6 +1,6 @@
-"""Real services for tests, from Debian's packages, each started on loopback with data of its own.
+"""Real services for tests, from Debian's packages. Each is started on loopback, with data of its own.
 
-A missing service skips its tests at a newcomer's desk, with the reason, and fails them in CI (``CI=true``).
+When a service is missing, its tests are skipped with the reason. In CI (``CI=true``) they fail.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SBIN = "/usr/sbin:/sbin:/usr/lib/rabbitmq/bin:/usr/lib/postfix/sbin"
 
 
 def missing(what: str, remedy: str) -> NoReturn:
-    """Skip at a desk, fail in CI."""
+    """Skip the test; in CI fail it. The text says what is missing and how to get it."""
     text = f"{what} is missing: {remedy}"
     if os.environ.get("CI") == "true":
         pytest.fail(text, pytrace=False)
@@ -29,7 +29,7 @@ def missing(what: str, remedy: str) -> NoReturn:
 
 
 def need(binary: str, package: str) -> str:
-    """The path of a program, or the test is skipped (failed in CI)."""
+    """The path of a program. Without it the test is skipped (in CI it fails)."""
     path = shutil.which(binary, path=f"{os.environ.get('PATH', '')}:{SBIN}")
     if path is None:
         missing(binary, f"apt-get install {package}")
@@ -37,7 +37,7 @@ def need(binary: str, package: str) -> str:
 
 
 def need_pango() -> None:
-    """What prints PDFs is there, or the test is skipped (failed in CI)."""
+    """Skip the test (in CI fail it) unless the library that prints PDFs is there."""
     try:
         ctypes.CDLL("libpango-1.0.so.0")
         ctypes.CDLL("libpangoft2-1.0.so.0")
@@ -46,7 +46,7 @@ def need_pango() -> None:
 
 
 def standards() -> Path:
-    """The folder of real schemas and messages, or the test is skipped (failed in CI)."""
+    """The folder of real schemas and messages. Without it the test is skipped (in CI it fails)."""
     place = Path(os.environ.get("DREHSCHEIBE_STANDARDS", Path(__file__).parents[3] / "shared" / "standards"))
     if not place.is_dir():
         missing("the folder of standards", "set DREHSCHEIBE_STANDARDS")
@@ -56,8 +56,8 @@ def standards() -> Path:
 def free_port() -> int:
     """A port on loopback that was free a moment ago.
 
-    Below the range from which the kernel takes the near end of connections: a server that is killed and
-    started again must not find that some other test's connection got its port meanwhile.
+    It is below the range from which the kernel takes ports for outgoing connections. Otherwise a connection
+    of another test could take the port while a server is restarted.
     """
     while True:
         port = random.randrange(10_000, 32_000)
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    """Wait for a condition; fail the test by name when it does not come."""
+    """Wait for a condition. When it does not come in time, the test fails and names it."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,8 +1,8 @@
-"""A real CMIS 1.1 server on loopback: Apache Chemistry's in-memory repository, in Jetty, with a login.
+"""A real CMIS 1.1 server on loopback: Apache Chemistry's in-memory repository in Jetty, with a login.
 
-Both come from Maven Central, once, into ~/.m2, and are compared with their digests. On Java 17 the WAR's SOAP
-servlets do not start (javax.xml.ws has left the JDK); the server gets a web.xml with the browser binding
-alone.
+Both are fetched once from Maven Central into ~/.m2 and compared with their digests. The SOAP servlets of the
+WAR do not start on Java 17, which has no javax.xml.ws any more. So the server gets a web.xml with the browser
+binding only.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ LOGIN = """<Configure class="org.eclipse.jetty.webapp.WebAppContext">
 
 
 def artifact(name: str) -> Path:
-    """The file of an artifact, fetched when it is not there; or the test is skipped (failed in CI)."""
+    """The file of an artifact. It is fetched if it is missing; else the test is skipped (in CI it fails)."""
     group, artifact_id, version, kind = name.split(":")
     file = REPOSITORY.joinpath(*group.split("."), artifact_id, version, f"{artifact_id}-{version}.{kind}")
     if not file.exists():
@@ -80,16 +80,15 @@ def artifact(name: str) -> Path:
 
 
 def property_definition(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
-    """A property of a type, as createType wants it."""
+    """The definition of a property, as createType takes it."""
     return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name,
             "description": name,
             "propertyType": kind, "cardinality": "single", "updatability": "readwrite", "inherited": False,
-            "required": False,
-            "queryable": True, "orderable": True, "openChoice": True, **more}
+            "required": False, "queryable": True, "orderable": True, "openChoice": True, **more}
 
 
 def type_definition(name: str, base: str, *properties: dict[str, Any]) -> dict[str, Any]:
-    """A type below a base type."""
+    """The definition of a type below a base type."""
     more = {"versionable": False, "contentStreamAllowed": "allowed"} if base == "cmis:document" else {}
     return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name,
             "description": name,
@@ -102,8 +101,7 @@ def type_definition(name: str, base: str, *properties: dict[str, Any]) -> dict[s
 
 TYPES = (
     type_definition("mst:vorgang", "cmis:folder", property_definition("mst:kennung"),
-                    property_definition("mst:betreff"),
-                    property_definition("mst:eingang", "datetime"),
+                    property_definition("mst:betreff"), property_definition("mst:eingang", "datetime"),
                     property_definition("mst:kurz", maxLength=5)),
     type_definition("mst:streng", "cmis:folder", property_definition("mst:pflicht", required=True),
                     property_definition("mst:fest", updatability="readonly")),
@@ -113,7 +111,7 @@ TYPES = (
 
 
 class Chemistry:
-    """The server. `url` is its service document. What it holds is lost when it stops."""
+    """The server. `url` is its service document. Its content is lost when it stops."""
 
     def __init__(self, root: Path) -> None:
         self._java = need("java", "openjdk-17-jre-headless")
@@ -141,7 +139,7 @@ class Chemistry:
         settings.write_text(text)
 
     def start(self) -> None:
-        """Start it (again, empty, on the same port) and make the types."""
+        """Start the server and make the types. A second start has the same port and no content."""
         with (self.root / "jetty.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._java, "-Xmx512m", f"-Djava.io.tmpdir={self.root}",
@@ -166,31 +164,31 @@ class Chemistry:
             assert made.status_code == 201, made.text
 
     def running(self) -> bool:
-        """Whether it has not been killed."""
+        """Whether the server runs."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """Kill it, as a power failure would."""
+        """Kill the server, as a power failure would."""
         self.client.close()
         self._process.kill()
         self._process.wait(10)
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         if self.running():
             self.kill()
 
     # --- what a clerk sees and does -------------------------------------------------------------------------
 
     def make_folder(self, name: str) -> str:
-        """A folder below the root; its object id."""
+        """Make a folder below the root. Returns its object id."""
         made = self.client.post(self.files, data={
             "cmisaction": "createFolder", "succinct": "true", "propertyId[0]": "cmis:objectTypeId",
             "propertyValue[0]": "cmis:folder", "propertyId[1]": "cmis:name", "propertyValue[1]": name})
         return str(made.json()["succinctProperties"]["cmis:objectId"])
 
     def children(self, folder: str) -> list[dict[str, Any]]:
-        """The properties of everything in a folder."""
+        """The properties of each object in a folder."""
         answer = self.client.get(self.files,
                                  params={"objectId": folder, "cmisselector": "children", "succinct": "true",
                                          "maxItems": "1000"})
@@ -198,13 +196,13 @@ class Chemistry:
         return [row["object"]["succinctProperties"] for row in answer.json()["objects"]]
 
     def content(self, document: str) -> bytes:
-        """A document's bytes."""
+        """The bytes of a document."""
         answer = self.client.get(self.files, params={"objectId": document, "cmisselector": "content"})
         answer.raise_for_status()
         return answer.content
 
     def act(self, action: str, target: str, **fields: str) -> None:
-        """Anything else: rename (update), move, delete."""
+        """Do anything else: rename (update), move, delete."""
         answer = self.client.post(self.files, params={"objectId": target},
                                   data={"cmisaction": action, **fields})
         assert answer.status_code < 300, answer.text

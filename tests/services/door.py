@@ -1,4 +1,4 @@
-"""A stand-in for the hub's `accept`: records what it is handed, and raises what the test asks for."""
+"""A stand-in for the hub's `accept`. It records what it is handed, and raises what the test asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hub.message import Accepted, Incoming, new_message_id
 
 
 class OneByOne:
-    """`hub.endpoint.Accept` from a function for one."""
+    """Makes a `hub.endpoint.Accept` of a function that accepts one message."""
 
     def __init__(self, accept: Callable[[Incoming], Accepted]) -> None:
         self._accept = accept
@@ -20,7 +20,7 @@ class OneByOne:
         return self._accept(incoming)
 
     def together(self, incomings: Sequence[Incoming]) -> list[Accepted | Exception]:
-        """Several."""
+        """Accept several messages."""
         answers: list[Accepted | Exception] = []
         for incoming in incomings:
             try:

@@ -1,11 +1,12 @@
-"""A stand-in for a Fachverfahren: a real HTTP(S) server on loopback, because no vendor's is to be had.
+"""A stand-in for a Fachverfahren: a real HTTP(S) server on loopback, because no vendor's one is available.
 
-It keeps to documented facts only:
+It follows documented facts only:
 
-* ePayBL: ``ergebnis.rc`` says whether it worked, ``+…`` is yes, also at 200; the number stands in the answer;
-* RFC 9110: 429 and 503 with Retry-After, redirects, 401; RFC 6749 §4.4: the token end point at ``/token``;
-* draft-ietf-httpapi-idempotency-key-header: with `dedupe` it acts once per key and says the same again;
-* SOAP 1.1 §4.4 and SOAP 1.2 part 1 §5.4: faults, HTTP 500 (1.1) or 400/500 (1.2).
+* ePayBL: ``ergebnis.rc`` says whether it worked; ``+…`` is success; HTTP 200 alone proves nothing; the answer
+  holds the number;
+* RFC 9110: 429 and 503 with Retry-After, redirects, 401; RFC 6749 §4.4: the token endpoint at ``/token``;
+* draft-ietf-httpapi-idempotency-key-header: with `dedupe` it acts once per key and repeats its answer;
+* SOAP 1.1 §4.4 and SOAP 1.2 part 1 §5.4: faults, with HTTP 500 (1.1) or 400/500 (1.2).
 
 What it took is in `taken`, every request with all its headers in `requests`, whose certificate it came with
 in `peers`. Faults are put into a queue by
@@ -34,7 +35,7 @@ OK = {"rc": "+0000", "ergebnistext": "in Ordnung"}
 
 @dataclass
 class Taken:
-    """One application as the Fachverfahren has it."""
+    """One application that the Fachverfahren took."""
 
     key: str
     path: str
@@ -43,7 +44,7 @@ class Taken:
     number: str = ""
 
     def files(self) -> dict[str, bytes]:
-        """The files of a multipart body by name, or the body as it is."""
+        """The files of a multipart body, by name; or the body as it is."""
         kind = self.headers.get("Content-Type", "")
         if not kind.startswith("multipart/"):
             return {"body": self.body}
@@ -58,7 +59,7 @@ class Taken:
 
 
 Fault = Callable[["_Handler"], bool]
-"""Answers instead of the Fachverfahren; True when the request is used up."""
+"""Answers instead of the Fachverfahren. Returns True when the request is answered."""
 
 
 class Fachverfahren:
@@ -87,7 +88,7 @@ class Fachverfahren:
             self.scheme = "https"
             self.server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.server.context.load_cert_chain(tls.certificate, tls.key)
-            self.server.context.num_tickets = 0  # a ticket looks like an answer to the proxy
+            self.server.context.num_tickets = 0  # to the proxy a session ticket looks like an answer
             if client_ca is not None:
                 self.server.context.load_verify_locations(client_ca.file)
                 self.server.context.verify_mode = ssl.CERT_REQUIRED
@@ -97,11 +98,11 @@ class Fachverfahren:
         self.thread.start()
 
     def misbehave(self, *faults: Fault) -> None:
-        """What happens to the next requests with a body, one each."""
+        """Let each of the next requests with a body meet one of these faults."""
         self.faults += faults
 
     def take(self, key: str, path: str, headers: Mapping[str, str], body: bytes) -> Taken:
-        """Act: once per key where `dedupe` holds."""
+        """Take an application. With `dedupe` it is taken once per key."""
         with self.lock:
             if self.dedupe and key:
                 for before in self.taken:
@@ -112,7 +113,7 @@ class Fachverfahren:
             return done
 
     def drop_connections(self) -> None:
-        """Close all lines that are open."""
+        """Close all open connections."""
         with self.lock:
             lines, self.lines = self.lines, []
         for line in lines:
@@ -122,7 +123,7 @@ class Fachverfahren:
                 pass
 
     def stop(self) -> None:
-        """Gone."""
+        """Stop the server."""
         self.stopped.set()
         self.server.shutdown()
         self.server.server_close()
@@ -154,7 +155,7 @@ class _Server(ThreadingHTTPServer):
             request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Lines that are cut are what the tests are about."""
+        """Ignore errors: tests cut connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -166,10 +167,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.fachverfahren
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Write no log."""
 
     def say(self, status: int, body: bytes = b"", kind: str = "application/json", **headers: str) -> None:
-        """An answer."""
+        """Send an answer."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -179,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refused(self) -> bool:
-        """Whether the login is wrong; then it is answered."""
+        """Whether the login is wrong. Then this method has answered."""
         sent = self.headers.get("Authorization", "")
         wrong = self.fach.protected and sent.removeprefix("Bearer ") not in self.fach.tokens
         wrong = wrong or (self.fach.login is not None and sent != self.fach.login)
@@ -229,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_POST()
 
     def act(self) -> None:
-        """Take the application and say so."""
+        """Take the application, and answer."""
         status, kind, body = self.fach.answer(self.take())
         self.say(status, body, kind)
 
@@ -239,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.fach.take(key, self.path, dict(self.headers.items()), self.body)
 
     def token(self) -> None:
-        """RFC 6749 §4.4.2: the form, the login, a token that ends."""
+        """Answer a request for a token (RFC 6749 §4.4.2): check form and login, give a token that expires."""
         if self.fach.token_faults:
             status, headers, body = self.fach.token_faults.pop(0)
             self.say(status, body, **headers)
@@ -256,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.say(200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300}).encode())
 
     def cut(self) -> None:
-        """Reset the line."""
+        """Reset the connection."""
         self.close_connection = True
         try:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -267,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def json_answer(taken: Taken) -> tuple[int, str, bytes]:
-    """As ePayBL does."""
+    """The answer that ePayBL gives."""
     return 200, "application/json", json.dumps({"ergebnis": OK, "vorgang": {"nummer": taken.number}}).encode()
 
 
@@ -275,7 +276,7 @@ SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w
 
 
 def soap_answer(taken: Taken) -> tuple[int, str, bytes]:
-    """As the tests' WSDL says, in the version of the question."""
+    """The answer that the tests' WSDL describes, in the SOAP version of the request."""
     version = "1.2" if taken.headers["Content-Type"].startswith("application/soap+xml") else "1.1"
     return 200, "text/xml", soap("<f:einreichenAntwort "
                                  f"xmlns:f='urn:fach'><f:rc>+0000</f:rc><f:nummer>{taken.number}</f:nummer>"
@@ -283,7 +284,7 @@ def soap_answer(taken: Taken) -> tuple[int, str, bytes]:
 
 
 def soap(body: str, version: str = "1.1") -> bytes:
-    """An envelope around it."""
+    """A SOAP envelope around a body."""
     return f"<s:Envelope xmlns:s='{SOAP[version]}'><s:Body>{body}</s:Body></s:Envelope>".encode()
 
 
@@ -292,7 +293,7 @@ def soap(body: str, version: str = "1.1") -> bytes:
 
 def says(status: int, body: bytes = b"", kind: str = "application/json", *, acts: bool = False,
          **headers: str) -> Fault:
-    """This answer, without acting (or after it)."""
+    """A fault that gives this answer, without taking the application; with `acts` after taking it."""
 
     def fault(handler: _Handler) -> bool:
         if acts:
@@ -304,27 +305,26 @@ def says(status: int, body: bytes = b"", kind: str = "application/json", *, acts
 
 
 def code(rc: str, status: int = 200) -> Fault:
-    """A business code, without acting."""
+    """A fault that answers with a business code, without taking the application."""
     return says(status,
                 json.dumps({"ergebnis": {"rc": rc, "ergebnistext": "Erika Mustermann fehlt"}}).encode())
 
 
 def soap_fault(code: str, detail: str = "", version: str = "1.1", subcode: str = "",
                status: int = 500) -> Fault:
-    """A fault as SOAP 1.1 §4.4 or SOAP 1.2 part 1 §5.4 has it, without acting."""
+    """A fault of SOAP 1.1 §4.4 or SOAP 1.2 part 1 §5.4, without taking the application."""
     if version == "1.1":
         body = (f"<s:Fault><faultcode>{code}</faultcode><faultstring>Erika Mustermann fehlt</faultstring>"
                 f"<detail>{detail}</detail></s:Fault>")
     else:
         inner = f"<s:Subcode><s:Value>{subcode}</s:Value></s:Subcode>" if subcode else ""
         body = (f"<s:Fault><s:Code><s:Value>{code}</s:Value>{inner}</s:Code><s:Reason><s:Text "
-                "xml:lang='de'>Erika Mustermann"
-                f"</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
+                f"xml:lang='de'>Erika Mustermann</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>")
     return says(status, soap(body, version), "text/xml")
 
 
 def hangs(handler: _Handler, *, acts: bool = False) -> bool:
-    """Says nothing until the test ends."""
+    """A fault: no answer until the test ends."""
     if acts:
         handler.take()
     handler.fach.stopped.wait(30)
@@ -333,18 +333,18 @@ def hangs(handler: _Handler, *, acts: bool = False) -> bool:
 
 
 def acts_and_hangs(handler: _Handler) -> bool:
-    """Executed, then timed out."""
+    """A fault: the application is taken, and the answer never comes."""
     return hangs(handler, acts=True)
 
 
 def cuts(handler: _Handler) -> bool:
-    """Resets the line instead of an answer."""
+    """A fault: the connection is reset instead of an answer."""
     handler.cut()
     return True
 
 
 def half_an_answer(handler: _Handler) -> bool:
-    """Acts, and the answer ends in the middle."""
+    """A fault: the application is taken, and the answer ends in the middle."""
     _, kind, body = handler.fach.answer(handler.take())
     handler.wfile.write(
         f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -354,14 +354,14 @@ def half_an_answer(handler: _Handler) -> bool:
 
 
 def truncated_json(handler: _Handler) -> bool:
-    """Acts; the answer is whole as HTTP and broken as JSON."""
+    """A fault: the application is taken; the answer is whole as HTTP and broken as JSON."""
     _, kind, body = handler.fach.answer(handler.take())
     handler.say(200, body[:-3], kind)
     return True
 
 
 def endless(status: int) -> Fault:
-    """Acts and sends a gigabyte, as long as somebody reads."""
+    """A fault: the application is taken, and the answer has a gigabyte, as long as somebody reads."""
 
     def fault(handler: _Handler) -> bool:
         handler.take()

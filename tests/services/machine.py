@@ -1,14 +1,13 @@
-"""A Debian 12 machine with a real systemd, in a container of its own: booted once per module, thrown away
-afterwards.
+"""A Debian 12 machine with a real systemd, in a container. It is booted once per module and then thrown away.
 
-The image is made once by debootstrap, from the mirror that this machine's apt uses, with the packages and the
-virtual environment that docs/operate-systemd.md asks for; it is kept in $DREHSCHEIBE_MACHINE (default
-/var/cache/drehscheibe-machine), one for each state of the lock. A machine works on a layer above it in memory
-and has a network of its own, so what it does leaves nothing behind, and its ports are its own. It ends with
-the process that booted it, however that one ends.
+debootstrap makes the image once, from the mirror that this machine's apt uses. The image has the packages and
+the virtual environment that docs/operate-systemd.md asks for. It is kept in $DREHSCHEIBE_MACHINE (default
+/var/cache/drehscheibe-machine), one for each state of the lock file. A machine works on a layer above the
+image, in memory, and has a network of its own. So it leaves nothing behind, and its ports are its own. It
+ends with the process that booted it, however that process ends.
 
-Where this machine itself is no systemd's (a container), there is no one to give the container a control
-group: then one is made by hand below each hierarchy, and removed afterwards.
+When this machine does not run systemd (it is a container itself), nobody gives the new container a control
+group. Then one is made below each hierarchy, and removed afterwards.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ ENVIRONMENT = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 
 
 def manual(name: str) -> str:
-    """The commands of one section of the manual, as its reader types them."""
+    """The commands of one section of the manual, as a reader types them."""
     found = re.search(rf"^#+ {re.escape(name)}\n.*?^```sh\n(.*?)^```$", MANUAL.read_text(encoding="utf-8"),
                       re.MULTILINE | re.DOTALL)
     assert found, f"docs/operate-systemd.md has no commands under {name!r}"
@@ -51,7 +50,7 @@ def manual(name: str) -> str:
 
 
 def packages() -> list[str]:
-    """What the manual lets its reader install, and the service manager, which the reader has."""
+    """The packages that the manual names, and the service manager, which its reader has already."""
     words = manual("Packages").replace("\\\n", " ").split()
     return ["systemd", "systemd-sysv",
             *(word for word in words[words.index("install") + 1:] if not word.startswith("-"))]
@@ -62,10 +61,9 @@ def packages() -> list[str]:
 
 @contextmanager
 def image() -> Iterator[Path]:
-    """The folder of the image, made if need be, and kept while it is used."""
+    """The folder of the image. It is made if it is missing, and locked while it is used."""
     for binary, package in (("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap"),
-                            ("unshare", "util-linux"),
-                            ("make", "make")):
+                            ("unshare", "util-linux"), ("make", "make")):
         need(binary, package)
     if os.geteuid() != 0:
         missing("root", "run the tests as root: booting a machine takes it")
@@ -120,13 +118,12 @@ def _make(place: Path) -> None:
 
 def _do(*command: str) -> None:
     result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True,
-                            timeout=900, check=False)
+                            stderr=subprocess.STDOUT, text=True, timeout=900, check=False)
     assert result.returncode == 0, f"{shlex.join(command)[:300]}:\n{result.stdout[-4000:]}"
 
 
 def _forget_old() -> None:
-    """Images of older locks, unless somebody uses them now."""
+    """Delete the images of older lock files, unless somebody uses them now."""
     stamps = sorted(IMAGES.glob("*/complete"), key=lambda stamp: stamp.stat().st_mtime, reverse=True)
     for stamp in stamps[KEPT:]:
         with stamp.parent.with_suffix(".lock").open("w") as lock, suppress(BlockingIOError):
@@ -136,8 +133,8 @@ def _forget_old() -> None:
 
 # --- the machine --------------------------------------------------------------------------------------------
 
-# systemd-nspawn killed by force leaves its container alive: as the first process of a namespace of its own it
-# does not
+# systemd-nspawn that is killed by force leaves its container alive, unless it is the first process of a
+# namespace.
 BOOT = """
 for group in $GROUPS; do mkdir -p "$group"; echo $$ > "$group/cgroup.procs"; done
 exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -euc '
@@ -149,7 +146,7 @@ exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -euc 
 
 
 class Machine:
-    """A booted machine; `run` is a root shell on it."""
+    """A booted machine. `run` executes commands on it as root."""
 
     def __init__(self, base: Path) -> None:
         self._name = f"drehscheibe-{os.getpid()}"
@@ -174,49 +171,48 @@ class Machine:
             raise
 
     def run(self, *command: str, check: bool = True, stdin: bytes = b"") -> str:
-        """What a command on the machine printed; it must succeed unless `check` is false."""
+        """Run a command on the machine. Returns what it printed. It must succeed, unless `check` is false."""
         result = self.tried(*command, stdin=stdin)
-        assert not check or result.returncode == 0, f"{shlex.join(command)}: {result.returncode}\n{_text(result)}"
+        assert not check or result.returncode == 0, (
+            f"{shlex.join(command)}: {result.returncode}\n{_text(result)}")
         return result.stdout.decode()
 
     def tried(self, *command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """A command on the machine, however it ends."""
+        """Run a command on the machine. It may fail."""
         return subprocess.run(["nsenter", "--all", "--target", str(self._leader()), "--", *ENVIRONMENT,
                                *command], input=stdin,
                               capture_output=True, timeout=120, check=False)
 
     def shell(self, script: str) -> str:
-        """Several lines, ending at the first that fails."""
+        """Run several lines. The first that fails ends the script."""
         return self.run("sh", "-euc", script)
 
     def write(self, path: str, content: str | bytes, mode: str = "0644", group: str = "root") -> None:
-        """A file of root's."""
+        """Write a file that belongs to root."""
         self.run("install", "-D", "-o", "root", "-g", group, "-m", mode, "/dev/stdin", path,
                  stdin=content.encode() if isinstance(content, str) else content)
 
     def unpack(self, tree: Path, into: str) -> None:
-        """The project's files, as a release would bring them."""
+        """Copy the project's files to the machine, as a release has them."""
         listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                                 cwd=tree, check=True,
-                                 capture_output=True).stdout
+                                 cwd=tree, check=True, capture_output=True).stdout
         archive = subprocess.run(["tar", "--create", "--null", "--ignore-failed-read", "--files-from=-"],
-                                 cwd=tree, check=True,
-                                 input=listing, capture_output=True).stdout
+                                 cwd=tree, check=True, input=listing, capture_output=True).stdout
         self.run("mkdir", "-p", into)
         self.run("tar", "--extract", "--no-same-owner", "--directory", into, stdin=archive)
 
     def properties(self, unit: str) -> dict[str, str]:
-        """What the service manager knows about a unit."""
+        """The properties of a unit."""
         return dict(line.split("=", 1) for line in self.run("systemctl", "show", unit).splitlines())
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
-        """Entries of the journal by fields (``UNIT=…``) or options (``-p err``)."""
+        """Entries of the journal, selected by fields (``UNIT=…``) or options (``-p err``)."""
         self.run("journalctl", "--sync")
         lines = self.run("journalctl", "--no-pager", "--output=json", "--all", *matches).splitlines()
         return [json.loads(line) for line in lines]
 
     def close(self) -> None:
-        """Power off, and remove what the container needed here."""
+        """Power the machine off, and remove what it needed here."""
         nspawn = _child(self._process.pid)
         if nspawn and self._process.poll() is None:
             os.kill(nspawn, signal.SIGTERM)
@@ -227,7 +223,8 @@ class Machine:
             self._process.wait()
         for group in self._groups:
             for folder, _, _ in os.walk(group, topdown=False):
-                wait_until(lambda folder=folder: _removed(Path(folder)), f"{folder} to be empty")  # type: ignore[misc]
+                wait_until(lambda folder=folder: _removed(Path(folder)),  # type: ignore[misc]
+                           f"{folder} to be empty")
         self._console.close()
 
     def _leader(self) -> int:
@@ -268,7 +265,7 @@ def _text(result: subprocess.CompletedProcess[bytes]) -> str:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    """A machine of this module's own."""
+    """A machine for the tests of one module."""
     with image() as base:
         booted = Machine(base)
         try:

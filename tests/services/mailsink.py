@@ -1,5 +1,7 @@
-"""A mail server in a thread (aiosmtpd) with STARTTLS and a login, which says on command what no real one
-would."""
+"""A mail server in a thread (aiosmtpd), with STARTTLS and a login.
+
+On command it answers what no real server would.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,7 @@ from tests.services import free_port
 
 
 class MailSink:
-    """Keeps what arrives in `mails`. `replies` maps a step (``MAIL``, ``DATA``) or a recipient to an
-    answer."""
+    """Keeps all mails in `mails`. `replies` maps a step (``MAIL``, ``DATA``) or a recipient to an answer."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None,
                  max_bytes: int = 60_000_000) -> None:
@@ -41,14 +42,16 @@ class MailSink:
         self._controller.start()
         self.port = int(self._controller.port)
 
-    async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str,  # noqa: N802
-                          options: list[str]) -> str:
+    async def handle_MAIL(  # noqa: N802
+            self, server: SMTP, session: Session, envelope: Envelope, address: str,
+            options: list[str]) -> str:
         self.commands.append("MAIL " + " ".join(options))
         envelope.mail_from = address
         return self.replies.get("MAIL", "250 OK")
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str,  # noqa: N802
-                          options: list[str]) -> str:
+    async def handle_RCPT(  # noqa: N802
+            self, server: SMTP, session: Session, envelope: Envelope, address: str,
+            options: list[str]) -> str:
         reply = self.replies.get(address, "250 OK")
         if reply.startswith("2"):
             envelope.rcpt_tos.append(address)

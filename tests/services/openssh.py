@@ -1,4 +1,4 @@
-"""A real OpenSSH server on loopback with keys of its own; logs in the user who runs the tests."""
+"""A real OpenSSH server on loopback, with keys of its own. The user who runs the tests can log in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Subsystem sftp {sftp}
 
 
 class OpenSsh:
-    """`files` is where to write; `host_key` the line to pin; `key` the private key of `user`."""
+    """The server. `files` is the folder to write to, `host_key` the line to pin, `key` the key of `user`."""
 
     def __init__(self, root: Path, *, kind: str = "ed25519", sftp: str = "internal-sftp",
                  more: str = "") -> None:
@@ -60,7 +60,7 @@ class OpenSsh:
         return file
 
     def start(self) -> None:
-        """Start the server (again, on the same port)."""
+        """Start the server. A second start has the same port."""
         with (self.root / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen([self.binary, "-D", "-e", "-f", str(self.root / "sshd_config")],
                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -69,7 +69,7 @@ class OpenSsh:
             raise RuntimeError((self.root / "sshd.log").read_text())
 
     def kill(self) -> None:
-        """Kill the server and every session, as a power failure would."""
+        """Kill the server and all sessions, as a power failure would."""
         family = [self._process.pid]
         for pid in family:
             with suppress(OSError):  # a session that has just ended by itself
@@ -83,10 +83,10 @@ class OpenSsh:
         self._process.wait(10)
 
     def log(self) -> str:
-        """What sshd and the sftp server wrote."""
+        """The log of sshd and of the SFTP server."""
         return (self.root / "sshd.log").read_text()
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         if self._process.poll() is None:
             self.kill()

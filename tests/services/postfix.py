@@ -1,5 +1,7 @@
-"""A real Postfix with a configuration, queue and Maildir of its own, on a free port of loopback, with
-STARTTLS."""
+"""A real Postfix on a free port of loopback, with STARTTLS.
+
+It has a configuration, a queue and a Maildir of its own.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,8 @@ weg@musterstadt.example 550 5.1.1 no such user
 
 
 class Postfix:
-    """Mailboxes ``*@musterstadt.example``; `maildir` keeps all mail. Three addresses refuse, see
-    `REFUSALS`."""
+    """The server. It takes mail for ``*@musterstadt.example`` into `maildir`. `REFUSALS` names three
+    addresses that refuse."""
 
     def __init__(self, certificate: bytes, key: bytes, max_bytes: int = 60_000_000) -> None:
         self.binary = need("postfix", "postfix")
@@ -94,8 +96,7 @@ class Postfix:
         (self.root / "refusals").write_text(REFUSALS)
         (self.root / "conf" / "main.cf").write_text(MAIN.format(
             root=self.root, name=self.root.name.removeprefix("postfix-"), uid=nobody.pw_uid,
-            gid=nobody.pw_gid,
-            max_bytes=max_bytes))
+            gid=nobody.pw_gid, max_bytes=max_bytes))
         (self.root / "conf" / "master.cf").write_text(MASTER.format(port=self.port))
         self.maildir = self.root / "mail" / "all"
         self._run("start")
@@ -103,22 +104,21 @@ class Postfix:
 
     def _run(self, command: str) -> None:
         done = subprocess.run([self.binary, "-c", str(self.root / "conf"), command], capture_output=True,
-                              text=True,
-                              timeout=60, check=False)
+                              text=True, timeout=60, check=False)
         if done.returncode != 0:
             log = self.root / "mail.log"
             said = log.read_text() if log.exists() else ""
             raise RuntimeError(f"postfix {command}: {done.stdout}{done.stderr}{said}")
 
     def _under_way(self) -> list[Path]:
-        """Queue files of whole mails; a mail still being received has not got its x bit yet."""
+        """The queue files of complete mails. Postfix sets the x bit when a mail is complete."""
         queues = [self.root / "queue" / name for name in ("incoming", "active", "deferred")]
         files = [file for queue in queues for file in queue.rglob("*")]
         return [file for file in files if file.is_file() and os.access(file, os.R_OK)
                 and file.stat().st_mode & 0o100]
 
     def mails(self) -> list[bytes]:
-        """All that has arrived, without the lines that each hop adds in front."""
+        """All mails that arrived, without the header lines that each hop adds."""
         wait_until(self._idle, "Postfix has delivered what it accepted")
         files = sorted((self.maildir / "new").iterdir()) if self.maildir.exists() else []
         return [content[content.index(b"Date: "):] for content in (file.read_bytes() for file in files)]
@@ -127,14 +127,14 @@ class Postfix:
         try:
             return not self._under_way()
         except FileNotFoundError:
-            return False  # it moved while we looked
+            return False  # Postfix moved it meanwhile
 
     def empty(self) -> None:
-        """Forget what has arrived."""
+        """Delete all mails that arrived."""
         self.mails()
         shutil.rmtree(self.maildir, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop it and remove its data."""
+        """Stop the server and remove its data."""
         self._run("stop")
         shutil.rmtree(self.root, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""A real PostgreSQL on loopback: own cluster, own port, passwords by SCRAM; one database per test.
+"""A real PostgreSQL on loopback, with its own cluster and port, and passwords by SCRAM.
 
-It refuses to run as root: then its processes run as Debian's user ``postgres``.
+Each test has a database.
+It refuses to run as root. In that case its processes run as Debian's user ``postgres``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _numbers = count(1)
 
 
 def need_postgresql() -> Path:
-    """The folder of its programs, or the test is skipped (failed in CI)."""
+    """The folder of its programs. Without them the test is skipped (in CI it fails)."""
     if not PROGRAMS or not (PROGRAMS[-1] / "initdb").exists():
         missing("PostgreSQL", "apt-get install postgresql")
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
@@ -40,8 +41,10 @@ def need_postgresql() -> Path:
 
 @dataclass
 class PostgreSQL:
-    """The server. `hub` is the user that the hub has; `postgres` is its administrator. Without `synced` a
-    power cut harms."""
+    """The server. `hub` is the user of the hub, `postgres` the administrator.
+
+    Without `synced` it does not sync, so a power cut may lose data.
+    """
 
     folder: Path
     synced: bool = False
@@ -58,7 +61,7 @@ class PostgreSQL:
             self.password.chmod(0o644)
 
     def create(self) -> None:
-        """A new cluster, whose order of letters is German: what relies on the order of bytes shows itself."""
+        """Make a new cluster with the German order of letters, so that code that relies on bytes fails."""
         subprocess.run(self._as_postgres("initdb", "--pgdata", str(self.data), "--username=postgres",
                                          "--encoding=UTF8",
                                          "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=de-DE",
@@ -66,10 +69,9 @@ class PostgreSQL:
                        check=True, capture_output=True, cwd="/")
 
     def start(self) -> None:
-        """Start, or start again with the same data."""
+        """Start the server. A second start has the same data."""
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "",
-                    "max_connections": 200,
-                    "fsync": "on" if self.synced else "off", "shared_buffers": "64MB",
+                    "max_connections": 200, "fsync": "on" if self.synced else "off", "shared_buffers": "64MB",
                     "log_min_messages": "warning"}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -79,15 +81,14 @@ class PostgreSQL:
         wait_until(self._answers, f"PostgreSQL ({self.folder / 'server.log'})", 60)
 
     def stop(self, number: int = signal.SIGQUIT) -> None:
-        """End it at once, as a crash would (SIGQUIT), or in order (SIGINT)."""
+        """End the server at once, as a crash would (SIGQUIT), or in order (SIGINT)."""
         if self.process is not None:
             self.process.send_signal(number)
             self.process.wait(60)
             self.process = None
 
     def crash(self) -> None:
-        """SIGKILL to one of its backends' neighbours would do the same: all sessions end, the log is
-        replayed."""
+        """Let all sessions end and the log be replayed, as after SIGKILL to a process of the server."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(60)
@@ -97,17 +98,16 @@ class PostgreSQL:
         pid.unlink(missing_ok=True)
 
     def admin(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        """A connection of the administrator, each statement for itself."""
+        """A connection of the administrator, in autocommit mode."""
         return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", password=PASSWORD,
-                               dbname=database,
-                               autocommit=True, connect_timeout=5)
+                               dbname=database, autocommit=True, connect_timeout=5)
 
     def url(self, database: str, port: int | None = None) -> str:
-        """For ``[store] url``."""
+        """The address of a database, for ``[store] url``."""
         return f"postgresql://hub@127.0.0.1:{port or self.port}/{database}"
 
     def add_database(self, template: str = "template1") -> str:
-        """A new database of the hub's, empty or a copy; its name."""
+        """Make a new database for the hub, empty or as a copy of another one. Returns its name."""
         name = f"hub{next(_numbers)}"
         with self.admin() as connection:
             connection.execute(f'CREATE DATABASE "{name}" OWNER hub TEMPLATE "{template}"')
@@ -115,7 +115,7 @@ class PostgreSQL:
 
     @cached_property
     def template(self) -> str:
-        """A database that has the tables already."""
+        """The name of a database that has the tables already."""
         name = self.add_database()
         Store.open(self.folder / "template", served=self.section(name)).close()
         with self.admin(name) as connection:
@@ -124,12 +124,12 @@ class PostgreSQL:
         return name
 
     def section(self, database: str, port: int | None = None, **more: Any) -> StoreSection:
-        """``[store]`` for one of its databases; `port` is a proxy's."""
+        """The section ``[store]`` for a database. `port` is the port of a proxy, if there is one."""
         return StoreSection(url=self.url(database, port), password=f"file:{self.password}", tls="disable",
                             **more)
 
     def drop_database(self, name: str) -> None:
-        """Away with it, and with whoever is connected."""
+        """Drop a database, and end its sessions."""
         with self.admin() as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -151,7 +151,7 @@ class PostgreSQL:
 
 
 def _session_alive(data: Path) -> bool:
-    """Whether a process of this cluster lives on: its working folder is the data folder."""
+    """Whether a process of this cluster is alive. Its working folder is the data folder."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if (place / "cwd").resolve() == data:

@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback with data and rules of its own; `promtool` beside it."""
+"""A real Prometheus on loopback, with data and rules of its own; and `promtool`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ scrape_configs:
 
 def promtool(*arguments: str, folder: Path,
              stdin: Path = Path(os.devnull)) -> subprocess.CompletedProcess[str]:
-    """Run `promtool` in a folder; the caller judges the result."""
+    """Run `promtool` in a folder. It may fail; the caller judges the result."""
     with stdin.open("rb") as given:
         return subprocess.run([need("promtool", "prometheus"), *arguments], cwd=folder, stdin=given,
-                              capture_output=True,
-                              text=True, timeout=300, check=False)
+                              capture_output=True, text=True, timeout=300, check=False)
 
 
 class Prometheus:
@@ -55,7 +54,7 @@ class Prometheus:
             return False
 
     def api(self, path: str, **query: str) -> Any:
-        """What the HTTP API answers under ``data``."""
+        """The ``data`` of an answer of the HTTP API."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)["data"]
@@ -67,11 +66,11 @@ class Prometheus:
         return float(found[0]["value"][1]) if found else None
 
     def firing(self, name: str) -> list[dict[str, str]]:
-        """The labels of the alerts of this name that fire."""
+        """The labels of the firing alerts with this name."""
         return [alert["labels"] for alert in self.api("alerts")["alerts"]
                 if alert["labels"]["alertname"] == name and alert["state"] == "firing"]
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         self._process.terminate()
         self._process.wait(20)

@@ -1,5 +1,6 @@
 """A TCP proxy on loopback that misbehaves on command: hang, reset, lose the answers, cut in the middle,
-dawdle."""
+dawdle.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ _RESET = struct.pack("ii", 1, 0)
 
 class Proxy:
     """Forwards to `target`, a port of loopback. Commands hold for open and for new connections until
-    `behave`."""
+    `behave`.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
-        # what is cut here is noticed there soon
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # a cut is noticed there soon
         self.port = int(self.listener.getsockname()[1])
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
@@ -32,7 +33,7 @@ class Proxy:
         self._spawn(self._accept)
 
     def behave(self) -> None:
-        """Forward everything, from now on."""
+        """Forward everything from now on."""
         self.hanging = False
         self.passing.set()
         self.cut_answers = False
@@ -42,40 +43,41 @@ class Proxy:
         self.bytes_per_second: int | None = None
 
     def hang(self) -> None:
-        """Take connections and bytes, and answer nothing."""
+        """Take connections and bytes, and never answer."""
         self.hanging = True
 
     def stall(self) -> None:
-        """Hold every byte back; none is lost, and no connection ends by itself."""
+        """Hold all bytes back. None is lost, and no connection ends by itself."""
         self.passing.clear()
 
     def lose(self, spare: int = 0) -> None:
-        """What the client says still arrives; no answer does, after so many more."""
+        """Forward what the client sends, and lose all answers after the next `spare`."""
         self.answers_to_spare = spare
         self.lose_answers = True
 
     def cut_at_answer(self, spare: int = 0) -> None:
         """What the client says still arrives; at the next answer but so many the client's connection is
-        reset."""
+        reset.
+        """
         self.answers_to_spare = spare
         self.cut_answers = True
 
     def drop(self) -> None:
-        """Reset every open connection; new ones are welcome. Returns when the other sides can feel it."""
+        """Reset all open connections. New ones are forwarded. It returns when the other sides notice."""
         with self._lock:
             forwarding = self._threads[1:]
             for side in self._open:
                 self._reset(side)
             self._open.clear()
-        for thread in forwarding:  # a socket that somebody still reads is not reset before he is gone
+        for thread in forwarding:  # a socket is reset only when nobody reads it any more
             thread.join(1)
 
     def cut_after(self, count: int) -> None:
-        """Reset after so many more bytes from the client."""
+        """Reset a connection after so many more bytes from the client."""
         self.client_bytes_left = count
 
     def throttle(self, bytes_per_second: int) -> None:
-        """Each connection's bytes from the client go on at this rate."""
+        """Forward the client's bytes of each connection at this rate."""
         self.bytes_per_second = bytes_per_second
 
     def overhear(self, client: socket.socket, data: bytes, *, answer: bool) -> None:
@@ -83,7 +85,7 @@ class Proxy:
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
-        thread.start()  # before it is listed: nobody may join a thread that has not begun
+        thread.start()  # before it is listed, because only a started thread can be joined
         self._threads.append(thread)
 
     def _accept(self) -> None:
@@ -107,8 +109,8 @@ class Proxy:
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         try:
-            while data := client.recv(65536 if self.bytes_per_second is None
-                                      else max(1, self.bytes_per_second // 10)):
+            while data := client.recv(
+                    65536 if self.bytes_per_second is None else max(1, self.bytes_per_second // 10)):
                 if self.hanging:
                     continue
                 self.passing.wait()
@@ -166,7 +168,7 @@ class Proxy:
             pass
 
     def close(self) -> None:
-        """Stop listening, end all connections and threads."""
+        """Stop listening, and end all connections and threads."""
         try:
             self.listener.shutdown(socket.SHUT_RDWR)
         except OSError:

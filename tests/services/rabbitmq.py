@@ -1,5 +1,7 @@
-"""A real RabbitMQ on loopback: own node name, own epmd, own data, cookie and plugins; one virtual host per
-test."""
+"""A real RabbitMQ on loopback, with its own node name, epmd, data, cookie and plugins.
+
+Each test has a virtual host.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not the wrapper in sbi
 
 @dataclass
 class RabbitMQ:
-    """The broker. `admin` is its administrator; everything listens on 127.0.0.1."""
+    """The broker. `admin` is its administrator. Everything listens on 127.0.0.1."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -49,18 +51,18 @@ class RabbitMQ:
 
     @property
     def api(self) -> str:
-        """Where the management API is."""
+        """The address of the management API."""
         return f"http://127.0.0.1:{self.api_port}"
 
     def start(self) -> None:
-        """Start, or start again with the same data."""
+        """Start the broker. A second start has the same data."""
         self._run(need("epmd", "erlang-base"), "-port", str(self._epmd_port), "-address", "127.0.0.1")
         wait_until(lambda: accepts(self._epmd_port), "epmd")
         self._run(str(SERVER))
         wait_until(lambda: accepts(self.port) and self._api_answers(), "RabbitMQ", 60)
 
     def stop(self) -> None:
-        """End it at once, as a crash would."""
+        """End the broker at once, as a crash would."""
         for process in reversed(self._processes):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -68,19 +70,18 @@ class RabbitMQ:
         wait_until(lambda: not accepts(self.port), "the port to be free")
 
     def control(self, *command: str) -> None:
-        """rabbitmqctl."""
+        """Run rabbitmqctl."""
         subprocess.run([str(SERVER.with_name("rabbitmqctl")), "-q", *command], env=self._environment(),
-                       check=True,
-                       stdout=subprocess.DEVNULL, timeout=120)
+                       check=True, stdout=subprocess.DEVNULL, timeout=120)
 
     def call(self, method: str, path: str, json: Any = None) -> Any:
-        """Ask the management API below /api."""
+        """Call the management API below /api."""
         answer = httpx2.request(method, f"{self.api}/api/{path}", json=json, auth=self.admin, timeout=30)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
     def add_vhost(self, name: str) -> None:
-        """A virtual host in which the administrator may do everything."""
+        """Make a virtual host in which the administrator may do everything."""
         self.call("PUT", f"vhosts/{name}")
         self.call("PUT", f"permissions/{name}/{self.admin[0]}",
                   {"configure": ".*", "write": ".*", "read": ".*"})
@@ -94,7 +95,7 @@ class RabbitMQ:
                                 transport_options={"confirm_publish": True})
 
     def count(self, vhost: str, queue: str) -> int:
-        """Messages in a queue, delivered but unacknowledged ones included."""
+        """The number of messages in a queue, including delivered ones that are not acknowledged."""
         with self.connection(vhost) as connection, connection.channel() as channel:
             ready: int = channel.queue_declare(queue, passive=True).message_count
         return ready
@@ -129,7 +130,7 @@ class RabbitMQ:
 def rabbitmq() -> Iterator[RabbitMQ]:
     """The broker of this test session."""
     need("rabbitmq-server", "rabbitmq-server")
-    folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))  # short: the node's paths go into Unix limits
+    folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))  # short, because Unix limits paths of sockets
     broker = RabbitMQ(folder)
     try:
         broker.start()

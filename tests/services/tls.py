@@ -1,4 +1,4 @@
-"""Certificates for tests: authorities, a server and clients, written as PEM files."""
+"""Certificates for tests, as PEM files: authorities, servers and clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class KeyPair:
 
 
 class Authority:
-    """A CA of its own below `folder`."""
+    """A CA whose files are below `folder`."""
 
     def __init__(self, folder: Path, name: str = "test-ca") -> None:
         self.folder = folder / name
@@ -27,11 +27,11 @@ class Authority:
         self.ca.cert_pem.write_to_path(self.file)
 
     def server(self, *names: str, file: str = "server") -> KeyPair:
-        """A server's certificate, for loopback unless other names are given."""
+        """A certificate of a server, for loopback unless other names are given."""
         return self._write(file, self.ca.issue_cert(*(names or ("127.0.0.1", "localhost"))))
 
     def client(self, common_name: str, *names: str, file: str | None = None) -> KeyPair:
-        """A client's certificate with this common name."""
+        """A certificate of a client with this common name."""
         blob = self.ca.issue_cert(*(names or (f"{common_name}.example",)), common_name=common_name)
         return self._write(file or common_name, blob)
 

@@ -12,7 +12,7 @@ from tests.simulation.world import Faulty, World
 
 
 def main() -> int:
-    """The command; 1 when a seed found something."""
+    """Run the command. Returns the exit code: 1 when a seed found something."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first one")

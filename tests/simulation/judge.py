@@ -1,22 +1,22 @@
-"""What must hold, whatever happens: judged from what was sent, what arrived, and the store's rows, with words
-of its own.
+"""The judge: what must hold, whatever happens.
 
-=================
-================================================================================================
-lost               acknowledged and not in the store; done in the books and not at the receiver
-silent duplicate   one delivery at a receiver twice without a mark; one application taken under two numbers
-phantom            at a receiver, and nobody sent it; another content than was sent
-misrouted          at another place than the configuration said that routed it; a test at a real place
-unexplained        parked or open without a reason, or not at rest although everything is well
-unbalanced         the books against themselves, or against the rows
-order              tried although an earlier one of its case was open
-window             tried outside of the destination's window
-uncounted          tried without the attempt (or, where nobody could tell, the intent) on disk
-deaths             parked for deaths, and it was not the planted one
-action             a double click did something
-failed             an error that the hub itself did not foresee
-=================
-================================================================================================
+It judges from what was sent, what arrived and the store's rows. It has rules of its own and uses none of the
+hub's logic. Its verdicts:
+
+================  =========================================================================================
+lost              acknowledged but not in the store; or done in the ledger but not at the receiver
+silent duplicate  one delivery twice at a receiver without a mark; or one application under two ids
+phantom           at a receiver although nobody sent it; or with another content than was sent
+misrouted         at another place than the configuration in force said; or a test at a real place
+unexplained       parked or open without a reason; or not at rest although everything works
+unbalanced        the ledger contradicts itself or the rows
+order             tried although an earlier delivery of its case was open
+window            tried outside of the destination's window
+uncounted         tried before the attempt (or, where the outcome may be unknown, the intent) was on disk
+deaths            parked for deaths of workers, although it was not the planted message
+action            a repeated action had an effect
+failed            an error that the hub itself did not foresee
+================  =========================================================================================
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OPEN = ("due", "delivering", "in_doubt", "parked")
 
 @dataclass(frozen=True)
 class Sent:
-    """What a sender sends: `number` is the content's, `key` the sender's own or None."""
+    """What a sender sends. `number` identifies the content; `key` is the sender's own key, or None."""
 
     number: int
     sender: str
@@ -54,52 +54,51 @@ class Sent:
     poison: str | None = None
 
     def content(self) -> bytes:
-        """The application."""
+        """The bytes of the application."""
         return json.dumps({"number": self.number, "ags": self.ags, "service": self.service, "test": self.test,
                            "form": self.form, "poison": self.poison}).encode()
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """What makes a second one the same."""
+        """What two sendings have in common if the second is a duplicate."""
         return self.sender, self.ags, self.service, self.test, self.key or self.number
 
 
 @dataclass
 class Judge:
-    """Hears of everything, and keeps what was wrong."""
+    """Is told everything, and keeps what was wrong."""
 
     faults: list[tuple[str, str]] = field(default_factory=list)
     sent: dict[int, Sent] = field(default_factory=dict)
     tried: dict[tuple[Any, ...], set[int]] = field(default_factory=lambda: defaultdict(set))
-    """By identity: the contents that were sent under it, answered or not."""
+    """The contents that were sent, answered or not, by identity."""
     known: dict[str, Sent] = field(default_factory=dict)
-    """By the hub's id: what was acknowledged under it."""
+    """What was acknowledged, by the hub's id."""
     ids: dict[tuple[tuple[Any, ...], int], str] = field(default_factory=dict)
     copies: dict[str, list[tuple[bool, bool]]] = field(default_factory=lambda: defaultdict(list))
-    """By delivery: what its receiver has, as (marked, late)."""
+    """The copies at the receiver, as (marked, late), by delivery."""
     begun: Counter[str] = field(default_factory=Counter)
     confirmed: set[str] = field(default_factory=set)
     planted: set[str] = field(default_factory=set)
-    """Messages that were made to kill whoever has them in hand; also those whose sender never heard of
-    them."""
+    """Messages that kill each worker, including those that were never acknowledged."""
     innocent: Counter[str] = field(default_factory=Counter)
-    """Deaths that were no message's fault, by message in hand."""
+    """Deaths that no message caused, by the message that the worker had."""
     forgotten: set[str] = field(default_factory=set)
-    """Deliveries that a restored store does not know any more."""
+    """Deliveries that a restored store no longer knows."""
 
     def fault(self, verdict: str, what: str) -> None:
-        """Something is wrong."""
+        """Note a fault."""
         self.faults.append((verdict, what))
 
     # ---------------------------------------------------------------- the door
 
     def sends(self, sent: Sent) -> None:
-        """Before the hub has it."""
+        """A sender sends this. The hub does not have it yet."""
         self.sent[sent.number] = sent
         self.tried[sent.identity].add(sent.number)
 
     def answered(self, sent: Sent, answer: Accepted) -> None:
-        """It was acknowledged."""
+        """The hub acknowledged this."""
         before = self.known.get(answer.id)
         if before is not None and before.number != sent.number:
             self.fault("lost", f"{sent} was answered with the number of {before}")
@@ -109,19 +108,19 @@ class Judge:
         self.known[answer.id] = sent
 
     def refused(self, sent: Sent) -> None:
-        """The hub said that the key is known with another content."""
+        """The hub answered that the key is known with another content."""
         if len(self.tried[sent.identity]) == 1:
             self.fault("lost", f"{sent} was refused as a conflict, and there was none")
 
     # ---------------------------------------------------------------- the receivers
 
     def attempts(self, delivery: Delivery, at: datetime, probe: bool) -> None:
-        """A connector was called."""
+        """A connector is called."""
         if not is_open(delivery.destination, at):
             self.fault("window", f"{delivery.destination} was {'asked' if probe else 'tried'} at {at}")
 
     def begins(self, store: Store, delivery: Delivery, repeat: str) -> None:
-        """Bytes may leave from now on."""
+        """From now on bytes may leave."""
         [row] = rows(store, "SELECT state, attempts, effect_at FROM delivery WHERE id = :id", id=delivery.id)
         self.begun[delivery.id] += 1
         if row["state"] != "delivering" or row["attempts"] < self.begun[delivery.id]:
@@ -132,7 +131,7 @@ class Judge:
             self.fault("uncounted", f"{delivery.id} has no intent")
 
     def arrives(self, delivery: Delivery, body: bytes, repeat: str, *, late: bool) -> None:
-        """The receiver has acted. `late`: the try had been given up, so nobody waited for it any more."""
+        """The receiver has acted. `late`: the hub had given the try up before."""
         name, _, content = body.partition(b"|")
         number = json.loads(content)["number"]
         sent = self.sent.get(number)
@@ -153,28 +152,32 @@ class Judge:
     # ---------------------------------------------------------------- the store
 
     def claims(self, connection: Connection, ids: Sequence[str]) -> None:
-        """These are taken in hand in this transaction, and will be tried."""
+        """This transaction claims these deliveries, which will be tried."""
         for name in ids:
             earlier = _rows(connection, """
                 SELECT before.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
-                JOIN delivery AS before ON before.order_key = own.order_key AND before.destination = own.destination
+                JOIN delivery AS before ON before.order_key = own.order_key
+                    AND before.destination = own.destination
                 JOIN message AS first ON first.id = before.message_id AND first.no < mine.no
-                WHERE own.id = :id AND own.state = 'delivering' AND before.state IN ('due', 'delivering', 'in_doubt', 'parked')
+                WHERE own.id = :id AND own.state = 'delivering'
+                    AND before.state IN ('due', 'delivering', 'in_doubt', 'parked')
                 UNION ALL
                 SELECT first.id FROM delivery AS own JOIN message AS mine ON mine.id = own.message_id
-                JOIN message AS first ON first."case" = own.order_key AND first.tenant = own.tenant AND first.no < mine.no
+                JOIN message AS first ON first."case" = own.order_key AND first.tenant = own.tenant
+                    AND first.no < mine.no
                 WHERE own.id = :id AND own.state = 'delivering'
-                AND (first.state = 'received' OR (first.state = 'parked' AND first.service = own.service))""", id=name)
+                    AND (first.state = 'received' OR (first.state = 'parked' AND first.service = own.service))
+                """, id=name)
             if earlier:
                 self.fault("order", f"{name} is tried before {earlier[0]['id']}")
 
     def books(self, store: Store) -> None:
-        """Both balances, and the tallies against the rows."""
+        """Both balances hold, and the tallies agree with the rows."""
         for line in unbalanced(store):
             self.fault("unbalanced", line)
 
     def missing(self, store: Store) -> None:
-        """Every acknowledged message is there, as what it was sent as; what is done has arrived."""
+        """Each acknowledged message is in the store, as it was sent. What is done has arrived."""
         there = {row["id"]: row for row in rows(store, 'SELECT id, ags, service, test, "case" FROM message')}
         for name, sent in self.known.items():
             row = there.get(name)
@@ -186,7 +189,7 @@ class Judge:
                 self.fault("lost", f"{row['id']} is done, and {row['destination']} does not have it")
 
     def routed(self, store: Store) -> None:
-        """Every message went where the configuration said that routed it, and nowhere else."""
+        """Each message went where the configuration that routed it said, and nowhere else."""
         variants = {configurations()[variant.name].digest: variant for variant in VARIANTS}
         places: dict[str, set[str]] = defaultdict(set)
         for row in rows(store, "SELECT message_id, recipient, tenant, generation FROM delivery"):
@@ -207,14 +210,14 @@ class Judge:
                 self.fault("lost", f"{sent} is {row['state']} without a delivery")
 
     def deaths(self, store: Store) -> None:
-        """Only what was planted is parked for deaths."""
+        """Only planted messages are parked for deaths."""
         for row in rows(store,
                         "SELECT id, reason_text FROM message WHERE reason = 'runaway' AND state = 'parked'"):
             if row["id"] not in self.planted and self.innocent[row["id"]] < 3:
                 self.fault("deaths", f"{row['id']}: {row['reason_text']}")
 
     def rests(self, store: Store) -> None:
-        """Nothing waits for the hub, and what waits for a person says why."""
+        """Nothing waits for the hub, and what waits for a person has a reason."""
         for row in rows(store, "SELECT id, state, reason, reason_text FROM message"):
             if row["state"] == "received" or (row["state"] == "parked"
                                               and not (row["reason"] and row["reason_text"])):
@@ -233,14 +236,16 @@ row["state"] == "parked" and not explained):
                 self.fault("unexplained", f"message {row['id']} is {row['state']}: {finished[row['id']]}")
 
     def waiting(self, store: Store) -> list[int]:
-        """When what waits for the hub is due, 0 for what is in hand; a mail that waits for its files waits
-        for the person who has them parked."""
+        """When each delivery that waits for the hub is due; 0 for a claimed one.
+
+        A mail whose files are parked waits for a person and does not count.
+        """
         return [row["at"] for row in rows(store, "SELECT coalesce(due_at, 0) AS at FROM delivery WHERE "
                                                  "(due_at IS NOT NULL "
                                                  f"OR lease_until IS NOT NULL) AND NOT ({_SEPARATE})")]
 
     def held(self, store: Store) -> None:
-        """Who waits for its turn has somebody to wait for, who waits for a person."""
+        """Each delivery that waits within its case waits for another one, and that one waits for a person."""
         for row in rows(store, "SELECT id FROM delivery WHERE state = 'due' AND due_at IS NULL"):
             before = store.predecessor(row["id"])
             if before is None:
@@ -248,15 +253,17 @@ row["state"] == "parked" and not explained):
 
 
 _HELD = "(state = 'due' AND due_at IS NULL AND reason = 'order')"
-_SEPARATE = """(state = 'due' AND error IS 'held' AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
+_SEPARATE = """(state = 'due' AND error IS 'held'
+    AND coalesce(reason_text, '') LIKE 'Die Mail wartet, bis ihre Dateien%'
     AND EXISTS (
     SELECT 1 FROM delivery AS files WHERE files.message_id = delivery.message_id AND files.id <> delivery.id
-    AND files.destination LIKE '%/ablage' AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
+    AND files.destination LIKE '%/ablage'
+    AND (files.state = 'parked' OR (files.state = 'due' AND files.due_at IS NULL))))"""
 
 
 def rows(store: Store, query: str, **values: Any) -> list[dict[str, Any]]:
-    """Straight from the tables."""
-    with store._read() as connection:
+    """Rows of the tables."""
+    with store.reading() as connection:
         return _rows(connection, query, **values)
 
 

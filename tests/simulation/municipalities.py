@@ -1,7 +1,6 @@
-"""The simulated hub's configuration, in variants between which it changes, and what is right for each: the
-judge's own table.
+"""The variants of the simulated hub's configuration, and what is right in each: the judge's own table.
 
-The table is written by hand and knows nothing of `hub.pipeline.route`.
+The table is written by hand and does not use `hub.pipeline.route`.
 """
 
 from __future__ import annotations
@@ -61,12 +60,12 @@ DESTINATIONS = {
 }
 POLICY = '\ntotal = "60s"\nretry = { first = "1m", longest = "20m", give_up_after = "3d" }\n'
 LARGE = frozenset({"postfach"})
-"""Destinations that may find a delivery too large; they have a fallback."""
+"""Destinations that may refuse a delivery as too large. They have a fallback."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One state of the configuration: by service who gets it, which towns and destinations there are."""
+    """One variant of the configuration: recipients by service, municipalities, destinations."""
 
     name: str
     routes: dict[str, tuple[str, ...]]
@@ -86,7 +85,7 @@ VARIANTS = (
 
 
 def expected(variant: Variant, ags: str, service: str, test: bool, form: str) -> frozenset[str] | str:
-    """Where a message must go by this variant, or the reason for which it must be parked."""
+    """Where a message must go in this variant, or the reason for which it must be parked."""
     if ags not in variant.municipalities:
         return "unknown-municipality"
     if form != "1.0" or (test and not variant.tests):
@@ -96,14 +95,14 @@ def expected(variant: Variant, ags: str, service: str, test: bool, form: str) ->
 
 
 def is_open(destination: str, at: datetime) -> bool:
-    """Whether a destination's window is open: by hand, for the one that there is."""
+    """Whether the window of a destination is open. One destination has a window."""
     wall = at.astimezone(BERLIN)
     return not destination.endswith("/fenster") or (wall.weekday() < 5 and 8 <= wall.hour < 16)
 
 
 @cache
 def configurations() -> dict[str, Configuration]:
-    """By the variants' names; loaded from files as the daemon does it, once per process."""
+    """The configurations by the names of the variants. They are loaded from files, once per process."""
     folder = Path(tempfile.mkdtemp(prefix="simulation-etc-", dir=MEMORY if MEMORY.is_dir() else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for service in (PLAIN, ORDERED):

@@ -1,28 +1,35 @@
-"""Planted faults: the hub as it must never be. Each has to be found within the seeds of a commit: a test of
-the simulation."""
+"""Planted faults: each changes the hub into one that must never be.
+
+The seeds of a commit must find each of them. So the simulation itself is tested.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 from unittest.mock import patch
 
 from hub import message
 from hub.config import window
-from hub.delivery.deliverer import Deliverer, _Effect
+from hub.config.configuration import Configuration
+from hub.delivery import deliverer
+from hub.delivery.deliverer import Effect
 from hub.i18n.sentence import Sentence, say
-from hub.job import Facts, Parked
-from hub.message import Reason, Receipt
+from hub.job import Facts
+from hub.message import Receipt
 from hub.pipeline import route
 from hub.store.database.ledger import Ledger
 from hub.store.transitions import case_order, deliveries, operator_actions, restored
 from hub.store.transitions import messages as message_transitions
 from hub.store.transitions.deliveries import Settlement
-from hub.workers.dispatcher import Dispatcher
+from tests.simulation.municipalities import configurations
+from tests.simulation.world import World
 
 Change = Any
-"""What `unittest.mock.patch` gives."""
+"""What `unittest.mock.patch` returns."""
 
 
 def _key_without_municipality() -> list[Change]:
@@ -48,28 +55,28 @@ def _keys_are_not_kept() -> list[Change]:
 
 
 def _same_key_other_content_is_a_duplicate() -> list[Change]:
-    real = message_transitions._known_keys
+    real = message_transitions.known_keys
 
     def known(tx: Any, arrivals: Sequence[Any]) -> Any:
         contents = {arrival.key: arrival.content_digest for arrival in arrivals}
         return {key: (name, contents[key]) for key, (name, _) in real(tx, arrivals).items()}
 
-    return [patch.object(message_transitions, "_known_keys", known)]
+    return [patch.object(message_transitions, "known_keys", known)]
 
 
 def _settled_before_the_effect() -> list[Change]:
-    real = Deliverer._one
+    real = Effect.__init__
 
-    def early(self: Deliverer, item: Any, *rest: Any) -> Any:
+    def early(self: Effect, item: Any, *rest: Any) -> None:
+        real(self, item, *rest)
         if not item.probe:
-            self._store.settle([Settlement.done(item.delivery.id, Receipt("vorab"))])
-        return real(self, item, *rest)
+            self.store.settle([Settlement.done(item.delivery.id, Receipt("vorab"))])
 
-    return [patch.object(Deliverer, "_one", early)]
+    return [patch.object(Effect, "__init__", early)]
 
 
 def _attempts_counted_afterwards() -> list[Change]:
-    claim, change = deliveries._CLAIM, deliveries._change
+    claim, change = deliveries.CLAIM, deliveries.change
 
     def uncounted(connection: Any, rows: Sequence[Any]) -> None:
         claim(connection, [{**row, "attempts": row["attempts"] - (row["state"] == deliveries.DELIVERING)}
@@ -79,22 +86,22 @@ def _attempts_counted_afterwards() -> list[Change]:
         changed = change(tx, row, settlement)
         return {**changed, "attempts": changed["attempts"] + (row.state == deliveries.DELIVERING)}
 
-    return [patch.object(deliveries, "_CLAIM", uncounted), patch.object(deliveries, "_change", counting)]
+    return [patch.object(deliveries, "CLAIM", uncounted), patch.object(deliveries, "change", counting)]
 
 
 def _no_intent() -> list[Change]:
-    def begins(self: _Effect) -> None:
+    def begins(self: Effect) -> None:
         self.begun = True
 
-    return [patch.object(_Effect, "begins", begins)]
+    return [patch.object(Effect, "begins", begins)]
 
 
 def _recovery_forgets() -> list[Change]:
-    return [patch.object(deliveries, "_free", lambda *_, **__: (0, 0))]
+    return [patch.object(deliveries, "free", lambda *_, **__: (0, 0))]
 
 
 def _recovery_believes_that_nothing_left() -> list[Change]:
-    real = deliveries._change
+    real = deliveries.change
 
     def plain(tx: Any, row: Any, settlement: Settlement) -> dict[str, Any]:
         changed = real(tx, row, settlement)
@@ -103,20 +110,18 @@ def _recovery_believes_that_nothing_left() -> list[Change]:
     def moved(tx: Any, row: Any, after: str, name: str, **rest: Any) -> None:
         told(tx, row, "due" if name == "recovered" else after, name, **rest)
 
-    told = deliveries._moved
-    return [patch.object(deliveries, "_change", plain), patch.object(deliveries, "_moved", moved)]
+    told = deliveries.moved
+    return [patch.object(deliveries, "change", plain), patch.object(deliveries, "moved", moved)]
 
 
 def _doubt_is_temporary() -> list[Change]:
-    def later(self: Deliverer, item: Any, destination: Any, text: str) -> Settlement:
-        return Settlement.later(item.delivery.id, self._now() + timedelta(minutes=1), "temporary", text)
-
-    return [patch.object(Deliverer, "_doubt", later)]
+    return [patch.object(Settlement, "in_doubt", lambda name, text, probe_at: Settlement.later(
+        name, probe_at, "temporary", text))]
 
 
 def _nobody_is_asked() -> list[Change]:
-    return [patch.object(Deliverer, "_probe", lambda self, item, outlet, destination: Settlement.again(
-        item.delivery.id, self._now(), repeat_marked=False))]
+    return [patch.object(deliverer, "probed", lambda item, outlet, destination, now: Settlement.again(
+        item.delivery.id, now(), repeat_marked=False))]
 
 
 def _repetitions_without_a_mark() -> list[Change]:
@@ -126,12 +131,12 @@ def _repetitions_without_a_mark() -> list[Change]:
 
 
 def _a_replay_forgets_the_doubt() -> list[Change]:
-    real = operator_actions._due_again
+    real = operator_actions.due_again
 
     def plain(tx: Any, row: Any, who: str) -> None:
         real(tx, cast(Any, _Without(row)), who)
 
-    return [patch.object(operator_actions, "_due_again", plain)]
+    return [patch.object(operator_actions, "due_again", plain)]
 
 
 class _Without:
@@ -147,13 +152,15 @@ class _Without:
 
 
 def _given_up_and_begun_all_the_same() -> list[Change]:
-    return [patch.object(_Effect, "forbid", lambda self: None)]
+    return [patch.object(Effect, "forbid", lambda self: None)]
 
 
 def _nothing_is_given_up() -> list[Change]:
-    return [patch.object(Deliverer, "_find_lost", lambda self: None),
+    settle = deliveries.settle
+    return [patch.object(deliveries, "recover_lost", lambda tx, nobodys, assume_begun: 0),
             patch.object(deliveries, "release", lambda tx, ids: 0),
-            patch.object(Deliverer, "_keep", lambda self, claim, settlements: None)]
+            patch.object(deliveries, "settle", lambda tx, settlements: settle(
+                tx, [each for each in settlements if each.claim is None]))]  # nor what is written late
 
 
 def _order_is_ignored() -> list[Change]:
@@ -174,7 +181,7 @@ def _windows_are_ignored() -> list[Change]:
 
 
 def _a_window_is_not_looked_at_again() -> list[Change]:
-    return [patch.object(Deliverer, "_why_not", lambda self, circuit, destination: "")]
+    return [patch.object(window, "is_open", lambda spans, moment: True)]
 
 
 def _double_click_acts_twice() -> list[Change]:
@@ -206,14 +213,14 @@ def _versions_are_ignored() -> list[Change]:
 
 
 def _a_batch_dies_together() -> list[Change]:
-    def together(self: Dispatcher, configuration: Any, messages: Sequence[Any]) -> None:
-        left, why = self._run(configuration, messages)
-        if left:
-            self._record(configuration,
-                         [Parked(message_id=each.id, facts=Facts(), reason=Reason.RUNAWAY, text=why)
-                          for each in left], -1, messages)
+    @cache
+    def hasty(name: str) -> Configuration:
+        """What is left of a batch is parked without a try of its own."""
+        found = configurations()[name]
+        section = found.settings.workers.model_copy(update={"deaths": 0})
+        return replace(found, settings=found.settings.model_copy(update={"workers": section}))
 
-    return [patch.object(Dispatcher, "_together", together)]
+    return [patch.object(World, "configuration", lambda self: hasty(self.variant.name))]
 
 
 def _deaths_are_not_counted() -> list[Change]:

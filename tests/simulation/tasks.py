@@ -1,8 +1,7 @@
-"""Work that waits in the middle: each piece in a thread of its own, of which only one ever runs.
+"""Work that can wait in the middle. Each piece has a thread of its own, but only one thread runs at a time.
 
-The world says who goes on, and whoever goes on says when it waits again. So the hub's own code runs as it is,
-with all the ways in which its threads can come between each other, and the world's dice alone decide which of
-them it is.
+The world says which thread goes on, and that thread says when it waits again. So the hub's own code runs
+unchanged, with every order in which its threads can run, and only the world's dice choose the order.
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ import threading
 from collections.abc import Callable
 
 STANDSTILL = 120.0
-"""Seconds after which a piece of work that does not wait again is a fault of the simulation, or a deadlock of
-the hub."""
+"""Seconds after which a thread must wait again. Else the simulation is faulty, or the hub has a deadlock."""
 
 
 class Killed(BaseException):
-    """The hub's process is dead: nothing of it runs any more."""
+    """The hub's process is dead: none of its code runs any more."""
 
 
 class Task:
-    """One thread's work. `resume` lets it go on until it waits again, or to its end."""
+    """The work of one thread. `resume` lets it go on until it waits again or ends."""
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
         self.name = name
@@ -36,7 +34,7 @@ class Task:
         self.thread.start()
 
     def resume(self, thrown: BaseException | None = None) -> None:
-        """Go on, with `thrown` raised where it waits. Raises what the work raises."""
+        """Go on. With `thrown` that error is raised where the work waits. Raises what the work raises."""
         self._thrown = thrown
         self._go.release()
         if not self._back.acquire(timeout=STANDSTILL):
@@ -47,7 +45,7 @@ class Task:
             raise self._error
 
     def wait(self) -> None:
-        """Called by the work itself: the world is asked who goes on."""
+        """Called by the work itself: let the world choose who goes on."""
         self._back.release()
         self._await()
 
@@ -60,7 +58,7 @@ class Task:
         try:
             self._await()
             self._work()
-        except BaseException as error:  # whatever it is: the world hears of it
+        except BaseException as error:  # any error: the world must get it
             self._error = error
         self.over = True
         self._back.release()

@@ -1,5 +1,4 @@
-"""The seeds of a commit, that a seed is the same every time, and that the simulation finds what it is there
-to find."""
+"""The seeds of a commit find nothing; a seed is the same every time; each planted fault is found."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""Receivers that do what the dice say: accept, refuse, time out before and after the effect, hang, answer
-probes or not."""
+"""Receivers that do what the dice say.
+
+They accept, refuse, time out before or after the effect, hang, and answer probes or not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from hub import endpoint
 from hub.endpoint import Absent, Done, Finding, OptionsModel, OutletBase, ProbeResult, Unknown, refused
@@ -13,7 +15,7 @@ from hub.message import Delivery, Receipt
 from tests.simulation.municipalities import LARGE
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.ground import Ground
 
 MOODS = {
     "well": {"takes": 94, "takes slowly": 6},
@@ -26,11 +28,11 @@ MOODS = {
     "misconfigured": {"misconfigured": 100},
     "full": {"refuses for now": 50, "cut begun": 50},
 }
-"""What a receiver does, by its mood, with weights."""
+"""What a receiver does, with weights, by its mood."""
 
 
 class Peer:
-    """One receiver, with what it has."""
+    """One receiver, with what it received."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,11 +42,11 @@ class Peer:
 
 
 class Outlet(OutletBase[OptionsModel]):
-    """The way to a `Peer`."""
+    """The outlet to a `Peer`."""
 
-    def __init__(self, world: World, connector: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, world: Ground, connector: str, options: OptionsModel) -> None:
         real = endpoint.outlet_class(connector)
-        self.repeat = endpoint.repeat_of(connector, options)
+        self.repeat = real.repeat_for(options)
         self.keeps = real.keeps
         self.world = world
 

@@ -1,7 +1,7 @@
-"""The proof that nothing accepted is lost: `python -m tests.torture --tier commit --seed 1`, or `make
-torture`.
+"""The proof that no accepted message is lost.
 
-Processes of their own, which the fault injector never kills, stand around the hub::
+Run it by `python -m tests.torture --tier commit --seed 1` or `make torture`. Around the hub are processes
+that the fault injector never kills::
 
     producer ──HTTPS──► hub ──┬─SMTP──► mail sink      (appends, syncs, answers)
        │                 ▲    └─files─► drop folders
@@ -9,10 +9,10 @@ Processes of their own, which the fault injector never kills, stand around the h
     ledger of 202s   fault injector         ▼
        └───────────────────────────────► checker ──► scoreboard
 
-`world` is the hub's configuration, `document` what is sent and how a copy of it is recognised, `producer` and
-`sink` and `checker` the processes, `stage` keeps them, `scenarios` the injuries (by `shim` to system calls,
-by `drives` to disks), `tiers` what of them is run when, `scoreboard` the result and its page.
+`world` has the hub's configuration. `document` makes what is sent and recognises copies of it. `producer`,
+`sink` and `checker` are the processes, and `stage` starts and ends them. `scenarios` has the injuries: `shim`
+injures system calls, `drives` disks. `tiers` says what is run when. `scoreboard` has the result and its page.
 
-Beside it stands `tests.simulation`: the same verdicts over the hub's own logic in thousands of small worlds,
-each of which its seed replays bit by bit; the nightly tier plays 10,000 of them.
+`tests.simulation` gives the same verdicts over the hub's own logic, in thousands of small worlds. Each seed
+can be replayed exactly. The nightly tier plays 10,000 of them.
 """

@@ -1,11 +1,11 @@
 """``python -m tests.torture --tier commit|nightly|release [--seed N] [--into FOLDER] [--board FILE] [--only
 SCENARIO]``
 
-Prints the seed and the scoreboard and writes them into docs/scoreboard.md. Ends with 1 when the run is red,
-invalid or not at its end. A run that was interrupted goes on where it stood: scenarios whose results stand on
-its board are not run again. The board is a file in the working folder; that of the release tier lies in
-docs/scoreboard/, so that hours of it may be divided among several days and machines. Each result says of
-which commit it is. Several scenarios may run at the same time, each by its own ``--only``.
+Prints the seed and the scoreboard, and writes them into docs/scoreboard.md. The exit code is 1 when the
+run is red, invalid or unfinished. A run that was interrupted goes on: scenarios with a result on the board
+are not run again. The board is a file in the working folder. The board of the release tier is in
+docs/scoreboard/, so that its hours can be divided among days and machines. Each result names its commit.
+Several scenarios may run at the same time, each by its own ``--only``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.torture.tiers import TIERS
 
 
 def main() -> int:
-    """The command; its exit code."""
+    """Run the command. Returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
     parser.add_argument("--tier", choices=sorted(TIERS), default="commit")
     parser.add_argument("--seed", type=int, default=None)
@@ -36,11 +36,12 @@ def main() -> int:
     parser.add_argument("--only", default=None, help="one scenario")
     parser.add_argument("--no-page", action="store_true", help="leave docs/scoreboard.md as it is")
     options = parser.parse_args()
-    # so that processes end and disks are unmounted
+    # so that processes are ended and disks unmounted
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     folder = options.into or Path(tempfile.mkdtemp(prefix=f"torture-{options.tier}-{seed}-"))
-    kept = folder / f"results-{seed}.json" if options.tier != "release" else scoreboard.BOARDS / f"release-{seed}.json"
+    kept = (scoreboard.BOARDS / f"release-{seed}.json" if options.tier == "release"
+            else folder / f"results-{seed}.json")
     board = options.board or kept
     print(f"tier {options.tier}, seed {seed}, in {folder}, results in {board}", flush=True)
     rows = []
@@ -50,7 +51,7 @@ def main() -> int:
         elif step.name in scoreboard.saved(board):
             rows.append(row(step, scoreboard.saved(board)[step.name]))
         if not options.no_page and options.tier == "release":
-            page(options.tier, seed, board)  # after each: the next one may take an hour
+            page(options.tier, seed, board)  # after each scenario, because the next one may take an hour
     if options.only is None and not options.no_page:
         page(options.tier, seed, board, rows)
     word = scoreboard.verdict(rows)
@@ -59,7 +60,7 @@ def main() -> int:
 
 
 def run(step: Step, folder: Path, board: Path, seed: int) -> scoreboard.Row:
-    """One scenario, or its result of an earlier attempt; or why it cannot be run here."""
+    """Run a scenario, or take its earlier result; or say why it cannot run here."""
     done = scoreboard.saved(board)
     if step.name not in done:
         print(f"-- {step.name}", flush=True)
@@ -80,12 +81,12 @@ def run(step: Step, folder: Path, board: Path, seed: int) -> scoreboard.Row:
 
 
 def row(step: Step, report: scoreboard.Report) -> scoreboard.Row:
-    """A scenario's line."""
+    """The line of a scenario."""
     return scoreboard.Row(step.name, report, step.unclear, step.parks)
 
 
 def page(tier: str, seed: int, board: Path, rows: list[scoreboard.Row] | None = None) -> None:
-    """Write what there is so far into docs/scoreboard.md."""
+    """Write the results so far into docs/scoreboard.md."""
     done = scoreboard.saved(board)
     rows = rows or [row(step, done[step.name]) for step in TIERS[tier] if step.name in done]
     lacking = [step.name for step in TIERS[tier] if step.name not in {each.scenario for each in rows}]
@@ -96,7 +97,7 @@ def page(tier: str, seed: int, board: Path, rows: list[scoreboard.Row] | None = 
 
 
 def section(tier: str, seed: int, rows: list[scoreboard.Row], word: str) -> str:
-    """What the page says about this run."""
+    """The section of the page about this run."""
     seconds = sum(each.report.get("seconds", 0) for each in rows)
     return (f"## Tier {tier}\n\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, "
             f"{scoreboard.machine()}\n\n"

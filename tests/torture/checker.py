@@ -1,25 +1,10 @@
-"""The checker: what the producers were told, against what lies at the receivers, against what the hub says of
-itself.
+"""The checker compares what the producers were answered, what the receivers have, and what the hub says.
 
-``python -m tests.torture.checker <world>`` prints one JSON object: figures, and for each verdict the names it
-fell on.
+``python -m tests.torture.checker <world>`` prints one JSON object: figures, and for each verdict the names of
+the probes. The verdicts:
 
-================
-===================================================================================================
-lost              acknowledged, but a recipient has no whole copy, and it is not parked either
-torn              a copy under a final name that is not byte for byte what it must be
-silent duplicate  a recipient has a second copy that does not say that it may be one flagged duplicate a
-recipient has a second copy that says so (a figure; a defect only where nothing was unclear)
-phantom           a copy, or a message in the store, that nobody sent
-misrouted         a copy at another town than the sender named
-invisible         acknowledged with an id that the store does not have
-unexplained       parked or in doubt without a reason, or still open after everything had its time
-unbalanced        figures that contradict each other: metrics, ledger, rows, producers
-================
-===================================================================================================
-
-It reads the store's tables itself and imports nothing of the hub: what is wrong there must not be wrong here
-too.
+=================  =================================================================================
+It reads the store's tables itself and imports nothing from the hub, so that it shares none of its errors.
 """
 
 from __future__ import annotations
@@ -48,25 +33,25 @@ MARK = "möglicherweise doppelt: "
 
 @dataclass
 class Evidence:
-    """Everything there is to see, before it is judged."""
+    """Everything that was collected, before it is judged."""
 
     sent: set[str] = field(default_factory=set)
     told: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     cut: int = 0
     refused: int = 0
     copies: list[tuple[str, str, Found, bool]] = field(default_factory=list)
-    """(town, recipient, what it is, whether it says that it may be a second one)"""
+    """(municipality, recipient, what it is, whether it says that it may be a second copy)"""
     mail_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     litter: int = 0
     messages: list[dict[str, Any]] = field(default_factory=list)
     deliveries: list[dict[str, Any]] = field(default_factory=list)
     tallies: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(kind, name) to count"""
+    """The count of each (kind, name)."""
     metrics: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 def collect(world: World) -> Evidence:
-    """Read it all."""
+    """Collect everything that a run left."""
     seen = Evidence()
     for line in world.ledger.read_text().splitlines():
         row = json.loads(line)
@@ -104,7 +89,7 @@ def folders(place: Path, municipality: str) -> Iterator[tuple[str, str, Found, b
 
 
 def mails(file: Path, ids: dict[str, set[str]]) -> Iterator[tuple[str, str, Found, bool]]:
-    """The copies in mailboxes; `ids` is given the Message-IDs that each probe came under."""
+    """The copies in mailboxes. The Message-IDs of each probe are added to `ids`."""
     for line in file.read_text().splitlines() if file.exists() else ():
         row = json.loads(line)
         mail = message_from_bytes(b64decode(row["mail"]), policy=policy.default)
@@ -130,7 +115,7 @@ def _read_store(world: World, seen: Evidence) -> None:
 
 
 def metrics(text: str) -> Iterator[tuple[tuple[str, str], float]]:
-    """The figures that have a counterpart in the ledger, as (kind, name)."""
+    """The figures of the metrics that have a counterpart in the ledger, by (kind, name)."""
     counts: dict[tuple[str, str], float] = defaultdict(float)
     for name, labels, value in re.findall(r"^(drehscheibe_\w+)\{([^}]*)\} (\S+)$", text, re.MULTILINE):
         state = re.search(r'state="([^"]*)"', labels)
@@ -144,7 +129,7 @@ def metrics(text: str) -> Iterator[tuple[tuple[str, str], float]]:
 
 
 def judge(seen: Evidence) -> dict[str, list[str]]:
-    """For each verdict the names it fell on. Judges only what it is given: see the tests of this function."""
+    """The names of the probes for each verdict. It judges only what it is given."""
     verdicts: dict[str, list[str]] = {name: [] for name in (*VERDICTS, "flagged duplicate")}
     rows = {row["id"]: row for row in seen.messages}
     of_message: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -222,7 +207,7 @@ def imbalances(seen: Evidence) -> Iterator[str]:
 
 
 def report(seen: Evidence) -> dict[str, Any]:
-    """Figures and verdicts."""
+    """The figures and the verdicts."""
     return {
         "sent": len(seen.sent), "acknowledged": len(seen.told), "connections cut": seen.cut,
         "refused": seen.refused,

@@ -1,7 +1,7 @@
-"""What is sent, and how a copy of it is recognised at a receiver without asking the hub anything.
+"""What is sent, and how a copy of it is recognised at a receiver without the hub.
 
-A probe carries its number, a filling made from the number, and the filling's digest: whoever finds a copy can
-tell from the copy alone whose it is and whether it is whole.
+A probe carries its number, a filling made from the number, and the digest of the filling. So a copy alone
+tells which probe it is, and whether it is whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lxml import etree
 
 MUNICIPALITIES = {"14999010": "musterstadt", "14999020": "beispielberg", "14999030": "probedorf"}
 WIDE = {f"149991{number:02}": f"stadt{number:02}" for number in range(25)}
-"""For scenarios that need many destinations: each town has two."""
+"""For scenarios that need many destinations: each municipality has two."""
 
 ALL_MUNICIPALITIES = MUNICIPALITIES | WIDE
 SERVICE = "zaehlprobe"
@@ -23,13 +23,16 @@ _NUMBER = re.compile(r"[0-9a-z]{1,12}-(\d{1,8})")
 
 
 def number(run: str, index: int) -> str:
-    """The name of one probe; also its Idempotency-Key."""
+    """The name of a probe, which is also its Idempotency-Key."""
     return f"{run}-{index}"
 
 
 def municipality_of(name: str) -> str:
-    """The AGS a probe goes to; a run whose name begins with m sends all to one town, one with w to many, a
-    third of it to one."""
+    """The AGS to which a probe goes.
+
+    A run whose name begins with m sends everything to one municipality. One with w
+    sends to many, a third of all to one of them.
+    """
     index = int(name.rpartition("-")[2])
     if name.startswith("w"):
         return list(WIDE)[index % len(WIDE) if index % 3 else 0]
@@ -37,7 +40,7 @@ def municipality_of(name: str) -> str:
 
 
 def filling(name: str) -> str:
-    """What a probe carries; each 23rd one is large enough to become a file in the store."""
+    """The filling of a probe. Each 23rd probe is large enough to become a file in the store."""
     index = int(name.rpartition("-")[2])
     size = LARGE_BYTES if index % LARGE_EVERY == LARGE_EVERY - 1 else 200 + index % 97
     word = hashlib.sha256(name.encode()).hexdigest()
@@ -45,27 +48,27 @@ def filling(name: str) -> str:
 
 
 def document(name: str) -> bytes:
-    """The application as Amt24 would send it."""
+    """The application, as Amt24 would send it."""
     text = filling(name)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return ('<?xml version="1.0" '
             'encoding="UTF-8"?>\n<serviceportal><metadata><formId>6000663:Zaehlprobe:v1.0</formId>'
-            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata><serviceportal-fields><probe><instance_0>"
+            f"<creationDate>2026-11-20T09:30:00.000+01:00</creationDate></metadata>"
+            f"<serviceportal-fields><probe><instance_0>"
             f"<nummer>{name}</nummer><inhalt>{text}</inhalt><summe>{digest}</summe>"
             "</instance_0></probe></serviceportal-fields></serviceportal>\n").encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A copy of a probe at a receiver. `name` is None when even that cannot be read."""
+    """A copy of a probe at a receiver. `name` is None when it cannot be read."""
 
     name: str | None
     whole: bool
 
 
 def recognise(original: bytes, rendering: bytes | None) -> Found:
-    """Judge a copy by its two files: the original, byte for byte, and the rendering (None: the receiver gets
-    none)."""
+    """Recognise a copy by its original, byte for byte, and its rendering (None: the receiver gets none)."""
     match = re.search(rb"<nummer>([^<]*)</nummer>", original)
     name = match[1].decode("ascii", "replace") if match else None
     if name is None or not _NUMBER.fullmatch(name):

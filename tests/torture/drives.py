@@ -1,12 +1,11 @@
 """Drives whose power can be cut: ext4 images on a copy-on-write file system, cloned while they are written.
 
-An image is reached through a loop device with direct I/O, so the page cache of the file system on it is not
-in the image: a clone (FICLONE, at one moment) holds what was written back or synced by then, and nothing
-else. The clone's journal is replayed by mounting it, as after a power cut. ``commit=60`` and
-``noauto_da_alloc`` take away what ext4 would do by itself, without being asked, for a program that forgets to
-sync.
+An image is used through a loop device with direct I/O, so the page cache of its file system is not in the
+image. A clone (FICLONE, at one moment) therefore holds only what was written back or synced by then. Mounting
+the clone replays its journal, as after a power cut. ``commit=60`` and ``noauto_da_alloc`` turn off what ext4
+does by itself for programs that forget to sync.
 
-Takes root, loop devices, and Debian's e2fsprogs and xfsprogs: `unavailable` says what of it is missing.
+This needs root, loop devices, and Debian's e2fsprogs and xfsprogs. `unavailable` says what is missing.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ def unavailable() -> str | None:
 
 
 def release(folder: Path) -> None:
-    """Unmount what an interrupted run left mounted below `folder`; its loop devices go with it."""
+    """Unmount what an interrupted run left mounted below `folder`. Its loop devices are freed too."""
     places = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for place in reversed([place for place in places if Path(place).is_relative_to(folder.absolute())]):
         _run("umount", "--lazy", place)
 
 
 def _run(*command: str, fine: int = 0) -> str:
-    """What it printed. Raises OSError with it when it fails: ends with more than `fine`."""
+    """Run a command. Returns what it printed. Raises `OSError` when its exit code is above `fine`."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
                           env={**os.environ, "PATH": SBIN})
     if done.returncode > fine:
@@ -64,7 +63,7 @@ def _mount(image: Path, place: Path, options: str) -> None:
     try:
         _run("mount", "-o", options, device, str(place))
     finally:
-        _run("losetup", "--detach", device)  # in use: it goes at the unmount
+        _run("losetup", "--detach", device)  # it is in use: it is detached at the unmount
 
 
 def _unmount(place: Path) -> None:
@@ -72,15 +71,17 @@ def _unmount(place: Path) -> None:
     while True:
         try:
             return _run("umount", str(place)) and None
-        except OSError:  # a process that was killed is not quite gone
+        except OSError:  # a killed process has not ended yet
             if time.monotonic() > patience:
                 raise
             time.sleep(0.05)
 
 
 class Shelf:
-    """A copy-on-write file system in one sparse file below `folder`, for the images of drives. As a context
-    it cleans up."""
+    """A copy-on-write file system in one sparse file below `folder`, for the images of drives.
+
+    A context manager: it cleans up.
+    """
 
     def __init__(self, folder: Path, megabytes: int = 2048) -> None:
         folder.mkdir(parents=True)
@@ -93,7 +94,7 @@ class Shelf:
         _run("mount", "-o", "loop", str(file), str(self.place))
 
     def drive(self, name: str, place: Path, *, megabytes: int = 192, inodes: int | None = None) -> Drive:
-        """A new one, mounted at `place`."""
+        """A new drive, mounted at `place`."""
         image = self.place / name
         _sparse(image, megabytes)
         _run("mkfs.ext4", "-q", "-b", str(BLOCK), "-E", "lazy_itable_init=0,lazy_journal_init=0",
@@ -108,34 +109,34 @@ class Shelf:
 
     def __exit__(self, *_: object) -> None:
         for drive in self._drives:
-            with suppress(OSError):  # it may be unplugged
+            with suppress(OSError):  # it may be unplugged already
                 _run("umount", "--lazy", str(drive.place))
         _run("umount", "--lazy", str(self.place))
         self.place.with_suffix(".img").unlink()
 
 
 class Drive:
-    """One ext4 image and where it is mounted."""
+    """One ext4 image, and where it is mounted."""
 
     def __init__(self, image: Path, place: Path) -> None:
         self.image = image
         self.place = place
 
     def plug_in(self, options: str = "commit=60,noauto_da_alloc,errors=remount-ro") -> None:
-        """Mount it; what its journal holds is replayed."""
+        """Mount the drive. Its journal is replayed."""
         self.place.mkdir(parents=True, exist_ok=True)
         _mount(self.image, self.place, options)
 
     def unplug(self) -> None:
-        """Unmount it. Raises OSError when it stays in use."""
+        """Unmount the drive. Raises `OSError` when it stays in use."""
         _unmount(self.place)
 
     def sync(self) -> None:
-        """Everything on it is on the image when this returns."""
+        """Sync the drive: everything is in the image when this returns."""
         _run("sync", "--file-system", str(self.place))
 
     def clone(self, name: str) -> Path:
-        """What is on it now, as another image on the same shelf."""
+        """Clone the image as it is now, on the same shelf. Returns the clone."""
         copy = self.image.with_name(name)
         with self.image.open("rb") as source, copy.open("wb") as target:
             fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
@@ -143,7 +144,7 @@ class Drive:
 
     @contextmanager
     def full(self, of: Literal["space", "inodes"]) -> Iterator[None]:
-        """Somebody else takes all that is left, and gives it back."""
+        """Use up all space or inodes, and give them back at the end."""
         taken = self.place / "somebody-else"
         taken.mkdir()
         try:
@@ -157,23 +158,22 @@ class Drive:
             shutil.rmtree(taken)
 
     def break_down(self) -> None:
-        """The file system finds itself damaged and is read-only from now on, whoever has files open on it."""
+        """Let the file system find damage. It is read-only from now on, even for open files."""
         device = _run("findmnt", "--noheadings", "--output", "SOURCE", str(self.place))
         (Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error").write_text("planted")
 
     def repair(self) -> None:
-        """Unplug it, let e2fsck repair it, plug it in."""
+        """Unplug the drive, let e2fsck repair it, and plug it in."""
         self.unplug()
         _run("e2fsck", "-fy", str(self.image), fine=1)
         self.plug_in()
 
     def remount(self, options: str) -> None:
-        """With other options. Raises OSError when files are open for writing and it shall be read-only."""
+        """Mount with other options. Raises `OSError` for read-only while files are open for writing."""
         _run("mount", "-o", f"remount,{options}", str(self.place))
 
     def goes_on_from(self, image: Path) -> list[str]:
-        """Unplug it, throw away what was not in the clone by then, plug it in again; what e2fsck has to say
-        of it."""
+        """Unplug the drive, replace its image by this clone, and plug it in. Returns what e2fsck reports."""
         self.unplug()
         image.replace(self.image)
         self.plug_in()  # the journal is replayed
@@ -184,7 +184,7 @@ class Drive:
 
 
 def _take(descriptor: int) -> None:
-    """Blocks for this file, fewer and fewer. Raises OSError when there is none."""
+    """Allocate blocks for a file, fewer and fewer. Raises `OSError` when none is left."""
     for size in (64 << 20, 1 << 20, 16 << 10):
         with suppress(OSError):
             return os.posix_fallocate(descriptor, 0, size)
@@ -192,8 +192,7 @@ def _take(descriptor: int) -> None:
 
 
 def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[Drive, Drive]:
-    """Two new drives, one under the store and one under the receivers' folders of a world whose hub never
-    ran."""
+    """Two new drives for a world whose hub never ran: below the store, and below the receivers' folders."""
     state, drop = (shelf.drive(place.name, place, inodes=inodes) for place in (world.state, world.drop))
     for municipality in MUNICIPALITIES.values():
         (world.drop / municipality).mkdir()
@@ -202,7 +201,7 @@ def beneath(world: World, shelf: Shelf, *, inodes: int | None = None) -> tuple[D
 
 
 def check(image: Path) -> list[str]:
-    """What e2fsck finds wrong in an unmounted image."""
+    """What e2fsck reports about an unmounted image."""
     try:
         _run("e2fsck", "-fn", str(image))
     except OSError as error:

@@ -5,10 +5,12 @@ fall into.
 =====================================================================================================
 delivered    at the first try; what the peer did had no effect
 retried      a temporary failure, certain; then one copy without a mark
-held         a misconfiguration, certain: the destination rests until somebody mends it; then one copy without a mark
+held         a misconfiguration, certain: the destination rests until somebody corrects it; then one copy
+             without a mark
 parked       a final no, with a reason; no copy
 asked        nobody knows: parked for a person (``in_doubt = "ask"``); no copy or one
-marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark, at most one without
+marked       nobody knows: repeated with a mark (``in_doubt = "repeat-marked"``); a copy with the mark,
+             at most one without
 probed       nobody knew, and the peer was asked; then one copy without a mark
 ===========
 =====================================================================================================
@@ -35,7 +37,7 @@ DECISIVE = {"later", "in_doubt", "parked", "done", "done_partly"}
 
 @dataclass(frozen=True)
 class Story:
-    """One delivery: where it stands, and what happened to it, in order, as (event, reason)."""
+    """One delivery: its state, and its events in order, as (event, reason)."""
 
     state: str
     reason: str | None
@@ -49,12 +51,12 @@ class Story:
 
     @property
     def begun(self) -> bool:
-        """Whether a first try came to an end."""
+        """Whether a first try has ended."""
         return bool(DECISIVE & set(self.names))
 
     @property
     def kind(self) -> str:
-        """Its class (see the module's text); ``?`` and what happened where it fits none."""
+        """Its class (see the module's docstring). ``?`` and the events when it fits none."""
         names = set(self.names)
         if self.state == "parked" and self.reason == "in-doubt" and "in_doubt" in names:
             return "asked"
@@ -69,13 +71,13 @@ class Story:
 
 
 def rows(file: Path, question: str, *values: Any) -> list[Any]:
-    """Ask the hub's store, beside the hub."""
+    """Query the hub's store, while the hub runs."""
     with closing(dbapi2.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         return list(connection.execute(question, values))
 
 
 def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Story]:
-    """By probe; those that have no delivery yet are missing."""
+    """The stories by probe. Probes without a delivery yet are missing."""
     told, file = {}, world.state / "store.sqlite3"
     for name in names:
         found = rows(file, "SELECT d.id, d.message_id, d.state, d.reason, d.repeat_marked FROM delivery d"
@@ -89,7 +91,7 @@ def stories(world: World, recipient: str, names: Iterable[str]) -> dict[str, Sto
 
 
 def copies(world: World, recipient: str) -> dict[str, Counter[bool]]:
-    """By probe: how many whole copies lie at the recipient, without (False) and with the mark (True)."""
+    """How many whole copies the recipient has, without (False) and with the mark (True), by probe."""
     found = (mails(world.mails, defaultdict(set)) if recipient == "postfach" else
              (copy for municipality in MUNICIPALITIES.values()
               for copy in folders(world.drop / municipality, municipality)))
@@ -104,12 +106,11 @@ FEW: dict[str, tuple[range, range]] = {
     "delivered": (range(1, 2), range(1)), "retried": (range(1, 2), range(1)), "held": (range(1, 2), range(1)),
     "parked": (range(1), range(1)), "asked": (range(2), range(1)), "marked": (range(2), range(1, 2)),
     "probed": (range(1, 2), range(1))}
-"""By class: how many copies without and with the mark are right."""
+"""How many copies without and with the mark are right, by class."""
 
 
 class Cells:
-    """Sends the probes of one cell after the other, three of them, one for each town, and judges what became
-    of them."""
+    """Sends the probes of one cell after the other, one for each of three municipalities, and judges them."""
 
     def __init__(self, stage: Stage, recipient: str, names: str) -> None:
         self.stage = stage
@@ -121,7 +122,7 @@ class Cells:
         assert recipient in RECIPIENTS
 
     def send(self, count: int = len(MUNICIPALITIES)) -> list[str]:
-        """One probe for each town, or so many; their names."""
+        """Send one probe for each municipality, or `count`. Returns their names."""
         names = [f"{self.run}-{self.sent + number}" for number in range(count)]
         self.sent += len(names)
         self.stage.budget(self.sent)
@@ -129,13 +130,13 @@ class Cells:
         return names
 
     def tried(self, names: list[str]) -> None:
-        """Wait until each was tried once, to whatever end."""
+        """Wait until each probe was tried once, with any outcome."""
         wait(lambda: len([1 for story in stories(self.stage.world, self.recipient, names).values()
                           if story.begun]) == len(names),
              "a first try of each")
 
     def expect(self, cell: str, names: list[str], *classes: str | Collection[str]) -> None:
-        """What must have become of them, town by town (one class: of all), once all is settled."""
+        """Note the class that each probe must have at the end, one per municipality, or one for all."""
         self.stage.settles()
         wanted = list(classes) if len(classes) > 1 else [*classes] * len(names)
         told = stories(self.stage.world, self.recipient, names)
@@ -149,7 +150,7 @@ class Cells:
         self.stage.extra_hits += 1
 
     def count(self) -> list[str]:
-        """All cells' copies, counted at the end; and the faults found by then."""
+        """Count the copies of all cells at the end. Returns all faults."""
         there = copies(self.stage.world, self.recipient)
         for cell, name, kinds in self.judged:
             plain, marked = (there.get(name, Counter())[each] for each in (False, True))

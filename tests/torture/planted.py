@@ -1,7 +1,7 @@
-"""Planted faults: the hub as it must never be, to show that the programme notices. Only tests start it so.
+"""Planted faults: each changes the hub into one that must never be, to show that the torture notices it.
 
-``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own process and
-then is the hub.
+``python -m tests.torture.planted <fault> <the hub's arguments>`` changes one thing in its own
+process and then runs the hub. Only tests start it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,33 +20,30 @@ from hub.store.database.statements import Query
 
 
 def _acknowledge_before_commit() -> None:
-    from hub.store.writer import Writer
+    from hub.store import writer
 
-    write, resolve = Writer._write, Writer._resolve
+    write, resolve = writer.Batches.write, writer.resolve
 
     def early(self: Any, connection: Any, batch: Any) -> None:
-        self._commit = lambda commit: (resolve(batch), time.sleep(0.3), commit.commit())
+        self.commit = lambda transaction: (resolve(batch), time.sleep(0.3), transaction.commit())
         write(self, connection, batch)
 
-    Writer._write = early  # type: ignore[method-assign]
-    Writer._resolve = staticmethod(lambda batch: None)  # type: ignore[method-assign,assignment]
+    writer.Batches.write = early  # type: ignore[method-assign]
+    writer.resolve = lambda batch: None
 
 
 def _synchronous_off() -> None:
     from hub.store.database import sqlite
 
-    engine = sqlite._engine
-    sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
-        file, mode, begin, tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in pragmas))
+    sqlite.WRITING = tuple(pragma.replace("synchronous=FULL", "synchronous=OFF")  # type: ignore[assignment]
+                           for pragma in sqlite.WRITING)
 
 
 def _synchronous_normal() -> None:
     from hub.store.database import sqlite
 
-    engine = sqlite._engine
-    sqlite._engine = lambda file, mode, begin, pragmas: engine(  # type: ignore[assignment]
-        file, mode, begin,
-        tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in pragmas))
+    sqlite.WRITING = tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL")
+                           for pragma in sqlite.WRITING)
 
 
 def _bodies_not_synced() -> None:
@@ -70,17 +68,17 @@ def _no_file_sync() -> None:
 
 
 def _done_before_send() -> None:
-    from hub.delivery.deliverer import _Effect
+    from hub.delivery.deliverer import Effect
     from hub.message import Receipt
     from hub.store.transitions.deliveries import Settlement
 
-    begins = _Effect.begins
+    begins = Effect.begins
 
     def done(self: Any) -> None:
         begins(self)
-        self._store.settle([Settlement.done(self.item.delivery.id, Receipt("?"))])
+        self.store.settle([Settlement.done(self.item.delivery.id, Receipt("?"))])
 
-    _Effect.begins = done  # type: ignore[method-assign]
+    Effect.begins = done  # type: ignore[method-assign]
 
 
 def _new_message_id_per_try() -> None:
@@ -111,7 +109,7 @@ def _key_without_municipality_and_number() -> None:
 
     for module in (message, messages):  # where it is made, and where a claim makes it again
         module.content_digest = lambda parts: "0" * 64  # type: ignore[attr-defined]
-        module.duplicate_key = lambda *row: row[4].rpartition("-")[2][-1:] if row[4] else ""  # type: ignore[attr-defined]
+        module.duplicate_key = lambda *row: row[4].rpartition("-")[2][-1:] if row[4] else ""
 
 
 def _no_duplicate_check() -> None:
@@ -126,47 +124,47 @@ def _write_under_the_final_name() -> None:
     _layout.Plan.hidden = lambda self, slot=1: self.final()  # type: ignore[method-assign]
     write = directory.Disk.write
     directory.Disk.publish = lambda self, hidden, final: None  # type: ignore[method-assign]
-    directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]  # type: ignore[method-assign,func-returns-value]
+    directory.Disk.write = lambda self, *rest: (time.sleep(0.2), write(self, *rest))[1]
 
 
 def _new_name_per_try() -> None:
     from connectors import _layout
 
     final = _layout.Plan.final
-    _layout.Plan.final = lambda self, count=1: f"{final(self, count)}_{os.urandom(4).hex()}"  # type: ignore[method-assign,assignment]
+    _layout.Plan.final = lambda self, count=1: f"{final(self, count)}_{os.urandom(4).hex()}"
 
 
 def _recovery_forgets_deliveries() -> None:
     from hub.store.transitions import deliveries
 
-    deliveries._free = lambda *arguments: (0, 0)
+    deliveries.free = lambda *arguments: (0, 0)
 
 
 def _ledger_forgets() -> None:
     from hub.store.database.ledger import Ledger
 
     moved, numbers = Ledger.moved, itertools.count()
-    Ledger.moved = lambda self, *rest: moved(self, *rest) if next(numbers) % 10 else None  # type: ignore[method-assign]
+    Ledger.moved = lambda self, *rest: moved(self, *rest) if next(numbers) % 10 else None
 
 
 def _metrics_count_by_themselves() -> None:
-    from hub.operations.ledger_metrics import LedgerCollector
+    from hub.store.store import Store
 
-    tallies = LedgerCollector._tallies
+    tallies = Store.tallies
 
-    def since_start(self: Any, configuration: Any) -> Any:
-        now = tallies(self, configuration)
+    def since_start(self: Any) -> Any:
+        now = Counter(tallies(self))
         self.begin = getattr(self, "begin", None) or now
         return now - self.begin
 
-    LedgerCollector._tallies = since_start  # type: ignore[method-assign]
+    Store.tallies = since_start  # type: ignore[method-assign]
 
 
 def _neighbours_mailbox() -> None:
     from hub.config.configuration import Configuration
 
     find = Configuration.destination
-    Configuration.destination = lambda self, key: find(self, key.replace("musterstadt/", "probedorf/"))  # type: ignore[method-assign]
+    Configuration.destination = lambda self, key: find(self, key.replace("musterstadt/", "probedorf/"))
 
 
 def _truncated_attachment() -> None:
@@ -179,7 +177,7 @@ def _truncated_attachment() -> None:
 def _parked_without_a_word() -> None:
     from hub.store.transitions.deliveries import Settlement
 
-    Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))  # type: ignore[method-assign,assignment]
+    Settlement.parked = classmethod(lambda cls, name, reason, text: cls(name, "parked", "parked"))
 
 
 def _deaths_counted_for_bystanders() -> None:
@@ -205,29 +203,17 @@ def _no_rate() -> None:
 
 
 def _no_share() -> None:
+    from hub.delivery import deliverer
     from hub.delivery.circuit_breaker import Circuit
-    from hub.delivery.deliverer import Deliverer
 
     Circuit.failed = lambda self, now, why, settings: False  # type: ignore[method-assign]
-    Deliverer._parallel = lambda self, destination: 99  # type: ignore[method-assign]
+    deliverer.share = lambda destination, settings: 99
 
 
 def _lost_answer_taken_for_a_no() -> None:
-    import smtplib
+    from hub import endpoint
 
-    from connectors import smtp
-    from hub.endpoint import refused
-    from hub.errors import Temporary
-
-    finish = smtp.Outlet._finish
-
-    def sure(self: Any, server: Any, effect_begins: Any) -> Any:
-        try:
-            return finish(self, server, effect_begins)
-        except (smtplib.SMTPServerDisconnected, OSError) as error:
-            raise refused(Temporary("no answer, so it will not have arrived")) from error
-
-    smtp.Outlet._finish = sure  # type: ignore[method-assign]
+    endpoint.is_certain = lambda error: True
 
 
 def _redirects_are_followed() -> None:
@@ -240,7 +226,7 @@ def _redirects_are_followed() -> None:
 def _half_a_reload() -> None:
     from hub.daemon import Daemon
 
-    reload = Daemon._reload
+    reload = Daemon.reload
 
     def half(self: Any) -> Any:
         old = self.configuration
@@ -248,13 +234,15 @@ def _half_a_reload() -> None:
         self.configuration = dataclasses.replace(self.configuration, snapshots=old.snapshots)
         return problems
 
-    Daemon._reload = half  # type: ignore[method-assign]
+    Daemon.reload = half  # type: ignore[method-assign]
 
 
 def _waits_for_the_old_clock() -> None:
-    from hub.delivery.deliverer import Deliverer
+    from hub.delivery.circuit_breaker import Circuit
+    from hub.store.store import Store
 
-    Deliverer._watch_clock = lambda self: None  # type: ignore[method-assign]
+    Store.set_back = lambda self, step: 0  # type: ignore[method-assign]
+    Circuit.set_back = lambda self, step: None  # type: ignore[method-assign]
 
 
 def _torn_over_sftp() -> None:
@@ -278,7 +266,7 @@ def _leases_ignored() -> None:
     from hub.store.database.tables import delivery
     from hub.store.transitions import deliveries
 
-    deliveries._DUE = Query(select(delivery.c.no).where(
+    deliveries.DUE_NOW = Query(select(delivery.c.no).where(
         delivery.c.destination == bindparam("d"), delivery.c.state.in_(["due", "delivering"]),
         literal_column("1") == bindparam("fresh"), literal_column("0") <= bindparam("now")).order_by(
             delivery.c.no).limit(bindparam("limit")))
@@ -301,7 +289,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
-    """Be the hub, with one fault."""
+    """Run the hub with one fault."""
     FAULTS[sys.argv.pop(1)]()
     from hub.cli.app import main as hub
 

@@ -1,9 +1,9 @@
-"""The producer: sends probes by HTTPS over kept connections and writes down what it was told.
+"""The producer: sends probes by HTTPS over kept connections, and writes down the answers.
 
-``python -m tests.torture.producer <world> <run> <threads>``. Standard input says ``<count>``: send up to so
-many in all; its end means stop after those. A probe is sent again with the same key until it is answered 202,
-as Amt24 does. The ledger has a line ``{"sent": name}`` before the first byte and ``{"ok": name, "id": …,
-"duplicate": …}`` after each 202.
+``python -m tests.torture.producer <world> <run> <threads>`` reads ``<count>`` from standard input: send up
+to so many in all. The end of the input means: stop after those. A probe is sent again with the same key
+until the answer is 202, as Amt24 does. The ledger gets a line ``{"sent": name}`` before the first byte and
+``{"ok": name, "id": …, "duplicate": …}`` after each 202.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.torture.world import World
 
 
 class Producer:
-    """Several threads, one ledger, one budget."""
+    """Several threads with one ledger and one budget."""
 
     def __init__(self, world: World, run: str) -> None:
         self.world = world
@@ -36,11 +36,11 @@ class Producer:
         self.ended = False
 
     def note(self, **line: object) -> None:
-        """Into the ledger: one write per line, which no other line can break."""
+        """Write a line into the ledger, in one write, so that lines are never mixed."""
         os.write(self.ledger, json.dumps(line).encode() + b"\n")
 
     def take(self) -> str | None:
-        """The next probe's name; None at the end."""
+        """The name of the next probe. None at the end."""
         with self.news:
             while self.next >= self.budget:
                 if self.ended:
@@ -50,7 +50,7 @@ class Producer:
             return number(self.run, self.next - 1)
 
     def work(self) -> None:
-        """One thread."""
+        """The work of one thread."""
         connection: http.client.HTTPSConnection | None = None
         tries = threading.get_ident() % 2
         while (name := self.take()) is not None:
@@ -69,14 +69,15 @@ class Producer:
                 time.sleep(0.05)
 
     def connected(self, tries: int) -> http.client.HTTPSConnection:
-        """To the hub; where there are several, to one after the other, as through a load balancer."""
+        """A connection to the hub. With several hubs it takes one after
+        the other, as a load balancer does."""
         ports = sorted(self.world.folder.glob("https*.port"))
         return http.client.HTTPSConnection("localhost", int(ports[tries % len(ports)].read_text()),
                                            timeout=30,
                                            context=self.context)
 
     def post(self, connection: http.client.HTTPSConnection, name: str, body: bytes) -> bool:
-        """Whether it was answered 202."""
+        """Send a probe. Returns whether the answer was 202."""
         connection.request("POST", f"/in/{municipality_of(name)}/{SERVICE}", body, {
             "Content-Type": "application/xml", "Idempotency-Key": name})
         response = connection.getresponse()
@@ -90,7 +91,7 @@ class Producer:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     folder, run, threads = sys.argv[1:]
     producer = Producer(World(Path(folder)), run)
     workers = [threading.Thread(target=producer.work) for _ in range(int(threads))]

@@ -1,9 +1,10 @@
-"""The producer at the broker: publishes probes with confirms and writes down which were confirmed.
+"""The producer at the broker: publishes probes with confirms, and writes down which were confirmed.
 
-``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>``. Standard input says
-``<count>``: publish up to so many in all; its end means stop after those. A probe is published again, with
-the same message id, until the broker confirms it. The ledger has a line ``{"sent": name}`` before the first
-byte and ``{"confirmed": name}`` after each confirm; which id the hub gave it, `settle` adds at the end.
+``python -m tests.torture.publisher <world> <run> <port> <vhost> <user> <password>`` reads ``<count>`` from
+standard input: publish up to so many in all. The end of the input means: stop after those. A probe is
+published again, with the same message id, until the broker confirms it. The ledger gets a line ``{"sent":
+name}`` before the first byte and ``{"confirmed": name}`` after each confirm. `settle` adds the hub's ids at
+the end.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from tests.torture.records import records
 from tests.torture.world import World
 
 PACE = 0.1
-"""Seconds between two probes: there is load as long as a fault lasts."""
+"""Seconds between two probes, so that there is load as long as a fault lasts."""
 
 
 class Publisher:
-    """One thread, one ledger, one budget."""
+    """One thread with one ledger and one budget."""
 
     def __init__(self, world: World, run: str, **login: Any) -> None:
         self.login = login
@@ -40,11 +41,11 @@ class Publisher:
         self.ended = False
 
     def note(self, **line: object) -> None:
-        """Into the ledger."""
+        """Write a line into the ledger."""
         os.write(self.ledger, json.dumps(line).encode() + b"\n")
 
     def take(self) -> str | None:
-        """The next probe's name; None at the end."""
+        """The name of the next probe. None at the end."""
         with self.news:
             while self.next >= self.budget:
                 if self.ended:
@@ -54,7 +55,7 @@ class Publisher:
             return number(self.run, self.next - 1)
 
     def work(self) -> None:
-        """Until the end."""
+        """Publish until the end."""
         link: Any = None
         while (name := self.take()) is not None:
             self.note(sent=name)
@@ -79,8 +80,9 @@ class Publisher:
                 break
 
     def connected(self) -> Any:
-        """A new connection. Raises AMQPError, OSError."""
-        connection: Any = kombu.Connection(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,  # type: ignore[no-untyped-call]
+        """A new connection. Raises `AMQPError` and `OSError`."""
+        connect: Any = kombu.Connection
+        connection = connect(hostname="127.0.0.1", login_method="PLAIN", connect_timeout=3,
                                            transport_options={"confirm_publish": True, "read_timeout": 5,
                                                               "write_timeout": 5},
                                            **self.login)
@@ -88,8 +90,7 @@ class Publisher:
 
 
 def settle(world: World) -> None:
-    """Write the hub's id of each confirmed probe into the ledger; ``none`` where its store has none: the
-    checker's to judge."""
+    """Write the hub's id of each confirmed probe into the ledger, or ``none`` for the checker to judge."""
     lines = [json.loads(line) for line in world.ledger.read_text().splitlines()]
     ids = {row["key"]: row["id"] for row in records(world, "SELECT key, id FROM message")}
     with world.ledger.open("a") as ledger:
@@ -98,7 +99,7 @@ def settle(world: World) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     folder, run, port, vhost, user, password = sys.argv[1:]
     publisher = Publisher(World(Path(folder)), run, port=int(port), virtual_host=vhost, userid=user,
                           password=password)

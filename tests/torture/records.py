@@ -1,5 +1,4 @@
-"""What the hub's store says, read without the hub: SQLite's file, or the PostgreSQL that ``database.json``
-names."""
+"""Reads the hub's store without the hub: SQLite's file, or the PostgreSQL that ``database.json`` names."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from tests.torture.world import World
 
 
 def records(world: World, question: str, *values: Any) -> list[dict[str, Any]]:
-    """Ask with ``?`` for each value."""
+    """The rows of a query. ``?`` stands for each value."""
     if world.database.exists():
         with psycopg.connect(**json.loads(world.database.read_text()), row_factory=dict_row) as session:
             return session.execute(question.replace("?", "%s"), values).fetchall()  # type: ignore[arg-type]

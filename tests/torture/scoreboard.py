@@ -1,4 +1,4 @@
-"""What a run showed: is it valid, is it green, and its page in `docs/scoreboard.md`."""
+"""The result of a run: whether it is valid, whether it is green, and its page in `docs/scoreboard.md`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario's result. `unclear` says that flagged duplicates are right there; `parks` that parked ones
-    are."""
+    """The result of a scenario.
+
+    `unclear`: flagged duplicates are allowed. `parks`: parked messages are allowed.
+    """
 
     scenario: str
     report: Mapping[str, Any]
@@ -31,12 +33,12 @@ class Row:
 
     @property
     def left_out(self) -> str | None:
-        """What this machine lacks for it, if anything."""
+        """What this machine lacks for the scenario, or None."""
         return self.report.get("left out")
 
     @property
     def faults(self) -> list[str]:
-        """What must not be, by name and number."""
+        """The faults, by name and number."""
         if self.left_out:
             return []
         verdicts = self.report["verdicts"]
@@ -52,7 +54,7 @@ class Row:
 
 
 def invalid(rows: Sequence[Row]) -> list[str]:
-    """Why a run proves nothing, whatever its verdicts."""
+    """The reasons why a run proves nothing."""
     ran = [row for row in rows if not row.left_out]
     acknowledged = sum(row.report["acknowledged"] for row in ran)
     reasons = [] if acknowledged >= ENOUGH else [f"only {acknowledged} acknowledged messages, {ENOUGH} are "
@@ -63,7 +65,7 @@ def invalid(rows: Sequence[Row]) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """As Markdown."""
+    """The results as a table in Markdown."""
     columns = ("acknowledged", "kills", "hits", *VERDICTS)
     lines = ["| scenario | " + " | ".join((*columns, "flagged", "parked", "minutes")) + " | commit |",
              "| --- |" + " ---: |" * (len(columns) + 3) + " --- |"]
@@ -81,7 +83,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """One word, and why."""
+    """The verdict in one word, with its reason."""
     reasons = invalid(rows)
     if reasons:
         return "invalid: " + "; ".join(reasons)
@@ -90,7 +92,7 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def machine() -> str:
-    """What it ran on."""
+    """Processors, memory and kernel of this machine."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     return (f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory} GiB, "
@@ -98,7 +100,7 @@ def machine() -> str:
 
 
 def write(tier: str, section: str, page: Path = PAGE) -> None:
-    """Put one tier's section into the page, in place of its older one."""
+    """Replace the section of a tier in the page."""
     begin, end = f"<!-- {tier} -->", f"<!-- end of {tier} -->"
     text = page.read_text(encoding="utf-8")
     block = f"{begin}\n{section.strip()}\n{end}"
@@ -110,13 +112,13 @@ def write(tier: str, section: str, page: Path = PAGE) -> None:
 
 
 def saved(board: Path) -> dict[str, Report]:
-    """The results so far of a run, by scenario."""
+    """The saved results of a run, by scenario."""
     found: dict[str, Report] = json.loads(board.read_text()) if board.exists() else {}
     return found
 
 
 def save(board: Path, scenario: str, report: Report) -> dict[str, Report]:
-    """Keep one more result; all of them. Others may have added theirs meanwhile."""
+    """Save one more result. Returns all results; others may have added theirs meanwhile."""
     board.parent.mkdir(parents=True, exist_ok=True)
     done = {**saved(board), scenario: report}
     hidden = board.with_name(f".{board.name}.{os.getpid()}")

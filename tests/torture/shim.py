@@ -1,7 +1,7 @@
-"""Commands `shim.c`: counts the calls of the hub's main process and hurts the n-th of a kind, or all from the
-n-th on.
+"""Controls `shim.c`, which counts the system calls of the hub's main process and injures chosen ones.
 
-Workers do not load it: they start with a cleared environment.
+It injures the n-th call of a kind, or all from the n-th on. Workers do not load it,
+because they start with an empty environment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LAYOUT = struct.Struct("=4i2q5qq")
 
 
 class Shim:
-    """One control file, for one process after the other."""
+    """One control file, used by one process after the other."""
 
     def __init__(self, folder: Path) -> None:
         if set(str(folder)) & set(" :"):
@@ -37,22 +37,24 @@ class Shim:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the process to be hurt."""
+        """The environment for the process to be injured."""
         return {"LD_PRELOAD": str(self._library), "TORTURE_SHIM": str(self._file)}
 
     def arm(self, kind: Kind, action: str = "kill", first: int = 1, last: int | None = None, *,
             error: int = errno.EIO) -> None:
-        """From now on count; hurt the calls `first` to `last` of the kind. `error`: errno, or milliseconds of
-        ``slow``."""
+        """Count from now on, and injure the calls `first` to `last` of a kind.
+
+        `error` is an errno, or the milliseconds of ``slow``.
+        """
         self._write(0, kind, action, error, first, last or first)
         self._map[:4] = struct.pack("=i", 1)
 
     def clock(self, seconds: int) -> None:
-        """The process's wall clock is so many seconds ahead from now on."""
+        """Set the wall clock of the process so many seconds ahead."""
         self._map[_LAYOUT.size:_LAYOUT.size + 8] = struct.pack("=q", seconds)
 
     def disarm(self) -> None:
-        """Hurt nothing any more."""
+        """Injure nothing any more."""
         self._map[:4] = struct.pack("=i", 0)
 
     def _write(self, armed: int, kind: Kind, action: str, error: int, first: int, last: int) -> None:
@@ -61,10 +63,10 @@ class Shim:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Calls since `arm`, by kind."""
+        """The number of calls since `arm`, by kind."""
         return dict(zip((*KINDS, "folder"), _LAYOUT.unpack(self._map[:_LAYOUT.size])[6:11], strict=True))
 
     @property
     def hits(self) -> int:
-        """How many calls were hurt since `arm`."""
+        """How many calls were injured since `arm`."""
         return int(_LAYOUT.unpack(self._map[:_LAYOUT.size])[11])

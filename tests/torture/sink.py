@@ -1,12 +1,13 @@
 """The mail sink: appends each mail to one file, syncs it, and only then answers 250.
 
-``python -m tests.torture.sink <file> <faults> [<certificate> <key>]``; it prints its port. The file
-``<faults>`` may hold one line of JSON such as ``{"command": "RCPT", "kind": "4xx", "every": 3}``: from then
-on every third RCPT is answered so; a list of them holds for several commands. Kinds: ``4xx``, ``5xx``,
-``421`` (said, then closed), ``cut`` (closed without a word), ``hang`` (no answer, the line stays open).
-Commands: CONNECT EHLO STARTTLS MAIL RCPT DATA BODY RSET QUIT, and CONTENT: cut or hang in the middle of the
-mail. After BODY the mail is thrown away, except with ``kept-cut`` and ``kept-hang``: those keep it and say
-nothing, which is the case that a sender can never know.
+``python -m tests.torture.sink <file> <faults> [<certificate> <key>]`` prints its port. The file
+``<faults>`` may hold one line of JSON such as ``{"command": "RCPT", "kind": "4xx", "every": 3}``: from
+then on each third RCPT is answered so. A list holds for several commands.
+
+Kinds: ``4xx``, ``5xx``, ``421`` (answered, then closed), ``cut`` (closed without an answer), ``hang`` (no
+answer, the connection stays open). Commands: CONNECT EHLO STARTTLS MAIL RCPT DATA BODY RSET QUIT; and
+CONTENT: cut or hang in the middle of the mail. A fault at BODY throws the mail away, except ``kept-cut``
+and ``kept-hang``: they keep it and give no answer, so the sender cannot know.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ HANG_SECONDS = 600
 
 
 class Faults:
-    """Read again whenever the file changes."""
+    """The faults in force. They are read again whenever the file changes."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -34,7 +35,7 @@ class Faults:
         self._count: Counter[str] = Counter()
 
     def __call__(self, command: str) -> str | None:
-        """What happens at this command: None for nothing special."""
+        """The fault at this command, or None."""
         try:
             changed = self._file.stat().st_mtime_ns
         except FileNotFoundError:
@@ -52,7 +53,7 @@ class Faults:
 
 
 class Sink:
-    """One server."""
+    """The server."""
 
     def __init__(self, file: Path, faults: Faults, certificate: tuple[str, str] | None = None) -> None:
         self._certificate = certificate
@@ -60,11 +61,11 @@ class Sink:
         self._faults = faults
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         try:
             await self._talk(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the hub was killed, or hung up: what it had not ended is not there
+            pass  # the hub was killed or closed the connection: an unfinished mail is not kept
         finally:
             writer.close()
 
@@ -110,7 +111,7 @@ class Sink:
                 recipients.append(line.partition("<")[2].partition(">")[0])
 
     async def _answer(self, writer: asyncio.StreamWriter, command: str, good: str) -> bool | None:
-        """True: the good answer; None: a refusal; False: the session is over."""
+        """Answer a command. True: the good answer; None: a refusal; False: the session is over."""
         kind = self._faults(command)
         if kind is None:
             writer.write(good.encode() + b"\r\n")
@@ -129,7 +130,7 @@ class Sink:
         return False if kind == "421" else None
 
     async def _content(self, reader: asyncio.StreamReader) -> bytes | None:
-        """None: the session is over."""
+        """Read a mail. None: the session is over."""
         kind, lines = self._faults("CONTENT"), []
         if kind is not None:
             await reader.readuntil(b"\r\n")
@@ -140,7 +141,7 @@ class Sink:
         return b"".join(lines)
 
     async def _body(self, writer: asyncio.StreamWriter, recipients: list[str], content: bytes) -> bool:
-        """Keep it, then say so; False: the session is over."""
+        """Keep the mail, then answer. False: the session is over."""
         kind = self._faults("BODY")
         if kind is None or kind.startswith("kept-"):
             row = json.dumps({"to": recipients, "mail": base64.b64encode(content).decode()})
@@ -154,12 +155,12 @@ class Sink:
 
 
 async def serve(file: Path, faults: Path, *certificate: str) -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     sink = Sink(file, Faults(faults), (certificate[0], certificate[1]) if certificate else None)
     server = await asyncio.start_server(sink.session, "127.0.0.1", 0, limit=1 << 26)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    os._exit(0)  # hanging sessions are the purpose of some faults
+    os._exit(0)  # some faults leave sessions hanging on purpose
 
 
 if __name__ == "__main__":

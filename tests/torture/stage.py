@@ -1,4 +1,4 @@
-"""One run: the hub as the victim, and the processes around it, started, watched and ended."""
+"""One run: starts, watches and ends the hub (the victim) and the processes around it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPEN = re.compile(
 
 
 class NotInTime(Exception):
-    """Something did not come about; the text says what."""
+    """Something did not happen in time. The text says what."""
 
 
 def wait(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
@@ -42,7 +42,7 @@ def wait(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> No
 
 @dataclass
 class Hub:
-    """The victim. `launcher` is what comes before the hub's own arguments."""
+    """The victim. `launcher` stands before the hub's own arguments."""
 
     world: World
     launcher: Sequence[str] = ("-m", "hub")
@@ -54,7 +54,7 @@ class Hub:
     status: int | None = None
 
     def start(self, *, ready: bool = True) -> None:
-        """One more life."""
+        """Start the hub once more."""
         self.lives += 1
         with self.world.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -66,13 +66,13 @@ class Hub:
             wait(self.ready, "the hub is ready")
 
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def ready(self) -> bool:
-        """Whether it takes messages. Raises `NotInTime` when it has ended."""
+        """Whether the hub takes messages. Raises `NotInTime` when it has ended."""
         if self.process is not None and self.process.poll() == os.EX_TEMPFAIL and self.refusals < 5:
-            self.refusals += 1  # what the dead one held is not free yet: started again, as systemd would
+            self.refusals += 1  # the lock of the dead one is not free yet: start again, as systemd would
             self.start(ready=False)
             return False
         if not self.alive():
@@ -84,7 +84,7 @@ class Hub:
         return True
 
     def http(self, path: str) -> str:
-        """A page of the status port. Raises OSError, also when the hub dies in the middle of it."""
+        """A page of the status port. Raises `OSError`, also when the hub dies meanwhile."""
         try:
             port = self.status or self.world.port("status")
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
@@ -93,14 +93,13 @@ class Hub:
             raise ConnectionError("the page was cut off") from error
 
     def signal(self, number: int) -> None:
-        """To its whole process group (workers die with their parent); SIGHUP to itself."""
+        """Send a signal to the whole process group. SIGHUP goes to the main process only."""
         assert self.process is not None
         if self.process.poll() is None:
             (os.kill if number == signal.SIGHUP else os.killpg)(self.process.pid, number)
 
     def freeze(self) -> None:
-        """SIGSTOP, and wait until no thread runs any more; one may still be in the middle of a system
-        call."""
+        """Send SIGSTOP, and wait until no thread runs. A thread may still be inside a system call."""
         assert self.process is not None
         self.signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self.process.pid}/task")
@@ -109,19 +108,19 @@ class Hub:
              "every thread stands still")
 
     def kill(self) -> None:
-        """SIGKILL, and wait."""
+        """Send SIGKILL, and wait."""
         assert self.process is not None
         self.signal(signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self) -> int:
-        """SIGTERM, and wait; the exit code."""
+        """Send SIGTERM, and wait. Returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
     def run_to_end(self) -> int:
-        """Start, and wait until it ends by itself; the exit code. One that stays is ended: 0."""
+        """Start, and wait until the hub ends by itself. Returns the exit code, or 0 for one that stays."""
         self.start(ready=False)
         assert self.process is not None
         try:
@@ -131,7 +130,7 @@ class Hub:
             return 0
 
     def took_over(self) -> bool:
-        """Start; False when it is refused."""
+        """Start the hub. False when the store refuses it."""
         self.start(ready=False)
         try:
             wait(lambda: not self.alive() or self.serves(), "a second instance starts or is refused")
@@ -141,7 +140,7 @@ class Hub:
         return self.alive()
 
     def serves(self) -> bool:
-        """Whether it says that it takes messages."""
+        """Whether the hub says that it takes messages."""
         try:
             self.http("/readyz")
         except OSError:
@@ -158,7 +157,7 @@ class Hub:
 
 
 class Stage:
-    """A world with its processes. As a context it ends them all."""
+    """A world with its processes. A context manager: it ends all of them."""
 
     def __init__(self, folder: Path, seed: int, *, threads: int = 4, **options: Any) -> None:
         self.folder = folder
@@ -180,7 +179,7 @@ class Stage:
         self.producer = self.process("producer", str(self.world.folder), f"s{seed}", str(threads))
 
     def process(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """One of those that the injector never kills."""
+        """Start a process that the injector never kills."""
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes.append(subprocess.Popen([sys.executable, "-m", f"tests.torture.{name}",
                                                     *arguments], cwd=ROOT,
@@ -206,7 +205,7 @@ class Stage:
         self.producer.stdin.flush()
 
     def acknowledged(self) -> int:
-        """How many answers 202 there were by now."""
+        """How many answers 202 there were so far."""
         return self.world.ledger.read_bytes().count(b'{"ok"') if self.world.ledger.exists() else 0
 
     def reach(self, count: int) -> None:
@@ -218,8 +217,10 @@ class Stage:
         wait(self.hub.settled, "nothing is open any more")
 
     def hits(self) -> int:
-        """How many injuries found something in flight, by the hub's own words at its next start, or by a cut
-        connection."""
+        """How many injuries hit something in flight.
+
+        The hub says so at its next start, or a connection was cut.
+        """
         found = self.extra_hits
         for line in self.world.log.read_text().splitlines():
             if "did not end cleanly" in line or "a node is not heard of any more" in line:
@@ -228,25 +229,24 @@ class Stage:
         return found
 
     def complaints(self) -> int:
-        """How often the hub warned or refused by now, or cut a connection."""
+        """How often the hub warned, refused, or cut a connection so far."""
         ledger, log = (file.read_bytes() if file.exists() else b""
                        for file in (self.world.ledger, self.world.log))
         return (ledger.count(b'{"refused"') + ledger.count(b'{"cut"') + log.count(b'"level": "warning"')
                 + log.count(b'"level": "error"') + log.count(b'"level": "critical"'))
 
     def log_has(self, text: str) -> bool:
-        """Whether the hub said so."""
+        """Whether the hub's log has this text."""
         return text in self.world.log.read_text()
 
     def second(self) -> Hub:
-        """Another instance on the same store, at other ports."""
+        """Another instance on the same store, with other ports."""
         https, status = free_port(), free_port()
         return Hub(self.world, options=("--set", f"inlets.portal.port={https}", "--set",
                                         f"status.port={status}"), status=status)
 
     def goes_on(self, count: int, seconds: float) -> bool:
-        """Whether `count` are acknowledged and settled in this life; False when it ends, or does not come to
-        it."""
+        """Whether `count` messages are acknowledged and settled before the hub ends, in this time."""
         try:
             wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "",
                  seconds)
@@ -255,7 +255,7 @@ class Stage:
         return self.hub.alive()
 
     def ends_or_goes_on(self, count: int) -> bool:
-        """Whether the hub ends by itself, or takes all messages and settles them."""
+        """Whether the hub either ends by itself or settles all messages."""
         try:
             wait(lambda: not self.hub.alive() or (self.acknowledged() >= count and self.hub.settled()), "",
                  60)
@@ -264,17 +264,17 @@ class Stage:
         return True
 
     def mail_fault(self, command: str, kind: str, every: int = 1) -> None:
-        """From now on the mail sink hurts this command."""
+        """Let the mail sink fail at this command from now on."""
         self.mail_faults([{"command": command, "kind": kind, "every": every}])
 
     def mail_faults(self, plans: Sequence[Mapping[str, Any]]) -> None:
-        """From now on the mail sink hurts these commands and no others."""
+        """Let the mail sink fail at these commands, and no others, from now on."""
         fresh = self.faults.with_suffix(".new")
         fresh.write_text(json.dumps(plans))
         fresh.replace(self.faults)
 
     def drain(self, seconds: float = 300.0) -> None:
-        """All is sent and settled, then a clean end; what is still open then is the checker's to judge."""
+        """Wait until all is sent and settled, then stop the hub. The checker judges what is still open."""
         assert self.producer.stdin is not None
         self.producer.stdin.close()
         try:
@@ -286,7 +286,7 @@ class Stage:
         self.hub.stop()
 
     def check(self) -> dict[str, Any]:
-        """The checker's report."""
+        """Run the checker. Returns its report."""
         done = subprocess.run([sys.executable, "-m", "tests.torture.checker", str(self.world.folder)],
                               cwd=ROOT, check=True,
                               stdout=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""What a tier is made of: scenarios, each with its measure."""
+"""The elements of a tier: scenarios, each with its arguments."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Any
 
 Progress = Callable[[str], None]
 Result = dict[str, Any]
-"""`Stage.check`'s report; a list ``faults`` in it names what went wrong beside the checker's verdicts."""
+"""The report of `Stage.check`. Its list ``faults`` names what went wrong beside the checker's verdicts."""
 
 
 def nothing() -> None:
-    """What a scenario lacks that runs everywhere."""
+    """The `lacks` of a scenario that runs everywhere."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One scenario with its measure.
+    """One scenario with its arguments.
 
-    `unclear` says that flagged duplicates are right there; `parks` that parked ones are. `lacks` names what
-    this machine lacks for it, if anything: it is left out then, with the reason, and with ``CI=true`` the run
-    is invalid.
+    `unclear`: flagged duplicates are allowed. `parks`: parked messages are allowed. `lacks` names what this
+    machine lacks for the scenario. Then the scenario is left out, and with ``CI=true`` the run is invalid.
     """
 
     name: str
@@ -34,6 +33,6 @@ class Step:
 
 def step(name: str, scenario: Callable[..., Result], *, unclear: bool = True, parks: bool = False,
          lacks: Callable[[], str | None] = nothing, **measure: Any) -> Step:
-    """A scenario, by its function and the measure it is called with."""
+    """A step, from a scenario's function and its arguments."""
     return Step(name, lambda folder, seed, progress: scenario(folder, seed, progress=progress, **measure),
                 unclear, parks, lacks)

@@ -1,4 +1,4 @@
-"""The checker notices each thing it is there for, and a run that proves nothing is not green."""
+"""The checker gives each of its verdicts, and a run that proves nothing is not green."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import Any
 import pytest
 
 from tests.torture.checker import VERDICTS, Evidence, judge
-from tests.torture.document import MUNICIPALITIES, Found, document, filling, municipality_of, number, recognise
+from tests.torture.document import (
+    MUNICIPALITIES,
+    Found,
+    document,
+    filling,
+    municipality_of,
+    number,
+    recognise,
+)
 from tests.torture.scoreboard import Row, invalid, verdict
 
 MUNICIPALITY = MUNICIPALITIES[municipality_of("t-0")]
 
 
 def sound(count: int = 3) -> Evidence:
-    """A run in which all is well."""
+    """The evidence of a run in which everything is right."""
     seen = Evidence(sent={f"t-{index}" for index in range(count)})
     for index in range(count):
         name, municipality = f"t-{index}", MUNICIPALITIES[municipality_of(f"t-{index}")]
@@ -39,7 +47,7 @@ def sound(count: int = 3) -> Evidence:
 
 def copy_of(seen: Evidence, found: Found, *, municipality: str = MUNICIPALITY, recipient: str = "postfach",
             marked: bool = False) -> Evidence:
-    """One copy more."""
+    """Add one copy."""
     seen.copies.append((municipality, recipient, found, marked))
     return seen
 
@@ -50,7 +58,7 @@ def set_row(rows: list[dict[str, Any]], **values: Any) -> None:
 
 
 def park(seen: Evidence, text: str | None) -> None:
-    """The first delivery is parked, and its copy gone."""
+    """Park the first delivery, and remove its copy."""
     del seen.copies[0]
     set_row(seen.deliveries, state="parked", reason="permanent" if text else None, reason_text=text)
     set_row(seen.messages, state="routed")
@@ -69,7 +77,7 @@ HARM: dict[str, tuple[str, Callable[[Evidence], Any]]] = {
     "a marked copy more": ("flagged duplicate", lambda seen: copy_of(seen, Found("t-0", True), marked=True)),
     "a copy nobody sent": ("phantom", lambda seen: copy_of(seen, Found("t-99", True))),
     "a message nobody sent": ("phantom", lambda seen: set_row(seen.messages, key="t-99")),
-    "another town's copy": ("misrouted", lambda seen: copy_of(seen, Found("t-1", True))),
+    "another municipality's copy": ("misrouted", lambda seen: copy_of(seen, Found("t-1", True))),
     "an id that is not there": ("invisible", lambda seen: seen.told["t-0"].append("id99")),
     "parked without a word": ("unexplained", lambda seen: park(seen, None)),
     "still open": ("unexplained", lambda seen: set_row(seen.deliveries, state="delivering")),
@@ -106,10 +114,11 @@ def test_every_verdict_has_a_harm_that_shows_it() -> None:
 
 
 def rendering(name: str) -> bytes:
-    """What the stylesheet makes."""
+    """The rendering that the stylesheet makes."""
     from hashlib import sha256
 
-    return f'<Probe nummer="{name}" summe="{sha256(filling(name).encode()).hexdigest()}">{filling(name)}</Probe>'.encode()
+    digest = sha256(filling(name).encode()).hexdigest()
+    return f'<Probe nummer="{name}" summe="{digest}">{filling(name)}</Probe>'.encode()
 
 
 def test_a_copy_is_whole_only_as_it_was_sent() -> None:

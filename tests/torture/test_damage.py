@@ -1,5 +1,5 @@
-"""Damaged stores: nothing wrong comes out of them, nothing is lost without a word; and the test notices if it
-does."""
+"""Damaged stores: nothing wrong comes out of them, and nothing is lost
+silently. The test itself is tested."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_nothing_wrong_comes_out_of_a_damaged_store(tmp_path: Path) -> None:
 @pytest.mark.torture
 def test_bodies_whose_digests_are_not_checked_are_noticed(tmp_path: Path,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StoredBody, "_check", lambda self, sha256, size: None)
-    # where an injury falls depends on ids that are drawn anew each time: some dozens may miss every body
+    monkeypatch.setattr(StoredBody, "check", lambda self, sha256, size: None)
+    # where an injury hits depends on random ids: several dozen may miss every body
     assert any(damaged_stores(tmp_path / str(seed), seed, count=25, messages=20).kinds["wrong"]
                for seed in range(10))

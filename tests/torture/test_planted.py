@@ -1,5 +1,4 @@
-"""A test of the tests: each planted fault is caught, by the verdict that is there for it, and a sound hub by
-none of them."""
+"""A test of the tests: each planted fault is found by its own verdict, and a sound hub by none."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ kills = partial(short, kills=4)
 
 
 def struck(*faults: str, **more: Any) -> Run:
-    """Lives that end at these fault points."""
+    """A run whose lives end at these fault points."""
     return partial(short, faults=faults, **more)
 
 
@@ -72,7 +71,7 @@ POWER: dict[str, str] = {
     "no-file-sync": "torn copy",
     "bodies-not-synced": "is not whole",
 }
-"""What a cut of the power shows, and as what."""
+"""The faults that a power cut shows, each with the text that it is found by."""
 
 
 def test_there_is_a_row_for_each_planted_fault() -> None:

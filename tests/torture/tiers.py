@@ -35,7 +35,7 @@ TIERS: dict[str, list[Step]] = {
         step("mail server: each command and fault", smtp.mail_matrix, only=smtp.SHORT, smtp_sink=False,
              parks=True),
         step("reloads", reloads.reload_again_and_again, count=9, messages=90, unclear=False),
-        step("backlog of one town", backlog.backlog, pending=150, rate=30, unclear=False),
+        step("backlog of one municipality", backlog.backlog, pending=150, rate=30, unclear=False),
         step("two nodes", nodes.two_nodes, kills=3, messages=100, lacks=nodes.unavailable),
     ],
     "nightly": [
@@ -60,7 +60,7 @@ TIERS: dict[str, list[Step]] = {
         step("SFTP server: each fault", sftp.bad_file_server, unclear=False),
         step("broker: each fault", broker.broken_broker, unclear=False),
         step("reloads", reloads.reload_again_and_again, count=100, messages=1000, unclear=False),
-        step("backlog of one town", backlog.backlog, pending=3000, rate=50, unclear=False),
+        step("backlog of one municipality", backlog.backlog, pending=3000, rate=50, unclear=False),
         step("one of 50 destinations hangs", backlog.hanging, rounds=4, seconds=20),
         step("two nodes", nodes.two_nodes, kills=20, messages=400, lacks=nodes.unavailable),
         step("database: each fault", nodes.broken_database, lacks=nodes.unavailable),
@@ -74,8 +74,8 @@ LARGER = {each.name: each for each in (
     step("random kills", kills.random_kills, kills=1000, messages=20_000),
     step("power cut", power.power_cuts, cuts=100, messages=5000, lacks=drives.unavailable),
     step("damaged stores", damage.damage, count=1000),
-    step("backlog of one town", backlog.backlog, pending=50_000, rate=60, unclear=False),
+    step("backlog of one municipality", backlog.backlog, pending=50_000, rate=60, unclear=False),
     step("two nodes", nodes.two_nodes, kills=100, messages=2000, lacks=nodes.unavailable),
 )}
 TIERS["release"] = [LARGER.get(each.name, each) for each in TIERS["nightly"]]
-"""Everything of the nightly tier, some of it at full size."""
+"""The release tier: everything of the nightly tier, some of it at full size."""

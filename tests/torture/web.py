@@ -1,18 +1,20 @@
-"""The HTTP receiver: puts each application into a folder below its town's, syncs it, and only then answers
-201.
+"""The HTTP receiver: puts each application into a folder of its municipality, syncs it, and then answers 201.
 
-``python -m tests.torture.web <drop> <faults>``; it prints its port. A second port is the trap, where nobody
-has any business. ``POST /<town>``: the third town's path acts each time, the first one's once per
-Idempotency-Key. ``GET /<town>/<key>``: 200 or 404. The file ``<faults>`` may hold ``{"command": "POST",
-"kind": …}``:
+``python -m tests.torture.web <drop> <faults>`` prints its port. A second port is the trap, to which nobody
+may connect. ``POST /<municipality>``: the path of the third municipality acts each time, that of the first
+one once per Idempotency-Key. ``GET /<municipality>/<key>`` answers 200 or 404. The file ``<faults>`` may
+hold ``{"command": "POST", "kind": …}``. The kinds are:
 
-``reset-at-once`` ``reset-in-request`` ``reset-after-request`` the connection is reset there, and nothing is
-kept ``reset-in-answer`` kept, and reset in the middle of the status line; ``kept-reset``: before its first
-byte ``truncated`` ``huge`` kept; 200 with a body that ends too early, or is 1 GB long; ``hang``,
-``kept-hang``: no answer ``429`` ``503`` ``401`` ``307`` ``302`` ``500`` ``kept-500`` said; 429 and 503 with
-Retry-After, the redirects to the trap
+* ``reset-at-once``, ``reset-in-request``, ``reset-after-request``: the connection is reset there, and nothing
+  is kept;
+* ``reset-in-answer``: kept, and reset in the middle of the status line; ``kept-reset``: kept, and reset
+  before the first byte of the answer;
+* ``truncated``, ``huge``: kept; 200 with a body that ends too early, or has 1 GB;
+* ``hang``, ``kept-hang``: no answer;
+* ``429``, ``503``, ``401``, ``307``, ``302``, ``500``, ``kept-500``: that answer; 429 and 503 have a
+  Retry-After, redirects lead to the trap.
 
-Every request is written to ``<drop>/requests.jsonl`` with its time.
+Each request is written to ``<drop>/requests.jsonl`` with its time.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ HUGE = 1 << 30
 
 
 class Web:
-    """One server."""
+    """The server."""
 
     def __init__(self, drop: Path, faults: Faults) -> None:
         self.drop = drop
@@ -45,17 +47,17 @@ class Web:
         self.log = (drop / "requests.jsonl").open("a", buffering=1)
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         try:
             while await self.request(reader, writer):
                 pass
         except (OSError, asyncio.IncompleteReadError):
-            pass  # the hub hung up
+            pass  # the hub closed the connection
         finally:
             writer.close()
 
     async def request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; False: the connection is over."""
+        """Serve one request. False: the connection is over."""
         head = await reader.readuntil(b"\r\n\r\n")
         line, _, rest = head.partition(b"\r\n")
         method, path, _ = line.decode().split(" ")
@@ -80,7 +82,7 @@ class Web:
         return await self.fault(writer, kind)
 
     async def fault(self, writer: asyncio.StreamWriter, kind: str) -> bool:
-        """The answer, such as it is; False: the connection is over."""
+        """Give the faulty answer. False: the connection is over."""
         code = kind.removeprefix("kept-")
         if not kind:
             await self.answer(writer, "201 Created")
@@ -107,15 +109,15 @@ class Web:
         return True
 
     async def answer(self, writer: asyncio.StreamWriter, status: str, more: str = "") -> None:
-        """One without a body."""
+        """Send an answer without a body."""
         writer.write(f"HTTP/1.1 {status}\r\n{more}Content-Length: 0\r\n\r\n".encode())
         await writer.drain()
 
     def keep(self, municipality: str, key: str, mime: bytes) -> None:
-        """As a folder with its two files, whole or not at all."""
+        """Keep an application as a folder with two files, whole or not at all."""
         number = self.kept[key] = self.kept.get(key, 0) + 1
         if number > 1 and municipality == "musterstadt":
-            return  # it promised to act once per key
+            return  # this path acts once per key
         hidden = self.drop / municipality / f".{key}-{number}"
         hidden.mkdir()
         for part in message_from_bytes(mime, policy=HTTP).iter_parts():
@@ -126,27 +128,27 @@ class Web:
         hidden.rename(self.drop / municipality / f"{key}-{number}")
 
     async def trapped(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Nobody has any business here."""
+        """Note a connection to the trap."""
         self.log.write(json.dumps({"key": "trap", "at": time.monotonic(), "kind": "trap"}) + "\n")
         writer.close()
 
 
 def reset(writer: asyncio.StreamWriter) -> bool:
-    """RST instead of FIN."""
+    """Reset the connection (RST instead of FIN)."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     return False
 
 
 async def serve(drop: Path, faults: Path) -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     web = Web(drop, Faults(faults))
     server = await asyncio.start_server(web.session, "127.0.0.1", 0, limit=1 << 20)
     trap = await asyncio.start_server(web.trapped, "127.0.0.1", 0)
     web.trap = trap.sockets[0].getsockname()[1]
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    os._exit(0)  # hanging sessions are the purpose of some faults
+    os._exit(0)  # some faults leave sessions hanging on purpose
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""One run's folder: the hub's configuration, its state, the receivers, the ledgers of the processes around
-it."""
+"""The folder of a run: the hub's configuration and state, the receivers, and the ledgers of the processes."""
 
 from __future__ import annotations
 
@@ -80,48 +79,48 @@ recipients = [
 
 @dataclass(frozen=True)
 class World:
-    """Where everything of one run lies. Made by `make`, read again by every process from its folder."""
+    """The places of one run. `make` makes it; each process reads it from its folder."""
 
     folder: Path
 
     @property
     def state(self) -> Path:
-        """The store."""
+        """The folder of the store."""
         return self.folder / "state"
 
     @property
     def database(self) -> Path:
-        """How to reach the PostgreSQL, where that is the store."""
+        """The file that says how to reach the PostgreSQL, if the store is there."""
         return self.folder / "database.json"
 
     @property
     def drop(self) -> Path:
-        """The drop folders, one for each town."""
+        """The drop folders, one for each municipality."""
         return self.folder / "drop"
 
     @property
     def ledger(self) -> Path:
-        """What the producer was told, one line each."""
+        """The file of the answers that the producer got."""
         return self.folder / "producer.jsonl"
 
     @property
     def mails(self) -> Path:
-        """What the mail sink took, one line each."""
+        """The file of the mails that the mail sink took."""
         return self.folder / "mails.jsonl"
 
     @property
     def log(self) -> Path:
-        """What the hub said, all its lives."""
+        """The log of all lives of the hub."""
         return self.folder / "hub.log"
 
     @property
     def metrics(self) -> Path:
-        """The hub's last own figures."""
+        """The file with the last metrics of the hub."""
         return self.folder / "metrics.txt"
 
     @property
     def tls(self) -> Path:
-        """Certificates."""
+        """The folder of certificates."""
         return self.folder / "tls" / "ca"
 
     @property
@@ -137,7 +136,7 @@ class World:
 def make(folder: Path, *, smtp: int, state: Path | None = None, hub: str = "",
          municipalities: str = MUNICIPALITY,
          smtp_timeout: int = 10, names: Mapping[str, str] = MUNICIPALITIES) -> World:
-    """A new world in `folder`, with the towns `names`. `hub` is appended to hub.toml."""
+    """Make a new world in `folder`, with the municipalities `names`. `hub` is appended to hub.toml."""
     world = World(folder)
     (folder / "etc" / "municipalities").mkdir(parents=True)
     shutil.copytree(HERE / "mapping", folder / "mappings" / SERVICE)

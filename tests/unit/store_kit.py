@@ -16,6 +16,7 @@ from hub.config.sections import StoreSection
 from hub.i18n.sentence import say
 from hub.job import Body, Facts, OutAttachment, OutDelivery, OutPart, Parked, Translated
 from hub.message import Accepted, Incoming, IncomingPart, Receipt
+from hub.store.blobs.files import FileBlobs
 from hub.store.store import Store
 from hub.store.transitions.deliveries import ClaimedDelivery, Settlement
 
@@ -172,7 +173,10 @@ def opened(directory: Path, **options: Any) -> Iterator[Store]:
 
 def abandon(store: Store) -> None:
     """Leave the store as a killed process would: the lock is gone, nothing is said to be clean."""
-    assert store._writer is not None
-    store._writer.close()
-    store._readers.dispose()
-    store.base.unlock()
+    store.let_go()
+
+
+def orphans(store: Store) -> list[Path]:
+    """Files that no row names; there are none where bodies are rows."""
+    with store.reading() as connection:
+        return store.blobs.orphans(connection) if isinstance(store.blobs, FileBlobs) else []

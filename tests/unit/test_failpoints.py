@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from hub import endpoint, failpoints
+from hub import endpoint, failpoints, registry
 from hub.errors import ConfigError
 from hub.store.store import Store
 
 
 def test_without_the_variable_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {point: getattr(*failpoints._place(point)) for point in failpoints.POINTS}
+    before = {point: getattr(*failpoints.place(point)) for point in failpoints.POINTS}
     failpoints.arm({})
-    assert {point: getattr(*failpoints._place(point)) for point in failpoints.POINTS} == before
+    assert {point: getattr(*failpoints.place(point)) for point in failpoints.POINTS} == before
 
 
 def test_every_point_names_a_function_that_is_there() -> None:
-    outlets = [f"deliver/{name}" for name in endpoint.names() if hasattr(endpoint.module(name), "Outlet")]
+    outlets = [f"deliver/{name}" for name in registry.names() if registry.has(name, "Outlet")]
     for point in (*failpoints.POINTS, *outlets):
-        owner, name = failpoints._place(point)
+        owner, name = failpoints.place(point)
         assert callable(getattr(owner, name)), point
 
 

@@ -1,1 +1,1 @@
-"""A copy of the store, and the way back."""
+"""Backup and restore of the store."""

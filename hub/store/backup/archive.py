@@ -1,5 +1,16 @@
-"""What a backup looks like: a folder or a tar file with a manifest and digests, written once, read back
-whole."""
+"""The form of a backup: a folder or an uncompressed tar file, with a manifest and digests.
+
+::
+
+    <backup>/store.sqlite3   the tables as of one moment; they say of themselves that they are a copy
+             blobs/xx/…      the large bodies that those rows name
+             SHA256SUMS      the digests of both, for `sha256sum -c`
+             manifest.json   what, when, from which version; written last: a backup without it is unfinished
+
+`Sink` is where a backup is written, `Source` is where it is read. Both kinds of both are here.
+
+Used by `hub.store.backup.take` and `hub.store.backup.restore`.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +30,23 @@ from pysqlite3 import dbapi2
 from hub.errors import HubError
 
 FORMAT = 1
+"""The version of the form."""
 STORE, SUMS, MANIFEST = "store.sqlite3", "SHA256SUMS", "manifest.json"
 CHUNK = 1 << 20
+"""Bytes that are read at once."""
 
 
 class BadBackup(HubError):
-    """It is no backup, or not the one that was made."""
+    """This is no backup, or it differs from the one that was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says of itself."""
+    """What a backup says of itself: its counts, its digests, and what was lost while it was made.
+
+    `deleted_meanwhile` names messages whose content another process deleted during the backup. `damaged` and
+    `missing` name bodies that were so in the store already.
+    """
 
     format: int
     program: str
@@ -46,13 +63,13 @@ class Manifest:
     missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """With a digest of all the rest."""
+        """The manifest as plain data, with a digest over the rest."""
         data = asdict(self)
         return {**data, "digest": _digest_of(data)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Manifest:
-        """Raises `BadBackup`."""
+        """The inverse of `to_json`. Raises `BadBackup` for another format or a wrong digest."""
         said = data.pop("digest", None)
         if data.get("format") != FORMAT:
             raise BadBackup(f"{MANIFEST}: format {data.get('format')!r}: this program reads {FORMAT}")
@@ -68,13 +85,15 @@ def _digest_of(data: dict[str, Any]) -> str:
 
 
 class Sink(Protocol):
-    """Where a backup is written. `put` takes a file's chunks and gives back their SHA-256."""
+    """A place to which a backup is written."""
 
-    def put(self, name: str, size: int, chunks: Iterator[bytes]) -> str: ...
+    def put(self, name: str, size: int, chunks: Iterator[bytes]) -> str:
+        """Write a file of `size` bytes. Returns its SHA-256."""
+        ...
 
 
 class Folder:
-    """As files below a folder, synced."""
+    """Writes a backup as synced files below a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -95,7 +114,7 @@ class Folder:
 
 
 class Tar:
-    """As one tar file."""
+    """Writes a backup as one tar file."""
 
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
@@ -109,7 +128,7 @@ class Tar:
 
 
 class _Chunks:
-    """Chunks as a file to read from, with a digest of what was read."""
+    """Chunks as a file to read from, with a digest over what was read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -128,20 +147,28 @@ class _Chunks:
 
 def facts_of(tables: Any) -> dict[str, int]:
     """Counts for the manifest."""
-    one = "SELECT (SELECT fencing FROM store), (SELECT count(*) FROM message), (SELECT count(*) FROM delivery WHERE {})"
+    one = ("SELECT (SELECT fencing FROM store), (SELECT count(*) FROM message), "
+           "(SELECT count(*) FROM delivery WHERE {})")
     [(fencing, messages,
       deliveries)] = tables.execute(one.format("state IN ('due', 'delivering', 'in_doubt')"))
     return {"fencing": fencing, "messages": messages, "open_deliveries": deliveries}
 
 
 class Source(Protocol):
-    """A backup to read from."""
+    """A backup from which is read."""
 
-    def names(self) -> set[str]: ...
-    def open(self, name: str) -> IO[bytes]: ...
+    def names(self) -> set[str]:
+        """The names of all files, relative to the backup."""
+        ...
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file for reading. Raises `OSError`."""
+        ...
 
 
 class _FolderSource:
+    """Reads a backup that is a folder."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -154,6 +181,8 @@ class _FolderSource:
 
 
 class _TarSource:
+    """Reads a backup that is a tar file."""
+
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
         self._entries = {entry.name: entry for entry in archive.getmembers()}
@@ -171,6 +200,7 @@ class _TarSource:
 
 @contextmanager
 def open_source(place: Path) -> Iterator[Source]:
+    """The backup at this place, for reading. Raises `BadBackup`."""
     if place.is_dir():
         yield _FolderSource(place)
         return
@@ -186,7 +216,7 @@ def open_source(place: Path) -> Iterator[Source]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """A database file that nobody writes to."""
+    """A read-only connection to a database file to which nobody writes."""
     connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         yield connection
@@ -195,7 +225,7 @@ def opened(file: Path) -> Iterator[Any]:
 
 
 def remove(place: Path) -> None:
-    """A half-made backup or restore of our own."""
+    """Delete an unfinished backup or restore of this process."""
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
     else:
@@ -203,6 +233,7 @@ def remove(place: Path) -> None:
 
 
 def sync(place: Path) -> None:
+    """Sync a file or a folder."""
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

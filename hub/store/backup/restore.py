@@ -1,4 +1,15 @@
-"""Putting a backup back: it is checked as a whole before anything is written."""
+"""Restores a backup, or only verifies it.
+
+`restore` checks the whole backup before it writes anything. It builds the store in a folder beside the old
+one and opens it there once, so that its open deliveries are in doubt (`hub.store.transitions.restored`). Only
+then it moves the store into place. What was there before is moved aside, never deleted. Each step is durable
+before the next begins; the mark `hub.store.database.sqlite.INTERRUPTED` stands while the store is moved, so
+that no hub opens a half-moved store.
+
+It restores a store in SQLite. A PostgreSQL is restored by its own tools (docs/operate-two-nodes.md).
+
+Used by ``drehscheibe restore`` (`hub.cli`). `hub.store.backup.take` makes backups.
+"""
 
 from __future__ import annotations
 
@@ -44,20 +55,22 @@ log = structlog.get_logger("hub.store.backup.restore")
 
 
 def verify(place: Path, progress: Progress) -> Manifest:
-    """Check manifest, every digest, and the tables themselves. Raises `BadBackup` with all that is wrong."""
+    """Check the manifest, each digest, and the tables. Raises `BadBackup` with everything that is wrong."""
     with open_source(place) as source, tempfile.TemporaryDirectory(prefix="drehscheibe-verify-",
                                                                    dir=_scratch(place)) as folder:
         return _check(source, progress, Path(folder))[0]
 
 
 def _scratch(place: Path) -> Path | None:
-    """Beside the backup, where there is room for its tables; the system's own place where that may not be
-    written."""
+    """The folder for a temporary copy of the tables: beside the backup, where there is room for it.
+
+    None means the system's own place, when this process may not write beside the backup.
+    """
     return place.parent if os.access(place.parent, os.W_OK) else None
 
 
 def _check(source: Source, progress: Progress, folder: Path) -> tuple[Manifest, dict[str, str]]:
-    """As `verify`, with the digests by name; the tables' copy is left in `folder`."""
+    """Check as `verify` does. Returns the digests by name too, and leaves the tables' copy in `folder`."""
     manifest = _manifest(source)
     problems = []
     with source.open(SUMS) as file:
@@ -117,11 +130,13 @@ def _check_tables(file: Path, manifest: Manifest) -> list[str]:
 
 def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, progress: Progress,
             now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dict[str, Any]:
-    """Verify the backup, then make it the store in `state`. What became of it, as plain data.
+    """Verify the backup, then make it the store in `state`. Returns what became of it, as plain data.
 
-    Raises `BadBackup`; `StoreInUse` when a hub runs there; `HubError` when there is a store already and not
-    `replace`; then it is moved aside. `not_run_since`: the operator knows that no hub has run on this store
-    since the backup, so what was due stays plainly due.
+    With `replace` a store that is there already is moved aside. With `not_run_since` the operator asserts
+    that no hub has run on this store since the backup, so what was due stays due.
+
+    Raises `BadBackup`; `StoreInUse` when a hub runs there; `HubError` when a store is there already, without
+    `replace`.
     """
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
     held = lock(state / "lock")
@@ -145,8 +160,7 @@ def restore(place: Path, state: Path, *, replace: bool, not_run_since: bool, pro
     log.warning("the store was restored from a backup", made_at=manifest.made_at, fencing=answer["fencing"],
                 in_doubt=answer["in_doubt"], moved_aside=str(aside) if aside else None)
     return {"made_at": manifest.made_at, "messages": manifest.messages, "files": manifest.files,
-            "state": str(state),
-            "moved_aside": str(aside) if aside else None, **answer}
+            "state": str(state), "moved_aside": str(aside) if aside else None, **answer}
 
 
 def _copy_blobs(source: Source, sums: dict[str, str], building: Path, progress: Progress) -> None:
@@ -162,7 +176,7 @@ def _copy_blobs(source: Source, sums: dict[str, str], building: Path, progress: 
 
 
 def _fencing(file: Path) -> int:
-    """Of the store that is replaced, as far as it can be read."""
+    """The fencing number of the store that is replaced. 0 when it cannot be read."""
     if not file.exists():
         return 0
     try:
@@ -177,7 +191,7 @@ def _fencing(file: Path) -> int:
 
 
 def _open_once(building: Path, manifest: Manifest, above: int, *, not_run_since: bool) -> dict[str, Any]:
-    """As the hub would open it, but where it is not yet: what it finds there."""
+    """Open the new store as the hub would, before it is in its place. Returns what was found."""
     (building / STORE).chmod(0o600)
     if not_run_since:
         connection = dbapi2.connect(building / STORE, isolation_level=None)
@@ -199,8 +213,11 @@ def _open_once(building: Path, manifest: Manifest, above: int, *, not_run_since:
 
 
 def _swap(state: Path, building: Path, occupied: list[str], at: datetime) -> Path | None:
-    """The old store aside, the new one into its place, the tables last; each step durable before the next."""
-    if (building / f"{STORE}-wal").exists():  # it would have to be moved together with the tables
+    """Move the old store aside and the new one into its place, the tables last.
+
+    Each step is durable before the next. Returns where the old store is now.
+    """
+    if (building / f"{STORE}-wal").exists():  # the log would have to be moved together with the tables
         raise HubError(f"{building / STORE}: is still open somewhere: nothing was changed")
     _own(building, state)
     _sync_tree(building)
@@ -223,7 +240,7 @@ def _swap(state: Path, building: Path, occupied: list[str], at: datetime) -> Pat
 
 
 def _fresh(folder: Path) -> Path:
-    """A new folder of this name, or of it and a number: a restore may be repeated within a second."""
+    """A new folder of this name, with a number if there is one: two restores may follow within a second."""
     for number in itertools.count(1):
         place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         with suppress(FileExistsError):
@@ -233,7 +250,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _own(folder: Path, like: Path) -> None:
-    """What root restores belongs to the hub's user."""
+    """Give what root restores to the hub's user."""
     owner = like.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return

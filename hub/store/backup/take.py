@@ -1,22 +1,15 @@
-"""Backups of the store, taken beside the running hub, and put back.
+"""Takes a backup of the store while the hub runs.
 
-::
+`hub.store.backup.archive` describes the form. A backup holds applications of citizens, so only its owner may
+read it (0600).
 
-    <backup>/store.sqlite3   the tables as of one moment (SQLite's own backup), knowing that they are a copy
-             blobs/xx/…      the large bodies that those rows name; files never change once they are written
-             SHA256SUMS      of both, for `sha256sum -c`
-             manifest.json   what, when, from which version; written last, so that a backup without it is none
+The tables are copied first, as of one moment, by SQLite's own backup. Then the files are copied that those
+rows name; a file never changes once it is written. The running hub deletes nothing meanwhile
+(`hub.administration.retention.Retention.paused`). When another process deletes content during the backup, the
+manifest names the messages, and a restore deletes their content too. The manifest also names bodies that are
+damaged or missing in the store itself. It is written last.
 
-or the same as an uncompressed tar file. Everything in it is for its owner alone (0600): it holds applications
-of citizens.
-
-The tables come first, then the files they name. The running hub deletes nothing meanwhile
-(`Retention.paused`). Where another process does, what it deleted is named in the manifest, and a restore
-deletes it, too. A body that is damaged or missing at its source is told.
-
-A restore checks the whole backup before it writes anything, builds the store beside the old one, opens it
-there once (so that nothing in it is plainly due any more: `hub.store.transitions.restored`), and only then
-moves it into place. What was there before is moved aside.
+Used by `hub.operations` and by ``drehscheibe backup``. `hub.store.backup.restore` puts a backup back.
 """
 
 from __future__ import annotations
@@ -60,18 +53,18 @@ from hub.store.store import Store
 log = structlog.get_logger("hub.store.backup.take")
 
 SPARE = 1.05
-"""A backup needs somewhat more room than its bytes."""
+"""The room that a backup needs, as a multiple of its bytes."""
 
-
-# --- taking one ---------------------------------------------------------------------------------------------
+_FILES = ("SELECT blob.id, blob.size, blob.sha256, blob.message_id FROM blob "
+          "JOIN message ON message.id = blob.message_id "
+          "WHERE blob.content IS NULL AND message.payload_deleted_at IS NULL ORDER BY blob.id")
 
 
 def take(store: Store, target: Path, progress: Progress) -> dict[str, Any]:
-    """Back the store up into a new folder, or a new file whose name ends in ``.tar``. What it holds, as plain
-    data.
+    """Back the store up into a new folder, or into a new file whose name ends in ``.tar``.
 
-    Raises `HubError` when the target is there already, has no room or lies within what it saves, and
-    `OSError`.
+    Returns what the backup holds, as plain data. Raises `HubError` when the target exists, has no room or is
+    inside the state folder, and `OSError`.
     """
     if target.exists() or target.is_symlink():
         raise HubError(f"{target}: is there already: name a new folder or file")
@@ -101,7 +94,7 @@ def take(store: Store, target: Path, progress: Progress) -> dict[str, Any]:
 
 @contextmanager
 def _sink(working: Path, *, tar: bool) -> Iterator[tuple[Sink, Path]]:
-    """Where to write, and a place for the tables' copy on the same file system."""
+    """The sink to write to, and a folder on the same file system for the tables' copy."""
     if not tar:
         working.mkdir(mode=0o700)
         yield Folder(working), working
@@ -160,11 +153,6 @@ def _write(store: Store, sink: Sink, scratch: Path, progress: Progress) -> Manif
     return manifest
 
 
-_FILES = ("SELECT blob.id, blob.size, blob.sha256, blob.message_id FROM blob JOIN message ON message.id = "
-          "blob.message_id "
-          "WHERE blob.content IS NULL AND message.payload_deleted_at IS NULL ORDER BY blob.id")
-
-
 def _has_room(store: Store, folder: Path) -> None:
     needed = sum(file.stat().st_size for file in store.directory.glob(f"{STORE}*"))
     for file in store.files.files().values():
@@ -176,7 +164,7 @@ def _has_room(store: Store, folder: Path) -> None:
 
 
 def _watched(source: IO[bytes], payload: Any) -> Iterator[bytes]:
-    """A body's file, all of it; `payload` gets what comes after the header."""
+    """The whole file of a body. `payload`, a digest, gets what follows the header."""
     skip = len(HEADER)
     while chunk := source.read(CHUNK):
         payload.update(chunk[skip:])
@@ -188,9 +176,3 @@ def _read(file: Path) -> Iterator[bytes]:
     with file.open("rb") as source:
         while chunk := source.read(CHUNK):
             yield chunk
-
-
-# --- reading one --------------------------------------------------------------------------------------------
-
-
-# --- putting one back ---------------------------------------------------------------------------------------

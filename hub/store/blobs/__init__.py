@@ -1,1 +1,1 @@
-"""Bodies too large for a row: files beside SQLite, chunks in PostgreSQL."""
+"""The stored bodies: in their row, as files beside SQLite, or as chunks in PostgreSQL."""

@@ -1,9 +1,19 @@
-"""Large bodies as files beside SQLite."""
+"""Bodies beside SQLite: small ones in their row, large ones as files.
+
+A file is written under a temporary name, synced and renamed, and its folder is synced, before the row that
+names it commits. So a row without its file means damage. A file without its row is the rest of an acceptance
+that never committed.
+
+Erased content is overwritten in its row, and the file is deleted after the commit
+(`hub.store.transitions.erasure`).
+
+Used by `hub.store.store`; `hub.store.blobs.rows` has the same methods for PostgreSQL.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -18,14 +28,16 @@ from hub.store.database.tables import blob
 
 
 class FileBlobs:
-    """Small bodies in the row, large ones as files below `folder`."""
+    """Keeps bodies up to `inline` bytes in their row, larger ones as files below `folder`."""
 
-    def __init__(self, folder: Path, *, inline: int = INLINE) -> None:
+    def __init__(self, folder: Path, *, inline: int = INLINE,
+                 new_id: Callable[[], str] = new_message_id) -> None:
         self._folder = folder
         self._inline = inline
+        self._new_id = new_id
 
     def prepare(self) -> None:
-        """Make the folders, durably, and throw away what an interrupted process left half-written."""
+        """Make the folders durably, and delete the half-written files of an interrupted process."""
         temporary = self._folder / "tmp"
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = {entry.name for entry in os.scandir(self._folder)}
@@ -37,16 +49,16 @@ class FileBlobs:
         durable.sync(self._folder.parent)
 
     def path(self, blob_id: str) -> Path:
-        """Where a large body lies."""
+        """The path of a large body."""
         return self._folder / blob_id[-2:] / blob_id
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
-        """See `Blobs.stage`."""
+        """See `hub.store.blobs.protocol.Blobs.stage`."""
         staged: list[Staged] = []
         try:
             for payload in payloads:
                 inline = payload.size <= self._inline
-                staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                staged.append(Staged(self._new_id(), payload.size, payload.sha256,
                                      HEADER + payload.whole() if inline else None))
                 if not inline:
                     self._write(staged[-1].id, payload)
@@ -105,33 +117,33 @@ class FileBlobs:
         return [Staged(body.id, body.size, body.sha256, body.content) for body in bodies.values()]
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """Overwrite these messages' bodies where they lie: (message, body); `abandon` the bodies after the
-        commit.
+        """Overwrite the bodies of these messages in place. `abandon` the result after the commit.
 
-        The rows stay for now. SQLite overwrites a value of unchanged length in place, and appending rows
-        moves none; but deleting a row can make it move the neighbours' cells to another page and leave a copy
-        of them behind in unused space, where no ``secure_delete`` finds it (measured). So rows are only
-        deleted where no neighbour has content any more: `hub.store.transitions.erasure.dead`.
+        Returns pairs of message id and body. The rows stay for now. SQLite overwrites a value of unchanged
+        length in place, and appending rows moves none. But deleting a row can make SQLite move the cells of
+        the neighbours to another page and leave a copy of them in unused space, where ``secure_delete`` does
+        not find it (measured). So a row is deleted only where no neighbour has content any more:
+        `hub.store.transitions.erasure.dead`.
         """
         bodies: list[tuple[str, Staged]] = []
         for some in batches(message_ids):
-            bodies += [(row.message_id, Staged(row.id, row.size, row.sha256, None if row.file else b""))
-                       for row in connection.execute(
-                select(blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256,
-                       blob.c.content.is_(None).label("file"))
-                .where(blob.c.message_id.in_(some)))]
-            connection.execute(update(blob).where(blob.c.message_id.in_(some),
-                                                  blob.c.content.is_not(None)).values(
-content=func.zeroblob(func.length(blob.c.content))))
+            bodies += [
+                (row.message_id, Staged(row.id, row.size, row.sha256, None if row.file else b""))
+                for row in connection.execute(
+                    select(blob.c.message_id, blob.c.id, blob.c.size, blob.c.sha256,
+                           blob.c.content.is_(None).label("file"))
+                    .where(blob.c.message_id.in_(some)))]
+            connection.execute(
+                update(blob).where(blob.c.message_id.in_(some), blob.c.content.is_not(None))
+                .values(content=func.zeroblob(func.length(blob.c.content))))
         return bodies
 
     def orphans(self, connection: Connection) -> list[Path]:
-        """Files without a row: leftovers of acceptances that never committed. Slow: lists every file."""
+        """The files without a row: rests of acceptances that never committed. Slow: it lists every file."""
         files = self.files()
         known = self.fetch(connection, list(files))
         return [file for name, file in sorted(files.items()) if name not in known]
 
-
     def files(self) -> dict[str, Path]:
-        """Every file there is, by its blob's id. Slow."""
+        """Every file, by the id of its body. Slow."""
         return {file.name: file for file in self._folder.glob("[0-9a-f][0-9a-f]/*")}

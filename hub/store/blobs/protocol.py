@@ -1,4 +1,7 @@
-"""What both kinds of bodies' stores can do."""
+"""The methods that both keepers of bodies have.
+
+`hub.store.blobs.files.FileBlobs` keeps bodies beside SQLite, `hub.store.blobs.rows.RowBlobs` in PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,43 @@ from hub.store.blobs.stored import StoredBody
 
 
 class Blobs(Protocol):
-    """Where bodies are kept. Order of use: `stage`, then `insert` inside the transaction; `abandon` if it
-    never commits."""
+    """A keeper of bodies. Call `stage`, then `insert` inside the transaction, or `abandon` if it fails."""
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
-        """Make everything durable that does not go into the row; a source must stay until `insert`.
+        """Make durable what does not go into the row. The sources must stay until `insert`.
 
-        Raises `StoreUnavailable`, `SyncFailed`, and `ValueError` when a payload is not what it says it is.
+        Raises `StoreUnavailable` and `SyncFailed`, and `ValueError` when a payload does not have its size or
+        digest.
         """
         ...
 
     def insert(self, connection: Connection, blobs: Sequence[tuple[Staged, str, str]]) -> None:
-        """The rows: (staged, message id, tenant)."""
+        """Insert the rows, given as (staged, message id, tenant)."""
         ...
 
     def abandon(self, staged: Iterable[Staged]) -> None:
-        """What was staged will certainly never be named by a row."""
+        """Throw staged bodies away that no row will ever name."""
         ...
 
     def fetch(self, connection: Connection, ids: Sequence[str]) -> dict[str, StoredBody]:
-        """The bodies with these ids; unknown ids are missing in the answer."""
+        """The bodies with these ids. Unknown ids are missing in the answer."""
         ...
 
     def delete(self, connection: Connection, ids: Sequence[str]) -> list[Staged]:
-        """Delete the rows; `abandon` the result after the commit."""
+        """Delete the rows. `abandon` the result after the commit."""
         ...
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """Make these messages' bodies unreadable for good: (message, body); `abandon` the bodies after the
-        commit."""
+        """Make the bodies of these messages unreadable for good. `abandon` the bodies after the commit.
+
+        Returns pairs of message id and body.
+        """
         ...
 
     def files(self) -> dict[str, Path]:
-        """Every file there is, by its blob's id. Slow."""
+        """Every file, by the id of its body. Slow."""
         ...
 
     def prepare(self) -> None:
-        """Called once, before anything else."""
+        """Prepare the place. Call it once, before anything else."""
         ...

@@ -1,4 +1,12 @@
-"""Large bodies as chunks in PostgreSQL, in the transaction of the row that names them."""
+"""Bodies in PostgreSQL: small ones in their row, large ones as chunks of 1 MiB.
+
+Every body is written in the transaction of the row that names it. So a node that dies takes no body with it,
+and no body is left without a row.
+
+BUGS: erased bytes stay in the files of the database until it uses the space again.
+
+Used by `hub.store.store`; `hub.store.blobs.files` has the same methods for SQLite.
+"""
 
 from __future__ import annotations
 
@@ -18,36 +26,49 @@ from hub.store.database import tables
 from hub.store.database.statements import Many, batches
 from hub.store.database.tables import blob
 
+_CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"),
+                                              tables.chunk.c.no == bindparam("no"))
+_INSERT_CHUNK = Many.insert(tables.chunk, ["blob_id", "no", "content"])
+INCOMPLETE = text("""
+    SELECT blob.id, blob.message_id, blob.size, coalesce(sum(octet_length(chunk.content)) - 2, 0) AS there
+    FROM blob LEFT JOIN chunk ON chunk.blob_id = blob.id WHERE blob.content IS NULL
+    GROUP BY blob.id, blob.message_id, blob.size
+    HAVING coalesce(sum(octet_length(chunk.content)) - 2, 0) <> blob.size""")
+"""The bodies whose chunks do not add up to their size."""
+
 
 class RowBlobs:
-    """All bodies in the database, in the transaction that names them: a node that is gone takes none with it.
+    """Keeps bodies up to `inline` bytes in their row, larger ones in chunks.
 
-    Small ones lie in the blob's row, large ones in chunks of 1 MB. `reading` gives a connection of its own
-    for large ones, which are read when they are wanted, into a file without a name below `folder`.
+    Large bodies are read only when they are wanted, over a connection of its own from `reading`, into a file
+    without a name below `folder`.
     """
 
     def __init__(self, folder: Path, reading: Callable[[], AbstractContextManager[Connection]], *,
-                 inline: int = INLINE) -> None:
+                 inline: int = INLINE, new_id: Callable[[], str] = new_message_id) -> None:
         self._folder = folder
         self._reading = reading
         self._inline = inline
+        self._new_id = new_id
 
     def prepare(self) -> None:
-        """See `Blobs.prepare`."""
+        """Nothing has to be prepared."""
 
     def stage(self, payloads: Sequence[Payload]) -> list[Staged]:
-        """See `Blobs.stage`: nothing becomes durable yet, but what is not what it says it is, is found before
-        the transaction."""
+        """See `hub.store.blobs.protocol.Blobs.stage`. Nothing becomes durable yet.
+
+        But a payload with a wrong size or digest is found here, before the transaction.
+        """
         staged = []
         try:
             for payload in payloads:
                 if payload.size <= self._inline:
-                    staged.append(Staged(new_message_id(), payload.size, payload.sha256,
+                    staged.append(Staged(self._new_id(), payload.size, payload.sha256,
                                          HEADER + payload.whole()))
                 else:
                     for _ in payload.chunks():
                         pass
-                    staged.append(Staged(new_message_id(), payload.size, payload.sha256, None, payload))
+                    staged.append(Staged(self._new_id(), payload.size, payload.sha256, None, payload))
         except OSError as error:
             raise StoreUnavailable(f"a body cannot be read now ({error.strerror})") from error
         return staged
@@ -66,7 +87,7 @@ class RowBlobs:
                     raise StoreUnavailable(f"a body cannot be read now ({error.strerror})") from error
 
     def abandon(self, staged: Iterable[Staged]) -> None:
-        """Nothing is outside of the transaction."""
+        """Nothing has to be thrown away: no byte is outside of the transaction."""
 
     def fetch(self, connection: Connection, ids: Sequence[str]) -> dict[str, StoredBody]:
         """See `Blobs.fetch`."""
@@ -86,15 +107,14 @@ class RowBlobs:
                 yield content
 
     def delete(self, connection: Connection, ids: Sequence[str]) -> list[Staged]:
-        """See `Blobs.delete`: the chunks go with their row."""
+        """See `Blobs.delete`. The chunks are deleted with their row."""
         bodies = self.fetch(connection, ids)
         for some in batches(ids):
             connection.execute(delete(blob).where(blob.c.id.in_(some)))
         return [Staged(body.id, body.size, body.sha256, b"") for body in bodies.values()]
 
     def erase(self, connection: Connection, message_ids: Sequence[str]) -> list[tuple[str, Staged]]:
-        """See `Blobs.erase`: the rows go. Their bytes lie in the database's files until it uses the space
-        again."""
+        """See `Blobs.erase`. The rows are deleted (see BUGS above)."""
         bodies: list[tuple[str, Staged]] = []
         for some in batches(message_ids):
             rows = connection.execute(delete(blob).where(blob.c.message_id.in_(some)).returning(
@@ -103,12 +123,12 @@ class RowBlobs:
         return bodies
 
     def files(self) -> dict[str, Path]:
-        """None."""
+        """There are no files."""
         return {}
 
 
 def _pieces(payload: Payload) -> Iterator[bytes]:
-    """Header and bytes in pieces of 1 MB, checked as by `Payload.chunks`."""
+    """Header and bytes in pieces of 1 MiB. Raises as `Payload.chunks` does."""
     waiting = bytearray(HEADER)
     for chunk in payload.chunks():
         waiting += chunk
@@ -118,13 +138,3 @@ def _pieces(payload: Payload) -> Iterator[bytes]:
     if waiting:
         yield bytes(waiting)
 
-
-_CHUNK = select(tables.chunk.c.content).where(tables.chunk.c.blob_id == bindparam("id"),
-                                              tables.chunk.c.no == bindparam("no"))
-INCOMPLETE = text("""
-    SELECT blob.id, blob.message_id, blob.size, coalesce(sum(octet_length(chunk.content)) - 2, 0) AS there
-    FROM blob LEFT JOIN chunk ON chunk.blob_id = blob.id WHERE blob.content IS NULL
-    GROUP BY blob.id, blob.message_id, blob.size
-    HAVING coalesce(sum(octet_length(chunk.content)) - 2, 0) <> blob.size""")
-"""Bodies of `RowBlobs` whose bytes are not all there."""
-_INSERT_CHUNK = Many.insert(tables.chunk, ["blob_id", "no", "content"])

@@ -1,4 +1,10 @@
-"""A body of the store, to be read: whole or in pieces, its digest checked."""
+"""A stored body, for reading: as a whole or as a file.
+
+No byte leaves this module unchecked. A body whose size or digest differs raises `Damaged` and is never handed
+on. The same holds for a missing file, and for one that the disk cannot read.
+
+Used by `hub.store.store`, `hub.store.integrity` and the two keepers of bodies.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +25,10 @@ from hub.store.blobs.payload import CHUNK, HEADER, Damaged, read_at
 
 
 class Copy:
-    """A body out of the database, in a file without a name below `folder`: copied when first asked for, gone
-    with this object."""
+    """A body from the database, as a file without a name below `folder`.
+
+    The body is copied when `path` is first called. The file goes with this object.
+    """
 
     def __init__(self, folder: Path, chunks: Callable[[], Iterator[bytes]]) -> None:
         self._folder = folder
@@ -28,7 +36,7 @@ class Copy:
         self._fd = -1
 
     def path(self) -> Path:
-        """The file, by its descriptor. Raises `StoreUnavailable`."""
+        """The path of the file, by its descriptor. Raises `StoreUnavailable`."""
         if self._fd < 0:
             self._fill()
         return Path(f"/proc/self/fd/{self._fd}")
@@ -50,7 +58,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """A body in the store. Nothing comes out of it unchecked: `read`, `open` and `place` raise `Damaged`."""
+    """A body in the store. `read`, `open` and `place` check it, and raise `Damaged`.
+
+    The body is in `content`, in the file `path`, or in the database behind `copy`.
+    """
 
     id: str
     size: int
@@ -64,14 +75,14 @@ class StoredBody:
         return self.path if self.copy is None else self.copy.path()
 
     def read(self) -> bytes:
-        """All of it."""
+        """All bytes."""
         if self._file is None:
             return self._checked(self.content or b"")
         with self.open() as file:
             return file.read()
 
     def open(self) -> BinaryIO:
-        """A seekable file of the payload."""
+        """The payload as a seekable file, without the header."""
         file = self._file
         if file is None:
             return io.BytesIO(self.read())
@@ -86,8 +97,10 @@ class StoredBody:
         return io.BufferedReader(raw, CHUNK)
 
     def place(self) -> tuple[Path, int] | None:
-        """The checked file and where in it the payload begins, for as long as this body is held; None when it
-        lies in the row."""
+        """The checked file, and the offset at which its payload begins. None when the body is in the row.
+
+        The path is valid as long as this object lives.
+        """
         file = self._file
         if file is None:
             return None
@@ -97,7 +110,7 @@ class StoredBody:
     def _checked(self, stored: bytes) -> bytes:
         self._check_header(stored[: len(HEADER)])
         payload = stored[len(HEADER):]
-        self._check(hashlib.sha256(payload).hexdigest(), len(payload))
+        self.check(hashlib.sha256(payload).hexdigest(), len(payload))
         return payload
 
     def _check_file(self, fd: int) -> None:
@@ -106,13 +119,14 @@ class StoredBody:
         for chunk in read_at(fd, len(HEADER), self.size + 1):
             digest.update(chunk)
             size += len(chunk)
-        self._check(digest.hexdigest(), size)
+        self.check(digest.hexdigest(), size)
 
     def _check_header(self, header: bytes) -> None:
         if header != HEADER:
             raise Damaged(f"blob {self.id}: unknown storage format or key {header.hex() or '(empty)'}")
 
-    def _check(self, sha256: str, size: int) -> None:
+    def check(self, sha256: str, size: int) -> None:
+        """Raises `Damaged` unless these are its digest and size."""
         if (sha256, size) != (self.sha256, self.size):
             raise Damaged(f"blob {self.id}: the stored body does not have its digest any more")
 
@@ -129,7 +143,7 @@ class StoredBody:
 
 
 class _PayloadFile(io.RawIOBase):
-    """A blob's file without its header."""
+    """The file of a body, without its header."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

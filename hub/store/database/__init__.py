@@ -1,1 +1,1 @@
-"""Tables, statements and the two databases."""
+"""The store's tables and statements, and the two databases: SQLite and PostgreSQL."""

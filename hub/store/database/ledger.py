@@ -1,20 +1,21 @@
-"""The ledger: what happened, as events that are never changed, and how many there are, as tallies.
+"""The ledger: events tell what happened and never change; tallies count how many there are.
 
-Both are written in the transaction of the change itself, so the two balances hold at every moment:
+Both are written in the transaction of the change itself. So two balances hold at every moment:
 
 * messages accepted = received + deferred + parked + routed + completed + discarded
 * deliveries created = due + delivering + in_doubt + done + parked + discarded
 
-Kinds of tallies: ``message`` and ``delivery`` count what is in a state now and go up and down;
-``message_total`` and ``delivery_total`` count what happened and only go up (``accepted``, ``duplicate``,
+Kinds of tallies: ``message`` and ``delivery`` count what is in a state now, so they go up and down.
+``message_total`` and ``delivery_total`` count what happened, so they only go up (``accepted``, ``duplicate``,
 ``parked:invalid``, ``created``, ``done`` …).
 
-What is finished stays counted when its row is deleted at the end of the proof's retention;
-``message_forgotten`` and ``delivery_forgotten`` say how many of a state have no row any more, so that the
-books can still be checked against the rows.
+A finished message stays counted when its proof is deleted. ``message_forgotten`` and ``delivery_forgotten``
+say how many of a state have no row any more, so that tallies can still be checked against rows.
 
-Beside them stands the usage (`Use`): which service of which municipality was used in which month, and by way
-of which destinations. It holds no message and outlives the proofs, because bills rest on it.
+The usage (`Use`) says which service of which municipality was used in which month, and to which destinations
+it was delivered. It names no message. It outlives the proofs, because bills are made from it.
+
+Used by each transition through `hub.store.database.transaction`. `differences` serves the check of the store.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FORGOTTEN = {"message_forgotten": "message", "delivery_forgotten": "delivery"}
 
 
 class TallyKey(NamedTuple):
-    """What is counted. `name` is a state or an outcome; `destination` is empty for messages."""
+    """What a tally counts. `name` is a state or an event; `destination` is empty for messages."""
 
     kind: str
     service: str
@@ -46,8 +47,10 @@ class TallyKey(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What was used: a service of a municipality in a month; with a destination, deliveries done there, else
-    messages."""
+    """What was used: a service of a municipality in a month (``YYYY-MM``).
+
+    With a destination it counts deliveries done there, else completed messages.
+    """
 
     tenant: str
     service: str
@@ -58,7 +61,7 @@ class Use(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """How often, and when for the first and the last time (microseconds)."""
+    """How often something was used, and when first and last (microseconds)."""
 
     count: int
     first_at: int
@@ -67,49 +70,49 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One of the two balances: `total` came in, `states` says where they are."""
+    """One of the two balances. `total` came in; `states` says how many are in each state."""
 
     total: int
     states: dict[str, int]
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is missing and nothing is there twice."""
+        """Whether the states add up to the total, and none is negative."""
         return self.total == sum(self.states.values()) and all(count >= 0 for count in self.states.values())
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What one transaction will write down at its end."""
+    """What one transaction writes into the ledger at its end."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
-    # as `TallyKey`, which costs more to make
+    # the fields of `TallyKey`, as a plain tuple, which is cheaper
     tallies: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     uses: dict[Use, Used] = field(default_factory=dict)
 
     def event(self, at: int, message_id: str, name: str, *, delivery_id: str | None = None,
-              before: str | None = None,
-              after: str | None = None, reason: str | None = None, detail: str | None = None,
-              who: str | None = None) -> None:
-        """One line of history."""
+              before: str | None = None, after: str | None = None, reason: str | None = None,
+              detail: str | None = None, who: str | None = None) -> None:
+        """Add one event to the history of a message."""
         self.events.append({"at": at, "message_id": message_id, "delivery_id": delivery_id, "name": name,
-                            "before": before,
-                            "after": after, "reason": reason, "detail": detail, "who": who})
+                            "before": before, "after": after, "reason": reason, "detail": detail, "who": who})
 
     def happened(self, kind: str, service: str, destination: str, name: str, count: int = 1) -> None:
-        """One more for a total."""
+        """Count something that happened."""
         self.tallies[f"{kind}_total", service, destination, name] += count
 
     def moved(self, kind: str, service: str, destination: str, before: str | None, after: str | None) -> None:
-        """One left a state and entered another; None is nowhere."""
+        """Count one that left the state `before` and entered `after`. None stands for no state."""
         if before is not None:
             self.tallies[kind, service, destination, before] -= 1
         if after is not None:
             self.tallies[kind, service, destination, after] += 1
 
     def used(self, at: int, tenant: str, service: str, destination: str = "", kind: str = "") -> None:
-        """One message completed, or with `destination` one delivery done there. Tests are never counted: do
-        not call it."""
+        """Count one completed message, or with `destination` one delivery done there.
+
+        Do not call it for tests, which are never counted.
+        """
         self._use(Use(tenant, service, _month(at), destination, kind), Used(1, at, at))
 
     def _use(self, key: Use, new: Used) -> None:
@@ -119,11 +122,11 @@ class Ledger:
                                                         max(known.last_at, new.last_at))
 
     def makes_work(self) -> bool:
-        """Whether something waits now that did not wait before."""
+        """Whether this transaction makes a message or a delivery wait that did not wait before."""
         return any(count > 0 and (kind, name) in _WORK for (kind, _, _, name), count in self.tallies.items())
 
     def add(self, other: Ledger) -> None:
-        """Take over what a finished part of the transaction wrote."""
+        """Add what a finished part of the transaction wrote."""
         self.events += other.events
         for key, count in other.tallies.items():
             self.tallies[key] += count
@@ -131,8 +134,10 @@ class Ledger:
             self._use(use, used)
 
     def write(self, connection: Connection) -> None:
-        """Into the tables, before the commit: late, and in one order, because other nodes wait for the same
-        rows."""
+        """Write everything into the tables. It is called just before the commit.
+
+        It writes late and in one order, because other nodes wait for the same rows.
+        """
         _EVENTS(connection, self.events)
         count_up = _COUNT_UP[connection.dialect.name]
         count_up(connection,
@@ -146,7 +151,7 @@ class Ledger:
 
 @lru_cache(maxsize=16)
 def _month(at: int) -> str:
-    """Of a transaction's one moment."""
+    """The month of a moment (microseconds), in Berlin."""
     return moment(at).astimezone(BERLIN).strftime("%Y-%m")
 
 
@@ -156,7 +161,7 @@ def _upsert(new: Any) -> Any:
 
 
 def _upsert_use(new: Any) -> Any:
-    # CASE, because the smaller of two is min() here and LEAST() there
+    # CASE, because the smaller of two is min() in SQLite and LEAST() in PostgreSQL
     first, last = new.excluded["first_at"], new.excluded["last_at"]
     return new.on_conflict_do_update(index_elements=list(usage.primary_key), set_={
         "count": usage.c["count"] + new.excluded["count"],
@@ -173,9 +178,9 @@ _USE = {dialect: Many(_upsert_use(new), [column.name for column in usage.c], ins
 
 def usages(connection: Connection, first_month: str, last_month: str) -> dict[Use, Used]:
     """What was used from `first_month` to `last_month` (both ``YYYY-MM``, both included)."""
-    rows = connection.execute(select(usage).where(usage.c.month >= first_month,
-                                                  usage.c.month <= last_month).order_by(
-usage.c.tenant, usage.c.service, usage.c.month, usage.c.destination, usage.c.kind))
+    rows = connection.execute(
+        select(usage).where(usage.c.month >= first_month, usage.c.month <= last_month)
+        .order_by(usage.c.tenant, usage.c.service, usage.c.month, usage.c.destination, usage.c.kind))
     return {Use(*row[:5]): Used(*row[5:]) for row in rows}
 
 
@@ -188,7 +193,7 @@ def tallies(connection: Connection) -> dict[TallyKey, int]:
 
 
 def balances(counts: dict[TallyKey, int]) -> tuple[Balance, Balance]:
-    """The two balances (messages, deliveries) of a set of tallies."""
+    """The two balances of a set of tallies: of messages, and of deliveries."""
     return (_balance(counts, "message", "accepted", [state.value for state in MessageState]),
             _balance(counts, "delivery", "created", [state.value for state in DeliveryState]))
 
@@ -204,8 +209,7 @@ def _balance(counts: dict[TallyKey, int], kind: str, total: str, states: list[st
 
 
 def recount(connection: Connection) -> dict[TallyKey, int]:
-    """The slow truth: the tallies of states, counted from the rows themselves, and those whose rows are
-    gone."""
+    """The tallies of states, counted anew from the rows, and from the tallies of rows that are gone. Slow."""
     counts: Counter[TallyKey] = Counter()
     for gone, count in tallies(connection).items():
         if gone.kind in FORGOTTEN:
@@ -221,12 +225,11 @@ def recount(connection: Connection) -> dict[TallyKey, int]:
 
 
 def differences(connection: Connection) -> dict[TallyKey, int]:
-    """What must be added to the tallies so that they say what the rows say and both balances hold; empty when
-    they do.
+    """What must be added to the tallies so that they agree with the rows and both balances hold.
 
-    Of the totals only ``accepted`` and ``created`` follow from the rows. By which destination a delivery was
-    created is not known of one that was rerouted, so a difference there goes to the service's busiest
-    destination.
+    It is empty when they do. Of the totals only ``accepted`` and ``created`` follow from the rows. For a
+    rerouted delivery nobody knows the destination for which it was created, so a difference there goes to the
+    service's busiest destination.
     """
     has, truth = tallies(connection), recount(connection)
     states = {key for key in has if key.kind in ("message", "delivery")}

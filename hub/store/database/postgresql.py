@@ -1,5 +1,4 @@
-"""How a PostgreSQL is shared by several hubs: sessions that give up in time, nodes that are known to live,
-one job at a time.
+"""A PostgreSQL as the store's database, shared by several hubs (nodes).
 
 ::
 
@@ -7,20 +6,23 @@ one job at a time.
            ──reading sessions─────┼──► PostgreSQL ────────┤
     node B ──the same─────────────┘                       └─ advisory locks: see `Lock`
 
-A node enters with a fencing number that no node had before, and beats by a session of its own. Every writing
-transaction holds the shared lock of its own number, and looks whether the node has ended *after* it has it;
-whoever takes a node over ends its sessions, and takes that lock alone. So what a frozen node had begun is
-either committed before, and counted, or never.
+Fencing. A node enters with a new fencing number, and beats over a session of its own. Each writing
+transaction first takes the shared lock of its own number, and then checks that the node was not ended. A
+node that takes another one over ends the sessions of that one, and takes that lock exclusively. So what a
+frozen node had begun is either committed before the takeover, and counted, or never.
 
-Whether a node lives is judged by what the judge itself saw: its beat did not change for `takeover` while the
-judge's own went on. Clocks of machines are not compared, and when the database was away for all, nobody is
-dead because of that.
+Judging. A node judges another one only by what it saw itself: the other's beat did not
+change for `takeover` while its own beats went on. Clocks of machines are not compared.
+An outage of the database makes no node dead.
 
-Sessions end by themselves: one that waits in a transaction after 10 s (but not in the middle of several
-statements sent at once: a node that freezes there holds its locks until it is taken over, and the others'
-writers wait; their beats do not), one whose bytes nobody acknowledges after 8 s (the network swallows them),
-a statement after 15 s; and when the server says nothing at all for 20 s it is not there, whatever
-acknowledges its bytes.
+Time limits. The server ends a session that waits inside a transaction for 10 s, one whose
+bytes nobody acknowledges for 8 s, and a statement after 15 s. When the server says
+nothing for 20 s, the client ends the session.
+
+BUGS: a node that freezes in the middle of several statements sent at once is not ended by the server. It
+holds its locks until it is taken over. The writers of the other nodes wait; their beats do not.
+
+Used by `hub.store.store`; `hub.store.database.sqlite.Embedded` has the same methods for SQLite.
 """
 
 from __future__ import annotations
@@ -61,17 +63,34 @@ from hub.store.database import sqlite
 from hub.store.database.tables import COPY, Lock, node, store
 
 CHANNEL = "drehscheibe"
+"""The channel of NOTIFY on which nodes tell each other that work was made."""
 OLDEST_SERVER = 150000
+"""The oldest version of the server that serves, as in ``server_version_num``."""
 MOST_SKEW = 2.0
-"""Seconds that clocks may differ: a delivery is due by the clock of the node that settled it."""
+"""Seconds by which clocks may differ: a delivery is due by the clock of the node that settled it."""
 KEPT = timedelta(days=30)
-"""How long the row of a node that ended is kept."""
+"""How long the row of an ended node is kept."""
+STOPPED, TAKEN_OVER, FOLLOWED = "stopped", "taken over", "started anew"
+"""How a node ended."""
+
+_DATABASE_NOW: Any = literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger)
+_LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:kind, :number)")
+_LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:kind, :number)")
+_ALIVE = select(node.c.fencing).where(node.c.fencing == bindparam("fencing"), node.c.ended_at.is_(None))
+_BEAT = ("UPDATE node SET beat = beat + 1, "
+         "beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint "
+         "WHERE fencing = %s AND ended_at IS NULL RETURNING fencing")
+_LIVING = ("SELECT fencing, name, session, started_at, beat, "
+           "(extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 "
+           "FROM node WHERE ended_at IS NULL ORDER BY fencing")
+_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s "
+        "AND EXISTS (SELECT FROM node WHERE fencing = %s AND beat = %s AND ended_at IS NULL)")
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One run of a hub on this database. `silent` is the time since its last beat, by the database's clock
-    (seconds)."""
+    """One run of a hub on this database. `silent`: seconds since its last beat, by the database's clock."""
 
     fencing: int
     name: str
@@ -83,10 +102,10 @@ class Node:
 
 
 class Session(psycopg.Connection[Any]):
-    """A session that does not wait for ever: the server itself gives up a statement sooner, and would say
-    so."""
+    """A session that does not wait for ever. The server itself gives up a statement sooner and says so."""
 
     patience = 20.0
+    """Seconds without any answer after which the session is ended."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """See `psycopg.Connection.wait`."""
@@ -95,14 +114,14 @@ class Session(psycopg.Connection[Any]):
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.Error as error:
             if timeout is None and time.monotonic() - began >= self.patience:
-                self.close()  # an answer that comes late would be taken for that of the next statement
+                self.close()  # a late answer would be taken for the answer to the next statement
                 raise psycopg.OperationalError(
                     f"the database said nothing for {self.patience:.0f} s") from error
             raise
 
 
 class Served:
-    """A PostgreSQL as the store's database. See `hub.store.database.sqlite.Embedded` for the embedded one."""
+    """A PostgreSQL as the store's database."""
 
     shared = True
 
@@ -118,23 +137,22 @@ class Served:
     # ---------------------------------------------------------------- sessions
 
     def connect(self, **options: str) -> Session:
-        """A session. Raises `psycopg.Error`, and `ConfigError` when the password's file cannot be read."""
+        """A new session. Raises `psycopg.Error`, and `ConfigError` when the password cannot be read."""
         return Session.connect(**self._parameters(options))
 
     def _parameters(self, options: dict[str, str]) -> dict[str, Any]:
         settings = self.settings
         limits = {"statement_timeout": "15s", "lock_timeout": "12s",
-                  "idle_in_transaction_session_timeout": "10s",
-                  "synchronous_commit": "on", "default_transaction_isolation": "read committed",
-                  "timezone": "UTC", **options}
+                  "idle_in_transaction_session_timeout": "10s", "synchronous_commit": "on",
+                  "default_transaction_isolation": "read committed", "timezone": "UTC", **options}
         found: dict[str, Any] = {
             "connect_timeout": "5", "tcp_user_timeout": "8000", "keepalives_idle": "5",
-            "keepalives_interval": "2",
-            "keepalives_count": "3", "target_session_attrs": "primary", "client_encoding": "utf8",
-            "sslmode": settings.tls, **conninfo.conninfo_to_dict(settings.url or ""),
+            "keepalives_interval": "2", "keepalives_count": "3", "target_session_attrs": "primary",
+            "client_encoding": "utf8", "sslmode": settings.tls,
+            **conninfo.conninfo_to_dict(settings.url or ""),
             "application_name": self.session,
-            "options":
-            " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in limits.items())}
+            "options": " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}"
+                                for name, value in limits.items())}
         if settings.tls == "verify-full":
             found["sslrootcert"] = str(settings.ca) if settings.ca else "system"
         if settings.certificate is not None and settings.key is not None:
@@ -144,40 +162,42 @@ class Served:
         return found
 
     def writing_engine(self) -> Engine:
-        """For the one writer of this node."""
+        """The engine of this node's one writer."""
         return create_engine("postgresql+psycopg://", creator=self.connect, poolclass=NullPool,
                              use_native_hstore=False, hide_parameters=True)
 
     def reading_engine(self) -> Engine:
-        """For readers: they see one committed state per transaction and can write nothing."""
+        """The engine of readers. A reader sees one committed state per transaction and cannot write."""
         def connect() -> Session:
             session = self.connect(default_transaction_isolation="repeatable read",
-                                   default_transaction_read_only="on",
-                                   statement_timeout="120s")
+                                   default_transaction_read_only="on", statement_timeout="120s")
             session.patience = 130.0
             return session
 
         return create_engine("postgresql+psycopg://", creator=connect, use_native_hstore=False,
-                             hide_parameters=True, poolclass=QueuePool, pool_size=4, max_overflow=28, pool_timeout=20)
+                             hide_parameters=True, poolclass=QueuePool, pool_size=4, max_overflow=28,
+                             pool_timeout=20)
 
     # ---------------------------------------------------------------- nodes
 
     def lock(self) -> None:
-        """One process per state folder: so a former run of this node is certainly gone. Raises
-        `StoreInUse`."""
+        """Let only one process use a state folder, so that a former run of this node is certainly gone.
+
+        Raises `StoreInUse`.
+        """
         self._lock = sqlite.lock(self._directory / "lock")
 
     def unlock(self) -> None:
-        """Let the next one begin."""
+        """Let the next process begin."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
 
     def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
-        """A new fencing number, whether the run before this one ended uncleanly, and the moment of a restored
-        backup.
+        """Enter as a new node.
 
-        Raises `ConfigError`.
+        Returns the new fencing number, whether a former run of this node ended uncleanly, and when a restored
+        backup was made (microseconds; None: it is no backup). Raises `ConfigError`.
         """
         version = connection.execute(text("SHOW server_version_num")).scalar_one()
         if int(version) < OLDEST_SERVER:
@@ -200,38 +220,45 @@ class Served:
         return fencing, bool(before), was.opened_at if was.clean == COPY else None
 
     def owns(self, connection: Connection, fencing: int) -> bool:
-        """Whether this node may write; holds that until the transaction's end."""
+        """Whether this node may write. The answer holds until the transaction ends."""
         connection.execute(_LOCK_SHARED, {"kind": Lock.NODE, "number": fencing})
-        # a statement of its own: it must see what was committed before the lock was given
+        # a second statement, because it must see what was committed before the lock was granted
         return connection.execute(_ALIVE, {"fencing": fencing}).scalar() is not None
 
     def former(self, connection: Connection, fencing: int) -> list[int]:
-        """Runs of this very node that did not end: this process has their folder, so they are gone."""
+        """The fencing numbers of former runs of this node that were not ended.
+
+        They are certainly gone, because this process holds the lock of their folder.
+        """
         return list(connection.execute(select(node.c.fencing).where(
             node.c.identity == self._identity(), node.c.ended_at.is_(None), node.c.fencing != fencing)
             .order_by(node.c.fencing)).scalars())
 
     def end(self, connection: Connection, fencing: int, now: int, how: str, beat: int | None = None) -> bool:
-        """A node is no more, from here on it writes nothing; False when it is already, or has beaten since
-        `beat`."""
-        if how != STOPPED:  # a node that stops holds its own shared lock
+        """End a node: from here on it cannot write.
+
+        False when it was ended already, or has beaten since `beat`.
+        """
+        if how != STOPPED:  # a node that stops by itself holds its own shared lock
             _lock_alone(connection, Lock.NODE, fencing)
         last = true() if beat is None else node.c.beat == beat
-        ended = connection.execute(update(node).where(node.c.fencing == fencing, node.c.ended_at.is_(None),
-                                                      last)
-                                   .values(ended_at=now, ended=how).returning(node.c.fencing)).all()
+        ended = connection.execute(
+            update(node).where(node.c.fencing == fencing, node.c.ended_at.is_(None), last)
+            .values(ended_at=now, ended=how).returning(node.c.fencing)).all()
         return bool(ended)
 
     def nodes(self, connection: Connection) -> list[Node]:
-        """Those that live, and those that ended within the last days."""
+        """The living nodes, and those that ended within the last 30 days."""
         silent = ((_DATABASE_NOW - node.c.beat_at) / 1e6).label("silent")
         rows = connection.execute(select(node, silent).order_by(node.c.fencing))
         return [Node(row.fencing, row.name, row.session, row.started_at, row.beat, float(row.silent),
                      row.ended) for row in rows]
 
     def _identity(self) -> str:
-        """The same after a new start on this machine and folder; another one on a copied machine with another
-        name."""
+        """The identity of this node: the same after each start with this machine name and folder.
+
+        A copied machine with another name has another identity.
+        """
         file = self._directory / "node-id"
         try:
             own = file.read_text(encoding="ascii").strip()
@@ -241,13 +268,12 @@ class Served:
         return f"{os.uname().nodename} {own}"
 
     def findings(self) -> Iterator[Finding]:
-        """What ``drehscheibe check`` says about the database. Raises `StoreUnavailable`."""
+        """What ``drehscheibe check`` says about the database, in German. Raises `StoreUnavailable`."""
         try:
             with self.connect(default_transaction_read_only="on") as session:
                 facts = {name: str((session.execute(f"SHOW {name}").fetchone() or ("",))[0])
                          for name in ("server_version", "server_version_num", "fsync", "full_page_writes",
-                                      "max_connections",
-                                      "synchronous_standby_names", "ssl")}
+                                      "max_connections", "synchronous_standby_names", "ssl")}
                 encrypted = session.pgconn.ssl_in_use
                 skew = (session.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone() or (0,))[0]
                 revision = session.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
@@ -273,17 +299,19 @@ class Served:
     # ---------------------------------------------------------------- between nodes
 
     def tell(self, connection: Connection, fencing: int) -> None:
-        """Wake the other nodes, when this transaction commits."""
+        """Wake the other nodes when this transaction commits."""
         connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": str(fencing)})
 
     def listen(self, fencing: int, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
-        """Call `heard` whenever another node told something, until `ended` or the session is lost (raises
-        `StoreUnavailable`)."""
+        """Call `heard` whenever another node made work, until `ended` is true.
+
+        Raises `StoreUnavailable` when the session is lost.
+        """
         try:
             with self.connect() as session:
                 session.autocommit = True
                 session.execute(f"LISTEN {CHANNEL}")
-                heard()  # what was told before is not heard
+                heard()  # notices from before LISTEN do not arrive
                 while not ended():
                     told = [notice.payload for notice in session.notifies(timeout=1.0, stop_after=1)]
                     if any(payload != str(fencing) for payload in told):
@@ -293,7 +321,7 @@ class Served:
 
     @contextmanager
     def alone(self, job: str) -> Iterator[bool]:
-        """Whether no other node does this job; none will until the end of the block."""
+        """Whether this node may do a job alone. If so, no other node does it until the block ends."""
         try:
             with self.connect(idle_session_timeout="0") as session:
                 session.autocommit = True
@@ -305,7 +333,7 @@ class Served:
 
 
 class Pulse:
-    """Says that a node lives, by a session of its own that waits for nobody's rows; one thread's."""
+    """Beats for a node, over a session of its own that never waits for locked rows. One thread uses it."""
 
     def __init__(self, base: Served, fencing: int) -> None:
         self._base = base
@@ -313,7 +341,8 @@ class Pulse:
         self._session: Session | None = None
 
     def beat(self) -> list[Node] | None:
-        """Once more: all that live; None when this node itself was ended. Raises `StoreUnavailable`."""
+        """Beat once. Returns all living nodes, or None when this node
+        was ended. Raises `StoreUnavailable`."""
         with self._there() as session:
             if session.execute(_BEAT, (self._fencing,)).fetchone() is None:
                 return None
@@ -321,8 +350,10 @@ class Pulse:
                     for fencing, name, own, since, beat, silent in session.execute(_LIVING)]
 
     def cut(self, other: Node) -> None:
-        """End the sessions of a node that did not beat since: what it holds is free then. Raises
-        `StoreUnavailable`."""
+        """End the sessions of a node that did not beat since. That frees its locks.
+
+        Raises `StoreUnavailable`.
+        """
         with self._there() as session:
             session.execute(_CUT, (other.session, other.fencing, other.beat))
 
@@ -344,23 +375,6 @@ class Pulse:
             raise StoreUnavailable(f"the database is not there: {_first_line(error)}") from error
 
 
-STOPPED, TAKEN_OVER, FOLLOWED = "stopped", "taken over", "started anew"
-_DATABASE_NOW: Any = literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger)
-_LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:kind, :number)")
-_LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:kind, :number)")
-_ALIVE = select(node.c.fencing).where(node.c.fencing == bindparam("fencing"), node.c.ended_at.is_(None))
-_BEAT = ("UPDATE node SET beat = beat + 1, beat_at = (extract(epoch FROM clock_timestamp()) * "
-         "1000000)::bigint "
-         "WHERE fencing = %s AND ended_at IS NULL RETURNING fencing")
-_LIVING = ("SELECT fencing, name, session, started_at, beat, "
-           "(extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 FROM node WHERE ended_at IS NULL "
-           "ORDER BY fencing")
-_CUT = ("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = %s AND "
-        "EXISTS "
-        "(SELECT FROM node WHERE fencing = %s AND beat = %s AND ended_at IS NULL)")
-_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
-
-
 def _lock_alone(connection: Connection, kind: Lock, number: int) -> None:
     connection.execute(_LOCK_ALONE, {"kind": kind, "number": number})
 
@@ -374,6 +388,6 @@ def _number(name: str) -> int:
 
 
 def _public(settings: StoreSection) -> str:
-    """Where the database is, for people."""
+    """The address of the database, for people: without user and password."""
     known = conninfo.conninfo_to_dict(settings.url or "")
     return f"{known.get('host', 'local')}/{known.get('dbname', '')}"

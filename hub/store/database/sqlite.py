@@ -1,8 +1,13 @@
-"""How the embedded database is opened: SQLite in WAL mode with synchronous=FULL, one writing connection,
-readers beside it.
+"""The embedded database: SQLite in WAL mode with synchronous=FULL, one writing connection, several readers.
 
-SQLite comes from PyPI's ``pysqlite3`` and is at least 3.51.3: older ones can lose committed transactions when
-two connections write and checkpoint at once. Checkpoints run on the writer's connection, inside its commits.
+SQLite comes from the distribution ``pysqlite3`` and is at least 3.51.3. Older versions can
+lose committed transactions when two connections write and checkpoint at once. Checkpoints
+run on the writer's connection, inside its commits.
+
+Here are the engines, the lock of the state folder, the migration of the schema, the copy for backups, and the
+check of the write-ahead log after a crash.
+
+Used by `hub.store.store`; `hub.store.database.postgresql.Served` has the same methods as `Embedded`.
 """
 
 from __future__ import annotations
@@ -10,13 +15,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import tenacity
 from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.pool import NullPool, QueuePool
@@ -33,34 +38,35 @@ PATIENCE = 10_000
 
 RESTORING, INTERRUPTED = "restoring", "restoring.unfinished"
 """Where a restore builds the store, and the mark that stands while it moves it into its place."""
+WRITING = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
+           "cache_size=-65536", "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON")
+"""Pragmas of the connection that writes. `synchronous` keeps what was acknowledged when the power fails;
+`secure_delete` leaves nothing of deleted content in the file."""
+READING = ("query_only=ON", "busy_timeout=10000", "cache_size=-16384")
+"""Pragmas of a connection that reads."""
+_FENCING = Query(select(store.c.fencing))
+LOCK_SECONDS = 2.0
+"""Seconds for which `lock` tries to get a store that another process holds."""
 
 
 class StoreInUse(Busy):
-    """Another process writes to this store: stop it, or ask it through its socket."""
+    """Another process holds this store: stop it, or ask it through its socket."""
 
 
 def check_sqlite(version: tuple[int, ...] = dbapi2.sqlite_version_info) -> None:
-    """Raises `ConfigError` for a SQLite that can lose what it committed."""
+    """Raise `ConfigError` for a version of SQLite that can lose what it committed."""
     if version < OLDEST_SQLITE:
         raise ConfigError.at("pysqlite3", "version",
                              f"SQLite {'.'.join(map(str, version))} can lose committed transactions",
                              f"install a pysqlite3 with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer")
 
 
-def writing_engine(file: Path) -> Engine:
-    """For the one writer: every transaction takes the write lock at its begin."""
-    return _engine(file, "rwc", "BEGIN IMMEDIATE", (
-        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE}",
-        "cache_size=-65536",
-        "wal_autocheckpoint=4000", "journal_size_limit=67108864", "secure_delete=ON"))
+def make_engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    """An engine for `file`.
 
-
-def reading_engine(file: Path) -> Engine:
-    """For readers: they see one committed state per transaction and can write nothing."""
-    return _engine(file, "ro", "BEGIN", ("query_only=ON", "busy_timeout=10000", "cache_size=-16384"))
-
-
-def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    `mode` is that of SQLite's URI: ``rwc`` has one connection at a time, ``ro`` keeps several. Each
+    transaction begins with the statement `begin`, and each connection with the `pragmas`.
+    """
     def connect() -> Any:
         connection = dbapi2.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
                                     check_same_thread=False, cached_statements=256)
@@ -76,11 +82,10 @@ def _engine(file: Path, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engi
 
 
 def truncate_log(connection: Any) -> bool:
-    """Bring all of the write-ahead log into the file and cut it to nothing; False when a reader still needs
-    it.
+    """Bring the whole write-ahead log into the file and truncate it. False when a reader still needs it.
 
-    On the writer's bare connection, outside of a transaction. It waits for readers only a moment: everybody's
-    commits wait for it.
+    Call it on the driver's own connection of the writer, outside of a transaction. It waits for readers only
+    a moment, because all commits wait for it.
     """
     connection.execute("PRAGMA busy_timeout=200").fetchall()
     try:
@@ -91,41 +96,42 @@ def truncate_log(connection: Any) -> bool:
 
 
 class Embedded:
-    """SQLite in the hub's own folder: one process writes. Its counterpart with the same methods is
-    `hub.store.database.postgresql.Served`."""
+    """SQLite in the hub's state folder, to which one process writes."""
 
     shared = False
     takeover = timedelta.max
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path,
+                 engine: Callable[[Path, str, str, tuple[str, ...]], Engine] = make_engine) -> None:
         check_sqlite()
         self.where = directory / "store.sqlite3"
         self._directory = directory
+        self._engine = engine
         self._lock: int | None = None
 
     def writing_engine(self) -> Engine:
-        """For the one writer."""
-        return writing_engine(self.where)
+        """The engine of the one writer. Each transaction takes the write lock at its begin."""
+        return self._engine(self.where, "rwc", "BEGIN IMMEDIATE", WRITING)
 
     def reading_engine(self) -> Engine:
-        """For readers."""
-        return reading_engine(self.where)
+        """The engine of readers. A reader sees one committed state per transaction and cannot write."""
+        return self._engine(self.where, "ro", "BEGIN", READING)
 
     def lock(self) -> None:
-        """Keep every other process from writing. Raises `StoreInUse`."""
+        """Keep every other process away. Raises `StoreInUse`."""
         self._lock = lock(self._directory / "lock")
 
     def unlock(self) -> None:
-        """Let the next one begin."""
+        """Let the next process begin."""
         descriptor, self._lock = self._lock, None
         if descriptor is not None:
             os.close(descriptor)
 
     def enter(self, connection: Connection, now: int) -> tuple[int, bool, int | None]:
-        """Raise the fencing number, from here on no earlier process writes.
+        """Raise the fencing number: from here on no earlier process can write.
 
-        The number, whether the last end was unclean, and for a copy that was never opened the moment it was
-        made.
+        Returns the number, whether the last process ended uncleanly, and, for a copy that was never opened,
+        when it was made (microseconds).
         """
         migrate(connection, self.where)
         row = connection.execute(select(store)).one_or_none()
@@ -141,10 +147,10 @@ class Embedded:
         return bool(row.fencing == fencing)
 
     def tell(self, connection: Connection, fencing: int) -> None:
-        """Nobody listens."""
+        """Do nothing: no other node listens."""
 
     def leave(self, connection: Connection, *, clean: bool) -> None:
-        """The end: whether it was clean."""
+        """Note whether this process ended cleanly."""
         connection.execute(update(store).values(clean=int(clean)))
 
     @contextmanager
@@ -153,12 +159,9 @@ class Embedded:
         yield True
 
 
-_FENCING = Query(select(store.c.fencing))
-
-
 def log_pages(file: Path) -> int:
-    """How many pages of SQLite's write-ahead log are committed, by the index beside it (``-shm``); 0 where
-    there is no whole one.
+    """How many pages of SQLite's write-ahead log are committed, by the index beside
+    it (``-shm``); 0 where there is no whole one.
 
     Layout: https://sqlite.org/walformat.html §2.1. Ask only while this process has no connection to the file:
     closing the index would take SQLite's locks away.
@@ -172,12 +175,12 @@ def log_pages(file: Path) -> int:
 
 
 def lost_pages(engine: Engine, before: int) -> int:
-    """How many of the `before` committed pages of its log SQLite does not find any more.
+    """How many of the `before` committed pages of the log SQLite no longer finds.
 
-    SQLite reads the log that a dead process left up to the first page that is not whole, and says nothing
-    about what comes after it: a commit that was under way, or damage, behind which acknowledged messages are
-    lost. The index is never ahead of what was synced, so it tells the one from the other. After a power cut
-    it may be older, or gone, and tells nothing.
+    SQLite reads the log of a dead process up to the first page that is not whole, and does not report what
+    follows. That may be a commit that was under way, or damage that hides acknowledged messages. The index is
+    never ahead of what was synced, so it tells the two cases apart. After a power cut the index may be older
+    or gone, and proves nothing.
     """
     if not before:
         return 0
@@ -186,40 +189,34 @@ def lost_pages(engine: Engine, before: int) -> int:
     return max(0, before - max(0, int(found)))
 
 
-LOCK_SECONDS = 2.0
-"""Seconds for which a taken store is asked for again."""
-
-
 def lock(file: Path) -> int:
     """Hold the store for this process as long as the descriptor is open. Raises `StoreInUse`.
 
-    Waits a moment: a hub that was killed while it started a worker leaves a copy of the descriptor in the
-    half-born child.
+    Waits a moment: a hub that was killed while it started a worker leaves a copy
+    of the descriptor in the half-born child.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    patience = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() < patience:
-                time.sleep(0.05)
-                continue
-            os.close(descriptor)
-            raise StoreInUse(f"{file.parent}: another hub runs on this store: "
-                             "ask it (drehscheibe queue), or stop it first") from error
-        return descriptor
+    asking = tenacity.Retrying(retry=tenacity.retry_if_exception_type(BlockingIOError),
+                               wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(LOCK_SECONDS),
+                               reraise=True)
+    try:
+        asking(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreInUse(f"{file.parent}: another hub runs on this store: "
+                         "ask it (drehscheibe queue), or stop it first") from error
+    return descriptor
 
 
 def revision(connection: Connection) -> str | None:
-    """The schema the store has; None when it is new."""
+    """The revision of the store's schema. None for a new store."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
 def migrate(connection: Connection, where: Path | str) -> None:
-    """Bring the schema up to this version. Raises `ConfigError` when the store is newer than this program."""
+    """Upgrade the schema to this version. Raises `ConfigError` when the store is newer than this program."""
     has = revision(connection)
     if has == REVISION:
         return
@@ -238,8 +235,8 @@ def migrate(connection: Connection, where: Path | str) -> None:
 
 
 def check_revision(connection: Connection, where: Path | str) -> None:
-    """For readers, which never migrate. Raises `ConfigError` when the schema is not the one this program
-    knows."""
+    """Raise `ConfigError` when the schema is not the one of this
+    program. For readers, which never migrate."""
     has = revision(connection)
     if has != REVISION:
         raise ConfigError.at(where, "schema", f"revision {has}, but this program reads {REVISION}",
@@ -247,17 +244,16 @@ def check_revision(connection: Connection, where: Path | str) -> None:
 
 
 def copy(connection: Any, file: Path, made_at: int, clean: int, progress: Callable[[int, int], None]) -> None:
-    """Copy the tables, as of the transaction that the bare `connection` is in, to a new file beside any
-    writer.
+    """Copy the tables to a new file, as of the transaction of `connection`, while others may write.
 
-    The copy says of itself what it is: `clean` and `opened_at` (microseconds) of its row in the table
-    `store`.
+    `connection` is the driver's own. The copy's row in the table `store` gets `clean` and, as `opened_at`,
+    `made_at` (microseconds), so the copy says of itself what it is.
     """
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     target = dbapi2.connect(file, isolation_level=None)
     try:
         connection.backup(target, pages=2000, progress=lambda _status, left, of: progress(of - left, of))
-        # one file: whoever opens it for writing makes it WAL again
+        # one single file; the first writer makes it WAL again
         target.execute("PRAGMA journal_mode=DELETE").fetchall()
         target.execute("PRAGMA synchronous=FULL").fetchall()
         target.execute("UPDATE store SET clean = ?, opened_at = ?", (clean, made_at))

@@ -1,8 +1,10 @@
-"""Statements that are executed again and again, compiled once.
+"""Statements that are executed often, compiled once.
 
-SQLAlchemy's Core finds out anew each time what a statement is, which for SQLite costs ten times what SQLite
-itself needs. They are written with Core all the same, so that PostgreSQL, where the way to the server costs
-more than that, has its own words.
+SQLAlchemy's Core analyses a statement anew at each execution. With SQLite that costs ten times as much as the
+statement itself. The statements are still written with Core, so that they also serve PostgreSQL, where the
+way to the server costs more than the analysis.
+
+Used by all modules of the store that have statements.
 """
 
 from __future__ import annotations
@@ -18,10 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 
 class Many:
-    """A statement for many rows, compiled once: what an ``executemany`` costs in Core is mostly the naming of
-    parameters.
+    """A statement for many rows. In Core most of the cost of an ``executemany`` is the naming of parameters.
 
-    `names` are the parameters every row must give. Values go to the driver as they are: integers, text,
+    `names` are the parameters that each row must give. Values go to the driver as they are: integers, text,
     bytes, None.
     """
 
@@ -33,11 +34,11 @@ class Many:
 
     @classmethod
     def insert(cls, table: Table, names: Sequence[str]) -> Many:
-        """Rows of these columns."""
+        """A statement that inserts rows with these columns."""
         return cls(table.insert(), names, inserts=True)
 
     def __call__(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute for each row; nothing for none."""
+        """Execute the statement for each row. Without rows nothing is executed."""
         if not rows:
             return
         sql, parameters = self._compiled.get(connection.dialect.name) or self._compile(connection)
@@ -57,16 +58,15 @@ class Many:
 
 
 def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
-    """PostgreSQL's text cannot hold U+0000; what a citizen sent must be kept all the same."""
+    """Replace U+0000, which PostgreSQL's text cannot hold: what a citizen sent must be kept all the same."""
     return {name: value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
             for name, value in row.items()}
 
 
 class Query:
-    """A statement that is asked with other values each time; rows have their columns as attributes.
+    """A statement that is executed with other values each time. Its rows have their columns as attributes.
 
-    Lists go in by ``bindparam(name, expanding=True)``. Values and columns are as the driver knows them, as
-    with `Many`.
+    A list is passed by ``bindparam(name, expanding=True)``. Values and columns are as the driver knows them.
     """
 
     def __init__(self, statement: Select[Any] | Update) -> None:
@@ -74,18 +74,18 @@ class Query:
         self._compiled: _Compiled | None = None
 
     def __call__(self, connection: Connection, **values: Any) -> Sequence[Any]:
-        """All rows; none of an update."""
+        """All rows. An update has none."""
         if connection.dialect.name != "sqlite":
             result = connection.execute(self.statement, values)
             return result.all() if result.returns_rows else ()
         self._compiled = self._compiled or _Compiled(self.statement, connection)
         if not connection.in_transaction():
-            connection.begin()  # as Core does: all that is read on a connection is of one moment
+            connection.begin()  # as Core does: all reads on a connection see one moment
         return self._compiled.ask(connection, values)
 
 
 class _Compiled:
-    """A `Query` in the words of SQLite."""
+    """A `Query` compiled for SQLite."""
 
     def __init__(self, statement: Select[Any] | Update, connection: Connection) -> None:
         compiled: Any = statement.compile(dialect=connection.dialect)
@@ -111,17 +111,19 @@ class _Compiled:
         driver: Any = connection.connection.dbapi_connection
         try:
             return list(map(self._row, driver.execute(sql, parameters).fetchall()))
-        except dbapi2.Error as error:  # without the values: they may be a person's
+        except dbapi2.Error as error:  # without the values, which a citizen may have written
             raise DBAPIError.instance(sql, None, error, dbapi2.Error, hide_parameters=True) from error
 
 
 def _rounded(count: int) -> int:
-    """Lists of few lengths, so that the driver knows most statements already; a value that is named twice
-    does no harm."""
+    """The next power of two. With few lengths of lists the driver knows most statements already.
+
+    Lists are filled up by repeating a value, which does no harm.
+    """
     return 1 << (count - 1).bit_length() if count else 0
 
 
 def batches(ids: Sequence[str], size: int = 500) -> Iterator[list[str]]:
-    """In portions that fit into one statement."""
+    """The ids in portions that fit into one statement."""
     for start in range(0, len(ids), size):
         yield list(ids[start : start + size])

@@ -1,21 +1,24 @@
-"""The store's tables, in words that SQLite and PostgreSQL both understand.
+"""The store's tables, with types that SQLite and PostgreSQL both have.
 
 ::
 
-    store ─ one row: fencing number, clean or not         tally ─ how many, kept in the same transaction as
-    the change message ─┬─ part ──► blob                              event ─ append-only: every change of
-    state, with its reason
-             ├─ delivery ──► blob (its manifest)           action ─ what a person asked for, once
-             └─ duplicate (kept 30 days)              usage ─ what was used when: what bills rest on
-    node ─ one row for each run of a hub on a shared database; chunk ─ the bytes of large bodies there
+    store ─ one row: fencing number, clean or not    event ─ each change of state, with its reason; final
+    message ─┬─ part ──► blob                        tally ─ how many are in each state
+             ├─ delivery ──► blob (its manifest)     usage ─ what was used when: bills are made from it
+             └─ duplicate (kept 30 days)             action ─ what a person asked for, once
+    node ─ one row for each run of a hub on a shared database    chunk ─ the bytes of large bodies there
 
-Times are integers, microseconds since 1970 in UTC. Flags are 0 and 1. What waits for the machine is found by
-partial indexes which hold only waiting rows, so a claim costs the same at any size of the table: a delivery
-has `due_at` exactly while the hub shall act on it by itself, and `lease_until` exactly while somebody has it
-in hand. One that is due without `due_at` waits until it is its turn within its case
+Times are integers: microseconds since 1970 in UTC. Flags are 0 and 1.
+
+Waiting work is found by partial indexes that hold waiting rows only. So a claim costs the same at any size of
+the table. A delivery has `due_at` exactly while the hub shall act on it by itself, and `lease_until` exactly
+while a claim holds it. A delivery that is due but has no `due_at` waits within its case
 (`hub.store.transitions.case_order`).
 
-Payload (the content of `blob`) and proof (everything else) live apart, with their own retention.
+Payload (the content of `blob`) and proof (everything else) are kept in separate tables, each with its own
+retention.
+
+`hub.store.database.migrations` makes the same tables step by step. Used by every module of the store.
 """
 
 from __future__ import annotations
@@ -40,11 +43,9 @@ from sqlalchemy import (
 from hub.message import DeliveryState, MessageState
 
 REVISION = "0004"
-"""The schema this version of the hub writes."""
-
+"""The revision of the schema that this version of the hub writes."""
 COPY = 2
-"""In the column `clean` of the table `store`: this is a copy, never opened for writing. `opened_at` is when
-it was made."""
+"""The value of `store.clean` in a copy that was never opened for writing. `opened_at` is when it was made."""
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 Number = BigInteger().with_variant(Integer, "sqlite")
@@ -54,7 +55,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(moment: datetime) -> int:
-    """An aware moment as stored. Raises TypeError for a naive one."""
+    """An aware moment as it is stored. Raises `TypeError` for a naive one."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
@@ -64,23 +65,25 @@ def moment(stored: int) -> datetime:
 
 
 def span(length: timedelta) -> int:
-    """A length of time as stored."""
+    """A length of time as it is stored."""
     return length // _MICROSECOND
 
 
 def day(stored: str) -> date:
-    """A day as stored (ISO 8601)."""
+    """A stored day (ISO 8601)."""
     return date.fromisoformat(stored)
 
 
 class Lock(IntEnum):
-    """What PostgreSQL's advisory locks are for: the first of their two numbers. Nobody else may use these in
-    the database."""
+    """The first of the two numbers of PostgreSQL's advisory locks: what a lock is for.
 
-    OPEN = 0x44520000  # "DR": while the schema is looked at
-    NODE = 0x44520001  # shared: this node writes; alone: it is being ended
-    NAME = 0x44520002  # keys and actions that must not be judged by two at once
-    JOB = 0x44520003
+    Nothing else may use these numbers in the database.
+    """
+
+    OPEN = 0x44520000  # "DR": while the schema is checked and upgraded
+    NODE = 0x44520001  # shared: this node writes; exclusive: it is being ended
+    NAME = 0x44520002  # duplicate keys and actions that two nodes must not judge at once
+    JOB = 0x44520003  # a job that only one node may do at a time
 
 
 def _one_of(states: type[MessageState] | type[DeliveryState]) -> str:
@@ -238,8 +241,8 @@ delivery = Table(
     sqlite_strict=True,
 )
 COPIED = ("tenant", "ags", "service", "test", "case")
-"""What a delivery's row has from its message's. `hub.store.transitions.deliveries` claims it with the
-message's beside it, as ``own_tenant`` …: where they differ, a bit has turned over."""
+"""The columns that a delivery's row copies from its message's row. `hub.store.transitions.deliveries` claims
+both, the message's as ``own_tenant`` …: where they differ, a bit has flipped."""
 DELIVERY_WAITS = text("due_at IS NOT NULL")
 DELIVERY_LEASED = text("lease_until IS NOT NULL")
 DELIVERY_OPEN = text("state IN ('due', 'delivering', 'in_doubt')")

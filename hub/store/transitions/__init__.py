@@ -1,1 +1,1 @@
-"""Changes of state, as functions on one transaction."""
+"""Changes of state: functions on one transaction."""

@@ -1,27 +1,42 @@
-"""The second half of a message's way: deliveries that wait, are claimed, tried and settled.
+"""The changes of a delivery's state: it is claimed, tried, settled, released or recovered.
 
 ::
 
     due ─► delivering ─► done                     due_at       set exactly while the hub shall act by itself
-     ▲         ├──► due (later, or again)         lease_until  set exactly while somebody has it in hand
-     │         ├──► in_doubt ─► due | done        effect_at    the intent: bytes may have left since
+     ▲         ├──► due (later, or again)         lease_until  set exactly while a claim holds it
+     │         ├──► in_doubt ─► due | done        effect_at    the intent: since then bytes may have left
      └─replay──┴──► parked ─► discarded
 
-The attempt is counted and the lease is written before the try; `begin` writes the intent before the bytes
-leave. A delivery in doubt is claimed for probing in its own state, and no attempt is counted for it.
+`claim` counts the attempt and writes the lease before the try. `begin` writes the intent before any byte
+leaves. `settle` writes the outcome. A delivery in doubt is claimed for probing; it keeps its state, and no
+attempt is counted. After a crash `recover` frees the claims of the dead process: a delivery with an intent
+is then in doubt, another one is due.
 
-Functions on one `Transaction`; `hub.store.store.Store` gives them their threads and bodies.
+Functions on one `Transaction`; `hub.store.store.Store` provides threads and bodies. What an operator changes
+is in `hub.store.transitions.operator_actions`. Which destinations have due deliveries is asked in
+`hub.store.transitions.waiting`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, insert, literal_column, null, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from hub.errors import HubError
 from hub.message import RESTORED, Delivery, DeliveryState, MessageState, Receipt, encode_json
@@ -34,21 +49,58 @@ from hub.store.transitions import case_order
 
 DUE, DELIVERING, IN_DOUBT, DONE, PARKED, DISCARDED = (state.value for state in (
     DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.DONE,
-    DeliveryState.PARKED,
-    DeliveryState.DISCARDED))
+    DeliveryState.PARKED, DeliveryState.DISCARDED))
+ROUNDS = 20
+"""How often a claim looks again when all deliveries that it found must wait within their case."""
+DUE_NOW = Query(select(delivery.c.no)
+                .where(delivery.c.destination == bindparam("d"), delivery.c.fresh == bindparam("fresh"),
+                       delivery.c.due_at <= bindparam("now"))
+                .order_by(delivery.c.due_at, delivery.c.no).limit(bindparam("limit"))
+                .with_for_update(skip_locked=True))
+_CLAIMED = Query(select(delivery, *(message.c[name].label(f"own_{name}") for name in COPIED))
+                 .join(message, message.c.id == delivery.c.message_id)
+                 .where(delivery.c.no.in_(bindparam("nos", expanding=True))))
+CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+    state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
+    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
+    ("state", "attempts", "owner", "until", "fencing", "b_no"))
+_IN_HAND = Query(select(delivery).where(
+    delivery.c.id.in_(bindparam("ids", expanding=True)), delivery.c.lease_until.is_not(None),
+    delivery.c.lease_fencing == bindparam("fencing")))
+_BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")),
+              ("at", "b_no"))
+FILES = "-dateien"
+"""Ends the name of the recipient that gets the files of a mail that was too large."""
+_SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
+            "repeat_marked", "receipt", "effect_at", "finished_at")
+_SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
+    **{name: bindparam(name) for name in _SETTLED}, lease_owner=null(), lease_until=null(),
+    lease_fencing=literal_column("0")), (*_SETTLED, "b_no"))
+_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') "
+                                                 "THEN 0 ELSE 1 END")
+_DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
+_OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
+_CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
+                        func.max(delivery.c.generation).label("generation"))
+                 .join(delivery, delivery.c.message_id == message.c.id)
+                 .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
+_CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
+    state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
+FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
+"""Longer than any delivery waits: one that was not tried yet, and one that was (`pull_in`)."""
 
 
 class LostLease(HubError):
-    """The delivery is not in this process's hands any more: nothing may be sent for it."""
+    """This process no longer holds the delivery: it must not send anything for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery in hand. `probe`: it is in doubt, so ask the receiver before anything else. `restored`: out
-    of a backup.
+    """A delivery that this process holds.
 
-    `first_due_at` is when its retry policy's clock began (a replay starts it anew); `attempts` counts this
-    one too.
+    `first_due_at` is when the clock of its retry policy began; a replay starts it anew.
+    `attempts` includes this attempt. `probe`: the delivery is in doubt, so the receiver must
+    be asked first. `restored`: it comes from a backup.
     """
 
     delivery: Delivery
@@ -60,8 +112,11 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Slim:
-    """A new manifest for a delivery; `files_id`, a new delivery to `files_to`, takes the old one over (None:
-    nobody need)."""
+    """A new manifest for a delivery that travels without its files.
+
+    A new delivery `files_id` to `files_to` takes the old manifest over. With None other deliveries have all
+    files already, and none is made.
+    """
 
     blobs: Blobs
     manifest: Staged
@@ -71,7 +126,7 @@ class Slim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a claimed delivery came out. Made by the class methods."""
+    """The outcome of a claimed delivery. The class methods make it."""
 
     delivery_id: str
     state: Literal["done", "due", "in_doubt", "parked"]
@@ -87,55 +142,61 @@ class Settlement:
     kind: str = ""
     slim: Slim | None = None
     claim: int | None = None
-    """Where it is written late: the claim that had it in hand. Another one's is not touched any more."""
+    """For an outcome that is written late: the claim that held the delivery. If
+    another claim holds it now, nothing is written."""
 
     @classmethod
     def done(cls, delivery_id: str, receipt: Receipt, kind: str = "") -> Settlement:
-        """The receiver, a destination of this `kind`, has it; ``done_partly`` when some of its addresses
-        refused."""
+        """The receiver, a destination of this `kind`, has it.
+
+        The event is ``done_partly`` when some of its addresses refused.
+        """
         return cls(delivery_id, "done", "done_partly" if receipt.detail.get("refused") else "done",
                    receipt=receipt, kind=kind)
 
     @classmethod
     def later(cls, delivery_id: str, due_at: datetime, error: str, text: str, *,
               counted: bool = True) -> Settlement:
-        """Another try at `due_at`; `error` is its class. Not `counted`: ``held``, there was no try (the
-        destination rests)."""
+        """The hub tries again at `due_at`. `error` is the class of the error.
+
+        Without `counted` there was no attempt (the destination rests), and the event is ``held``.
+        """
         return cls(delivery_id, "due", "later" if counted else "held", due_at, error=error, text=text,
                    counted=counted)
 
     @classmethod
     def in_doubt(cls, delivery_id: str, text: str, probe_at: datetime | None) -> Settlement:
-        """The receiver may have it: probe at `probe_at`; None waits for a person."""
+        """The receiver may have it. The hub probes at `probe_at`; with None it waits for a person."""
         return cls(delivery_id, "in_doubt", "in_doubt", probe_at, text=text)
 
     @classmethod
     def parked(cls, delivery_id: str, reason: str, text: str) -> Settlement:
-        """A person must act; `reason` is a code of `hub.message.Reason`."""
+        """A person must act. `reason` is a code of `hub.message.Reason`."""
         return cls(delivery_id, "parked", "parked", reason=reason, text=text)
 
     @classmethod
     def again(cls, delivery_id: str, due_at: datetime, *, repeat_marked: bool) -> Settlement:
-        """It was in doubt, and a repetition is right; `repeat_marked` says so to the receiver from now on."""
+        """It was in doubt, and the hub sends it again. With
+        `repeat_marked` every copy from now on says so."""
         return cls(delivery_id, "due", "again", due_at, repeat_marked=repeat_marked)
 
     @classmethod
     def split(cls, delivery_id: str, due_at: datetime, text: str, slim: Slim) -> Settlement:
-        """It goes without its files, which another delivery has (`hub.store.slim_manifest`)."""
+        """It travels without its files, which other deliveries have (`hub.store.slim_manifest`)."""
         return cls(delivery_id, "due", "split", due_at, text=text, slim=slim)
 
     @classmethod
     def rerouted(cls, delivery_id: str, due_at: datetime, destination: str, text: str) -> Settlement:
-        """It does not fit through its destination: another one takes the same body from now on."""
+        """It is too large for its destination. From now on `destination` gets the same body."""
         return cls(delivery_id, "due", "rerouted", due_at, text=text, destination=destination)
 
 
 def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner: str,
           deferred_first: bool = False) -> list[Row[Any]]:
-    """Take up to `limit` that are due in hand: fresh and deferred ones alternate, each in order of time.
+    """Claim up to `limit` due deliveries. Fresh and deferred ones alternate, each kind in order of time.
 
-    One by one would always mean a fresh one: `deferred_first` lets the others begin. Those whose turn it is
-    not are put aside (`hub.store.transitions.case_order`).
+    A claim of one alone would always take a fresh one; `deferred_first` lets the deferred ones begin.
+    Deliveries that must wait within their case are held back (`hub.store.transitions.case_order`).
     """
     rows: dict[int, Row[Any]] = {}
     for _ in range(ROUNDS):
@@ -144,23 +205,19 @@ def claim(tx: Transaction, destination: str, limit: int, lease: timedelta, owner
         _hold(tx, [rows.pop(no) for no in early])
         if rows or not early:
             break
-    _CLAIM(tx.connection, [{
+    CLAIM(tx.connection, [{
         "b_no": row.no, "state": row.state if row.state == IN_DOUBT else DELIVERING,
         "attempts": row.attempts + (row.state == DUE), "owner": owner, "until": tx.now + span(lease),
         "fencing": tx.fencing} for row in rows.values()])
     for row in rows.values():
         if row.state == DUE:
-            _moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
+            moved(tx, row, DELIVERING, "claimed", detail=str(row.attempts + 1))
     return list(rows.values())
 
 
-ROUNDS = 20
-"""How often a claim looks again when all that it found must wait for their turn."""
-
-
 def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) -> dict[int, Row[Any]]:
-    """By number, in the order in which they shall be tried."""
-    found = [[row.no for row in _DUE(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
+    """The rows by number, in the order in which they shall be tried."""
+    found = [[row.no for row in DUE_NOW(tx.connection, d=destination, fresh=fresh, now=tx.now, limit=limit)]
              for fresh in ways]
     chosen = [no for no in chain.from_iterable(zip_longest(*found)) if no is not None][:limit]
     rows = {row.no: row for some in batches(chosen) for row in _CLAIMED(tx.connection, nos=some)}
@@ -168,31 +225,18 @@ def _choose(tx: Transaction, destination: str, limit: int, ways: Sequence[int]) 
 
 
 def _hold(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
-    """Back until it is their turn, in the books only for the first time."""
+    """Hold these back within their case. Only the first time makes an event."""
     case_order.hold(tx, [row.no for row in rows])
     for row in rows:
         if row.reason != "order":
-            _moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
+            moved(tx, row, row.state, "held", reason="order", detail=case_order.TEXT)
 
 
-_DUE = Query(select(delivery.c.no).where(delivery.c.destination == bindparam("d"),
-                                         delivery.c.fresh == bindparam("fresh"),
-                                         delivery.c.due_at <= bindparam("now"))
-             .order_by(delivery.c.due_at,
-                       delivery.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
-_CLAIMED = Query(select(delivery, *(message.c[name].label(f"own_{name}") for name in COPIED))
-                 .join(message, message.c.id == delivery.c.message_id)
-                 .where(delivery.c.no.in_(bindparam("nos", expanding=True))))
-_CLAIM = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
-    state=bindparam("state"), attempts=bindparam("attempts"), fresh=literal_column("0"), due_at=null(),
-    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")),
-    ("state", "attempts", "owner", "until", "fencing", "b_no"))
-
-
-def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
+def moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str | None = None,
            detail: str | None = None,
            who: str | None = None, destination: str | None = None) -> None:
-    """The ledger's lines for a change of state; with `destination` it is counted there from now on."""
+    """Write a change of state into the ledger. From now on it is counted
+    at `destination`, if that is given."""
     tx.ledger.moved("delivery", row.service, row.destination, row.state, None)
     tx.ledger.moved("delivery", row.service, destination or row.destination, None, after)
     tx.ledger.happened("delivery", row.service, row.destination, name)
@@ -202,35 +246,26 @@ def _moved(tx: Transaction, row: Row[Any], after: str, name: str, *, reason: str
 
 
 def _in_hand(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
-    """Those that this process has leased."""
+    """The rows that this process holds."""
     return {row.id: row for some in batches(ids)
             for row in _IN_HAND(tx.connection, ids=some, fencing=tx.fencing)}
 
 
-_IN_HAND = Query(select(delivery).where(
-    delivery.c.id.in_(bindparam("ids", expanding=True)), delivery.c.lease_until.is_not(None),
-    delivery.c.lease_fencing == bindparam("fencing")))
-
-
 def claim_of(row: Row[Any]) -> int:
-    """The number of the claim (`hub.store.store.Store.new_claim`) that has it in hand."""
+    """The number of the claim (`hub.store.store.Store.new_claim`) that holds a delivery."""
     return int(row.lease_owner.rpartition(":")[2])
 
 
 def begin(tx: Transaction, ids: Sequence[str]) -> list[bool]:
-    """Write the intent; False: not in hand any more."""
+    """Write the intent of each delivery. False: this process no longer holds it."""
     rows = _in_hand(tx, ids)
     rows = {name: row for name, row in rows.items() if row.state == DELIVERING}
     _BEGIN(tx.connection, [{"b_no": row.no, "at": tx.now} for row in rows.values()])
     return [name in rows for name in ids]
 
 
-_BEGIN = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(effect_at=bindparam("at")),
-              ("at", "b_no"))
-
-
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
-    """Write the outcomes; False: it was not in hand any more, nothing was written."""
+    """Write the outcomes. False: this process no longer held the delivery, and nothing was written."""
     rows = _in_hand(tx, [settlement.delivery_id for settlement in settlements])
     changes, finished, answers, over = [], [], [], []
     for settlement in settlements:
@@ -240,7 +275,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         answers.append(row is not None)
         if row is None:
             continue
-        changes.append(_change(tx, row, settlement))
+        changes.append(change(tx, row, settlement))
         if settlement.slim is not None:
             _split(tx, row, settlement.slim)
         if settlement.state == DONE:
@@ -251,7 +286,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         elif settlement.destination:
             over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
-        _moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
+        moved(tx, row, settlement.state, settlement.event, reason=settlement.reason or settlement.error,
                detail=detail,
                destination=settlement.destination)
     _SETTLE(tx.connection, changes)
@@ -261,7 +296,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 
 
 def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
-    """Exchange the manifest, and let a new delivery take the old one."""
+    """Exchange the manifest, and let a new delivery take the old one over."""
     slim.blobs.insert(tx.connection, [(slim.manifest, row.message_id, row.tenant)])
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(manifest=slim.manifest.id))
     if slim.files_to is None:
@@ -280,11 +315,8 @@ def _split(tx: Transaction, row: Row[Any], slim: Slim) -> None:
                     detail=f"Dateien von {row.id}")
 
 
-FILES = "-dateien"
-"""Ends the name of the recipient who gets the files of a mail that was too large."""
-
-
-def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
+def change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str, Any]:
+    """The delivery's new row, for the statement that settles."""
     attempts = row.attempts - (not settlement.counted and row.state == DELIVERING)
     receipt = settlement.receipt
     restored = settlement.state == IN_DOUBT and row.error == RESTORED  # asked in vain: it is still not known
@@ -302,19 +334,14 @@ def _change(tx: Transaction, row: Row[Any], settlement: Settlement) -> dict[str,
         "finished_at": tx.now if settlement.state == DONE else None}
 
 
-_SETTLED = ("state", "destination", "due_at", "attempts", "fresh", "error", "reason", "reason_text",
-            "repeat_marked", "receipt",
-            "effect_at", "finished_at")
-_SETTLE = Many(update(delivery).where(delivery.c.no == bindparam("b_no")).values(
-    **{name: bindparam(name) for name in _SETTLED}, lease_owner=null(), lease_until=null(),
-    lease_fencing=literal_column("0")), (*_SETTLED, "b_no"))
-
-
 def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
-    """Finish the routed messages whose deliveries are all final: completed if one is done, else discarded."""
+    """Finish each routed message whose deliveries are all final.
+
+    It is completed if one of them is done, else discarded.
+    """
     changes = []
     ids = sorted(set(ids))
-    tx.hold(message.c.id, ids)  # two nodes may bring the last two deliveries of one message to their ends
+    tx.hold(message.c.id, ids)  # two nodes may finish the last two deliveries of one message at once
     for some in batches(ids):
         for row in _CLOSING(tx.connection, ids=some):
             if row.open == 0 and row.state == MessageState.ROUTED:
@@ -328,49 +355,37 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
     _CLOSE(tx.connection, changes)
 
 
-_UNFINISHED: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state IN ('{DONE}', '{DISCARDED}') "
-                                                 "THEN 0 ELSE 1 END")
-_DONE: ColumnElement[int] = literal_column(f"CASE WHEN delivery.state = '{DONE}' THEN 1 ELSE 0 END")
-_OF_MESSAGE = (message.c.id, message.c.tenant, message.c.service, message.c.state, message.c.test)
-_CLOSING = Query(select(*_OF_MESSAGE, func.sum(_UNFINISHED).label("open"), func.sum(_DONE).label("done"),
-                        func.max(delivery.c.generation).label("generation"))
-                 .join(delivery, delivery.c.message_id == message.c.id)
-                 .where(message.c.id.in_(bindparam("ids", expanding=True))).group_by(*_OF_MESSAGE))
-
-
 def _was_completed(tx: Transaction, message_id: str) -> bool:
-    """Something of it was sent once more as new, and it is counted already."""
+    """Whether the message was completed before and is counted already: part of it was sent again as new."""
     return tx.connection.execute(select(event.c.no).where(
         event.c.message_id == message_id,
         event.c.name == MessageState.COMPLETED).limit(1)).scalar() is not None
 
 
-_CLOSE = Many(update(message).where(message.c.id == bindparam("b_id")).values(
-    state=bindparam("state"), finished_at=bindparam("finished_at")), ("state", "finished_at", "b_id"))
-
-
 def release(tx: Transaction, ids: Sequence[str]) -> int:
-    """Put claimed deliveries back as they were: there was no try. One whose effect began stays in hand. How
-    many."""
+    """Put claimed deliveries back as they were, because there was no attempt. Returns how many.
+
+    A delivery whose effect has begun stays claimed.
+    """
     changes = []
     for row in _in_hand(tx, ids).values():
         if row.effect_at is None:
-            changes.append(_change(tx, row, Settlement(
+            changes.append(change(tx, row, Settlement(
                 row.id, IN_DOUBT if row.state == IN_DOUBT else DUE,  # type: ignore[arg-type]
                 "released", moment(tx.now), error=row.error,
                 reason=row.reason, text=row.reason_text, counted=False)))
             if row.state == DELIVERING:
-                _moved(tx, row, DUE, "released")
+                moved(tx, row, DUE, "released")
     _SETTLE(tx.connection, changes)
     return len(changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a start found in hand of a process that is gone.
+    """The claims of a dead process that were freed: deliveries that are due, and in doubt; suspect messages.
 
-    `alone` is the message that was being tried alone in the suspects' lane when the process died, if that was
-    the one message in flight: a death that counts against it.
+    `alone` is the message that a worker tried alone in the suspects' lane when the process died, if no other
+    message was in flight. That death counts against the message.
     """
 
     due: int
@@ -385,8 +400,10 @@ class Recovered:
 
 def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bool,
             gone: int | None = None) -> Recovered:
-    """Free what earlier processes (or the one that is `gone`) had in hand; what was in flight at an unclean
-    end is suspect."""
+    """Free the claims of earlier processes, or of the node `gone`.
+
+    After an unclean end the messages that were in flight are suspect.
+    """
     theirs = {table: table.c.lease_fencing < tx.fencing if gone is None else table.c.lease_fencing == gone
               for table in (delivery, message)}
     if gone is None:
@@ -394,7 +411,7 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
         if last is not None and last > tx.now:
             set_back(tx, timedelta(microseconds=last - tx.now))
         pull_in(tx)
-    due, doubt = _free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
+    due, doubt = free(tx, assume_begun, theirs[delivery], "Der Prozess endete während der Zustellung")
     rows = list(tx.connection.execute(
         select(message.c.id, message.c.suspect)
         .where(message.c.state == literal_column(f"'{MessageState.RECEIVED.value}'"),
@@ -409,17 +426,18 @@ def recover(tx: Transaction, assume_begun: Callable[[str], bool], *, unclean: bo
 
 def recover_lost(tx: Transaction, nobodys: Callable[[Row[Any]], bool],
                  assume_begun: Callable[[str], bool]) -> int:
-    """Free what this process leased and is in nobody's hands any more; how many."""
+    """Free the deliveries that this process leased and none of its claims holds. Returns how many."""
     ours = delivery.c.lease_fencing == tx.fencing
-    return sum(_free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
+    return sum(free(tx, assume_begun, ours, "Die Zustellung ging in der Drehscheibe selbst verloren",
                      nobodys))
 
 
 def set_back(tx: Transaction, step: timedelta) -> int:
-    """The clock went back by `step`: what waits keeps the rest of its wait, and nothing seems younger than
-    new. How many.
+    """Adjust the waiting deliveries after the clock went back by `step`. Returns how many.
 
-    What was put there after the step is due at once, which costs one early try. Slow: looks at all.
+    Each delivery keeps the rest of its wait, and none has a clock that begins in the
+    future. A delivery that was deferred after the step is due at once, which costs one
+    early attempt. Slow: it looks at every delivery.
     """
     due, began = delivery.c.due_at - span(step), delivery.c.first_due_at
     return int(tx.connection.execute(update(delivery).where(delivery.c.due_at > tx.now).values(
@@ -428,85 +446,29 @@ def set_back(tx: Transaction, step: timedelta) -> int:
 
 
 def pull_in(tx: Transaction) -> int:
-    """Make due what waits for longer than anything ever waits: it was put there by a clock that has gone back
-    since. How many.
+    """Make deliveries due whose wait is impossibly long, because the clock
+    has gone back since. Returns how many.
 
-    One that was not tried yet waits for minutes at most, a deferred one for a day (`RetryPolicy.delay`).
-    Slow: looks at all.
+    A delivery that was not tried yet waits for minutes at most, a deferred one for a day
+    (`hub.config.retry.RetryPolicy.delay`). Slow: it looks at every delivery.
     """
     too_far = (((delivery.c.fresh == 1) & (delivery.c.due_at > tx.now + span(FRESH_WAIT)))
                | (delivery.c.due_at > tx.now + span(LONGEST_WAIT)))
     return int(tx.connection.execute(update(delivery).where(too_far).values(due_at=tx.now)).rowcount)
 
 
-FRESH_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(hours=30)
-
-
-def _free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
+def free(tx: Transaction, assume_begun: Callable[[str], bool], which: ColumnElement[bool], why: str,
           nobodys: Callable[[Row[Any]], bool] = lambda _: True) -> tuple[int, int]:
-    """How many became due, how many doubtful."""
+    """Free the claims that `which` selects. Returns how many deliveries are due now and how many in doubt."""
     changes = []
     for row in tx.connection.execute(select(delivery).where(delivery.c.lease_until.is_not(None), which)):
         if not nobodys(row):
             continue
         doubtful = row.state == IN_DOUBT or row.effect_at is not None or assume_begun(row.destination)
         state: Literal["in_doubt", "due"] = "in_doubt" if doubtful else "due"
-        changes.append(_change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
+        changes.append(change(tx, row, Settlement(row.id, state, "recovered", moment(tx.now), text=why)))
         if row.state == DELIVERING:
-            _moved(tx, row, state, "recovered", detail=why)
+            moved(tx, row, state, "recovered", detail=why)
     _SETTLE(tx.connection, changes)
-    doubts = sum(change["state"] == IN_DOUBT for change in changes)
+    doubts = sum(each["state"] == IN_DOUBT for each in changes)
     return len(changes) - doubts, doubts
-
-
-_NEXT_DESTINATION = text("""
-    WITH RECURSIVE place(name) AS (
-        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT destination FROM delivery WHERE due_at IS NOT NULL AND destination > place.name
-                ORDER BY destination LIMIT 1)
-        FROM place WHERE place.name IS NOT NULL)
-    SELECT name,
-           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1),
-           (SELECT due_at FROM delivery WHERE destination = name AND fresh = 0 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1)
-    FROM place WHERE name IS NOT NULL""")
-
-
-def due_at(connection: Connection, destinations: Collection[str]) -> list[tuple[str, int]]:
-    """`due_destinations`, of these only."""
-    found = ((name, _FIRST_DUE(connection, d=name)[0]) for name in destinations)
-    return [(name, min(at for at in ways if at is not None)) for name, ways in found
-            if any(at is not None for at in ways)]
-
-
-_FIRST_DUE = Query(select(*(
-    select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"),
-                                    delivery.c.fresh == literal_column(fresh),
-                                    delivery.c.due_at.is_not(None))
-    .order_by(delivery.c.due_at).limit(literal_column("1")).scalar_subquery().label(name)
-    for name, fresh in (("fresh", "1"), ("deferred", "0")))))
-
-
-def due_destinations(connection: Connection) -> list[tuple[str, int]]:
-    """Every destination that has waiting deliveries, with the earliest moment (a loose index scan: cost per
-    destination)."""
-    return [(name, min(at for at in ways if at is not None))
-            for name, *ways in connection.execute(_NEXT_DESTINATION)]
-
-
-_OLDEST = text("""
-    WITH RECURSIVE place(name) AS (
-        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt') ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT destination FROM delivery WHERE state IN ('due', 'delivering', 'in_doubt') AND destination > place.name
-                ORDER BY destination LIMIT 1)
-        FROM place WHERE place.name IS NOT NULL)
-    SELECT name, (SELECT created_at FROM delivery WHERE destination = name AND state IN ('due', 'delivering', 'in_doubt')
-                  AND (state <> 'due' OR due_at IS NOT NULL) ORDER BY created_at LIMIT 1)
-    FROM place WHERE name IS NOT NULL""")
-
-
-def oldest_open(connection: Connection) -> dict[str, int]:
-    """By destination: when its oldest undelivered delivery was made, without those that wait for their turn
-    (`hub.store.transitions.case_order`)."""
-    return {row[0]: row[1] for row in connection.execute(_OLDEST)}

@@ -1,20 +1,20 @@
-"""The end of a message's way: first its content goes, much later its proof.
+"""Deletes the content of finished messages, and much later their proof.
 
-Only what is finished is ever touched: a message that is completed or discarded and has no delivery on its
-way, parked or in doubt. Functions on one `Transaction` (changes) or a `Connection` (questions), made for
-small batches, so that whoever writes meanwhile waits for milliseconds; `hub.administration.retention` decides
-what is old enough.
+Only finished messages are touched: completed or discarded, without a delivery that is due,
+parked or in doubt. `hub.administration.retention` decides what is old enough. Changes are
+functions on one `Transaction`, questions are functions on a `Connection`. Batches are small,
+so that other writers wait for milliseconds only.
 
-What "gone" takes in SQLite (tests/unit/store/transitions/test_erasure.py looks into the raw files):
+What deletion means in SQLite (tests/unit/store/transitions/test_erasure.py looks into the raw files):
 
-* bodies are overwritten where they lie (`hub.store.blobs.files.FileBlobs.erase`), large ones' files removed;
-* their rows are deleted later, and only where no row in the neighbourhood has content any more (`dead`);
+* bodies are overwritten in place (`hub.store.blobs.files.FileBlobs.erase`), and files of large ones removed;
+* their rows are deleted later, and only where no neighbouring row has content any more (`dead`);
 * ``secure_delete`` zeroes what deleted rows of the other tables and freed pages held;
-* the write-ahead log still has the old pages until it is truncated (`hub.store.store.Store.truncate_log`).
+* the write-ahead log keeps old pages until it is truncated (`hub.store.store.Store.truncate_log`).
 
-BUGS: the names of uploads (table `part`) are set to nothing under ``secure_delete``, which may leave a copy
-in unused space of a page until that space is used again. Where a proof ends beside content that is still
-needed (a parked message of years ago), the same holds for that content.
+BUGS: the names of uploads (table `part`) are replaced under ``secure_delete``. This may leave a copy in
+unused space of a page until that space is used again. Where a proof is deleted beside content that is
+still needed (a parked message of years ago), the same holds for that content.
 """
 
 from __future__ import annotations
@@ -29,20 +29,39 @@ from hub.message import DeliveryState, MessageState
 from hub.store.blobs.payload import Staged
 from hub.store.blobs.protocol import Blobs
 from hub.store.database.statements import batches
-from hub.store.database.tables import HAS_PAYLOAD, IS_PROOF, action, blob, delivery, duplicate, event, message, part, span
+from hub.store.database.tables import (
+    HAS_PAYLOAD,
+    IS_PROOF,
+    action,
+    blob,
+    delivery,
+    duplicate,
+    event,
+    message,
+    part,
+    span,
+)
 from hub.store.database.transaction import Transaction
 
 FINAL_MESSAGE = (MessageState.COMPLETED.value, MessageState.DISCARDED.value)
 FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 NEIGHBOURS = 128
-"""Rows on either side that a deletion may move: SQLite balances three pages, and 27 of the smallest rows fill
-one."""
+"""How many rows on either side a deletion may move: SQLite balances three
+pages, and 27 of the smallest rows fill one."""
 WHO = "retention"
+"""Who acts, in the events."""
+
+_LAST_ERASED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
+                      "WHERE message.payload_deleted_at IS NOT NULL")
+_ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob "
+             "JOIN message ON message.id = blob.message_id WHERE blob.rowid <= :last ORDER BY blob.rowid")
+_BEYOND = text("SELECT rowid FROM blob WHERE rowid > :last LIMIT 1")
+_BURY = text("DELETE FROM blob WHERE rowid = :number")
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was deleted. `files` are large bodies whose files go after the commit."""
+    """How much was deleted. `files` are large bodies whose files are deleted after the commit."""
 
     messages: int = 0
     bodies: int = 0
@@ -54,16 +73,19 @@ class Erased:
 
 
 def services(connection: Connection, *, erased: bool) -> list[tuple[str, str]]:
-    """(tenant, service) that have finished messages with their content, or whose content is gone."""
-    rows = connection.execute(select(message.c.tenant, message.c.service).where(IS_PROOF if erased
-                                                                                else HAS_PAYLOAD)
-                              .distinct().order_by(message.c.tenant, message.c.service))
+    """Every (tenant, service) with finished messages that still have their content.
+
+    With `erased`: every one with finished messages whose content is deleted.
+    """
+    rows = connection.execute(
+        select(message.c.tenant, message.c.service).where(IS_PROOF if erased else HAS_PAYLOAD)
+        .distinct().order_by(message.c.tenant, message.c.service))
     return [(row.tenant, row.service) for row in rows]
 
 
 def due(connection: Connection, tenant: str, service: str, before: int, limit: int, *,
         erased: bool) -> list[str]:
-    """Finished not after `before` (microseconds), oldest first."""
+    """Up to `limit` messages that finished not later than `before` (microseconds), the oldest first."""
     return list(connection.execute(
         select(message.c.id).where(IS_PROOF if erased else HAS_PAYLOAD, message.c.tenant == tenant,
                                    message.c.service == service, message.c.finished_at <= before)
@@ -71,7 +93,7 @@ def due(connection: Connection, tenant: str, service: str, before: int, limit: i
 
 
 def count(connection: Connection, tenant: str, service: str, before: int, *, erased: bool) -> int:
-    """How many `due` would name without a limit."""
+    """How many messages `due` would name without a limit."""
     found: int = connection.execute(
         select(func.count()).select_from(message).where(
             IS_PROOF if erased else HAS_PAYLOAD, message.c.tenant == tenant, message.c.service == service,
@@ -80,7 +102,7 @@ def count(connection: Connection, tenant: str, service: str, before: int, *, era
 
 
 def erase(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Erased:
-    """Delete the content of those that are finished: bodies, names of uploads, where an answer was to go."""
+    """Delete the content of the finished ones: bodies, names of uploads, the address of the answer."""
     names = list(_finished(tx.connection, ids, erased=False))
     bodies = blobs.erase(tx.connection, names)
     of_each: dict[str, list[Staged]] = {name: [] for name in names}
@@ -99,8 +121,10 @@ def erase(tx: Transaction, blobs: Blobs, ids: Sequence[str]) -> Erased:
 
 
 def _finished(connection: Connection, ids: Sequence[str], *, erased: bool) -> Iterator[str]:
-    """Those that may be touched now, asked inside the transaction: an operator may have sent one again
-    meanwhile."""
+    """The messages that may be touched now. It is asked inside the transaction.
+
+    An operator may have sent one of them again meanwhile.
+    """
     open_ones = select(delivery.c.message_id).where(delivery.c.message_id == message.c.id,
                                                     delivery.c.state.not_in(FINAL_DELIVERY)).exists()
     for some in batches(ids):
@@ -110,14 +134,15 @@ def _finished(connection: Connection, ids: Sequence[str], *, erased: bool) -> It
 
 
 def forget(tx: Transaction, ids: Sequence[str]) -> int:
-    """Delete the proofs of those whose content is gone; the books keep counting them. How many."""
+    """Delete the proofs of messages whose content is gone; the ledger keeps counting. Returns how many."""
     names = list(_finished(tx.connection, ids, erased=True))
     for some in batches(names):
-        for row in tx.connection.execute(select(message.c.service,
-                                                message.c.state).where(message.c.id.in_(some))):
+        for row in tx.connection.execute(
+                select(message.c.service, message.c.state).where(message.c.id.in_(some))):
             tx.ledger.moved("message_forgotten", row.service, "", None, row.state)
-        for sent in tx.connection.execute(select(delivery.c.service, delivery.c.destination, delivery.c.state)
-                                          .where(delivery.c.message_id.in_(some))):
+        for sent in tx.connection.execute(
+                select(delivery.c.service, delivery.c.destination, delivery.c.state)
+                .where(delivery.c.message_id.in_(some))):
             tx.ledger.moved("delivery_forgotten", sent.service, sent.destination, None, sent.state)
         for table in (event, part, delivery, blob, duplicate):
             tx.connection.execute(delete(table).where(table.c.message_id.in_(some)))
@@ -126,12 +151,14 @@ def forget(tx: Transaction, ids: Sequence[str]) -> int:
 
 
 def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
-    """Forget up to `limit` duplicate keys that were kept long enough, and as many operators' actions older
-    than `kept`."""
+    """Delete up to `limit` expired duplicate keys, and as many operators' actions older than `kept`.
+
+    Returns how many.
+    """
     keys = tx.connection.execute(
         select(duplicate.c.key).where(duplicate.c.kept_until <= tx.now).limit(limit)).scalars().all()
-    actions = tx.connection.execute(select(action.c.id).where(action.c.at <= tx.now
-                                                              - span(kept)).limit(limit)).scalars().all()
+    actions = tx.connection.execute(
+        select(action.c.id).where(action.c.at <= tx.now - span(kept)).limit(limit)).scalars().all()
     for some in batches(keys):
         tx.connection.execute(delete(duplicate).where(duplicate.c.key.in_(some)))
     for some in batches(actions):
@@ -140,7 +167,7 @@ def expire(tx: Transaction, kept: timedelta, limit: int) -> int:
 
 
 def dead(connection: Connection) -> list[int]:
-    """Row numbers of overwritten bodies that no row with content is near to: these can be deleted."""
+    """The row numbers of overwritten bodies without a row with content near them: these can be deleted."""
     last = connection.execute(_LAST_ERASED).scalar()
     if last is None:
         return []
@@ -157,27 +184,17 @@ def dead(connection: Connection) -> list[int]:
 
 
 def bury(tx: Transaction, numbers: Sequence[int]) -> int:
-    """Delete rows that are still `dead`."""
+    """Delete the rows that `dead` found. Returns how many."""
     for number in numbers:
         tx.connection.execute(_BURY, {"number": number})
     return len(numbers)
 
 
-_LAST_ERASED = text("SELECT max(blob.rowid) FROM message JOIN blob ON blob.message_id = message.id "
-                      "WHERE message.payload_deleted_at IS NOT NULL")
-_ROWS = text("SELECT blob.rowid, message.payload_deleted_at IS NULL FROM blob JOIN message ON message.id = "
-             "blob.message_id "
-             "WHERE blob.rowid <= :last ORDER BY blob.rowid")
-_BEYOND = text("SELECT rowid FROM blob WHERE rowid > :last LIMIT 1")
-_BURY = text("DELETE FROM blob WHERE rowid = :number")
-
-
 def erased_blobs(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Of these blobs: those whose message's content is deleted, so that a file of theirs is a leftover."""
+    """Those of these blobs whose content should be deleted. A file of such a blob is a leftover."""
     found: set[str] = set()
     for some in batches(ids):
-        found.update(connection.execute(select(blob.c.id).join(message,
-                                                               message.c.id == blob.c.message_id).where(
-   blob.c.id.in_(some), message.c.payload_deleted_at.is_not(None))).scalars())
+        found.update(connection.execute(
+            select(blob.c.id).join(message, message.c.id == blob.c.message_id)
+            .where(blob.c.id.in_(some), message.c.payload_deleted_at.is_not(None))).scalars())
     return found
-

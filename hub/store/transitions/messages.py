@@ -1,11 +1,20 @@
-"""The first half of a message's way: accepted, claimed by the pipeline, recorded with its deliveries.
+"""The changes of a message's state: it is accepted, claimed, and recorded with its deliveries.
 
-Functions on one `Transaction`; `hub.store.store.Store` gives them their threads, bodies and connections.
+::
+
+    accept ─► received ─ claim ─► in a worker ─ record ─► routed, with deliveries │ parked │ completed
+
+`accept` answers a known duplicate key with the message that has it (Idempotent Receiver). `record` writes the
+outcome of the pipeline only while this process still holds the message. `damaged` finds messages whose row no
+longer is what was accepted.
+
+Functions on one `Transaction`; `hub.store.store.Store` provides threads, bodies and connections. What happens
+to the deliveries is in `hub.store.transitions.deliveries`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -38,11 +47,45 @@ from hub.store.transitions import case_order
 KEY_KEPT = timedelta(days=30)
 # not bound: the planner must see that the partial index fits
 RECEIVED: ColumnElement[str] = literal_column(f"'{MessageState.RECEIVED.value}'")
+_KEYS = Query(select(duplicate).where(duplicate.c.key.in_(bindparam("keys", expanding=True))))
+_KEEP_KEYS = Many.insert(duplicate, [column.name for column in duplicate.c])
+INSERT = Many.insert(message,
+                     ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
+                       "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
+                       "reason_text", "config_digest"])
+_INSERT_PARTS = Many.insert(part, [column.name for column in part.c])
+WAITING = Query(select(message.c.id)
+                 .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
+                        message.c.lease_until <= bindparam("now"))
+                 .order_by(message.c.lease_until,
+                           message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
+_LEASE = Query(update(message).where(message.c.id.in_(bindparam("ids", expanding=True))).values(
+    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")))
+_OWNED = Query(select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test,
+                      message.c.case,
+                message.c.order_key, message.c.reason).where(
+    message.c.id.in_(bindparam("ids", expanding=True)), message.c.state == RECEIVED,
+    message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > literal_column("0")))
+_INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest",
+                                            "message_id", "tenant",
+                                            "ags", "service", "test", "case", "order_key", "state", "error",
+                                            "created_at", "first_due_at", "due_at", "config_digest",
+                                            "mapping_digest"])
+_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest",
+             "finished_at", "source",
+             "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
+_RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
+    **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
+    lease_fencing=literal_column("0"), suspect=literal_column("0")), (*_RECORDED, "b_id"))
+_OWNERS = Query(select(blob.c.message_id,
+                       blob.c.tenant).where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
+_PARTS = Query(select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True)))
+               .order_by(part.c.message_id, part.c.no))
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An `Incoming` with all that was worked out before the transaction."""
+    """An `Incoming` with all that is computed before the transaction."""
 
     incoming: Incoming
     tenant: str
@@ -53,19 +96,24 @@ class Arrival:
     staged: tuple[Staged, ...]
     blobs: Blobs
     parked: tuple[str, str] | None
+    new_id: Callable[[], str] = new_message_id
 
 
 def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conflict]:
-    """Store what is new. An arrival known by its key is answered with the message that has it."""
+    """Store the new arrivals. An arrival with a known key is answered with the message that has the key.
+
+    When its content differs, `Incoming.conflict` decides: it is answered
+    with `Conflict`, or stored and parked.
+    """
     tx.one_by_one(arrival.key for arrival in arrivals)
-    known = _known_keys(tx, arrivals)
+    known = known_keys(tx, arrivals)
     answers: list[Accepted | Conflict] = []
     new: list[tuple[str, Arrival, tuple[str, str] | None]] = []
     keys: list[dict[str, Any]] = []
     for arrival in arrivals:
         message_id, digest = known.get(arrival.key, (None, ""))
         if message_id is None:
-            message_id = new_message_id()
+            message_id = arrival.new_id()
             known[arrival.key] = (message_id, arrival.content_digest)
             keys.append({"key": arrival.key, "message_id": message_id,
                          "content_digest": arrival.content_digest,
@@ -80,15 +128,15 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Accepted | Conf
             answers.append(Conflict(message_id))
         else:
             text = f"Gleicher Schlüssel wie Nachricht {message_id}, aber anderer Inhalt"
-            new.append((new_message_id(), arrival, (Reason.CONFLICT.value, text)))
+            new.append((arrival.new_id(), arrival, (Reason.CONFLICT.value, text)))
             answers.append(Accepted(new[-1][0]))
-    _insert_messages(tx, new)
+    insert_messages(tx, new)
     _KEEP_KEYS(tx.connection, keys)
     return answers
 
 
-def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple[str | None, str]]:
-    """By key: message and digest. Keys that were kept long enough are forgotten."""
+def known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple[str | None, str]]:
+    """The message and the content digest of each known key. Expired keys are deleted."""
     known: dict[str, tuple[str | None, str]] = {}
     expired = []
     for some in batches([arrival.key for arrival in arrivals]):
@@ -102,10 +150,8 @@ def _known_keys(tx: Transaction, arrivals: Sequence[Arrival]) -> dict[str, tuple
     return known
 
 
-_KEYS = Query(select(duplicate).where(duplicate.c.key.in_(bindparam("keys", expanding=True))))
-
-
-def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
+def insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str, str] | None]]) -> None:
+    """Write the rows of new messages, with their parts and bodies."""
     rows, parts, blobs = [], [], []
     for message_id, arrival, parked in new:
         incoming = arrival.incoming
@@ -114,11 +160,10 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
         rows.append({
             "id": message_id, "tenant": arrival.tenant, "ags": incoming.ags, "service": incoming.service,
             "sender": incoming.sender, "inlet": incoming.inlet, "test": int(incoming.test),
-            "state": state.value,
-            "received_at": tx.now, "accepted_day": arrival.day.isoformat(), "case": incoming.case,
-            "correlation": incoming.correlation, "reply_to": incoming.reply_to, "key": incoming.key,
-            "content_digest": arrival.content_digest, "reason": reason, "reason_text": text,
-            "config_digest": arrival.config_digest})
+            "state": state.value, "received_at": tx.now, "accepted_day": arrival.day.isoformat(),
+            "case": incoming.case, "correlation": incoming.correlation, "reply_to": incoming.reply_to,
+            "key": incoming.key, "content_digest": arrival.content_digest, "reason": reason,
+            "reason_text": text, "config_digest": arrival.config_digest})
         for no, (body, staged) in enumerate(zip(incoming.parts, arrival.staged, strict=True), 1):
             parts.append({"message_id": message_id, "no": no, "role": "received", "kind": None, "field": None,
                           "name": body.name, "filename": body.filename, "media_type": body.media_type,
@@ -136,19 +181,11 @@ def _insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[st
     _INSERT_PARTS(tx.connection, parts)
 
 
-_KEEP_KEYS = Many.insert(duplicate, [column.name for column in duplicate.c])
-INSERT = Many.insert(message,
-                     ["id", "tenant", "ags", "service", "sender", "inlet", "test", "state", "received_at",
-                       "accepted_day", "case", "correlation", "reply_to", "key", "content_digest", "reason",
-                       "reason_text", "config_digest"])
-_INSERT_PARTS = Many.insert(part, [column.name for column in part.c])
-
-
 def claim(tx: Transaction, limit: int, lease: timedelta, owner: str,
           only: Sequence[str] | None = None) -> list[str]:
-    """Lease up to `limit` received messages, oldest first; with `only`, these and no others, suspects too."""
+    """Lease up to `limit` received messages, the oldest first. With `only` these alone, suspects too."""
     if only is None:
-        ids = [row.id for row in _WAITING(tx.connection, now=tx.now, limit=limit)]
+        ids = [row.id for row in WAITING(tx.connection, now=tx.now, limit=limit)]
     else:
         ids = [row.id for some in batches(only) for row in tx.connection.execute(
             select(message.c.id).where(message.c.id.in_(some), message.c.state == RECEIVED,
@@ -159,17 +196,8 @@ def claim(tx: Transaction, limit: int, lease: timedelta, owner: str,
     return ids
 
 
-_WAITING = Query(select(message.c.id)
-                 .where(message.c.state == RECEIVED, message.c.suspect == literal_column("0"),
-                        message.c.lease_until <= bindparam("now"))
-                 .order_by(message.c.lease_until,
-                           message.c.no).limit(bindparam("limit")).with_for_update(skip_locked=True))
-_LEASE = Query(update(message).where(message.c.id.in_(bindparam("ids", expanding=True))).values(
-    lease_owner=bindparam("owner"), lease_until=bindparam("until"), lease_fencing=bindparam("fencing")))
-
-
 def release(tx: Transaction, ids: Sequence[str]) -> None:
-    """Give leases back; nothing happened."""
+    """Give the leases back, because nothing happened to these messages."""
     for some in batches(ids):
         tx.connection.execute(update(message).where(
             message.c.id.in_(some), message.c.state == RECEIVED, message.c.lease_fencing == tx.fencing,
@@ -177,17 +205,20 @@ def release(tx: Transaction, ids: Sequence[str]) -> None:
 
 
 def adopt(tx: Transaction, message_id: str, tenant: str) -> None:
-    """A message that belonged to nobody belongs to a municipality now, with its bodies."""
+    """Give a message of an unknown AGS, with its bodies, to the municipality that now has the AGS."""
     for table, key in ((message, message.c.id), (blob, blob.c.message_id)):
         tx.connection.execute(update(table).where(key == message_id).values(tenant=tenant))
     tx.ledger.event(tx.now, message_id, "adopted", detail=tenant)
 
 
 def count_death(tx: Transaction, message_id: str) -> int:
-    """One death more; its number. Raises `HubError` for an unknown message."""
-    deaths = tx.connection.execute(update(message).where(message.c.id
-                                                         == message_id).values(deaths=message.c.deaths + 1)
-                                   .returning(message.c.deaths)).scalar()
+    """Count a death of a worker over this message. Returns the number of deaths.
+
+    Raises `HubError` for an unknown message.
+    """
+    deaths = tx.connection.execute(
+        update(message).where(message.c.id == message_id).values(deaths=message.c.deaths + 1)
+        .returning(message.c.deaths)).scalar()
     if deaths is None:
         raise HubError(f"no message {message_id}")
     tx.ledger.event(tx.now, message_id, "death", detail=str(deaths))
@@ -196,7 +227,7 @@ def count_death(tx: Transaction, message_id: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An outcome with all that was worked out before the transaction: blobs are staged, rows are ready."""
+    """An outcome of the pipeline with all that is computed before the transaction: staged blobs, and rows."""
 
     outcome: Translated | Parked
     config_digest: str
@@ -207,8 +238,10 @@ class Recording:
 
 
 def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] | None]:
-    """Write the outcomes of messages that are still ours; per recording its destinations, or None: not ours
-    any more."""
+    """Write the outcomes of the messages that this process still holds.
+
+    Returns the destinations of each recording, or None where this process no longer holds the message.
+    """
     owned = _owned(tx, [recording.outcome.message_id for recording in recordings])
     written: list[tuple[Row[Any], Recording]] = []
     answers: list[list[str] | None] = []
@@ -232,13 +265,6 @@ def _owned(tx: Transaction, ids: Sequence[str]) -> dict[str, Row[Any]]:
     return rows
 
 
-_OWNED = Query(select(message.c.id, message.c.tenant, message.c.ags, message.c.service, message.c.test,
-                      message.c.case,
-                message.c.order_key, message.c.reason).where(
-    message.c.id.in_(bindparam("ids", expanding=True)), message.c.state == RECEIVED,
-    message.c.lease_fencing == bindparam("fencing"), message.c.lease_until > literal_column("0")))
-
-
 def _write_bodies(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]) -> None:
     written[0][1].blobs.insert(tx.connection, [(staged, row.id, row.tenant)
                                                for row, recording in written for staged in recording.staged])
@@ -249,8 +275,8 @@ def _write_bodies(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]
 def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recording]]) -> None:
     rows = []
     for row, recording in written:
-        state, error = (DeliveryState.IN_DOUBT.value,
-                        RESTORED) if row.reason == RESTORED else (DeliveryState.DUE.value, None)
+        state, error = ((DeliveryState.IN_DOUBT.value, RESTORED) if row.reason == RESTORED
+                        else (DeliveryState.DUE.value, None))
         for new in recording.deliveries:
             rows.append({
                 **new, "message_id": row.id, "tenant": row.tenant, "ags": row.ags, "service": row.service,
@@ -266,15 +292,8 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
     _INSERT_DELIVERIES(tx.connection, rows)
 
 
-_INSERT_DELIVERIES = Many.insert(delivery, ["id", "recipient", "destination", "generation", "manifest",
-                                            "message_id", "tenant",
-                                            "ags", "service", "test", "case", "order_key", "state", "error",
-                                            "created_at", "first_due_at", "due_at", "config_digest",
-                                            "mapping_digest"])
-
-
 def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, Any]:
-    """The message's new row, with its event."""
+    """Write the events of an outcome. Returns the new values of the message's row."""
     outcome = recording.outcome
     reason = text = None
     if isinstance(outcome, Parked):
@@ -293,8 +312,8 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,
-            "mapping_digest": outcome.mapping_digest, "finished_at": tx.now if state is MessageState.COMPLETED
-            else None,
+            "mapping_digest": outcome.mapping_digest,
+            "finished_at": tx.now if state is MessageState.COMPLETED else None,
             **_facts(outcome.facts, row)}
 
 
@@ -305,16 +324,8 @@ def _facts(facts: Facts, row: Row[Any]) -> dict[str, Any]:
             "test": int(row.test or facts.test)}
 
 
-_RECORDED = ("state", "reason", "reason_text", "trace", "rule", "config_digest", "mapping_digest",
-             "finished_at", "source",
-             "form_id", "form_name", "form_version", "mandant", "canonical_digest", "test")
-_RECORD = Many(update(message).where(message.c.id == bindparam("b_id")).values(
-    **{name: bindparam(name) for name in _RECORDED}, lease_owner=null(), lease_until=literal_column("0"),
-    lease_fencing=literal_column("0"), suspect=literal_column("0")), (*_RECORDED, "b_id"))
-
-
 def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[StoredMessage]:
-    """Rows of `message` with their parts."""
+    """The messages of these rows, with their parts."""
     rows = list(rows)
     parts: dict[str, list[StoredPart]] = {row.id: [] for row in rows}
     for some in batches(list(parts)):
@@ -324,20 +335,21 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
                                                       found.size, found.sha256, found.blob))
     return [StoredMessage(
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test),
-        MessageState(row.state),
-        moment(row.received_at), day(row.accepted_day), row.case, row.reason, row.reason_text, row.form_id,
-        row.form_version, row.deaths, tuple(parts[row.id]),
+        MessageState(row.state), moment(row.received_at), day(row.accepted_day), row.case, row.reason,
+        row.reason_text, row.form_id, row.form_version, row.deaths, tuple(parts[row.id]),
         None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
 
 
 def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence[StoredMessage]) -> set[str]:
-    """Those whose row or parts are not what was accepted: a bit that turned over must not send them
-    elsewhere.
+    """The ids of messages whose row or parts differ from what was accepted.
 
-    Shown by the digest over the parts, and by the key (`hub.message.duplicate_key`) as long as it is kept:
-    the key made of the row must be the one that names the message. A message that came with another one's key
-    has none of its own. What is recognised as a test while it is translated was none by its key. Whose it is,
-    its bodies say too.
+    A flipped bit must not send a message to another place. Three things are compared:
+
+    * the digest over the parts;
+    * the duplicate key (`hub.message.duplicate_key`), as long as it is kept: the key computed from the row
+      must be the one that names the message. A message that came with the key of another one has no key. A
+      message that translation recognised as a test has the key of one that is no test;
+    * the tenant, which the bodies name too.
     """
     found = {each.id for row, each in zip(rows, messages, strict=True)
              if content_digest(each for each in each.parts if each.role == "received") != row.content_digest}
@@ -346,18 +358,10 @@ def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence
     known = {row.key: row.message_id for some in batches([key for each in keys.values() for key in each])
              for row in _KEYS(connection, keys=some)}
     doubtful = [name for name, each in keys.items() if name not in {known.get(key) for key in each}]
-    for some in batches(doubtful):  # slow, and rare: keys that expired
+    for some in batches(doubtful):  # slow, and rare: a key that has expired
         found.update(connection.execute(
             select(duplicate.c.message_id).where(duplicate.c.message_id.in_(some))).scalars())
     tenants = {row.id: row.tenant for row in rows}
     found.update(row.message_id for some in batches(list(tenants)) for row in _OWNERS(connection, ids=some)
                  if row.tenant != tenants[row.message_id])
     return found
-
-
-_OWNERS = Query(select(blob.c.message_id,
-                       blob.c.tenant).where(blob.c.message_id.in_(bindparam("ids", expanding=True))))
-
-
-_PARTS = Query(select(part).where(part.c.message_id.in_(bindparam("ids", expanding=True)))
-               .order_by(part.c.message_id, part.c.no))

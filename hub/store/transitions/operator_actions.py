@@ -1,8 +1,10 @@
-"""What a person may do with a message or a delivery, each exactly once per action.
+"""What an operator may do with a message or a delivery: replay, discard, confirm, send again as new.
 
-An action with an id that was seen before does nothing and gives the first answer again: a double click sends
-nothing twice. Every action is an event with the person's name. What is being delivered right now is nobody's
-to change: `NotNow`.
+An action may carry an id. An id that is known already does nothing and returns the first answer again, so a
+double click sends nothing twice. Every action is an event with the name of the person. A delivery that is
+under way cannot be changed: `NotNow`. Texts of `NotNow` are German, for the operator.
+
+Functions on one `Transaction`, called by `hub.store.store` for `hub.operations.operator`.
 """
 
 from __future__ import annotations
@@ -18,24 +20,41 @@ from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
 from hub.store.database.tables import action, delivery, event, message, moment
 from hub.store.database.transaction import Transaction
 from hub.store.transitions import case_order
-from hub.store.transitions.deliveries import DELIVERING, DISCARDED, DONE, DUE, IN_DOUBT, PARKED, close_messages
+from hub.store.transitions.deliveries import (
+    DELIVERING,
+    DISCARDED,
+    DONE,
+    DUE,
+    IN_DOUBT,
+    PARKED,
+    close_messages,
+)
+
+SHOWN = 5
+"""How many are named of several that begin alike."""
+REPEATABLE = {PARKED, IN_DOUBT, DUE}
+"""What a person may have tried now: also what only waits, for a receiver of
+whom the person knows that it is back."""
 
 
 class NotFound(HubError):
-    """No message or delivery has this id, or several begin with it."""
+    """No message or delivery has an id that begins like this."""
 
 
 class Ambiguous(NotFound):
-    """Several begin with it."""
+    """Several messages or deliveries have an id that begins like this."""
 
 
 class NotNow(HubError):
-    """The state does not allow this action (German text for the operator)."""
+    """The state does not allow this action. The text is German, for the operator."""
 
 
 def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: str,
          act: Callable[[Transaction], Any]) -> Any:
-    """Do it, unless an action with this id was done before: then give its answer again."""
+    """Call `act`, unless an action with this id was done before. Then return the answer of that action.
+
+    Raises `NotNow` when that action was another one.
+    """
     if action_id is not None:
         tx.one_by_one([action_id])
         known = tx.connection.execute(select(action).where(action.c.id == action_id)).one_or_none()
@@ -52,8 +71,10 @@ def once(tx: Transaction, action_id: str | None, who: str, verb: str, target: st
 
 
 def find(connection: Connection, table: Table, name: str, *, hold: bool = False) -> Row[Any]:
-    """The row with this id or unique beginning of an id; with `hold` nobody else changes it meanwhile. Raises
-    `NotFound`."""
+    """The row with this id, or with this unique beginning of an id. Raises `NotFound`.
+
+    With `hold` nobody else changes the row until the transaction ends.
+    """
     begins = (table.c.id >= name, table.c.id < f"{name}~")  # '~' sorts behind every character of an id
     query = select(table).where(*begins).limit(2)
     rows = connection.execute(query.with_for_update() if hold else query).all() if name else []
@@ -64,22 +85,16 @@ def find(connection: Connection, table: Table, name: str, *, hold: bool = False)
     count = connection.execute(select(func.count()).select_from(table).where(*begins)).scalar_one()
     first = connection.execute(
         select(table.c.id).where(*begins).order_by(table.c.no).limit(SHOWN)).scalars().all()
-    several = f"{count} messages begin with {name!r}" if table is message else f"{count} deliveries begin with {name!r}"
+    several = (f"{count} messages begin with {name!r}" if table is message
+               else f"{count} deliveries begin with {name!r}")
     raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
 
 
-SHOWN = 5
-"""How many are named of several that begin alike."""
-
-
-REPEATABLE = {PARKED, IN_DOUBT, DUE}
-"""What a person may have tried now: also what only waits, for a receiver of whom the person knows that it is
-back."""
-
-
 def replay(tx: Transaction, name: str, who: str) -> int:
-    """A parked message is received again; of a routed one, what did not arrive is due now. The number of
-    them."""
+    """Process a parked message again. Of a routed message, make every delivery due that did not arrive.
+
+    Returns how many were changed.
+    """
     row = find(tx.connection, message, name, hold=True)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
@@ -92,31 +107,31 @@ def replay(tx: Transaction, name: str, who: str) -> int:
     rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
             and (each.state != DUE or each.attempts)]
     for each in rows:
-        _due_again(tx, each, who)
+        due_again(tx, each, who)
     return len(rows)
 
 
 def replay_delivery(tx: Transaction, name: str, who: str) -> int:
-    """A parked, doubtful or waiting delivery is due now: the same bytes."""
+    """Make a delivery due that is parked, in doubt or waiting. It sends the same bytes."""
     _refuse_emptied(_message_of(tx, name))
     row = _idle(tx, name, REPEATABLE)
-    _due_again(tx, row, who)
+    due_again(tx, row, who)
     return 1
 
 
 def _was_restored(tx: Transaction, message_id: str) -> bool:
-    """Whether it was parked in a backup: then somebody may have replayed it after the backup already."""
-    return tx.connection.execute(select(event.c.no).where(event.c.message_id == message_id,
-                                                          event.c.name == RESTORED)
-                                 .limit(1)).scalar() is not None
+    """Whether the message comes from a backup. Somebody may have replayed it after the backup."""
+    return tx.connection.execute(
+        select(event.c.no).where(event.c.message_id == message_id, event.c.name == RESTORED)
+        .limit(1)).scalar() is not None
 
 
-def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
-    # somebody may have done so after the backup: its receiver is asked first
+def due_again(tx: Transaction, row: Row[Any], who: str) -> None:
+    # somebody may have replayed it after the backup: its receiver is asked first
     if row.error == RESTORED and row.state == PARKED:
         _move_delivery(tx, row, IN_DOUBT, "replayed", who, due_at=tx.now, first_due_at=tx.now, reason=None)
         return
-    # what was in doubt may be there already: whoever gets it again shall be able to see that
+    # a delivery in doubt may be there already: the receiver shall see that this may be a repetition
     marked = int(row.repeat_marked or row.state == IN_DOUBT or row.reason == Reason.IN_DOUBT)
     _move_delivery(tx, row, DUE, "replayed", who, due_at=tx.now, first_due_at=tx.now, repeat_marked=marked,
                    error=None,
@@ -124,8 +139,10 @@ def _due_again(tx: Transaction, row: Row[Any], who: str) -> None:
 
 
 def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
-    """Final: a parked message, or all of a routed message's deliveries that did not arrive. The number of
-    them."""
+    """Discard a parked message, or all deliveries of a routed message that did not arrive. This is final.
+
+    Returns how many were discarded.
+    """
     row = find(tx.connection, message, name, hold=True)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.DISCARDED, "discarded", who, detail=reason, finished_at=tx.now)
@@ -144,7 +161,7 @@ def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
 
 
 def discard_delivery(tx: Transaction, name: str, who: str, reason: str) -> int:
-    """Final: this recipient does not get it."""
+    """Discard one delivery. This is final: the recipient does not get it."""
     row = _idle(tx, name, {DUE, IN_DOUBT, PARKED})
     _move_delivery(tx, row, DISCARDED, "discarded", who, detail=reason, due_at=None, finished_at=tx.now)
     close_messages(tx, [row.message_id])
@@ -153,7 +170,7 @@ def discard_delivery(tx: Transaction, name: str, who: str, reason: str) -> int:
 
 
 def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
-    """A person knows that the receiver has it."""
+    """Mark a delivery as done: a person knows that the receiver has it."""
     row = _idle(tx, name, {IN_DOUBT, PARKED})
     receipt = json.dumps({"reference": f"bestätigt von {who}", "detail": {"reason": reason}},
                          ensure_ascii=False)
@@ -165,7 +182,7 @@ def confirm(tx: Transaction, name: str, who: str, reason: str) -> int:
 
 
 def resend_as_new(tx: Transaction, name: str, who: str) -> str:
-    """The same body under a new name, as if it had never been sent: the new delivery's id."""
+    """Send the same body under a new id, as if it had never been sent. Returns the id of the new delivery."""
     tx.hold(message.c.id, [find(tx.connection, delivery, name).message_id])
     row = find(tx.connection, delivery, name, hold=True)
     _refuse_emptied(_message_of(tx, name))
@@ -191,13 +208,13 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
 
 
 def _deliveries(tx: Transaction, message_id: str) -> list[Row[Any]]:
-    return list(tx.connection.execute(select(delivery).where(delivery.c.message_id
-                                                             == message_id).order_by(delivery.c.no)
-                                      .with_for_update()))
+    return list(tx.connection.execute(
+        select(delivery).where(delivery.c.message_id == message_id).order_by(delivery.c.no)
+        .with_for_update()))
 
 
 def _idle(tx: Transaction, name: str, states: set[str]) -> Row[Any]:
-    """The delivery, in one of these states and in nobody's hands."""
+    """The delivery. Raises `NotNow` unless it is in one of these states and no claim holds it."""
     row = find(tx.connection, delivery, name, hold=True)
     _refuse_busy(row)
     if row.state not in states:

@@ -1,15 +1,15 @@
-"""Mends what `hub.store.integrity` found, where that can be done safely: nothing is deleted, and no content
-is made up.
+"""Repairs what `hub.store.integrity` found, where that is safe. It deletes nothing and makes no content up.
 
-* ``orphan``: the file is moved to ``<state>/quarantine/<moment>/``; a person looks at it and deletes it.
-* ``tally``: the books are set to what the rows say.
-  * ``missing``, ``damaged``: what can only be delivered with this body is parked with a reason; what was
-  delivered already keeps its state. Either way the loss stands in the message's history.
-  * ``database``, ``reference``: not mended. A store whose tables are damaged is restored from a backup
+* ``orphan``: the file is moved to ``<state>/quarantine/<moment>/``. A person looks at it and deletes it.
+* ``tally``: the tally is set to the number of rows.
+* ``missing``, ``damaged``: what needs this body to be delivered is parked with a reason. What was delivered
+  already keeps its state. In both cases the history of the message notes the loss.
+* ``database``, ``reference``: not repaired. A store with damaged tables is restored from a backup
   (docs/operate-backup.md).
 * ``leftover``: left to the retention's next run.
 
-Functions on one `Transaction`; the store gives them their connection. Only the stopped hub's store is mended.
+Functions on one `Transaction`. Used by `hub.store.store` for ``drehscheibe
+store repair``, while the hub is stopped.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ from hub.store.database.transaction import Transaction
 from hub.store.integrity import EVENT, Fault, Report
 
 QUARANTINE = "quarantine"
+"""The folder of orphans, below the state folder."""
 HOPELESS = frozenset({"database", "reference"})
+"""The kinds of faults that cannot be repaired."""
 _FINAL = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 _LOST = "Der gespeicherte Inhalt ist beschädigt oder fehlt (Prüfung des Speichers). "
 _ASK_SENDER = _LOST + ("Aus einer Sicherung zurückholen (docs/operate-backup.md), sonst beim Absender neu "
-                       "anfordern und diese "
-                       "Nachricht verwerfen.")
-_ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort nachsehen, dann 'confirm' (ist "
-                         "da); sonst aus "
-                         "einer Sicherung zurückholen oder beim Absender neu anfordern.")
+                       "anfordern und diese Nachricht verwerfen.")
+_ASK_RECEIVER = _LOST + ("Ob der Empfänger sie schon hat, ist unbekannt: dort nachsehen, dann 'confirm' "
+                         "(ist da); sonst aus einer Sicherung zurückholen oder beim Absender neu anfordern.")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done: ids of messages and deliveries to park, of messages whose loss is only noted, of
-    orphans."""
+    """What a repair will do.
+
+    It has the ids of messages and deliveries to park, the faults to note in histories, the ids of orphans,
+    what to add to tallies, and the faults that cannot be repaired.
+    """
 
     park_messages: tuple[str, ...]
     park_deliveries: tuple[str, ...]
@@ -63,7 +66,7 @@ class Plan:
         return not (self.park_messages or self.park_deliveries or self.note or self.orphans or self.tallies)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The plan as plain data."""
         return {"park_messages": self.park_messages, "park_deliveries": self.park_deliveries,
                 "note": sorted({fault.message for fault in self.note if fault.message}),
                 "quarantine": self.orphans,
@@ -72,7 +75,7 @@ class Plan:
 
 
 def plan(connection: Connection, blobs: Blobs, report: Report) -> Plan:
-    """What to do about a report."""
+    """The plan for the faults of a report."""
     lost = [fault for fault in report.faults if fault.kind in ("missing", "damaged") and fault.message
             and not fault.known]
     by_message: dict[str, set[str]] = {}
@@ -95,7 +98,7 @@ def plan(connection: Connection, blobs: Blobs, report: Report) -> Plan:
 
 
 def _needs(connection: Connection, blobs: Blobs, row: Row[Any], lost: set[str]) -> bool:
-    """Whether a delivery cannot be made without one of these bodies."""
+    """Whether a delivery needs one of the lost bodies."""
     if row.manifest in lost:
         return True
     body = blobs.fetch(connection, [row.manifest]).get(row.manifest)
@@ -107,7 +110,7 @@ def _needs(connection: Connection, blobs: Blobs, row: Row[Any], lost: set[str]) 
 
 
 def carry_out(tx: Transaction, todo: Plan, who: str) -> dict[str, Any]:
-    """Do what concerns the tables; the answer is kept as an operator's action."""
+    """Carry out what concerns the tables. The answer is kept as an operator's action."""
     for fault in todo.note:
         tx.ledger.event(tx.now, fault.message or "", EVENT, detail=fault.id, reason=fault.kind, who=who)
     for some in batches(todo.park_messages):
@@ -128,13 +131,11 @@ def carry_out(tx: Transaction, todo: Plan, who: str) -> dict[str, Any]:
 def _park_message(tx: Transaction, row: Row[Any], who: str) -> None:
     tx.connection.execute(update(message).where(message.c.no == row.no).values(
         state=MessageState.PARKED.value, reason=Reason.DAMAGED.value, reason_text=_ASK_SENDER, suspect=0,
-        lease_owner=None,
-        lease_until=0, lease_fencing=0))
+        lease_owner=None, lease_until=0, lease_fencing=0))
     tx.ledger.moved("message", row.service, "", row.state, MessageState.PARKED.value)
     tx.ledger.happened("message", row.service, "", f"parked:{Reason.DAMAGED.value}")
     tx.ledger.event(tx.now, row.id, "parked", before=row.state, after=MessageState.PARKED.value,
-                    reason=Reason.DAMAGED.value,
-                    detail=_ASK_SENDER, who=who)
+                    reason=Reason.DAMAGED.value, detail=_ASK_SENDER, who=who)
 
 
 def _park_delivery(tx: Transaction, row: Row[Any], who: str) -> None:
@@ -142,17 +143,15 @@ def _park_delivery(tx: Transaction, row: Row[Any], who: str) -> None:
     why = _ASK_RECEIVER if asked else _ASK_SENDER
     tx.connection.execute(update(delivery).where(delivery.c.no == row.no).values(
         state=DeliveryState.PARKED.value, due_at=None, reason=Reason.DAMAGED.value, reason_text=why,
-        lease_owner=None,
-        lease_until=None, lease_fencing=0))
+        lease_owner=None, lease_until=None, lease_fencing=0))
     tx.ledger.moved("delivery", row.service, row.destination, row.state, DeliveryState.PARKED.value)
     tx.ledger.happened("delivery", row.service, row.destination, "parked")
     tx.ledger.event(tx.now, row.message_id, "parked", delivery_id=row.id, before=row.state,
-                    after=DeliveryState.PARKED.value,
-                    reason=Reason.DAMAGED.value, detail=why, who=who)
+                    after=DeliveryState.PARKED.value, reason=Reason.DAMAGED.value, detail=why, who=who)
 
 
 def quarantine(blobs: Blobs, names: Sequence[str], folder: Path) -> int:
-    """Move files without a row to `folder`; how many. Never deletes, never replaces."""
+    """Move files without a row to the new folder `folder`. Returns how many. It never deletes or replaces."""
     if not names or not isinstance(blobs, FileBlobs):
         return 0
     folder.mkdir(mode=0o700, parents=True)

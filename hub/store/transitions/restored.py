@@ -1,27 +1,27 @@
-"""A store that was restored from a backup does not know what happened after the backup: nothing is sent
-plainly again.
+"""Puts the open deliveries of a restored store in doubt, because nobody knows what happened after the backup.
 
-What was due or under way when the backup was made may have arrived since. So when a copy is opened for the
-first time, in the same transaction that takes it over,
+What was due or under way at the time of the backup may have arrived since. So the
+transaction that first opens a copy does this:
 
-  * every delivery that was due, under way or in doubt is in doubt, marked ``restored``: its receiver is asked
-  first, and only where a receiver keeps for ever what it got (`OutletBase.keeps`) does "it is not there"
-  prove anything; everywhere else the destination's `in_doubt` decides (a repetition that says so, or a
-  person);
-  * a message that was not translated yet is marked, and its deliveries are made in doubt in the same way
-  (`hub.store.transitions.messages.record`);
-  * a parked message or delivery is marked, so that a replay asks first, too
-  (`hub.store.transitions.operator_actions`);
-* each of these messages has the event ``restored`` in its history.
+* Every delivery that was due, under way or in doubt is now in doubt and marked ``restored``. Its receiver is
+  asked first. The answer "it is not there" proves something only where a receiver keeps everything for ever
+  (`hub.endpoint.OutletBase.keeps`). Elsewhere the destination's `in_doubt` decides: a marked repetition, or a
+  person.
+* A message that was not translated yet is marked. Its deliveries are created in doubt
+  (`hub.store.transitions.messages.record`).
+* A parked message or delivery is marked, so that a replay asks the receiver first
+  (`hub.store.transitions.operator_actions`).
+* The history of each of these messages gets the event ``restored``.
 
-The mark that makes a store a copy is set by `hub.store.database.sqlite.copy` in the copy itself: so the rule
-holds for a copy that was put into its place by hand, too, and there is no moment in which a restored store
-could be opened without it.
+`hub.store.database.sqlite.copy` writes into the copy itself that it is a copy. So the rule also holds for a
+copy that somebody put into place by hand, and no restored store can be opened without it.
 
-A store whose log has lost commits (`hub.store.database.sqlite.lost_pages`) is in the same position, and is
-treated so at its next opening.
+A store whose log has lost commits (`hub.store.database.sqlite.lost_pages`) is
+treated in the same way at its next opening.
 
-Unknown remains: what was accepted after the backup, and the duplicate keys of it.
+BUGS: what was accepted after the backup stays unknown, and so do its duplicate keys.
+
+Functions on one `Transaction`, called by `hub.store.store`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from hub.store.database.tables import DELIVERY_OPEN, action, delivery, message, 
 from hub.store.database.transaction import Transaction
 
 WHO = "restore"
+"""Who acts, in the events."""
 
 
 @dataclass(frozen=True, slots=True)
 class AfterRestore:
-    """How many: deliveries in doubt now, messages whose deliveries will be, and what was parked."""
+    """How many deliveries are in doubt now, how many messages will have such ones, how many are parked."""
 
     in_doubt: int
     messages: int
@@ -48,7 +49,7 @@ class AfterRestore:
 
 
 def put_in_doubt(tx: Transaction, made_at: int, what: str = "Aus der Sicherung vom") -> AfterRestore:
-    """Mark everything that may have gone on after `made_at` (microseconds), the backup's moment."""
+    """Mark everything that may have gone on after the backup was made, at `made_at` (microseconds)."""
     day = f"{moment(made_at).astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
     why = f"{what} {day}: Ob sie danach schon zugestellt wurde, ist unbekannt."
     told: set[str] = set()
@@ -58,16 +59,16 @@ def put_in_doubt(tx: Transaction, made_at: int, what: str = "Aus der Sicherung v
     for message_id in sorted(told):
         tx.ledger.event(tx.now, message_id, RESTORED, detail=f"{what} {day}", who=WHO)
     after_restore = AfterRestore(in_doubt, waiting, parked)
-    tx.connection.execute(insert(action), [{"id": f"restore-{tx.fencing}-{tx.now}", "at": tx.now, "who": WHO,
-                                            "verb": "restore",
-                                            "target": day, "result": json.dumps(asdict(after_restore))}])
+    tx.connection.execute(insert(action), [{
+        "id": f"restore-{tx.fencing}-{tx.now}", "at": tx.now, "who": WHO, "verb": "restore", "target": day,
+        "result": json.dumps(asdict(after_restore))}])
     return after_restore
 
 
 def _deliveries(tx: Transaction, why: str, told: set[str]) -> int:
-    rows = tx.connection.execute(select(delivery.c.id, delivery.c.message_id, delivery.c.service,
-                                        delivery.c.destination,
-                                        delivery.c.state).where(DELIVERY_OPEN).order_by(delivery.c.no)).all()
+    rows = tx.connection.execute(
+        select(delivery.c.id, delivery.c.message_id, delivery.c.service, delivery.c.destination,
+               delivery.c.state).where(DELIVERY_OPEN).order_by(delivery.c.no)).all()
     for row in rows:
         told.add(row.message_id)
         tx.ledger.moved("delivery", row.service, row.destination, row.state, DeliveryState.IN_DOUBT.value)
@@ -92,8 +93,8 @@ def _messages(tx: Transaction, why: str, told: set[str]) -> int:
 
 def _parked(tx: Transaction, why: str, told: set[str]) -> int:
     is_parked = delivery.c.state == DeliveryState.PARKED.value
-    ids = tx.connection.execute(select(message.c.id).where(message.c.state
-                                                           == MessageState.PARKED.value)).scalars().all()
+    ids = tx.connection.execute(
+        select(message.c.id).where(message.c.state == MessageState.PARKED.value)).scalars().all()
     told.update(ids)
     deliveries = tx.connection.execute(select(delivery.c.message_id).where(is_parked)).scalars().all()
     told.update(deliveries)

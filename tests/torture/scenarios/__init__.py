@@ -1,6 +1,6 @@
-"""The injuries. Each scenario builds its own stage below a folder, hurts the hub, lets it come to rest, and
-has it checked.
+"""The scenarios. Each builds its own stage below a folder, injures the
+hub, lets it come to rest, and checks it.
 
-One file for each thing that hurts. A new one is a function ``(folder, seed, *, progress, …) -> Result`` and a
-line in `tests.torture.tiers`.
+There is one file for each kind of injury. A new scenario is a function ``(folder, seed, *, progress, …) ->
+Result`` and a line in `tests.torture.tiers`.
 """

@@ -1,5 +1,7 @@
-"""A receiver that was away for long comes back to all that waited; one of fifty hangs. The others must not
-feel either."""
+"""A receiver that was away for long comes back to its backlog; and one of fifty receivers hangs.
+
+Neither may affect the others.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,14 @@ PENDING = "SELECT count(*) FROM delivery WHERE destination = ? AND state IN ('du
 DONE = ("SELECT destination, created_at / 1e6, finished_at / 1e6 FROM delivery "
         "WHERE state = 'done' AND destination LIKE '%/postfach'")
 SPAN = 5.0
-"""Seconds over which a rate is looked at; what was claimed together is written down together."""
+"""Seconds over which a rate is measured. Deliveries of one claim are settled at the same moment."""
 
 SLACK = 25
-"""Deliveries more than the rate allows in such a span: what was saved up, and what one batch writes down at
-once."""
+"""How many more deliveries than the rate allows may be in such a span: saved tokens, and one batch."""
 
 
 class Arrived(NamedTuple):
-    """One delivery that is done; seconds since 1970, by the hub's own books."""
+    """One finished delivery, with its moments in the ledger (seconds since 1970)."""
 
     destination: str
     made: float
@@ -39,9 +40,11 @@ class Arrived(NamedTuple):
 
 def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
-    """One town's mailbox is away while `pending` applications come for it, and comes back: it gets them at
-    its own `rate` per second, neither faster nor much slower, and the mailboxes of the others get theirs as
-    before."""
+    """The mailbox of one municipality is away while `pending` applications come for it, and comes back.
+
+    It gets them at its own `rate` per second, neither faster nor much slower. The
+    mailboxes of the others get theirs as before.
+    """
     with Stage(folder, seed) as stage, closing(Proxy(free_port())) as proxy:
         municipality = next(iter(MUNICIPALITIES.values()))
         away = f"{municipality}/postfach"
@@ -78,7 +81,8 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
              f"most in {SPAN:.0f} s: {fastest}; the others' p99 {before * 1000:.0f} ms before, "
              f"{after * 1000:.0f} ms meanwhile")
     faults = [
-        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"] if fastest > rate * SPAN + SLACK else []
+        f"{fastest} deliveries within {SPAN:.0f} s, allowed {rate}/s"
+    ] if fastest > rate * SPAN + SLACK else []
     faults += [f"not drained {drained - back:.0f} s after it came back"] if drained >= limit else []
     return {**report, "faults": faults, "drained per second": round(len(waited) / max(took, 1e-9), 1),
             "others' p99 (ms)": [round(before * 1000), round(after * 1000)]}
@@ -86,9 +90,11 @@ def backlog(folder: Path, seed: int, *, pending: int, rate: int, launcher: Seque
 
 def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second: int = 10, most: float = 2.0,
             launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
-    """One of fifty destinations, which a third of all is for, takes connections and answers nothing, for
-    every second stretch of `seconds`: the 99th percentile of the others' times is at most doubled by it
-    (`most`), within the same run."""
+    """One of fifty destinations, to which a third of all goes, takes connections and never answers.
+
+    It does so in every second stretch of `seconds`. Within the same run, the 99th percentile of the others'
+    times grows by at most the factor `most`.
+    """
     with Stage(folder, seed, names=WIDE,
                smtp_timeout=3) as stage, closing(Proxy(stage.world.port("smtp"))) as proxy:
         ags, municipality = next(iter(WIDE.items()))
@@ -97,7 +103,7 @@ def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second:
         stage.hub.start()
         wide = stage.process("producer", str(stage.world.folder), f"w{seed}", "4")
         paced = Paced(stage, wide, per_second)
-        paced.send(5.0)  # until everything is warm
+        paced.send(5.0)  # until everything has run once
         calm, hung = [], []
         for number in range(rounds):
             calm.append(paced.send(seconds))
@@ -124,7 +130,7 @@ def hanging(folder: Path, seed: int, *, rounds: int, seconds: float, per_second:
 
 
 class Paced:
-    """Lets a producer send evenly."""
+    """Lets a producer send at an even rate."""
 
     def __init__(self, stage: Stage, producer: subprocess.Popen[bytes], per_second: int = 10) -> None:
         self._producer = producer
@@ -132,7 +138,7 @@ class Paced:
         self._sent = 0
 
     def send(self, seconds: float) -> tuple[float, float]:
-        """For so long; from when to when it was."""
+        """Send for so many seconds. Returns the moments of begin and end."""
         begin = time.time()
         while time.time() < begin + seconds:
             self._sent += 1
@@ -148,7 +154,7 @@ def _tell(producer: subprocess.Popen[bytes], count: int) -> None:
 
 
 def _behind(stage: Stage, ags: str, port: int, policy: str) -> None:
-    """One town's mail goes to another port, with a policy of its own."""
+    """Let the mail of one municipality go to another port, with a policy of its own."""
     file = stage.world.config.parent / "municipalities" / f"{ags}.toml"
     file.write_text(file.read_text().replace('connector = "smtp"\n',
                                              f'connector = "smtp"\nport = {port}\n{policy}\n'))
@@ -169,7 +175,10 @@ def _arrived(stage: Stage) -> list[Arrived]:
 
 
 def _p99(rows: Sequence[Arrived], spans: Sequence[tuple[float, float]]) -> float:
-    """Seconds from made to done, of what was made within these spans, which are in order; 0: nothing was."""
+    """The 99th percentile of the seconds from creation to done, of what was made in these ordered spans.
+
+    0 when nothing was made.
+    """
     begins = [begin for begin, _ in spans]
     times = sorted(row.done - row.made for row in rows
                    if (place := bisect_right(begins, row.made)) and row.made <= spans[place - 1][1])

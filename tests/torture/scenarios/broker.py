@@ -1,5 +1,7 @@
-"""A broker that is killed, stopped, full, closed, forbidden, cut, stalled and swallowed: nothing confirmed is
-lost or doubled, and soon after each recovery a canary gets through."""
+"""A broker that is killed, stopped, full, closed, forbidden, cut, stalled or silent.
+
+No confirmed message is lost or doubled. Soon after each recovery a canary gets through.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from tests.torture.stage import NotInTime, Stage, wait
 from tests.torture.steps import Progress, Result
 
 CANARY_SECONDS = 30.0
-"""How soon after a recovery a message must have come through."""
+"""Seconds after a recovery within which a message must have come through."""
 
 INLET = """
 [inlets.broker]
@@ -33,7 +35,7 @@ senders = [{{ name = "amt24", user = "amt24" }}]
 
 
 class Broker:
-    """RabbitMQ, its injuries and how each is healed."""
+    """RabbitMQ with its injuries. Each injury returns a function that heals it."""
 
     def __init__(self, folder: Path) -> None:
         self.node = RabbitMQ(folder)
@@ -43,7 +45,7 @@ class Broker:
             file.write_text(name)
 
     def start(self) -> None:
-        """Start it, with everything the hub needs, behind a line that can be hurt."""
+        """Start the broker with everything that the hub needs, behind a proxy."""
         self.node.start()
         self.line = Proxy(self.node.port)
         self.node.add_vhost("torture")
@@ -55,23 +57,23 @@ class Broker:
         assert not wrong, wrong
 
     def close(self) -> None:
-        """End it."""
+        """End the broker."""
         self.node.stop()
         if hasattr(self, "line"):
             self.line.close()
 
     def killed(self) -> Callable[[], None]:
-        """SIGKILL; started again with the same data."""
+        """SIGKILL. Healed by a start with the same data."""
         self.node.stop()
         return self.node.start
 
     def stopped(self) -> Callable[[], None]:
-        """An orderly stop of the broker, and a start."""
+        """An orderly stop of the broker. Healed by a start."""
         self.node.control("stop_app")
         return lambda: self.node.control("start_app")
 
     def out_of_memory(self) -> Callable[[], None]:
-        """The memory alarm: publishers are told ``connection.blocked`` and wait."""
+        """The memory alarm: publishers get ``connection.blocked`` and wait."""
         self.node.control("set_vm_memory_high_watermark", "absolute", "1MB")
         return lambda: self.node.control("set_vm_memory_high_watermark", "absolute", "1GB")
 
@@ -81,13 +83,13 @@ class Broker:
         return lambda: self.node.control("set_disk_free_limit", "50MB")
 
     def closed(self) -> Callable[[], None]:
-        """The port refuses, and whoever was in is thrown out."""
+        """The port refuses, and open connections are ended."""
         self.node.control("suspend_listeners")
         self._throw_out()
         return lambda: self.node.control("resume_listeners")
 
     def forbidden(self) -> Callable[[], None]:
-        """The hub's user may not read any more."""
+        """The hub's user loses the right to read."""
         right = {"configure": "^$", "write": "^$", "read": "^$"}
         self.node.call("PUT", "permissions/torture/drehscheibe", right)
         self._throw_out()
@@ -95,14 +97,14 @@ class Broker:
                                       right | {"read": "^drehscheibe[.]in[.].+$"})
 
     def wrong_password(self) -> Callable[[], None]:
-        """The hub's password is another one for a while."""
+        """The hub's password is changed for a while."""
         self.node.call("PUT", "users/drehscheibe", {"password": "another", "tags": ""})
         self._throw_out()
         return lambda: self.node.call("PUT", "users/drehscheibe", {"password": "drehscheibe", "tags": ""})
 
     def reset(self) -> Callable[[], None]:
-        """Every connection is reset, again and again, some in the middle of a frame; in between they may be
-        made again."""
+        """All connections are reset again and again, some inside a
+        frame. In between they may be made anew."""
         for count in (0, 100, 1500, 4000):
             self.line.cut_after(count)
             time.sleep(0.5)
@@ -110,13 +112,12 @@ class Broker:
         return self.line.behave
 
     def swallowed(self) -> Callable[[], None]:
-        """The line takes everything and delivers nothing, for longer than both ends bear a silence."""
+        """The proxy takes everything and forwards nothing, for longer than either end tolerates silence."""
         self.line.hang()
         return self.line.behave
 
     def stalled(self) -> Callable[[], None]:
-        """The line holds everything back, and then delivers all of it, as TCP does when packets were dropped
-        for a while."""
+        """The proxy holds everything back and later forwards it, as TCP does after a loss of packets."""
         self.line.stall()
         return self.line.behave
 
@@ -131,14 +132,16 @@ INJURIES: dict[str, Callable[[Broker], Callable[[], None]]] = {
     "reset": Broker.reset,
     "stalled": Broker.stalled, "swallowed": Broker.swallowed}
 LONG = {"swallowed": 30.0}
-"""Seconds: longer than twice the heartbeat."""
+"""Seconds of an injury that must last longer than twice the heartbeat."""
 
 
 def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
                   messages: int = 200,
                   seconds: float = 12, progress: Progress = print) -> Result:
-    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each
-    injury."""
+    """Under load, cause each injury for some `seconds`, heal it, and send a canary.
+
+    `messages` is the load for each injury.
+    """
     need("rabbitmq-server", "rabbitmq-server")
     place = Path(tempfile.mkdtemp(prefix="torture-broker-"))  # short: the node's paths go into Unix limits
     broker = Broker(place)
@@ -153,7 +156,7 @@ def broken_broker(folder: Path, seed: int, *, injuries: Collection[str] = tuple(
 
 
 class Publishers:
-    """One for the load, one for the canaries, and what of theirs the hub's store has by now."""
+    """The publishers of the load and of the canaries, and what the hub's store has of theirs."""
 
     def __init__(self, stage: Stage, port: int) -> None:
         self.stage = stage
@@ -164,7 +167,7 @@ class Publishers:
         self.load, self.canary = self.sent
 
     def publish(self, run: str, count: int) -> None:
-        """So many more."""
+        """Publish so many more."""
         self.sent[run] += count
         pipe = self.processes[run].stdin
         assert pipe is not None
@@ -172,17 +175,17 @@ class Publishers:
         pipe.flush()
 
     def there(self, run: str) -> int:
-        """How many of its messages the store has."""
+        """How many messages of a run the store has."""
         file = self.stage.world.state / "store.sqlite3"
         return int(rows(file, "SELECT count(*) FROM message WHERE inlet = 'broker' AND key LIKE ?",
                         f"{run}-%")[0][0])
 
     def through(self, run: str, what: str, seconds: float) -> None:
-        """Wait until all are there. Raises `NotInTime`."""
+        """Wait until the store has all of them. Raises `NotInTime`."""
         wait(lambda: self.there(run) >= self.sent[run], what, seconds)
 
     def end(self) -> None:
-        """Everything was published and confirmed."""
+        """Wait until everything is published and confirmed."""
         for process in self.processes.values():
             assert process.stdin is not None
             process.stdin.close()

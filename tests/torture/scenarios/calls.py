@@ -1,4 +1,5 @@
-"""Lives that end at a place: at the n-th system call, at a fault point; and calls counted."""
+"""Lives that end at a chosen place: at the n-th system call or at a
+fault point; and calls that are counted."""
 
 from __future__ import annotations
 
@@ -14,8 +15,11 @@ from tests.torture.steps import Progress, Result
 
 def every_call(folder: Path, seed: int, *, kinds: Sequence[Kind] = KINDS, stride: int = 1,
                progress: Progress = print) -> Result:
-    """SIGKILL at the n-th sync, write, rename and send of a life that takes one message with two recipients
-    and recovers the one before it, for every n (every `stride`-th one) until a life outlives its n."""
+    """SIGKILL at the n-th sync, write, rename and send of a life.
+
+    The life takes one message with two recipients and recovers the one before it.
+    n grows by `stride` until a life survives.
+    """
     with Stage(folder, seed, threads=1) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment
@@ -56,8 +60,10 @@ POINTS = ("accept", "stage", "commit", "claim-messages", "work", "record", "due"
 
 def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int = 8,
                  progress: Progress = print) -> Result:
-    """Each named fault point times before and after, times kill, exception and hang: a life with that fault,
-    ended by it or by SIGKILL, and another one without."""
+    """A life for each fault point, before and after it, with kill, exception and hang.
+
+    The fault or SIGKILL ends the life. Another life without a fault follows.
+    """
     every = [(point, when, what) for point in POINTS for when in ("before", "after")
              for what in ("kill", "raise", "hang")]
     with Stage(folder, seed) as stage:
@@ -85,12 +91,11 @@ def fault_points(folder: Path, seed: int, *, share: float = 1.0, messages: int =
 
 def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), messages: int,
             progress: Progress = print) -> Result:
-    """One message after the other, system calls counted: no 202 without a sync, no delivered folder without
-    the syncs of itself and of the folder above. A kill cannot show these: only a cut of the power would
-    (`power`), which takes root.
+    """Count system calls, message by message.
 
-    The first life brings nothing to a worker, so that the syncs that are counted there are those of the
-    acknowledgement.
+    There is no 202 without a sync, and no delivered folder without syncs of itself and of the folder above
+    it. A kill cannot show this. Only a power cut would (`power`), which needs root. The first life brings
+    nothing to a worker, so that its syncs are those of the acknowledgement.
     """
     with Stage(folder, seed, threads=1) as stage:
         shim = Shim(folder / "shim")
@@ -124,8 +129,10 @@ def durable(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"),
 def short(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), faults: Sequence[str] = (),
           kills: int = 0,
           mail: tuple[str, str] | None = None, messages: int = 24, progress: Progress = print) -> Result:
-    """A life for each of `faults`, some random kills, and a last life that is left in peace: what a planted
-    fault is shown by."""
+    """A life for each of `faults`, some random kills, and a last life without injury.
+
+    It is used to show planted faults.
+    """
     with Stage(folder, seed) as stage:
         stage.hub.launcher = launcher
         if mail:

@@ -10,7 +10,7 @@ from tests.torture.steps import Progress, Result
 
 
 def clock_jumps(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """The clock jumps by hours, forwards and back, under load; every second time with a SIGKILL."""
+    """The clock jumps by hours, forwards and back, under load. Every second jump comes with a SIGKILL."""
     with Stage(folder, seed) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment

@@ -1,10 +1,9 @@
-"""A store whose bytes are not what was written: bits turned over, files cut short, sectors zeroed, under each
-of its files.
+"""A store whose bytes differ from what was written: flipped bits,
+truncated files, zeroed sectors, in each file.
 
-What the hub would hand on is taken out of the damaged copy the way the hub takes it, and compared with what
-was put in. A row with a wrong town or a body with a wrong byte must never come out. What does not come out at
-all must be noticed: by a refusal, an error, a parked message, or by the examination that ``drehscheibe store
-check`` does.
+Everything is read from the damaged copy as the hub reads it, and compared with what was put in. A row with
+a wrong municipality or a body with a wrong byte must never come out. What does not come out must be
+noticed: by a refusal, an error, a parked message, or by ``drehscheibe store check``.
 """
 
 from __future__ import annotations
@@ -31,14 +30,16 @@ LEASE = timedelta(minutes=15)
 RECIPIENTS = ("ablage", "postfach")
 ResultT = TypeVar("ResultT")
 Things = dict[str, Any]
-"""What comes out of a store, by id."""
+"""What is read from a store, by id."""
+
+DIGITS = str.maketrans("abcdef", "012345")
 
 
 def build(folder: Path, count: int) -> tuple[Things, Things]:
-    """A store of `count` messages as a killed hub leaves it, its log not yet in its tables. What must come
-    out of it, and what else may, if it has lost its last commits and says so.
+    """Make a store of `count` messages, as a killed hub leaves it: its log is not in its tables yet.
 
-    The first half is routed and waits in the outbox, the other half waits for a worker.
+    Half of the messages are routed and their deliveries wait; the other half waits for a worker. Returns what
+    must be read from the store, and what may be read instead if it has lost its last commits and says so.
     """
     store = Store.open(folder)
     store.recover()
@@ -62,14 +63,14 @@ def build(folder: Path, count: int) -> tuple[Things, Things]:
 
 
 def route(store: Store) -> None:
-    """Everything that waits gets two deliveries."""
+    """Give each waiting message two deliveries."""
     with tempfile.TemporaryFile() as out:
         outcomes, at = [], 0
         for message in store.claim_messages(10_000, LEASE):
             deliveries = []
             for recipient in RECIPIENTS:
                 body = filling(
-                    f"x-{message.id.encode().hex()[-7:].translate(str.maketrans('abcdef', '012345'))}").encode()
+                    f"x-{message.id.encode().hex()[-7:].translate(DIGITS)}").encode()
                 out.write(body)
                 part = OutPart(role="xml", name="probe.xml", media_type="application/xml",
                                body=Body(offset=at, length=len(body)),
@@ -98,14 +99,14 @@ def _original(message: Any) -> OutPart:
 
 
 def handed_out(store: Store) -> tuple[Things, list[str]]:
-    """All that is claimed and read as the dispatcher and the deliverer do it; and what was complained of."""
+    """Everything that can be claimed and read, as dispatcher and deliverer do it; and the complaints."""
     got: Things = {}
     complaints: list[str] = []
 
     def attempt(work: Callable[[], ResultT], nothing: ResultT) -> ResultT:
         try:
             return work()
-        except Exception as error:  # whatever it is, the hub would not hand on what caused it
+        except Exception as error:  # after any error the hub would not hand on what caused it
             complaints.append(type(error).__name__)
             return nothing
 
@@ -139,7 +140,7 @@ def handed_out(store: Store) -> tuple[Things, list[str]]:
 
 @dataclass
 class Findings:
-    """What came of many injuries."""
+    """The findings of many injuries."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
@@ -148,10 +149,10 @@ class Findings:
 
 
 def judge(folder: Path, truth: Things, earlier: Things, injury: str, findings: Findings) -> None:
-    """Open the damaged store and see."""
+    """Open the damaged store, and judge what is read from it."""
     try:
         store = Store.open(folder)
-    except Exception as error:  # a refusal, whatever it is called
+    except Exception as error:  # any error is a refusal
         findings.kinds["detected"] += 1
         findings.ways[f"refused to open: {type(error).__name__}"] += 1
         return
@@ -183,7 +184,7 @@ def judge(folder: Path, truth: Things, earlier: Things, injury: str, findings: F
 
 
 def _parked_as_damaged(store: Store) -> list[str]:
-    """What a claim found out by itself stands in the outbox for a person to see."""
+    """The deliveries that a claim has parked as damaged."""
     found: list[str] = []
     _complaint(lambda: found.extend("parked: damaged" for message in store.find_messages(limit=10_000)
                                     for row in store.deliveries_of(message.id)
@@ -194,7 +195,7 @@ def _parked_as_damaged(store: Store) -> list[str]:
 def _complaint(work: Callable[[], Any]) -> list[str]:
     try:
         work()
-    except Exception as error:  # it is the finding
+    except Exception as error:  # the error is the finding
         return [type(error).__name__]
     return []
 
@@ -212,7 +213,7 @@ def _difference(thing: Sequence[Any], truth: Sequence[Any] | None) -> str:
 
 
 def injure(folder: Path, dice: random.Random) -> str:
-    """One injury to one file of a store; what was done."""
+    """Injure one file of a store once. Returns what was done."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.stat().st_size
                    and file.name != "lock"
                    and not file.name.endswith("-shm"))
@@ -235,7 +236,7 @@ def injure(folder: Path, dice: random.Random) -> str:
 
 def damaged_stores(folder: Path, seed: int, *, count: int, messages: int = 60,
                    progress: Progress = print) -> Findings:
-    """`count` injuries, each to a copy of a sound store of its own."""
+    """Judge `count` injuries, each to a new copy of a sound store."""
     folder.mkdir(parents=True)
     dice, findings = random.Random(seed), Findings()
     truth, earlier = build(folder / "open", messages)
@@ -254,7 +255,7 @@ def damaged_stores(folder: Path, seed: int, *, count: int, messages: int = 60,
 
 
 def damage(folder: Path, seed: int, *, count: int, progress: Progress = print) -> Result:
-    """`damaged_stores` as a scenario: nothing wrong came out, nothing was lost without a word."""
+    """`damaged_stores` as a scenario: nothing wrong comes out, and nothing is lost silently."""
     found = damaged_stores(folder, seed, count=count, progress=progress)
     progress(f"{dict(found.kinds)}; detected by {dict(found.ways.most_common())}")
     return {"acknowledged": 0, "kills": 0, "hits": count - found.kinds["harmless"], "messages parked": 0,

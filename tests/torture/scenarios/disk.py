@@ -1,4 +1,4 @@
-"""A disk that is full, slow, read-only or fails, and descriptors that run out, under a hub at work."""
+"""A disk that is full, slow, read-only or failing, and file descriptors that run out, while the hub works."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.torture.steps import Progress, Result
 
 
 def full_disk(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """No space for a while, under load, then there is again: nothing acknowledged meanwhile is lost, and the
-    hub goes on by itself, without a new start."""
+    """There is no space for a while, under load. Nothing acknowledged is
+    lost, and the hub goes on by itself."""
     with Stage(folder, seed) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment
@@ -45,8 +45,8 @@ def full_disk(folder: Path, seed: int, *, rounds: int, messages: int, progress: 
 
 def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int,
                  progress: Progress = print) -> Result:
-    """EIO on one fsync under load: what is on the disk is unknown, so the hub ends and lets a new start read
-    it."""
+    """One fsync fails with EIO under load. What the disk holds is
+    unknown, so the hub ends and starts anew."""
     with Stage(folder, seed) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment
@@ -71,8 +71,7 @@ def failing_sync(folder: Path, seed: int, *, rounds: int, messages: int,
 
 
 def _reach(stage: Stage, count: int) -> None:
-    """Wait for so many answers; a hub that seemed to go on may yet end over the sync that failed, and is
-    started again."""
+    """Wait for so many answers. A hub that ends late because of the failed sync is started again."""
     def reached() -> bool:
         if not stage.hub.alive():
             stage.hub.start()
@@ -86,7 +85,7 @@ def _hurt_or_done(stage: Stage, shim: Shim, count: int) -> bool:
 
 
 def slow_sync(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """Every sync takes long for a while: slower, and nothing else."""
+    """Each sync takes long for a while. The hub gets slower, and nothing else happens."""
     with Stage(folder, seed) as stage:
         shim = Shim(folder / "shim")
         stage.hub.environment = shim.environment
@@ -106,8 +105,7 @@ def slow_sync(folder: Path, seed: int, *, rounds: int, messages: int, progress: 
 
 def no_room(folder: Path, seed: int, *, of: Literal["space", "inodes"], rounds: int, messages: int,
             progress: Progress = print) -> Result:
-    """Somebody else takes the last block or the last inode: below the store, below the receivers' folders, or
-    both."""
+    """Somebody else takes the last block or inode below the store, the receivers' folders, or both."""
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = beneath(stage.world, shelf, inodes=10_000)
         stage.hub.start()
@@ -127,12 +125,12 @@ def no_room(folder: Path, seed: int, *, of: Literal["space", "inodes"], rounds: 
 
 
 def read_only(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """A file system becomes read-only: by turns the receivers', mended and reloaded, and the store's, which
-    ext4 does by itself when it finds damage; the hub may end then, and is started again when the disk is
-    repaired.
+    """A file system becomes read-only, alternately that of the receivers and that of the store.
 
-    The store's between two loads: ext4 in the very moment of such an error may lose what it has just said to
-    be synced (Linux 6.18, bare calls of pwrite and fdatasync: once in twelve).
+    The receivers' one is repaired, and the hub reloads. The store's one becomes read-only because ext4
+    finds damage. The hub may then end; it is started again when the disk is repaired. This happens between
+    two loads, because at the moment of such an error ext4 may lose what it has just reported as synced
+    (Linux 6.18, bare calls of pwrite and fdatasync: once in twelve).
     """
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         state, drop = beneath(stage.world, shelf)
@@ -171,8 +169,7 @@ def _remounts(drive: Drive) -> bool:
 
 def no_descriptors(folder: Path, seed: int, *, rounds: int, messages: int,
                    progress: Progress = print) -> Result:
-    """The hub's main process may open hardly a file more for a while: no connection, no body, no worker's
-    paper."""
+    """The main process can open hardly any file for a while: no connection, no body, no file for a worker."""
     with Stage(folder, seed) as stage:
         stage.hub.start()
         faults: list[str] = []
@@ -194,8 +191,10 @@ def no_descriptors(folder: Path, seed: int, *, rounds: int, messages: int,
 
 
 def begin_round(stage: Stage, number: int, rounds: int, messages: int) -> int:
-    """Load for the first half of a round, a random part of it acknowledged; how far the whole round's load
-    goes."""
+    """Send the load of the first half of a round, until a random part is acknowledged.
+
+    Returns the number of messages at the end of the round.
+    """
     share = messages * number // rounds - 1
     before = stage.acknowledged()
     half = before + (share - before) // 2
@@ -205,13 +204,13 @@ def begin_round(stage: Stage, number: int, rounds: int, messages: int) -> int:
 
 
 def work(stage: Stage, share: int) -> None:
-    """The rest of the round's load comes while it hurts."""
+    """Send the rest of the round's load during the injury."""
     stage.budget(share)
     time.sleep(stage.dice.uniform(1.0, 3.0))
 
 
 def goes_on(stage: Stage, share: int, seconds: float = 30.0) -> list[str]:
-    """What was hurt is well again: the round's load and a canary are through soon, without a new start."""
+    """After the injury the load of the round and a canary come through soon, without a new start."""
     stage.budget(share + 1)
     if stage.goes_on(share + 1, seconds):
         return []

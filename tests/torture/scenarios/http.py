@@ -1,8 +1,8 @@
-"""A Fachverfahren that breaks off, refuses, redirects and talks for ever: each way has one right outcome for
-each promise.
+"""A Fachverfahren that breaks off, refuses, redirects, or never ends its answer.
 
-The first town's receiver acts once per Idempotency-Key, the second one's can be asked, of the third one's
-nobody can know: there a person decides.
+For each misbehaviour and each promise of the receiver there is one right outcome. The receiver of the first
+municipality acts once per Idempotency-Key. The second one can be probed. Nobody can know what the third one
+did, so a person decides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ timeout = 3
 PROMISES = ("idempotent = true", 'probe_url = "http://127.0.0.1:{port}/{tenant}/{{id}}"', 'in_doubt = "ask"')
 DOUBT = ("probed", "probed", "asked")
 EARLY = tuple({"retried", late} for late in DOUBT)
-"""Our side may have sent all before it notices: then it cannot know, else it knows."""
+"""The hub may have sent everything before it notices. Then it cannot know the outcome, else it does."""
 
 CELLS: dict[str, tuple[str | Collection[str], ...]] = {
     "reset-at-once": EARLY, "reset-in-request": EARLY, "reset-after-request": DOUBT, "kept-reset": DOUBT,
@@ -38,13 +38,13 @@ CELLS: dict[str, tuple[str | Collection[str], ...]] = {
     "huge": ("delivered",)}
 SHORT = ("kept-reset", "reset-after-request", "429", "307", "302", "huge")
 MOST_MEMORY = 64 << 10
-"""KiB that the hub may grow by an answer of 1 GB."""
+"""KiB by which the hub may grow over an answer of 1 GB."""
 
 
 def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CELLS),
                    progress: Progress = print,
                    launcher: Sequence[str] = ("-m", "hub")) -> Result:
-    """Every cell once for each promise."""
+    """Try each cell once for each promise."""
     with Stage(folder, seed) as stage:
         faults = folder / "web-faults.json"
         web = stage.process("web", str(stage.world.drop), str(faults))
@@ -60,7 +60,7 @@ def bad_web_server(folder: Path, seed: int, *, only: Collection[str] = tuple(CEL
             names = run.send()
             run.tried(names)
             _fault(faults, None)
-            stage.hub.signal(signal.SIGHUP)  # whoever needed a person had one
+            stage.hub.signal(signal.SIGHUP)  # a person has acted where one was needed
             run.expect(kind, names, *CELLS[kind])
             if kind == "huge" and _peak(stage) - before > MOST_MEMORY:
                 run.faults.append(f"huge: the hub grew by {_peak(stage) - before} KiB")
@@ -85,14 +85,14 @@ def _fault(file: Path, kind: str | None) -> None:
 
 
 def _peak(stage: Stage) -> int:
-    """KiB: the most memory the hub's main process ever had."""
+    """The peak memory of the hub's main process, in KiB."""
     assert stage.hub.process is not None
     status = Path(f"/proc/{stage.hub.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _manners(requests: Path) -> list[str]:
-    """A redirect that was followed, a Retry-After that was not waited for."""
+    """The redirects that the hub followed, and each Retry-After for which it did not wait."""
     faults, times = [], defaultdict(list)
     for line in requests.read_text().splitlines():
         row = json.loads(line)

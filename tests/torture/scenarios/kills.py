@@ -1,4 +1,4 @@
-"""Lives that end by a signal: SIGKILL at any moment, SIGTERM, SIGSTOP with a second instance."""
+"""Lives that end by a signal: SIGKILL at any moment, SIGTERM, and SIGSTOP with a second instance."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tests.torture.steps import Progress, Result
 
 
 def random_kills(folder: Path, seed: int, *, kills: int, messages: int, progress: Progress = print) -> Result:
-    """SIGKILL to the whole process group at random moments under load: mostly after a random number of
-    answers, one in eight while it starts."""
+    """SIGKILL to the whole process group at random moments under load.
+
+    Most come after a random number of answers, one in eight while the hub starts.
+    """
     with Stage(folder, seed) as stage:
         _kill_again_and_again(stage, kills, messages, progress)
         stage.hub.start()
@@ -44,12 +46,12 @@ def _kill_again_and_again(stage: Stage, kills: int, messages: int, progress: Pro
 
 
 def _pause(dice: random.Random) -> float:
-    """Mostly at once, sometimes when the deliveries are under way."""
+    """The seconds to wait before the kill: mostly none, sometimes until deliveries are under way."""
     return dice.choice((0.0, 0.02, 0.1, 0.4)) * dice.random()
 
 
 def graceful(folder: Path, seed: int, *, stops: int, messages: int, progress: Progress = print) -> Result:
-    """SIGTERM under load: nothing was unclear, so there must not be one second copy, flagged or not."""
+    """SIGTERM under load. Nothing was unclear, so there must be no second copy, flagged or not."""
     with Stage(folder, seed) as stage:
         faults = []
         for number in range(1, stops + 1):
@@ -74,9 +76,11 @@ def _unclean(stage: Stage) -> list[str]:
 
 
 def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Progress = print) -> Result:
-    """SIGSTOP under load. A second instance is refused as long as the frozen one holds the store. When its
-    lock is taken away all the same, the second one takes over, and the thawed one writes and acknowledges
-    nothing any more."""
+    """SIGSTOP under load, with a second instance.
+
+    The second one is refused as long as the frozen one holds the store. When the lock is taken away by force,
+    the second one takes over, and the thawed one writes and acknowledges nothing.
+    """
     with Stage(folder, seed) as stage:
         faults: list[str] = []
         for number in range(1, rounds + 1):
@@ -115,8 +119,8 @@ def frozen(folder: Path, seed: int, *, rounds: int, messages: int, progress: Pro
 
 
 def _writes(state: Path) -> bool:
-    """Whether the hub was frozen in the middle of a transaction: it holds SQLite's lock then, and nobody can
-    take over."""
+    """Whether the hub was frozen inside a transaction. Then it holds
+    SQLite's lock, and nobody can take over."""
     connection = dbapi2.connect(state / "store.sqlite3", timeout=0, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""A mail server that says no, in every way."""
+"""A mail server that refuses in every way."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ KINDS_OF_NO = ("4xx", "5xx", "421", "cut", "hang")
 
 
 def bad_mail_server(folder: Path, seed: int, *, messages: int, progress: Progress = print) -> Result:
-    """Every command of SMTP answered 4xx, 5xx, 421, cut or not at all, and the mail kept but the answer
-    lost."""
+    """Each command of SMTP is answered 4xx, 5xx or 421, cut, or not at all;
+    or the answer after the mail is lost."""
     cases = [(command, kind) for command in COMMANDS for kind in KINDS_OF_NO] + [("BODY", "kept-cut"),
                                                                                  ("BODY", "kept-hang")]
     with Stage(folder, seed, smtp_timeout=1) as stage:
@@ -29,7 +29,7 @@ def bad_mail_server(folder: Path, seed: int, *, messages: int, progress: Progres
             time.sleep(1.0)
             stage.extra_hits += 1
         stage.mail_fault("nothing", "4xx")
-        stage.hub.signal(signal.SIGHUP)  # whoever answered 5xx at the door was mended
+        stage.hub.signal(signal.SIGHUP)  # a server that refused all connections with 5xx is corrected now
         progress(f"{len(cases)} faults, {stage.acknowledged()} acknowledged")
         stage.drain()
         return stage.check()

@@ -1,7 +1,7 @@
-"""The wall clock jumps, and the nights in which it is set (libfaketime): nothing is stuck, lost or doubled,
-and no retry storms.
+"""The wall clock jumps, and the nights in which summer time begins and ends (libfaketime).
 
-Only the hub's main process lives in the false time; its monotonic clock stays true, as in every kernel.
+Nothing is stuck, lost or doubled, and there is no storm of retries. Only the hub's main process has the false
+time. Its monotonic clock stays true, as in every kernel.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tests.torture.steps import Progress, Result
 
 NIGHTS = {"2026-03-29": datetime(2026, 3, 29, 0, 59, 50, tzinfo=UTC),
           "2026-10-25": datetime(2026, 10, 25, 0, 59, 50, tzinfo=UTC)}
-"""Ten seconds before 2:00 becomes 3:00, and 3:00 becomes 2:00, in Germany."""
+"""Ten seconds before 2:00 becomes 3:00, and before 3:00 becomes 2:00, in Germany."""
 
 HOUR, DAY = 3600, 86_400
 JUMPS = (HOUR, -HOUR, DAY, -DAY)
 SOON = 60.0
-"""Seconds within which something more must be delivered, after a jump and an outage that lasted three, until
-all is."""
+"""After a jump and an outage of three seconds, something more must be delivered within each such
+span (seconds), until everything is delivered."""
 
 MOST_TRIES = 12
-"""Of one delivery, in an outage of a few seconds whose waits are one second and two."""
+"""How often one delivery may be tried in an outage of a few seconds, with waits of one and two seconds."""
 
 
 class Clock:
@@ -48,14 +48,14 @@ class Clock:
                             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1", "TZ": "Europe/Berlin"}
 
     def set(self, ahead: int) -> None:
-        """So many seconds ahead of the true time."""
+        """Set the clock so many seconds ahead of the true time."""
         self.ahead = ahead
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{ahead:+d}s\n")
         fresh.replace(self._file)
 
     def show(self, moment: datetime) -> None:
-        """It is this moment now."""
+        """Set the clock to this moment."""
         self.set(round(moment.timestamp() - time.time()))
 
 
@@ -63,7 +63,7 @@ def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), step
                      rounds: int,
                      messages: int, soon: float = SOON, launcher: Sequence[str] = ("-m", "hub"),
                      progress: Progress = print) -> Result:
-    """First the nights, then `rounds` times each jump. `messages`: for each night and each jump."""
+    """First the nights, then each jump `rounds` times. `messages` is the load of each night and jump."""
     with Stage(folder, seed) as stage:
         false = Clock(folder / "clock")
         stage.hub.environment, stage.hub.launcher = false.environment, launcher
@@ -89,7 +89,7 @@ def jumps_and_nights(folder: Path, seed: int, *, nights: int = len(NIGHTS), step
 
 
 def _night(stage: Stage, day: str, messages: int) -> list[str]:
-    """A steady load from ten seconds before to ten seconds after."""
+    """Send a steady load from ten seconds before the change until ten seconds after it."""
     before = stage.acknowledged()
     for number in range(1, 21):
         stage.budget(before + messages * number // 20)
@@ -102,7 +102,7 @@ def _night(stage: Stage, day: str, messages: int) -> list[str]:
 
 
 def _jump(stage: Stage, false: Clock, jump: int, messages: int, soon: float) -> list[str]:
-    """While the mail server says "later", so that there is something that waits."""
+    """Jump while the mail server answers 4xx, so that deliveries wait."""
     before = stage.acknowledged()
     stage.mail_fault("RCPT", "4xx")
     stage.budget(before + messages)
@@ -118,7 +118,7 @@ def _jump(stage: Stage, false: Clock, jump: int, messages: int, soon: float) -> 
 
 
 def _settled(stage: Stage, what: str, count: int, soon: float = SOON) -> list[str]:
-    """Wait as long as it gets on: every now and then something is delivered until all is."""
+    """Wait until everything is delivered, as long as there is progress."""
     file = stage.world.state / "store.sqlite3"
 
     def delivered() -> int:
@@ -127,7 +127,8 @@ def _settled(stage: Stage, what: str, count: int, soon: float = SOON) -> list[st
     done = -1
     while not (stage.acknowledged() >= count and stage.hub.settled()):
         try:
-            wait(lambda: delivered() > done or stage.hub.settled(), "something is delivered", soon)  # noqa: B023
+            wait(lambda: delivered() > done or stage.hub.settled(),  # noqa: B023
+                 "something is delivered", soon)
         except NotInTime as error:
             stage.hub.signal(signal.SIGHUP)
             return [f"{what}: {error}"]
@@ -136,6 +137,6 @@ def _settled(stage: Stage, what: str, count: int, soon: float = SOON) -> list[st
 
 
 def _complaints(stage: Stage) -> list[str]:
-    """What the hub itself took for a fault of its own."""
+    """The log lines in which the hub asks to report a fault of its own."""
     lines = [json.loads(line) for line in stage.world.log.read_text().splitlines() if line.startswith("{")]
     return sorted({line["event"] for line in lines if line["level"] in ("error", "critical")})

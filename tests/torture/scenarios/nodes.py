@@ -1,5 +1,7 @@
-"""Two hubs on one PostgreSQL and one RabbitMQ, of which now one and now the other dies, freezes or stops; and
-a database that is killed, stopped, refusing, cut and swallowed."""
+"""Two hubs on one PostgreSQL and one RabbitMQ. One or the other dies, freezes or stops.
+
+Also a database that is killed, stopped, refusing, cut or silent.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from tests.torture.stage import Hub, NotInTime, Stage, wait
 from tests.torture.steps import Progress, Result
 
 TAKEOVER = 6
-"""Seconds: the shortest that a hub allows."""
+"""Seconds until a takeover: the shortest time that a hub allows."""
 CANARY_SECONDS = 30.0
 STORE = """
 [store]
@@ -47,7 +49,7 @@ def unavailable() -> str | None:
 
 @contextmanager
 def database() -> Iterator[PostgreSQL]:
-    """A server for one scenario."""
+    """A PostgreSQL for one scenario."""
     need_postgresql()
     folder = Path(tempfile.mkdtemp(prefix="torture-postgresql-"))
     server = PostgreSQL(folder)
@@ -75,14 +77,14 @@ def broker() -> Iterator[Broker]:
 
 
 def on_database(stage: Stage, server: PostgreSQL, name: str) -> None:
-    """From now on the store's records are read from there."""
+    """Let the checker read the store's rows from this database."""
     stage.world.database.write_text(json.dumps({
         "host": "127.0.0.1", "port": server.port, "user": "postgres", "password": PASSWORD, "dbname": name}))
 
 
 class Pair:
-    """Two hubs of one configuration, each with its own folder, ports and name; the first one is the stage's
-    own."""
+    """Two hubs of one configuration, each with its own folder, ports and
+    name. The stage has the first one."""
 
     def __init__(self, stage: Stage, launcher: Sequence[str]) -> None:
         self.stage = stage
@@ -97,23 +99,22 @@ class Pair:
                                  "--set", f"status.port={ports['status']}"), status=ports["status"])]
 
     def start(self) -> None:
-        """Those that do not run."""
+        """Start the hubs that do not run."""
         for hub in self.hubs:
             if not hub.alive():
                 hub.start()
 
     def close(self) -> None:
-        """The second one; the first is the stage's."""
+        """End the second hub. The stage ends the first one."""
         if self.hubs[1].alive():
             self.hubs[1].kill()
 
     def taken_over(self) -> int:
-        """How often one took over from the other by now."""
+        """How often one hub took over from the other so far."""
         return self.stage.world.log.read_text().count(TAKEN_OVER)
 
     def kill(self, victim: Hub, *, wait_for_takeover: bool) -> None:
-        """SIGKILL; either it comes back at once and finds its own things, or the other one takes over
-        first."""
+        """SIGKILL. Either the victim starts again at once and recovers, or the other one takes over first."""
         before = self.taken_over()
         victim.kill()
         self.stage.kills += 1
@@ -121,7 +122,7 @@ class Pair:
             wait(lambda: self.taken_over() > before, "the other node takes over", 60)
 
     def die_at(self, point: str, messages: int) -> None:
-        """The first node, alone, ends at that fault point; the second one starts and takes over."""
+        """Let the first node, alone, end at a fault point. Then the second one starts and takes over."""
         first, second = self.hubs
         first.environment = {"DREHSCHEIBE_FAULTS": point}
         first.start()
@@ -133,7 +134,7 @@ class Pair:
         wait(lambda: self.taken_over() > 0, "the second node takes over", 60)
 
     def freeze(self, victim: Hub) -> None:
-        """SIGSTOP until the other one has taken over: the thawed one notices, and ends by itself."""
+        """SIGSTOP until the other one has taken over. The thawed one notices that, and ends by itself."""
         before = self.taken_over()
         victim.signal(signal.SIGSTOP)
         wait(lambda: self.taken_over() > before, "the other node takes over from the frozen one", 60)
@@ -145,10 +146,12 @@ class Pair:
 def two_nodes(folder: Path, seed: int, *, kills: int, messages: int, first_dies_at: str | None = None,
               launcher: Sequence[str] = ("-m", "hub"), drain: float = 300.0,
               progress: Progress = print) -> Result:
-    """Load by HTTPS, to whichever node answers, and by AMQP; one node after the other is killed, frozen or
-    stopped, sometimes both at once. `messages` in all, one in five of them by AMQP. With `first_dies_at`, a
-    fault point, the first node is alone at first and ends there by itself, with something in hand; the second
-    one takes over before it comes back."""
+    """Under load by HTTPS and AMQP, nodes are killed, frozen or stopped, sometimes both at once.
+
+    HTTPS goes to whichever node answers. One in five of the `messages` comes by AMQP. With `first_dies_at`, a
+    fault point, the first node is alone at first and ends there with open claims. The second one takes over
+    before the first comes back.
+    """
     with database() as server, broker() as rabbit:
         name = server.add_database()
         hub = INLET.format(port=rabbit.line.port, secret=rabbit.secrets["drehscheibe"]) + STORE.format(
@@ -219,7 +222,8 @@ def _publish(load: object, count: int) -> None:
 
 
 def _drain(stage: Stage, pair: Pair, published: int, run: str, seconds: float) -> list[str]:
-    """All that was published has come, all is settled, both end cleanly."""
+    """Wait until all published messages have come and are settled; then
+    stop both nodes. Returns the faults."""
     def there() -> bool:
         [row] = records(stage.world,
                         "SELECT count(*) AS n FROM message WHERE inlet = 'broker' AND key LIKE ?", f"{run}-%")
@@ -239,7 +243,7 @@ def _drain(stage: Stage, pair: Pair, published: int, run: str, seconds: float) -
 
 
 class Line:
-    """The database behind a line that can be hurt, its injuries and how each is healed."""
+    """The database behind a proxy, with its injuries. Each injury returns a function that heals it."""
 
     def __init__(self, server: PostgreSQL, name: str) -> None:
         self.server = server
@@ -252,12 +256,12 @@ class Line:
         return self.server.start
 
     def stopped(self) -> Callable[[], None]:
-        """An orderly stop."""
+        """An orderly stop of the server."""
         self.server.stop(signal.SIGINT)
         return self.server.start
 
     def frozen(self) -> Callable[[], None]:
-        """SIGSTOP to all its processes: the machine takes bytes, and nothing answers."""
+        """SIGSTOP to all processes of the server: the machine takes bytes, and nothing answers."""
         with self.server.admin() as admin:
             found = admin.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'hub'").fetchall()
         assert self.server.process is not None
@@ -266,17 +270,17 @@ class Line:
         return lambda: _to_all(pids, signal.SIGCONT)
 
     def refusing(self) -> Callable[[], None]:
-        """No session more for the hub, and those that there are are ended."""
+        """The hub gets no new session, and its sessions are ended."""
         self._alter("CONNECTION LIMIT 0")
         return lambda: self._alter("CONNECTION LIMIT -1")
 
     def wrong_password(self) -> Callable[[], None]:
-        """Another password for a while."""
+        """The password is changed for a while."""
         self._alter("PASSWORD 'another'")
         return lambda: self._alter(f"PASSWORD '{PASSWORD}'")
 
     def read_only(self) -> Callable[[], None]:
-        """As on a standby that was not promoted yet."""
+        """The database is read-only, as a standby that was not promoted yet."""
         with self.server.admin() as admin:
             admin.execute(f'ALTER DATABASE "{self.name}" SET default_transaction_read_only = on')
         self._throw_out()
@@ -289,7 +293,7 @@ class Line:
         return heal
 
     def reset(self) -> Callable[[], None]:
-        """Every session is reset, again and again, some in the middle of a statement."""
+        """All sessions are reset again and again, some inside a statement."""
         for count in (0, 100, 1500, 4000):
             self.proxy.cut_after(count)
             time.sleep(0.5)
@@ -300,7 +304,7 @@ class Line:
         return self.proxy.behave
 
     def swallowed(self) -> Callable[[], None]:
-        """The line takes everything and delivers nothing; no session ends."""
+        """The proxy takes everything and forwards nothing. No session ends."""
         self.proxy.hang()
         return self.proxy.behave
 
@@ -319,7 +323,7 @@ def _to_all(pids: Collection[int], number: int) -> None:
         try:
             os.kill(pid, number)
         except ProcessLookupError:
-            continue  # its session ended meanwhile
+            continue  # the session has ended meanwhile
 
 
 INJURIES: dict[str, Callable[[Line], Callable[[], None]]] = {
@@ -331,8 +335,8 @@ INJURIES: dict[str, Callable[[Line], Callable[[], None]]] = {
 def broken_database(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
                     messages: int = 40,
                     seconds: float = 12, progress: Progress = print) -> Result:
-    """Under load, each injury for some `seconds`, and a canary after it was healed. `messages`: for each
-    injury."""
+    """Under load, each injury for some `seconds`, and a canary after it was
+    healed. `messages`: for each injury."""
     with database() as server:
         line = Line(server, server.add_database())
         hub = STORE.format(port=line.proxy.port, database=line.name, password=server.password, takeover=15)
@@ -364,7 +368,8 @@ def _hurt(stage: Stage, line: Line, injuries: Collection[str], messages: int, se
         sent += 1
         stage.budget(sent)
         try:
-            wait(lambda: stage.acknowledged() > before, f"{name}: the canary", CANARY_SECONDS)  # noqa: B023 - called at once
+            wait(lambda: stage.acknowledged() > before,  # noqa: B023 - called at once
+                 f"{name}: the canary", CANARY_SECONDS)
         except NotInTime as error:
             faults.append(str(error))
         waits[name] = round(time.monotonic() - healed, 1)

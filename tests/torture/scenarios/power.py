@@ -1,5 +1,4 @@
-"""The power fails: the store and the receivers' folders lie on drives that are cloned at one moment, while
-the hub works."""
+"""The power fails. The store and the receivers' folders are on drives that are cloned while the hub works."""
 
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ from tests.torture.steps import Progress, Result
 
 def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int = 1,
                progress: Progress = print) -> Result:
-    """A life under load, its drives cloned `looks` times in the middle of its work and judged each as it is;
-    then it is frozen, cloned, killed, and the next life begins on the clones. What the page cache held is
-    gone.
+    """Lives under load, each ended by a power cut.
 
-    Frozen first, so that nothing is acknowledged or sent after the moment of the cut. One cut in three comes
-    when all is delivered and the disks rest: then nothing that is synced for somebody else takes along what
-    was forgotten.
+    During a life its drives are cloned `looks` times, and each clone is judged. At the end the hub
+    is frozen, the drives are cloned, the hub is killed, and the next life begins on the clones. What
+    was only in the page cache is lost. The hub is frozen first, so that it acknowledges and sends
+    nothing after the cut. One cut in three comes when everything is delivered and the disks are
+    idle. Then no other sync writes what the hub forgot to sync.
     """
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = Drives(shelf, stage)
@@ -57,7 +56,7 @@ def power_cuts(folder: Path, seed: int, *, cuts: int, messages: int, looks: int 
 def at_rest(folder: Path, seed: int, *, launcher: Sequence[str] = ("-m", "hub"), rounds: int = 2,
             messages: int = 24,
             progress: Progress = print) -> Result:
-    """Only a look at the drives, each time all is delivered: what a planted fault is shown by."""
+    """Judge clones of the drives whenever everything is delivered. It is used to show planted faults."""
     with Shelf(folder / "drives") as shelf, Stage(folder / "stage", seed) as stage:
         drives = Drives(shelf, stage)
         stage.hub.launcher = launcher
@@ -87,7 +86,7 @@ class Drives:
         self.state, self.drop = beneath(self.stage.world, self.shelf)
 
     def cut(self) -> list[str]:
-        """The power fails, and comes back; what e2fsck finds."""
+        """Cut the power, and restore it. Returns what e2fsck reports."""
         stage = self.stage
         under_way = not stage.hub.settled()
         stage.hub.freeze()
@@ -98,8 +97,10 @@ class Drives:
         return self.state.goes_on_from(state) + self.drop.goes_on_from(drop)
 
     def look(self) -> list[str]:
-        """What is wrong on clones that are made now, while the hub goes on: the store's first, so that
-        whatever it says was delivered is on the other."""
+        """Clone the drives while the hub works, and judge the clones. Returns what is wrong.
+
+        The store's drive is cloned first, so that everything that it calls delivered is on the other clone.
+        """
         self.looks += 1
         self.stage.extra_hits += not self.stage.hub.settled()
         told = dict(acknowledged(self.stage.world.ledger))
@@ -117,7 +118,7 @@ class Drives:
 
 
 def acknowledged(ledger: Path) -> Iterator[tuple[str, str]]:
-    """The probes that were answered 202 by now, with the id each was given."""
+    """The probes that were answered 202 so far, each with its id."""
     for line in ledger.read_text().splitlines() if ledger.exists() else ():
         if line.startswith('{"ok"') and line.endswith("}"):
             row = json.loads(line)
@@ -125,8 +126,8 @@ def acknowledged(ledger: Path) -> Iterator[tuple[str, str]]:
 
 
 def judge(state: Path, drop: Path, told: dict[str, str]) -> Iterator[str]:
-    """What is wrong with drives as a power cut left them, `told` having been acknowledged before."""
-    connection = dbapi2.connect(str(state / "store.sqlite3"))  # writing: SQLite takes up its log
+    """What is wrong on drives after a power cut. `told` was acknowledged before the cut."""
+    connection = dbapi2.connect(str(state / "store.sqlite3"))  # for writing, so that SQLite reads its log
     try:
         yield from (f"SQLite: {line}" for line, in connection.execute("PRAGMA integrity_check")
                     if line != "ok")

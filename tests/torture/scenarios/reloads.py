@@ -1,8 +1,9 @@
-"""Reloads under load, a third of them broken: each message is handled by exactly one recorded configuration.
+"""Reloads under load, a third of them faulty. Exactly one recorded configuration handles each message.
 
-Each configuration has a number, which stands in the towns' files (the mail's subject) and in the mapping's
-stylesheet (the file in the folder). A message's two copies must show the number of the very configuration
-whose digest the store recorded for it, and a broken configuration's number must show nowhere.
+Each configuration has a number. It is in the municipalities' files (the subject of mails)
+and in the mapping's stylesheet (the file in the folder). Both copies of a message must
+show the number of the configuration whose digest the store recorded for the message. The
+number of a faulty configuration must appear nowhere.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BREAKS = ("no TOML", "unknown key", "broken stylesheet", "half a stylesheet", "u
 
 
 class Numbered:
-    """The configuration on the disk, with its number."""
+    """The configuration on disk, with its number."""
 
     def __init__(self, stage: Stage) -> None:
         self.municipalities = sorted((stage.world.config.parent / "municipalities").iterdir())
@@ -36,7 +37,7 @@ class Numbered:
         self.good = {file: file.read_text() for file in (*self.municipalities, self.defaults, self.sheet)}
 
     def write(self, number: int, broken: str | None = None) -> None:
-        """Everywhere the same number, and in one place what is wrong."""
+        """Write the number into all files, and the fault `broken` into one of them."""
         texts = {file: text.replace("ablage\", send", f"ablage\", subject = \"Stand {number}\", send")
                  .replace("postfach\", send", f"postfach\", subject = \"Stand {number}\", send")
                  .replace("<Probe ", f"<Probe stand=\"{number}\" ") for file, text in self.good.items()}
@@ -60,7 +61,7 @@ class Numbered:
 def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int,
                            launcher: Sequence[str] = ("-m", "hub"),
             progress: Progress = print) -> Result:
-    """`count` reloads, at random moments of the load."""
+    """Reload `count` times, at random moments under load."""
     with Stage(folder, seed) as stage:
         numbered = Numbered(stage)
         numbered.write(0)
@@ -81,7 +82,8 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
             told = {each: len(_said(stage, each)) for each in (TAKEN, REFUSED)}
             stage.extra_hits += not stage.hub.settled()
             stage.hub.signal(signal.SIGHUP)
-            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told), "the hub has read it")  # noqa: B023
+            wait(lambda: any(len(_said(stage, each)) > told[each] for each in told),  # noqa: B023
+                 "the hub has read it")
             if len(_said(stage, word)) == told[word]:
                 faults.append(f"{number}, {broken or 'good'}: was {'taken' if broken else 'refused'}")
             elif not broken:
@@ -92,13 +94,13 @@ def reload_again_and_again(folder: Path, seed: int, *, count: int, messages: int
 
 
 def _said(stage: Stage, words: str) -> list[str]:
-    """The configurations of such lines of the log."""
+    """The configurations in those lines of the log that have these words."""
     return [str(json.loads(line).get("configuration")) for line in stage.world.log.read_text().splitlines()
             if words in line]
 
 
 def _mixed(stage: Stage, digests: dict[str, int]) -> list[str]:
-    """Messages whose copies do not show the configuration that the store recorded."""
+    """The messages whose copies do not show the recorded configuration."""
     world, wrong = stage.world, Counter[str]()
     recorded = dict(rows(world.state / "store.sqlite3", "SELECT key, config_digest FROM message"))
     shown: dict[str, set[int]] = {name: set() for name in recorded}

@@ -1,5 +1,7 @@
-"""A real OpenSSH server that dies in the middle of files, is full, read-only, another one, and as slow as 64
-kbit/s: never a torn file under a final name, and in the end one copy of each."""
+"""A real OpenSSH server that dies inside a file, is full, read-only, replaced, or as slow as 64 kbit/s.
+
+There is never a torn file under a final name, and at the end one copy of each.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ DISK = "4m"
 
 
 class Server:
-    """sshd behind a line, and its injuries: each does it, sends, heals, and says what must come of it."""
+    """sshd behind a proxy, with its injuries. Each injury is caused and healed, with probes, and judged."""
 
     def __init__(self, folder: Path, stage: Stage) -> None:
         folder.mkdir()
@@ -45,12 +47,12 @@ class Server:
         self.good = self.config.read_text()
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         self.line.close()
         self.ssh.close()
 
     def killed(self, kills: int = 4) -> None:
-        """SIGKILL to the server and all its sessions in the middle of a large file."""
+        """SIGKILL to the server and all its sessions inside a large file."""
         self.line.throttle(40_000)
         names = self.run.send(LARGE_EVERY)
         hits, seen = 0, set[Path]()
@@ -67,7 +69,7 @@ class Server:
         self.run.expect("killed", names, *SOME_WAY)
 
     def full(self) -> None:
-        """Not a block is left."""
+        """No block is left."""
         filler = self.stage.world.drop / ".filler"
         with filler.open("wb", buffering=0) as file:
             try:
@@ -78,12 +80,12 @@ class Server:
         self._until_repaired("full", "retried", filler.unlink)
 
     def forbidden(self) -> None:
-        """The server lets nobody write any more."""
+        """Nobody may write any more."""
         self._restart(self.good.replace("internal-sftp", "internal-sftp -R"))
         self._until_repaired("forbidden", "held", lambda: self._restart(self.good))
 
     def another_key(self) -> None:
-        """It shows another key than the pinned one, as an intruder or a new machine would."""
+        """The server shows another key than the pinned one, as an intruder or a new machine would."""
         strange = self.ssh.root / "strange"
         if not strange.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(strange)], check=True)
@@ -91,7 +93,7 @@ class Server:
         self._until_repaired("another key", "held", lambda: self._restart(self.good))
 
     def slow(self) -> None:
-        """64 kbit/s, and one of the probes has 90 KB."""
+        """The server has 64 kbit/s, and one of the probes has 90 KB."""
         self.line.throttle(8_000)
         names = self.run.send(LARGE_EVERY)
         self.run.expect("slow", names, *SOME_WAY)
@@ -106,10 +108,10 @@ class Server:
         self.run.expect(name, names, kind)
 
     def _half_written(self) -> set[Path]:
-        """The folders with a large file that is not whole."""
+        """The folders with an incomplete large file."""
         found = set()
         for file in self.stage.world.drop.glob("*/*"):
-            with suppress(OSError):  # renamed since it was seen
+            with suppress(OSError):  # it was renamed meanwhile
                 found |= {each.parent for each in file.iterdir() if 5_000 < each.stat().st_size < LARGE_BYTES}
         return found
 
@@ -129,8 +131,10 @@ SHORT = ("forbidden", "another key", "full")
 def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tuple(INJURIES),
                     progress: Progress = print,
                     launcher: Sequence[str] = ("-m", "hub")) -> Result:
-    """One after the other. Only root can give the server a small disk: without it "full" is left out and said
-    so."""
+    """Cause the injuries one after the other.
+
+    Only root can give the server a small disk. Without root "full" is left out, with a message.
+    """
     with Stage(folder, seed) as stage, _small_disk(stage.world.drop) as small:
         server = Server(folder / "ssh", stage)
         try:
@@ -152,7 +156,7 @@ def bad_file_server(folder: Path, seed: int, *, injuries: Collection[str] = tupl
 
 @contextmanager
 def _small_disk(drop: Path) -> Iterator[bool]:
-    """The drop folders are on a disk of their own, where that is allowed."""
+    """Put the drop folders on a small disk, if this process may. Yields whether it did."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(drop)]
     small = os.geteuid() == 0 and subprocess.run(command, check=False,
                                                  stderr=subprocess.DEVNULL).returncode == 0
@@ -162,7 +166,7 @@ def _small_disk(drop: Path) -> Iterator[bool]:
         yield small
     finally:
         if small:
-            kept = drop.with_name("drop-kept")  # what is torn or missing can be looked at afterwards
+            kept = drop.with_name("drop-kept")  # so that torn or missing files can be examined afterwards
             shutil.copytree(drop, kept)
             subprocess.run(["umount", "-l", str(drop)], check=True)
 

@@ -1,5 +1,4 @@
-"""The seeded simulation (`tests.simulation`) with many seeds, on all processors: its findings as a scenario's
-result."""
+"""The seeded simulation (`tests.simulation`) with many seeds, on all processors, as a scenario."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def simulation(folder: Path, seed: int, progress: Progress, *, seeds: int) -> Result:
-    """`seeds` worlds, from the run's own seed on."""
+    """Play `seeds` worlds, from the run's own seed on."""
     folder.mkdir(parents=True, exist_ok=True)
     share = -(-seeds // (os.cpu_count() or 1))
     processes = [_begin(seed + first, min(share, seeds - first)) for first in range(0, seeds, share)]

@@ -1,11 +1,11 @@
-"""A mail server that fails at every command in every way: each cell of the matrix has one right outcome.
+"""A mail server that fails at each command in each way. Each cell of the matrix has one right outcome.
 
-Where Postfix's own ``smtp-sink`` can say it (a soft or a hard no, 421, a cut at a command), it is the server;
-the rest (hanging, the mail kept but the answer lost, RSET and QUIT, STARTTLS) is the torture's own sink,
-which counts the copies in either case.
+Postfix's own ``smtp-sink`` is the server where it can fail so: temporary and permanent refusals, 421, a
+cut at a command. For the rest the torture's own sink is the server: hanging, the mail kept but the answer
+lost, RSET and QUIT, STARTTLS. In both cases the torture's sink counts the copies.
 
-The three towns differ: the first asks a person where nobody knows, the others repeat with a mark; the third
-speaks STARTTLS.
+The three municipalities differ. The first asks a person in doubt, the others
+repeat with a mark. The third one uses STARTTLS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Plan = list[dict[str, str]]
 
 
 def cells() -> dict[str, tuple[Plan, Classes]]:
-    """By name: what the sink does, and what must become of the three towns' probes."""
+    """The cells by name: what the sink does, and the class of each municipality's probe."""
     matrix: dict[str, tuple[Plan, Classes]] = {}
     for kind in KINDS:
         for command in ("CONNECT", "EHLO"):
@@ -51,7 +51,7 @@ def cells() -> dict[str, tuple[Plan, Classes]]:
                     [{"command": "RCPT", "kind": answer}, {"command": after, "kind": kind}], (EARLY[answer],))
     for kind in ("kept-cut", "kept-hang"):
         matrix[f"BODY {kind}"] = [{"command": "BODY", "kind": kind}], DOUBT
-    # in the middle of the mail: certain as long as our side notices before its last byte
+    # inside the mail: the outcome is certain if the hub notices before its last byte
     for kind in ("cut", "hang"):
         matrix[f"CONTENT {kind}"] = ([{"command": "CONTENT", "kind": kind}],
                                      tuple({"retried", late} for late in DOUBT))
@@ -59,13 +59,13 @@ def cells() -> dict[str, tuple[Plan, Classes]]:
 
 
 SHORT = ("RCPT 5xx, QUIT cut", "BODY kept-cut")
-"""Inside of `make test`: a no that must stay one, and the mail that nobody can know of."""
+"""The cells in `make test`: a refusal that must stay one, and a mail whose outcome nobody can know."""
 SMTP_SINK = {"4xx": "-r", "5xx": "-f", "421": "-Q", "cut": "-q"}
 
 
 def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sink: bool = True,
                 launcher: Sequence[str] = ("-m", "hub"), progress: Progress = print) -> Result:
-    """Every cell with the torture's sink, then those that Postfix's smtp-sink knows."""
+    """Try each cell with the torture's sink, then those that Postfix's smtp-sink can do."""
     with Stage(folder, seed, smtp_timeout=3) as stage, Proxy(stage.world.port("smtp")) as line:
         _municipalities(stage, line.port)
         stage.hub.launcher = launcher
@@ -74,10 +74,10 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
         chosen = {name: cell for name, cell in cells().items() if name in only or not only}
         for name, (plan, classes) in chosen.items():
             if "RSET" in name:
-                # keeps a connection, which the next probe asks with RSET
+                # keep a connection, so that the next probe begins with RSET
                 run.expect("nothing", run.send(), "delivered")
             else:
-                line.drop()  # a new connection, from its first word on
+                line.drop()  # so that the next probe makes a new connection
             stage.mail_faults(plan)
             names = run.send()
             run.tried(names)
@@ -92,11 +92,11 @@ def mail_matrix(folder: Path, seed: int, *, only: Collection[str] = (), smtp_sin
 
 def _repair(stage: Stage) -> None:
     stage.mail_faults([])
-    stage.hub.signal(signal.SIGHUP)  # whoever needed a person had one
+    stage.hub.signal(signal.SIGHUP)  # a person has acted where one was needed
 
 
 def _municipalities(stage: Stage, port: int) -> None:
-    """The three differ; all go through the line."""
+    """Write the three municipalities. All go through the proxy."""
     etc = stage.world.config.parent
     defaults = etc / "defaults.toml"
     defaults.write_text(defaults.read_text().replace(f"port = {stage.world.port('smtp')}", f"port = {port}"))
@@ -117,11 +117,11 @@ def _with_smtp_sink(stage: Stage, run: Cells, line: Proxy, progress: Progress) -
                 line.drop()
                 names = run.send()
                 run.tried(names)
-                line.target = own  # for new connections: whoever speaks to smtp-sink still, ends it there
+                line.target = own  # for new connections; open ones to smtp-sink end there
                 stage.hub.signal(signal.SIGHUP)
                 early = AT_THE_DOOR if command in ("CONNECT", "EHLO") else EARLY
                 doubt = command == "." and kind == "cut"
-                starttls = "held"  # smtp-sink does not offer it: the third town's probes wait for a person
+                starttls = "held"  # smtp-sink does not offer it: the third one waits for a person
                 first = DOUBT[:2] if doubt else (early[kind],) * 2
                 third = early[kind] if command in ("CONNECT", "EHLO") else starttls
                 run.expect(f"smtp-sink {option} {told}", names, *first, third)

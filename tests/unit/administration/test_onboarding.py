@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from hub import endpoint
 from hub.administration import onboarding
 from hub.cli import app
 from hub.config import loader
@@ -155,8 +156,7 @@ def test_the_real_lists_are_read(tmp_path: Path) -> None:
     assert onboarding.official_name(tmp_path, "14999010") is None
 
 
-def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path) -> None:
     configuration = loader.load(place)
     together = threading.Barrier(2)
 
@@ -173,12 +173,12 @@ def test_every_destination_is_tried_at_once_and_says_whom_to_ask(place: Path,
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(checks.endpoint, "build_outlet", lambda connector, options: Outlet(connector))
     seen: list[tuple[int, int]] = []
     keys = [f"{tenant}/{name}" for tenant in ("musterstadt", "beispielberg")
             for name in ("postfach", "ablage")]
     wanted = [destination for key in keys for destination in checks.chosen(configuration, key, None)]
-    results = list(checks._destinations(wanted, lambda done, of: seen.append((done, of))))
+    results = list(checks.try_all(wanted, lambda done, of: seen.append((done, of)),
+                                  lambda connector, _: Outlet(connector)))
     assert [key for key, _ in results] == [each.key for each in wanted]
     assert seen == [(done, 4) for done in range(5)]
     texts = {key: finding.remedy for key, finding in results if finding.severity == "error"}
@@ -195,17 +195,15 @@ def test_a_provider_that_nobody_knows_leaves_nothing_behind(place: Path) -> None
     assert sorted(place.parents[1].rglob("*")) == before
 
 
-def test_a_check_that_breaks_hides_no_other(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = checks.endpoint.build_outlet
-
+def test_a_check_that_breaks_hides_no_other(place: Path) -> None:
     def build(connector: str, options: Any) -> Any:
         if connector == "smtp":
             raise RuntimeError("planted")
-        return real(connector, options)
+        return endpoint.build_outlet(connector, options)
 
-    monkeypatch.setattr(checks.endpoint, "build_outlet", build)
     (place.parents[1] / "var" / "drop" / "probedorf").mkdir()
-    found = dict(checks.check_all(loader.load(place), connect=False, municipality="14999030"))
+    found = dict(checks.check_all(loader.load(place), connect=False, municipality="14999030",
+                                  build=build))
     assert found["probedorf/postfach"].text == "Die Prüfung selbst ist gescheitert (RuntimeError)"
     assert found["probedorf/ablage"].severity == "ok"
 

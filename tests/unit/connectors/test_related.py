@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from connectors._charset import Garbled
-from connectors._related import is_related, take_apart
+from connectors._related import is_related, split_parts
 
 XOP = "http://www.w3.org/2004/08/xop/include"
 
@@ -43,7 +43,7 @@ class TestRoot:
     def test_it_is_found(self, parameters: str, parts: Sequence[Any], boundary: str) -> None:
         content_type = f'Multipart/Related; boundary="{boundary}"; {parameters}'
         assert is_related(content_type)
-        found = take_apart(b"Vorwort\r\n" + mime(parts, boundary), content_type)
+        found = split_parts(b"Vorwort\r\n" + mime(parts, boundary), content_type)
         assert found.root == b"<a/>"
         assert found.parts == {"bild@fach": OTHER[1]}
         assert "charset=utf-8" in found.content_type
@@ -59,7 +59,7 @@ class TestReferences:
     def resolved(self, root: str, parts: dict[str, bytes]) -> etree._Element:
         heads = [(f"Content-ID: <{name}>\r\nContent-Transfer-Encoding: binary", body)
                  for name, body in parts.items()]
-        found = take_apart(mime([("Content-Type: text/xml", root.encode()), *heads]),
+        found = split_parts(mime([("Content-Type: text/xml", root.encode()), *heads]),
                            "multipart/related; boundary=grenze")
         tree = etree.fromstring(found.root)
         found.resolve(tree)
@@ -82,9 +82,9 @@ class TestReferences:
     (b"", "multipart/related; boundary=a"), (b"<a/>", "multipart/related; boundary=a"),
     (b"--a\r\n\r\n<a/>", "multipart/related"), (b"--a\r\n" * 5000, "multipart/related; boundary=a"),
     (b"--a\r\n\r\n", "multipart/related; boundary=")])
-def test_what_cannot_be_taken_apart(content: bytes, content_type: str) -> None:
+def test_what_cannot_be_split(content: bytes, content_type: str) -> None:
     with pytest.raises(Garbled):
-        take_apart(content, content_type)
+        split_parts(content, content_type)
 
 
 def test_multiparts_in_multiparts_without_end() -> None:
@@ -92,8 +92,8 @@ def test_multiparts_in_multiparts_without_end() -> None:
     for name in names[1:]:
         content += b"--%s\r\nContent-Type: multipart/mixed; boundary=%s\r\n\r\n" % (b"g0", name.encode())
     with pytest.raises(Garbled):
-        take_apart(content, "multipart/related; boundary=g0")
+        split_parts(content, "multipart/related; boundary=g0")
     nested = b"".join(b"--%s\r\nContent-Type: multipart/mixed; boundary=%s\r\n\r\n" % (
         here.encode(), there.encode()) for here, there in pairwise(names[:999]))
     with pytest.raises(Garbled, match="tief"):
-        take_apart(nested, "multipart/related; boundary=g0")
+        split_parts(nested, "multipart/related; boundary=g0")

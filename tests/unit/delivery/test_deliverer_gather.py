@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,8 @@ from hub.delivery.circuit_breaker import Circuit
 from hub.endpoint import Done
 from hub.errors import Permanent, Temporary
 from hub.message import Delivery, DeliveryState, Receipt
-from hub.telemetry.counters import Metrics
 from tests.services import wait_until
-from tests.unit.delivery.test_deliverer import BODY, Bench, Outlet
-
-EINS = "musterstadt/eins"
+from tests.unit.delivery.bench import BODY, EINS, Bench, Outlet
 
 
 class Gathering(Outlet):
@@ -57,16 +53,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def backlog(bench: Bench, count: int) -> tuple[Gathering, list[str]]:
     """So many wait; a deliverer that may claim all of them begins."""
-    bench.deliverer.stop(timedelta(seconds=5))
+    bench.stop()
     messages = [bench.message(number) for number in range(count)]
     outlet = bench.outlet
     assert isinstance(outlet, Gathering)
     outlet.settled = lambda: sum(bench.delivery(each).state is not DeliveryState.DELIVERING
                                  for each in messages)
-    bench.deliverer = deliverer.Deliverer(bench.store, lambda: bench.configuration, Metrics(),
-                                          lambda: bench.clock, bench.build)
-    bench.deliverer._circuits[EINS] = Circuit(window=count)
-    bench.deliverer.start()
+    bench.start_anew(circuits={EINS: Circuit(window=count)})
     return outlet, messages
 
 

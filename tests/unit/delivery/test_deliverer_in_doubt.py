@@ -18,7 +18,8 @@ from hub.endpoint import Unknown
 from hub.errors import InDoubt
 from hub.message import Delivery, DeliveryState, Receipt
 from tests.services import wait_until
-from tests.unit.delivery.test_deliverer import Bench
+from tests.unit.delivery.bench import Bench
+from tests.unit.operator_kit import beside
 
 XDOMEA = {"version": "3.0.0", "message": "FVDaten.SGOErstellen.0604", "receiver": "Stadt Musterstadt"}
 
@@ -27,6 +28,12 @@ def options_of(connector: str, drop: Path) -> dict[str, Any]:
     """A drop folder, bare or of a DMS."""
     return {"path": str(drop)} if connector == "directory" else {**XDOMEA, "drop": {"connector": "directory",
                                                                                     "path": str(drop)}}
+
+
+def outlet_of(connector: str, drop: Path) -> Any:
+    """The connector's own outlet."""
+    options = endpoint.options_model(connector, "Outlet")(**options_of(connector, drop))
+    return endpoint.build_outlet(connector, options)
 
 
 def executed_then_timed_out(outlet: Any) -> Any:
@@ -51,7 +58,7 @@ def test_a_drop_is_asked_and_nothing_comes_twice(tmp_path: Path, connector: str)
     drop = tmp_path / "drop"
     drop.mkdir()
     bench = Bench(tmp_path / "hub")
-    bench.outlet = executed_then_timed_out(endpoint.build_outlet(connector, options_of(connector, drop)))
+    bench.outlet = executed_then_timed_out(outlet_of(connector, drop))
     message = bench.message()
     row = bench.until(message, DeliveryState.IN_DOUBT)
     arrived = sorted(drop.iterdir())
@@ -70,7 +77,7 @@ def test_what_was_not_executed_is_sent_again(tmp_path: Path, connector: str) -> 
     drop = tmp_path / "drop"
     drop.mkdir()
     bench = Bench(tmp_path / "hub")
-    outlet = executed_then_timed_out(endpoint.build_outlet(connector, options_of(connector, drop)))
+    outlet = executed_then_timed_out(outlet_of(connector, drop))
     bench.outlet = outlet
     message = bench.message()
     bench.until(message, DeliveryState.IN_DOUBT)
@@ -111,13 +118,11 @@ def test_a_receiver_who_acts_once_per_key_gets_it_again_unmarked(tmp_path: Path)
 def test_a_double_click_sends_once(tmp_path: Path) -> None:
     """Two presses of one button: the same action id, by the same way as the socket and the command line."""
     from hub.operations.control_socket import ControlServer, ask, new_action
-    from hub.operations.operator import Operator
 
     bench = Bench(tmp_path)
     message = bench.message()
     row = bench.until(message, DeliveryState.DONE)
-    server = ControlServer(tmp_path / "control.sock",
-                           Operator(bench.store, bench.deliverer, bench.deliverer.wake))
+    server = ControlServer(tmp_path / "control.sock", beside(bench.store, bench.deliverer, tmp_path))
     try:
         action = new_action()
         answers = [ask(tmp_path / "control.sock", "resend", {"id": row.id, "action": action})

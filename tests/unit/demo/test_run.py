@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from hub import endpoint
 from hub.demo import prepare, results
 from hub.demo import run as demo
 from hub.errors import HubError
@@ -23,6 +24,17 @@ def example_folder(mappings: Path, service: str, name: str, toml: str = "", *fil
     (folder / "example.toml").write_text(toml)
 
 
+INLETS: dict[str, dict[str, Any]] = {
+    "https": {"certificate": "c.pem", "key": "file:c.key"},
+    "inbox": {"root": "in", "done": "done", "rejected": "rejected", "sender": {"name": "amt24"}}}
+
+
+def destination(connector: str, options: dict[str, Any]) -> Any:
+    """A destination of a connector, as far as these tests look at it."""
+    return SimpleNamespace(outlet=endpoint.outlet_class(connector),
+                           options=endpoint.options_model(connector, "Outlet")(**options))
+
+
 def place(tmp_path: Path, municipalities: dict[str, tuple[str, int, tuple[str, ...]]],
           inlets: tuple[str, ...]) -> prepare.Place:
     """A place whose configuration knows no more than these tests need."""
@@ -30,12 +42,14 @@ def place(tmp_path: Path, municipalities: dict[str, tuple[str, int, tuple[str, .
         ags: SimpleNamespace(row=SimpleNamespace(ags=ags, name=name, counted=lambda _, size=size: size),
                              routes=dict.fromkeys(services, ()))
         for ags, (name, size, services) in municipalities.items()}
-    destinations = {
-        "big/mailbox": SimpleNamespace(connector="smtp", options={"to": ["steuer@musterstadt.example"]}),
-        "big/folder": SimpleNamespace(connector="directory", options={"path": tmp_path / "etc/../var/drop"})}
+    mailbox = {"host": "localhost", "from": "hub@hub.example", "to": ["steuer@musterstadt.example"]}
+    destinations = {"big/mailbox": destination("smtp", mailbox),
+                    "big/folder": destination("directory", {"path": tmp_path / "etc/../var/drop"})}
     configuration = SimpleNamespace(
         municipalities=municipalities,
-        inlets=[SimpleNamespace(name=f"by-{name}", connector=name) for name in inlets],
+        inlets=[SimpleNamespace(name=f"by-{name}", connector=name,
+                                options=endpoint.options_model(name, "Inlet")(**INLETS[name]))
+                for name in inlets],
         settings=SimpleNamespace(hub=SimpleNamespace(mappings=tmp_path / "mappings")),
         destination=destinations.get)
     return prepare.Place(tmp_path, cast(Any, configuration), Console(width=200), "run")
@@ -49,7 +63,7 @@ def test_every_example_goes_to_every_municipality_that_has_the_service(tmp_path:
     example_folder(tmp_path / "mappings", "dog", "small")
     example_folder(tmp_path / "mappings", "dog", "wrong", 'parked = "invalid"')
     example_folder(tmp_path / "mappings", "trade", "full", 'attachments = ["a.pdf"]', "a.pdf")
-    plan = demo._plan(place(tmp_path, MUNICIPALITIES, ("https", "inbox")))
+    plan = demo.planned(place(tmp_path, MUNICIPALITIES, ("https", "inbox")))
     assert [(item.ags, item.example.service, item.example.name, item.inlet) for item in plan] == [
         ("14999010", "dog", "small", "by-inbox"), ("14999010", "dog", "wrong", "by-https"),
         ("14999010", "trade", "full", "by-https"),
@@ -60,7 +74,7 @@ def test_every_example_goes_to_every_municipality_that_has_the_service(tmp_path:
 
 def test_without_a_watched_folder_all_go_over_https(tmp_path: Path) -> None:
     example_folder(tmp_path / "mappings", "dog", "small")
-    assert {item.inlet for item in demo._plan(place(tmp_path, MUNICIPALITIES, ("https",)))} == {"by-https"}
+    assert {item.inlet for item in demo.planned(place(tmp_path, MUNICIPALITIES, ("https",)))} == {"by-https"}
 
 
 def test_nothing_outside_of_var_is_touched(tmp_path: Path) -> None:

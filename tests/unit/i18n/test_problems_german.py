@@ -19,10 +19,11 @@ from hub.i18n.problems_german import PIECES, german
 ROOT = Path(__file__).parents[3]
 READ_BY_OPERATORS = sorted(file for pattern in (
     "hub/cli/*.py", "hub/config/*.py", "hub/files/*.py", "hub/mapping/*.py", "hub/authoring/scaffold.py",
-    "hub/endpoint.py",
+    "hub/endpoint.py", "hub/registry.py",
     "hub/administration/billing.py", "hub/administration/prices.py", "hub/operations/checks.py",
     "hub/operations/send.py",
-    "hub/operations/status_server.py", "connectors/*.py") for file in ROOT.glob(pattern))
+    "hub/operations/status_server.py", "hub/operations/control_socket.py", "hub/operations/verbs.py",
+    "hub/operations/operator.py", "connectors/*.py") for file in ROOT.glob(pattern))
 INNER = {"no XML", "DOCTYPE"}
 """Told to nobody: another sentence takes their place."""
 ENGLISH = re.compile(
@@ -56,7 +57,8 @@ def faults(source: str) -> Iterator[str]:
                 or name.endswith("problems.append")) else []
             for argument in told:
                 yield from (text for text in texts(argument) if text not in INNER)
-        elif isinstance(node, ast.AnnAssign | ast.Assign) and "_PLAIN" in ast.unparse(node).split("=", 1)[0]:
+        elif isinstance(node,
+                        ast.AnnAssign | ast.Assign) and ast.unparse(node).startswith(("_PLAIN", "SHAPES")):
             yield from (str(item.value) for item in ast.walk(node) if isinstance(item, ast.Constant)
                         and " " in str(item.value))
 

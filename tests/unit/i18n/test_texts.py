@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from hub.cli import app
+from hub.cli import app, context, store
 from hub.i18n import texts
 from hub.message import MessageState
 
@@ -23,10 +23,11 @@ SOURCE = re.sub(r'"\n\s*"', "", SOURCE)  # a text over two lines
 def english_texts() -> set[str]:
     """Every text of the command line that a person reads."""
     marked = re.findall(r'_\(\s*"((?:[^"\\]|\\.)*)"\)', SOURCE)
-    helps = re.findall(r'(?:@_command\([a-z]+, "[a-z-]+",\s+|_change\("[a-z]+",\s+)"((?:[^"\\]|\\.)*)"', SOURCE)
-    columns = [name for found in re.findall(r"_table\(\[(.*?)\]", SOURCE)
+    helps = re.findall(r'\b(?:command|group|_change)\(\s*"[a-z-]+",\s+"((?:[^"\\]|\\.)*)"', SOURCE)
+    columns = [name for found in re.findall(r"_table\(\s*\[(.*?)\]", SOURCE)
                for name in re.findall(r'"([^"]+)"', found)]
-    return {*marked, *helps, *columns, *app.FAULTS.values(), *app.REPAIRS.values(), *app.STEPS} - {"AGS"}
+    return {*marked, *helps, *columns, *store.FAULTS.values(), *store.REPAIRS.values(),
+            *context.STEPS} - {"AGS"}
 
 
 def test_every_text_has_its_german() -> None:
@@ -36,7 +37,7 @@ def test_every_text_has_its_german() -> None:
 
 
 def test_no_help_bypasses_the_table() -> None:
-    """What stands as `help=` is looked up, or given to `_command`, which looks it up."""
+    """What stands as `help=` is looked up, or given to `command` or `group`, which looks it up."""
     assert re.findall(r'help="[^"]*"', SOURCE) == []
 
 

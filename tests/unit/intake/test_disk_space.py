@@ -27,7 +27,7 @@ class Disk:
                     self.inodes)
 
     def space(self, **settings: float) -> Space:
-        section = DiskSection(**{"min_free_mb": 100, "min_free_percent": 0, "reserve_mb": 8, **settings})  # type: ignore[arg-type]
+        section = DiskSection(**{"min_free_mb": 100, "min_free_percent": 0, "reserve_mb": 8, **settings})
         return Space(self.folder, lambda: section, self.look, lambda: self.now)
 
 

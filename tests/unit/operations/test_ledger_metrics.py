@@ -1,73 +1,28 @@
-"""What the metrics say without a running hub: certificates, places in the ledger, refusals, reloads."""
+"""What the metrics say without a running hub: places in the ledger, refusals, reloads."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast, get_args
 
 import pytest
 import structlog
-import time_machine
 
 from hub.config import loader
-from hub.demo.certificates import Authority
 from hub.endpoint import TurnedAway
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.intake.receiver import Receiver
 from hub.message import Incoming
-from hub.operations.certificates import certificates
-from hub.operations.ledger_metrics import _first_series, _place
+from hub.operations.ledger_metrics import first_series, place_of
 from hub.store.transitions.deliveries import Settlement
 from hub.telemetry.counters import Metrics
 from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
 
 ROOT = Path(__file__).parents[3]
-
-
-def example(**options: Any) -> Any:
-    """A configuration of one inlet and one destination, as far as certificates go."""
-    inlet = SimpleNamespace(name="portal", options=options["inlet"])
-    destination = SimpleNamespace(key="musterstadt/verfahren", options=options["destination"])
-    return SimpleNamespace(inlets=(inlet,), all_destinations=lambda: iter([destination]))
-
-
-def test_certificates_of_inlets_and_destinations_are_found(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    server, client = tmp_path / "server.pem", tmp_path / "client.pem"
-    authority.server(server, tmp_path / "server.key")
-    authority.client(client, tmp_path / "client.key", "CN=drehscheibe.example")
-    found = certificates(example(
-        inlet={"certificate": server, "key": f"file:{tmp_path}/server.key", "client_ca": (authority.file,),
-               "senders": ({"name": "amt24", "ca": tmp_path / "gone.pem"},)},
-        destination={"path": tmp_path, "certificate": client, "ca_file": authority.file}))
-    assert {file.name: user for file, (user, _) in found.items()} == {
-        "server.pem": "inlet portal", "ca.pem": "inlet portal", "gone.pem": "inlet portal",
-        "client.pem": "musterstadt/verfahren"}
-    days = {file.name: round((end - datetime.now(UTC).timestamp()) / 86400)
-            for file, (_, end) in found.items() if end}
-    assert days == {"server.pem": 90, "ca.pem": 3650, "client.pem": 90}
-    assert found[tmp_path / "gone.pem"][1] == 0
-
-
-def test_the_first_of_a_chain_counts_and_the_last_of_a_ca_file(tmp_path: Path) -> None:
-    with time_machine.travel(datetime.now(UTC) - timedelta(days=60), tick=False):
-        old = Authority(tmp_path / "old").file.read_bytes()
-    both = tmp_path / "both.pem"
-    both.write_bytes(Authority(tmp_path / "new").file.read_bytes() + old)
-    (_, first), = certificates(example(inlet={"certificate": both}, destination={})).values()
-    (_, last), = certificates(example(inlet={}, destination={"ca_file": both})).values()
-    assert round((last - first) / 86400) == 60
-
-
-def test_a_file_that_is_no_certificate_does_not_end_a_scrape(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.pem"
-    broken.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
-    assert certificates(example(inlet={"certificate": broken}, destination={})) == {broken:
-                                                                                    ("inlet portal", 0.0)}
 
 
 @pytest.mark.parametrize(("tally", "place"), [
@@ -84,13 +39,13 @@ def test_a_file_that_is_no_certificate_does_not_end_a_scrape(tmp_path: Path) -> 
     (("delivery", "hundesteuer", "m/a", "due"), "drehscheibe_deliveries hundesteuer m/a due"),
 ])
 def test_every_tally_has_its_metric(tally: tuple[str, str, str, str], place: str) -> None:
-    family, labels = _place(*tally)
+    family, labels = place_of(*tally)
     assert " ".join((family.name, *labels)) == place
     assert len(labels) == len(family.labels)
 
 
 def test_the_example_begins_with_its_outcomes_at_zero() -> None:
-    series = _first_series(loader.load(ROOT / "etc" / "hub.toml"))
+    series = first_series(loader.load(ROOT / "etc" / "hub.toml"))
     assert {value for values in series.values() for value in values.values()} == {0}
     assert series[DELIVERY_EVENTS][("gewerbemeldung", "musterstadt/gewerberegister", "later")] == 0
     assert ("hundesteuer", "musterstadt/test", "later") not in series[DELIVERY_EVENTS]
@@ -186,6 +141,6 @@ def test_a_message_id_is_an_exemplar_and_never_a_label(metrics: Metrics) -> None
 
 def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = loader.load(ROOT / "etc" / "hub.toml")
-    assert len(_first_series(configuration)[DELIVERY_EVENTS]) > 10
+    assert len(first_series(configuration)[DELIVERY_EVENTS]) > 10
     monkeypatch.setattr("hub.operations.ledger_metrics.MOST_PAIRS", 10)
-    assert _first_series(configuration)[DELIVERY_EVENTS] == {}
+    assert first_series(configuration)[DELIVERY_EVENTS] == {}

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from hub.errors import Busy, HubError
+from hub.errors import Busy, HubError, StoreUnavailable
 from hub.operations import control_socket
 from hub.operations.long_task import LongWork, Progress
-from hub.operations.operator import Operator
+from hub.operations.wire import error_from
 from tests.services import wait_until
+from tests.unit.operator_kit import alone
 from tests.unit.store_kit import accept, incoming, opened
 
 
@@ -43,23 +44,27 @@ def test_progress_and_result() -> None:
         work.look(name)
 
 
-@pytest.mark.parametrize(("error", "told"), [
-    (HubError("there is no room"), "there is no room"),
-    (PermissionError(13, "Permission denied", "/srv/x"), "/srv/x: Permission denied"),
-    (KeyError("Erika Mustermann"), "KeyError"),
+@pytest.mark.parametrize(("error", "kind", "told"), [
+    (HubError("there is no room"), HubError, "there is no room"),
+    (StoreUnavailable("the store is away"), StoreUnavailable, "the store is away"),
+    (PermissionError(13, "Permission denied", "/srv/x"), PermissionError,
+     "[Errno 13] Permission denied: '/srv/x'"),
+    (KeyError("Erika Mustermann"), HubError, "KeyError"),
 ])
-def test_what_goes_wrong_is_told_without_what_citizens_wrote(error: Exception, told: str) -> None:
+def test_what_goes_wrong_is_told_as_what_it_is_without_what_citizens_wrote(
+        error: Exception, kind: type[Exception], told: str) -> None:
     def act(progress: Progress) -> None:
         raise error
 
     work = LongWork()
-    assert ended(work, work.begin("backup", act))["error"] == told
+    found = error_from(ended(work, work.begin("backup", act))["error"])
+    assert (type(found), str(found)) == (kind, told)
 
 
 def test_through_the_socket(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
         accept(store, incoming())
-        server = control_socket.ControlServer(tmp_path / "control.sock", Operator(store))
+        server = control_socket.ControlServer(tmp_path / "control.sock", alone(store))
         try:
             begun = control_socket.ask(tmp_path / "control.sock", "begin",
                                        {"verb": "check_store", "deep": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import mmap
 import os
 import socket
@@ -256,3 +257,9 @@ def test_text_comes_out_as_it_went_in(text: str, encoding: str) -> None:
     element = etree.Element("a")
     element.text = text
     assert (parse(etree.tostring(element, encoding=encoding), LIMITS).getroot().text or "") == text
+
+
+@pytest.mark.parametrize("document", [b"", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_a_document_without_a_sign_is_empty(document: bytes) -> None:
+    with pytest.raises(Rejected, match="das Dokument ist leer"):
+        xml.parse(document, Limits())

@@ -37,7 +37,8 @@ def test_form_content() -> None:
 
 
 def test_a_control_character_is_replaced_and_said() -> None:
-    document = '{"formId":"1:a:v1","fields":{"g:0:a":{"value":"eins\\u000bzwei\\u0007"},"g:0:b":{"value":"a\x0bb"}}}'
+    fields = '{"g:0:a":{"value":"eins\\u000bzwei\\u0007"},"g:0:b":{"value":"a\x0bb"}}'
+    document = f'{{"formId":"1:a:v1","fields":{fields}}}'
     result = Result(part(document.encode(), media_type="application/json"))
     assert (result.text("g:0:a"), result.text("g:0:b")) == ("eins\nzwei\ufffd", "a\nb")
     [note] = result.normal.notes

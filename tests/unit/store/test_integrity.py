@@ -20,7 +20,17 @@ from hub.store.integrity import Fault, Report
 from hub.store.store import Store
 from hub.store.transitions import repair
 from hub.store.transitions.erasure import Erased
-from tests.unit.store_kit import MINUTE, abandon, accept, claim_one, deliver, incoming, opened, routed, unbalanced
+from tests.unit.store_kit import (
+    MINUTE,
+    abandon,
+    accept,
+    claim_one,
+    deliver,
+    incoming,
+    opened,
+    routed,
+    unbalanced,
+)
 
 LARGE = b"<a>" + b"x" * 5000 + b"</a>"
 
@@ -110,9 +120,9 @@ def test_a_reference_to_nothing_is_told(store: Store) -> None:
     victim = store.get_message(accept(store, incoming(b"<b/>")).id).parts[0].blob
 
     def cut(tx: object) -> None:
-        tx.connection.execute(delete(tables.blob).where(tables.blob.c.id == victim))  # type: ignore[attr-defined]
+        tx.connection.execute(delete(tables.blob).where(tables.blob.c.id == victim))
 
-    store._do(cut)
+    store.transact(cut)
     report = look(store)
     assert kinds(report) == ["reference"]
     todo = store.plan_repair(report)
@@ -129,7 +139,7 @@ def test_wrong_books_are_set_right(store: Store, spoil: str) -> None:
     routed(store, ["m/a", "m/b"])
     deliver(store, "m/a")
     accept(store, incoming(b"<b/>"))
-    store._do(lambda tx: tx.connection.execute(text(spoil)))
+    store.transact(lambda tx: tx.connection.execute(text(spoil)))
     report = look(store)
     assert set(kinds(report)) == {"tally"}
     repaired(store)
@@ -143,13 +153,13 @@ def test_books_stay_right_when_proofs_are_gone_and_deliveries_rerouted(store: St
 
     message = routed(store, ["m/a"])
     claimed = claim_one(store, "m/a")
-    store.settle([Settlement.rerouted(claimed.delivery.id, store._now(), "m/b", "zu groß")])
+    store.settle([Settlement.rerouted(claimed.delivery.id, store.now(), "m/b", "zu groß")])
     deliver(store, "m/b")
     assert look(store).sound
     store.erase([message])
     store.forget([message])
     assert look(store).sound
-    store._do(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', "
+    store.transact(lambda tx: tx.connection.execute(text("DELETE FROM tally WHERE kind IN ('message', "
                                                     "'delivery_total')")))
     repaired(store)
 
@@ -216,7 +226,7 @@ def test_a_changed_row_is_found_too(store: Store) -> None:
     def spoil(tx: object) -> None:
         tx.connection.execute(update(tables.blob).values(content=b"\0\0<x/>"))  # type: ignore[attr-defined]
 
-    store._do(spoil)
+    store.transact(spoil)
     report = look(store, deep=True)
     assert set(kinds(report)) == {"damaged"} and {fault.message for fault in report.faults} == {message}
     [row] = store.deliveries_of(message)
@@ -237,7 +247,7 @@ def test_what_was_under_way_may_be_there_and_says_so(tmp_path: Path) -> None:
     killed = Store.open(tmp_path / "store", inline=1000)
     message = routed(killed)
     claimed = claim_one(killed)
-    killed._do(lambda tx: tx.connection.execute(update(tables.blob).where(
+    killed.transact(lambda tx: tx.connection.execute(update(tables.blob).where(
         tables.blob.c.id == claimed.delivery.manifest.parts[0].blob).values(content=b"\0\0<x/>")))
     abandon(killed)
     with opened(tmp_path / "store", inline=1000) as store:
@@ -261,7 +271,7 @@ def test_the_repair_stands_among_the_actions(store: Store) -> None:
     accept(store, incoming(LARGE))
     only(store).unlink()
     repaired(store)
-    with store._read() as connection:
+    with store.reading() as connection:
         [row] = connection.execute(text("SELECT who, verb, result FROM action")).all()
     assert (row.who, row.verb) == ("erika", "store-repair") and '"park_messages": 1' in row.result
 
@@ -300,11 +310,11 @@ def test_planted_a_check_that_asks_once_takes_a_deletion_for_a_loss(store: Store
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store.blobs, "path", path)
-            return [fault for fault in examination(store._read, store.blobs, alone=True).run().faults
+            return [fault for fault in examination(store.reading, store.blobs, alone=True).run().faults
                     if fault.kind == "missing"]
 
     class Hasty(integrity.Examination):
-        def _still_there(self, blobs: FileBlobs, name: str) -> bool:
+        def still_there(self, blobs: FileBlobs, name: str) -> bool:
             return True
 
     assert races(integrity.Examination) == []

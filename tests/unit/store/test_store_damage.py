@@ -92,8 +92,8 @@ def test_a_test_that_was_recognised_late_is_not_damaged(state: Path) -> None:
                           """ "case" = 'x'"""])
 @pytest.mark.parametrize("table", ["message", "delivery"])
 def test_a_delivery_that_does_not_fit_its_message_is_parked(state: Path, table: str, change: str) -> None:
-    """Or a file would be named after another town, and a real application be left out of the bill as a
-    test."""
+    """Or a file would be named after another municipality, and a real application be left out of the bill as
+    a test."""
     with opened(state) as store:
         message = routed(store)
         assert store.examine().sound

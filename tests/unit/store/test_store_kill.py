@@ -18,35 +18,31 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 PRODUCER = """
 import hashlib, os, sys, threading, time
+from functools import partial
 from pathlib import Path
 from hub.store import writer
 from hub.store.store import Store
 from tests.unit.store_kit import accept, incoming, spooled
 
-class Eager(writer.Writer):  # the planted fault: an answer before the commit
-    def _commit(self, commit):
-        for job in self.batch:
-            job.future.set_result(job.outcome)
-        super()._commit(commit)
-    def _write(self, connection, batch):
-        self.batch = batch
-        super()._write(connection, batch)
-    @staticmethod
-    def _resolve(batch):
-        pass
+commits = []
+def commit(transaction):
+    commits.append(1)
+    if "crash" in sys.argv and len(commits) == 3:
+        # an answer given too early gets out in this time; there is none to wait for otherwise
+        time.sleep(0.3)
+        os.kill(os.getpid(), 9)
+    transaction.commit()
 
-store = Store.open(Path(sys.argv[1]), writer=Eager if "eager" in sys.argv else writer.Writer)
+if "eager" in sys.argv:  # the planted fault: an answer before the commit
+    resolve, write = writer.resolve, writer.Batches.write
+    def early(self, connection, batch):
+        self.commit = lambda transaction: (resolve(batch), commit(transaction))
+        write(self, connection, batch)
+    writer.Batches.write, writer.resolve = early, lambda batch: None
+
+store = Store.open(Path(sys.argv[1]), writer=partial(writer.Writer, commit=commit))
 store.recover()
 run = os.urandom(4).hex()
-if "crash" in sys.argv:  # dies at the moment of the third commit, wherever the random kill would have had to hit
-    real, commits = writer.Writer._commit, []
-    def commit(commit_):
-        commits.append(1)
-        if len(commits) == 3:
-            time.sleep(0.3)  # an answer given too early gets out in this time; there is none to wait for otherwise
-            os.kill(os.getpid(), 9)
-        real(commit_)
-    writer.Writer._commit = staticmethod(commit)
 def work(thread):
     for number in range(100000):
         content = f"{run} {thread} {number} ".encode() * (1 if number % 7 else 8000)

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from hub.message import RESTORED, DeliveryState, MessageState
 from hub.store.database.ledger import Ledger
@@ -44,7 +50,7 @@ pick = st.integers(0, 1000)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A small hub with one town and three destinations, killed now and then."""
+    """A small hub with one municipality and three destinations, killed now and then."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -291,12 +297,12 @@ def test_planted_a_forgotten_tally_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_planted_a_lost_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = message_transitions._insert_messages
+    real = message_transitions.insert_messages
 
     def losing(tx: object, new: list[Any]) -> None:
         real(tx, [row for row in new if row[1].incoming.parts[0].content != b"3"])  # type: ignore[arg-type]
 
-    monkeypatch.setattr(message_transitions, "_insert_messages", losing)
+    monkeypatch.setattr(message_transitions, "insert_messages", losing)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(StoreMachine, settings=PLANTED)
 

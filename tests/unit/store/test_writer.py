@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 from pysqlite3 import dbapi2
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, RootTransaction, text
 
 from hub.errors import StoreUnavailable
-from hub.store.database.sqlite import writing_engine
+from hub.store import writer as writer_module
+from hub.store.database.sqlite import Embedded
 from hub.store.database.transaction import Transaction
-from hub.store.writer import GATHER, MANY, StaleFencing, Writer
+from hub.store.writer import GATHER, MANY, Batches, StaleFencing, Writer
 
 
 @pytest.fixture()
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = writing_engine(tmp_path / "db.sqlite3")
+    engine = Embedded(tmp_path).writing_engine()
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
     yield engine
@@ -31,11 +32,14 @@ class Ours(Writer):
 
     def __init__(self, engine: Engine, begin: Callable[[Connection], Transaction] | None = None) -> None:
         self.before_commit: Callable[[], None] = lambda: None
-        super().__init__(engine, begin or (lambda connection: Transaction(connection, 0, 1)))
+        self.waits: list[float] = []
 
-    def _commit(self, commit: Any) -> None:  # type: ignore[override]
-        self.before_commit()
-        super()._commit(commit)
+        def commit(transaction: RootTransaction) -> None:
+            self.before_commit()
+            transaction.commit()
+
+        super().__init__(engine, begin or (lambda connection: Transaction(connection, 0, 1)), commit=commit,
+                         sleep=self.waits.append)
 
 
 @pytest.fixture()
@@ -89,9 +93,8 @@ def test_one_batch_is_one_commit(engine: Engine, writer: Ours) -> None:
     assert there(engine) == list(range(50))
 
 
-def test_after_a_batch_of_many_the_next_one_gathers(writer: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("hub.store.writer.time.sleep", waits.append)
+def test_after_a_batch_of_many_the_next_one_gathers(writer: Ours) -> None:
+    waits = writer.waits
     for future in held(writer, [lambda n=n: writer.submit(put(n)) for n in range(MANY)]):
         future.result(30)
     assert waits == []
@@ -248,29 +251,29 @@ def test_nothing_is_promised_before_the_commit(engine: Engine) -> None:
     assert not promised_but_lost(engine, Ours)
 
 
-def test_planted_a_promise_before_the_commit_is_noticed(engine: Engine) -> None:
-    class Eager(Ours):
-        def _commit(self, commit: Any) -> None:  # type: ignore[override]
-            for job in self.batch:
-                job.future.set_result(job.outcome)
-            super()._commit(commit)
+def test_planted_a_promise_before_the_commit_is_noticed(engine: Engine,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, write = writer_module.resolve, Batches.write
 
-        def _write(self, connection: Connection, batch: list[Any]) -> None:
-            self.batch = batch
-            super()._write(connection, batch)
+    def early(self: Batches, connection: Connection, batch: Sequence[Any]) -> None:
+        commit = self.commit
 
-        def _fail(self, batch: list[Any], error: Exception) -> None:
-            """Too late."""
+        def promised(transaction: RootTransaction) -> None:
+            resolve(batch)
+            commit(transaction)
 
-        @staticmethod
-        def _resolve(batch: list[Any]) -> None:
-            """Done already."""
+        self.commit = promised
+        write(self, connection, batch)
+        self.commit = commit
 
-    assert promised_but_lost(engine, Eager)
+    monkeypatch.setattr(Batches, "write", early)
+    for late in ("resolve", "refuse"):
+        monkeypatch.setattr(writer_module, late, lambda *_: None)
+    assert promised_but_lost(engine, Ours)
 
 
-def test_after_a_commit_that_failed_for_want_of_space_the_next_one_is_written(engine: Engine, writer: Ours,
-                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_commit_that_failed_for_want_of_space_the_next_one_is_written(
+        engine: Engine, writer: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
     real = engine.dialect.do_commit
 
     def full(connection: Any) -> None:

@@ -23,7 +23,7 @@ def test_a_field_with_a_line_end_is_framed_by_its_length_and_a_list_is_repeated(
 
 
 def test_names_are_what_journald_takes() -> None:
-    entry = json.loads(logs._journal_fields(None, "", {
+    entry = json.loads(logs.journal_fields(None, "", {
         "event": "delivered", "level": "warning", "at": "now", "logger": "hub.x", "message": "019",
         "error-class": "E",
         "_trusted": 1, "2nd": 2, "none": None}))
@@ -37,7 +37,7 @@ def test_an_entry_too_large_for_a_datagram_goes_as_a_sealed_file(tmp_path: Path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(tmp_path / "journal"))
         journal.settimeout(10)
-        handler = logs._Journal(str(tmp_path / "journal"))
+        handler = logs.Journal(str(tmp_path / "journal"))
         try:
             for text in ("small", "x" * 1_000_000):
                 handler.emit(logging.makeLogRecord({"msg": json.dumps({"MESSAGE": text})}))
@@ -56,7 +56,8 @@ def test_an_inherited_variable_does_not_send_the_log_away(own: bool, tmp_path: P
     with (tmp_path / "stderr").open("w") as stderr:
         stream = os.fstat(stderr.fileno())
         place = f"{stream.st_dev}:{stream.st_ino}" if own else f"{stream.st_dev}:{stream.st_ino + 1}"
-        program = f"from hub.telemetry import logs; logs.JOURNAL = {str(tmp_path)!r}; print(logs.under_journald())"
+        program = (f"from hub.telemetry import logs; logs.JOURNAL = {str(tmp_path)!r}; "
+                   "print(logs.under_journald())")
         result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "JOURNAL_STREAM": place},
                                 stderr=stderr,
                                 stdout=subprocess.PIPE, text=True, check=True)

@@ -1,5 +1,5 @@
 <?xml version="1.0" encoding="UTF-8"?>
-<!-- Beispielberg's tax procedure books by a Buchungszeichen with the town's prefix. Everything else is as in the mapping. -->
+<!-- Beispielberg's tax procedure books by a Buchungszeichen with the municipality's prefix. Everything else is as in the mapping. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns="urn:datendrehscheibe:hundesteuer:1"
                 xmlns:e="urn:datendrehscheibe:envelope:1" exclude-result-prefixes="e">
   <xsl:import href="mapping:fachverfahren.xsl"/>

@@ -1,2 +1,1 @@
-"""The store's schema, step by step (Alembic). Run by `hub.store.database.sqlite.migrate`; no ``alembic.ini``
-is needed."""
+"""The steps of the store's schema (Alembic). `hub.store.database.sqlite.migrate` runs them."""

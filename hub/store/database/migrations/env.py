@@ -1,4 +1,4 @@
-"""Alembic's entry: upgrade the store on the connection, and in the transaction, of whoever asked."""
+"""Alembic's entry. It upgrades the schema on the caller's connection, in the caller's transaction."""
 
 from alembic import context
 

@@ -122,6 +122,6 @@ def test_missing_bytes_are_found_by_the_check(backend: str, tmp_path: Path) -> N
     with opened(tmp_path / "store") as store:
         accept(store, incoming(parts=(spooled(store.spool, HUGE),)))
         assert store.check() == []
-        store._do(lambda tx: tx.connection.execute(chunk.delete().where(chunk.c.no == 1)))
+        store.transact(lambda tx: tx.connection.execute(chunk.delete().where(chunk.c.no == 1)))
         [found] = store.check()
         assert f"{len(HUGE) - CHUNK} of {len(HUGE)} bytes" in found

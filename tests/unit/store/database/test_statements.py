@@ -33,7 +33,7 @@ def test_rows_are_those_of_core(store: Store, count: int) -> None:
     def both(tx: Any) -> tuple[list[Any], list[Any]]:
         return list(Query(FIND)(tx.connection, **values)), list(tx.connection.execute(FIND, values))
 
-    found, core = store._do(both)
+    found, core = store.transact(both)
     assert len(found) == count
     assert sorted(row._asdict().items() for row in found) == sorted(row._asdict().items() for row in core)
     assert {row.id for row in found} == set(ids)
@@ -41,21 +41,21 @@ def test_rows_are_those_of_core(store: Store, count: int) -> None:
 
 def test_an_empty_list_finds_nothing(store: Store) -> None:
     accept(store, incoming())
-    assert list(store._do(lambda tx: Query(FIND)(tx.connection, ids=[], test=0))) == []
+    assert list(store.transact(lambda tx: Query(FIND)(tx.connection, ids=[], test=0))) == []
 
 
 def test_an_update_changes_what_it_names(store: Store) -> None:
     ids = [accept(store, incoming(str(number).encode())).id for number in range(3)]
     die = Query(update(tables.message).where(tables.message.c.id.in_(bindparam("ids", expanding=True)))
                 .values(deaths=bindparam("number")))
-    assert list(store._do(lambda tx: die(tx.connection, ids=ids[:2], number=2))) == []
+    assert list(store.transact(lambda tx: die(tx.connection, ids=ids[:2], number=2))) == []
     assert [store.get_message(name).deaths for name in ids] == [2, 2, 0]
 
 
 def test_all_that_is_read_on_a_connection_is_of_one_moment(store: Store) -> None:
     """A reader that did not begin a transaction would see the second message halfway through."""
     first = accept(store, incoming()).id
-    with store._read() as connection:
+    with store.reading() as connection:
         assert len(Query(FIND)(connection, ids=[first], test=0)) == 1
         second = accept(store, incoming(b"<b/>")).id
         found = Query(FIND)(connection, ids=[first, second], test=0)
@@ -67,7 +67,7 @@ def test_an_error_is_that_of_core_without_what_a_citizen_wrote(store: Store) -> 
                                                == bindparam("wanted")).values(state=bindparam("text")))
     message = accept(store, incoming()).id
     with pytest.raises(DBAPIError) as caught:
-        store._do(lambda tx: wrong(tx.connection, wanted=message, text="Erika Mustermann"))
+        store.transact(lambda tx: wrong(tx.connection, wanted=message, text="Erika Mustermann"))
     if not store.shared:
         assert "Erika" not in str(caught.value)
     assert store.get_message(message).state == "received"
@@ -75,7 +75,7 @@ def test_an_error_is_that_of_core_without_what_a_citizen_wrote(store: Store) -> 
 
 def test_a_name_too_few_is_noticed(store: Store) -> None:
     with pytest.raises(StatementError if store.shared else KeyError):
-        store._do(lambda tx: Query(FIND)(tx.connection, ids=["a"]))
+        store.transact(lambda tx: Query(FIND)(tx.connection, ids=["a"]))
 
 
 def test_many_takes_all_names_or_none(store: Store) -> None:
@@ -84,5 +84,6 @@ def test_many_takes_all_names_or_none(store: Store) -> None:
     change = Many(statement, ("rule",))
     if not store.shared:
         with pytest.raises(TypeError, match="b_id"):
-            store._do(lambda tx: change(tx.connection, [{"rule": "x"}]))
-    assert store._do(lambda tx: tx.connection.execute(text("SELECT count(*) FROM message")).scalar()) == 0
+            store.transact(lambda tx: change(tx.connection, [{"rule": "x"}]))
+    count = text("SELECT count(*) FROM message")
+    assert store.transact(lambda tx: tx.connection.execute(count).scalar()) == 0

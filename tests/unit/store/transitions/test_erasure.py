@@ -4,22 +4,18 @@ touched."""
 from __future__ import annotations
 
 import random
-import re
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from pysqlite3 import dbapi2
 
-from hub.administration.retention import Report, Retention
+from hub.administration.retention import Report
 from hub.config.configuration import Kept
-from hub.errors import StoreUnavailable
-from hub.message import BERLIN, MessageState
-from hub.operations.operator import Operator
+from hub.message import MessageState
 from hub.store.blobs.files import FileBlobs
 from hub.store.blobs.payload import Payload, Staged
 from hub.store.database import sqlite
@@ -28,8 +24,9 @@ from hub.store.database.transaction import Transaction
 from hub.store.store import Store
 from hub.store.transitions import erasure
 from hub.store.transitions.deliveries import Settlement
-from hub.store.transitions.erasure import Erased
 from hub.store.transitions.operator_actions import NotNow
+from tests.unit.operator_kit import alone
+from tests.unit.retention_kit import DAY, application, found, retention, secret
 from tests.unit.store_kit import (
     MINUTE,
     RECEIPT,
@@ -42,64 +39,8 @@ from tests.unit.store_kit import (
     opened,
     parked,
     routed,
-    spooled,
-    translated,
     unbalanced,
 )
-
-DAY = timedelta(days=1)
-
-
-@dataclass
-class _Defaults:
-    at: time = time(2, 30)
-
-
-@dataclass
-class _File:
-    retention: _Defaults = field(default_factory=_Defaults)
-
-
-@dataclass
-class Periods:
-    """A configuration that knows only how long things are kept."""
-
-    kept: Callable[[str, str], Kept] = lambda tenant, service: Kept(30, 730)
-    defaults: _File = field(default_factory=_File)
-
-    def retention(self, tenant: str, service: str) -> Kept:
-        return self.kept(tenant, service)
-
-
-def retention(store: Store, clock: Clock, kept: Callable[[str, str], Kept] | None = None) -> Retention:
-    return Retention(store, lambda: Periods(kept) if kept else Periods(), now=clock)  # type: ignore[arg-type, return-value]
-
-
-def secret(number: int) -> bytes:
-    """What must not be found any more: invented, and different for each application."""
-    return b"GEHEIM-%06d-ERIKA;" % number
-
-
-def application(store: Store, number: int, size: int = 1, *, upload: Path | None = None, end: bool = True,
-                **changes: object) -> str:
-    """An application with its secret in every body, in the name of its upload, and in what is sent; delivered
-    if `end`."""
-    body = secret(number) * max(1, size // len(secret(number)))
-    parts = [*incoming(b"<a>" + body + b"</a>").parts]
-    if upload is not None:
-        parts.append(spooled(upload, body * 40))
-    message = accept(store, incoming(**{"parts": tuple(parts), "key": str(number), **changes}), **(
-        {"tenant": changes["service"]} if "service" in changes else {}))
-    store.claim_messages(1, MINUTE, only=[message.id])
-    output = Output()
-    attachment = output.attachment(b"upload "
-                                   + body).model_copy(update={"filename": f"{secret(number).decode()}.pdf"})
-    store.record([translated(message.id, output.delivery(b"<r>" + body + b"</r>"), attachments=[attachment])],
-                 output.fd,
-                 config_digest="c")
-    if end:
-        deliver(store)
-    return message.id
 
 
 @pytest.fixture
@@ -107,12 +48,6 @@ def memory(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory where there is such a place: thousands of rows, and no power cut to survive."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else tmp_path) as folder:
         yield Path(folder)
-
-
-def found(directory: Path) -> set[int]:
-    """The applications of which any file of the store still holds something."""
-    return {int(number) for file in directory.rglob("*") if file.is_file()
-            for number in re.findall(rb"GEHEIM-(\d{6})", file.read_bytes())}
 
 
 def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) -> None:
@@ -129,7 +64,7 @@ def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) 
         report = retention(store, clock).run()
         assert (report.messages, report.bodies, report.log_truncated) == (1, 5, True)
         assert found(tmp_path / "s") == {2}
-        message, operator = store.get_message(old), Operator(store)
+        message, operator = store.get_message(old), alone(store)
         assert message.state is MessageState.COMPLETED
         assert message.payload_deleted_at == clock.now
         assert [(part.name, part.filename) for part in message.parts] == [("received-1", None),
@@ -154,8 +89,8 @@ def test_the_content_is_gone_from_the_files_and_the_proof_stays(tmp_path: Path) 
 
 
 def crowd(store: Store, chance: random.Random, numbers: range) -> None:
-    """Finished applications of twelve towns, mixed: two rows of bodies each, of a size that SQLite keeps
-    together on pages."""
+    """Finished applications of twelve municipalities, mixed: two rows of bodies each, of a size that SQLite
+    keeps together on pages."""
     rows, bodies = [], []
     for number in numbers:
         tenant = f"town-{chance.randrange(12)}"
@@ -174,20 +109,20 @@ def crowd(store: Store, chance: random.Random, numbers: range) -> None:
                               rows)
         store.blobs.insert(tx.connection, bodies)
 
-    store._do(write)
+    store.transact(write)
 
 
 def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
-    """Town after town is emptied while new applications come: what is found of deleted ones after each
-    run."""
+    """Municipality after municipality is emptied while new applications come: what is found of deleted ones
+    after each run."""
     chance, left = random.Random(seed), []
     crowd(store, chance, range(1000))
     for municipality in range(11):
-        retention(store, Clock(), lambda tenant, service, municipality=municipality: Kept(  # type: ignore[misc]
+        retention(store, Clock(), lambda tenant, service, municipality=municipality: Kept(
             0 if int(tenant.removeprefix("town-")) <= municipality else 365 * 99, 365 * 99)).run()
         crowd(store, chance, range(1000 + 30 * municipality, 1030 + 30 * municipality))
         store.truncate_log()
-        with store._read() as connection:
+        with store.reading() as connection:
             kept = connection.execute(
                 sa.text("SELECT id FROM message WHERE payload_deleted_at IS NULL")).scalars()
             left.append(found(folder) - {int(name.removeprefix("message-")) for name in kept})
@@ -199,7 +134,7 @@ def emptied(store: Store, folder: Path, seed: int) -> list[set[int]]:
 def test_nothing_is_left_where_neighbours_moved(memory: Path, seed: int) -> None:
     with opened(memory) as store:
         assert [numbers for numbers in emptied(store, memory, seed) if numbers] == []
-        assert found(memory), "one town keeps everything"
+        assert found(memory), "one municipality keeps everything"
         report = retention(store, Clock(), lambda tenant, service: Kept(0, 365 * 99)).run()
         assert found(memory) == set()
         assert report.rows > 2000, "the space of overwritten rows is given back"
@@ -238,9 +173,8 @@ def test_burying_among_the_living_is_noticed(memory: Path, monkeypatch: pytest.M
 
 def test_without_secure_delete_the_names_of_uploads_are_left(tmp_path: Path,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sqlite._engine
-    monkeypatch.setattr(sqlite, "_engine", lambda file, mode, begin, pragmas: real(
-        file, mode, begin, tuple(pragma for pragma in pragmas if not pragma.startswith("secure_delete"))))
+    monkeypatch.setattr(sqlite, "WRITING", tuple(pragma for pragma in sqlite.WRITING
+                                                 if not pragma.startswith("secure_delete")))
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         for number in range(12):
@@ -270,8 +204,6 @@ def test_a_reader_holds_the_log_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM message").fetchall()
         clock.now += 31 * DAY
-        runner = retention(store, clock)
-        runner._stop.set()  # do not wait for the reader
         assert store.erase(store.due_for_retention("musterstadt", "hundesteuer", clock.now, 9,
                                                    erased=False)).messages == 1
         assert not store.truncate_log()
@@ -318,7 +250,7 @@ def test_a_finished_message_with_an_open_delivery_is_noticed(tmp_path: Path,
     clock = Clock()
     with opened(tmp_path / "s", now=clock) as store:
         name = application(store, 1, end=False)
-        store._do(lambda tx: tx.connection.execute(sa.text(
+        store.transact(lambda tx: tx.connection.execute(sa.text(
             "UPDATE message SET state = 'completed', finished_at = 1 WHERE id = :id"), {"id": name}))
         clock.now += 31 * DAY
         assert retention(store, clock).run().messages == 0
@@ -348,7 +280,7 @@ def test_proofs_go_later_and_the_books_balance(tmp_path: Path) -> None:
         assert store.balances() == before, "what is forgotten stays counted"
         assert unbalanced(store) == []
         assert {used.count for used in store.usages("2026-11", "2026-11").values()} == {1}
-        with store._read() as connection:
+        with store.reading() as connection:
             assert {table: connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one()
                     for table in ("message", "delivery", "duplicate", "action")} == {
                         "message": 1, "delivery": 1, "duplicate": 0, "action": 0}
@@ -374,63 +306,13 @@ def test_a_crash_between_commit_and_file_is_repaired(tmp_path: Path, monkeypatch
         retention(store, clock).run()
         files = list(store.blobs.files().values())
         assert files == [], "the same run finds what was left"
-        young = store.blobs._folder / "aa" / "an-acceptance-under-way-aa"
+        young = store.directory / "blobs" / "aa" / "an-acceptance-under-way-aa"
         young.write_bytes(secret(2))
         clock.now = datetime.now(UTC)
         assert store.remove_leftovers() == 0
         clock.now += 2 * DAY
         assert store.remove_leftovers() == 1
         assert found(tmp_path / "s") == set()
-
-
-def test_the_days_are_the_services_and_the_municipalities(tmp_path: Path) -> None:
-    clock = Clock()
-    with opened(tmp_path / "s", now=clock) as store:
-        application(store, 1, service="kurz")
-        application(store, 2, service="lang")
-        days = {"kurz": 0, "lang": 365}
-        assert retention(store, clock, lambda tenant, service: Kept(days[service], 365)).run().messages == 1
-        assert found(tmp_path / "s") == {2}
-        clock.now += 364 * DAY
-        assert retention(store, clock, lambda tenant, service: Kept(days[service], 400)).run().messages == 0
-        clock.now += DAY
-        assert retention(store, clock, lambda tenant, service: Kept(days[service], 400)).run().messages == 1
-
-
-def test_it_runs_again_the_next_night() -> None:
-    clock = Clock()
-    runner = Retention(None, Periods, now=clock)  # type: ignore[arg-type, return-value]
-    for at, expected in ((datetime(2026, 11, 22, 1, 0, tzinfo=BERLIN), 22),
-                         (datetime(2026, 11, 22, 2, 30, tzinfo=BERLIN), 23),
-                         (datetime(2026, 11, 22, 23, 0, tzinfo=BERLIN), 23),
-                         (datetime(2026, 3, 29, 0, 30, tzinfo=BERLIN), 29)):
-        clock.now = at.astimezone(UTC)
-        moment = runner._next().astimezone(BERLIN)
-        assert (moment.day, moment > at) == (expected, True)
-
-
-def test_a_run_says_when_it_ended_and_what_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, told = Clock(), []
-    with opened(tmp_path / "s", now=clock) as store:
-        for number in range(3):
-            application(store, number)
-        clock.now += 31 * DAY
-        runner = Retention(store, Periods, lambda *run: told.append(run), now=clock)  # type: ignore[arg-type, return-value]
-        monkeypatch.setattr(store, "erase", lambda ids: Erased())
-        monkeypatch.setattr(store, "truncate_log", lambda: False)
-        runner._stop.wait = lambda _: False  # type: ignore[method-assign]
-        runner.run()
-        monkeypatch.undo()
-        runner.run()
-        monkeypatch.setattr(store, "due_for_retention", _broken)
-        with pytest.raises(StoreUnavailable):
-            runner.run()
-    assert told == [(clock.now, {"content": 3, "proofs": 0, "log": 1}),
-                    (clock.now, {"content": 0, "proofs": 0, "log": 0})]
-
-
-def _broken(*_: object, **__: object) -> list[str]:
-    raise StoreUnavailable("disk")
 
 
 def test_usage_outlives_the_proof_and_counts_each_once(tmp_path: Path) -> None:

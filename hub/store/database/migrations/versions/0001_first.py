@@ -1,4 +1,4 @@
-"""The first schema. What the columns mean stands in `hub.store.database.tables`."""
+"""The first schema. `hub.store.database.tables` explains the columns."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -198,7 +198,7 @@ def upgrade() -> None:
 
 
 def _protect_history() -> None:
-    """Events are written once."""
+    """Let the database refuse any change of an event."""
     if op.get_context().dialect.name == "sqlite":
         op.execute("CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events "
                    "are final'); END")

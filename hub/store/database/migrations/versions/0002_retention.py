@@ -1,5 +1,7 @@
-"""Payloads go before proofs, and what bills rest on outlives both. What the columns mean stands in
-`hub.store.database.tables`."""
+"""Retention: content is deleted before proofs, and the usage, from which bills are made, outlives both.
+
+`hub.store.database.tables` explains the columns.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,7 @@
-"""Order within a case: two small indexes for asking who is before whom. What they hold stands in
-`hub.store.database.tables`."""
+"""Order within a case: two small indexes that find the earlier messages and deliveries of a case.
+
+`hub.store.transitions.case_order` explains their conditions.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,7 @@
-"""Several nodes on one PostgreSQL: who they are, and large bodies as rows. In SQLite both tables stay
-empty."""
+"""Several nodes on one PostgreSQL: a table of nodes, and large bodies as chunks.
+
+In SQLite both tables stay empty.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,8 +33,7 @@ def upgrade() -> None:
         sa.Column("no", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["blob_id"], ["blob.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("blob_id", "no"),
-        sqlite_strict=True,
+        sa.PrimaryKeyConstraint("blob_id", "no"), sqlite_strict=True,
         sqlite_with_rowid=False
     )
     if op.get_bind().dialect.name == "postgresql":
@@ -44,10 +45,10 @@ def upgrade() -> None:
 
 
 def _by_bytes() -> None:
-    """The beginning of an id is looked for as a range, and ranges must not depend on a language's order of
-    letters.
+    """Compare ids by their bytes, and do not compress chunks.
 
-    Large bodies are mostly compressed already (PDF, pictures): the database need not try.
+    The beginning of an id is searched as a range, and a range must not depend on the order of letters in a
+    language. Large bodies are mostly compressed already (PDF, pictures).
     """
     for table in ("message", "delivery"):
         op.execute(f'ALTER TABLE {table} ALTER COLUMN id TYPE text COLLATE "C"')

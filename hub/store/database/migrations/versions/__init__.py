@@ -1,1 +1,1 @@
-"""One file per change of the tables, in order."""
+"""The changes of the tables, one file for each, in order."""

@@ -1,5 +1,7 @@
-"""Faults that an operator meets at the command line: one clear line on standard error, a next step, the right
-exit code."""
+"""Errors that an operator meets at the command line.
+
+Each gives one clear line on standard error, a next step, and the right exit code.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def hub(tmp_path: Path) -> Iterator[HubProcess]:
 
 
 def told(hub: HubProcess, *arguments: str, code: int) -> str:
-    """What the command says on standard error, once its exit code is the expected one."""
+    """Run a command that must end with this exit code. Returns its standard error."""
     result = subprocess.run(hub.command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=60,
                             check=False)
     assert "Traceback" not in result.stderr
@@ -41,9 +43,8 @@ def sending(hub: HubProcess, **files: Path) -> list[str]:
 
 def test_a_busy_status_port_is_told(hub: HubProcess) -> None:
     with socket.create_server(("127.0.0.1", hub.status)):
-        assert f"status.port: 127.0.0.1:{hub.status} cannot be used" in told(hub, "run",
-                                                                                               code=75)
-    hub.start()  # the failed start left nothing behind
+        assert f"status.port: 127.0.0.1:{hub.status} cannot be used" in told(hub, "run", code=75)
+    hub.start()  # the failed start has left nothing behind
     assert "did not end cleanly" not in hub.log.read_text()
 
 

@@ -1,0 +1,136 @@
+"""Commands about mappings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from hub.cli.command import EX_FINDINGS, command, group, json_option
+from hub.cli.context import Context
+from hub.cli.output import print_json
+from hub.errors import HubError
+from hub.i18n.texts import _
+
+
+@command("test", "Run the examples of all mappings, or of one; shows a readable difference.")
+@click.argument("service", required=False)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--update", is_flag=True,
+              help=_("Write the expected outputs anew (then review the difference in version control)."))
+@json_option
+@click.pass_obj
+def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool,
+                 as_json: bool) -> None:
+    from hub.authoring.examples import run_examples
+
+    results = run_examples(folder or context.load().settings.hub.mappings, service=service, update=update)
+    if as_json:
+        print_json([{"service": result.service, "example": result.name, "ok": result.ok,
+                     "difference": result.difference} for result in results])
+    for result in results if not as_json else ():
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    if not results:
+        raise HubError(f"no examples found{f' for {service!r}' if service else ''}: "
+                       "add mappings/<service>/examples/<name>/ with message.xml and example.toml")
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@command("new", "Make the folder of a new service, complete with schema, rules and examples.")
+@click.argument("service")
+@click.option("--title", help=_("What people call it; default: the name."))
+@click.option("--group", "groups", multiple=True, metavar="ID[=TITLE]",
+              help=_("A group of the form; may be repeated."))
+@click.option("--category", type=click.Choice(["einfach", "mittel", "komplex"]), default="einfach",
+              show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def mapping_new(context: Context, service: str, title: str | None, groups: Sequence[str], category: str,
+                folder: Path | None, as_json: bool) -> None:
+    from hub.authoring.scaffold import new_service
+
+    mappings = folder or context.load().settings.hub.mappings
+    named = {name: text or name.capitalize()
+             for name, _equals, text in (each.partition("=") for each in groups)}
+    results = new_service(mappings, service, title, named, category)
+    if as_json:
+        print_json({"folder": mappings / service,
+                    "examples": {result.name: result.ok for result in results}})
+        sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+    for result in results:
+        click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
+        if not result.ok:
+            click.echo(result.difference)
+    done = _("{folder} is there. Next: write the form's fields, then drehscheibe mapping schema {service} v1 "
+             "--write")
+    click.echo(done.format(folder=mappings / service, service=service))
+    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+
+
+@command("schema",
+         "Print the schema that fits a version's field table; --write puts it into its place.")
+@click.argument("service")
+@click.argument("version")
+@click.option("--write", is_flag=True, help=_("Replace the version's schema."))
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_obj
+def mapping_schema(context: Context, service: str, version: str, write: bool, folder: Path | None) -> None:
+    from hub.authoring.schema_writer import schema_of
+    from hub.mapping.loader import load_fields
+
+    home = (folder or context.load().settings.hub.mappings) / service / version
+    text = schema_of(load_fields(home / "fields.toml"))
+    if write:
+        (home / "fields.xsd").write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)
+
+
+@command("doc", "Write a page for every service: fields, values, rules, renderings, examples.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/services"),
+              show_default=True)
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def mapping_doc(context: Context, out: Path, folder: Path | None, as_json: bool) -> None:
+    from hub.authoring.pages import write_pages
+
+    files = list(write_pages(folder or context.load().settings.hub.mappings, out))
+    if as_json:
+        print_json(files)
+    for file in files if not as_json else ():
+        click.echo(file)
+
+
+@command("preview", "Show what a mapping makes of one example or file.")
+@click.argument("service")
+@click.argument("example")
+@click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
+              help=_("The folder to write the renderings to."))
+@json_option
+@click.pass_obj
+def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None,
+                    as_json: bool) -> None:
+    from hub.authoring.examples import preview
+
+    renderings = preview(folder or context.load().settings.hub.mappings, service, example)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in renderings.items():
+            (out / name).write_bytes(content)
+    if as_json:
+        print_json({name: len(content) for name, content in renderings.items()})
+        return
+    for name, content in renderings.items():
+        click.secho(f"── {name} ({len(content)} bytes)", bold=True)
+        click.echo(content.decode("utf-8", "replace") if not content.startswith(b"%PDF") else "(PDF)")
+
+
+mapping = group("mapping", "Mappings: test their examples, look at a rendering.",
+                mapping_test, mapping_new, mapping_schema, mapping_doc, mapping_preview)

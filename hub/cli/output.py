@@ -1,0 +1,67 @@
+"""What commands print: complaints, JSON, tables, ages."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from hub import endpoint
+from hub.i18n.problems_german import german
+from hub.i18n.texts import _, language
+from hub.telemetry import logs
+
+
+def said(text: str, *, by_a_hub: bool = False) -> str:
+    """A fault in the caller's language; `by_a_hub`: it may be told by a process that has other connectors
+    loaded."""
+    return german(text, endpoint.german(everything=by_a_hub)) if language() == "de" else text
+
+
+def complain(text: str) -> None:
+    """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
+    text = said(text, by_a_hub=True)
+    click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
+
+
+def shown(value: Any) -> str:
+    """A configured value, for reading."""
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={f'({shown(each)})' if isinstance(each, dict) and each else shown(each)}"
+                         for key, each in value.items())
+    return ", ".join(map(shown, value)) if isinstance(value, list) else str(value)
+
+
+def print_json(data: Any) -> None:
+    """Data as JSON: what it does not know becomes text."""
+    click.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows below headings in the caller's language."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(_(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    # a pipe has no width: rows must not be cut there
+    Console(width=None if sys.stdout.isatty() else 400).print(table)
+
+
+def age(seconds: float | None) -> str:
+    """A span of time in seconds, for reading."""
+    if seconds is None:
+        return ""
+    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 86400:.1f} d"

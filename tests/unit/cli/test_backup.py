@@ -1,0 +1,44 @@
+"""The commands that copy a store and put the copy back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.cli.kit import filled, run
+
+
+def test_a_copy_is_made_verified_and_put_back(tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "copy.tar"
+    ids = filled(state, 2)
+    assert f"{copy}: 2 messages, " in run(state, "backup", str(copy)).stdout
+    assert "sound: 2 messages" in run(state, "restore", str(copy), "--verify").stdout
+    told = run(tmp_path / "new", "restore", str(copy)).stdout
+    assert f"restored to {tmp_path / 'new'}: 2 messages" in told
+    assert told.endswith("next:\n  drehscheibe store check --deep\n  drehscheibe run\n")
+    assert {row["id"] for row in json.loads(run(tmp_path / "new", "messages", "--json").stdout)} == {*ids}
+
+
+def test_a_store_that_is_there_is_moved_aside_only_when_told(tmp_path: Path) -> None:
+    filled(tmp_path / "state", 1)
+    run(tmp_path / "state", "backup", str(tmp_path / "copy"))
+    run(tmp_path / "state", "restore", str(tmp_path / "copy"), code=1)
+    told = run(tmp_path / "state", "restore", str(tmp_path / "copy"), "--replace", "--json").stdout
+    answer = json.loads(told)
+    assert Path(answer["moved_aside"]).is_dir()
+
+
+def test_a_copy_does_not_go_over_another(tmp_path: Path) -> None:
+    filled(tmp_path / "state", 1)
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/mine.txt").write_text("keep", encoding="utf-8")
+    run(tmp_path / "state", "backup", str(tmp_path / "copy"), code=1)
+    assert (tmp_path / "copy/mine.txt").read_text(encoding="utf-8") == "keep"
+
+
+def test_verifying_needs_no_configuration(tmp_path: Path) -> None:
+    filled(tmp_path / "state", 1)
+    run(tmp_path / "state", "backup", str(tmp_path / "copy"))
+    told = run(tmp_path / "state", "--config", str(tmp_path / "nowhere"), "restore", str(tmp_path / "copy"),
+               "--verify")
+    assert "sound: 1 messages" in told.stdout
