@@ -83,8 +83,8 @@ REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
     "too-slow, unreadable, busy (too many connections).", ("inlet", "reason"))
 LYING = Family("drehscheibe_inlet_lying", "gauge",
     "What lies in a watched folder now and is not taken. unfinished: uploads that are not complete and made "
-    "no progress for `overdue_seconds`; left-out: files whose names are in `left_out`; special: links and the "
-    "like, which nobody reads.", ("inlet", "kind"))
+    "no progress for `overdue_seconds`; left-out: files whose names are in `left_out`; special: links and "
+    "the like, which nobody reads.", ("inlet", "kind"))
 ACCEPT = Family("drehscheibe_accept_seconds", "histogram",
     "Time until a message was durable.", ("inlet",), _FAST)
 WORKER = Family("drehscheibe_worker_seconds", "histogram",
