@@ -86,7 +86,7 @@ def test_a_case_is_the_same_however_it_is_written(read: Callable[..., Incoming],
     assert read(b"x", application_headers={"case": case}).case == "Fall-Ü"
 
 
-def test_multipart_is_taken_apart(read: Callable[..., Incoming]) -> None:
+def test_multipart_is_taken_to_pieces(read: Callable[..., Incoming]) -> None:
     body = b"".join(b"--b\r\nContent-Type: image/png\r\n\r\n%d\r\n" % no for no in range(3)) + b"--b--\r\n"
     incoming = read(body, content_type="multipart/mixed; boundary=b")
     assert [part.content for part in incoming.parts] == [b"0", b"1", b"2"]

@@ -23,7 +23,7 @@ HOSTILE = st.lists(st.sampled_from([
     max_size=30).map(b"".join)
 
 
-def take_apart(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
+def parts_of(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
     """The parts of `data`, fed in pieces."""
     multipart = Multipart(MIXED, Spool(folder, "test"))
     try:
@@ -45,7 +45,7 @@ def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], prea
              for no, body in enumerate(bodies)]
     data = preamble + b"".join(parts) + b"--grenze--\r\n"
     with tempfile.TemporaryDirectory() as folder:
-        assert take_apart(data, cuts, Path(folder)) == [
+        assert parts_of(data, cuts, Path(folder)) == [
             (f"{no}", "text/plain", None, body) for no, body in enumerate(bodies)]
 
 
@@ -53,7 +53,7 @@ def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], prea
 def test_rubbish_is_parts_or_a_framing_error_and_leaves_nothing(data: bytes, cuts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            parts = take_apart(data, cuts, Path(folder))
+            parts = parts_of(data, cuts, Path(folder))
         except (FramingError, OverLimitError):
             parts = []
         assert all(name and name.isprintable() for name, _, _, _ in parts)
@@ -74,7 +74,7 @@ def one(header: bytes, body: bytes = b"x") -> tuple[str, str, str | None, bytes]
     """The part with this header."""
     with tempfile.TemporaryDirectory() as folder:
         data = b"--grenze\r\n" + header + b"\r\n\r\n" + body + b"\r\n--grenze--"
-        [part] = take_apart(data, [], Path(folder))
+        [part] = parts_of(data, [], Path(folder))
     return part
 
 
@@ -132,7 +132,7 @@ def test_a_part_keeps_its_character_set() -> None:
 ])
 def test_borders_as_the_rfc_has_them_wherever_it_is_cut(data: bytes, bodies: list[bytes], cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert [part[3] for part in take_apart(data, [cut, cut + 1, cut + 7], Path(folder))] == bodies
+        assert [part[3] for part in parts_of(data, [cut, cut + 1, cut + 7], Path(folder))] == bodies
 
 
 NESTED = (b"--grenze\r\nContent-Disposition: form-data; name=anlagen\r\n"
@@ -146,7 +146,7 @@ NESTED = (b"--grenze\r\nContent-Disposition: form-data; name=anlagen\r\n"
 @pytest.mark.parametrize("cut", range(0, len(NESTED), 3))
 def test_each_file_of_a_multipart_within_is_a_part_by_itself(cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert take_apart(NESTED, [cut], Path(folder)) == [
+        assert parts_of(NESTED, [cut], Path(folder)) == [
             ("anlagen", "text/plain", "a.pdf", b"A"), ("anlagen", "text/plain", "b.pdf", b"B"),
             ("c", "text/plain", None, b"C")]
 
@@ -156,7 +156,7 @@ def test_each_file_of_a_multipart_within_is_a_part_by_itself(cut: int) -> None:
     b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ncut"])
 def test_a_multipart_within_that_cannot_be_read_is_never_one_file(inner: bytes, tmp_path: Path) -> None:
     with pytest.raises(FramingError):
-        take_apart(b"--grenze\r\n" + inner + b"\r\n--grenze--", [], tmp_path)
+        parts_of(b"--grenze\r\n" + inner + b"\r\n--grenze--", [], tmp_path)
 
 
 def test_a_saved_web_page_is_a_file() -> None:
@@ -172,10 +172,10 @@ def test_multiparts_within_multiparts_end_somewhere(depth: int, tmp_path: Path) 
     for no in range(depth - 1, 0, -1):
         data += b"\r\n--b%d--" % no
     if depth <= MAX_DEPTH:
-        assert take_apart(data + b"\r\n--grenze--", [], tmp_path) == [("part-1", "text/plain", None, b"x")]
+        assert parts_of(data + b"\r\n--grenze--", [], tmp_path) == [("part-1", "text/plain", None, b"x")]
     else:
         with pytest.raises(OverLimitError):
-            take_apart(data + b"\r\n--grenze--", [], tmp_path)
+            parts_of(data + b"\r\n--grenze--", [], tmp_path)
 
 
 def test_parts_within_count_like_all_others(tmp_path: Path) -> None:
