@@ -3,21 +3,41 @@
 ``message_id`` is the duplicate key. The headers ``municipality``, ``service``, ``test``, ``case`` and the
 properties ``content_type``, ``reply_to``, ``correlation_id`` say the rest. What is missing stays empty. A
 multipart body is taken apart; one that cannot be is kept as it came. Nothing is ever decompressed or
-deserialised: the bodies are taken from py-amqp's channel, below kombu's message.
+deserialised, and no body is decoded by its ``content_encoding``: the bytes that were sent are kept. A body
+that its sender compressed or coded is kept as it came, and the hub parks it.
 """
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from amqp.basic_message import Message
 from amqp.method_framing import frame_handler
 
-from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
+from connectors._framing import (
+    Body,
+    FramingError,
+    OverLimitError,
+    Spool,
+    case_of,
+    clean,
+    decoded,
+    flag,
+    labelled,
+    media_type,
+    parameter,
+)
+from connectors._multipart import Multipart
 from hub.message import Incoming, IncomingPart
 
-UNCODED = ("", "identity", "binary", "utf-8", "utf8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252")
+CODED = frozenset({
+    "gzip", "x-gzip", "deflate", "x-deflate", "compress", "x-compress", "br", "zstd", "zlib", "bz2", "bzip2",
+    "x-bzip2", "lzma", "xz", "zip", "lz4", "snappy", "exi", "aes128gcm", "base64", "quoted-printable", "hex",
+    "uuencode", "x-uuencode"})
+"""Content encodings that somebody must undo before the bytes are a document."""
 
 
 class Reader:
@@ -32,9 +52,9 @@ class Reader:
         """What the message says. Raises `OSError` when the spool cannot be written, and leaves nothing there.
         """
         headers: Mapping[str, Any] = properties.get("application_headers") or {}
-        parts, unreadable = self._parts(body, text(properties.get("content_type")) or "")
-        coding = (text(properties.get("content_encoding")) or "").lower()
-        if coding not in UNCODED or headers.get("compression"):
+        encoding = text(properties.get("content_encoding")) or ""
+        parts, unreadable = self._parts(body, _typed(text(properties.get("content_type")) or "", encoding))
+        if _is_coded(encoding) or headers.get("compression"):
             unreadable = ("Der Inhalt ist komprimiert oder kodiert (content_encoding); "
                           "der Eingang packt nichts aus.")
         elif not properties:
@@ -42,7 +62,7 @@ class Reader:
         return Incoming(
             inlet=self._inlet, sender=sender, ags=text(headers.get("municipality")) or "",
             service=text(headers.get("service")) or "", parts=parts, test=flag(headers.get("test")),
-            key=text(properties.get("message_id")), case=text(headers.get("case")),
+            key=text(properties.get("message_id")), case=case_of(text(headers.get("case"))),
             correlation=text(properties.get("correlation_id")), reply_to=text(properties.get("reply_to")),
             unreadable=unreadable)
 
@@ -63,7 +83,7 @@ class Reader:
         sink = Body(self._spool)
         try:
             sink.write(body)
-            return sink.part("application", media_type(content_type))
+            return sink.part("application", labelled(content_type))
         except BaseException:
             sink.discard()
             raise
@@ -78,11 +98,38 @@ class Reader:
             raise
 
 
+def _is_coded(content_encoding: str) -> bool:
+    """Whether somebody must undo this content encoding before the body can be read.
+
+    Many clients put a character set or a transfer encoding like ``8bit`` there. An encoding that nobody knows
+    says nothing: the bytes are kept as they came, and what they hold decides.
+    """
+    return any(name.strip() in CODED for name in content_encoding.lower().split(","))
+
+
+def _typed(content_type: str, content_encoding: str) -> str:
+    """The content type with the character set that the client put into its content encoding instead.
+
+    UTF-8 is what is read anyway, and many clients say it of pictures, too.
+    """
+    if not _DOCUMENT.fullmatch(media_type(content_type)) or parameter(content_type, "charset") is not None:
+        return content_type
+    try:
+        "x".encode(content_encoding)  # says no to base64 and the like, which codecs also knows
+        name = codecs.lookup(content_encoding).name
+    except (LookupError, ValueError):  # no character set
+        return content_type
+    return content_type if name in ("utf-8", "ascii") else f"{content_type}; charset={name}"
+
+
+_DOCUMENT = re.compile(r"text/.*|application/(.*\+)?(xml|json)")
+
+
 def text(value: object) -> str | None:
     """A property or header as clean text, whatever AMQP type the sender chose."""
     if value is None:
         return None
-    return clean(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+    return clean(decoded(value) if isinstance(value, bytes) else str(value))
 
 
 def tolerant_frames(connection: Any, callback: Callable[..., Any]) -> Callable[[tuple[int, int, Any]], bool]:

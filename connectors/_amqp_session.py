@@ -137,6 +137,7 @@ class Session:
         hold up the other senders' queues.
         """
         channel = self.link.channel()
+        channel.auto_decode = False  # else py-amqp decodes the body by its content_encoding: other bytes
         channel.basic_qos(0, self.limits.prefetch, a_global=False)
         channel.basic_consume(source.name, consumer_tag=source.user, nowait=True,
                               callback=self._arrival(source), on_cancel=_cancelled)
@@ -144,7 +145,7 @@ class Session:
 
     def _arrival(self, source: SenderQueue) -> Callable[[Message], None]:
         def arrived(message: Message) -> None:
-            body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
+            body = bytes(message.body)
             delivery = _Delivery(message.delivery_tag, message.channel, source.sender, body,
                                  message.properties, len(body))
             self._hands.add(delivery)

@@ -69,6 +69,32 @@ NOT_ALLOWED = Problem(
     "AGS und Leistung im Pfad prüfen; sonst den Betrieb der Drehscheibe um Freischaltung bitten.",
     "Not allowed", "This sender may not send this service to this municipality.",
     "Check AGS and service in the path, or ask the hub's operators for permission.")
+MALFORMED = Problem(
+    400, "malformed", "Kein gültiges HTTP",
+    "Die Anfrage ist kein eindeutiges HTTP/1.1; nichts wurde angenommen.",
+    "Zeilen mit CRLF beenden und entweder Content-Length oder Transfer-Encoding senden, nie beide.",
+    "No valid HTTP", "The request is no unambiguous HTTP/1.1; nothing was accepted.",
+    "End lines with CRLF, and send either Content-Length or Transfer-Encoding, never both.",
+    turned_away="unreadable")
+TARGET_TOO_LONG = Problem(
+    414, "target-too-long", "Adresse zu lang",
+    "Die Adresse der Anfrage ist zu lang; nichts wurde angenommen.",
+    "An /in/<AGS>/<Leistung> senden.",
+    "Target too long", "The request's target is too long; nothing was accepted.",
+    "Send to /in/<AGS>/<service>.",
+    turned_away="wrong-address")
+HEADER_TOO_LARGE = Problem(
+    431, "header-too-large", "Kopf zu groß", "Der Kopf der Anfrage ist zu groß; nichts wurde angenommen.",
+    "Weniger oder kürzere Kopfzeilen senden.",
+    "Header too large", "The request's header is too large; nothing was accepted.",
+    "Send fewer or shorter header fields.", turned_away="unreadable")
+CODED = Problem(
+    501, "transfer-encoding", "Übertragung nicht lesbar",
+    "Von Transfer-Encoding wird nur chunked verstanden; nichts wurde angenommen.", "Nur chunked verwenden.",
+    "Transfer encoding unknown", "Of Transfer-Encoding only chunked is understood; nothing was accepted.",
+    "Use chunked only.", turned_away="unreadable")
+BY_STATUS = {problem.status: problem for problem in (MALFORMED, TARGET_TOO_LONG, HEADER_TOO_LARGE, CODED)}
+"""What the protocol itself refuses."""
 TOO_SLOW = Problem(
     408, "too-slow", "Zu langsam",
     "Die Nachricht kam nicht in der vorgesehenen Zeit an; nichts wurde angenommen.",

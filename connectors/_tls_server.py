@@ -1,6 +1,10 @@
 """A uvicorn server over TLS that knows the peer's certificate, cuts off the slow, and takes up new
 certificates.
 
+Nobody without a certificate can shut the door: handshakes, connections of strangers and those of known
+senders have places of their own. Where a handshake or a stranger has no more place, the oldest idle one gives
+way (`connectors._crowd`).
+
 Each connection takes the TLS context that is in force at that moment. When the files were renewed, open
 connections end after the request they are in. A connection that brings no whole header in time is closed
 without an answer.
@@ -12,20 +16,24 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import h11
 import tenacity
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from connectors import _problem
+from connectors._crowd import Crowd, network_of
+from connectors._http1 import Connection
 from connectors._trust import TrustFiles
 from hub.endpoint import TurnedAway
 
-MAX_HEADER_BYTES = 32 * 1024
 ACCEPT_PAUSE_SECONDS = 0.5
 
 
@@ -38,6 +46,12 @@ class Limits:
     keep_alive_seconds: int
     shutdown_seconds: int
     max_connections: int
+    """Of known senders."""
+    max_handshakes: int
+    max_strangers: int
+    """Connections after a handshake with no certificate, or one of nobody."""
+    max_per_address: int
+    """Handshakes, and connections of strangers, from one address."""
 
 
 class Protocol(H11Protocol):
@@ -46,14 +60,49 @@ class Protocol(H11Protocol):
     def __init__(self, server: Server) -> None:
         super().__init__(server.config, server.server_state, {}, asyncio.get_running_loop())
         self.access_log = False
+        self.conn = Connection()
+        self.address = ""
+        self._door = server
+        self._known = False
         self._header_seconds = server.limits.header_seconds
         self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The handshake is done: keep the certificate (DER, or None) for the application."""
         super().connection_made(transport)
-        self.app_state = {"certificate": transport.get_extra_info("ssl_object").getpeercert(True)}
-        self.watch_header()
+        certificate = transport.get_extra_info("ssl_object").getpeercert(True)
+        self.app_state = {"certificate": certificate}
+        self.address = network_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        self._known = self._door.is_known(certificate)
+        if self._door.crowd(known=self._known).admit(self):
+            self.watch_header()
+        else:
+            transport.abort()
+
+    def is_idle(self) -> bool:
+        """A stranger's without a request in work. A sender's never gives way: it may just be sending."""
+        return not self._known and self._between_requests()
+
+    def put_out(self) -> None:
+        """Somebody else needs its place."""
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
+        """What is no HTTP, or too much of it, is answered and ends the connection."""
+        error = sys.exception()
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        problem = _problem.BY_STATUS.get(status, _problem.MALFORMED)
+        told = problem.turned_away if self._known else None
+        self._door.turned_away(told or "unknown-client")
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        response = problem.response()
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        for event in (h11.Response(status_code=problem.status, headers=headers),
+                      h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a header or of a body."""
@@ -70,6 +119,7 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._stop_header_timer()
+        self._door.crowd(known=self._known).leave(self)
         super().connection_lost(exc)
 
     def watch_header(self) -> None:
@@ -94,6 +144,24 @@ class Protocol(H11Protocol):
             self.transport.abort()  # close() would wait for a peer that does not read
 
 
+class _Handshake:
+    """A connection that is no TLS yet."""
+
+    def __init__(self, connection: socket.socket, address: str) -> None:
+        self.connection = connection
+        self.address = address
+        self.task: asyncio.Task[None] | None = None
+
+    def is_idle(self) -> bool:
+        """Nothing was promised to it."""
+        return True
+
+    def put_out(self) -> None:
+        """Somebody else needs its place."""
+        if self.task is not None:
+            self.task.cancel()
+
+
 class Server(uvicorn.Server):
     """uvicorn's server with an accept loop of its own.
 
@@ -107,17 +175,27 @@ class Server(uvicorn.Server):
         super().__init__(uvicorn.Config(
             application, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_keep_alive=limits.keep_alive_seconds,
-            timeout_graceful_shutdown=limits.shutdown_seconds,
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES))
+            timeout_graceful_shutdown=limits.shutdown_seconds))
         self.limits = limits
         self._listener = listener
         self._files = files
-        self._turned_away = turned_away
+        self.turned_away = turned_away
+        self._shaking = Crowd(limits.max_handshakes, turned_away, limits.max_per_address)
+        self._crowds = {True: Crowd(limits.max_connections, turned_away),
+                        False: Crowd(limits.max_strangers, turned_away, limits.max_per_address)}
         self._stop = stop
         self._protocol = protocol
         self._handshakes: set[asyncio.Task[None]] = set()
         self._closing = False
         self.servers: list[asyncio.Server] = []
+
+    def is_known(self, certificate: bytes | None) -> bool:
+        """Whether a certificate is a sender's, by what is trusted now."""
+        return self._files.trust.recognise(certificate) is not None
+
+    def crowd(self, *, known: bool) -> Crowd:
+        """The connections of known senders, or of strangers."""
+        return self._crowds[known]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Accept connections from now on."""
@@ -149,19 +227,20 @@ class Server(uvicorn.Server):
         patiently = tenacity.AsyncRetrying(  # out of descriptors, or the peer has gone already
             retry=tenacity.retry_if_exception_type(OSError), wait=tenacity.wait_fixed(ACCEPT_PAUSE_SECONDS))
         while not self._closing:
-            connection: socket.socket = (await patiently(loop.sock_accept, self._listener))[0]
-            if len(self._handshakes) + len(self.server_state.connections) >= self.limits.max_connections:
-                self._turned_away("busy")
-                connection.close()
+            accepted: tuple[socket.socket, Any] = await patiently(loop.sock_accept, self._listener)
+            guest = _Handshake(accepted[0], network_of(accepted[1][0]))
+            if not self._shaking.admit(guest):
+                guest.connection.close()
                 continue
-            task = loop.create_task(self._shake_hands(connection))
+            guest.task = task = loop.create_task(self._shake_hands(guest.connection))
             self._handshakes.add(task)
-            task.add_done_callback(partial(self._shaken, connection))
+            task.add_done_callback(partial(self._shaken, guest))
 
-    def _shaken(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+    def _shaken(self, guest: _Handshake, task: asyncio.Task[None]) -> None:
         self._handshakes.discard(task)
+        self._shaking.leave(guest)
         if task.cancelled():  # perhaps before it began: its peer would wait for ever
-            connection.close()
+            guest.connection.close()
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -171,5 +250,5 @@ class Server(uvicorn.Server):
                 ssl_handshake_timeout=self.limits.handshake_seconds, ssl_shutdown_timeout=5)
         except OSError as error:  # ssl.SSLError and time-outs included: nobody there to be answered
             if isinstance(error, ssl.SSLCertVerificationError):  # of a foreign CA, or expired
-                self._turned_away("unknown-client")
+                self.turned_away("unknown-client")
             connection.close()

@@ -6,7 +6,7 @@ names the sender, and nobody can write into another's. Body and properties becom
 the duplicate key, the headers ``municipality``, ``service``, ``test``, ``case``, and ``content_type``,
 ``reply_to``, ``correlation_id``. What is missing stays empty, and the hub parks the message. A multipart body
 is taken apart; one that cannot be is stored as it came and parked. Nothing is ever decompressed or
-deserialised: the bodies are taken from py-amqp's channel, below kombu's message.
+deserialised, and nothing is decoded by its ``content_encoding``: the bytes that were sent are stored.
 
 When it is acknowledged: after `accept` returned, from the connection's own thread. What arrives while a few
 commits are under way goes into the next one together, and one acknowledgement tells the broker of all of

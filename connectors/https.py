@@ -25,6 +25,7 @@ force. Who called is never logged.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from pydantic import Field
@@ -41,7 +42,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from connectors import _problem, _trust
-from connectors._framing import Body, FramingError, Multipart, OverLimitError, Spool, clean, flag, media_type
+from connectors._framing import (
+    Body,
+    FramingError,
+    OverLimitError,
+    Spool,
+    case_of,
+    clean,
+    decoded,
+    flag,
+    labelled,
+    media_type,
+    unescaped,
+)
+from connectors._multipart import Multipart
 from connectors._problem import Problem, RefusedError
 from connectors._tls_server import Limits, Protocol, Server
 from connectors._trust import Sender, TrustFiles
@@ -81,7 +95,13 @@ class Options(OptionsModel):
     grace_seconds: float = Field(10, gt=0, description="how long a body may fall behind min_rate")
     min_rate: int = Field(1000, gt=0, description="bytes per second a body must bring on average")
     keep_alive_seconds: int = Field(15, gt=0, description="how long an idle connection stays")
-    max_connections: int = Field(200, gt=0, description="connections at once, handshakes included")
+    max_connections: int = Field(200, gt=0, description="connections of known senders at once")
+    max_handshakes: int = Field(
+        200, gt=0, description="TLS handshakes at once; the oldest gives way to the next")
+    max_strangers: int = Field(
+        50, gt=0, description="connections of strangers at once; the oldest idle one gives way")
+    max_per_address: int = Field(
+        100, gt=0, description="handshakes of one address (IPv6: /64) at once, and connections of strangers")
     max_parts: int = Field(200, gt=0, description="parts of a multipart body")
     threads: int = Field(32, gt=0, description="requests that wait for a commit at once")
     watch_seconds: float = Field(5, gt=0, description="how often the certificate files are looked at")
@@ -99,17 +119,23 @@ class Target:
 
 def read_path(path: str) -> Target | None:
     """``/in/<AGS>/<service>`` or ``/in/test/<AGS>/<service>``. What is missing stays empty, and the hub parks
-    it.
+    it. The absolute form ``https://host/in/…`` is the same.
 
     None for every other path.
     """
+    path = _ABSOLUTE.sub("", path)
     if not path.startswith("/in/"):
         return None
     ags, _, service = path.removeprefix("/in/").partition("/")
-    test = ags == "test"
+    test = ags.lower() == "test"
     if test:
         ags, _, service = service.partition("/")
-    return Target(clean(unquote(ags)) or "", clean(unquote(service)) or "", test)
+    ags, service = (clean(decoded(unquote_to_bytes(each))) or "" for each in (ags, service))
+    return Target(ags, service, test)
+
+
+_ABSOLUTE = re.compile(r"^https?://[^/]*", re.IGNORECASE)
+"""The absolute form of a target (RFC 9112 §3.2.2), which a server must take."""
 
 
 class Inlet(InletBase[Options]):
@@ -143,9 +169,10 @@ class Inlet(InletBase[Options]):
         limits = Limits(
             handshake_seconds=options.handshake_seconds, header_seconds=options.header_seconds,
             keep_alive_seconds=options.keep_alive_seconds, shutdown_seconds=options.shutdown_seconds,
-            max_connections=options.max_connections)
+            max_connections=options.max_connections, max_handshakes=options.max_handshakes,
+            max_strangers=options.max_strangers, max_per_address=options.max_per_address)
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        with socket.create_server((options.host, options.port), backlog=128, family=family) as listener:
+        with socket.create_server((options.host, options.port), backlog=512, family=family) as listener:
             listener.setblocking(False)
             server = Server(self._application(accept, waiting), listener=listener, files=self._files,
                             limits=limits, turned_away=self.context.turned_away, stop=stop,
@@ -231,14 +258,15 @@ class Inlet(InletBase[Options]):
 
     def _incoming(self, request: Request, target: Target, sender: str,
                   parts: tuple[IncomingPart, ...]) -> Incoming:
-        header = request.headers
+        header = {name.decode("ascii").lower(): decoded(value)
+                  for name, value in reversed(request.headers.raw)}
         return Incoming(
             inlet=self.name, sender=sender, ags=target.ags, service=target.service, parts=parts,
             test=target.test or flag(header.get("drehscheibe-test")),
             key=clean(header.get("idempotency-key", "").strip().strip('"')),
-            case=clean(header.get("drehscheibe-case")),
-            correlation=clean(header.get("drehscheibe-correlation-id")),
-            reply_to=clean(header.get("drehscheibe-reply-to")), conflict="refuse")
+            case=case_of(header.get("drehscheibe-case")),
+            correlation=clean(unescaped(header.get("drehscheibe-correlation-id"))),
+            reply_to=clean(unescaped(header.get("drehscheibe-reply-to"))), conflict="refuse")
 
     async def _receive(self, request: Request) -> tuple[IncomingPart, ...]:
         """The body's parts, spooled. Whatever goes wrong, nothing stays in the spool."""
@@ -253,7 +281,7 @@ class Inlet(InletBase[Options]):
             await self._drain(request, sink, limit)
             if isinstance(sink, Multipart):
                 return sink.finish()
-            return (sink.part("application", media_type(request.headers.get("content-type", ""))),)
+            return (sink.part("application", labelled(request.headers.get("content-type", ""))),)
         except FramingError as error:
             sink.discard()
             raise RefusedError(_problem.unreadable("multipart")) from error

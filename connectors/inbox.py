@@ -7,13 +7,17 @@ root or a municipality) is handed over with what is known of its place, and the 
 When it is complete: a file, when its size and time have not changed for `stable_seconds` between two looks,
 or at once when it was renamed to its place. That is the right way to deliver: write ``name.part``, then
 rename. A folder, when nothing in it changed for as long; with `marker`, as soon as a file of that name is in
-it, and not before. Names that begin with ``.`` or ``~`` or end in ``.part`` or ``.tmp`` are not looked at.
-Symbolic links and special files are never followed or read.
+it, and not before. Names of what is still written (`unfinished`), at any depth, make the file or the whole
+folder wait. An upload without progress for `overdue_seconds` is told as an alarm, and never handed over.
+
+What is left out: files that programs of a desktop leave behind (`left_out`), symbolic links and special
+files, which are never followed or read. The history of the message says how many. What lies so in the folders
+above is told as well.
 
 When it is acknowledged: after `accept` returned it is moved to the done folder. What the hub refuses (not
-allowed, over the size limit) goes to the rejected folder. Both keep the path below the root, and a name that
-is taken gets a number. While the store is unavailable everything stays where it is, and the scan after its
-pause asks again.
+allowed, over the size limit) goes to the rejected folder, with a note beside it that says why. Both keep the
+path below the root, and a name that is taken gets a number. While the store is unavailable everything stays
+where it is, and the scan after its pause asks again.
 
 What a second delivery does: the key is the content. So after a death between `accept` and the move the hub
 answers "duplicate", and the file is moved then. The same application put in twice is one message.
@@ -24,28 +28,40 @@ sends no events works, and a root that is removed and made again is noticed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
 
 from pydantic import Field, model_validator
-from watchdog.utils.dirsnapshot import DirectorySnapshot, DirectorySnapshotDiff
 
 from connectors._framing import Body, Spool, clean
+from connectors._upload import LEFT_OUT, UNFINISHED, Contents, Names, Patterns, Snapshot, move, numbered
 from connectors._watch import Events, Watch
-from hub.endpoint import Accept, Finding, InletBase, InletContext, Needs, OptionsModel, SenderName
+from hub.endpoint import (
+    Accept,
+    Finding,
+    InletBase,
+    InletContext,
+    Lying,
+    Needs,
+    OptionsModel,
+    SenderName,
+)
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
 from hub.message import Incoming, IncomingPart
 
-UNFINISHED = (".part", ".tmp")
 CHUNK = 256 * 1024
 MAX_FILES = 200
 LONGEST_PAUSE = 300.0
+NOTE = ".grund.txt"
+"""Ends the name of the note beside what was rejected."""
 
 
 class Sender(OptionsModel):
@@ -67,6 +83,12 @@ class Options(OptionsModel):
     stable_seconds: float = Field(10, gt=0, description="unchanged for so long means complete")
     marker: str | None = Field(
         None, description="a folder is complete when this file is in it, e.g. 'fertig'")
+    unfinished: tuple[str, ...] = Field(
+        UNFINISHED, description="names of what is still written, at any depth: the upload waits")
+    left_out: tuple[str, ...] = Field(
+        LEFT_OUT, description="names of files and folders that are no part of an application")
+    overdue_seconds: float = Field(
+        3600, gt=0, description="an incomplete upload without progress for so long is an alarm")
     events: bool = Field(True, description="look sooner on events of the file system")
 
     @model_validator(mode="after")
@@ -90,8 +112,12 @@ class Place:
 class _Seen:
     """What an entry looked like, and since when."""
 
-    snapshot: DirectorySnapshot
+    snapshot: Snapshot
     since: float
+
+
+class _ChangedError(Exception):
+    """Somebody wrote to it while it was read."""
 
 
 class _TooLargeError(Exception):
@@ -120,7 +146,9 @@ class Inlet(InletBase[Options]):
         super().__init__(options, context)
         self._clock = clock
         self._spool = Spool(context.spool, context.name)
+        self._names = Names(Patterns(options.unfinished), Patterns(options.left_out), options.marker)
         self._events = Events()
+        self._lying: Counter[Lying] = Counter()
         self._seen: dict[Path, _Seen] = {}
         self._counted: set[Path] = set()
         self._not_before = 0.0
@@ -154,6 +182,7 @@ class Inlet(InletBase[Options]):
         names.
         """
         renamed = self._events.take_renamed()  # before looking: what is renamed meanwhile is the next scan's
+        self._lying = Counter()
         entries = list(self._entries())
         failed = 0
         for gone in self._seen.keys() - set(entries):
@@ -162,8 +191,8 @@ class Inlet(InletBase[Options]):
         for entry in entries:
             if stop.is_set() or self._clock() < self._not_before:
                 return
-            if self._complete(entry, str(entry) in renamed):
-                failed += not self._try(entry, accept)
+            failed += not self._look_at(entry, str(entry) in renamed, accept)
+        self.context.lying(self._lying)
         if failed:
             raise PermissionError(
                 f"{failed} entries of the inbox cannot be read or moved: see their permissions")
@@ -185,62 +214,85 @@ class Inlet(InletBase[Options]):
 
     def _entries(self) -> Iterator[Path]:
         """Every file or folder that could be an application, in the order of their names."""
-        root = self.options.root
-        for top in _listed(root):
-            if top.name == "test" and _is_folder(top):
-                for below in _listed(top):
+        for top in self._listed(self.options.root):
+            if _is_test(top.name) and _is_folder(top):
+                for below in self._listed(top):
                     yield from self._below_municipality(below)
             else:
                 yield from self._below_municipality(top)
 
     def _below_municipality(self, municipality: Path) -> Iterator[Path]:
-        if not _is_folder(municipality):
+        if not self._leads_on(municipality):
             yield municipality
             return
-        for service in _listed(municipality):
-            if _is_folder(service):
-                yield from _listed(service)
+        for service in self._listed(municipality):
+            if self._leads_on(service):
+                yield from self._listed(service)
             else:
                 yield service
 
+    def _leads_on(self, path: Path) -> bool:
+        return _is_folder(path) and self._names.unfinished.find(path.name) is None
+
+    def _listed(self, folder: Path) -> list[Path]:
+        """The files and folders in a folder. What is never taken is counted."""
+        found = []
+        try:
+            paths = sorted(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        for path in paths:
+            if self._names.left_out.find(path.name) is not None:
+                self._lying["left-out"] += 1
+            elif _is_file(path) or _is_folder(path):
+                found.append(path)
+            else:
+                self._lying["special"] += os.path.lexists(path)
+        return found
+
     def _place(self, entry: Path) -> Place:
         levels = entry.relative_to(self.options.root).parts[:-1]
-        test = levels[:1] == ("test",)
+        test = _is_test(*levels[:1])
         ags, service = (*levels[test:], "", "")[:2]
         return Place(clean(ags) or "", clean(service) or "", test)
 
-    def _complete(self, entry: Path, renamed: bool) -> bool:
+    def _look_at(self, entry: Path, renamed: bool, accept: Accept) -> bool:
+        """Hand it over when it is complete. False when it cannot be read or moved."""
         try:
-            snapshot = DirectorySnapshot(str(entry), stat=os.lstat)
-        except OSError:  # it went away while we looked
-            return False
-        if self.options.marker and _is_folder(entry):
-            return (entry / self.options.marker).is_file()
-        if renamed and not _is_folder(entry):
-            return True
-        seen = self._seen.get(entry)
-        if seen is None or len(DirectorySnapshotDiff(seen.snapshot, snapshot)):
-            self._seen[entry] = _Seen(snapshot, self._clock())
-            return False
-        return self._clock() - seen.since >= self.options.stable_seconds
-
-    def _try(self, entry: Path, accept: Accept) -> bool:
-        try:
-            self._hand_over(entry, accept)
+            snapshot = Snapshot.take(entry)
+            contents = snapshot.contents(self._names)
+            if self._complete(snapshot, contents, renamed):
+                self._hand_over(snapshot, contents, accept)
+        except (FileNotFoundError, _ChangedError):  # its sender is still at it
+            self._seen.pop(entry, None)
         except OSError:
-            return not os.path.lexists(entry)  # taken back by the sender while we read
+            return not os.path.lexists(entry)
         return True
 
-    def _hand_over(self, entry: Path, accept: Accept) -> None:
+    def _complete(self, snapshot: Snapshot, contents: Contents, renamed: bool) -> bool:
+        now = self._clock()
+        seen = self._seen.get(snapshot.root)
+        same = seen is not None and seen.snapshot == snapshot
+        if seen is None or not same:
+            seen = self._seen[snapshot.root] = _Seen(snapshot, now)
+        by_marker = self.options.marker is not None and snapshot.is_folder
+        if contents.unfinished or (by_marker and not contents.marked):
+            self._lying["unfinished"] += now - seen.since >= self.options.overdue_seconds
+            return False
+        if by_marker or (renamed and not snapshot.is_folder):
+            return True
+        return same and now - seen.since >= self.options.stable_seconds
+
+    def _hand_over(self, snapshot: Snapshot, contents: Contents, accept: Accept) -> None:
+        """Raises `OSError` when something cannot be read or moved, `_ChangedError` when somebody writes."""
         parts: list[IncomingPart] = []
+        entry = snapshot.root
         place = self._place(entry)
         try:
-            files = self._files(entry)
-            self.context.admit(sum(file.stat().st_size for file in files) or 1)
-            for file in files:
-                parts.append(self._part(file, sum(part.size for part in parts)))
+            self.context.admit(sum(file.stat().st_size for file in contents.files) or 1)
+            self._read(snapshot, contents, parts)
             accept(Incoming(self.name, self.options.sender.name, place.ags, place.service, tuple(parts),
-                            place.test))
+                            place.test, notes=contents.notes()))
         except _SpoolError as error:
             if entry not in self._counted:  # once for an application, however often it is tried
                 self._counted.add(entry)
@@ -252,25 +304,30 @@ class Inlet(InletBase[Options]):
             return
         except _TooLargeError:
             self.context.turned_away("too-large")
-            self._move(entry, self.options.rejected)
-        except (NotAllowed, Conflict):
-            self._move(entry, self.options.rejected)
+            self._reject(
+                entry, f"zu groß: höchstens {self.context.max_bytes} Bytes und {MAX_FILES} Dateien.")
+        except NotAllowed:
+            self._reject(
+                entry, f"der Absender „{self.options.sender.name}“, dem dieser Eingang gehört, darf hierhin "
+                "nicht senden. Ordner (AGS, Leistung) prüfen oder den Betrieb der Drehscheibe um "
+                "Freischaltung bitten.")
+        except Conflict:
+            self._reject(entry, "unter diesem Schlüssel liegt bereits eine andere Nachricht.")
         else:
-            self._move(entry, self.options.done)
+            move(entry, self._beside(entry, self.options.done))
         finally:
             self._spool.release(parts)
         self._seen.pop(entry, None)
         self._counted.discard(entry)
 
-    def _files(self, entry: Path) -> list[Path]:
-        """The files of an application. An empty folder is handed over without parts, and parked."""
-        if not _is_folder(entry):
-            return [entry]
-        files = [file for file in sorted(entry.rglob("*")) if _is_file(file) and not _unfinished(file.name)
-                 and file.name != self.options.marker and not _through_link(file, entry)]
-        if len(files) > MAX_FILES:
+    def _read(self, snapshot: Snapshot, contents: Contents, parts: list[IncomingPart]) -> None:
+        """Fill `parts`; whatever goes wrong, they hold what is spooled."""
+        if len(contents.files) > MAX_FILES:
             raise _TooLargeError
-        return files
+        for file in contents.files:
+            parts.append(self._part(file, sum(part.size for part in parts)))
+        if Snapshot.take(snapshot.root) != snapshot:  # what came since would be moved away unseen
+            raise _ChangedError
 
     def _part(self, file: Path, before: int) -> IncomingPart:
         """The file's bytes, spooled. It is opened without following a link, whatever happened meanwhile."""
@@ -294,18 +351,17 @@ class Inlet(InletBase[Options]):
         except OSError as error:
             raise _SpoolError("the spool cannot be written") from error
 
-    def _move(self, entry: Path, target: Path) -> None:
-        """Below `target` at the same relative place.
+    def _beside(self, entry: Path, target: Path) -> Path:
+        """The folder below `target` at the same relative place."""
+        return target / entry.relative_to(self.options.root).parent
 
-        On `OSError` it stays where it is, and the hub will know the duplicate.
-        """
-        folder = target / entry.relative_to(self.options.root).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        goal, count = folder / entry.name, 1
-        while os.path.lexists(goal):  # this thread alone writes here
-            count += 1
-            goal = folder / f"{entry.stem}-{count}{entry.suffix}"
-        entry.rename(goal)
+    def _reject(self, entry: Path, why: str) -> None:
+        """To the rejected folder, with a note beside it."""
+        place = move(entry, self._beside(entry, self.options.rejected))
+        with contextlib.suppress(OSError):  # the log and the metrics say it, too
+            place.with_name(numbered(place.name, 1, NOTE)).write_text(
+                f"Nicht angenommen: {why}\nNach der Berichtigung erneut in den Eingang legen.\n",
+                encoding="utf-8")
 
 
 def _finding(what: str, place: Path, root: Path) -> Finding:
@@ -319,17 +375,8 @@ def _finding(what: str, place: Path, root: Path) -> Finding:
     return Finding("ok", f"{what}: {place}")
 
 
-def _unfinished(name: str) -> bool:
-    return name.startswith((".", "~")) or name.lower().endswith(UNFINISHED)
-
-
-def _listed(folder: Path) -> list[Path]:
-    """What is finished in a folder: plain files and folders only."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if not _unfinished(path.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [path for path in paths if _is_file(path) or _is_folder(path)]
+def _is_test(name: str = "") -> bool:
+    return name.lower() == "test"
 
 
 def _media_type(file: Path) -> str:
@@ -352,8 +399,3 @@ def _is_file(path: Path) -> bool:
 
 def _is_folder(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path))
-
-
-def _through_link(file: Path, entry: Path) -> bool:
-    """Whether a folder between the entry and the file is a symbolic link."""
-    return any(parent.is_symlink() for parent in file.parents if entry in parent.parents)

@@ -282,12 +282,13 @@ TurnedAway = Literal[
 at once."""
 
 
-def _always_room(_: int) -> None:
-    """There is room for every body."""
+Lying = Literal["unfinished", "left-out", "special"]
+"""What lies in an inlet's folder and is not taken. ``unfinished``: an upload whose sender does not end it;
+``left-out``: names that are no part of an application; ``special``: links and so on, which nobody reads."""
 
 
-def _uncounted(_: TurnedAway) -> None:
-    """Nobody counts."""
+def _without_hub(_: object) -> None:
+    """Where no hub listens there is room for everything, and nobody counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,12 +302,15 @@ class InletContext:
     The store takes such a file over by renaming it."""
     max_bytes: int
     """Largest transfer in bytes, all its parts together."""
-    admit: Callable[[int], None] = _always_room
+    admit: Callable[[int], None] = _without_hub
     """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body; 0
     only asks. Raises `StoreUnavailable` when there is no room."""
-    turned_away: Callable[[TurnedAway], None] = _uncounted
-    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit` refuse
-    is counted there, not here."""
+    turned_away: Callable[[TurnedAway], None] = _without_hub
+    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit`
+    refuse is counted there, not here."""
+    lying: Callable[[Mapping[Lying, int]], None] = _without_hub
+    """The inlet calls it after each look with how many lie there now and are not taken, by kind. The hub
+    warns when there are more of a kind, and shows them as a metric."""
 
 
 class InletBase(ABC, Generic[OptionsT]):

@@ -222,6 +222,8 @@ class Translated(_Model):
     rule: Short
     mapping_digest: Short
     trace: tuple[Said, ...] = ()
+    notes: tuple[Said, ...] = ()
+    """What the history says beside: what was replaced, what contradicts itself."""
     attachments: tuple[OutAttachment, ...] = ()
     deliveries: tuple[OutDelivery, ...]
     order: Literal["case"] | None = None
@@ -236,6 +238,7 @@ class Parked(_Model):
     reason: Short
     text: Said
     trace: tuple[Said, ...] = ()
+    notes: tuple[Said, ...] = ()
     mapping_digest: Short | None = None
 
 

@@ -154,6 +154,8 @@ class Incoming:
     `unreadable` is set when the inlet could not read the framing; the message is then stored as it came, and
     parked. `conflict` says what happens when the key is known with other content: HTTPS refuses (409), AMQP
     and folders park.
+    `notes` are for the history of the message: what the inlet left out or found strange, in German, without a
+    word that a citizen wrote.
     """
 
     inlet: str
@@ -168,6 +170,7 @@ class Incoming:
     reply_to: str | None = None
     unreadable: str | None = None
     conflict: Literal["refuse", "park"] = "park"
+    notes: tuple[str, ...] = ()
 
     def content_digest(self) -> str:
         """SHA-256 over each part's name, type and bytes (by their own digest), in order."""

@@ -16,7 +16,7 @@ AT_WORK = {
     {"hub/parsing/xml.py", "hub/pipeline/envelope.py", "hub/pipeline/xslt.py", "hub/pipeline/validate.py"},
     "xmlschema": {"hub/pipeline/schema_faults.py"},
     "paramiko": {"connectors/sftp.py"},
-    "watchdog": {"connectors/inbox.py"},
+    "watchdog": {"connectors/_watch.py"},
     "prometheus_client": {"hub/telemetry/counters.py", "hub/operations/ledger_metrics.py"},
     "tenacity": {"hub/config/retry.py", "hub/intake/inlets.py"},
 }

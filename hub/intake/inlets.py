@@ -41,7 +41,8 @@ def build(configuration: Configuration, receiver: Receiver, spool: Path,
     """The inlets of a configuration, which hand in to `receiver`. Raises `ConfigError`."""
     return [build_inlet(inlet.connector, inlet.options, InletContext(
         name=inlet.name, spool=spool, max_bytes=configuration.settings.hub.max_bytes,
-        admit=partial(receiver.admit, inlet.name), turned_away=metrics.turned_away(inlet.name)))
+        admit=partial(receiver.admit, inlet.name), turned_away=metrics.turned_away(inlet.name),
+        lying=metrics.lying(inlet.name)))
         for inlet in configuration.inlets]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from typing import Any, NoReturn
 
 from hub.i18n.sentence import say
 from hub.job import Limits
+from hub.parsing import charset
 from hub.parsing.xml import CHUNK, Source, bounded, limit, unreadable
 
 
@@ -53,16 +53,23 @@ _TOKEN = re.compile(
     re.DOTALL)
 
 
-def parse_json(source: Source, limits: Limits) -> Any:
-    """The value of a JSON document in UTF-8: dict, list, str, bool, None, `Number`, `ByteArray` (below a key
+_UTF_16 = (*charset.BYTE_ORDER, (b"{\0", "utf-16-le"), (b"[\0", "utf-16-le"),
+           (b"\0{", "utf-16-be"), (b"\0[", "utf-16-be"))
+
+
+def parse_json(source: Source, limits: Limits, outside: str | None = None,
+               note: charset.Note = charset.unheard) -> Any:
+    """The value of a JSON document: dict, list, str, bool, None, `Number`, `ByteArray` (below a key
     ``data``).
+
+    It is UTF-8 unless its media type's charset, `outside`, says another (see `hub.parsing.charset`).
+    Control characters within a text are taken as they are.
 
     Doubled keys are refused, because two readers would take different ones. Raises `Rejected` with ``limit``
     or ``unreadable``.
     """
-    view = bounded(source, limits.max_bytes)
-    if bytes(view[:3]) == codecs.BOM_UTF8:
-        view = view[3:]
+    marks = _UTF_16 if charset.is_utf_16(outside) else ()
+    view = charset.to_utf8(bounded(source, limits.max_bytes), marks, None, outside, note)
     nonce = os.urandom(16).hex()
     text, arrays = _measure(view, limits, nonce)
 
@@ -77,7 +84,7 @@ def parse_json(source: Source, limits: Limits) -> Any:
 
     try:
         return json.loads(text, object_pairs_hook=mapping, parse_int=Number, parse_float=Number,
-                          parse_constant=_refuse_constant)
+                          parse_constant=_refuse_constant, strict=False)
     except json.JSONDecodeError as error:
         raise unreadable(say("kein gültiges JSON (Zeile {line}, Spalte {column})", line=error.lineno,
                              column=error.colno)) from None

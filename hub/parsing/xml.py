@@ -29,7 +29,6 @@ import codecs
 import mmap
 import os
 import re
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NoReturn, cast
 from xml.parsers import expat
@@ -40,6 +39,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Sentence, say
 from hub.job import Limits
 from hub.message import Reason
+from hub.parsing import charset
 
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 Source = Buffer | int
@@ -52,18 +52,18 @@ CHUNK = 1 << 20
 _MAX_TOKEN = 2 * CHUNK
 _LARGE = 16 * CHUNK
 _DECLARATION = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
-_AS_IS = frozenset({"utf-8", "ascii"})
-_TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
 
 
-def parse(source: Source, limits: Limits) -> etree._ElementTree:
+def parse(source: Source, limits: Limits, outside: str | None = None,
+          note: charset.Note = charset.unheard) -> etree._ElementTree:
     """The tree of an XML document, without comments and processing instructions.
 
     `source` is bytes in memory, a memory map, or a file descriptor (which is read from its start and stays
-    open). Raises `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
+    open). `outside` is the charset of its media type; `note` hears when the two contradict each other. Raises
+    `Rejected` with ``limit``, ``doctype`` or ``unreadable``.
     """
     view = bounded(source, limits.max_bytes)
-    data = as_utf8(view)
+    data = as_utf8(view, outside, note)
     if not data.nbytes:
         raise _empty()
     if not harmless(data, limits):
@@ -101,43 +101,19 @@ def _check_size(size: int, max_bytes: int) -> None:
         raise limit(say("das Dokument hat {size} Bytes, erlaubt sind {most}", size=size, most=max_bytes))
 
 
-def as_utf8(data: Buffer) -> memoryview:
+def as_utf8(data: Buffer, outside: str | None = None, note: charset.Note = charset.unheard) -> memoryview:
     """The document as UTF-8 without a byte order mark, whichever encoding of German authorities it has.
 
-    UTF-7, EBCDIC, UTF-32 and everything else that could hide a DOCTYPE is refused with ``unreadable``.
+    `outside` is the charset that its media type names (see `hub.parsing.charset`). UTF-7, EBCDIC, UTF-32 and
+    everything else that could hide a DOCTYPE is refused with ``unreadable``.
     """
     view = memoryview(data)
     head = bytes(view[:300])
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, b"<\0\0\0", b"\0\0\0<")):
         raise unreadable(say("der Zeichensatz UTF-32 wird nicht unterstützt"))
-    if head.startswith(codecs.BOM_UTF8):
-        return view[len(codecs.BOM_UTF8):]
-    for start, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
-                            (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be")):
-        if head.startswith(start):
-            return _transcode(view[2:] if start[0] > 0x7F else view, encoding)
     declared = _DECLARATION.match(head)
-    name = _canonical(declared[1].decode()) if declared else "utf-8"
-    if name in _AS_IS:
-        return view
-    if name in _TRANSCODED:
-        return _transcode(view, name)
-    raise unreadable(say("der angegebene Zeichensatz wird nicht unterstützt"))
-
-
-@lru_cache(maxsize=64)
-def _canonical(encoding: str) -> str:
-    try:
-        return codecs.lookup(encoding).name
-    except LookupError:
-        return ""
-
-
-def _transcode(view: memoryview, encoding: str) -> memoryview:
-    try:
-        return memoryview(str(view, encoding, "strict").encode("utf-8"))
-    except UnicodeError:
-        raise unreadable(say("die Bytes passen nicht zum Zeichensatz")) from None
+    return charset.to_utf8(view, (*charset.BYTE_ORDER, (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be")),
+                           declared[1].decode() if declared else None, outside, note)
 
 
 _TAG = re.compile(rb"<(/?)")

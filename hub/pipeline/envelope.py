@@ -44,6 +44,7 @@ _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos);")
 _CHARACTER = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _TYPES = mimetypes.MimeTypes().types_map[True]
 
 
@@ -54,6 +55,7 @@ class Normalized(NamedTuple):
     facts: Facts
     attachments: tuple[OutAttachment, ...]
     payload: etree._ElementTree | None
+    notes: tuple[Sentence, ...] = ()
 
 
 @lru_cache(maxsize=10_000)
@@ -89,12 +91,37 @@ class EnvelopeBuilder:
     lost: dict[str, int] = field(default_factory=dict)
     payload: etree._ElementTree | None = None
     payload_copy: etree._Element | None = None
+    notes: list[Sentence] = field(default_factory=list)
+    replaced: int = 0
+    """Control characters that XML does not allow."""
 
     def __post_init__(self) -> None:
         self.facts["test"] = self.job.test
         self.root = etree.Element(E + "envelope", nsmap={"e": NAMESPACE}, version="1")
         self.metadata = etree.SubElement(self.root, E + "metadata")
         self.fields = etree.SubElement(self.root, E + "fields")
+
+    def note(self, sentence: Sentence) -> None:
+        """Say something in the history of the message, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def set_text(self, element: etree._Element, text: str, where: Callable[[], Sentence]) -> None:
+        """Put the text into an element; `where` names the place.
+
+        A control character is replaced, and a note says how many were. Raises `Rejected` (``invalid``) for
+        any other sign that XML does not allow.
+        """
+        try:
+            element.text = text or None
+        except ValueError:
+            clean, count = _CONTROL.subn(_instead, text)
+            try:
+                element.text = clean
+            except ValueError:
+                raise Rejected(Reason.INVALID, say(
+                    "{where} enthält ein Zeichen, das in XML nicht erlaubt ist", where=where())) from None
+            self.replaced += count
 
     def form(self, form_id: str | None) -> None:
         """Take the form id apart, ``<mandant>:<name>:v<version>``. One of another shape is not kept as a
@@ -201,7 +228,10 @@ class EnvelopeBuilder:
             etree.SubElement(root, E + "payload").append(self.payload_copy)
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
-        return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload)
+        if self.replaced:
+            self.note(say("{count} Steuerzeichen, die in XML nicht erlaubt sind, sind ersetzt (ein "
+                          "senkrechter Tabulator durch einen Zeilenumbruch)", count=self.replaced))
+        return Normalized(root, Facts(**self.facts), tuple(self._out(names)), self.payload, tuple(self.notes))
 
     def _message(self) -> etree._Element:
         """What is this message's alone, and no part of its digest."""
@@ -226,7 +256,7 @@ class EnvelopeBuilder:
         for name, text in (("created", self.created), ("postfachHandle", self.postfach)):
             if text:
                 where = say("das Feld {name} der Metadaten", name=Name(name))
-                set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
+                self.set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
 
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
@@ -249,18 +279,13 @@ class EnvelopeBuilder:
                                 field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body)
 
 
-def set_text(element: etree._Element, text: str, where: Callable[[], Sentence]) -> None:
-    """Put the text into an element; `where` names the place. Raises `Rejected` (``invalid``) for a sign that
-    XML does not allow."""
-    try:
-        element.text = text or None
-    except ValueError:
-        raise Rejected(Reason.INVALID, say("{where} enthält ein Zeichen, das in XML nicht erlaubt ist",
-                                           where=where())) from None
-
-
 def _same(where: Sentence) -> Sentence:
     return where
+
+
+def _instead(sign: re.Match[str]) -> str:
+    """A vertical tab or form feed ends a line in word processors; all others have no meaning."""
+    return "\n" if sign[0] in "\v\f" else "\N{REPLACEMENT CHARACTER}"
 
 
 def _clean_type(media_type: str, filename: str) -> str:

@@ -21,7 +21,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import say
 from hub.message import Reason
 from hub.parsing.json import ByteArray, json_text
-from hub.pipeline.envelope import EnvelopeBuilder, decode_base64, set_text
+from hub.pipeline.envelope import EnvelopeBuilder, decode_base64
 
 _COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
 _FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
@@ -84,9 +84,9 @@ def _json_field(work: EnvelopeBuilder, place: str, target: etree._Element, value
     if isinstance(value, list):
         for item in map(_verified, value):
             if not _json_upload(work, place, target, item):
-                set_text(etree.SubElement(target, "value"), _text(item), lambda: work.told(place))
+                work.set_text(etree.SubElement(target, "value"), _text(item), lambda: work.told(place))
     elif not _json_upload(work, place, target, value):
-        set_text(target, _text(value), lambda: work.told(place))
+        work.set_text(target, _text(value), lambda: work.told(place))
 
 
 def _verified(value: Any) -> Any:

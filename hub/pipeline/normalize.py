@@ -20,9 +20,10 @@ from typing import Literal
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.i18n.sentence import say
+from hub.i18n.sentence import Sentence, say
 from hub.job import Facts, Job, JobPart, Output, ReadBody
 from hub.message import Reason
+from hub.parsing.charset import of_media_type
 from hub.parsing.json import parse_json
 from hub.parsing.xml import Buffer, parse
 from hub.pipeline.envelope import CHUNK, EnvelopeBuilder, Normalized, Role, Upload
@@ -35,11 +36,12 @@ _APPLICANT_PDF = re.compile(r"pdf|antrag", re.IGNORECASE)
 
 
 class NotNormal(Rejected):
-    """What could not be normalized, with the `facts` that were known by then (see `Facts.told`)."""
+    """What could not be normalized, with the `facts` (see `Facts.told`) and `notes` known by then."""
 
-    def __init__(self, cause: Rejected, facts: Facts) -> None:
+    def __init__(self, cause: Rejected, facts: Facts, notes: tuple[Sentence, ...] = ()) -> None:
         super().__init__(cause.reason, cause.text, cause.trace)
         self.facts = facts
+        self.notes = notes
 
 
 def normalize(job: Job, read_body: ReadBody, out: Output) -> Normalized:
@@ -50,17 +52,18 @@ def normalize(job: Job, read_body: ReadBody, out: Output) -> Normalized:
     work = EnvelopeBuilder(job, out)
     try:
         part, kind = find_document(job.parts, read_body)
+        outside = of_media_type(part.media_type)
         if kind == "json":
-            from_json(work, parse_json(read_body(part.body), job.limits))
+            from_json(work, parse_json(read_body(part.body), job.limits, outside, work.note))
         else:
-            _from_xml(work, parse(read_body(part.body), job.limits))
+            _from_xml(work, parse(read_body(part.body), job.limits, outside, work.note))
         brought = tuple(work.uploads)
         for other in job.parts:
             if other is not part:
                 _take_part(work, other, part, read_body, brought)
         return work.finish()
     except Rejected as error:
-        raise NotNormal(error, Facts(**work.facts)) from error
+        raise NotNormal(error, Facts(**work.facts), tuple(work.notes)) from error
 
 
 def find_document(parts: Iterable[JobPart], read_body: ReadBody) -> tuple[JobPart, Literal["xml", "json"]]:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hub.errors import ConfigError, Rejected
-from hub.i18n.sentence import Words, lines, say
+from hub.i18n.sentence import Sentence, Words, lines, say
 from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
@@ -35,8 +35,9 @@ from hub.pipeline.validate import validate
 def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
     """One message through all stages. Never raises for content."""
     facts, digest = Facts(test=job.test), None
+    notes: tuple[Sentence, ...] = ()
     try:
-        envelope, facts, attachments, payload = normalize(job, read_body, out)
+        envelope, facts, attachments, payload, notes = normalize(job, read_body, out)
         rule, trace = route(job, facts)
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)
@@ -44,19 +45,21 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         validate(typed, version, rule, job.accepted_day, payload)
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
-        return _parked(job, error, facts, digest)
+        return _parked(job, error, facts, digest, notes)
     return Translated(message_id=job.message_id, facts=facts.told(job.rules), rule=rule.id,
-                      mapping_digest=digest, trace=trace, attachments=attachments, deliveries=deliveries,
-                      order=rule.order)
+                      mapping_digest=digest, trace=trace, notes=notes, attachments=attachments,
+                      deliveries=deliveries, order=rule.order)
 
 
-def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None) -> Parked:
+def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None,
+            notes: tuple[Sentence, ...]) -> Parked:
     if isinstance(error, ConfigError):
         error = Rejected(Reason.CONFIGURATION, lines(say("{problem}", problem=Words(problem))
                                                      for problem in error.problems))
-    facts = error.facts if isinstance(error, NotNormal) else facts
+    if isinstance(error, NotNormal):
+        facts, notes = error.facts, error.notes
     return Parked(message_id=job.message_id, facts=facts.told(job.rules), reason=error.reason,
-                  text=error.text, trace=error.trace, mapping_digest=digest)
+                  text=error.text, trace=error.trace, notes=notes, mapping_digest=digest)
 
 
 @lru_cache(maxsize=512)

@@ -126,7 +126,8 @@ def _attachment(number: int, attachment: OutAttachment, role: str) -> OutPart:
 
 def _originals(job: Job) -> list[OutPart]:
     return [OutPart(role="original", name=_original_name(number, part.filename, part.media_type),
-                    media_type=part.media_type, size=part.body.length, sha256=part.sha256, received=number)
+                    media_type=part.media_type.partition(";")[0], size=part.body.length, sha256=part.sha256,
+                    received=number)
             for number, part in enumerate(job.parts)]
 
 

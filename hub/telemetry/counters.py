@@ -13,15 +13,17 @@ from datetime import datetime
 from typing import get_args
 
 import prometheus_client as prometheus
+import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from hub.endpoint import TurnedAway
+from hub.endpoint import Lying, TurnedAway
 from hub.telemetry.families import (
     ACCEPT,
     ATTEMPT,
     DELIVERED,
     GIVEN_UP,
+    LYING,
     OVERDUE,
     REFUSED,
     RELOADED,
@@ -31,6 +33,8 @@ from hub.telemetry.families import (
     WORKER_DEATHS,
     Family,
 )
+
+log = structlog.get_logger("hub.telemetry.counters")
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -55,6 +59,7 @@ class Metrics:
         self.reloads = self._counter(RELOADS)
         self._reloaded = prometheus.Gauge(RELOADED.name, RELOADED.help, registry=self.registry)
         self._reloaded.set(1)
+        self._lying = prometheus.Gauge(LYING.name, LYING.help, LYING.labels, registry=self.registry)
         for outcome in ("ok", "refused"):
             self.reloads.labels(outcome)
         self._retained = prometheus.Gauge(RETAINED.name, RETAINED.help, registry=self.registry)
@@ -93,6 +98,21 @@ class Metrics:
         """The function that an inlet calls for each transfer that it refuses itself."""
         return lambda reason: self.refused.labels(inlet, reason).inc()
 
+    def lying(self, inlet: str) -> Callable[[Mapping[Lying, int]], None]:
+        """What an inlet calls after each look. When there are more of a kind than before, the log says it."""
+        before: dict[Lying, int] = dict.fromkeys(get_args(Lying), 0)
+        for kind in before:
+            self._lying.labels(inlet, kind)
+
+        def tell(now: Mapping[Lying, int]) -> None:
+            for kind, count in before.items():
+                if now.get(kind, 0) > count:
+                    say = log.warning if kind == "unfinished" else log.info
+                    say(_LYING[kind], inlet=inlet, kind=kind, count=now[kind])
+                before[kind] = now.get(kind, 0)
+                self._lying.labels(inlet, kind).set(before[kind])
+        return tell
+
     def retained(self, moment: datetime, overdue: Mapping[str, int]) -> None:
         """Note the end of a run of the retention, and how much it should have deleted but did not."""
         self._retained.set(moment.timestamp())
@@ -103,3 +123,10 @@ class Metrics:
         """The exposition and its media type. A client that accepts OpenMetrics gets that, with exemplars."""
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
+
+
+_LYING: Mapping[Lying, str] = {
+    "unfinished": "an upload waits and makes no progress; it is not taken before its sender ends it",
+    "left-out": "files lie in an inlet whose names are left out; they are not taken",
+    "special": "links or special files lie in an inlet; they are never read",
+}

@@ -81,6 +81,10 @@ REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
     "conflict (same key, other content). By either: unavailable (nothing could be written; the sender asks "
     "again). By the inlet: unknown-client (no certificate, or one of nobody), wrong-address, too-large, "
     "too-slow, unreadable, busy (too many connections).", ("inlet", "reason"))
+LYING = Family("drehscheibe_inlet_lying", "gauge",
+    "What lies in a watched folder now and is not taken. unfinished: uploads that are not complete and made "
+    "no progress for `overdue_seconds`; left-out: files whose names are in `left_out`; special: links and "
+    "the like, which nobody reads.", ("inlet", "reason"))
 ACCEPT = Family("drehscheibe_accept_seconds", "histogram",
     "Time until a message was durable.", ("inlet",), _FAST)
 WORKER = Family("drehscheibe_worker_seconds", "histogram",
@@ -135,7 +139,8 @@ INFO = Family("drehscheibe_info", "gauge",
 
 FAMILIES = (
     ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
-    DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, ACCEPT, WORKER, WORKER_DEATHS, ISOLATED,
-    ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT, CERTIFICATE,
+    DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, LYING, ACCEPT, WORKER, WORKER_DEATHS,
+    ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT,
+    CERTIFICATE,
     RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
 )

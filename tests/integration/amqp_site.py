@@ -96,9 +96,10 @@ class AmqpSite(Site):
                 channel.basic_publish(message, self.options().exchange, key or user)
 
     def send(self, body: bytes, key: str | None = None) -> Published:
+        """With a content encoding by which any bytes could be decoded, as clients set one by default."""
         key = key or uuid.uuid4().hex
         published = Published(self.line, key, len(self.line.outcomes[key]))
-        self.publish(body, message_id=key)
+        self.publish(body, message_id=key, content_encoding="latin-1")
         return published
 
     def left(self) -> int:

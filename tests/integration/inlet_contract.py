@@ -26,6 +26,10 @@ from tests.services.door import Door
 SMALL = b"<serviceportal-fields/>"
 LARGE = b"<serviceportal-fields>" + b"x" * (IN_MEMORY + 1) + b"</serviceportal-fields>"
 MAX_BYTES = 1_000_000
+ODD = (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"\xef\xbb\xbf<a>\r\n\r\n</a>\n",
+       "<a>ä€</a>".encode("utf-16"),
+       b"\x1f\x8b\x08\x00nothing is unpacked", b"\0", b" \n")
+"""Bodies that change when somebody decodes, unpacks or strips them."""
 SOON = 0.4
 """Seconds in which an acknowledgement that comes too early would have come."""
 
@@ -53,6 +57,8 @@ class Gate:
     room: bool = True
     asked: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    lying: dict[str, int] = field(default_factory=dict)
+    """What the inlet said last of what it does not take."""
     spooled: set[str] = field(default_factory=set)
     """What lay in the spool when the inlet asked."""
 
@@ -134,7 +140,8 @@ class Site(ABC):
     def context(self) -> InletContext:
         """What the hub would hand to it."""
         return InletContext(name="inlet", spool=self.spool, max_bytes=MAX_BYTES, admit=self.gate.admit,
-                            turned_away=self.gate.told.append)
+                            turned_away=self.gate.told.append,
+                            lying=lambda lying: setattr(self.gate, "lying", {**lying}))
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """For a condition; the test fails when it does not come."""
@@ -214,6 +221,14 @@ def acknowledges_after_accept_returned(site: Site) -> None:
         site.door.open.set()
         site.until_acknowledged(sent)
     assert site.bodies() == [LARGE]
+    clean(site)
+
+
+def keeps_every_byte(site: Site) -> None:
+    """The bytes that were sent are the bytes that are kept, whatever they look like."""
+    with site:
+        site.until_acknowledged(*[site.send(body) for body in ODD])
+    assert site.bodies() == sorted(ODD), "other bytes than were sent"
     clean(site)
 
 
@@ -453,7 +468,7 @@ class InletContract:
         refuses_what_the_hub_refuses(site, error)
 
     @pytest.mark.parametrize("promise", [
-        never_acknowledges_after_an_unknown_error, counts_once_what_is_too_large,
+        keeps_every_byte, never_acknowledges_after_an_unknown_error, counts_once_what_is_too_large,
         counts_once_what_the_spool_cannot_take, asks_for_room_before_it_spools, stops_with_a_commit_under_way,
         stops_while_it_is_asked_to_wait, says_truthfully_whether_it_is_ready, comes_back_after_run_raised,
         takes_up_new_files_at_reload, the_same_twice_is_one_message, a_lost_answer_doubles_nothing,

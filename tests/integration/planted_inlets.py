@@ -15,7 +15,7 @@ import pytest
 
 from hub.endpoint import Accept, InletBase, InletContext
 from hub.errors import NotAllowed, StoreUnavailable
-from hub.message import Accepted, Incoming
+from hub.message import Accepted, Incoming, IncomingPart
 from tests.integration import inlet_contract as contract
 from tests.integration.inlet_contract import Fault, Site
 from tests.services.door import OneByOne
@@ -59,6 +59,15 @@ def _litters(accept: Accept) -> Accept:
                 os.link(part.content, part.content.with_name(f"inlet~{uuid.uuid4().hex}"))
         return accept(incoming)
     return OneByOne(littering)
+
+
+def _recodes(accept: Accept) -> Accept:
+    """Takes every body for text in Latin-1, as a library may that means well."""
+    def recoding(incoming: Incoming) -> Accepted:
+        return accept(dataclasses.replace(incoming, parts=tuple(
+            IncomingPart.of(part.content.decode("latin-1").encode()) for part in incoming.parts
+            if isinstance(part.content, bytes))))
+    return OneByOne(recoding)
 
 
 def _never_asks(context: InletContext) -> InletContext:
@@ -167,6 +176,8 @@ FAULTS = {
     "acknowledges after an unknown error": Planted(
         Fault(accept=_instead(RuntimeError, lambda: DONE)),
         contract.never_acknowledges_after_an_unknown_error, "acknowledged after an unknown error"),
+    "recodes what it takes": Planted(
+        Fault(accept=_recodes), contract.keeps_every_byte, "other bytes than were sent"),
     "never asks for room": Planted(
         Fault(context=_never_asks), contract.asks_for_room_before_it_spools, "two questions for room",
         patience=5),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import hashlib
 import os
 import signal
 import subprocess
@@ -76,7 +77,7 @@ def test_properties_become_the_message(hub: AmqpSite) -> None:
         "key-1", "antworten", "lauf-1", "fall-1")
     assert (taken.test, taken.conflict, taken.unreadable) == (True, "park", None)
     assert (taken.parts[0].name, taken.parts[0].media_type, taken.parts[0].content) == (
-        "application", "application/xml", SMALL)
+        "application", "application/xml; charset=utf-8", SMALL)
 
 
 def test_the_queue_names_the_sender(hub: AmqpSite) -> None:
@@ -86,7 +87,7 @@ def test_the_queue_names_the_sender(hub: AmqpSite) -> None:
 
 
 @pytest.mark.parametrize(("headers", "ags", "service", "test"), [
-    ({}, "", "", False), ({"municipality": 14999010, "service": b"x\xff"}, "14999010", "x\ufffd", False),
+    ({}, "", "", False), ({"municipality": 14999010, "service": b"x\xff"}, "14999010", "x\xff", False),
     ({"municipality": "1\n2", "test": "false"}, "12", "", False),
     (HEADERS | {"test": "ja"}, "14999010", "hundesteuer", True),
 ])
@@ -107,6 +108,33 @@ def test_multipart_is_taken_to_pieces_and_large_bodies_are_spooled(hub: AmqpSite
     assert [part.media_type for part in hub.door.taken[0].parts] == ["application/xml", "image/png"]
     assert hub.door.body() == [SMALL, large]
     wait_until(lambda: not list(hub.spool.iterdir()), "an empty spool")
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+ENCODINGS = (None, "utf-8", "utf8", "UTF_8", "latin-1", "iso-8859-1", "windows-1252", "cp037", "utf-16",
+             "8bit",
+             "binary", "7bit", "gzip", "deflate", "base64", "hex", "rot13", "rubbish", "x" * 200, b"\xe4")
+CONTENT_TYPES = (None, "text/plain", "text/xml; charset=iso-8859-1", "application/json", "application/data",
+                 "application/x-python-serialize", "image/png", "rubbish", "\u00e4/\u00f6", "x" * 200)
+ODD_HEADERS = ({"compression": "application/x-gzip"}, {"compression": "zlib"}, {"content-encoding": "gzip"},
+               {"charset": "utf-16"}, {"__TypeId__": "java.lang.String"}, {"x-match": "any"})
+
+
+def test_the_bytes_that_were_sent_are_the_bytes_that_are_kept(hub: AmqpSite) -> None:
+    """Whatever the sender says of its body, nobody decodes it on the way."""
+    said: list[dict[str, Any]] = [
+        {"content_encoding": encoding, "content_type": content_type}
+        for encoding in ENCODINGS for content_type in CONTENT_TYPES]
+    said += [{"headers": HEADERS | header, "content_encoding": "latin-1"} for header in ODD_HEADERS]
+    sent = set()
+    for no, properties in enumerate(said):
+        body = b"%d " % no + PNG
+        sent.add(hashlib.sha256(body).hexdigest())
+        hub.publish(body, **{name: value for name, value in properties.items() if value is not None})
+    hub.taken(len(said))
+    assert {taken.parts[0].sha256 for taken in hub.door.taken} == sent
+    assert all(body.endswith(b" " + PNG) for [body] in hub.door.bodies.values())
+    assert hub.dead() == 0
 
 
 # --- poison -------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ import pytest
 
 from hub.endpoint import InletBase
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.job import Limits
+from hub.parsing.charset import of_media_type
+from hub.parsing.xml import parse
 from tests.integration import inlet_contract
 from tests.integration.https_site import XML, HttpsSite
 from tests.integration.inlet_contract import SMALL, Fault, InletContract
@@ -107,7 +110,7 @@ def test_a_test_is_known_by_path_or_header(hub: HttpsSite, portal: KeyPair, path
     ("/in/14999010", "14999010", ""),
     ("/in/", "", ""),
     ("/in/14999010/a/b", "14999010", "a/b"),
-    ("/in/14999010/h%C3%B6he%00", "14999010", "höhe"),
+    ("/in/14999010/h%C3%B6he%00", "14999010", "höhe"), ("/in/14999010/h%F6he", "14999010", "höhe"),
 ])
 def test_unknown_places_are_the_hubs_to_park(hub: HttpsSite, portal: KeyPair, path: str, ags: str,
                                              service: str) -> None:
@@ -116,7 +119,7 @@ def test_unknown_places_are_the_hubs_to_park(hub: HttpsSite, portal: KeyPair, pa
 
 
 @pytest.mark.parametrize(("content_type", "expected"), [
-    ("application/xml; charset=UTF-8", "application/xml"), ("text/xml", "text/xml"),
+    ("application/xml; charset=UTF-8", "application/xml; charset=utf-8"), ("text/xml", "text/xml"),
     ("Application/JSON", "application/json"), ("image/tiff", "image/tiff"),
     (None, "application/octet-stream"),
     ("rubbish", "application/octet-stream"),
@@ -158,10 +161,69 @@ def test_multipart_mixed_with_preamble_base64_and_rfc_2231_names(hub: HttpsSite,
     assert hub.door.body() == [SMALL, b"%PDF-1.4"]
 
 
+@pytest.mark.parametrize("form", ["https://hub.example:8443", "HTTP://x"])
+def test_a_target_may_have_its_absolute_form(hub: HttpsSite, portal: KeyPair, form: str) -> None:
+    with hub.raw(portal) as sock:
+        sock.sendall(f"POST {form}/in/Test/14999010/x?y HTTP/1.1\r\n".encode()
+                     + b"Host: x\r\nContent-Length: 1\r\n\r\nx")
+        assert sock.recv(100).startswith(b"HTTP/1.1 202 ")
+    taken = hub.door.taken[0]
+    assert (taken.ags, taken.service, taken.test) == ("14999010", "x", True)
+
+
+@pytest.mark.parametrize("written", [
+    "Fall-Ü/7 Großröhrsdorf".encode(), "Fall-Ü/7 Großröhrsdorf".encode("latin-1"),
+    b"Fall-%C3%9C/7%20Gro%C3%9Fr%C3%B6hrsdorf", "Fall-U\u0308/7 Großro\u0308hrsdorf".encode()])
+def test_a_case_is_the_same_however_it_is_written(hub: HttpsSite, portal: KeyPair, written: bytes) -> None:
+    with hub.client(portal) as client:
+        headers = [(name, written) for name in (
+            b"drehscheibe-case", b"drehscheibe-reply-to", b"idempotency-key")]
+        assert client.post("/in/14999010/x", content=b"x", headers=headers).status_code == 202
+    assert hub.door.taken[0].case == "Fall-Ü/7 Großröhrsdorf"
+    assert "�" not in f"{hub.door.taken[0]}"
+
+
 def test_a_duplicate_gets_the_first_answer(hub: HttpsSite, portal: KeyPair) -> None:
     first, second = hub.post(portal), hub.post(portal)
     assert second.status_code == 202
     assert second.json() == {"id": first.json()["id"], "duplicate": True}
+
+
+CASES = Path(__file__).parents[1] / "transfers"
+
+
+@pytest.mark.parametrize(("case", "files"), [
+    ("blank-after-boundary", ["antrag.xml"]), ("folded-header", ["antrag.xml", "Impfpass.pdf"]),
+    ("filename-star", ["antrag.xml", "Führerschein.pdf"]),
+    ("filename-rfc2047", ["antrag.xml", "Führerschein.pdf"]),
+    ("name-in-content-type", [None, "Impfpass.pdf"]), ("nested", ["antrag.xml", "a.pdf", "b.pdf"]),
+    ("nfd-name", ["antrag.xml", "Gebu\u0308hrenbescheid Mu\u0308ller.pdf"]),
+    ("cyrillic-names", ["antrag.xml", "Договор.docx", "Паспорт.heic", "Свідоцтво.docx",
+                        "Łukasz Żółć résumé.odt"]),
+    ("xml-attachment-first", ["rechnung.xml", "antrag.xml"]), ("two-applications", ["eins.xml", "zwei.xml"])])
+def test_multipart_as_real_senders_write_it(hub: HttpsSite, portal: KeyPair, case: str,
+                                            files: list[str | None]) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=XyZ"}
+    content = (CASES / f"multipart-{case}.bin").read_bytes()
+    assert hub.post(portal, content=content, headers=headers).status_code == 202
+    assert [part.filename for part in hub.door.taken[0].parts] == files
+    for part, body in zip(hub.door.taken[0].parts, hub.door.body(), strict=True):
+        assert b"--XyZ" not in body and b"--inner" not in body
+        begins = {"application/xml": b"<", "application/pdf": b"%PDF"}
+        assert body.startswith(begins.get(part.media_type, b""))
+
+
+@pytest.mark.parametrize(("case", "content_type", "expected"), [
+    ("charset-only-in-header.latin1.xml", "text/xml; charset=ISO-8859-1", "Jürgens"),
+    ("cp1252-labelled-8859-1.xml", "application/xml", "Müller–Los €")])
+def test_the_charset_of_the_header_is_there_when_the_document_is_read(
+        hub: HttpsSite, portal: KeyPair, case: str, content_type: str, expected: str) -> None:
+    content = (CASES / case).read_bytes()
+    assert hub.post(portal, content=content, headers={"content-type": content_type}).status_code == 202
+    assert hub.door.body() == [content], "the bytes are kept as they came"
+    outside = of_media_type(hub.door.taken[0].parts[0].media_type)
+    text = "".join(parse(hub.door.body()[0], Limits(), outside).getroot().itertext())
+    assert expected in text
 
 
 # --- refused ------------------------------------------------------------------------------------------------

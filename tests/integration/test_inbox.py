@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +16,9 @@ from pydantic import ValidationError
 
 from connectors import inbox
 from connectors._framing import IN_MEMORY
-from hub.errors import StoreUnavailable
+from hub.errors import NotAllowed, StoreUnavailable
 from tests.integration.inbox_site import PLACE, InboxSite
-from tests.integration.inlet_contract import MAX_BYTES, SMALL, InletContract
+from tests.integration.inlet_contract import MAX_BYTES, SMALL, Fault, InletContract
 from tests.integration.planted_inlets import PlantedInlets
 from tests.services import wait_until
 
@@ -39,7 +41,7 @@ class Folder(InboxSite):
         self.clock: Callable[[], float] = time.monotonic
 
     def build(self, kind: Any) -> inbox.Inlet:
-        built: inbox.Inlet = kind(self.options(), self.context(), clock=self.clock)
+        built: inbox.Inlet = kind(self.options(), self.fault.context(self.context()), clock=self.clock)
         return built
 
     def put(self, name: str, content: bytes = SMALL, place: str = PLACE) -> Path:
@@ -101,7 +103,6 @@ def test_a_file_is_one_application(hub: Folder) -> None:
 def test_a_folder_is_one_application_in_the_order_of_its_names(hub: Folder) -> None:
     hub.put("fall-1/antrag.xml")
     hub.put("fall-1/anlagen/foto.png", b"\x89PNG" * IN_MEMORY)
-    hub.put("fall-1/.verborgen", b"x")
     hub.look()
     assert [part.name for part in hub.door.taken[0].parts] == ["foto.png", "antrag.xml"]
     assert hub.door.body() == [b"\x89PNG" * IN_MEMORY, SMALL]
@@ -110,7 +111,9 @@ def test_a_folder_is_one_application_in_the_order_of_its_names(hub: Folder) -> N
 
 
 @pytest.mark.parametrize(("place", "expected"), [
-    ("test/14999010/hundesteuer", ("14999010", "hundesteuer", True)), ("14999010", ("14999010", "", False)),
+    ("test/14999010/hundesteuer", ("14999010", "hundesteuer", True)),
+    ("Test/14999010/hundesteuer", ("14999010", "hundesteuer", True)),
+    ("TEST/14999010/hundesteuer", ("14999010", "hundesteuer", True)), ("14999010", ("14999010", "", False)),
     (".", ("", "", False)), ("test", ("", "", True)), ("unbekannt/x", ("unbekannt", "x", False)),
 ])
 def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Folder, place: str,
@@ -125,11 +128,98 @@ def test_the_place_is_handed_on_as_far_as_it_is_known(hub: Folder, place: str,
 # --- complete -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [".a.xml", "~a.xml", "a.xml.part", "A.TMP"])
-def test_temporary_names_are_not_looked_at(hub: Folder, name: str) -> None:
+STILL_WRITTEN = (".a.xml", "~a.xml", "a.xml.part", "A.TMP", "scan.pdf.filepart", "x.CRDOWNLOAD", "x.partial",
+                 "~$brief.docx", ".~lock.brief.odt#", ".brief.odt.swp", "foto.jpg.crdownload", "x.temp")
+
+
+@pytest.mark.parametrize("name", STILL_WRITTEN)
+def test_what_is_still_written_is_not_taken(hub: Folder, name: str) -> None:
     hub.put(name)
     hub.look(3)
     assert hub.door.asked == 0
+
+
+@pytest.mark.parametrize("name", [*STILL_WRITTEN, ".rsync-partial/foto.jpg", "anlagen/tief/x.pdf.part",
+                                  "anlagen/.hidden/tief/x.pdf", "anlagen.part/x.pdf"])
+@pytest.mark.parametrize("marker", [None, ".fertig"])
+def test_a_folder_waits_for_what_is_still_written_in_it(tmp_path: Path, name: str,
+                                                        marker: str | None) -> None:
+    """It is never taken without it, at whatever depth, marker or not."""
+    hub = Folder(tmp_path, marker=marker)
+    hub.put("fall/antrag.xml")
+    hub.put("fall/.fertig") if marker else None
+    part = hub.put(f"fall/{name}", b"half")
+    hub.look(3)
+    assert hub.door.asked == 0, "taken without a file that is still written"
+    part.rename(hub.root / PLACE / "fall" / "z.pdf")
+    while part.parent.name not in ("fall", "hundesteuer"):
+        part = part.parent
+        part.rmdir()
+    hub.look(3)
+    assert [part.filename for part in hub.door.taken[0].parts] == ["antrag.xml", "z.pdf"]
+    assert hub.door.taken[0].notes == ()
+
+
+def test_which_names_are_still_written_is_an_option(tmp_path: Path) -> None:
+    hub = Folder(tmp_path, unfinished=("*.unfertig",))
+    hub.put("fall/a.xml")
+    hub.put("fall/x.Unfertig")
+    hub.put("b.xml.part")
+    hub.look(3)
+    assert [[part.filename for part in taken.parts] for taken in hub.door.taken] == [["b.xml.part"]]
+
+
+@pytest.mark.parametrize("name", ["a.xml.part", "fall/x.pdf.filepart", "fall/a.xml"])
+def test_an_upload_without_progress_is_an_alarm_and_never_taken(timed: Callable[..., Any], name: str) -> None:
+    hub, clock = timed(overdue_seconds=3600, stable_seconds=10, marker="fertig")
+    path = hub.put(name)
+    hub.look()
+    clock.now += 3000
+    path.write_bytes(b"goes on")
+    hub.look()
+    clock.now += 3000
+    hub.look()
+    assert hub.gate.lying.get("unfinished", 0) == 0, "it made progress less than an hour ago"
+    clock.now += 700
+    hub.look()
+    assert (hub.gate.lying["unfinished"], hub.door.asked) == (1, 0)
+    shutil.rmtree(hub.root / PLACE)
+    hub.look()
+    assert hub.gate.lying.get("unfinished", 0) == 0, "the alarm ends with the upload"
+
+
+def test_what_is_left_out_for_good_is_said(hub: Folder, tmp_path: Path) -> None:
+    hub.put("fall/antrag.xml")
+    for name in ("Thumbs.db", "anlagen/THUMBS.DB", "desktop.ini", "__MACOSX/._antrag.xml", ".DS_Store"):
+        hub.put(f"fall/{name}", b"rubbish")
+    hub.put("fall/anlagen/foto.png")
+    (hub.root / PLACE / "fall" / "link.pdf").symlink_to(tmp_path)
+    hub.put("desktop.ini", place="14999010")
+    hub.put(".DS_Store", place=".")
+    (hub.root / PLACE / "link").symlink_to(tmp_path)
+    hub.look(3)
+    [taken] = hub.door.taken
+    assert [part.filename for part in taken.parts] == ["foto.png", "antrag.xml"]
+    assert taken.notes == (
+        "Nicht übernommen: 5 Datei(en) mit Namen aus left_out (.DS_Store, Thumbs.db, __MACOSX, desktop.ini).",
+        "Nicht übernommen: 1 Verweis(e) oder Sonderdatei(en); sie werden nie gelesen.")
+    assert hub.gate.lying == {"left-out": 2, "special": 1}
+
+
+def test_a_folder_that_grows_while_it_is_read_is_taken_whole_later(hub: Folder) -> None:
+    """What comes between the look and the answer would be moved away unseen."""
+    hub.put("fall/antrag.xml")
+    late = ["fall/nachzuegler.pdf"]
+
+    def put_late(size: int) -> None:
+        if late:
+            hub.put(late.pop())
+
+    hub.fault = Fault(context=lambda context: dataclasses.replace(context, admit=put_late))
+    hub.look(2)
+    assert (hub.door.asked, late) == (0, [])
+    hub.look(2)
+    assert [part.filename for part in hub.door.taken[0].parts] == ["antrag.xml", "nachzuegler.pdf"]
 
 
 def test_a_growing_file_is_left_alone_until_it_is_stable(timed: Callable[..., Any]) -> None:
@@ -216,7 +306,7 @@ def test_a_link_put_in_at_the_last_moment_is_not_followed(tmp_path: Path) -> Non
         path.unlink()
         path.symlink_to(secret)
 
-    hub.gate.admit = swap
+    hub.fault = Fault(context=lambda context: dataclasses.replace(context, admit=swap))
     with pytest.raises(PermissionError, match="1 entries"):
         hub.look()
     assert hub.door.asked == 0
@@ -249,7 +339,8 @@ def test_a_folder_is_too_large_by_all_its_files_together(hub: Folder) -> None:
         hub.put(f"fall/{no}", b"x" * (MAX_BYTES // 2))
     hub.look()
     assert hub.door.taken == []
-    assert tree(hub.rejected) == {f"{PLACE}/{name}" for name in ("fall/0", "fall/1", "fall/2")}
+    assert tree(hub.rejected) == {
+        f"{PLACE}/{name}" for name in ("fall/0", "fall/1", "fall/2", "fall.grund.txt")}
     assert hub.gate.told == ["too-large"]
 
 
@@ -259,6 +350,31 @@ def test_the_same_name_again_gets_a_number(hub: Folder) -> None:
         hub.look()
     assert tree(hub.done) == {f"{PLACE}/a.xml", f"{PLACE}/a-2.xml", f"{PLACE}/a-3.xml"}
     assert (hub.done / PLACE / "a.xml").read_bytes() == b"0"
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".xml", "ä" * 125 + ".xml", "x" * 255, "a." + "b" * 253,
+                                  "\U0001f4c4" * 62 + ".docx.xml"[-7:]])
+def test_a_taken_name_of_255_bytes_does_not_stop_the_inlet(hub: Folder, name: str) -> None:
+    for no in range(3):
+        hub.put(name, f"{no}".encode())
+        hub.look()
+    assert len(hub.door.taken) == 3
+    assert sorted((hub.done / path).read_bytes() for path in tree(hub.done)) == [b"0", b"1", b"2"]
+    hub.door.refuse = NotAllowed("no")
+    hub.put(name)
+    hub.look()
+    assert len(tree(hub.rejected)) == 2, "the file and its note"
+
+
+def test_what_is_refused_has_a_note_beside_it(hub: Folder) -> None:
+    hub.door.refuse = NotAllowed("no")
+    hub.put("antrag.xml")
+    hub.put("fall/antrag.xml")
+    hub.look()
+    assert tree(hub.rejected) == {f"{PLACE}/{name}" for name in (
+        "antrag.xml", "antrag.xml.grund.txt", "fall/antrag.xml", "fall.grund.txt")}
+    note = (hub.rejected / PLACE / "antrag.xml.grund.txt").read_text()
+    assert "„town“" in note and "Freischaltung" in note
 
 
 def test_what_cannot_be_moved_does_not_hold_up_the_others(hub: Folder) -> None:

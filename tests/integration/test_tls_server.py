@@ -8,13 +8,14 @@ import ssl
 import threading
 import time
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from connectors import https
+from connectors import _tls_server, https
+from connectors._crowd import Crowd
 from connectors._tls_server import Protocol
 from hub.errors import ConfigError
 from tests.integration.https_site import HttpsSite
@@ -73,17 +74,95 @@ def test_without_the_header_deadline_the_connection_would_stay(tmp_path: Path, a
             half_header.recv(1)
 
 
-def test_more_connections_than_allowed_are_closed(tmp_path: Path, authority: Authority,
-                                                  portal: KeyPair) -> None:
+def test_more_connections_of_senders_than_allowed_are_closed(tmp_path: Path, authority: Authority,
+                                                             portal: KeyPair) -> None:
     with HttpsSite(tmp_path, authority, max_connections=2) as hub:
-        with hub.raw(portal) as one, socket.create_connection(hub.address, timeout=20) as shaking:
-            with pytest.raises((OSError, ssl.SSLError)):
-                hub.raw(portal)
+        with hub.raw(portal) as one, hub.raw(portal), hub.raw(portal) as third:
+            assert closed(third)
             one.sendall(b"POST /in/14999010/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
             assert one.recv(100).startswith(b"HTTP/1.1 202 ")
-            assert shaking.fileno() > 0
         wait_until(lambda: _answers(hub, portal), "a free place")
     assert set(hub.gate.told) == {"busy"}
+
+
+def _crowds(hub: HttpsSite, stack: ExitStack) -> None:
+    """More than the inlet has places: some say nothing, some shake hands and stay, some begin a header."""
+    for _ in range(30):
+        plain = stack.enter_context(socket.create_connection(hub.address, timeout=20))
+        plain.sendall(b"\x16\x03\x01" if _ % 2 else b"")
+        with suppress(OSError):
+            shaken = stack.enter_context(hub.raw(None))
+            shaken.sendall(b"POST /in/x HTTP/1.1\r\nHost:" if _ % 2 else b"")
+
+
+def test_nobody_without_a_certificate_can_shut_the_door(tmp_path: Path, authority: Authority,
+                                                        portal: KeyPair) -> None:
+    """Whoever hands in gets through at once, while 60 strangers of the same address hold all places."""
+    few = {"max_handshakes": 12, "max_strangers": 8, "max_per_address": 10, "handshake_seconds": 300,
+           "header_seconds": 300, "keep_alive_seconds": 300}
+    with HttpsSite(tmp_path, authority, **few) as hub, ExitStack() as stack:
+        _crowds(hub, stack)
+        assert [hub.post(portal, content=b"%d" % no).status_code for no in range(20)] == [202] * 20
+        assert hub.post(None).status_code == 401, "a stranger is still told why"
+    assert set(hub.gate.told) == {"busy", "unknown-client"}
+
+
+def test_without_giving_way_the_door_would_be_shut(tmp_path: Path, authority: Authority, portal: KeyPair,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted fault: nobody is ever idle enough to be put out."""
+    monkeypatch.setattr(_tls_server, "Crowd", type("Full", (Crowd,), {"_make_room": lambda *_: False}))
+    site = HttpsSite(tmp_path, authority, max_handshakes=12, handshake_seconds=300)
+    with site as hub, ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(socket.create_connection(hub.address, timeout=20))
+        wait_until(lambda: not _answers(hub, portal), "the door to be shut", 10)
+
+
+@pytest.mark.parametrize(("request_", "status"), [
+    (b"POST /in/1/x HTTP/1.1\nHost: x\nContent-Length: 1\n\nx", 400),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\nContent-Length: 1\r\n\r\nx", 400),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\nx", 400),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+     b"1\r\nx\r\n0\r\n\r\n", 400),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    (b"rubbish\r\n\r\n", 400), (b"\x16\x03 \xff\r\n\r\n", 400),
+    (b"POST /in/1/" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    (b"POST /in/1/" + b"x" * 40_000, 414),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 40_000, 431),
+    (b"POST /in/1/x HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 6_000 + b"\r\n", 431)])
+@pytest.mark.parametrize("pair", ["portal", None])
+def test_what_is_no_clear_http_is_refused_and_explained(
+        tmp_path: Path, authority: Authority, portal: KeyPair, request_: bytes, status: int,
+        pair: str | None) -> None:
+    with HttpsSite(tmp_path, authority) as hub:
+        with hub.raw(portal if pair else None) as sock:
+            sock.sendall(request_)
+            answer = read(sock)
+        assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:100]
+        assert b"application/problem+json" in answer and b'"status":%d' % status in answer
+        assert hub.post(portal).status_code == 202
+        assert hub.door.asked == 1
+    assert len(hub.gate.told) == 1
+    assert (hub.gate.told == ["unknown-client"]) is (pair is None)
+
+
+def test_a_second_request_on_a_connection_is_looked_at_as_well(tmp_path: Path, authority: Authority,
+                                                               portal: KeyPair) -> None:
+    with HttpsSite(tmp_path, authority) as hub, hub.raw(portal) as sock:
+        sock.sendall(b"POST /in/1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+                     b"POST /in/1/x HTTP/1.1\nHost: x\nContent-Length: 1\n\ny")
+        answer = read(sock)
+        assert (answer.count(b"HTTP/1.1 202 "), answer.count(b"HTTP/1.1 400 ")) == (1, 1)
+        assert hub.door.asked == 1
+
+
+def read(sock: socket.socket) -> bytes:
+    """All until the end."""
+    found = b""
+    with suppress(ConnectionError, ssl.SSLError):
+        while data := sock.recv(4096):
+            found += data
+    return found
 
 
 def _answers(hub: HttpsSite, pair: KeyPair) -> bool:

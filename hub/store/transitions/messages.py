@@ -171,7 +171,8 @@ def insert_messages(tx: Transaction, new: Sequence[tuple[str, Arrival, tuple[str
             blobs.append((staged, message_id, arrival.tenant))
         tx.ledger.happened("message", incoming.service, "", "accepted")
         tx.ledger.moved("message", incoming.service, "", None, state.value)
-        tx.ledger.event(tx.now, message_id, "accepted", after=state.value, reason=reason, detail=text)
+        told = " ".join(filter(None, (text, *incoming.notes))) or None
+        tx.ledger.event(tx.now, message_id, "accepted", after=state.value, reason=reason, detail=told)
         if reason is not None:
             tx.ledger.happened("message", incoming.service, "", f"parked:{reason}")
     INSERT(tx.connection, rows)
@@ -306,7 +307,8 @@ def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, A
     tx.ledger.moved("message", row.service, "", MessageState.RECEIVED.value, state.value)
     tx.ledger.event(tx.now, row.id, state.value, before=MessageState.RECEIVED.value, after=state.value,
                     reason=reason,
-                    detail=text or getattr(outcome, "rule", None))
+                    detail=" ".join(filter(None, (text or getattr(outcome, "rule", None),
+                                                  *(f"[{note}]" for note in outcome.notes)))) or None)
     return {"b_id": row.id, "state": state.value, "reason": reason, "reason_text": text,
             "trace": encode_json(outcome.trace) if outcome.trace else None,
             "rule": getattr(outcome, "rule", None), "config_digest": recording.config_digest,

@@ -33,12 +33,12 @@ def test_properties_and_headers_become_the_message(read: Callable[..., Incoming]
         "key-1", "antworten", "lauf-1", "fall-1")
     assert (incoming.test, incoming.conflict, incoming.unreadable) == (True, "park", None)
     assert [(part.name, part.media_type, part.content) for part in incoming.parts] == [
-        ("application", "application/xml", b"x")]
+        ("application", "application/xml; charset=utf-8", b"x")]
 
 
 @pytest.mark.parametrize(("value", "expected"), [
-    (None, None), (14999010, "14999010"), (b"x\xff", "x\ufffd"), ("1\n2", "12"), (True, "True"), ({}, "{}"),
-    ("", None)])
+    (None, None), (14999010, "14999010"), (b"x\xff", "x\xff"), (b"F\xc3\xa4ll", "F\xe4ll"), ("1\n2", "12"),
+    (True, "True"), ({}, "{}"), ("", None)])
 def test_any_type_is_clean_text(value: object, expected: str | None) -> None:
     assert text(value) == expected
 
@@ -54,9 +54,36 @@ def test_what_cannot_be_read_is_kept_as_it_came(read: Callable[..., Incoming],
     assert [part.content for part in incoming.parts] == [b"--b\r\ncut"]
 
 
-@pytest.mark.parametrize("coding", ["", "identity", "UTF-8", "iso-8859-1"])
-def test_a_charset_is_no_compression(read: Callable[..., Incoming], coding: str) -> None:
+@pytest.mark.parametrize("coding", ["", "identity", "UTF-8", "UTF_8", "utf8", "iso-8859-1", "latin-1", "8bit",
+                                    "7BIT", "binary", "none", "rubbish", "x" * 200])
+def test_a_charset_or_what_nobody_knows_is_no_compression(read: Callable[..., Incoming], coding: str) -> None:
     assert read(b"x", content_encoding=coding, message_id="x").unreadable is None
+
+
+@pytest.mark.parametrize(("content_type", "encoding", "expected"), [
+    ("text/xml", "latin-1", "text/xml; charset=iso8859-1"),
+    ("application/json", "cp1252", "application/json; charset=cp1252"),
+    ("text/xml; charset=utf-8", "latin-1", "text/xml; charset=utf-8"), ("text/xml", "utf-8", "text/xml"),
+    ("text/xml", "8bit", "text/xml"), ("text/xml", "base64", "text/xml"),
+    ("image/png", "latin-1", "image/png"),
+    ("text/xml", "", "text/xml"),
+    ("application/a+xml", "ISO-8859-15", "application/a+xml; charset=iso8859-15")])
+def test_a_character_set_in_the_content_encoding_is_the_documents(
+        read: Callable[..., Incoming], content_type: str, encoding: str, expected: str) -> None:
+    assert read(b"x", content_type=content_type, content_encoding=encoding).parts[0].media_type == expected
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "base64", "utf-8, gzip", "zstd"])
+def test_what_must_be_undone_is_said(read: Callable[..., Incoming], coding: str) -> None:
+    incoming = read(b"x", content_encoding=coding, message_id="x")
+    assert "content_encoding" in (incoming.unreadable or "")
+    assert incoming.parts[0].content == b"x"
+
+
+@pytest.mark.parametrize("case", [
+    "Fall-Ü", "Fall-Ü".encode(), "Fall-Ü".encode("latin-1"), "Fall-%C3%9C", "Fall-U\u0308"])
+def test_a_case_is_the_same_however_it_is_written(read: Callable[..., Incoming], case: object) -> None:
+    assert read(b"x", application_headers={"case": case}).case == "Fall-Ü"
 
 
 def test_multipart_is_taken_to_pieces(read: Callable[..., Incoming]) -> None:

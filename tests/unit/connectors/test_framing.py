@@ -1,80 +1,13 @@
-"""Multipart and spooling, for any cut of the bytes and for any rubbish."""
+"""Spooling, and the words of a sender made clean."""
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from connectors._framing import (
-    IN_MEMORY,
-    Body,
-    FramingError,
-    Multipart,
-    OverLimitError,
-    Spool,
-    boundary_of,
-    clean,
-    flag,
-)
-
-MIXED = "multipart/mixed; boundary=grenze"
-HOSTILE = st.lists(st.sampled_from([
-    b"--grenze", b"\r\n", b"--", b"\n", b"Content-Disposition: form-data; name=\"a\"",
-    b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable", b": ", b"=",
-    b"QUJD", b"\xff\xfe", b"\0", b"filename*=UTF-8''%ff", b"x", b"Content-Type: application/xml"]),
-    max_size=30).map(b"".join)
-
-
-def parts_of(data: bytes, cuts: list[int], folder: Path) -> list[tuple[str, str, str | None, bytes]]:
-    """The parts of `data`, fed in pieces."""
-    multipart = Multipart(MIXED, Spool(folder, "test"))
-    try:
-        start = 0
-        for end in sorted({min(cut, len(data)) for cut in cuts} | {len(data)}):
-            multipart.feed(data[start:end])
-            start = end
-        return [(part.name, part.media_type, part.filename,
-                 part.content if isinstance(part.content, bytes) else part.content.read_bytes())
-                for part in multipart.finish()]
-    finally:
-        multipart.discard()
-
-
-@given(st.lists(st.binary(max_size=200).filter(lambda body: b"--grenze" not in body), min_size=1, max_size=4),
-       st.lists(st.integers(0, 1500), max_size=20), st.sampled_from([b"", b"preamble\r\n", b"\r\n"]))
-def test_any_cut_gives_the_same_parts(bodies: list[bytes], cuts: list[int], preamble: bytes) -> None:
-    parts = [b"--grenze\r\nContent-Disposition: form-data; name=\"%d\"\r\n\r\n%s\r\n" % (no, body)
-             for no, body in enumerate(bodies)]
-    data = preamble + b"".join(parts) + b"--grenze--\r\n"
-    with tempfile.TemporaryDirectory() as folder:
-        assert parts_of(data, cuts, Path(folder)) == [
-            (f"{no}", "text/plain", None, body) for no, body in enumerate(bodies)]
-
-
-@given(HOSTILE | st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
-def test_rubbish_is_parts_or_a_framing_error_and_leaves_nothing(data: bytes, cuts: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            parts = parts_of(data, cuts, Path(folder))
-        except (FramingError, OverLimitError):
-            parts = []
-        assert all(name and name.isprintable() for name, _, _, _ in parts)
-        assert list(Path(folder).iterdir()) == []
-
-
-@given(st.text(max_size=80))
-def test_any_content_type_has_a_sane_boundary_or_none(text: str) -> None:
-    try:
-        boundary = boundary_of(text)
-    except FramingError:
-        return
-    assert 1 <= len(boundary) <= 70
-    assert boundary.isascii()
+from connectors._framing import IN_MEMORY, Body, Spool, case_of, clean, decoded, file_name, flag, labelled
 
 
 @pytest.mark.parametrize("size", [0, IN_MEMORY, IN_MEMORY + 1])
@@ -102,3 +35,34 @@ def test_clean_drops_what_could_break_a_line() -> None:
     assert clean(" a\r\nb\u2028\0c ") == "abc"
     assert clean("\n") is None
     assert clean("x" * 300) == "x" * 255
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("a\r\nb.pdf", "ab.pdf"), ("x" * 300 + ".pdf", "x" * 251 + ".pdf"), ("x" * 300, "x" * 255),
+    ("a." + "x" * 300, "a." + "x" * 253), (None, None), ("\0", None)])
+def test_a_file_name_that_is_cut_keeps_its_ending(name: str | None, expected: str | None) -> None:
+    assert file_name(name) == expected
+
+
+@pytest.mark.parametrize(("content_type", "expected"), [
+    ("Text/XML; Charset=ISO-8859-1", "text/xml; charset=iso-8859-1"),
+    ('application/json;x=y; charset="UTF-16"', "application/json; charset=utf-16"),
+    ("text/plain; charset='latin1'", "text/plain; charset=latin1"),
+    ("text/xml", "text/xml"), ("text/xml; charset=", "text/xml"), ("text/xml; charset=a\0b c", "text/xml"),
+    ("rubbish; charset=utf-8", "a/b; charset=utf-8"), ("text/xml; charset=" + "x" * 50, "text/xml")])
+def test_a_media_type_keeps_its_character_set_and_nothing_else(content_type: str, expected: str) -> None:
+    assert labelled(content_type, "a/b") == expected
+
+
+@pytest.mark.parametrize(("written", "expected"), [
+    (None, None), ("F-1", "F-1"), ("50% von 7", "50% von 7"), ("%zz", "%zz"), ("%FF", "%FF"),
+    ("a%20b", "a b"),
+    ("%C3%A4", "ä"), ("a\u0308", "ä"), ("%0Ax%00", "x"), ("%25", "%")])
+def test_a_case_is_percent_encoded_or_plain(written: str | None, expected: str | None) -> None:
+    assert case_of(written) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    ("ä€".encode(), "ä€"), ("ä€".encode("cp1252"), "ä€"), (b"\x81", "\x81"), (b"", "")])
+def test_bytes_are_text_without_a_replacement(value: bytes, expected: str) -> None:
+    assert decoded(value) == expected

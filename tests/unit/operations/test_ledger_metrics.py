@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast, get_args
 
 import pytest
+import structlog
 
 from hub.config import loader
 from hub.endpoint import TurnedAway
@@ -95,6 +96,18 @@ def test_what_an_inlet_refuses_is_counted_with_its_reason(metrics: Metrics, reas
     metrics.turned_away("portal")(reason)
     assert [value(metrics, f'drehscheibe_transfers_refused_total{{inlet="portal",reason="{name}"}}')
             for name in get_args(TurnedAway)] == [float(name == reason) for name in get_args(TurnedAway)]
+
+
+def test_what_lies_in_a_folder_is_shown_and_more_of_it_is_said(metrics: Metrics) -> None:
+    tell = metrics.lying("portal")
+    with structlog.testing.capture_logs() as logs:
+        for count in (0, 1, 1, 3, 0, 2):
+            tell({"unfinished": count, "left-out": 1} if count else {})
+            assert value(metrics, 'drehscheibe_inlet_lying{inlet="portal",reason="unfinished"}') == count
+    assert [(line["log_level"], line["kind"], line["count"]) for line in logs] == [
+        ("warning", "unfinished", 1), ("info", "left-out", 1), ("warning", "unfinished", 3),
+        ("warning", "unfinished", 2), ("info", "left-out", 1)]
+    assert value(metrics, 'drehscheibe_inlet_lying{inlet="portal",reason="special"}') == 0
 
 
 def test_what_a_run_of_the_retention_left_is_seen_until_the_next(metrics: Metrics) -> None:

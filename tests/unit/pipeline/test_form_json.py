@@ -36,6 +36,15 @@ def test_form_content() -> None:
     assert result.normal.facts.form_name == "testform"
 
 
+def test_a_control_character_is_replaced_and_said() -> None:
+    fields = '{"g:0:a":{"value":"eins\\u000bzwei\\u0007"},"g:0:b":{"value":"a\x0bb"}}'
+    document = f'{{"formId":"1:a:v1","fields":{fields}}}'
+    result = Result(part(document.encode(), media_type="application/json"))
+    assert (result.text("g:0:a"), result.text("g:0:b")) == ("eins\nzwei\ufffd", "a\nb")
+    [note] = result.normal.notes
+    assert note.startswith("3 Steuerzeichen")
+
+
 def test_json_numbers_are_the_text_that_was_sent() -> None:
     document = b'{"formId":"1:a:v1","fields":{"g:0:a":{"value":5.10},"g:0:b":{"value":[1e3,007.5]}}}'
     assert rejection(part(document)).reason == "unreadable"

@@ -156,3 +156,15 @@ def test_a_planted_guess_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(form_xml, "undouble", lambda text: text)
     result = Result(part(as_xml({("g", 0, "f"): ["a & b"]})))
     assert result.values("g:0:f") != ["a & b"]
+
+
+def test_the_charset_of_the_parts_media_type_is_used_and_a_conflict_noted() -> None:
+    form = "<serviceportal-fields><g><instance_0><a>Größe – 5 €</a></instance_0></g></serviceportal-fields>"
+    result = Result(part(form.encode("cp1252"), media_type="text/xml; charset=iso-8859-1"))
+    assert (result.text("g:0:a"), result.normal.notes) == ("Größe – 5 €", ())
+    declared = f'<?xml version="1.0" encoding="windows-1252"?>{form}'.encode("cp1252")
+    result = Result(part(declared, media_type="text/xml; charset=utf-8"))
+    assert result.text("g:0:a") == "Größe – 5 €"
+    assert ["es gilt das Dokument" in note for note in result.normal.notes] == [True]
+    refused = rejection(part(declared.replace(b"</a>", b""), media_type="text/xml; charset=utf-8"))
+    assert len(refused.notes) == 1

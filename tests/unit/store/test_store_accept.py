@@ -123,6 +123,15 @@ def test_what_cannot_be_read_or_attributed_is_stored_parked(store: Store) -> Non
     assert store.claim_messages(10, MINUTE) == []
 
 
+def test_what_an_inlet_notes_stands_in_the_history(store: Store) -> None:
+    noted = accept(store, incoming(notes=("Nicht übernommen: 1 Datei.", "Zwei.")))
+    parked = accept(store, incoming(b"\xff", unreadable="Kein Multipart.", notes=("Zwei.",)))
+    plain = accept(store, incoming(b"<c/>"))
+    assert [store.events_of(message.id)[0].detail for message in (noted, parked, plain)] == [
+        "Nicht übernommen: 1 Datei. Zwei.", "Kein Multipart. Zwei.", None]
+    assert store.get_message(parked.id).reason_text == "Kein Multipart."
+
+
 def test_many_threads_accept_at_once(store: Store) -> None:
     answers: list[str] = []
 

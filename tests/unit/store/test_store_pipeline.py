@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.i18n.sentence import say
 from hub.job import Facts, OutPart
 from hub.message import IncomingPart, Manifest, MessageState
 from hub.store.store import BadOutcome, Store
@@ -143,3 +144,13 @@ def test_a_clean_end_makes_nobody_suspect(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as second:
         assert (second.recover().suspects, second.suspects()) == (0, [])
         assert [message.id for message in second.claim_messages(1, MINUTE)] == [message_id]
+
+
+def test_what_a_worker_notes_stands_in_the_history(store: Store) -> None:
+    for answer in (parked, translated):
+        message_id = accept(store, incoming(f"<{answer.__name__}/>".encode())).id
+        store.claim_messages(1, MINUTE, only=[message_id])
+        noted = answer(message_id).model_copy(update={"notes": (say("eins"), say("zwei"))})
+        store.record([noted], Output().fd, config_digest="config-1")
+        assert (store.events_of(message_id)[1].detail or "").endswith(" [eins] [zwei]")
+        assert "[eins]" not in (store.get_message(message_id).reason_text or "")
