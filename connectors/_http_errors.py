@@ -16,6 +16,8 @@ from hub.errors import ConfigError, DeliveryError, Misconfigured, Permanent, Tem
 _ALERT = re.compile(
     r"ALERT_(CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_EXPIRED|CERTIFICATE_REVOKED|"
     r"CERTIFICATE_UNKNOWN|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|HANDSHAKE_FAILURE)")
+CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""The peer hung up. Python 3.11.2 raises the second where 3.11.7 raises the first."""
 _CODE = re.compile(r"[A-Za-z0-9+._:/#-]{1,60}")
 
 
@@ -43,7 +45,7 @@ def meaning(error: httpx2.TransportError, who: str) -> DeliveryError:
                                  f"{cause.verify_message}.")
         if isinstance(cause, ssl.SSLError) and (alert := _ALERT.search(str(cause))):
             return Misconfigured(f"{who} nimmt unser Zertifikat nicht an ({alert[1].lower()}).")
-        if isinstance(cause, ssl.SSLEOFError):  # cut; while TLS is being agreed nobody has to mend anything
+        if isinstance(cause, CUT):  # while TLS is being agreed nobody has to correct anything
             break
         if isinstance(cause, ssl.SSLError) and isinstance(error, httpx2.ConnectError):
             return Misconfigured(f"{who} und wir finden keine gemeinsame TLS-Verbindung ({cause.reason}).")

@@ -202,6 +202,7 @@ class TestPostfix(MailContract):
         assert receipt.detail["to[1]"] == "550 5.1.1"
         assert receipt.detail["refused"] == "to[1] (550 5.1.1)"
         assert receipt.detail["queue_id"]
+        receiver.wait_for_arrivals(1)
         assert len(receiver.arrivals()) == 1
 
     def test_everybody_refused_for_now_or_for_ever(self, receiver: Mailbox) -> None:
