@@ -53,20 +53,29 @@ def standards() -> Path:
     return place
 
 
+_given: set[int] = set()
+_FIRST_PORT, _PORTS, _SHARES = 10_000, 22_000, 8
+
+
 def free_port() -> int:
-    """A port on loopback that was free a moment ago.
+    """A port on loopback that was free a moment ago, and that this process has not given before.
 
     It is below the range from which the kernel takes ports for outgoing connections. Otherwise a connection
-    of another test could take the port while a server is restarted.
+    of another test could take the port while a server is restarted. Each process of pytest-xdist has a share
+    of its own. Otherwise two of them could be given the same port before either of them uses it.
     """
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
+    first = _FIRST_PORT + share * (_PORTS // _SHARES)
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = random.randrange(first, first + _PORTS // _SHARES)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port
 
 
