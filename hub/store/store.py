@@ -27,7 +27,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -588,11 +588,12 @@ class Store:
         received = {message.id: tuple(part for part in message.parts if part.role == "received")
                     for message in messages}
         staged: list[Staged] = []
+        files = ExitStack()
         try:
             recordings = []
             for outcome in outcomes:
                 recordings.append(
-                    self._prepare_split(outcome, config_digest, by_id[outcome.message_id])
+                    self._prepare_split(outcome, config_digest, by_id[outcome.message_id], files)
                     if isinstance(outcome, Split)
                     else self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
                 staged += recordings[-1].everything
@@ -600,6 +601,8 @@ class Store:
         except Exception:
             self._abandon(staged)
             raise
+        finally:
+            files.close()
         for recording, answer in zip(recordings, answers, strict=True):
             if answer is None:
                 self._abandon(recording.everything)
@@ -634,13 +637,13 @@ class Store:
         return message_transitions.Recording(outcome, config_digest, self.blobs, tuple(staged), parts,
                                              tuple(deliveries))
 
-    def _prepare_split(self, outcome: Split, config_digest: str,
-                       message: StoredMessage) -> message_transitions.Recording:
+    def _prepare_split(self, outcome: Split, config_digest: str, message: StoredMessage,
+                       files: ExitStack) -> message_transitions.Recording:
         made: list[message_transitions.Arrival] = []
         bodies = self.bodies([part.blob for part in message.parts])
         try:
             made.extend(split.arrivals(message, outcome.groups, bodies, self._stage, self.blobs,
-                                       config_digest))
+                                       config_digest, files))
         except BaseException as error:
             self._abandon([each for arrival in made for each in arrival.staged])
             if isinstance(error, IndexError):

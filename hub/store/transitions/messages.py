@@ -310,9 +310,11 @@ def _accept_parts_of(tx: Transaction, row: Row[Any], arrivals: Sequence[Arrival]
     new = [(arrival.new_id(), replace(arrival, tenant=row.tenant, incoming=replace(
         arrival.incoming, correlation=common, reply_to=of.reply_to)), None) for arrival in arrivals]
     insert_messages(tx, new)
-    _KEEP_KEYS(tx.connection, [{"key": arrival.key, "message_id": message_id,
-                                "content_digest": arrival.content_digest,
-                                "kept_until": tx.now + span(KEY_KEPT)} for message_id, arrival, _ in new])
+    taken = known_keys(tx, arrivals)  # a sender that chooses such keys itself stops nothing
+    _KEEP_KEYS(tx.connection, [
+        {"key": arrival.key, "message_id": message_id, "content_digest": arrival.content_digest,
+         "kept_until": tx.now + span(KEY_KEPT)}
+        for message_id, arrival, _ in new if arrival.key not in taken])
     ids = [message_id for message_id, _, _ in new]
     changes: dict[str, Any] = {"correlation": common}
     if row.reason == RESTORED:

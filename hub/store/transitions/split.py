@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 
 from hub.job import SplitGroup
@@ -26,10 +26,13 @@ another's."""
 
 
 def arrivals(message: StoredMessage, groups: Sequence[SplitGroup], bodies: Mapping[str, StoredBody],
-             stage: Callable[[Sequence[Payload]], list[Staged]], blobs: Blobs,
-             config_digest: str) -> Iterator[Arrival]:
-    """The messages that a hand-over is split into, with their bodies staged one by one. Raises `IndexError`
-    for a part that it does not have, `Damaged`, and what `stage` raises."""
+             stage: Callable[[Sequence[Payload]], list[Staged]], blobs: Blobs, config_digest: str,
+             files: ExitStack) -> Iterator[Arrival]:
+    """The messages that a hand-over is split into, with their bodies staged one by one.
+
+    `files` keeps open what the transaction may still read. Raises `IndexError` for a part that the hand-over
+    does not have, `Damaged`, and what `stage` raises.
+    """
     received = [part for part in message.parts if part.role == "received"]
     for number, group in enumerate(groups, 1):
         chosen = sorted([*((place, False) for place in group.parts),
@@ -37,8 +40,7 @@ def arrivals(message: StoredMessage, groups: Sequence[SplitGroup], bodies: Mappi
         parts = [received[place] for place, _ in chosen]
         incoming = _incoming(message, number, len(groups), group,
                              [_part(received[place], shared=shared) for place, shared in chosen])
-        with _payloads(parts, bodies) as payloads:
-            staged = stage(payloads)
+        staged = stage([_payload(part, bodies, files) for part in parts])
         content = incoming.content_digest()
         yield Arrival(incoming, message.tenant, message.accepted_day, config_digest,
                       incoming.duplicate_key(content), content, tuple(staged), blobs, None,
@@ -61,22 +63,14 @@ def _part(part: StoredPart, *, shared: bool) -> IncomingPart:
                         part.filename or part.name if shared else part.filename)
 
 
-@contextmanager
-def _payloads(parts: Sequence[StoredPart], bodies: Mapping[str, StoredBody]) -> Iterator[list[Payload]]:
-    """The bodies of parts, to be stored once more. Raises `Damaged`."""
-    with ExitStack() as stack:
-        payloads = []
-        for part in parts:
-            body = bodies.get(part.blob)
-            if body is None:
-                raise Damaged(f"blob {part.blob}: it is gone")
-            place = body.place()
-            source: bytes | Slice
-            if place is None:
-                source = body.read()
-            else:
-                fd = os.open(place[0], os.O_RDONLY | os.O_CLOEXEC)
-                stack.callback(os.close, fd)
-                source = Slice(fd, place[1])
-            payloads.append(Payload(source, part.size, part.sha256))
-        yield payloads
+def _payload(part: StoredPart, bodies: Mapping[str, StoredBody], files: ExitStack) -> Payload:
+    """The body of a part, to be stored once more. Raises `Damaged`."""
+    body = bodies.get(part.blob)
+    if body is None:
+        raise Damaged(f"blob {part.blob}: it is gone")
+    place = body.place()
+    if place is None:
+        return Payload(body.read(), part.size, part.sha256)
+    fd = os.open(place[0], os.O_RDONLY | os.O_CLOEXEC)
+    files.callback(os.close, fd)
+    return Payload(Slice(fd, place[1]), part.size, part.sha256)

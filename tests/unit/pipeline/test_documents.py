@@ -13,7 +13,17 @@ from hub.job import Rule, Split, SplitGroup
 from hub.pipeline.documents import SeveralApplicationsError
 from hub.pipeline.process import process
 from tests.services import standards
-from tests.unit.pipeline.envelope_kit import PDF, Result, content, form, job_of, old_form, part, rejection, xoev
+from tests.unit.pipeline.envelope_kit import (
+    PDF,
+    Result,
+    content,
+    form,
+    job_of,
+    old_form,
+    part,
+    rejection,
+    xoev,
+)
 
 Part = tuple[bytes, str, str, str | None]
 INVOICE = part(b'<?xml version="1.0"?><Invoice xmlns="urn:example:rechnung"><ID>4711</ID></Invoice>',
