@@ -101,6 +101,8 @@ class Rule(_Model):
     municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
     stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
                                                            "stylesheet, in `town`")
+    homes: Mapping[str, str] = Field({}, description="the folders that people edit, by layer: mapping, "
+                                                     "common, town; what a reason names")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")

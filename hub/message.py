@@ -79,7 +79,8 @@ class Reason(StrEnum):
     SEVERAL_ROUTES = "several-routes"
     INVALID = "invalid"  # schema or rules
     CONFLICT = "conflict"  # same duplicate key, other content
-    CONFIGURATION = "configuration"  # stylesheet, schema set or renderer is broken or missing
+    MAPPING = "mapping"  # a stylesheet, schema, table or rule file of the mapping or the municipality fails
+    CONFIGURATION = "configuration"  # a schema set or a renderer is broken or missing
     RUNAWAY = "runaway"  # the worker overran its limits or died, three times, alone
     PERMANENT = "permanent"  # the receiver refused
     EXPIRED = "expired"  # the retry policy gave up

@@ -180,7 +180,9 @@ def _rules(mappings: Path, service: str, settings: ExampleFile, scratch: Path) -
         id=f"beispiel/{service}/{version.name}", tenant="beispiel", service=service, forms=version.forms,
         mapping_versions=version.versions, valid_from=version.valid_from, valid_until=version.valid_until,
         test=settings.test, mapping_version=version.name, mapping_digest=package.name, package=str(package),
-        common=str(common) if common else None, municipality={**MUNICIPALITY, "ags": settings.ags},
+        common=str(common) if common else None,
+        homes={"mapping": f"{mappings.name}/{service}", "common": f"{mappings.name}/_common"},
+        municipality={**MUNICIPALITY, "ags": settings.ags},
         recipients=(Recipient(name="alles", destination="alles", connector="beispiel",
                               send=(*version.renderings, "attachments", "original")),),
     ) for version in mapping.version)

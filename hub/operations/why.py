@@ -27,6 +27,8 @@ SENT_AGAIN: dict[str, str] = dict.fromkeys(
     "Den Inhalt ändert niemand hier: beim Absender neu anfordern, diese Nachricht verwerfen")
 """Reasons that lie in what was sent: another try gives the same answer."""
 REMEDY: dict[str, str] = {
+    Reason.MAPPING: "Die genannte Datei berichtigen (drehscheibe mapping test), neu laden (drehscheibe "
+                    "reload)",
     Reason.CONFIGURATION: "Was oben genannt ist berichtigen, neu laden (drehscheibe reload)",
     Reason.RUNAWAY: "Stylesheets und Schema dieses Dienstes prüfen (drehscheibe mapping test), neu laden "
                     "(drehscheibe reload)",

@@ -11,28 +11,36 @@ import hashlib
 from typing import Any
 
 from hub.errors import Rejected
-from hub.i18n.sentence import Words, say
+from hub.i18n.sentence import Name, Words, say
 from hub.message import Reason
 
 APT_LINE = "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
 
-def print_pdf(html: str, title: str) -> bytes:
-    """The page as PDF. `title` serves where the page has none. Raises `Rejected` with ``configuration``."""
+def print_pdf(html: str, title: str, stylesheet: str) -> bytes:
+    """The page as PDF. `title` serves where the page has none; `stylesheet` is the file that made the page.
+
+    Raises `Rejected` with ``mapping`` for a page that cannot be printed, ``configuration`` for want of Pango.
+    """
     weasyprint = _weasyprint()
     from weasyprint.urls import FatalURLFetchingError
 
-    document = weasyprint.HTML(string=html, base_url=None, url_fetcher=_fetcher())
-    _complete(document.etree_element, title)
     try:
+        document = weasyprint.HTML(string=html, base_url=None, url_fetcher=_fetcher())
+        _complete(document.etree_element, title)
         content: bytes = document.write_pdf(
             pdf_variant="pdf/ua-1", pdf_identifier=hashlib.sha256(html.encode()).digest()[:16])
     except FatalURLFetchingError as error:
-        raise Rejected(Reason.CONFIGURATION, say(
-            "Das PDF-Stylesheet ist nicht brauchbar: die Seite verweist auf eine Adresse, die nicht mit "
-            "data: beginnt: den Verweis herausnehmen oder den Inhalt als data: einbetten, dann erneut "
-            "verarbeiten."
-        )) from error
+        raise Rejected(Reason.MAPPING, say(
+            "Das PDF-Stylesheet {file} ist nicht brauchbar: die Seite verweist auf eine Adresse, die nicht "
+            "mit data: beginnt: den Verweis herausnehmen oder den Inhalt als data: einbetten, dann erneut "
+            "verarbeiten.", file=Name(stylesheet))) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
+        raise Rejected(Reason.MAPPING, say(
+            "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken: das Stylesheet berichtigen, "
+            "dann erneut verarbeiten.", file=Name(stylesheet))) from error
     return content
 
 

@@ -75,7 +75,7 @@ def test_no_pdf_and_no_stylesheet_parks(workplace: Workplace) -> None:
     workplace.attachments = ()
     with pytest.raises(Rejected) as caught:
         workplace.render()
-    assert caught.value.reason == "invalid"
+    assert caught.value.reason == "mapping"
 
 
 def test_recipients_share_renderings_and_get_safe_unique_names(workplace: Workplace) -> None:
@@ -121,7 +121,7 @@ def test_text_that_does_not_fit_the_encoding_parks_without_showing_it(workplace:
         workplace.one('<xsl:output method="text"/><xsl:template match="/"><xsl:value-of '
                  'select="//name"/></xsl:template>',
                  role="text", encoding="iso-8859-15")
-    assert caught.value.reason == "invalid"
+    assert caught.value.reason == "mapping"
     assert "Zeile 1 von x.text" in caught.value.text
     assert "Mustermann" not in caught.value.text
 
