@@ -147,6 +147,7 @@ PIECES = {
     "version {}": "Fassung {}",
     "{} is no comparison of versions such as '>=1.0' (joined by commas), or '*'":
     "{} ist kein Versionsvergleich wie '>=1.0' (mit Kommas verbunden) oder '*'",
+    "group {}": "Gruppe {}", "field {}": "Feld {}",
     "field {} is in no [[group]]": "das Feld {} ist in keiner [[group]]",
     "field {} stands twice": "das Feld {} steht zweimal",
     "field {} needs a value list; {} is missing": "das Feld {} braucht eine Werteliste; {} fehlt",

@@ -37,7 +37,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hub.files.model import FileModel
+from hub.files.model import FaultsError, FileModel
 from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
@@ -75,15 +75,18 @@ class FieldTable(FileModel):
     def _consistent(self) -> FieldTable:
         groups = {group.id for group in self.group}
         seen: set[tuple[str, str]] = set()
-        for row in self.field:
+        faults: list[tuple[tuple[str | int, ...], str]] = []
+        for number, row in enumerate(self.field):
             if row.group not in groups:
-                raise ValueError(f"field {row.group}:{row.id} is in no [[group]]")
+                faults.append((("field", number), f"field {row.group}:{row.id} is in no [[group]]"))
             if (row.group, row.id) in seen:
-                raise ValueError(f"field {row.group}:{row.id} stands twice")
+                faults.append((("field", number), f"field {row.group}:{row.id} stands twice"))
             seen.add((row.group, row.id))
             if row.type in ("choice", "choices") and row.values not in self.values:
-                raise ValueError(f"field {row.group}:{row.id} needs a value list; [values.{row.values}] is "
-                                 "missing")
+                faults.append((("field", number), f"field {row.group}:{row.id} needs a value list; "
+                                                  f"[values.{row.values or row.id}] is missing"))
+        if faults:
+            raise FaultsError(faults)
         return self
 
     @cached_property

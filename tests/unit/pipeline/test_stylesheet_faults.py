@@ -102,7 +102,7 @@ def test_a_value_in_a_message_is_not_told(workplace: Workplace, version: str, me
     assert "Zeile 4" in failed(workplace, TEMPLATE.format(message), version).text
 
 
-def test_messages_that_cannot_be_told_apart_are_all_named(workplace: Workplace) -> None:
+def test_all_messages_of_the_same_words_are_named(workplace: Workplace) -> None:
     text = failed(workplace, '<xsl:template match="/">\n<xsl:if test="//gibtsnicht">\n'
                   '<xsl:message terminate="yes">Nein</xsl:message>\n</xsl:if>\n'
                   '<xsl:message terminate="yes">Nein</xsl:message></xsl:template>', "1.0").text
