@@ -27,7 +27,8 @@ def load_mapping(folder: Path) -> MappingFile:
         problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same "
                         "name")
     for number, version in enumerate(mapping.version):
-        named = {("fields",): version.fields, ("schema",): version.schema_, ("rules",): version.rules,
+        named: dict[tuple[str, ...], str | None] = {
+            ("fields",): version.fields, ("schema",): version.schema_, ("rules",): version.rules,
                  **{("renderings", key, "stylesheet"): made.stylesheet
                     for key, made in version.renderings.items()}}
         for place, name in named.items():
