@@ -78,6 +78,7 @@ class Reason(StrEnum):
     NO_ROUTE = "no-route"
     SEVERAL_ROUTES = "several-routes"
     INVALID = "invalid"  # schema or rules
+    ATTACHMENT = "attachment"  # a file of a kind that the route does not take
     CONFLICT = "conflict"  # same duplicate key, other content
     MAPPING = "mapping"  # a stylesheet, schema, table or rule file of the mapping or the municipality fails
     CONFIGURATION = "configuration"  # a schema set or a renderer is broken or missing

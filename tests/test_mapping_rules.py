@@ -12,6 +12,7 @@ import pytest
 from lxml import etree
 
 from hub.mapping.model import MappingVersion
+from hub.pipeline import value_faults
 from tests.mapping_kit import EXAMPLES, SCH, VERSIONS, E, canonical, example, id_of, verdict, version_of
 
 RULES: dict[str, list[tuple[dict[str, str | None], str]]] = {

@@ -132,8 +132,8 @@ def _declared(schema: xmlschema.XMLSchema10 | None, element: etree._Element,
     *inside, top = steps[:steps.index(root) + 1]
     found: Any = schema.elements.get(etree.QName(top).localname)
     for step in reversed(inside):
-        content = None if found is None else getattr(found.type, "content", None)
-        children = content.iter_elements() if content is not None and hasattr(content, "iter_elements") else ()
+        content: Any = None if found is None else getattr(found.type, "content", None)
+        children = content.iter_elements() if hasattr(content, "iter_elements") else ()
         found = next((child for child in children if child.name == step.tag), None)
     return found
 
