@@ -73,6 +73,10 @@ class JobPart(_Model):
     body: Body
 
 
+PdfChoice = Literal["applicant", "stylesheet", "both"]
+"""Which PDF goes where an application came with the applicant's own printout."""
+
+
 class Recipient(_Model):
     """Who gets what: `send` lists rendering names of the mapping, or ``attachments``, ``original``."""
 
@@ -105,6 +109,8 @@ class Rule(_Model):
     municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
     stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
                                                            "stylesheet, in `town`")
+    pdf: PdfChoice | None = Field(None, description="None: the municipality's own stylesheet before the "
+                                                    "applicant's printout before the mapping's stylesheet")
     homes: Mapping[str, str] = Field({}, description="the folders that people edit, by layer: mapping, "
                                                      "common, town; what a reason names")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
@@ -112,6 +118,10 @@ class Rule(_Model):
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")
     order: Literal["case"] | None = None
     parked_attachments: tuple[Mark, ...] = Field((), description="marks of attachments that park a message")
+
+    def pdf_of(self, rendering: str) -> PdfChoice:
+        """Which PDF goes as this rendering where the applicant's own printout came."""
+        return self.pdf or ("stylesheet" if rendering in self.stylesheets else "applicant")
 
 
 class Limits(FileModel):

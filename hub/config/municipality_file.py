@@ -13,7 +13,7 @@ from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
 from hub.endpoint import InDoubtPolicy, Kind
 from hub.files.model import FileModel
-from hub.job import Mark
+from hub.job import Mark, PdfChoice
 from hub.mapping.versions import VersionSpan
 
 
@@ -54,6 +54,10 @@ class RouteRow(FileModel):
                                                       description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the "
                                                            "municipality's folder")
+    pdf: PdfChoice | None = Field(None, description="which PDF goes where the applicant's own printout came: "
+                                                    "'applicant' (it), 'stylesheet' (the one printed here), "
+                                                    "'both'; default: 'stylesheet' where `stylesheets` names "
+                                                    "an own one for it, else 'applicant'")
     attachments: AttachmentRow = Field(AttachmentRow(), description="which files of citizens the route takes")
     order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
                                                             "case (Vorgang) in "

@@ -18,6 +18,7 @@ from hub.config.municipalities import Destination
 from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.operations.which_pdf import which_pdf
 from hub.parsing import versions
 from hub.pipeline import translate, validate
 from hub.store.database.postgresql import Served
@@ -42,6 +43,8 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     destinations are done.
     """
     if destination or municipality:
+        if municipality and not destination:
+            yield from which_pdf(configuration, configuration.tenant_of(municipality) or municipality)
         yield from try_all(chosen(configuration, destination, municipality), progress, build)
         return
     versions.check_versions()
@@ -50,6 +53,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _installed()
     yield from _mappings(configuration)
+    yield from which_pdf(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)

@@ -67,7 +67,7 @@ class _Renderer:
     out: Output
     job: Job
     name_parts: Mapping[str, str]
-    done: dict[str, OutPart] = field(default_factory=dict)
+    done: dict[str, tuple[OutPart, ...]] = field(default_factory=dict)
 
 
 def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
@@ -78,7 +78,7 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
         elif wanted == "original":
             parts += _originals(renderer.job)
         else:
-            parts.append(_rendering(renderer, wanted))
+            parts += _rendering(renderer, wanted)
     names = unique_names([part.name for part in parts])
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
@@ -137,7 +137,8 @@ def _original_name(number: int, filename: str | None, media_type: str) -> str:
     return f"original{f'-{number + 1}' if number else ''}.{extension}"
 
 
-def _rendering(renderer: _Renderer, name: str) -> OutPart:
+def _rendering(renderer: _Renderer, name: str) -> tuple[OutPart, ...]:
+    """What goes out as a rendering: one part, or two where the applicant's printout goes beside it."""
     if name not in renderer.done:
         rendering = renderer.version.renderings.get(name)
         if rendering is None:
@@ -147,8 +148,24 @@ def _rendering(renderer: _Renderer, name: str) -> OutPart:
                 "Die Abbildung {service} ({version}) hat keine Ausgabe '{name}', nur: {known}",
                 service=Name(renderer.rule.service), version=Name(renderer.version.name), name=Name(name),
                 known=known))
-        renderer.done[name] = _applicants_pdf(renderer, rendering) or _rendered(renderer, name, rendering)
+        renderer.done[name] = _made(renderer, name, rendering)
     return renderer.done[name]
+
+
+def _made(renderer: _Renderer, name: str, rendering: Rendering) -> tuple[OutPart, ...]:
+    printout = _applicants_pdf(renderer, rendering)
+    choice = renderer.rule.pdf_of(name)
+    if printout is None or (choice != "applicant" and _stylesheet(renderer, name, rendering) is not None):
+        made = _rendered(renderer, name, rendering)
+        return (made,) if printout is None or choice == "stylesheet" else (made, _printout_beside(printout))
+    return (printout,)
+
+
+def _printout_beside(printout: OutPart) -> OutPart:
+    """The applicant's printout as what it is beside a PDF of ours: an attachment, with a name that says
+    so."""
+    stem, _, ending = printout.name.rpartition(".")
+    return printout.model_copy(update={"role": "attachment", "name": f"{stem}-ausdruck.{ending}"})
 
 
 def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None:
@@ -163,8 +180,7 @@ def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None
 
 
 def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
-    href = renderer.rule.stylesheets.get(name)
-    href = f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
+    href = _stylesheet(renderer, name, rendering)
     if href is None:
         raise Rejected(Reason.MAPPING, say(
             "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe '{name}' gibt es kein "
@@ -177,6 +193,12 @@ def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
     return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    body=_write(renderer.out, content))
+
+
+def _stylesheet(renderer: _Renderer, name: str, rendering: Rendering) -> str | None:
+    """The municipality's own before the mapping's."""
+    href = renderer.rule.stylesheets.get(name)
+    return f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
 
 
 def _write(out: Output, content: bytes) -> Body:
