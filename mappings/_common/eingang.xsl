@@ -16,6 +16,14 @@
   <xsl:variable name="short" select="concat(substring($message-id, 1, 8), '-',
                                             substring($message-id, string-length($message-id) - 3))"/>
 
+  <!-- A municipality's letterhead: four places that are empty (the colour is ours) until its stylesheet overrides them.
+       briefkopf stands above the heading, vortext below it, fusszeile at the end; farbe is the colour of headings, as CSS
+       writes it. In mail-text.xsl they are text, else elements of a page. -->
+  <xsl:template name="briefkopf"/>
+  <xsl:template name="vortext"/>
+  <xsl:template name="fusszeile"/>
+  <xsl:template name="farbe">#003f75</xsl:template>
+
   <!-- The head of a notice: rows of label and text, once for all outputs. -->
   <xsl:template name="kopf">
     <xsl:call-template name="kopfzeile">

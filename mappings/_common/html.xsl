@@ -13,11 +13,13 @@
         <style><xsl:call-template name="stil"/></style>
       </head>
       <body>
+        <xsl:call-template name="briefkopf"/>
         <main>
           <h1><xsl:value-of select="$subject"/></h1>
           <xsl:if test="$message/@test = 'true'">
             <p class="test"><strong>Testnachricht</strong> – bitte nicht bearbeiten.</p>
           </xsl:if>
+          <xsl:call-template name="vortext"/>
           <table class="kopf" aria-label="Angaben zum Eingang">
             <tbody><xsl:call-template name="kopf"/></tbody>
           </table>
@@ -26,6 +28,7 @@
           <xsl:call-template name="anlagen"/>
         </main>
         <footer>
+          <xsl:call-template name="fusszeile"/>
           <p>Automatisch übermittelt durch die Datendrehscheibe. Nachrichtennummer: <xsl:value-of select="$message-id"/></p>
         </footer>
       </body>
@@ -106,10 +109,11 @@
 
   <!-- Colours keep a contrast of at least 7:1 (WCAG 2.1, 1.4.6). -->
   <xsl:template name="grundstil">
+    <xsl:variable name="farbe"><xsl:call-template name="farbe"/></xsl:variable>
     <xsl:text>
       body { font-family: "DejaVu Sans", Verdana, Arial, sans-serif; font-size: 11pt; line-height: 1.4; color: #1a1a1a; }
       h1 { font-size: 1.5em; margin: 0 0 0.6em; }
-      h2 { font-size: 1.15em; margin: 1.4em 0 0.4em; border-bottom: 2px solid #003f75; color: #003f75; }
+      h2 { font-size: 1.15em; margin: 1.4em 0 0.4em; border-bottom: 2px solid </xsl:text><xsl:value-of select="$farbe"/>; color: <xsl:value-of select="$farbe"/><xsl:text>; }
       table { border-collapse: collapse; width: 100%; }
       th, td { text-align: left; vertical-align: top; padding: 0.25em 0.6em 0.25em 0; border-bottom: 1px solid #cfcfcf; }
       th { width: 35%; font-weight: normal; color: #404040; }

@@ -8,8 +8,10 @@
   <xsl:variable name="strich" select="'----------------------------------------------------------------------'"/>
 
   <xsl:template match="/">
+    <xsl:call-template name="briefkopf"/>
     <xsl:call-template name="ueberschrift"><xsl:with-param name="text" select="$subject"/></xsl:call-template>
     <xsl:if test="$message/@test = 'true'">*** Testnachricht – bitte nicht bearbeiten ***&#10;&#10;</xsl:if>
+    <xsl:call-template name="vortext"/>
     <xsl:call-template name="kopf"/>
     <xsl:apply-templates select="/e:envelope/e:fields/*/instance[*[normalize-space(@e:text)]]" mode="gruppe"/>
     <xsl:apply-templates select="/e:envelope/e:payload" mode="xoev"/>
@@ -22,7 +24,9 @@
         <xsl:text>)&#10;</xsl:text>
       </xsl:for-each>
     </xsl:if>
-    <xsl:text>&#10;-- &#10;Automatisch übermittelt durch die Datendrehscheibe.&#10;Nachrichtennummer: </xsl:text>
+    <xsl:text>&#10;-- &#10;</xsl:text>
+    <xsl:call-template name="fusszeile"/>
+    <xsl:text>Automatisch übermittelt durch die Datendrehscheibe.&#10;Nachrichtennummer: </xsl:text>
     <xsl:value-of select="$message-id"/>
     <xsl:text>&#10;</xsl:text>
   </xsl:template>
