@@ -165,7 +165,7 @@
     <xsl:variable name="farbe"><xsl:call-template name="farbe"/></xsl:variable>
     <xsl:text>
       body { font-family: "DejaVu Sans", Verdana, Arial, sans-serif; font-size: 11pt; line-height: 1.4; color: #1a1a1a;
-             word-wrap: break-word; overflow-wrap: anywhere; }
+             max-width: 62em; word-wrap: break-word; overflow-wrap: anywhere; }
       h1 { font-size: 1.5em; margin: 0 0 0.6em; line-height: 1.2; }
       h2 { font-size: 1.15em; margin: 1.4em 0 0.4em; border-bottom: 2px solid </xsl:text>
     <xsl:value-of select="concat($farbe, '; color: ', $farbe)"/>
@@ -188,7 +188,8 @@
     <xsl:text>
       @media (max-width: 480px) {
         .angaben, .angaben tbody, .angaben tr, .angaben th, .angaben td { display: block; width: auto; }
-        .angaben th { border-bottom: 0; padding-bottom: 0; font-size: 0.85em; }
+        .angaben th { border-bottom: 0; padding: 5px 0 0; font-size: 0.85em; }
+        .angaben td { padding-right: 0; }
       }
     </xsl:text>
   </xsl:template>
