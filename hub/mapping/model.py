@@ -61,6 +61,8 @@ class GroupRow(FileModel):
     id: str = Field(description="the form's own id")
     title: str = Field(description="its heading, as a clerk reads it")
     instances: bool = Field(False, description="whether it may occur several times")
+    applicant: bool = Field(False, description="whether it is the applicant, who stands at the head of mails "
+                                               "and PDFs; of several groups the first one that is filled in")
 
 
 class FieldTable(FileModel):

@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import PurePath
@@ -47,6 +47,18 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _TYPES = mimetypes.MimeTypes().types_map[True]
+
+
+class Account(NamedTuple):
+    """What the sender says of the applicant's account; nobody here has checked a signature.
+
+    `type` is the portal's own word (BUND, ELSTER, …); `identified` says whether the identity card was used
+    to sign in; `verified` are places of fields whose values were read out of the account, with the level.
+    """
+
+    type: str | None
+    identified: bool | None
+    verified: Mapping[str, str]
 
 
 class Normalized(NamedTuple):
@@ -87,6 +99,7 @@ class EnvelopeBuilder:
     facts: dict[str, Any] = field(default_factory=dict)
     created: str | None = None
     postfach: str | None = None
+    account: Account | None = None
     groups: dict[str, tuple[etree._Element, dict[int, etree._Element]]] = field(default_factory=dict)
     elements: dict[str, etree._Element] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
@@ -232,6 +245,7 @@ class EnvelopeBuilder:
             etree.SubElement(root, E + "payload").append(self.payload_copy)
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
+        self._account(metadata)
         if self.replaced:
             self.note(say("{count} Steuerzeichen, die in XML nicht erlaubt sind, sind ersetzt (ein "
                           "senkrechter Tabulator durch einen Zeilenumbruch)", count=self.replaced))
@@ -261,6 +275,19 @@ class EnvelopeBuilder:
             if text:
                 where = say("das Feld {name} der Metadaten", name=Name(name))
                 self.set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
+
+    def _account(self, metadata: etree._Element) -> None:
+        """How somebody signed in is no part of the digest: it may differ between two hand-overs of one
+        application."""
+        if self.account is None:
+            return
+        element = etree.SubElement(metadata, E + "account")
+        if self.account.type is not None:
+            element.set("type", self.account.type)
+        if self.account.identified is not None:
+            element.set("identified", "true" if self.account.identified else "false")
+        for place, level in self.account.verified.items():
+            etree.SubElement(element, E + "verified", field=place, level=level)
 
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):

@@ -23,7 +23,7 @@ def test_the_html_of_a_mail_is_readable_and_accessible(workplace: Workplace) -> 
     assert page.get("lang") == "de"
     assert page.findtext(".//title") == f"Anmeldung zur Hundesteuer – {short_id(ID)}"
     assert [element.text_content() for element in page.iter("h1", "h2")] == [
-        "Anmeldung zur Hundesteuer", "Halterin oder Halter", "Hund 1 von 2", "Hund 2 von 2", "Anlagen"]
+        "Anmeldung zur Hundesteuer", "Halterin oder Halter", "Hund 1 von 2", "Hund 2 von 2"]
     rows = {row.findtext("th"): row.find("td").text_content() for row in page.iter("tr")}
     assert rows["Behörde"] == "Stadt Musterstadt (AGS 14999010)"
     assert rows["Eingegangen am"] == "22.11.2026, 10:11 Uhr"
@@ -31,7 +31,8 @@ def test_the_html_of_a_mail_is_readable_and_accessible(workplace: Workplace) -> 
     assert rows["Geburtsdatum"] == "08.07.1980"
     assert "leer" not in rows
     assert all(th.get("scope") == "row" for th in page.iter("th"))
-    assert [li.text_content() for li in page.iter("li")] == ["groß", "braun", "Impfpaß.pdf (1,2 MB)"]
+    assert [li.text_content() for li in page.iter("li")] == ["Impfpaß.pdf (1,2 MB)", "groß", "braun"]
+    assert rows["Anlagen"].split() == ["1", "Datei:", "Impfpaß.pdf", "(1,2", "MB)"]
 
 
 def test_the_text_of_a_mail(workplace: Workplace) -> None:
@@ -41,7 +42,7 @@ def test_the_text_of_a_mail(workplace: Workplace) -> None:
     assert "\r" not in text
     assert "Hund 2 von 2\n------------\nMerkmale: groß\n" in text
     assert "Bemerkung: =1+1\n    zweite Zeile\n" in text
-    assert "- Impfpaß.pdf (1,2 MB)\n" in text
+    assert "Anlagen: 1 Datei\n- Impfpaß.pdf (1,2 MB)\n" in text
     assert text.endswith(f"Nachrichtennummer: {ID}\n")
 
 
