@@ -64,6 +64,9 @@ def print_pdf(html: str, title: str, stylesheet: str, embedded: Sequence[Embedde
 
     Raises `Rejected` with ``mapping`` for a page that cannot be printed, ``configuration`` for want of Pango.
     """
+    _weasyprint()
+    from weasyprint.urls import FatalURLFetchingError
+
     html = _PRIVATE.sub(_number, html)
     try:
         content, missing = _printed(html, title, embedded)
@@ -72,7 +75,7 @@ def print_pdf(html: str, title: str, stylesheet: str, embedded: Sequence[Embedde
                                   embedded)
     except (Rejected, MemoryError):
         raise
-    except Exception as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
+    except (Exception, FatalURLFetchingError) as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
         raise Rejected(Reason.MAPPING, say(
             "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
             "berichtigen, "
