@@ -29,8 +29,7 @@ def sizes(pages: Mapping[str, str], width: int) -> dict[str, tuple[int, int]]:
     """How wide and how high each page is that has `width` CSS pixels, by its name: ``scrollWidth`` and
     ``scrollHeight`` of its root."""
     frames = "".join(_frame(name, page, width, 1) for name, page in pages.items())
-    dom = _run(_MEASURE.format(frames=frames), "--dump-dom", "--hide-scrollbars",
-               "--virtual-time-budget=10000")
+    dom = _run(_MEASURE.format(frames=frames), "--dump-dom", "--hide-scrollbars", "--virtual-time-budget=10000")
     found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
     assert found and found[1], "Chromium has not measured"
     return {name: (wide, high) for name, (wide, high) in json.loads(html.unescape(found[1])).items()}
