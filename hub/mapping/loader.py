@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from xml.parsers import expat
 
@@ -10,7 +12,8 @@ from pydantic import ValidationError
 from hub.errors import ConfigError
 from hub.files.problems import problems_of
 from hub.files.toml import read_toml
-from hub.mapping.model import FieldTable, MappingFile
+from hub.mapping.model import FieldTable, MappingFile, MappingVersion
+from hub.mapping.versions import spans_overlap, takes_any
 
 
 def load_mapping(folder: Path) -> MappingFile:
@@ -21,6 +24,7 @@ def load_mapping(folder: Path) -> MappingFile:
     except ValidationError as error:
         raise ConfigError(problems_of(file, error)) from error
     problems = []
+    mapping = _inherited(mapping, folder)
     if mapping.service != folder.name and len(folder.name) != 64:
         problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same "
                         "name")
@@ -30,10 +34,56 @@ def load_mapping(folder: Path) -> MappingFile:
         for name in named:
             if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
                 problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
+    problems += [f"{file}: {problem}" for problem in _version_problems(mapping)]
     problems += stylesheet_problems(folder)
     if problems:
         raise ConfigError(problems)
     return mapping
+
+
+def _inherited(mapping: MappingFile, folder: Path) -> MappingFile:
+    """Each version with the renderings of the one before it that it does not name itself.
+
+    A rendering by a file of its own folder is inherited where the file of that name is there.
+    """
+    versions: list[MappingVersion] = []
+    for version in mapping.version:
+        before = versions[-1].renderings if versions else {}
+        taken = {name: rendering for name, rendering in before.items() if name not in version.renderings
+                 and _has(folder / version.name, rendering.stylesheet)}
+        versions.append(version.model_copy(update={"renderings": {**taken, **version.renderings}}))
+    return mapping.model_copy(update={"version": tuple(versions)})
+
+
+def _has(folder: Path, stylesheet: str | None) -> bool:
+    return stylesheet is None or stylesheet.startswith("common:") or (folder / stylesheet).is_file()
+
+
+def _version_problems(mapping: MappingFile) -> Iterator[str]:
+    """What is wrong with the versions beside each other: a form has exactly one."""
+    names = [version.name for version in mapping.version]
+    for number, version in enumerate(mapping.version):
+        where = f"version {version.name}"
+        if version.name in names[:number]:
+            yield f"{where}: the name stands twice: give each version its own name and folder"
+        if not takes_any(version.versions):
+            yield f"{where}: versions: no form lies in {version.versions!r}: correct the bounds"
+        if version.valid_from and version.valid_until and version.valid_from >= version.valid_until:
+            yield f"{where}: valid_until: is not after valid_from: name the first day it is not valid any more"
+        for other in mapping.version[:number]:
+            if _same_form(version, other):
+                yield (f"{where}: versions: takes a form that version {other.name} takes too: separate them by "
+                       "forms, versions or validity dates")
+
+
+def _same_form(one: MappingVersion, other: MappingVersion) -> bool:
+    """Whether some form on some day belongs to both. A form that names no version names no form either."""
+    first = max(one.valid_from or date.min, other.valid_from or date.min)
+    last = min(one.valid_until or date.max, other.valid_until or date.max)
+    if first >= last or not spans_overlap(one.versions, other.versions):
+        return False
+    named = not one.forms or not other.forms or not set(one.forms).isdisjoint(other.forms)
+    return named or all(version.versions.endswith(" or none") for version in (one, other))
 
 
 def stylesheet_problems(folder: Path) -> list[str]:

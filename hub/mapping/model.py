@@ -30,6 +30,8 @@ its digest, at start and at reload.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -42,6 +44,18 @@ from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
                     "choices", "file", "files", "json"]
+
+
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+
+
+def _codec(encoding: str) -> str | None:
+    """The one name of an encoding of text; None: there is none of that name."""
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        return None
+    return codecs.lookup(encoding).name
 
 
 class FieldRow(FileModel):
@@ -134,7 +148,8 @@ class Rendering(FileModel):
     stylesheet: str | None = Field(None, description="file beside the version, or `common:…`")
     file: str = Field(description="name of the file at the receiver")
     media_type: str = Field(description="its media type, like application/xml")
-    encoding: str = Field("utf-8", description="encoding of its text")
+    encoding: str = Field("utf-8", description="encoding of its text, for csv and xml; utf-8-sig: with a BOM, "
+                                               "as spreadsheets want it")
     applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; "
                                                    "for role pdf")
 
@@ -144,6 +159,19 @@ class Rendering(FileModel):
             raise ValueError("a rendering needs a stylesheet, or applicant_pdf = true")
         if self.applicant_pdf and self.role != "pdf":
             raise ValueError("applicant_pdf goes with role = \"pdf\"")
+        return self
+
+    @model_validator(mode="after")
+    def _is_readable(self) -> Rendering:
+        """Whoever reads it knows its encoding: of XML by its declaration, of the others only as UTF-8."""
+        encoding = _codec(self.encoding)
+        if encoding is None:
+            raise ValueError(f"encoding: {self.encoding!r} is unknown: write utf-8")
+        if self.role not in ("csv", "xml") and encoding != "utf-8":
+            raise ValueError(f"encoding: {self.role} is UTF-8 and nothing else: remove the key")
+        charset = _CHARSET.search(self.media_type)
+        if charset and (_codec(charset[1]) or "").removesuffix("-sig") != encoding.removesuffix("-sig"):
+            raise ValueError(f"media_type: its charset is not {self.encoding}: remove the charset")
         return self
 
 
@@ -164,7 +192,8 @@ class MappingVersion(FileModel):
     rules: str | None = Field(None, description="the Schematron rules, a file in the version's folder")
     xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
     renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the "
-                                                                "names that routes send")
+                                                                "names that routes send; those of the version "
+                                                                "before hold where it names none of its own")
 
 
 class MappingFile(FileModel):
