@@ -72,13 +72,16 @@ class Layers:
                           "the path leaves the package, or has odd characters")
         return f"{layer}:{path}"
 
-    def read(self, name: str) -> str:
-        """The stylesheet's text, known to be XML without a DOCTYPE. Raises `ConfigError`."""
+    def read(self, name: str, importer: str | None = None) -> str:
+        """The stylesheet's text, known to be XML without a DOCTYPE. Raises `ConfigError`, at the `importer`
+        where it has one and there is no such file."""
         layer, _, path = name.partition(":")
         root = {"mapping": self.package, "common": self.common, "town": self.municipality}[layer]
         file = root / path if root else None
         if root is None or file is None or not file.is_file() or not file.resolve().is_relative_to(
             root.resolve()):
+            if importer is not None:
+                raise _broken(importer, f"imports {name}, which is missing", "add it, or correct the import")
             raise _broken(name, "is missing", "add the file")
         return _checked_text(name, file.read_bytes())
 
@@ -122,7 +125,7 @@ class _Libxslt:
     """XSLT 1.0."""
 
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
-        self._modules = _modules(layers, name)  # every import checked first, for its clear words
+        self._modules = modules_of(layers, name)  # every import checked first, for its clear words
         parser = _parser()
         parser.resolvers.add(_Resolver(layers))
         try:
@@ -164,7 +167,7 @@ class _Saxon:
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
         processor = _processor()
         self._names: list[str] = []
-        self._modules = _modules(layers, name)
+        self._modules = modules_of(layers, name)
         text = shell.format(quoteattr(self._inline(layers, name)))
         try:
             compiler = processor.new_xslt30_processor()
@@ -172,7 +175,7 @@ class _Saxon:
         except _saxon_error() as error:
             raise ConfigError(stylesheet_faults.broken_2(str(error), self._modules, self._names)) from error
         override = re.search(r'<xsl:output encoding="([^"]+)"', shell)
-        self._encoding = override[1] if override else _output_encoding(layers, name)
+        self._encoding = override[1] if override else output_of(layers, name, "encoding") or "utf-8"
         self._executable.set_property("!encoding", "UTF-8")  # its text reaches Python as UTF-8 only
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
@@ -269,14 +272,14 @@ def _imports(layers: Layers, name: str) -> dict[str, str]:
     return found
 
 
-def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
+def modules_of(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
     """The texts of a stylesheet and of all that it imports, itself first. Raises `ConfigError` for a missing
     one and for a circle."""
     if name in above:
         raise _broken(above[-1], f"imports {name} in a circle", "import it once")
-    texts = {name: layers.read(name)}
+    texts = {name: layers.read(name, above[-1] if above else None)}
     for target in _imports(layers, name).values():
-        texts |= _modules(layers, target, (*above, name))
+        texts |= modules_of(layers, target, (*above, name))
     return texts
 
 
@@ -289,15 +292,15 @@ def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
     return _IMPORT.sub(replace, text)
 
 
-def _output_encoding(layers: Layers, name: str) -> str:
-    """What xsl:output declares: the importing stylesheet wins, the last declaration in it."""
-    _modules(layers, name)
+def output_of(layers: Layers, name: str, key: str) -> str | None:
+    """What xsl:output says of `key` (``method``, ``encoding`` …): the importing stylesheet wins, the last
+    declaration in it. None: nothing. `modules_of` was asked before: it finds circles. Raises `ConfigError`."""
     root = etree.fromstring(layers.read(name).encode(), _parser())
     for output in reversed(root.findall(f"{XSL}output")):
-        if output.get("encoding") and output.get("name") is None:
-            return output.get("encoding", "utf-8")
-    inherited = [_output_encoding(layers, target) for target in _imports(layers, name).values()]
-    return next((encoding for encoding in reversed(inherited) if encoding.lower() != "utf-8"), "utf-8")
+        if output.get(key) and output.get("name") is None:
+            return output.get(key)
+    inherited = (output_of(layers, target, key) for target in reversed(_imports(layers, name).values()))
+    return next((said for said in inherited if said), None)
 
 
 def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
