@@ -86,6 +86,11 @@ def _rendering_faults(rule: Rule, mapping: MappingFile, version: MappingVersion,
         return
     layers = xslt.Layers(Path(rule.package), version.name, Path(rule.common) if rule.common else None,
                          Path(rule.municipality_folder) if rule.municipality_folder else None)
+    if not own and href.startswith("common:") and not (
+            layers.common and (layers.common / href.partition(":")[2]).is_file()):
+        yield (f"{rule.package}/mapping.toml: version {version.name}: renderings.{name}: {href}: is missing: "
+               "add the file")
+        return
     sheet_name = layers.resolve(href)
     sheet = Sheet(sheet_name, xslt.modules_of(layers, sheet_name),
                   lambda key: xslt.output_of(layers, sheet_name, key), rendering,
