@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -12,8 +14,10 @@ from pydantic import ValidationError
 from hub.errors import ConfigError
 from hub.files.problems import problems_of
 from hub.files.toml import read_toml
-from hub.mapping.model import FieldTable, MappingFile, MappingVersion
+from hub.mapping.model import FieldTable, MappingFile, MappingVersion, Rendering
 from hub.mapping.versions import spans_overlap, takes_any
+
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 
 def load_mapping(folder: Path) -> MappingFile:
@@ -70,10 +74,35 @@ def _version_problems(mapping: MappingFile) -> Iterator[str]:
             yield f"{where}: versions: no form lies in {version.versions!r}: correct the bounds"
         if version.valid_from and version.valid_until and version.valid_from >= version.valid_until:
             yield f"{where}: valid_until: is not after valid_from: name the first day it is not valid any more"
+        for key, rendering in version.renderings.items():
+            yield from (f"{where}: {key}: {problem}" for problem in _encoding_problems(rendering))
         for other in mapping.version[:number]:
             if _same_form(version, other):
                 yield (f"{where}: versions: takes a form that version {other.name} takes too: separate them by "
                        "forms, versions or validity dates")
+
+
+def _encoding_problems(rendering: Rendering) -> Iterator[str]:
+    """Whoever reads a rendering knows its encoding: of XML by its declaration, of CSV by agreement, of the
+    others because it is UTF-8."""
+    encoding = _codec(rendering.encoding)
+    if encoding is None:
+        yield f"encoding: {rendering.encoding!r} is unknown: write utf-8"
+        return
+    if rendering.role not in ("csv", "xml") and encoding != "utf-8":
+        yield f"encoding: {rendering.role} is UTF-8 and nothing else: remove the key"
+    charset = _CHARSET.search(rendering.media_type)
+    if charset and (_codec(charset[1]) or "").removesuffix("-sig") != encoding.removesuffix("-sig"):
+        yield f"media_type: its charset is not {rendering.encoding}: remove the charset"
+
+
+def _codec(encoding: str) -> str | None:
+    """The one name of an encoding of text; None: there is none of that name."""
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        return None
+    return codecs.lookup(encoding).name
 
 
 def _same_form(one: MappingVersion, other: MappingVersion) -> bool:

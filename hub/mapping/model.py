@@ -30,8 +30,6 @@ its digest, at start and at reload.
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -44,18 +42,6 @@ from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
                     "choices", "file", "files", "json"]
-
-
-_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
-
-
-def _codec(encoding: str) -> str | None:
-    """The one name of an encoding of text; None: there is none of that name."""
-    try:
-        "".encode(encoding)
-    except (LookupError, ValueError):
-        return None
-    return codecs.lookup(encoding).name
 
 
 class FieldRow(FileModel):
@@ -159,19 +145,6 @@ class Rendering(FileModel):
             raise ValueError("a rendering needs a stylesheet, or applicant_pdf = true")
         if self.applicant_pdf and self.role != "pdf":
             raise ValueError("applicant_pdf goes with role = \"pdf\"")
-        return self
-
-    @model_validator(mode="after")
-    def _is_readable(self) -> Rendering:
-        """Whoever reads it knows its encoding: of XML by its declaration, of the others only as UTF-8."""
-        encoding = _codec(self.encoding)
-        if encoding is None:
-            raise ValueError(f"encoding: {self.encoding!r} is unknown: write utf-8")
-        if self.role not in ("csv", "xml") and encoding != "utf-8":
-            raise ValueError(f"encoding: {self.role} is UTF-8 and nothing else: remove the key")
-        charset = _CHARSET.search(self.media_type)
-        if charset and (_codec(charset[1]) or "").removesuffix("-sig") != encoding.removesuffix("-sig"):
-            raise ValueError(f"media_type: its charset is not {self.encoding}: remove the charset")
         return self
 
 

@@ -194,7 +194,19 @@ def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
         return _plain(_run(renderer, layers, href, "utf-8").decode(), rendering, href)
     if rendering.role == "pdf":
         return pdf.print_pdf(_run(renderer, layers, href, "utf-8").decode(), renderer.version.subject)
-    return _run(renderer, layers, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+    content = _run(renderer, layers, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+    return _well_formed(content, href) if rendering.role == "xml" else content
+
+
+def _well_formed(content: bytes, href: str) -> bytes:
+    try:
+        etree.fromstring(content, etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False,
+                                                  huge_tree=True))
+    except etree.XMLSyntaxError as error:
+        raise Rejected(Reason.CONFIGURATION, say(
+            "Das Stylesheet {href} hat kein wohlgeformtes XML ausgegeben (Zeile {line}): das Stylesheet "
+            "berichtigen, dann erneut verarbeiten.", href=Name(href), line=error.lineno or 0)) from error
+    return content
 
 
 def _run(renderer: _Renderer, layers: xslt.Layers, href: str, encoding: str | None) -> bytes:
@@ -208,6 +220,8 @@ def _plain(text: str, rendering: Rendering, href: str) -> bytes:
         except (ValueError, RecursionError) as error:
             raise Rejected(Reason.CONFIGURATION, say("Das Stylesheet {href} hat kein JSON ausgegeben.",
                                                      href=Name(href))) from error
+    if rendering.encoding.lower().replace("_", "-") == "utf-8-sig":
+        text = text.removeprefix("\ufeff")  # its stylesheet writes the BOM, too: one is enough
     text = re.sub(r"\r\n|\r|\n", "\r\n" if rendering.role == "csv" else "\n", text)
     try:
         return text.encode(rendering.encoding)
