@@ -145,6 +145,7 @@ class Job(_Model):
     test: bool
     received_at: datetime
     accepted_day: date
+    today: date | None = Field(None, description="the day it is judged on; none: that of its acceptance")
     case: str | None
     parts: tuple[JobPart, ...]
     rules: tuple[Rule, ...] = ()

@@ -43,7 +43,8 @@ class AttachmentRow(FileModel):
 class RouteRow(FileModel):
     """One way for one service. Several routes of a service must not overlap."""
 
-    service: str = Field(description="the service; in defaults.toml also '*'")
+    service: str = Field(description="the service; '*': all under `services` without a route of "
+                                     "their own")
     name: Key | None = Field(None, description="tells routes of the same service apart, in rules and logs")
     versions: VersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0'; '*': every "
                                                    "one, also none")

@@ -119,6 +119,11 @@ PIECES = {
     "überschneidet sich mit einem anderen Weg desselben Dienstes",
     "exactly one route may match; separate them by versions or validity dates":
     "genau einer darf passen; durch versions oder Gültigkeitstage trennen",
+    "'*' stands for what services lists, and that is nothing":
+    "'*' steht für das, was services aufzählt, und das ist nichts",
+    "list the services there, or name one instead of '*'":
+    "dort die Dienste aufzählen oder statt '*' einen nennen",
+    "{} is no rendering of the mapping": "{} ist keine Ausgabe der Abbildung",
     "a recipient stands twice": "ein Empfänger steht zweimal",
     "give the second one a name of its own": "dem zweiten einen eigenen name geben",
     "destination {} is for tests only": "das Ziel {} ist nur für Tests",
@@ -153,6 +158,17 @@ PIECES = {
     "field {} needs a value list; {} is missing": "das Feld {} braucht eine Werteliste; {} fehlt",
     "a rendering needs a stylesheet, or applicant_pdf = true":
     "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
+    "{} is unknown": "{} ist unbekannt", "write utf-8": "utf-8 schreiben",
+    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes", "remove the key": "den Schlüssel entfernen",
+    "its charset is not {}": "sein charset ist nicht {}", "remove the charset": "charset entfernen",
+    "the name stands twice": "der Name steht zweimal",
+    "give each version its own name and folder": "jeder Fassung eigenen Namen und Ordner geben",
+    "no form lies in {}": "kein Formular liegt in {}", "correct the bounds": "die Grenzen berichtigen",
+    "is not after valid_from": "liegt nicht nach valid_from",
+    "name the first day it is not valid any more": "den ersten Tag nennen, an dem sie nicht mehr gilt",
+    "takes a form that version {} takes too": "nimmt ein Formular, das auch Fassung {} nimmt",
+    "separate them by forms, versions or validity dates":
+    "durch forms, versions oder Gültigkeitstage trennen",
     'applicant_pdf goes with role = "pdf"': 'applicant_pdf geht nur mit role = "pdf"',
     "begin with {} and add the others": "mit {} beginnen und die anderen ergänzen",
     "{} at once": "{} auf einmal",

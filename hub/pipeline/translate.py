@@ -214,7 +214,19 @@ def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
     if rendering.role == "pdf":
         page = _run(renderer, href, "utf-8").decode()
         return pdf.print_pdf(page, renderer.version.subject, _shown(renderer, href)) if page else b""
-    return _run(renderer, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+    content = _run(renderer, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+    return _well_formed(content, _shown(renderer, href)) if rendering.role == "xml" and content else content
+
+
+def _well_formed(content: bytes, file: str) -> bytes:
+    try:
+        etree.fromstring(content, etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False,
+                                                  huge_tree=True))
+    except etree.XMLSyntaxError as error:
+        raise Rejected(Reason.MAPPING, say(
+            "Das Stylesheet {file} hat kein wohlgeformtes XML ausgegeben (Zeile {line}): das Stylesheet "
+            "berichtigen, dann erneut verarbeiten.", file=Name(file), line=error.lineno or 0)) from error
+    return content
 
 
 def _run(renderer: _Renderer, href: str, encoding: str | None) -> bytes:
@@ -241,6 +253,8 @@ def _plain(text: str, rendering: Rendering, file: str) -> bytes:
             raise Rejected(Reason.MAPPING, say(
                 "Das Stylesheet {file} hat kein JSON ausgegeben: das Stylesheet berichtigen, dann erneut "
                 "verarbeiten.", file=Name(file))) from error
+    if rendering.encoding.lower().replace("_", "-") == "utf-8-sig":
+        text = text.removeprefix("\ufeff")  # its stylesheet writes the BOM, too: one is enough
     text = re.sub(r"\r\n|\r|\n", "\r\n" if rendering.role == "csv" else "\n", text)
     try:
         return text.encode(rendering.encoding)

@@ -206,7 +206,7 @@ class _Saxon:
         except _saxon_error() as error:
             raise ConfigError(stylesheet_faults.broken_2(str(error), self._sources, self._names)) from error
         override = re.search(r'<xsl:output encoding="([^"]+)"', shell)
-        self._encoding = override[1] if override else _output_encoding(layers, name)
+        self._encoding = override[1] if override else output_of(layers, name, "encoding") or "utf-8"
         self._executable.set_property("!encoding", "UTF-8")  # its text reaches Python as UTF-8 only
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
@@ -309,18 +309,18 @@ def _imports(layers: Layers, name: str) -> dict[str, str]:
 
 
 def _sources(layers: Layers, name: str) -> Sources:
-    texts = _modules(layers, name)
+    texts = modules_of(layers, name)
     return Sources(texts, {each: layers.shown(each) for each in texts})
 
 
-def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
+def modules_of(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
     """The texts of a stylesheet and of all that it imports, itself first. Raises `ConfigError` for a missing
     one and for a circle."""
     if name in above:
         raise layers.broken(above[-1], f"imports {layers.shown(name)} in a circle", "import it once")
     texts = {name: layers.read(name)}
     for target in _imports(layers, name).values():
-        texts |= _modules(layers, target, (*above, name))
+        texts |= modules_of(layers, target, (*above, name))
     return texts
 
 
@@ -333,15 +333,15 @@ def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
     return _IMPORT.sub(replace, text)
 
 
-def _output_encoding(layers: Layers, name: str) -> str:
-    """What xsl:output declares: the importing stylesheet wins, the last declaration in it."""
-    _modules(layers, name)
+def output_of(layers: Layers, name: str, key: str) -> str | None:
+    """What xsl:output says of `key` (``method``, ``encoding`` …): the importing stylesheet wins, the last
+    declaration in it. None: nothing. `modules_of` was asked before: it finds circles. Raises `ConfigError`."""
     root = etree.fromstring(layers.read(name).encode(), _parser())
     for output in reversed(root.findall(f"{XSL}output")):
-        if output.get("encoding") and output.get("name") is None:
-            return output.get("encoding", "utf-8")
-    inherited = [_output_encoding(layers, target) for target in _imports(layers, name).values()]
-    return next((encoding for encoding in reversed(inherited) if encoding.lower() != "utf-8"), "utf-8")
+        if output.get(key) and output.get("name") is None:
+            return output.get(key)
+    inherited = (output_of(layers, target, key) for target in reversed(_imports(layers, name).values()))
+    return next((said for said in inherited if said), None)
 
 
 def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
