@@ -42,6 +42,10 @@ def _said(value: object, info: ValidationInfo) -> Sentence:
     raise ValueError("no sentence")
 
 
+Mark = Literal["program", "script", "macro", "archive", "locked", "other-type"]
+"""What is said of a file. ``locked``: an archive with a password. ``other-type``: its name or its declared
+type say something else than its content."""
+
 Said = Annotated[Sentence, PlainValidator(_said)]
 """Text for an operator: a free str is refused where it is made."""
 
@@ -79,6 +83,10 @@ class JobPart(_Model):
     body: Body
 
 
+PdfChoice = Literal["applicant", "stylesheet", "both"]
+"""Which PDF goes where an application came with the applicant's own printout."""
+
+
 class Recipient(_Model):
     """Who gets what: `send` lists rendering names of the mapping, or ``attachments``, ``original``."""
 
@@ -111,10 +119,19 @@ class Rule(_Model):
     municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
     stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
                                                            "stylesheet, in `town`")
+    pdf: PdfChoice | None = Field(None, description="None: the municipality's own stylesheet before the "
+                                                    "applicant's printout before the mapping's stylesheet")
+    homes: Mapping[str, str] = Field({}, description="the folders that people edit, by layer: mapping, "
+                                                     "common, town; what a reason names")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")
     order: Literal["case"] | None = None
+    parked_attachments: tuple[Mark, ...] = Field((), description="marks of attachments that park a message")
+
+    def pdf_of(self, rendering: str) -> PdfChoice:
+        """Which PDF goes as this rendering where the applicant's own printout came."""
+        return self.pdf or ("stylesheet" if rendering in self.stylesheets else "applicant")
 
 
 class Limits(FileModel):
@@ -138,6 +155,7 @@ class Job(_Model):
     test: bool
     received_at: datetime
     accepted_day: date
+    today: date | None = Field(None, description="the day it is judged on; none: that of its acceptance")
     case: str | None
     parts: tuple[JobPart, ...]
     rules: tuple[Rule, ...] = ()
@@ -165,6 +183,7 @@ class OutAttachment(_Model):
     size: Size
     sha256: Sha256
     body: Body
+    marks: tuple[Mark, ...] = Field((), description="what was seen in it (`hub.parsing.file_type`)")
 
 
 class OutPart(_Model):

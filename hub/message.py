@@ -79,8 +79,10 @@ class Reason(StrEnum):
     SEVERAL_ROUTES = "several-routes"
     SEVERAL_APPLICATIONS = "several-applications"  # in one hand-over
     INVALID = "invalid"  # schema or rules
+    ATTACHMENT = "attachment"  # a file of a kind that the route does not take
     CONFLICT = "conflict"  # same duplicate key, other content
-    CONFIGURATION = "configuration"  # stylesheet, schema set or renderer is broken or missing
+    MAPPING = "mapping"  # a stylesheet, schema, table or rule file of the mapping or the municipality fails
+    CONFIGURATION = "configuration"  # a schema set or a renderer is broken or missing
     RUNAWAY = "runaway"  # the worker overran its limits or died, three times, alone
     PERMANENT = "permanent"  # the receiver refused
     EXPIRED = "expired"  # the retry policy gave up

@@ -27,6 +27,8 @@ SENT_AGAIN: dict[str, str] = dict.fromkeys(
     "Den Inhalt ändert niemand hier: beim Absender neu anfordern, diese Nachricht verwerfen")
 """Reasons that lie in what was sent: another try gives the same answer."""
 REMEDY: dict[str, str] = {
+    Reason.MAPPING: "Die genannte Datei berichtigen (drehscheibe mapping test), neu laden (drehscheibe "
+                    "reload)",
     Reason.SEVERAL_APPLICATIONS: "Die Anträge beim Absender einzeln anfordern und diese Nachricht verwerfen; "
                                  "oder für diesen Absender several = \"split\" einrichten, neu laden "
                                  "(drehscheibe reload)",

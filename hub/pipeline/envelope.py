@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import PurePath
@@ -26,6 +26,7 @@ from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
 from hub.message import BERLIN, Reason, unique_names
 from hub.parsing.charset import labelled
+from hub.parsing.file_type import FileType, Inspection
 from hub.pipeline.places import field_place, table_for
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
@@ -47,6 +48,18 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _TYPES = mimetypes.MimeTypes().types_map[True]
+
+
+class Account(NamedTuple):
+    """What the sender says of the applicant's account; nobody here has checked a signature.
+
+    `type` is the portal's own word (BUND, ELSTER, …); `identified` says whether the identity card was used
+    to sign in; `verified` are places of fields whose values were read out of the account, with the level.
+    """
+
+    type: str | None
+    identified: bool | None
+    verified: Mapping[str, str]
 
 
 class Normalized(NamedTuple):
@@ -75,6 +88,7 @@ class Upload:
     size: int
     sha256: str
     body: Body
+    seen: FileType
 
 
 @dataclass
@@ -86,6 +100,7 @@ class EnvelopeBuilder:
     facts: dict[str, Any] = field(default_factory=dict)
     created: str | None = None
     postfach: str | None = None
+    account: Account | None = None
     groups: dict[str, tuple[etree._Element, dict[int, etree._Element]]] = field(default_factory=dict)
     elements: dict[str, etree._Element] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
@@ -192,11 +207,12 @@ class EnvelopeBuilder:
         ``limit``)."""
         if len(self.uploads) >= self.job.limits.max_attachments:
             raise Rejected(Reason.LIMIT, say("mehr als {most} Anlagen", most=self.job.limits.max_attachments))
-        start, size, digest = self.out.tell(), 0, hashlib.sha256()
+        start, size, digest, inspection = self.out.tell(), 0, hashlib.sha256(), Inspection()
         try:
             for chunk in content:
                 self.out.write(chunk)
                 digest.update(chunk)
+                inspection.add(chunk)
                 size += len(chunk)
         except ValueError:
             where = self.told(place) if place in self.elements else say("{role}", role=Name(role))
@@ -204,7 +220,8 @@ class EnvelopeBuilder:
                                                number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
             clean_name(filename), _clean_type(media_type, filename), role, place,
-            size, digest.hexdigest(), Body(fd=0, offset=start, length=size)))
+            size, digest.hexdigest(), Body(fd=0, offset=start, length=size),
+            inspection.finish(filename, media_type)))
         return len(self.uploads)
 
     def refer(self, element: etree._Element, number: int) -> None:
@@ -231,6 +248,7 @@ class EnvelopeBuilder:
             etree.SubElement(root, E + "payload").append(self.payload_copy)
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
+        self._account(metadata)
         if self.replaced:
             self.note(say("{count} Steuerzeichen, die in XML nicht erlaubt sind, sind ersetzt (ein "
                           "senkrechter Tabulator durch einen Zeilenumbruch)", count=self.replaced))
@@ -262,6 +280,19 @@ class EnvelopeBuilder:
                 where = say("das Feld {name} der Metadaten", name=Name(name))
                 self.set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
 
+    def _account(self, metadata: etree._Element) -> None:
+        """How somebody signed in is no part of the digest: it may differ between two hand-overs of one
+        application."""
+        if self.account is None:
+            return
+        element = etree.SubElement(metadata, E + "account")
+        if self.account.type is not None:
+            element.set("type", self.account.type)
+        if self.account.identified is not None:
+            element.set("identified", "true" if self.account.identified else "false")
+        for place, level in self.account.verified.items():
+            etree.SubElement(element, E + "verified", field=place, level=level)
+
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
             element = etree.SubElement(
@@ -272,6 +303,7 @@ class EnvelopeBuilder:
                 element.set("field", upload.field)
             if upload.name != name:
                 element.set("filename", upload.name)
+            _describe_content(element, upload.seen)
         for place, count in self.lost.items():
             missing = count - len(self.elements[place].findall("attachment"))
             if missing > 0:
@@ -281,7 +313,20 @@ class EnvelopeBuilder:
         for upload, name in zip(self.uploads, names, strict=True):
             yield OutAttachment(name=name, filename=upload.name, media_type=upload.media_type,
                                 role=upload.role,
-                                field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body)
+                                field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body,
+                                marks=upload.seen.marks)
+
+
+def _describe_content(element: etree._Element, seen: FileType) -> None:
+    """Say of a marked attachment what was seen in it; of an archive what it lists."""
+    if seen.marks:
+        element.set("marks", " ".join(seen.marks))
+    if seen.family is not None and "other-type" in seen.marks:
+        element.set("content", seen.family)
+    if seen.entry_count is not None:
+        element.set("entries", str(seen.entry_count))
+    for entry in seen.entries:
+        etree.SubElement(element, E + "entry").text = _NOT_XML.sub("_", entry)[:255]
 
 
 def _same(where: Sentence) -> Sentence:

@@ -21,6 +21,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import say
 from hub.message import Reason
 from hub.parsing.json import ByteArray, json_text
+from hub.pipeline.account import account_of
 from hub.pipeline.envelope import EnvelopeBuilder, decode_base64
 
 _COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
@@ -48,7 +49,9 @@ def from_json(work: EnvelopeBuilder, value: Any) -> None:
         work.facts["source"] = "formcontent-json"
         work.form(_string(value.get("formId")))
         work.created = _string(value.get("createdOn"))
-        _json_fields(work, _COLON_KEY, {key: _content(field) for key, field in fields.items()})
+        contents = {key: _content(field) for key, field in fields.items()}
+        _json_fields(work, _COLON_KEY, contents)
+        work.account = account_of(value.get("context"), _tokens(contents))
     elif isinstance(fields, dict) and isinstance(value.get("metadata", {}), dict):
         work.facts["source"] = "json"
         _json_metadata(work, value.get("metadata", {}))
@@ -100,6 +103,16 @@ def _json_field(work: EnvelopeBuilder, place: str, target: etree._Element, value
                 work.set_text(etree.SubElement(target, "value"), _text(item), lambda: work.told(place))
     elif not _json_upload(work, place, target, value):
         work.set_text(target, _text(value), lambda: work.told(place))
+
+
+def _tokens(contents: dict[str, Any]) -> dict[str, Any]:
+    """The tokens of values that were read out of the applicant's account, by places."""
+    tokens: dict[str, Any] = {}
+    for key, content in contents.items():
+        place = _COLON_KEY.fullmatch(key)
+        if place and isinstance(content, dict) and "value" in content and "verificationToken" in content:
+            tokens[f"{place[1]}:{int(place[2])}:{place[3]}"] = content["verificationToken"]
+    return tokens
 
 
 def _verified(value: Any) -> Any:

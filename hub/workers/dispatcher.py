@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,7 +28,7 @@ from hub.config.sections import Sender
 from hub.errors import StoreUnavailable
 from hub.i18n.sentence import Address, Sentence, Words, lines, say
 from hub.job import Body, Facts, Job, JobPart, Outcome, Parked, Split
-from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
+from hub.message import BERLIN, UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
@@ -64,14 +65,16 @@ class Dispatcher:
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
                  metrics: Metrics, delivered_to: Callable[[Sequence[str]], None],
                  room: Callable[[], bool] = lambda: True, *,
-                 monotonic: Callable[[], float] = time.monotonic, stopping: threading.Event | None = None,
+                 monotonic: Callable[[], float] = time.monotonic,
+                 now: Callable[[], datetime] = partial(datetime.now, UTC), stopping: threading.Event | None = None,
                  logger: Any = log) -> None:
         """`delivered_to` hears of the destinations that got work. Without `room` nothing is claimed.
 
-        `stopping` is the event that ends it all, and `monotonic` counts seconds.
+        `stopping` is the event that ends it all, `monotonic` counts seconds, and `now` says what day it is.
         """
         self._room = room
         self._monotonic = monotonic
+        self._now = now
         self._log = logger
         self._store = store
         self._configuration = configuration
@@ -324,7 +327,7 @@ class Dispatcher:
         return Job(
             message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
             service=message.service, test=message.test, received_at=message.received_at,
-            accepted_day=message.accepted_day,
+            accepted_day=message.accepted_day, today=self._now().astimezone(BERLIN).date(),
             case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
             limits=configuration.settings.limits, correlation=message.correlation,
             **_ways(configuration.senders.get(message.sender)),

@@ -13,7 +13,7 @@ from typing import Any
 
 from lxml import etree
 
-from hub.job import Body, Job, JobPart, OutAttachment, Recipient, Rule
+from hub.job import Body, Job, JobPart, OutAttachment, PdfChoice, Recipient, Rule
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.pipeline import xslt
 from hub.pipeline.fields import annotate, type_values
@@ -69,6 +69,8 @@ class Workplace:
         self.renderings: dict[str, Mapping[str, Any]] = {}
         self.recipients: list[Recipient] = []
         self.stylesheets: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
+        self.pdf: PdfChoice | None = None
         self.attachments = UPLOADS
         self.parts = (JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
                               body=Body(length=5)),)
@@ -92,7 +94,7 @@ class Workplace:
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
                     mapping_digest="0",
                     package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
-                    stylesheets=self.stylesheets,
+                    stylesheets=self.stylesheets, homes=self.homes, pdf=self.pdf,
                     recipients=recipients,
                     municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
