@@ -51,7 +51,8 @@ class ByHttps:
         self.site = site
 
     def hand_in(self, files: Sequence[File]) -> None:
-        answer = self.site.post(self.site.portal, content=multipart(files), headers={"content-type": MULTIPART})
+        answer = self.site.post(self.site.portal, content=multipart(files),
+                                headers={"content-type": MULTIPART})
         assert answer.status_code == 202
 
 
