@@ -19,6 +19,7 @@ from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.operations.mapping_review import MappingReview
+from hub.operations.not_taken import not_taken
 from hub.operations.which_pdf import which_pdf
 from hub.parsing import versions
 from hub.store.database.postgresql import Served
@@ -49,6 +50,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
             tenant = configuration.tenant_of(municipality) or municipality
             yield from MappingReview().findings(configuration, tenant=tenant)
             yield from which_pdf(configuration, tenant)
+            yield from not_taken(configuration, tenant)
         yield from try_all(wanted, progress, build)
         return
     versions.check_versions()
@@ -58,6 +60,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield from _installed()
     yield from MappingReview().findings(configuration)
     yield from which_pdf(configuration)
+    yield from not_taken(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)
