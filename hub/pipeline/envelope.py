@@ -24,7 +24,8 @@ from lxml import etree
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
-from hub.message import BERLIN, Reason, unique_names
+from hub.message import BERLIN, Reason
+from hub.names import shown_name, unique_names, upload_name, with_ending
 from hub.pipeline.places import field_place, table_for
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
@@ -200,7 +201,7 @@ class EnvelopeBuilder:
             raise Rejected(Reason.INVALID, say("die Anlage {number} ({where}) ist nicht richtig kodiert",
                                                number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
-            _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
+            shown_name(_NOT_XML.sub("_", filename)), _clean_type(media_type, filename), role, place,
             size, digest.hexdigest(), Body(fd=0, offset=start, length=size)))
         return len(self.uploads)
 
@@ -217,7 +218,8 @@ class EnvelopeBuilder:
         White space and the order of attributes of the sender's fields are not in the digest, because every
         envelope is built here in the same way.
         """
-        names = unique_names([upload.name for upload in self.uploads])
+        names = unique_names([with_ending(upload_name(upload.name), upload.media_type)
+                              for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
         for parent, instances in self.groups.values():

@@ -31,7 +31,7 @@ def test_the_html_of_a_mail_is_readable_and_accessible(workplace: Workplace) -> 
     assert rows["Geburtsdatum"] == "08.07.1980"
     assert "leer" not in rows
     assert all(th.get("scope") == "row" for th in page.iter("th"))
-    assert [li.text_content() for li in page.iter("li")] == ["groß", "braun", "Impfpaß.pdf (1,2 MB)"]
+    assert [li.text_content() for li in page.iter("li")] == ["groß", "braun", "Impfpass.pdf (1,2 MB)"]
 
 
 def test_the_text_of_a_mail(workplace: Workplace) -> None:
@@ -41,7 +41,7 @@ def test_the_text_of_a_mail(workplace: Workplace) -> None:
     assert "\r" not in text
     assert "Hund 2 von 2\n------------\nMerkmale: groß\n" in text
     assert "Bemerkung: =1+1\n    zweite Zeile\n" in text
-    assert "- Impfpaß.pdf (1,2 MB)\n" in text
+    assert "- Impfpass.pdf (1,2 MB)\n" in text
     assert text.endswith(f"Nachrichtennummer: {ID}\n")
 
 
@@ -54,7 +54,7 @@ def test_csv_is_tall_with_crlf_and_no_formulas(workplace: Workplace) -> None:
     assert rows["halter:0:name"] == ['Erika "Rika" Mustermann & Łódź', "Name"]
     assert rows["halter:0:geburtsdatum"] == ["1980-07-08", "Geburtsdatum"]
     assert rows["halter:0:bemerkung"] == ["'=1+1\r\nzweite Zeile", "Bemerkung"]
-    assert rows["halter:0:nachweis"] == ["Impfpaß.pdf", "Nachweis"]
+    assert rows["halter:0:nachweis"] == ["Impfpass.pdf", "Nachweis"]
     assert rows["hund:0:merkmale"] == ["a, b", "Merkmale"]
     assert "halter:0:leer" not in rows, "an empty field unknown to the table is a heading"
 

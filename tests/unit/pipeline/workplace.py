@@ -17,6 +17,7 @@ from hub.job import Body, Job, JobPart, OutAttachment, Recipient, Rule
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.pipeline import xslt
 from hub.pipeline.fields import annotate, type_values
+from hub.pipeline.file_names import name_files
 from hub.pipeline.translate import render
 
 COMMON = Path(__file__).parents[3] / "mappings" / "_common"
@@ -96,11 +97,13 @@ class Workplace:
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
                   received_at=datetime(2026, 11, 22, 9, 11, 12, tzinfo=UTC), accepted_day=date(2026, 11, 22),
                   case=None,
-                  parts=(JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
+                  parts=(JobPart(name="application", filename=None, media_type="application/xml",
+                                 sha256="0" * 64,
                                  body=Body(length=5)),), rules=(rule,))
-        envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
+        envelope = type_values(etree.fromstring(ENVELOPE), TABLE)
+        attachments = name_files(envelope, self.attachments, rule, version, job.parts)
         out = io.BytesIO()
-        return render(job, rule, version, envelope, self.attachments, out), out.getvalue()
+        return render(job, rule, version, annotate(envelope, TABLE), attachments, out), out.getvalue()
 
     def one(self, body: str, version: str = "1.0", role: str = "xml", **more: Any) -> bytes:
         """What a stylesheet with this body makes."""
