@@ -68,7 +68,7 @@ class Options(OptionsModel):
 
     drop: Drop = Field(
         description="where the ZIP goes: connector = directory, sftp or another drop, and its options; "
-                    "not layout, role, name")
+                    "not layout, role, name, index")
     version: str = Field("3.0.0", description="version of the standard; 3.0.0 is the one there is")
     message: Literal["FVDaten.SGOErstellen.0604", "Abgabe.Abgabe.0401"] = Field(
         "FVDaten.SGOErstellen.0604", description="kind of message, as the DMS imports it")
@@ -104,7 +104,8 @@ class Options(OptionsModel):
     @field_validator("drop")
     @classmethod
     def _names_are_the_standards(cls, value: OptionsModel) -> OptionsModel:
-        defaults = {key: type(value).model_fields[key].default for key in ("layout", "name", "role")}
+        fields = type(value).model_fields
+        defaults = {key: fields[key].default for key in ("layout", "name", "role", "index") if key in fields}
         if taken := [key for key, default in defaults.items() if getattr(value, key) != default]:
             raise ValueError(f"{', '.join(taken)}: the standard rules name and layout of the ZIP; remove it")
         return value

@@ -3,6 +3,7 @@ recipient."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.unit.pipeline.envelope_kit import part
@@ -20,7 +21,7 @@ def test_a_citizens_file_has_one_name_whoever_gets_it() -> None:
     assert [sent.names(number, "attachment") for number in range(4)] == [names] * 4
     assert list(sent.in_xml()) == names
     text = sent.rendered("text").decode()
-    assert all(f"- {name} (" in text for name in names)
+    assert all(re.search(rf"^- {re.escape(name)}[ (]", text, re.MULTILINE) for name in names)
 
 
 def test_nobody_takes_the_name_of_what_the_hub_made() -> None:
