@@ -78,7 +78,7 @@ def show(context: Context, id: str, as_json: bool) -> None:
         print_json(answer)
         return
     for key in ("id", "state", "ags", "service", "case", "form", "received_at", "sender", "inlet", "test",
-                "reason", "reason_text", "payload_deleted_at"):
+                "correlation", "reason", "reason_text", "payload_deleted_at"):
         if answer[key] not in (None, False):
             click.echo(f"{key:12} {answer[key]}")
     if answer["payload_deleted_at"]:

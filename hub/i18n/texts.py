@@ -42,6 +42,7 @@ GERMAN = {
         "Einen Antrag durch den HTTPS-Eingang schicken, wie es Amt24 täte.",
     "The hub's address, https://host:port; default: the HTTPS inlet of the configuration.":
         "Adresse der Drehscheibe, https://host:port; sonst der HTTPS-Eingang der Konfiguration.",
+    "The applicant's own printout (PDF).": "Der eigene Ausdruck der antragstellenden Person (PDF).",
     "The client certificate (PEM).": "Das Client-Zertifikat (PEM).",
     "Its key (PEM).": "Sein Schlüssel (PEM).",
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",

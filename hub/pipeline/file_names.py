@@ -6,7 +6,8 @@ Names are given once, after the route is known and before anything prints them:
    sender called it. Where two of these want one name, the order of ``send`` decides.
 2. A citizen's file gets a safe name that none of those has at any recipient of the rule. The envelope tells
    it as ``name``, and beside it what the citizen called the file, as ``filename``.
-3. An applicant's own printout that stands in for a rendering is called like that rendering.
+3. An applicant's own printout that stands in for a rendering is called like that rendering; one that goes
+   beside it like that with ``-ausdruck``.
 
 A citizen's file that goes out as it was received (``original``) has the name that it has as an attachment.
 Where one recipient gets both, the second one has a number.
@@ -20,7 +21,7 @@ from functools import lru_cache
 from lxml import etree
 
 from hub.job import JobPart, OutAttachment, Recipient, Rule
-from hub.mapping.model import MappingVersion
+from hub.mapping.model import MappingVersion, Rendering
 from hub.names import safe_name, unique_names, upload_name, usual_ending, with_ending
 from hub.pipeline.envelope import E
 
@@ -39,6 +40,8 @@ def name_files(envelope: etree._Element, attachments: Sequence[OutAttachment], r
     uploads_first = sorted(range(len(attachments)), key=lambda number: attachments[number].role != "upload")
     stands_in = next((number for number in uploads_first if attachments[number].role == "applicant-pdf"),
                      None) if printout else None
+    if stands_in is not None and printout:
+        taken.add(printout)
     others = [number for number in uploads_first if number != stands_in]
     names = dict(zip(others, unique_names([_wanted(attachments[number]) for number in others], taken),
                      strict=True))
@@ -87,14 +90,26 @@ def received_name(number: int, part: JobPart) -> str:
 
 
 def _printout_name(rule: Rule, version: MappingVersion) -> str | None:
-    """The file name of the rendering for which the applicant's own printout stands in, if a recipient gets
-    one."""
-    for recipient in rule.recipients:
-        for wanted in recipient.send:
-            rendering = version.renderings.get(wanted)
-            if rendering is not None and rendering.applicant_pdf:
-                return known_name(rendering.file)
-    return None
+    """What the applicant's printout is called where it goes as a rendering, or beside one; None: like any
+    other file."""
+    beside = None
+    for wanted in dict.fromkeys(wanted for recipient in rule.recipients for wanted in recipient.send):
+        rendering = version.renderings.get(wanted)
+        if rendering is None or not rendering.applicant_pdf:
+            continue
+        choice = rule.pdf_of(wanted)
+        if choice == "applicant" or stylesheet_of(rule, wanted, rendering) is None:
+            return known_name(rendering.file)
+        if choice == "both":
+            stem, _, ending = known_name(rendering.file).rpartition(".")
+            beside = beside or f"{stem}-ausdruck.{ending}"
+    return beside
+
+
+def stylesheet_of(rule: Rule, name: str, rendering: Rendering) -> str | None:
+    """The stylesheet of a rendering: the municipality's own before the mapping's."""
+    href = rule.stylesheets.get(name)
+    return f"town:{href}" if href and rule.municipality_folder else rendering.stylesheet
 
 
 def _tell(envelope: etree._Element, attachments: Sequence[OutAttachment]) -> None:
