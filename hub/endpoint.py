@@ -194,8 +194,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no
     drop folder)."""
     onboards: ClassVar[Literal["folder", "mailbox"] | None] = None
-    """What `drehscheibe municipality add` writes it for: a folder (option ``path``) or a mailbox (option
-    ``to``)."""
+    """What `drehscheibe municipality add` writes it for: a folder (options ``path``, ``name``, ``index``) or
+    a mailbox (option ``to``)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

@@ -10,7 +10,7 @@ import click
 
 from hub.cli.command import EX_FINDINGS, command, json_option
 from hub.cli.context import Context, progress
-from hub.cli.output import complain, print_json
+from hub.cli.output import complain, local_time, print_json
 from hub.errors import HubError
 from hub.i18n.texts import _
 from hub.telemetry import logs
@@ -26,7 +26,7 @@ def backup(context: Context, target: Path, as_json: bool) -> None:
         print_json(answer)
     else:
         click.echo(_("{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}").format(
-            **answer))
+            **_told(answer)))
         if answer["deleted_meanwhile"]:
             deleted = _("The content of {count} messages was deleted meanwhile, at the end of its retention.")
             click.echo(deleted.format(count=len(answer["deleted_meanwhile"])))
@@ -65,9 +65,14 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         print_json(answer)
     elif only_verify:
         sound = _("sound: {messages} messages, {files} files, as of {made_at}; nothing was restored")
-        click.echo(sound.format(**answer))
+        click.echo(sound.format(**_told(answer)))
     else:
-        _print_restored(answer)
+        _print_restored(_told(answer))
+
+
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer for people: its time is Europe/Berlin's."""
+    return answer | {"made_at": local_time(answer["made_at"])}
 
 
 def _print_restored(answer: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from rich.table import Table
 from hub import endpoint
 from hub.i18n.problems_german import german
 from hub.i18n.texts import _, language
+from hub.message import BERLIN
 from hub.telemetry import logs
 
 
@@ -66,6 +68,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         table.add_row(*(str(cell) for cell in row))
     # a pipe has no width: rows must not be cut there
     Console(width=None if sys.stdout.isatty() else 400).print(table)
+
+
+def local_time(text: str) -> str:
+    """A point in time as the hub keeps it (ISO 8601), in Europe/Berlin and to the second. What is none stays
+    as it is."""
+    try:
+        return datetime.fromisoformat(text).astimezone(BERLIN).isoformat(timespec="seconds")
+    except ValueError:
+        return text
 
 
 def age(seconds: float | None) -> str:

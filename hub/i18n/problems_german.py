@@ -329,6 +329,8 @@ PIECES = {
     "xdomea {} is not built": "xdomea {} ist nicht gebaut",
     'write version = "3.0.0", or ask the DMS to import 3.0.0':
     'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
+    'index needs layout = "folder"': 'index braucht layout = "folder"',
+    "a single file has nothing beside it": "neben einer einzelnen Datei liegt nichts",
     "the standard rules name and layout of the ZIP; remove it":
     "Name und Aufbau des ZIP regelt der Standard; entfernen",
     # connectors

@@ -70,8 +70,8 @@ def explain(store: Store, running: RunningHub | None, message: StoredMessage) ->
 
 
 def time_text(moment: datetime | None) -> str | None:
-    """A moment by the clock of this machine, with its offset; None stays None."""
-    return moment.astimezone().isoformat(timespec="milliseconds") if moment else None
+    """A moment in Europe/Berlin, with its offset, whatever the machine's own zone; None stays None."""
+    return moment.astimezone(BERLIN).isoformat(timespec="milliseconds") if moment else None
 
 
 def _full(space: Space) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
+from hub.cli.output import local_time
+from hub.message import BERLIN
 from tests.unit.cli.kit import filled, run
 
 
@@ -42,3 +45,13 @@ def test_verifying_needs_no_configuration(tmp_path: Path) -> None:
     told = run(tmp_path / "state", "--config", str(tmp_path / "nowhere"), "restore", str(tmp_path / "copy"),
                "--verify")
     assert "sound: 1 messages" in told.stdout
+
+
+def test_a_time_for_people_is_berlins(tmp_path: Path) -> None:
+    filled(tmp_path / "state", 1)
+    told = run(tmp_path / "state", "backup", str(tmp_path / "copy")).stdout
+    kept = json.loads(run(tmp_path / "state", "restore", str(tmp_path / "copy"), "--verify", "--json").stdout)
+    moment = datetime.fromisoformat(kept["made_at"])
+    assert told.strip().endswith(f"as of {moment.astimezone(BERLIN).isoformat(timespec='seconds')}")
+    assert local_time("2026-07-01T12:00:00.123456+00:00") == "2026-07-01T14:00:00+02:00"
+    assert local_time("gestern") == "gestern"

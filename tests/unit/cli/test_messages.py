@@ -103,3 +103,11 @@ def test_a_list_that_is_cut_says_so(tmp_path: Path) -> None:
                                                      language="de").output
     assert "--limit" not in run(tmp_path, "messages", "--limit", "3").output
     assert len(json.loads(run(tmp_path, "messages", "--limit", "2", "--json").stdout)) == 2
+
+
+def test_show_has_the_case(tmp_path: Path) -> None:
+    store = Store.open(prepare(tmp_path))
+    message = accept(store, incoming(case="HS-2026/4711")).id
+    store.close()
+    assert "case         HS-2026/4711\n" in run(tmp_path, "show", message).output
+    assert json.loads(run(tmp_path, "show", message, "--json").output)["case"] == "HS-2026/4711"
