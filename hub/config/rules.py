@@ -54,7 +54,7 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     mapping_versions=version.versions, valid_from=max(spans, default=None),
                     valid_until=min(ends, default=None), test=test, mapping_version=version.name,
                     mapping_digest=digest,
-                    package=str(package or configuration.settings.hub.mappings / service),
+                    package=str(package or configuration.mapping_folder(service)),
                     common=str(common) if common else None, municipality_folder=str(own) if own else None,
                     stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
                     recipients=tuple(_recipient(municipality, row) for row in rows),

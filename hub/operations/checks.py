@@ -97,8 +97,12 @@ def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
     for service, mapping in configuration.mappings.items():
         problems: list[str] = []
         for version in mapping.version:
-            problems += validate.problems_of(version, str(folder / service / version.name))
-            problems += translate.problems_of(version, folder / service, common)
+            home = configuration.mapping_folder(service)
+            problems += validate.problems_of(version, str(home / version.name))
+            problems += translate.problems_of(version, home, common)
+        if (folder / service / "mapping.toml").is_file() and configuration.mapping_folder(
+                service).parent != folder:
+            yield f"mapping {service}", Finding("ok", "steht in own_mappings und ersetzt die mitgelieferte")
         for problem in dict.fromkeys(problems):
             yield f"mapping {service}", Finding("error", problem,
                                                 "Datei berichtigen (drehscheibe mapping test).")

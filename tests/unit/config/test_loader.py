@@ -16,6 +16,8 @@ from tests.unit.config.kit import DEFAULTS, HUB, MUNICIPALITY, change, load, pro
     ("hub.toml", '"14999010"', '"14999019"', "unknown '14999019': did you mean '1499901"),
     ("hub.toml", "[hub]", "[hub", "is no TOML"),
     ("hub.toml", 'mappings = "mappings"', 'mappings = "nowhere"', "hub.mappings: there is no folder"),
+    ("hub.toml", 'mappings = "mappings"', 'mappings = "mappings"\nown_mappings = "nowhere"',
+     "hub.own_mappings: there is no folder"),
     ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010',
      "ags: is no text: write it in quotes"),
     ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = "14999012"', "in a file named 14999010"),
