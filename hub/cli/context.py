@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,8 @@ class Context:
     def __init__(self, named: Path | None, overrides: Sequence[str]) -> None:
         self._named = named
         self.overrides = overrides
+        self._until: ExitStack | None = None
+        self._kept: Store | None = None
 
     @cached_property
     def file(self) -> Path:
@@ -88,10 +90,30 @@ class Context:
             reads = VERBS[verb].right is Right.READ
             if not reads:
                 logs.setup("WARNING")  # standard output is the answer's alone
-            with self.store(read_only=reads) as store:
+            with self._opened(read_only=reads) as store:
                 operator = Operator(store, Retention(store, self.load), running=None)
                 return control_socket.perform(operator, verb, arguments, control_socket.whoami(),
                                               EVERY_RIGHT)
+
+    @contextmanager
+    def several(self) -> Iterator[None]:
+        """Ask for verbs of one kind again and again: a store that no hub has open is opened once only."""
+        with ExitStack() as until:
+            self._until = until
+            try:
+                yield
+            finally:
+                self._until = self._kept = None
+
+    @contextmanager
+    def _opened(self, *, read_only: bool) -> Iterator[Store]:
+        if self._until is None:
+            with self.store(read_only=read_only) as store:
+                yield store
+            return
+        if self._kept is None:
+            self._kept = self._until.enter_context(self.store(read_only=read_only))
+        yield self._kept
 
     def work(self, verb: str, **arguments: Any) -> Any:
         """Perform a long verb and show its progress: in the running hub, or on the store itself.

@@ -25,6 +25,18 @@ def _(english: str) -> str:
     return GERMAN.get(english, english) if language() == "de" else english
 
 
+def state(word: str) -> str:
+    """The word for a state of a message or delivery, in the language of the caller's environment."""
+    return STATES.get(word, word) if language() == "de" else word
+
+
+STATES = {
+    "received": "angenommen", "routed": "in Zustellung", "deferred": "wartet auf Auskunft",
+    "parked": "geparkt", "completed": "fertig", "discarded": "verworfen",
+    "due": "wartet", "delivering": "unterwegs", "in_doubt": "unklar", "done": "zugestellt",
+}
+"""German for the states of messages and deliveries. JSON keeps the English words."""
+
 GERMAN = {
     "The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof.":
         "Die Datendrehscheibe: nimmt Anträge von Amt24 an und stellt sie dem Rathaus zu, mit Nachweis.",
@@ -47,8 +59,28 @@ GERMAN = {
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
     "give printable ASCII characters: letters, digits, signs":
     "druckbare ASCII-Zeichen angeben: Buchstaben, Ziffern, Zeichen",
-    "The newest {count} of more: --limit shows the others.":
-    "Die neuesten {count} von mehr: --limit zeigt die anderen.",
+    "The newest {count} of more: --all shows every one.":
+    "Die neuesten {count} von mehr: --all zeigt jede.",
+    "All of them, not only the newest.": "Alle, nicht nur die neuesten.",
+    "Only this reason, as `why` names it.": "Nur dieser Grund, wie ihn `why` nennt.",
+    "Print the ids only, one a line.": "Nur die Nummern ausgeben, eine je Zeile.",
+    "either --all or --limit": "entweder --all oder --limit",
+    "either --ids or --json": "entweder --ids oder --json",
+    "an action is one id's: leave --action out, or give one id":
+    "eine Aktion gilt einer Nummer: --action weglassen oder eine Nummer angeben",
+    "no state {value!r}: {known}": "keinen Zustand {value!r}: {known}",
+    "{count} messages are parked, for which there are no deliveries yet: drehscheibe messages --state parked "
+    "--all":
+        "{count} Nachrichten sind geparkt, zu denen es noch keine Zustellungen gibt: drehscheibe messages "
+        "--state parked --all",
+    "no hub runs: it goes on once one does": "es läuft keine Drehscheibe: weiter geht es, sobald eine läuft",
+    "{destination} is tried now: its rest was ended":
+        "{destination} wird jetzt versucht: seine Ruhe ist beendet",
+    "{destination} takes nothing before {opens} (window): it goes then":
+        "{destination} nimmt vor {opens} nichts an (window): dann geht es hin",
+    "{count} wait for their turn: drehscheibe why {id}":
+        "{count} warten auf andere desselben Vorgangs: drehscheibe why {id}",
+    "{changed} of {count} were changed": "{changed} von {count} wurden geändert",
     "either --csv or --json": "entweder --csv oder --json",
     "is empty": "ist leer",
     "{value} is no name": "{value} ist kein Name",
@@ -65,9 +97,9 @@ GERMAN = {
     "Eine Nachricht mit Teilen, Zustellungen und Verlauf.",
     "Why a message is where it is, and what to do next.":
     "Warum eine Nachricht dort ist, wo sie ist, und was zu tun ist.",
-    "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).":
-        "Geparktes oder Wartendes jetzt versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben "
-        "Namen).",
+    "Try now what is parked or waits: messages or deliveries (the same bytes, the same names).":
+        "Geparktes oder Wartendes jetzt versuchen: Nachrichten oder Zustellungen (dieselben Bytes, "
+        "dieselben Namen).",
     "Give up a parked message or delivery for good.":
     "Eine geparkte Nachricht oder Zustellung endgültig verwerfen.",
     "Record that the receiver has a delivery that is in doubt or parked.":

@@ -829,12 +829,15 @@ class Store:
         return tuple(json.loads(trace)) if trace else ()
 
     def find_messages(self, *, state: MessageState | None = None, ags: str | None = None,
-                      service: str | None = None,
-                      limit: int = 100) -> list[StoredMessage]:
-        """Up to `limit` messages with these properties, the newest first."""
+                      service: str | None = None, limit: int = 100,
+                      before: str | None = None, reason: str | None = None) -> list[StoredMessage]:
+        """Up to `limit` messages with these properties, the newest first; only older ones than `before`."""
         query = select(tables.message).order_by(tables.message.c.no.desc()).limit(limit)
+        if before is not None:
+            query = query.where(tables.message.c.no < select(tables.message.c.no).where(
+                tables.message.c.id == before).scalar_subquery())
         for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags),
-                              (tables.message.c.service, service)):
+                              (tables.message.c.service, service), (tables.message.c.reason, reason)):
             if value is not None:
                 query = query.where(column == str(value))
         with self.reading() as connection:
