@@ -206,9 +206,11 @@ def _not_empty(context: click.Context, option: click.Parameter, value: Sequence[
          "Try now what is parked or waits: messages or deliveries (the same bytes, the same names).")
 @click.argument("ids", metavar="ID", nargs=-1, required=True, callback=_not_empty)
 @click.option("--action", help=_("An id for this action: whoever repeats it acts once."))
+@click.option("--ask-first", is_flag=True,
+              help=_("It may have been sent already, after the backup that was restored: ask the receiver."))
 @json_option
 @click.pass_obj
-def replay(context: Context, ids: Sequence[str], action: str | None, as_json: bool) -> None:
+def replay(context: Context, ids: Sequence[str], action: str | None, ask_first: bool, as_json: bool) -> None:
     """What cannot be replayed does not stop the others."""
     if action and len(ids) > 1:
         raise click.UsageError(_("an action is one id's: leave --action out, or give one id"))
@@ -216,7 +218,8 @@ def replay(context: Context, ids: Sequence[str], action: str | None, as_json: bo
     with context.several():
         for each in ids:
             try:
-                answers.append(context.ask("replay", id=each, action=action or control_socket.new_action()))
+                answers.append(context.ask("replay", id=each, ask_first=ask_first,
+                                           action=action or control_socket.new_action()))
             except (Busy, ConfigError, StoreUnavailable):
                 raise
             except HubError as error:

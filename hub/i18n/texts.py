@@ -64,6 +64,8 @@ GERMAN = {
     "All of them, not only the newest.": "Alle, nicht nur die neuesten.",
     "Only this reason, as `why` names it.": "Nur dieser Grund, wie ihn `why` nennt.",
     "Print the ids only, one a line.": "Nur die Nummern ausgeben, eine je Zeile.",
+    "It may have been sent already, after the backup that was restored: ask the receiver.":
+        "Es kann schon gesendet worden sein, nach der eingespielten Sicherung: den Empfänger fragen.",
     "either --all or --limit": "entweder --all oder --limit",
     "either --ids or --json": "entweder --ids oder --json",
     "an action is one id's: leave --action out, or give one id":

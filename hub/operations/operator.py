@@ -127,8 +127,11 @@ class Operator:
         return {"accepting": {"now": space.why is None, "why": space.why,
                               "disk_free_bytes": space.room.free, "reserve_bytes": space.reserve}}
 
-    def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
+    def replay(self, id: str, who: str, action: str | None = None,
+               ask_first: bool = False) -> dict[str, Any]:
         """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes.
+
+        With `ask_first` a parked message's deliveries may have arrived already: their receivers are asked.
 
         `changed` is how many messages and deliveries were. `woken` names the destinations whose rest this
         ended: what waits there is tried now, whether it was changed or not. `closed` says of each destination
@@ -140,7 +143,7 @@ class Operator:
             changed = self._store.replay_delivery(found.id, who, action=action)
             rows = [self._store.get_delivery(found.id)]
         else:
-            changed = self._store.replay(found.id, who, action=action)
+            changed = self._store.replay(found.id, who, action=action, ask_first=ask_first)
             rows = self._store.deliveries_of(found.id)
         waiting = [row for row in rows if row.state is DeliveryState.DUE]
         answer = {"id": found.id, "changed": changed, "running": self._running is not None, "woken": [],

@@ -872,11 +872,11 @@ class Store:
         return [QueueRow(name, states, moment(oldest[name]) if name in oldest else None)
                 for name, states in sorted(rows.items())]
 
-    def replay(self, message_id: str, who: str, *, action: str | None = None) -> int:
+    def replay(self, message_id: str, who: str, *, action: str | None = None, ask_first: bool = False) -> int:
         """Let a parked message be received again. Of a routed one, make the parked and doubtful deliveries
         due again. Gives how many. Raises `NotFound` and `NotNow`."""
         return self._act(action, who, "replay", message_id,
-                         lambda tx: operator_actions.replay(tx, message_id, who))
+                         lambda tx: operator_actions.replay(tx, message_id, who, ask_first=ask_first))
 
     def replay_delivery(self, delivery_id: str, who: str, *, action: str | None = None) -> int:
         """Make a parked or doubtful delivery due again, with the same bytes. Raises `NotFound` and
