@@ -133,6 +133,9 @@ PIECES = {
     "make longest at least as long": "longest mindestens so lang machen",
     "{} is no duration": "{} ist keine Dauer",
     "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
+    "names no time": "nennt keine Zeit",
+    "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open":
+        "weglassen oder ['Mo-So 00:00-24:00'] schreiben, wenn es immer offen ist",
     "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer",
     "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":

@@ -18,6 +18,7 @@ from hub.config.municipalities import Destination
 from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.operations import certificates
 from hub.parsing import versions
 from hub.pipeline import translate, validate
 from hub.store.database.postgresql import Served
@@ -42,7 +43,9 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     destinations are done.
     """
     if destination or municipality:
-        yield from try_all(chosen(configuration, destination, municipality), progress, build)
+        wanted = chosen(configuration, destination, municipality)
+        yield from certificates.findings(configuration, {each.key for each in wanted})
+        yield from try_all(wanted, progress, build)
         return
     versions.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, "
@@ -53,6 +56,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)
+    yield from certificates.findings(configuration)
     for inlet in configuration.inlets:
         built = endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
             name=inlet.name, spool=configuration.state / "spool",
