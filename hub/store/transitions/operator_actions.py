@@ -28,6 +28,7 @@ from hub.store.transitions.deliveries import (
     IN_DOUBT,
     PARKED,
     close_messages,
+    count_as_used,
 )
 
 SHOWN = 5
@@ -249,8 +250,8 @@ def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: s
     tx.ledger.happened("delivery", row.service, row.destination, name)
     tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after,
                     detail=detail, who=who)
-    if after == DONE and not row.test:
-        tx.ledger.used(tx.now, row.tenant, row.service, row.destination)
+    if after == DONE:
+        count_as_used(tx, row, by_a_person=True)
 
 
 def _message_of(tx: Transaction, delivery_name: str) -> Row[Any]:
