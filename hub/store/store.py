@@ -1017,6 +1017,11 @@ class Store:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
 
+    def parked(self) -> dict[tuple[str, str], int]:
+        """How many messages are parked, by tenant and reason."""
+        with self.reading() as connection:
+            return waiting.parked(connection)
+
     def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
         """Examine all of the store (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts
         anything meanwhile. Slow."""
