@@ -21,7 +21,7 @@ from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.errors import Busy, ConfigError, HubError
 from hub.i18n.texts import _
-from hub.operations import control_socket, wire
+from hub.operations import control_socket, systemd, wire
 from hub.operations.verbs import EVERY_RIGHT, VERBS, Right
 from hub.telemetry import logs
 
@@ -65,6 +65,12 @@ class Context:
                                  "create it, or name another one: drehscheibe --config FILE, or "
                                  f"{VARIABLE}=FILE")
         return file
+
+    @property
+    def start(self) -> str:
+        """The command that starts the hub of this configuration."""
+        by_systemd = self.file == CONFIGURATION and systemd.runs_the_hub()
+        return "systemctl start drehscheibe" if by_systemd else "drehscheibe run"
 
     @cached_property
     def places(self) -> loader.Places:
@@ -156,7 +162,7 @@ class Context:
         places = self.places
         if places.store.url is None and not (places.hub.state / "store.sqlite3").exists():
             raise HubError(f"there is no store in {places.hub.state} yet: start the hub first "
-                           "(drehscheibe run)")
+                           f"({self.start})")
         with closing(Store.open(places.hub.state, served=places.store, read_only=read_only)) as store:
             yield store
 

@@ -287,7 +287,11 @@ PIECES = {
     "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
     "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
-    "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
+    "name it under LoadCredential= in the unit; outside of the service name its folder, "
+    "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets":
+        "in der Unit unter LoadCredential= nennen; außerhalb des Dienstes seinen Ordner nennen, "
+        "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets",
+    "start the hub first ({})": "zuerst die Drehscheibe starten ({})",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
     "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: "
     "docs/operate-two-nodes.md",

@@ -88,8 +88,9 @@ GERMAN = {
     "{value} is no name": "{value} ist kein Name",
     "give the AGS itself; --test makes it a test": "den AGS selbst angeben; --test macht daraus einen Test",
     "The folder to write the renderings to.": "Der Ordner, in den die Ausgaben geschrieben werden.",
-    "RabbitMQ's management API, http://host:15672.":
-    "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
+    "RabbitMQ's management API, http://host:15672 (rabbitmq-plugins enable rabbitmq_management).":
+        "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672 (rabbitmq-plugins enable "
+        "rabbitmq_management).",
     "The CA of the API's certificate (PEM).": "Die CA des Zertifikats der Schnittstelle (PEM).",
     "What waits, by destination, with the age of the oldest.":
     "Was wartet, je Ziel, mit dem Alter des Ältesten.",
@@ -242,6 +243,11 @@ GERMAN = {
         "wird",
     "  {waiting} messages were not translated yet: their deliveries will be in doubt, too":
         "  {waiting} Nachrichten waren noch nicht übersetzt: auch ihre Zustellungen werden unklar sein",
+    "A parked message was never sent. One that somebody replayed after {made_at} may have arrived since, and "
+    "the hub's log knows it ('an operator acts', verb=replay): replay that one with --ask-first.":
+        "Eine geparkte Nachricht wurde nie gesendet. Hat jemand eine nach {made_at} erneut verarbeitet, kann "
+        "sie seither angekommen sein, und das Protokoll der Drehscheibe weiß es ('an operator acts', "
+        "verb=replay): diese mit --ask-first wiederholen.",
     "  {parked} messages and deliveries are parked as before":
         "  {parked} Nachrichten und Zustellungen sind geparkt wie zuvor",
     "Not in this backup: what was accepted after {made_at}. Ask the senders.":

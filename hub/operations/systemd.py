@@ -7,6 +7,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+RUNS = Path("/run/systemd/system")
+"""Is there while systemd is the machine's service manager (sd_booted(3))."""
+UNITS = (Path("/etc/systemd/system/drehscheibe.service"), Path("/usr/lib/systemd/system/drehscheibe.service"))
+"""Where the hub's unit is installed (systemd.unit(5))."""
+
+
+def runs_the_hub() -> bool:
+    """Whether systemd runs the hub of this machine: then nobody starts it by hand."""
+    return RUNS.is_dir() and any(unit.exists() for unit in UNITS)
 
 
 def watchdog_interval() -> float:

@@ -14,7 +14,7 @@ from hub.i18n.texts import STATES
 from hub.job import Facts, Parked
 from hub.message import DeliveryState, MessageState
 from hub.store.store import Store
-from tests.unit.cli.kit import filled, run
+from tests.unit.cli.kit import filled, parked, run
 from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare, routed
 
 VERBS = [["show"], ["why"], ["replay"], ["resend"], ["discard", "--reason", "doppelt"],
@@ -168,18 +168,6 @@ def test_the_queue_says_how_many_messages_are_parked(tmp_path: Path) -> None:
     assert run(tmp_path, "queue").stdout == (
         "nothing waits\n1 messages are parked, for which there are no deliveries yet: drehscheibe messages "
         "--state parked --all\n")
-
-
-def parked(state: Path, count: int) -> list[str]:
-    """The ids of that many parked messages."""
-    store = Store.open(prepare(state))
-    ids = [accept(store, incoming(b"%d" % number)).id for number in range(count)]
-    assert store.claim_messages(count, MINUTE)
-    output = Output()
-    store.record([Parked(message_id=each, facts=Facts(), reason="no-route", text=Sentence.heard("kein Weg"))
-                  for each in ids], output.fd, config_digest="config-1")
-    store.close()
-    return ids
 
 
 def test_all_that_are_parked_are_replayed_by_two_commands(tmp_path: Path) -> None:
