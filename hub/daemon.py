@@ -279,9 +279,11 @@ class Daemon:
 
     def _status(self) -> str:
         """What `systemctl status` shows: whether applications are taken, and what is wrong."""
-        shut = self._shut()
+        shut, missing = self._shut(), self.inlets.problems()
+        if not any(self.inlets.ready().values()):
+            shut += missing
         said = (f"takes no applications: {'; '.join(shut)}" if shut
-                else "; but ".join(["takes applications", *self.inlets.problems()]))
+                else "; but ".join(["takes applications", *missing]))
         return said + (f"; by its old configuration: faults of the new one: {self._faults}" if self._faults
                        else "")
 

@@ -204,7 +204,7 @@ def _not_empty(context: click.Context, option: click.Parameter, value: Sequence[
 
 @command("replay",
          "Try now what is parked or waits: messages or deliveries (the same bytes, the same names).")
-@click.argument("ids", metavar="ID", nargs=-1, required=True, callback=_not_empty)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, callback=_not_empty)
 @click.option("--action", help=_("An id for this action: whoever repeats it acts once."))
 @click.option("--ask-first", is_flag=True,
               help=_("It may have been sent already, after the backup that was restored: ask the receiver."))
