@@ -257,3 +257,27 @@ def test_a_command_that_is_not_understood_is_noticed() -> None:
     assert unknown_words(text) == ["messages --state parked --every : --every", "replya"]
     text = "journalctl -u drehscheibe -g hub.gone\njournalctl -u drehscheibe -g 'never said' LOGGER=hub.gone"
     assert never_found(text) == ["hub.gone", "never said", "hub.gone"]
+
+
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def lost_tests(text: str) -> list[str]:
+    """The tests that a page names and that are not there."""
+    return [f"{path}::{name}" for path, name in NAMED_TEST.findall(text)
+            if not (ROOT / path).is_file()
+            or not re.search(rf"^ *def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)]
+
+
+def test_every_fault_has_a_test_that_is_there() -> None:
+    text = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| fault",
+                                                                                                "| ---"))]
+    assert rows
+    assert [row for row in rows if not NAMED_TEST.search(row)] == []
+    assert lost_tests(text) == []
+
+
+def test_a_test_that_is_gone_is_noticed() -> None:
+    assert lost_tests("`tests/test_docs.py::test_gone` `tests/test_gone.py::test_gone`") == [
+        "tests/test_docs.py::test_gone", "tests/test_gone.py::test_gone"]

@@ -46,3 +46,9 @@ def test_it_names_the_plugin_and_the_folder_of_the_credentials(tmp_path: Path,
     told = run(tmp_path / "state", *command, code=1).stdout
     assert "Management-API nicht erreichbar" in told
     assert "rabbitmq-plugins enable rabbitmq_management" in told
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "0"), ("requeue", "--all"), ()])
+def test_dead_letters_without_a_broker_are_told_alike(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    told = run(tmp_path, "broker", "dead", *arguments, code=78).stderr
+    assert "inlets: no inlet needs a broker" in told
