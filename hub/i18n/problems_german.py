@@ -138,6 +138,9 @@ PIECES = {
     "make longest at least as long": "longest mindestens so lang machen",
     "{} is no duration": "{} ist keine Dauer",
     "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
+    "names no time": "nennt keine Zeit",
+    "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open":
+        "weglassen oder ['Mo-So 00:00-24:00'] schreiben, wenn es immer offen ist",
     "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer",
     "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":
@@ -366,7 +369,11 @@ PIECES = {
     "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
     "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
-    "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
+    "name it under LoadCredential= in the unit; outside of the service name its folder, "
+    "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets":
+        "in der Unit unter LoadCredential= nennen; außerhalb des Dienstes seinen Ordner nennen, "
+        "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets",
+    "start the hub first ({})": "zuerst die Drehscheibe starten ({})",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
     "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: "
     "docs/operate-two-nodes.md",

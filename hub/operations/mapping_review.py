@@ -160,8 +160,9 @@ def _may_change(finding: Finding) -> bool:
 def _service_units(configuration: Configuration, service: str) -> Iterator[_Unit]:
     folder, snapshots = configuration.settings.hub.mappings, configuration.snapshots
     common = folder / "_common" if (folder / "_common").is_dir() else None
-    places = {"mapping": folder / service, "common": folder / "_common"}
-    yield from _units(service, configuration.mappings[service], snapshots.get(service, folder / service),
+    home = configuration.mapping_folder(service)
+    places = {"mapping": home, "common": folder / "_common"}
+    yield from _units(service, configuration.mappings[service], snapshots.get(service, home),
                       snapshots.get("_common", common), places)
 
 
@@ -181,15 +182,16 @@ def _town_units(configuration: Configuration, town: Municipality, services: Sequ
     places = {"mapping": mappings, "common": mappings / "_common", "town": town.folder}
     parameters = {**town.row.parameters, "name": "", "ags": "", "hub": ""}
     for service in services:
+        home = configuration.mapping_folder(service)
         for sheet in _own_sheets(town.routes.get(service, ())):
             for version in configuration.mappings[service].version:
                 if sheet[0] in version.renderings:
-                    rule = _rule(service, version, snapshots.get(service, mappings / service),
+                    rule = _rule(service, version, snapshots.get(service, home),
                                  snapshots.get("_common", common), (sheet[0],),
                                  snapshots.get(f"town/{town.row.tenant}", town.folder), dict([sheet]),
                                  parameters)
                     yield _Unit(f"mapping {service} ({town.row.tenant})", rule,
-                                {**places, "mapping": mappings / service})
+                                {**places, "mapping": home})
 
 
 def _own_sheets(routes: Sequence[RouteRow]) -> list[tuple[str, str]]:
