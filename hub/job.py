@@ -105,6 +105,7 @@ class Rule(_Model):
     municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
     stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
                                                            "stylesheet, in `town`")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings inside of the PDFs that the hub prints")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")

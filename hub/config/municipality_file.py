@@ -54,6 +54,9 @@ class RouteRow(FileModel):
                                                       description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the "
                                                            "municipality's folder")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings put into the PDFs that the hub prints, "
+                                                        "like 'xml' (PDF/A-3); they go along when somebody "
+                                                        "forwards the PDF")
     attachments: AttachmentRow = Field(AttachmentRow(), description="which files of citizens the route takes")
     order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
                                                             "case (Vorgang) in "

@@ -164,8 +164,7 @@ def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None
 
 
 def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
-    href = renderer.rule.stylesheets.get(name)
-    href = f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
+    href = _href(renderer, name, rendering)
     if href is None:
         raise Rejected(Reason.INVALID, say(
             "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe '{name}' gibt es kein "
@@ -178,6 +177,12 @@ def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
     return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    body=_write(renderer.out, content))
+
+
+def _href(renderer: _Renderer, name: str, rendering: Rendering) -> str | None:
+    """The stylesheet of a rendering: the municipality's own, else the mapping's."""
+    own = renderer.rule.stylesheets.get(name)
+    return f"town:{own}" if own and renderer.rule.municipality_folder else rendering.stylesheet
 
 
 def _write(out: Output, content: bytes) -> Body:
@@ -193,8 +198,21 @@ def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
     if rendering.role in ("text", "csv", "json"):
         return _plain(_run(renderer, layers, href, "utf-8").decode(), rendering, href)
     if rendering.role == "pdf":
-        return pdf.print_pdf(_run(renderer, layers, href, "utf-8").decode(), renderer.version.subject)
+        return pdf.print_pdf(_run(renderer, layers, href, "utf-8").decode(), renderer.version.subject,
+                             [_embedded(renderer, name) for name in rule.pdf_embeds])
     return _run(renderer, layers, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+
+
+def _embedded(renderer: _Renderer, name: str) -> pdf.Embedded:
+    """A rendering as a file inside of a PDF, whether or not a recipient gets it by itself."""
+    rendering = renderer.version.renderings.get(name)
+    href = _href(renderer, name, rendering) if rendering else None
+    if rendering is None or href is None or rendering.role == "pdf":
+        raise Rejected(Reason.CONFIGURATION, say(
+            "Die Ausgabe '{name}' lässt sich nicht in ein PDF einbetten: pdf_embeds der Route ändern, dann "
+            "erneut verarbeiten.", name=Name(name)))
+    return pdf.Embedded(_known_name(rendering.file), _content(renderer, rendering, href),
+                        renderer.job.received_at)
 
 
 def _run(renderer: _Renderer, layers: xslt.Layers, href: str, encoding: str | None) -> bytes:

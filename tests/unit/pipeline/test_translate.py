@@ -13,7 +13,7 @@ from hub.errors import Rejected
 from hub.job import Recipient
 from hub.pipeline.translate import short_id
 from tests.services import need_pango
-from tests.unit.pipeline.workplace import ID, UPLOADS, Workplace, common
+from tests.unit.pipeline.workplace import ID, UPLOADS, Workplace, common, inflated
 
 
 def test_the_html_of_a_mail_is_readable_and_accessible(workplace: Workplace) -> None:
@@ -68,6 +68,30 @@ def test_the_applicants_own_pdf_goes_first_and_a_printed_one_stands_in(workplace
     workplace.attachments = UPLOADS[1:]
     (delivery,), out = workplace.render()
     assert workplace.body(delivery.parts[0], out).startswith(b"%PDF")
+
+
+def test_data_is_in_the_printed_pdf_where_the_route_says_so_and_nowhere_else(workplace: Workplace) -> None:
+    need_pango()
+    workplace.sheet('<xsl:template match="/"><Antrag>Größe</Antrag></xsl:template>')
+    workplace.renderings = {"p": {**common("pdf", "pdf.xsl", "antrag.pdf"), "applicant_pdf": True},
+                            "x": {"role": "xml", "stylesheet": "x.xsl", "file": "x.xml", "media_type": "a/b"}}
+    workplace.recipients = [Recipient(name="a", destination="a", connector="smtp", send=("p",))]
+    workplace.attachments = ()
+    found = {}
+    for embeds in ((), ("x",)):
+        workplace.pdf_embeds = embeds
+        (delivery,), out = workplace.render()
+        assert [part.role for part in delivery.parts] == ["pdf"]
+        found[embeds] = inflated(workplace.body(delivery.parts[0], out))
+    data = "Größe</Antrag>".encode()
+    assert data not in found[()] and data in found[("x",)] and b"x.xml" in found[("x",)]
+    workplace.attachments = UPLOADS
+    (delivery,), out = workplace.render()
+    assert (delivery.parts[0].attachment, out) == (0, b""), "the applicant's own PDF stays as it is"
+    workplace.attachments, workplace.pdf_embeds = (), ("p",)
+    with pytest.raises(Rejected, match="pdf_embeds") as caught:
+        workplace.render()
+    assert caught.value.reason == "configuration"
 
 
 def test_no_pdf_and_no_stylesheet_parks(workplace: Workplace) -> None:

@@ -69,6 +69,7 @@ class Workplace:
         self.renderings: dict[str, Mapping[str, Any]] = {}
         self.recipients: list[Recipient] = []
         self.stylesheets: dict[str, str] = {}
+        self.pdf_embeds: tuple[str, ...] = ()
         self.attachments = UPLOADS
         (self.package / "v1").mkdir(parents=True)
         self.municipality.mkdir()
@@ -90,7 +91,7 @@ class Workplace:
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
                     mapping_digest="0",
                     package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
-                    stylesheets=self.stylesheets,
+                    stylesheets=self.stylesheets, pdf_embeds=self.pdf_embeds,
                     recipients=recipients,
                     municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
