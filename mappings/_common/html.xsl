@@ -178,7 +178,8 @@
       li { margin: 0; padding: 0; }
       img { max-width: 100%; height: auto; }
       a { color: #003f75; }
-      .kopf th, .kopf td { border-bottom: 0; padding-bottom: 0; }
+      .kopf { background: #f3f6f9; }
+      .kopf th, .kopf td { border-bottom: 0; padding-bottom: 2px; padding-left: 8px; }
       .test { border: 3px solid #8a0000; color: #8a0000; padding: 0.5em 0.8em; }
       footer { margin-top: 2em; font-size: 0.85em; color: #404040; }
     </xsl:text>
@@ -190,6 +191,8 @@
         .angaben, .angaben tbody, .angaben tr, .angaben th, .angaben td { display: block; width: auto; }
         .angaben th { border-bottom: 0; padding: 5px 0 0; font-size: 0.85em; }
         .angaben td { padding-right: 0; }
+        .kopf th, .kopf td { padding-left: 8px; padding-right: 8px; }
+        h1 { font-size: 1.2em; }
       }
     </xsl:text>
   </xsl:template>

@@ -95,6 +95,18 @@ def test_a_field_table_may_say_who_the_applicant_is() -> None:
     assert next(iter(head(envelope(groups, table=table)).items())) == ("Bote", "Bote")
 
 
+def test_what_the_applicants_group_lacks_comes_from_the_next_that_is_called_so() -> None:
+    table = FieldTable(group=[{"id": "kind", "title": "Kind"},
+                              *({"id": group, "title": group, "applicant": True}
+                                for group in ("betrieb", "person", "wohnung"))], field=[], values={})
+    groups = {"kind": PERSON, "betrieb": {"telefon": "0351 1"},
+              "person": {"name": "Muster", "email": "p@example.org"},
+              "wohnung": {"strasse": "Gasse", "hausnummer": "1", "plz": "00000", "ort": "X", "email": "w@x.de"}}
+    assert list(head(envelope(groups, table=table)).items())[:4] == [
+        ("person", "Muster"), ("Anschrift", "Gasse 1, 00000 X"), ("Telefon", "0351 1"),
+        ("E-Mail", "p@example.org")]
+
+
 def test_what_a_form_does_not_have_has_no_row() -> None:
     assert list(head(envelope({"hund": {"rasse": "Dackel"}}))) == [
         "Behörde", "Eingegangen am", "Nachrichtennummer"]

@@ -14,6 +14,7 @@ from hub.pipeline.wording import json_lines, payment_state, plain_words
     ("zahlungsstatus", "BOOKED", "gebucht"),
     ("zahlstand", "FAILED", "gescheitert"),
     ("bezahlStatus", " CANCELED ", "abgebrochen"),
+    ("bezahlverfahren", "CREDITCARD", "Kreditkarte"),
     ("zeitpunkt", "2026-11-20T08:28:11Z", "20.11.2026, 09:28 Uhr"),
     ("zeitpunkt", "2026-07-01T23:30:00+0000", "02.07.2026, 01:30 Uhr"),
     ("zeitpunkt", "2026-11-20T09:28:11.123+01:00", "20.11.2026, 09:28 Uhr"),
@@ -24,7 +25,7 @@ def test_a_code_or_a_point_in_time_is_said_in_words(field: str, text: str, words
 
 
 @pytest.mark.parametrize(("field", "text"), [
-    ("bemerkung", "INITIAL"), ("status", "fertig"), ("status", ""), ("zeitpunkt", "2026-11-20"),
+    ("bemerkung", "INITIAL"), ("bemerkung", "OTHER"), ("status", "fertig"), ("status", ""), ("zeitpunkt", "2026-11-20"),
     ("zeitpunkt", "2026-13-45T99:00:00Z"), ("zeitpunkt", "am 2026-11-20T09:28:11Z"),
     ("zeitpunkt", "0001-01-01T00:00:00+14:00"),
 ])
