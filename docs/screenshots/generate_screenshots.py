@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 MAPPINGS = HERE.parents[1] / "mappings"
 PARAMETERS = {"name": "Stadt Musterstadt", "behoerde": "Stadt Musterstadt, Bürgeramt", "case": "V-2026-0815",
               "message-id": "019a0000-0000-7000-8000-000000000001"}
-PHONE, DESK = 320, 1280
+PHONE, SCREEN = 320, 1280
 COLOURS = 24
 DOTS_PER_INCH = 70
 MOST_PAGES = 4
@@ -47,14 +47,14 @@ def main(into: Path) -> None:
         mapping = load_mapping(folder)
         envelope = etree.parse(example / "expected/canonical.xml").getroot()
         mail = page(envelope, "mail-html.xsl", mapping.title)
-        for width in (PHONE, DESK):
+        for width in (PHONE, SCREEN):
             shoot(mail, width, into / f"{folder.name}-{width}.png")
         count = printed(page(envelope, "pdf.xsl", mapping.title), into / f"{folder.name}-pdf.png")
         more = f", the first {MOST_PAGES} of its {count} pages" if count > MOST_PAGES else ""
         text.append(f"## {mapping.title}\n\n`{folder.name}`, example `{example.name}`: PDF{more}, mail at "
-                    f"{DESK} and at {PHONE} pixels.\n\n"
+                    f"{SCREEN} and at {PHONE} pixels.\n\n"
                     f"![PDF: {mapping.title}]({folder.name}-pdf.png)\n\n"
-                    f"![Mail on a desk: {mapping.title}]({folder.name}-{DESK}.png)\n\n"
+                    f"![Mail on a desk: {mapping.title}]({folder.name}-{SCREEN}.png)\n\n"
                     f"![Mail on a telephone: {mapping.title}]({folder.name}-{PHONE}.png)\n\n")
     (into / "README.md").write_text("".join(text).rstrip("\n") + "\n", encoding="utf-8")
 

@@ -27,7 +27,7 @@ from tests.services.verapdf import failures
 
 pytestmark = pytest.mark.service
 
-PHONE, DESK = 320, 1280
+PHONE, SCREEN = 320, 1280
 STRESS = (
     "Donaudampfschifffahrtsgesellschaftskapitänsmützenfabrikgebäudestraße" * 6,
     "x" * 400,
@@ -90,7 +90,7 @@ def test_every_service_is_among_them(mails: dict[str, str]) -> None:
     assert {name.partition("/")[0] for name in mails if "stressed" in name} == {s.name for s in SERVICES}
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("width", [PHONE, SCREEN])
 def test_no_mail_is_wider_than_its_window(mails: dict[str, str], width: int) -> None:
     assert {name: wide for name, (wide, _high) in sizes(mails, width).items() if wide > width} == {}
 
