@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 import signal
 import sys
 import threading
@@ -36,6 +35,7 @@ from hub.intake.disk_space import Space
 from hub.intake.receiver import Receiver
 from hub.operations.control_socket import ControlServer
 from hub.operations.ledger_metrics import LedgerCollector
+from hub.operations.mapping_review import MappingReview, errors_of
 from hub.operations.operator import Operator
 from hub.operations.running_hub import RunningHub
 from hub.operations.status_server import StatusServer
@@ -44,8 +44,9 @@ from hub.parsing import versions
 from hub.store.store import Store
 from hub.telemetry.counters import Metrics
 from hub.workers.dispatcher import Dispatcher
+from hub.workers.limits import limits_of
 from hub.workers.pool import WorkerPool
-from hub.workers.process import Why, WorkerSettings
+from hub.workers.process import Why
 
 log = structlog.get_logger("hub.daemon")
 
@@ -89,6 +90,10 @@ class Daemon:
         self.space = Space(state, lambda: self.configuration.settings.disk)
         self.space.look()  # before anything is written: on a full disk the start needs the reserve
         self.configuration = self._begun_with = self.configuration.take_snapshots()
+        self._review = MappingReview()
+        faults = self._judge(self.configuration)
+        if faults:
+            raise ConfigError(faults)
         self.metrics = Metrics()
         self.store = Store.open(state, served=self.configuration.settings.store)
         try:
@@ -109,12 +114,7 @@ class Daemon:
         if self.store.unclean:
             log.warning("the last run did not end cleanly; what was under way is looked into first",
                         **dataclasses.asdict(recovered))
-        self.pool = WorkerPool(settings.workers.count, settings=WorkerSettings(
-            data_bytes=settings.workers.memory_mb << 20,
-            resident_bytes=(settings.workers.memory_mb + 256) << 20,
-            recycle_bytes=settings.workers.memory_mb << 19,
-            cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
-            wall_seconds=settings.workers.seconds * 2))
+        self.pool = WorkerPool(settings.workers.count, settings=limits_of(settings.workers))
         self.deliverer = Deliverer(self.store, configuration=self._in_force, metrics=self.metrics)
         self.dispatcher = Dispatcher(self.store, configuration=self._in_force, pool=self.pool,
                                      metrics=self.metrics, delivered_to=self.deliverer.wake,
@@ -236,6 +236,9 @@ class Daemon:
     def _reload(self) -> list[str]:
         try:
             fresh = loader.load(self._file, self._overrides, self.configuration).take_snapshots()
+            faults = self._judge(fresh)
+            if faults:
+                return faults
             self.inlets.reload()
         except ConfigError as error:
             return list(error.problems)
@@ -248,6 +251,16 @@ class Daemon:
         self._wake_all()
         log.info("the configuration was read again", configuration=fresh.digest[:12])
         return []
+
+    def _judge(self, configuration: Configuration) -> list[str]:
+        """The faults of the mappings and of the municipalities' own stylesheets; what is only doubtful is
+        logged."""
+        found = self._review.findings(configuration)
+        for where, finding in found:
+            if finding.severity == "warning":
+                log.warning("a mapping should be looked at", where=where, problem=finding.text,
+                            remedy=finding.remedy)
+        return errors_of(found)
 
     def awaits_restart(self) -> list[str]:
         """What of the configuration is other than what runs, and is not taken up before a restart."""

@@ -10,7 +10,7 @@ import click
 
 from hub.cli.command import EX_FINDINGS, command, group, json_option
 from hub.cli.context import Context
-from hub.cli.output import print_json
+from hub.cli.output import print_findings, print_json
 from hub.errors import HubError
 from hub.i18n.texts import _
 
@@ -25,11 +25,25 @@ from hub.i18n.texts import _
 def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool,
                  as_json: bool) -> None:
     from hub.authoring.examples import run_examples
+    from hub.config.sections import WorkersSection
+    from hub.operations.mapping_review import MappingReview
+    from hub.operations.trials import Trials
 
-    results = run_examples(folder or context.load().settings.hub.mappings, service=service, update=update)
+    if folder is None:
+        configuration = context.load()
+        folder, workers = configuration.settings.hub.mappings, configuration.settings.workers
+        judged = MappingReview().findings(configuration, service=service)
+    else:
+        workers, judged = WorkersSection(), MappingReview().of_folder(folder, service)
+    with Trials.open(workers) as trials:
+        results = run_examples(folder, service=service, update=update, trial=trials)
+    faulty = any(finding.severity == "error" for _where, finding in judged)
     if as_json:
-        print_json([{"service": result.service, "example": result.name, "ok": result.ok,
-                     "difference": result.difference} for result in results])
+        print_json([*({"service": where, "example": None, "ok": finding.severity != "error",
+                       "difference": finding.text} for where, finding in judged),
+                    *({"service": result.service, "example": result.name, "ok": result.ok,
+                       "difference": result.difference} for result in results)])
+    print_findings(judged if not as_json else ())
     for result in results if not as_json else ():
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
         if not result.ok:
@@ -37,7 +51,7 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
     if not results:
         raise HubError(f"no examples found{f' for {service!r}' if service else ''}: "
                        "add mappings/<service>/examples/<name>/ with message.xml and example.toml")
-    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+    sys.exit(EX_FINDINGS if faulty or not all(result.ok for result in results) else 0)
 
 
 @command("new", "Make the folder of a new service, complete with schema, rules and examples.")
@@ -129,7 +143,8 @@ def mapping_preview(context: Context, service: str, example: str, folder: Path |
         return
     for name, content in renderings.items():
         click.secho(f"── {name} ({len(content)} bytes)", bold=True)
-        click.echo(content.decode("utf-8", "replace") if not content.startswith(b"%PDF") else "(PDF)")
+        click.echo(content.decode("utf-8", "backslashreplace") if not content.startswith(b"%PDF")
+                   else "(PDF)")
 
 
 mapping = group("mapping", "Mappings: test their examples, look at a rendering.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -28,6 +28,14 @@ def complain(text: str) -> None:
     """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
     text = said(text, by_a_hub=True)
     click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
+
+
+def print_findings(findings: Iterable[tuple[str, endpoint.Finding]]) -> None:
+    """What was found, a line each: how bad it is, where, what, and what to do."""
+    for where, finding in findings:
+        mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
+        click.echo(said(f"{mark} {where}: {finding.text}"
+                        + (f" → {finding.remedy}" if finding.remedy else "")))
 
 
 def shown(value: Any) -> str:

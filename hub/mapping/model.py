@@ -37,11 +37,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hub.files.model import FileModel
+from hub.files.model import FaultsError, FileModel
 from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
                     "choices", "file", "files", "json"]
+PRINTED = "antrag.pdf"
+"""The file of an example that is handed in as the applicant's own printout."""
 
 
 class FieldRow(FileModel):
@@ -78,15 +80,18 @@ class FieldTable(FileModel):
     def _consistent(self) -> FieldTable:
         groups = {group.id for group in self.group}
         seen: set[tuple[str, str]] = set()
-        for row in self.field:
+        faults: list[tuple[tuple[str | int, ...], str]] = []
+        for number, row in enumerate(self.field):
             if row.group not in groups:
-                raise ValueError(f"field {row.group}:{row.id} is in no [[group]]")
+                faults.append((("field", number), f"field {row.group}:{row.id} is in no [[group]]"))
             if (row.group, row.id) in seen:
-                raise ValueError(f"field {row.group}:{row.id} stands twice")
+                faults.append((("field", number), f"field {row.group}:{row.id} stands twice"))
             seen.add((row.group, row.id))
             if row.type in ("choice", "choices") and row.values not in self.values:
-                raise ValueError(f"field {row.group}:{row.id} needs a value list; [values.{row.values}] is "
-                                 "missing")
+                faults.append((("field", number), f"field {row.group}:{row.id} needs a value list; "
+                                                  f"[values.{row.values or row.id}] is missing"))
+        if faults:
+            raise FaultsError(faults)
         return self
 
     @cached_property
@@ -137,7 +142,8 @@ class Rendering(FileModel):
     stylesheet: str | None = Field(None, description="file beside the version, or `common:…`")
     file: str = Field(description="name of the file at the receiver")
     media_type: str = Field(description="its media type, like application/xml")
-    encoding: str = Field("utf-8", description="encoding of its text")
+    encoding: str = Field("utf-8", description="encoding of its text, for csv and xml; utf-8-sig: with a BOM, "
+                                               "as spreadsheets want it")
     applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; "
                                                    "for role pdf")
 
@@ -167,7 +173,8 @@ class MappingVersion(FileModel):
     rules: str | None = Field(None, description="the Schematron rules, a file in the version's folder")
     xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
     renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the "
-                                                                "names that routes send")
+                                                                "names that routes send; those of the version "
+                                                                "before hold where it names none of its own")
 
 
 class MappingFile(FileModel):

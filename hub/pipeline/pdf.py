@@ -29,7 +29,7 @@ from itertools import pairwise
 from typing import Any
 
 from hub.errors import Rejected
-from hub.i18n.sentence import Words, say
+from hub.i18n.sentence import Name, Sentence, Words, say
 from hub.message import Reason
 
 APT_LINE = "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
@@ -69,13 +69,38 @@ class Embedded:
     created: datetime
 
 
-def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = ()) -> bytes:
-    """The page as PDF. `title` serves where the page has none. Raises `Rejected` with ``configuration``."""
+def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = (), *,
+              stylesheet: str = "pdf.xsl") -> bytes:
+    """The page as PDF. `title` serves where the page has none; `stylesheet` is the file that made the page.
+
+    Raises `Rejected` with ``mapping`` for a page that cannot be printed, ``configuration`` for want of Pango.
+    """
+    _weasyprint()
+    from weasyprint.urls import FatalURLFetchingError
+
     html = _PRIVATE.sub(_number, html)
-    content, missing = _printed(html, title, embedded)
-    if missing:
-        content, _ = _printed(html.translate({sign: f"[U+{sign:04X}]" for sign in missing}), title, embedded)
+    try:
+        content, missing = _printed(html, title, embedded)
+        if missing:
+            content, _ = _printed(html.translate({sign: f"[U+{sign:04X}]" for sign in missing}), title,
+                                  embedded)
+    except (Rejected, MemoryError):
+        raise
+    except (Exception, FatalURLFetchingError) as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
+        raise Rejected(Reason.MAPPING, say(
+            "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
+            "berichtigen, "
+            "dann erneut verarbeiten.", file=Name(stylesheet), why=_why(error))) from error
     return content
+
+
+def _why(error: Exception) -> Sentence:
+    from weasyprint.urls import FatalURLFetchingError
+
+    if isinstance(error, FatalURLFetchingError):
+        return say(": die Seite verweist auf eine Adresse, die nicht mit data: beginnt (den Verweis "
+                   "herausnehmen oder den Inhalt als data: einbetten)")
+    return say("")
 
 
 def _number(private: re.Match[str]) -> str:
@@ -85,24 +110,15 @@ def _number(private: re.Match[str]) -> str:
 def _printed(html: str, title: str, embedded: Sequence[Embedded]) -> tuple[bytes, frozenset[int]]:
     """The PDF, and the characters in it that no font has."""
     weasyprint = _weasyprint()
-    from weasyprint.urls import FatalURLFetchingError
-
     page = weasyprint.HTML(string=html, base_url=None, url_fetcher=_fetcher())
     _complete(page.etree_element, title)
     _keep_hyphens(page.etree_element)
-    try:
-        document = page.render(pdf_variant=_VARIANT)
-        metadata = document.metadata
-        metadata.generate_rdf_metadata = _accessible_too(metadata.generate_rdf_metadata)
-        metadata.attachments += [_attachment(weasyprint, file) for file in embedded]
-        content: bytes = document.write_pdf(
-            pdf_variant=_VARIANT, pdf_identifier=hashlib.sha256(html.encode()).digest()[:16])
-    except FatalURLFetchingError as error:
-        raise Rejected(Reason.CONFIGURATION, say(
-            "Das PDF-Stylesheet ist nicht brauchbar: die Seite verweist auf eine Adresse, die nicht mit "
-            "data: beginnt: den Verweis herausnehmen oder den Inhalt als data: einbetten, dann erneut "
-            "verarbeiten."
-        )) from error
+    document = page.render(pdf_variant=_VARIANT)
+    metadata = document.metadata
+    metadata.generate_rdf_metadata = _accessible_too(metadata.generate_rdf_metadata)
+    metadata.attachments += [_attachment(weasyprint, file) for file in embedded]
+    content: bytes = document.write_pdf(
+        pdf_variant=_VARIANT, pdf_identifier=hashlib.sha256(html.encode()).digest()[:16])
     return content, frozenset(sign for font in document.fonts.values() for sign in font.missing)
 
 

@@ -61,6 +61,7 @@
   <xsl:template name="anlagen">
     <xsl:if test="$uploads">
       <tr>
+        <xsl:if test="count($uploads) &gt; 10"><xsl:attribute name="class">lang</xsl:attribute></xsl:if>
         <th scope="row" width="35%" align="left" valign="top">Anlagen</th>
         <td align="left" valign="top">
           <xsl:call-template name="anzahl"/><xsl:text>: </xsl:text>
@@ -82,8 +83,14 @@
     </section>
   </xsl:template>
 
+  <!-- A row of the class "lang" may be higher than a page and is divided; any other one stays whole. -->
   <xsl:template match="*" mode="feld">
+    <xsl:variable name="text" select="string((@e:shown | @e:text[not(../@e:shown)])[1])"/>
     <tr>
+      <xsl:if test="string-length($text) &gt; 1000 or count(value | attachment) &gt; 20
+                    or string-length(translate($text, translate($text, '&#10;&#13;', ''), '')) &gt; 20">
+        <xsl:attribute name="class">lang</xsl:attribute>
+      </xsl:if>
       <th scope="row" width="35%" align="left" valign="top"><xsl:value-of select="@e:label"/></th>
       <td align="left" valign="top"><xsl:apply-templates select="." mode="wert"/></td>
     </tr>
@@ -141,7 +148,7 @@
       <table class="angaben" aria-label="Inhalt der Nachricht" width="100%" cellpadding="0" cellspacing="0" border="0">
         <tbody>
           <xsl:for-each select=".//*[not(*)][normalize-space()]">
-            <tr>
+            <tr class="lang">
               <th scope="row" width="35%" align="left" valign="top">
                 <xsl:value-of select="concat(local-name(..), ' › ', local-name())"/>
               </th>

@@ -14,6 +14,8 @@
       }
       body { font-size: 10pt; }
       h2 { break-after: avoid; }
+      tr { break-inside: avoid; }
+      tr.lang { break-inside: auto; }
     </xsl:text>
   </xsl:template>
 </xsl:stylesheet>
