@@ -11,7 +11,7 @@ COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check fast torture simulate bench lint packages lock docs man clean
+.PHONY: help run test check fast torture simulate bench lint packages lock docs screenshots man clean
 
 help:
 	@echo 'make run     start the hub with its example configuration, send the examples, show where they went'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench   measure the hub beside its limits (docs/benchmarks.md; an hour); QUICK=1: only check'
 	@echo '             that all benchmarks work, ten minutes'
 	@echo 'make docs    write the pages in docs/ that come from the code and the mappings'
+	@echo 'make screenshots  take the pictures in docs/screenshots/ again (Chromium)'
 	@echo 'make man     write a man page for every command into dist/man/'
 	@echo 'make lock    write requirements.txt and requirements-dev.txt anew from pyproject.toml'
 	@echo 'make clean   remove the virtual environment and caches (var/, with the data of the example, stays)'
@@ -79,6 +80,9 @@ docs: $(VENV)/run
 	@$(VENV)/bin/drehscheibe --config etc/hub.toml mapping doc --out docs/services
 	@$(PY) docs/reference/generate_reference.py docs/reference
 	@$(PY) docs/reference/generate_metrics.py
+
+screenshots: packages $(VENV)/dev
+	@$(PY) docs/screenshots/generate_screenshots.py
 
 man: $(VENV)/dev
 	@$(PY) docs/reference/generate_man.py dist/man

@@ -63,8 +63,9 @@ class GroupRow(FileModel):
     id: str = Field(description="the form's own id")
     title: str = Field(description="its heading, as a clerk reads it")
     instances: bool = Field(False, description="whether it may occur several times")
-    applicant: bool = Field(False, description="whether it is the applicant, who stands at the head of mails "
-                                               "and PDFs; of several groups the first one that is filled in")
+    applicant: bool = Field(False, description="whether it says who the applicant is, for the head of mails "
+                                               "and PDFs; of several groups the first with a name, and what "
+                                               "that one lacks (address, telephone, e-mail) from the next")
 
 
 class FieldTable(FileModel):
