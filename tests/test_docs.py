@@ -207,3 +207,27 @@ def test_each_log_is_named_after_its_module() -> None:
 def test_a_lost_module_is_noticed() -> None:
     text = "`hub.store.store.Store` `hub.errors` `hub.gone` `hub.store.store.Vanished` `hub.toml` hub.other"
     assert lost_modules(text) == ["hub.gone", "hub.store.store.Vanished"]
+
+
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def lost_tests(text: str) -> list[str]:
+    """The tests that a page names and that are not there."""
+    return [f"{path}::{name}" for path, name in NAMED_TEST.findall(text)
+            if not (ROOT / path).is_file()
+            or not re.search(rf"^ *def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)]
+
+
+def test_every_fault_has_a_test_that_is_there() -> None:
+    text = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| fault",
+                                                                                                "| ---"))]
+    assert rows
+    assert [row for row in rows if not NAMED_TEST.search(row)] == []
+    assert lost_tests(text) == []
+
+
+def test_a_test_that_is_gone_is_noticed() -> None:
+    assert lost_tests("`tests/test_docs.py::test_gone` `tests/test_gone.py::test_gone`") == [
+        "tests/test_docs.py::test_gone", "tests/test_gone.py::test_gone"]

@@ -38,6 +38,7 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
     package, common, own = (snapshots.get(name) for name in (service, "_common", f"town/{tenant}"))
     digest = hashlib.sha256("/".join(path.name if path else "-"
                                      for path in (package, common, own)).encode()).hexdigest()
+    homes = _homes(configuration, municipality, service)
     rules = []
     for route in municipality.routes.get(service, ()):
         for version in mapping.version:
@@ -56,14 +57,23 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     mapping_digest=digest,
                     package=str(package or configuration.settings.hub.mappings / service),
                     common=str(common) if common else None, municipality_folder=str(own) if own else None,
-                    stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
+                    stylesheets=route.stylesheets, homes=homes, pdf=route.pdf,
+                    schemas=str(configuration.settings.hub.schemas),
                     recipients=tuple(_recipient(municipality, row) for row in rows),
                     municipality={**municipality.row.parameters, "name": municipality.row.name,
                                   "ags": municipality.row.ags,
                                   "hub": configuration.settings.hub.name},
-                    order=route.order,
+                    order=route.order, parked_attachments=route.attachments.park,
                 ))
     return tuple(rules)
+
+
+def _homes(configuration: Configuration, municipality: Municipality, service: str) -> dict[str, str]:
+    """Where people edit what the rule's snapshots hold, as short as it is plain beside ``hub.toml``."""
+    mappings = configuration.settings.hub.mappings
+    own = municipality.folder or municipality.file.with_suffix("")
+    folders = {"mapping": mappings / service, "common": mappings / "_common", "town": own}
+    return {layer: str(_relative(folder, configuration)) for layer, folder in folders.items()}
 
 
 def _recipient(municipality: Municipality, row: RecipientRow) -> Recipient:

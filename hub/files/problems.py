@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hub.files.toml_lines import line_at, lines_of
+
 _PLAIN = {
     "extra_forbidden": ("unknown key", "remove it or correct its spelling"),
     "missing": ("is missing", "add it"),
@@ -59,6 +61,60 @@ SHAPES = {
     r"^[A-Za-z0-9_-]{1,60}$": ("is no name at the broker", 'write letters, digits, _ and -, like "amt24"'),
 }
 """The patterns that a text must have, in words."""
+
+
+def problems_in(file: Path | str, error: ValidationError, data: Mapping[str, Any],
+                text: str) -> list[str]:
+    """pydantic's complaints about a file of lists, as ``file: line 16: field halter:name, type: …: …``.
+
+    `data` is what was read of it, `text` the file itself. What stands in a list is called by its own id.
+    """
+    lines = lines_of(text)
+    told = []
+    for item in errors_of(error):
+        faults = getattr(item.get("ctx", {}).get("error"), "faults", None)
+        for place, fault in faults or [(item["loc"], None)]:
+            key = _called(place, data)
+            what, remedy = (fault, "correct the value") if fault else _said(item, key or "(file)")
+            line = line_at(lines, place)
+            told.append(": ".join(filter(None, (str(file), f"line {line}" if line else "",
+                                                "" if fault else key, what, remedy))))
+    return told
+
+
+def _called(place: Sequence[str | int], data: object) -> str:
+    """``field halter:name, type`` for ``("field", 15, "type")``: the item of a list by what it calls
+    itself."""
+    said: list[str] = []
+    for number, step in enumerate(place):
+        if step == "[key]":
+            continue
+        above = data
+        data = _inside(data, step)
+        if isinstance(step, int):
+            said[-1:] = [f"{said[-1] if said else ''} {_name_of(data) or step + 1}".strip()]
+        elif (number and isinstance(place[number - 1], int)) or not said or isinstance(above, list):
+            said.append(step)
+        else:
+            said[-1] = f"{said[-1]}.{step}"
+    return ", ".join(said)
+
+
+def _inside(data: object, step: str | int) -> object:
+    try:
+        return data[step]  # type: ignore[index]
+    except (LookupError, TypeError):
+        return None
+
+
+def _name_of(item: object) -> str | None:
+    """What an entry of a list calls itself, if it does."""
+    if not isinstance(item, dict):
+        return None
+    name = item.get("id", item.get("name"))
+    group = item.get("group")
+    return f"{group}:{name}" if isinstance(name, str) and isinstance(group, str) else (
+        name if isinstance(name, str) else None)
 
 
 def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:

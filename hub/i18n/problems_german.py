@@ -152,6 +152,7 @@ PIECES = {
     "version {}": "Fassung {}",
     "{} is no comparison of versions such as '>=1.0' (joined by commas), or '*'":
     "{} ist kein Versionsvergleich wie '>=1.0' (mit Kommas verbunden) oder '*'",
+    "group {}": "Gruppe {}", "field {}": "Feld {}",
     "field {} is in no [[group]]": "das Feld {} ist in keiner [[group]]",
     "field {} stands twice": "das Feld {} steht zweimal",
     "field {} needs a value list; {} is missing": "das Feld {} braucht eine Werteliste; {} fehlt",
@@ -183,6 +184,69 @@ PIECES = {
     "Kleinbuchstaben, Ziffern und einzelne Bindestriche, mit einem Buchstaben beginnend, z. B. hundesteuer",
     "is neither an example nor a file": "ist weder ein Beispiel noch eine Datei",
     "choose one of: {}": "wählen: {}",
+    # stylesheets, schemas and rules
+    "is no XML": "ist kein XML", "remove it": "entfernen", "has a DOCTYPE": "hat eine DOCTYPE-Angabe",
+    "is missing, but mapping.toml names it": "fehlt, aber mapping.toml nennt es",
+    "is missing, but the route names it (stylesheets)":
+    "fehlt, aber der Weg der Kommune nennt es (stylesheets)",
+    "add the file, or correct the name": "die Datei ergänzen oder den Namen berichtigen",
+    "imports {}, which is missing": "bindet {} ein, und das fehlt",
+    "add the file, or correct the import": "die Datei ergänzen oder den Import berichtigen",
+    "imports {} in a circle": "bindet {} im Kreis ein", "import it once": "nur einmal einbinden",
+    "import of {}": "Import von {}",
+    "only mapping:, common: and files beside it can be imported":
+    "einbinden lassen sich nur mapping:, common: und Dateien daneben",
+    "the path leaves the package, or has odd characters":
+    "der Pfad führt aus der Abbildung hinaus oder hat unzulässige Zeichen",
+    "is not part of the package": "gehört nicht zur Abbildung",
+    "import it by mapping: or common:": "mit mapping: oder common: einbinden",
+    "version is {}": "version ist {}",
+    'write version="1.0", "2.0" or "3.0"': 'version="1.0", "2.0" oder "3.0" schreiben',
+    "import stylesheets instead": "stattdessen Stylesheets einbinden",
+    "an expression (XPath) is misspelt": "ein Ausdruck (XPath) ist falsch geschrieben",
+    "an expression uses a prefix that no sch:ns declares":
+    "ein Ausdruck verwendet ein Präfix, das kein sch:ns deklariert",
+    "an expression calls a function that does not exist":
+    "ein Ausdruck ruft eine Funktion auf, die es nicht gibt",
+    "an expression cannot be used": "ein Ausdruck lässt sich nicht verwenden",
+    "mend the rules": "die Regeln berichtigen", "is no ISO Schematron": "ist kein ISO-Schematron",
+    "use a schema element in {}": "ein Element schema im Namensraum {} verwenden",
+    "{} is not supported": "{} wird nicht unterstützt",
+    "write the rules for XSLT 1": "die Regeln für XSLT 1 schreiben",
+    "includes another file": "bindet eine andere Datei ein",
+    "copy its rules in": "deren Regeln hineinkopieren",
+    "<sch:value-of> may only count (@n + 1, count(…))": "<sch:value-of> darf nur zählen (@n + 1, count(…))",
+    "name the field, not its value: rule texts are stored and logged":
+    "das Feld nennen, nicht seinen Wert: Texte von Regeln werden gespeichert und protokolliert",
+    "the schema cannot be used": "das Schema lässt sich nicht verwenden",
+    "mend it, or install what it imports": "berichtigen oder einspielen, was es einbindet",
+    "a schema needs none": "ein Schema braucht keine",
+    "no catalogue knows this schema": "dieses Schema kennt kein Katalog",
+    "install the set it belongs to, or name its file in catalogue.toml":
+    "den Schemasatz einspielen, zu dem es gehört, oder seine Datei in catalogue.toml nennen",
+    "{} is no file inside of {}": "{} ist keine Datei in {}",
+    "correct the path or install that set": "den Pfad berichtigen oder jenen Schemasatz einspielen",
+    "schema set {} is not installed": "der Schemasatz {} ist nicht eingespielt",
+    "install it with 'drehscheibe schemas install'": "mit 'drehscheibe schemas install' einspielen",
+    "the set is not valid on {}": "der Schemasatz gilt am {} nicht",
+    "name the set of that day in the mapping's version":
+    "in der Fassung der Abbildung den Schemasatz dieses Tages nennen",
+    "no folder of schema sets is configured": "es ist kein Ordner für Schemasätze eingerichtet",
+    "name it": "angeben", "this version is installed already": "diese Fassung ist schon eingespielt",
+    "choose another, or remove it": "eine andere wählen oder sie entfernen",
+    "{} files with {} bytes": "{} Dateien mit {} Bytes",
+    "at most {} files and {} bytes, at least one": "höchstens {} Dateien und {} Bytes, mindestens eine",
+    "check that this is the schema set": "prüfen, ob das der Schemasatz ist",
+    "is no usable ZIP ({})": "ist kein brauchbares ZIP ({})",
+    "use the archive as published": "das Archiv nehmen, wie es veröffentlicht ist",
+    "use the archive as it was published": "das Archiv nehmen, wie es veröffentlicht ist",
+    "use the set as published": "den Schemasatz nehmen, wie er veröffentlicht ist",
+    "this name leaves the folder, or is no plain file":
+    "dieser Name führt aus dem Ordner hinaus oder ist keine gewöhnliche Datei",
+    "{} needs it, but it is not in the set": "{} braucht es, aber es ist nicht im Schemasatz",
+    "take the complete set": "den vollständigen Schemasatz nehmen",
+    "{} documents": "{} Dokumente", "put message.xml or message.json there":
+    "message.xml oder message.json dorthin legen",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",
@@ -356,6 +420,21 @@ PIECES = {
     "the request is not understood": "die Anfrage ist unverständlich",
     "unknown verb {}": "unbekannter Befehl {}", "unknown state {}": "unbekannter Zustand {}",
     "{} may not do this": "{} darf das nicht",
+    "no inlet {} with a broker": "kein Eingang {} mit einem Broker",
+    "no dead letter begins with {}": "kein Dead Letter beginnt mit {}",
+    "all": "alle", "{} is the beginning of several dead letters": "{} ist der Anfang mehrerer Dead Letters",
+    "give more of its id": "mehr von der Kennung angeben",
+    "the dead letter {} is gone meanwhile": "der Dead Letter {} ist inzwischen fort",
+    "there is no such queue": "diese Warteschlange gibt es nicht",
+    "run drehscheibe broker setup": "drehscheibe broker setup ausführen",
+    "the broker does not let {} in": "der Broker lässt {} nicht ein",
+    "correct user, password or virtual host": "Benutzer, Kennwort oder virtuellen Host berichtigen",
+    "{} may not do this at the broker": "{} darf das beim Broker nicht",
+    "to look, repeat drehscheibe broker setup; to give back, name a user who may write there "
+    "(--user, --password-file)":
+    "zum Ansehen drehscheibe broker setup wiederholen; zum Zurückgeben einen Benutzer nennen, der dort "
+    "schreiben darf (--user, --password-file)",
+    "the broker cannot be reached ({})": "der Broker ist nicht erreichbar ({})",
     "another hub runs on this store": "auf diesem Speicher läuft schon eine Drehscheibe",
     "ask it (drehscheibe queue), or stop it first": "diese fragen (drehscheibe queue) oder zuerst anhalten",
 }

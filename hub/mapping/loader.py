@@ -7,37 +7,43 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 from xml.parsers import expat
 
 from pydantic import ValidationError
 
 from hub.errors import ConfigError
-from hub.files.problems import problems_of
-from hub.files.toml import read_toml
+from hub.files.model import FileModel
+from hub.files.problems import problems_in
+from hub.files.toml import parse_toml, read_file
+from hub.files.toml_lines import line_at, lines_of
 from hub.mapping.model import FieldTable, MappingFile, MappingVersion, Rendering
 from hub.mapping.versions import spans_overlap, takes_any
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
+Model = TypeVar("Model", bound=FileModel)
+
 
 def load_mapping(folder: Path) -> MappingFile:
     """``mapping.toml`` of a service's folder, with every file it names present. Raises `ConfigError`."""
     file = folder / "mapping.toml"
-    try:
-        mapping = MappingFile(**read_toml(file))
-    except ValidationError as error:
-        raise ConfigError(problems_of(file, error)) from error
+    mapping = _read(MappingFile, file)
     problems = []
     mapping = _inherited(mapping, folder)
     if mapping.service != folder.name and len(folder.name) != 64:
         problems.append(f"{file}: service: {mapping.service!r} in folder {folder.name!r}: give both the same "
                         "name")
-    for version in mapping.version:
-        named = [version.fields, version.schema_, version.rules,
-                 *(r.stylesheet for r in version.renderings.values())]
-        for name in named:
+    for number, version in enumerate(mapping.version):
+        named: dict[tuple[str, ...], str | None] = {
+            ("fields",): version.fields, ("schema",): version.schema_, ("rules",): version.rules,
+                 **{("renderings", key, "stylesheet"): made.stylesheet
+                    for key, made in version.renderings.items()}}
+        for place, name in named.items():
             if name and not name.startswith("common:") and not (folder / version.name / name).is_file():
-                problems.append(f"{file}: version {version.name}: {name} is missing: add the file")
+                line = line_at(lines_of(read_file(file).decode()), ("version", number, *place))
+                problems.append(f"{file}: line {line}: version {version.name}, {'.'.join(place)}: "
+                                f"{version.name}/{name} is missing: add the file")
     problems += [f"{file}: {problem}" for problem in _version_problems(mapping)]
     problems += stylesheet_problems(folder)
     if problems:
@@ -137,7 +143,13 @@ def stylesheet_problems(folder: Path) -> list[str]:
 
 def load_fields(file: Path) -> FieldTable:
     """The field table. Raises `ConfigError`."""
+    return _read(FieldTable, file)
+
+
+def _read(model: type[Model], file: Path) -> Model:
+    content = read_file(file)
+    data = parse_toml(file, content)
     try:
-        return FieldTable(**read_toml(file))
+        return model(**data)
     except ValidationError as error:
-        raise ConfigError(problems_of(file, error)) from error
+        raise ConfigError(problems_in(file, error, data, content.decode())) from error

@@ -19,6 +19,7 @@ from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.operations.mapping_review import MappingReview
+from hub.operations.which_pdf import which_pdf
 from hub.parsing import versions
 from hub.store.database.postgresql import Served
 
@@ -47,6 +48,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
         if municipality and not destination:
             tenant = configuration.tenant_of(municipality) or municipality
             yield from MappingReview().findings(configuration, tenant=tenant)
+            yield from which_pdf(configuration, tenant)
         yield from try_all(wanted, progress, build)
         return
     versions.check_versions()
@@ -55,6 +57,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _installed()
     yield from MappingReview().findings(configuration)
+    yield from which_pdf(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from hub.i18n.sentence import Name, lines, say
 from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
+from hub.parsing.charset import labelled
 from hub.pipeline import pdf, xslt
 
 _EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json",
@@ -36,9 +37,8 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
            attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
     """A delivery for each recipient of the rule, in its order.
 
-    New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``invalid`` when a stylesheet
-    ends with a message of its own or a character does not fit the rendering's encoding, ``configuration``
-    when a stylesheet, an import or the PDF engine is at fault.
+    New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``mapping`` when a
+    stylesheet, an import or an encoding is at fault, ``configuration`` when the PDF engine is missing.
     """
     renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, version))
     return tuple(_delivery(renderer, recipient) for recipient in rule.recipients)
@@ -68,7 +68,7 @@ class _Renderer:
     out: Output
     job: Job
     name_parts: Mapping[str, str]
-    done: dict[str, OutPart] = field(default_factory=dict)
+    done: dict[str, tuple[OutPart, ...]] = field(default_factory=dict)
 
 
 def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
@@ -79,7 +79,9 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
         elif wanted == "original":
             parts += _originals(renderer.job)
         else:
-            parts.append(_rendering(renderer, wanted))
+            parts += _rendering(renderer, wanted)
+    if "attachments" in recipient.send:
+        parts += _others(renderer, {part.attachment for part in parts})
     names = unique_names([part.name for part in parts])
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
@@ -116,17 +118,26 @@ def _attachments(renderer: _Renderer) -> list[OutPart]:
             if attachment.role == "upload"]
 
 
+def _others(renderer: _Renderer, sent: Collection[int | None]) -> list[OutPart]:
+    """The other files that were received: the applicant's printout, unless it is sent as the application's
+    PDF, and what a XÖV document holds. They come last, so that all other parts keep names and numbers."""
+    return [_attachment(number, attachment, "attachment")
+            for number, attachment in enumerate(renderer.attachments)
+            if attachment.role != "upload" and number not in sent]
+
+
 def _attachment(number: int, attachment: OutAttachment, role: str) -> OutPart:
     name = safe_name(attachment.filename or attachment.name)
-    if "." not in name and attachment.media_type in _EXTENSIONS:
-        name = f"{name}.{_EXTENSIONS[attachment.media_type]}"
+    extension = _EXTENSIONS.get(attachment.media_type.partition(";")[0])
+    if "." not in name and extension:
+        name = f"{name}.{extension}"
     return OutPart(role=role, name=name, media_type=attachment.media_type, size=attachment.size,
                    sha256=attachment.sha256, attachment=number)
 
 
 def _originals(job: Job) -> list[OutPart]:
     return [OutPart(role="original", name=_original_name(number, part.filename, part.media_type),
-                    media_type=part.media_type.partition(";")[0], size=part.body.length, sha256=part.sha256,
+                    media_type=labelled(part.media_type), size=part.body.length, sha256=part.sha256,
                     received=number)
             for number, part in enumerate(job.parts)]
 
@@ -138,18 +149,35 @@ def _original_name(number: int, filename: str | None, media_type: str) -> str:
     return f"original{f'-{number + 1}' if number else ''}.{extension}"
 
 
-def _rendering(renderer: _Renderer, name: str) -> OutPart:
+def _rendering(renderer: _Renderer, name: str) -> tuple[OutPart, ...]:
+    """What goes out as a rendering: one part, or two where the applicant's printout goes beside it."""
     if name not in renderer.done:
         rendering = renderer.version.renderings.get(name)
         if rendering is None:
             known = lines([say("{name}", name=Name(each)) for each in sorted(renderer.version.renderings)],
                           ", ")
-            raise Rejected(Reason.CONFIGURATION, say(
+            raise Rejected(Reason.MAPPING, say(
                 "Die Abbildung {service} ({version}) hat keine Ausgabe '{name}', nur: {known}",
                 service=Name(renderer.rule.service), version=Name(renderer.version.name), name=Name(name),
                 known=known))
-        renderer.done[name] = _applicants_pdf(renderer, rendering) or _rendered(renderer, name, rendering)
+        renderer.done[name] = _made(renderer, name, rendering)
     return renderer.done[name]
+
+
+def _made(renderer: _Renderer, name: str, rendering: Rendering) -> tuple[OutPart, ...]:
+    printout = _applicants_pdf(renderer, rendering)
+    choice = renderer.rule.pdf_of(name)
+    if printout is None or (choice != "applicant" and _stylesheet(renderer, name, rendering) is not None):
+        made = _rendered(renderer, name, rendering)
+        return (made,) if printout is None or choice == "stylesheet" else (made, _printout_beside(printout))
+    return (printout,)
+
+
+def _printout_beside(printout: OutPart) -> OutPart:
+    """The applicant's printout as what it is beside a PDF of ours: an attachment, with a name that says
+    so."""
+    stem, _, ending = printout.name.rpartition(".")
+    return printout.model_copy(update={"role": "attachment", "name": f"{stem}-ausdruck.{ending}"})
 
 
 def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None:
@@ -164,20 +192,25 @@ def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None
 
 
 def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
-    href = renderer.rule.stylesheets.get(name)
-    href = f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
+    href = _stylesheet(renderer, name, rendering)
     if href is None:
-        raise Rejected(Reason.INVALID, say(
+        raise Rejected(Reason.MAPPING, say(
             "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe '{name}' gibt es kein "
-            "Stylesheet.", name=Name(name)))
+            "Stylesheet: in mapping.toml eines nennen, dann erneut verarbeiten.", name=Name(name)))
     content = _content(renderer, rendering, href)
     if not content:
-        raise Rejected(Reason.CONFIGURATION, say(
-            "Das Stylesheet {href} hat nichts ausgegeben (Ausgabe '{name}').", href=Name(href),
-            name=Name(name)))
+        raise Rejected(Reason.MAPPING, say(
+            "Das Stylesheet {file} hat nichts ausgegeben (Ausgabe '{name}'): das Stylesheet berichtigen, "
+            "dann erneut verarbeiten.", file=Name(_shown(renderer, href)), name=Name(name)))
     return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    body=_write(renderer.out, content))
+
+
+def _stylesheet(renderer: _Renderer, name: str, rendering: Rendering) -> str | None:
+    """The municipality's own before the mapping's."""
+    href = renderer.rule.stylesheets.get(name)
+    return f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
 
 
 def _write(out: Output, content: bytes) -> Body:
@@ -188,52 +221,65 @@ def _write(out: Output, content: bytes) -> Body:
 
 def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
     """The bytes of a rendering: text with LF, CSV with CRLF, everything in the rendering's encoding."""
-    rule = renderer.rule
-    layers = _layers(rule.package, renderer.version.name, rule.common, rule.municipality_folder)
     if rendering.role in ("text", "csv", "json"):
-        return _plain(_run(renderer, layers, href, "utf-8").decode(), rendering, href)
+        return _plain(_run(renderer, href, "utf-8").decode(), rendering, _shown(renderer, href))
     if rendering.role == "pdf":
-        return pdf.print_pdf(_run(renderer, layers, href, "utf-8").decode(), renderer.version.subject)
-    content = _run(renderer, layers, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
-    return _well_formed(content, href) if rendering.role == "xml" else content
+        page = _run(renderer, href, "utf-8").decode()
+        return pdf.print_pdf(page, renderer.version.subject, _shown(renderer, href)) if page else b""
+    content = _run(renderer, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
+    return _well_formed(content, _shown(renderer, href)) if rendering.role == "xml" and content else content
 
 
-def _well_formed(content: bytes, href: str) -> bytes:
+def _well_formed(content: bytes, file: str) -> bytes:
     try:
         etree.fromstring(content, etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False,
                                                   huge_tree=True))
     except etree.XMLSyntaxError as error:
-        raise Rejected(Reason.CONFIGURATION, say(
-            "Das Stylesheet {href} hat kein wohlgeformtes XML ausgegeben (Zeile {line}): das Stylesheet "
-            "berichtigen, dann erneut verarbeiten.", href=Name(href), line=error.lineno or 0)) from error
+        raise Rejected(Reason.MAPPING, say(
+            "Das Stylesheet {file} hat kein wohlgeformtes XML ausgegeben (Zeile {line}): das Stylesheet "
+            "berichtigen, dann erneut verarbeiten.", file=Name(file), line=error.lineno or 0)) from error
     return content
 
 
-def _run(renderer: _Renderer, layers: xslt.Layers, href: str, encoding: str | None) -> bytes:
-    return xslt.compiled(layers, href, encoding).run(renderer.annotated, _parameters(renderer))
+def _run(renderer: _Renderer, href: str, encoding: str | None) -> bytes:
+    return xslt.compiled(_layers_of(renderer), href, encoding).run(renderer.annotated, _parameters(renderer))
 
 
-def _plain(text: str, rendering: Rendering, href: str) -> bytes:
+def _layers_of(renderer: _Renderer) -> xslt.Layers:
+    rule = renderer.rule
+    return _layers(rule.package, renderer.version.name, rule.common, rule.municipality_folder,
+                   tuple(rule.homes.items()))
+
+
+def _shown(renderer: _Renderer, href: str) -> str:
+    """The path under which people find a stylesheet."""
+    layers = _layers_of(renderer)
+    return layers.shown(layers.resolve(href))
+
+
+def _plain(text: str, rendering: Rendering, file: str) -> bytes:
     if rendering.role == "json":
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise Rejected(Reason.CONFIGURATION, say("Das Stylesheet {href} hat kein JSON ausgegeben.",
-                                                     href=Name(href))) from error
+            raise Rejected(Reason.MAPPING, say(
+                "Das Stylesheet {file} hat kein JSON ausgegeben: das Stylesheet berichtigen, dann erneut "
+                "verarbeiten.", file=Name(file))) from error
     if rendering.encoding.lower().replace("_", "-") == "utf-8-sig":
         text = text.removeprefix("\ufeff")  # its stylesheet writes the BOM, too: one is enough
     text = re.sub(r"\r\n|\r|\n", "\r\n" if rendering.role == "csv" else "\n", text)
     try:
         return text.encode(rendering.encoding)
     except UnicodeEncodeError as error:
-        raise Rejected(Reason.INVALID, say(
+        raise Rejected(Reason.MAPPING, say(
             "Ein Zeichen in Zeile {line} von {file} lässt sich nicht in {encoding} schreiben: die Kodierung "
             "der Ausgabe ändern oder das Zeichen im Stylesheet umschreiben, dann erneut verarbeiten.",
             line=text.count("\n", 0, error.start) + 1, file=Name(rendering.file),
             encoding=Name(rendering.encoding))) from error
     except LookupError as error:
-        raise Rejected(Reason.CONFIGURATION, say("Die Kodierung '{encoding}' ist unbekannt.",
-                                                 encoding=Name(rendering.encoding))) from error
+        raise Rejected(Reason.MAPPING, say(
+            "Die Kodierung '{encoding}' von {file} gibt es nicht: encoding in mapping.toml berichtigen, dann "
+            "erneut verarbeiten.", encoding=Name(rendering.encoding), file=Name(rendering.file))) from error
 
 
 def _parameters(renderer: _Renderer) -> Mapping[str, str]:
@@ -248,6 +294,7 @@ def _is_utf8(encoding: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _layers(package: str, version: str, common: str | None, municipality: str | None) -> xslt.Layers:
+def _layers(package: str, version: str, common: str | None, municipality: str | None,
+            homes: tuple[tuple[str, str], ...]) -> xslt.Layers:
     return xslt.Layers(Path(package), version, Path(common) if common else None, Path(municipality)
-                       if municipality else None)
+                       if municipality else None, homes)

@@ -13,7 +13,6 @@
       }
       body { font-size: 10pt; }
       h2 { break-after: avoid; }
-      tr { break-inside: avoid; }
     </xsl:text>
   </xsl:template>
 </xsl:stylesheet>

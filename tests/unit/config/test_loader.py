@@ -95,7 +95,8 @@ def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
     (etc / "defaults.toml").write_text(DEFAULTS + "[retention.services.hund]\npayload_days = 3\n")
     change(etc / "mappings/hund/mapping.toml", 'category = "einfach"', 'category = "leicht"')
     assert problems(etc).splitlines() == [
-        f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': "
+        f"{etc}/mappings/hund/mapping.toml: line 4: category: Input should be 'einfach', 'mittel' or "
+        "'komplex': "
         "correct the value"]
 
 

@@ -15,6 +15,8 @@ def test_every_way_is_a_rule_route_times_version_times_test(etc: Path) -> None:
                                            "musterstadt/hund/v2", "musterstadt/hund/v2/test"]
     assert rules[0].valid_from == date(2025, 1, 1)
     assert Path(rules[0].package).parent == etc / "state" / "snapshots"
+    assert rules[0].homes == {"mapping": "mappings/hund", "common": "mappings/_common",
+                              "town": "municipalities/14999010"}
     assert {recipient.destination for rule in rules if rule.test
             for recipient in rule.recipients} == {"musterstadt/test"}
 

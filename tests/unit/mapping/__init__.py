@@ -1,1 +1,1 @@
-
+"""A service as data."""

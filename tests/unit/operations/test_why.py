@@ -74,7 +74,7 @@ def test_what_waits_for_room_is_told_beside_a_hub(store: Store) -> None:
 
 @pytest.mark.parametrize(("reason", "step"), [
     (Reason.INVALID, "beim Absender neu anfordern"), (Reason.CONFIGURATION, "berichtigen, neu laden"),
-    (Reason.RUNAWAY, "drehscheibe mapping test"),
+    (Reason.RUNAWAY, "drehscheibe mapping test"), (Reason.MAPPING, "Die genannte Datei berichtigen"),
     (Reason.NO_ROUTE, "Ursache beheben, dann: drehscheibe replay"),
 ])
 def test_each_reason_has_its_next_step(store: Store, reason: Reason, step: str) -> None:

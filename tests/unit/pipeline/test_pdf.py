@@ -31,15 +31,17 @@ def test_a_pdf_is_accessible_and_the_same_every_time(workplace: Workplace) -> No
 def test_a_pdf_fetches_nothing(url: str) -> None:
     need_pango()
     with pytest.raises(Rejected) as caught:
-        pdf.print_pdf(f'<html lang="de"><body><img alt="x" src="{url}"></body></html>', "t")
-    assert caught.value.reason == "configuration"
+        pdf.print_pdf(f'<html lang="de"><body><img alt="x" src="{url}"></body></html>', "t",
+                      "mappings/x/pdf.xsl")
+    assert caught.value.reason == "mapping"
+    assert "mappings/x/pdf.xsl" in caught.value.text
 
 
 def test_a_pdf_may_hold_data_and_gets_language_and_title() -> None:
     need_pango()
     gif = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
     content = inflated(pdf.print_pdf(f'<html><body><img alt="x" src="{gif}">Text</body></html>',
-                                     "Ersatztitel"))
+                                     "Ersatztitel", "pdf.xsl"))
     assert b"/Image" in content and b"/Lang" in content
     assert "Ersatztitel".encode("utf-16-be") in content or b"Ersatztitel" in content
 
@@ -56,5 +58,5 @@ def test_a_missing_pango_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(builtins, "__import__", without_pango)
     with pytest.raises(Rejected, match="apt install libpango") as caught:
-        pdf.print_pdf("<html/>", "t")
+        pdf.print_pdf("<html/>", "t", "pdf.xsl")
     assert caught.value.reason == "configuration"

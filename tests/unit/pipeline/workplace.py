@@ -13,7 +13,7 @@ from typing import Any
 
 from lxml import etree
 
-from hub.job import Body, Job, JobPart, OutAttachment, Recipient, Rule
+from hub.job import Body, Job, JobPart, OutAttachment, PdfChoice, Recipient, Rule
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.pipeline import xslt
 from hub.pipeline.fields import annotate, type_values
@@ -69,7 +69,11 @@ class Workplace:
         self.renderings: dict[str, Mapping[str, Any]] = {}
         self.recipients: list[Recipient] = []
         self.stylesheets: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
+        self.pdf: PdfChoice | None = None
         self.attachments = UPLOADS
+        self.parts = (JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
+                              body=Body(length=5)),)
         (self.package / "v1").mkdir(parents=True)
         self.municipality.mkdir()
 
@@ -90,14 +94,13 @@ class Workplace:
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
                     mapping_digest="0",
                     package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
-                    stylesheets=self.stylesheets,
+                    stylesheets=self.stylesheets, homes=self.homes, pdf=self.pdf,
                     recipients=recipients,
                     municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
                   received_at=datetime(2026, 11, 22, 9, 11, 12, tzinfo=UTC), accepted_day=date(2026, 11, 22),
                   case=None,
-                  parts=(JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
-                                 body=Body(length=5)),), rules=(rule,))
+                  parts=self.parts, rules=(rule,))
         envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
         out = io.BytesIO()
         return render(job, rule, version, envelope, self.attachments, out), out.getvalue()
