@@ -15,6 +15,10 @@ from hub.errors import HubError
 from hub.i18n.texts import _
 
 
+PATIENCE = 10.0
+"""Seconds for one example where no configuration says how long a message may take."""
+
+
 @command("test", "Run the examples of all mappings, or of one; shows a readable difference.")
 @click.argument("service", required=False)
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -33,8 +37,8 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
         configuration = context.load()
         folder, workers = configuration.settings.hub.mappings, configuration.settings.workers
         judged = MappingReview().findings(configuration, service=service)
-    else:
-        workers, judged = WorkersSection(), MappingReview().of_folder(folder, service)
+    else:  # there may be no configuration yet
+        workers, judged = WorkersSection(seconds=PATIENCE), MappingReview().of_folder(folder, service)
     with Trials.open(workers) as trials:
         results = run_examples(folder, service=service, update=update, trial=trials)
     faulty = any(finding.severity == "error" for _where, finding in judged)

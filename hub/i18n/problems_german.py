@@ -162,7 +162,8 @@ PIECES = {
     "a rendering needs a stylesheet, or applicant_pdf = true":
     "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
     "{} is unknown": "{} ist unbekannt", "write utf-8": "utf-8 schreiben",
-    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes", "remove the key": "den Schlüssel entfernen",
+    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes",
+    "remove the key": "den Schlüssel entfernen",
     "its charset is not {}": "sein charset ist nicht {}", "remove the charset": "charset entfernen",
     "the name stands twice": "der Name steht zweimal",
     "give each version its own name and folder": "jeder Fassung eigenen Namen und Ordner geben",
