@@ -159,7 +159,8 @@ PIECES = {
     "a rendering needs a stylesheet, or applicant_pdf = true":
     "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
     "{} is unknown": "{} ist unbekannt", "write utf-8": "utf-8 schreiben",
-    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes", "remove the key": "den Schlüssel entfernen",
+    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes",
+    "remove the key": "den Schlüssel entfernen",
     "its charset is not {}": "sein charset ist nicht {}", "remove the charset": "charset entfernen",
     "the name stands twice": "der Name steht zweimal",
     "give each version its own name and folder": "jeder Fassung eigenen Namen und Ordner geben",
@@ -246,6 +247,11 @@ PIECES = {
     "take the complete set": "den vollständigen Schemasatz nehmen",
     "{} documents": "{} Dokumente", "put message.xml or message.json there":
     "message.xml oder message.json dorthin legen",
+    "others could read what is put there": "andere könnten lesen, was dort hingelegt wird",
+    "name a folder that does not exist yet": "einen Ordner nennen, den es noch nicht gibt",
+    "is not empty": "ist nicht leer", "cannot be made ({})": "lässt sich nicht anlegen ({})",
+    "name a new folder within one that exists":
+    "einen neuen Ordner in einem nennen, den es gibt",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",
