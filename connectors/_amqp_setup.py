@@ -1,8 +1,8 @@
 """Makes RabbitMQ ready for the AMQP inlet, by its management API (``drehscheibe broker setup``).
 
 It declares exchanges, queues, limits, dead letters, users and permissions, and may be repeated at any time.
-It never deletes anything. The hub's user may only read the senders' queues. A sender may only publish, with
-its own routing key.
+It never deletes anything. The hub's user may only read: the senders' queues, and the dead letters'. A sender
+may only publish, with its own routing key.
 """
 
 from __future__ import annotations
@@ -84,6 +84,11 @@ def _wishes(topology: Topology) -> Iterator[Wish]:
     yield f"Exchange {dead}", "PUT", f"exchanges/{vhost}/{dead}", {"type": "fanout", "durable": True}
     yield f"Warteschlange {dead}", "PUT", f"queues/{vhost}/{dead}", {"durable": True, "arguments": quorum}
     yield f"Bindung {dead}", "POST", f"bindings/{vhost}/e/{dead}/q/{dead}", {"routing_key": ""}
+    # a policy, because an existing queue keeps its arguments: since RabbitMQ 4 each look would count as a
+    # delivery, and after twenty of them the letter would be gone
+    yield (f"Regel {dead}", "PUT", f"policies/{vhost}/{dead}",
+           {"pattern": f"^{_quoted(dead)}$", "apply-to": "queues", "priority": -1,
+            "definition": {"delivery-limit": 10 ** 9}})
     yield f"Exchange {exchange}", "PUT", f"exchanges/{vhost}/{exchange}", {"type": "topic", "durable": True}
     limits = {"x-delivery-limit": topology.delivery_limit, "x-dead-letter-exchange": dead,
               "x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
@@ -96,7 +101,7 @@ def _wishes(topology: Topology) -> Iterator[Wish]:
     reader = topology.reader
     yield from _user(reader)
     yield (f"Rechte von {reader.name}", "PUT", f"permissions/{vhost}/{quote(reader.name, safe='')}",
-           _NOTHING | {"read": f"^{exchange.replace('.', '[.]')}[.].+$"})
+           _NOTHING | {"read": f"^({_quoted(exchange)}[.].+|{_quoted(dead)})$"})
 
 
 def _sender(sender: User, vhost: str, exchange: str) -> Iterator[Wish]:
@@ -105,7 +110,12 @@ def _sender(sender: User, vhost: str, exchange: str) -> Iterator[Wish]:
     yield (f"Routing-Schlüssel von {sender.name}", "PUT", f"topic-permissions/{vhost}/{sender.name}",
            {"exchange": exchange, "write": f"^{sender.name}$", "read": "^$"})
     yield (f"Rechte von {sender.name}", "PUT", f"permissions/{vhost}/{sender.name}",
-           _NOTHING | {"write": f"^{exchange.replace('.', '[.]')}$"})
+           _NOTHING | {"write": f"^{_quoted(exchange)}$"})
+
+
+def _quoted(name: str) -> str:
+    """A name for a regular expression."""
+    return name.replace(".", "[.]")
 
 
 def _user(user: User) -> Iterator[Wish]:

@@ -63,7 +63,8 @@ class Addresses(Protocol):
 _LINE = 57  # bytes of a base64 line of 76 characters
 _CHUNK = _LINE * 4096
 _EXTRA_HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}|Importance|Priority|Keywords|Sensitivity|Organization")
-_MEDIA_TYPE = re.compile(r"(application|audio|font|image|model|text|video)/[A-Za-z0-9.+_-]{1,100}")
+_MEDIA_TYPE = re.compile(r"(application|audio|font|image|model|text|video)/[A-Za-z0-9.+_-]{1,100}"
+                         r"(; charset=[A-Za-z0-9.:_+-]{1,40})?")
 
 
 @dataclass(frozen=True, slots=True)

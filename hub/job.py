@@ -50,6 +50,16 @@ Said = Annotated[Sentence, PlainValidator(_said)]
 """Text for an operator: a free str is refused where it is made."""
 
 
+FILE_NAME, STEM = "file:", "{stem}"
+"""In a name of `Job.printout`: the file's name is meant, not the part's; and the document's own without its
+ending."""
+PRINTOUT = ("applicant-pdf", "pdfApplicantForm", "pdf", f"{STEM}.pdf")
+"""How the part is called that is the applicant's own printout, where a sender has no names of its own. In a
+folder a part is called like its file, so ``antrag.pdf`` is the printout of ``antrag.xml``."""
+Several = Literal["park", "split"]
+"""What happens to a hand-over with several applications."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -152,6 +162,10 @@ class Job(_Model):
     why_no_rules: Said | None = None
     why_no_rules_reason: Reason | None = None
     limits: Limits = Limits()
+    correlation: str | None = None
+    printout: tuple[str, ...] = Field(PRINTOUT, description="exact names of the part that is the applicant's "
+                                                            "own printout")
+    several: Several = "park"
 
     def with_rules(self, rules: tuple[Rule, ...]) -> Job:
         """The same job, to be judged by these rules."""
@@ -261,6 +275,26 @@ class Parked(_Model):
     mapping_digest: Short | None = None
 
 
+class SplitGroup(_Model):
+    """The parts of one application of several, by their places in the job, counted from 0. `shared` are those
+    of which no document says whose they are: they go with each."""
+
+    parts: tuple[int, ...] = Field(min_length=1)
+    shared: tuple[int, ...] = ()
+
+
+class Split(_Model):
+    """The message holds several applications, and its sender wants them as messages of their own."""
+
+    outcome: Literal["split"] = "split"
+    message_id: Short
+    facts: Facts
+    groups: tuple[SplitGroup, ...] = Field(min_length=2)
+    trace: tuple[Said, ...] = ()
+    notes: tuple[Said, ...] = ()
+    mapping_digest: None = None
+
+
 class Batch(_Model):
     """A frame from parent to worker. Most of a job are its rules, which many jobs have in common: each set is
     written once."""
@@ -296,7 +330,7 @@ def _rules(text: str) -> tuple[Rule, ...]:
     return _RULES.validate_json(text)
 
 
-Outcome = Translated | Parked
+Outcome = Translated | Parked | Split
 ReadBody = Callable[[Body], bytes | bytearray | memoryview | mmap.mmap]
 """The bytes of a slice, nothing of them copied. Raises EOFError when it is short."""
 

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     UNKNOWN_SERVICE = "unknown-service"
     NO_ROUTE = "no-route"
     SEVERAL_ROUTES = "several-routes"
+    SEVERAL_APPLICATIONS = "several-applications"  # in one hand-over
     INVALID = "invalid"  # schema or rules
     ATTACHMENT = "attachment"  # a file of a kind that the route does not take
     CONFLICT = "conflict"  # same duplicate key, other content
@@ -103,6 +104,13 @@ def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
     name = f"{message_id}/{recipient}/{generation}".encode()
     digest = hashlib.sha1(DELIVERY_NAMESPACE.bytes + name, usedforsecurity=False).digest()
     return _uuid(int.from_bytes(digest[:16], "big"), 5)
+
+
+def split_id(message_id: str, number: int) -> str:
+    """The stable id of the message that holds one of several applications of a hand-over, counted from 1: a
+    UUIDv7 of the hand-over's own time."""
+    digest = hashlib.sha256(DELIVERY_NAMESPACE.bytes + f"{message_id}/split/{number}".encode()).digest()
+    return _uuid(uuid.UUID(message_id).int >> 80 << 80 | int.from_bytes(digest[:10], "big"), 7)
 
 
 def _uuid(value: int, version: int) -> str:
@@ -245,6 +253,8 @@ class StoredMessage:
     payload_deleted_at: datetime | None = None
     damaged: bool = False
     """The row differs from what was accepted. The store checks this when it claims the message."""
+    correlation: str | None = None
+    """What belongs together has the same one (Correlation Identifier)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ def show(context: Context, id: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test", "reason",
-                "reason_text", "payload_deleted_at"):
+    for key in ("id", "state", "ags", "service", "form", "received_at", "sender", "inlet", "test",
+                "correlation", "reason", "reason_text", "payload_deleted_at"):
         if answer[key] not in (None, False):
             click.echo(f"{key:12} {answer[key]}")
     if answer["payload_deleted_at"]:

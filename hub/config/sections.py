@@ -22,7 +22,7 @@ from hub import endpoint
 from hub.config.retry import Duration
 from hub.config.types import Key
 from hub.files.model import FileModel
-from hub.job import Limits
+from hub.job import PRINTOUT, Limits, Several
 
 
 class HubSection(FileModel):
@@ -130,6 +130,12 @@ class Sender(FileModel):
     municipalities: tuple[str, ...] = Field(("*",), description="AGS, or '*'")
     services: tuple[str, ...] = Field(("*",), description="services, or '*'")
     test: bool = Field(False, description="everything from this sender is a test")
+    printout: tuple[str, ...] = Field(
+        PRINTOUT, description="exact names of the part that is the applicant's own printout, a PDF; "
+                              "`{stem}`: the document's name without its ending; `file:` before it: the "
+                              "file's name is meant, not the part's")
+    several: Several = Field("park", description="several applications in one hand-over: `park` them, or "
+                                                 "`split` them into messages of their own")
 
     def may_send(self, ags: str, service: str) -> bool:
         """Whether this sender's permissions cover the municipality and the service."""

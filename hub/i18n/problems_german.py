@@ -425,6 +425,21 @@ PIECES = {
     "the request is not understood": "die Anfrage ist unverständlich",
     "unknown verb {}": "unbekannter Befehl {}", "unknown state {}": "unbekannter Zustand {}",
     "{} may not do this": "{} darf das nicht",
+    "no inlet {} with a broker": "kein Eingang {} mit einem Broker",
+    "no dead letter begins with {}": "kein Dead Letter beginnt mit {}",
+    "all": "alle", "{} is the beginning of several dead letters": "{} ist der Anfang mehrerer Dead Letters",
+    "give more of its id": "mehr von der Kennung angeben",
+    "the dead letter {} is gone meanwhile": "der Dead Letter {} ist inzwischen fort",
+    "there is no such queue": "diese Warteschlange gibt es nicht",
+    "run drehscheibe broker setup": "drehscheibe broker setup ausführen",
+    "the broker does not let {} in": "der Broker lässt {} nicht ein",
+    "correct user, password or virtual host": "Benutzer, Kennwort oder virtuellen Host berichtigen",
+    "{} may not do this at the broker": "{} darf das beim Broker nicht",
+    "to look, repeat drehscheibe broker setup; to give back, name a user who may write there "
+    "(--user, --password-file)":
+    "zum Ansehen drehscheibe broker setup wiederholen; zum Zurückgeben einen Benutzer nennen, der dort "
+    "schreiben darf (--user, --password-file)",
+    "the broker cannot be reached ({})": "der Broker ist nicht erreichbar ({})",
     "another hub runs on this store": "auf diesem Speicher läuft schon eine Drehscheibe",
     "ask it (drehscheibe queue), or stop it first": "diese fragen (drehscheibe queue) oder zuerst anhalten",
 }

@@ -42,6 +42,7 @@ GERMAN = {
         "Einen Antrag durch den HTTPS-Eingang schicken, wie es Amt24 täte.",
     "The hub's address, https://host:port; default: the HTTPS inlet of the configuration.":
         "Adresse der Drehscheibe, https://host:port; sonst der HTTPS-Eingang der Konfiguration.",
+    "The applicant's own printout (PDF).": "Der eigene Ausdruck der antragstellenden Person (PDF).",
     "The client certificate (PEM).": "Das Client-Zertifikat (PEM).",
     "Its key (PEM).": "Sein Schlüssel (PEM).",
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
@@ -71,6 +72,44 @@ GERMAN = {
     "RabbitMQ's management API, http://host:15672.":
     "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
     "The CA of the API's certificate (PEM).": "Die CA des Zertifikats der Schnittstelle (PEM).",
+    "That user's password.": "Das Kennwort dieses Benutzers.",
+    "A user at the broker; default: the hub's own, which may only read.":
+        "Ein Benutzer beim Broker; sonst der eigene der Drehscheibe, der nur lesen darf.",
+    "Only this inlet's.": "Nur die dieses Eingangs.",
+    "--user and --password-file belong together": "--user und --password-file gehören zusammen",
+    "The dead letters: messages that the broker laid aside because nobody took them.":
+        "Die Dead Letters: Nachrichten, die der Broker beiseitegelegt hat, weil niemand sie annahm.",
+    "no dead letters": "keine Dead Letters",
+    "dead letter": "Dead Letter",
+    "at": "seit",
+    "queue": "Warteschlange",
+    "bytes": "Bytes",
+    "its sender's id": "Kennung des Absenders",
+    "The first {count} of {total}: --limit shows the others.":
+        "Die ersten {count} von {total}: --limit zeigt die anderen.",
+    "One dead letter, without what a citizen wrote; --output saves its body.":
+        "Ein Dead Letter, ohne was ein Bürger schrieb; --output sichert den Inhalt.",
+    "A new file for the body, readable for you alone. It holds what a citizen wrote.":
+        "Eine neue Datei für den Inhalt, nur für Sie lesbar. Darin steht, was ein Bürger schrieb.",
+    "Give dead letters back to the queues they came from, once the cause is mended.":
+        "Dead Letters in ihre Warteschlangen zurückgeben, sobald die Ursache behoben ist.",
+    "All that lie there now.": "Alle, die jetzt dort liegen.",
+    "either an id or --all": "entweder eine Kennung oder --all",
+    "refused": "abgewiesen",
+    "expired": "abgelaufen",
+    "its queue was full": "die Warteschlange war voll",
+    "delivered too often in vain": "zu oft vergeblich zugestellt",
+    "is in its queue again": "liegt wieder in seiner Warteschlange",
+    "stays: it did not come from a queue of this inlet; save it with show --output":
+        "bleibt: kam nicht aus einer Warteschlange dieses Eingangs; mit show --output sichern",
+    "stays: its queue is gone; drehscheibe broker setup makes it again":
+        "bleibt: seine Warteschlange fehlt; drehscheibe broker setup legt sie wieder an",
+    "stays: its queue takes nothing now, it is full; try again later":
+        "bleibt: seine Warteschlange ist voll und nimmt jetzt nichts an; später erneut versuchen",
+    "stays: its properties cannot be read; save it with show --output":
+        "bleibt: seine Eigenschaften sind nicht lesbar; mit show --output sichern",
+    "Dead letters at the broker: list (also without a command), show, requeue.":
+        "Dead Letters beim Broker: list (auch ohne Befehl), show, requeue.",
     "What waits, by destination, with the age of the oldest.":
     "Was wartet, je Ziel, mit dem Alter des Ältesten.",
     "The newest messages.": "Die neuesten Nachrichten.",

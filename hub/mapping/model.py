@@ -42,6 +42,8 @@ from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
                     "choices", "file", "files", "json"]
+PRINTED = "antrag.pdf"
+"""The file of an example that is handed in as the applicant's own printout."""
 
 
 class FieldRow(FileModel):

@@ -244,8 +244,8 @@ def _message(message: StoredMessage) -> dict[str, Any]:
     return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags,
             "service": message.service, "sender": message.sender, "inlet": message.inlet,
             "test": message.test, "received_at": time_text(message.received_at), "form": message.form_id,
-            "case": message.case, "reason": message.reason, "reason_text": message.reason_text,
-            "payload_deleted_at": time_text(message.payload_deleted_at)}
+            "case": message.case, "correlation": message.correlation, "reason": message.reason,
+            "reason_text": message.reason_text, "payload_deleted_at": time_text(message.payload_deleted_at)}
 
 
 def _delivery(row: DeliveryRow) -> dict[str, Any]:

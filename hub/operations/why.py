@@ -29,6 +29,9 @@ SENT_AGAIN: dict[str, str] = dict.fromkeys(
 REMEDY: dict[str, str] = {
     Reason.MAPPING: "Die genannte Datei berichtigen (drehscheibe mapping test), neu laden (drehscheibe "
                     "reload)",
+    Reason.SEVERAL_APPLICATIONS: "Die Anträge beim Absender einzeln anfordern und diese Nachricht verwerfen; "
+                                 "oder für diesen Absender several = \"split\" einrichten, neu laden "
+                                 "(drehscheibe reload)",
     Reason.CONFIGURATION: "Was oben genannt ist berichtigen, neu laden (drehscheibe reload)",
     Reason.RUNAWAY: "Stylesheets und Schema dieses Dienstes prüfen (drehscheibe mapping test), neu laden "
                     "(drehscheibe reload)",
@@ -52,6 +55,8 @@ def explain(store: Store, running: RunningHub | None, message: StoredMessage) ->
         steps.append("Platz schaffen (df -h); es geht von selbst weiter")
     if message.reason:
         lines.append(f"Grund: {message.reason}: {_untold(message.reason_text or '', trace)}")
+    if message.correlation:
+        lines += _together(store, message)
     if message.payload_deleted_at:
         lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach "
                      "Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.")
@@ -73,6 +78,14 @@ def _full(space: Space) -> str:
     """Why nothing goes on while the disk is full."""
     return (f"Der Datenträger ist fast voll ({space.room.free >> 20} MiB frei): Es wird nichts angenommen"
             + ("." if space.may_translate() else ", und Angenommenes wartet auf die Verarbeitung."))
+
+
+def _together(store: Store, message: StoredMessage) -> Iterator[str]:
+    """What belongs together with this message."""
+    yield f"Gemeinsame Kennung (correlation): {message.correlation}"
+    for event in store.events_of(message.id):
+        if event.name == "split":
+            yield f"Mehrere Anträge in einer Übergabe, jeder ist eine eigene Nachricht: {event.detail}"
 
 
 def _parked(message: StoredMessage) -> list[str]:

@@ -25,6 +25,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
 from hub.message import BERLIN, Reason, unique_names
+from hub.parsing.charset import labelled
 from hub.parsing.file_type import FileType, Inspection
 from hub.pipeline.places import field_place, table_for
 
@@ -104,6 +105,8 @@ class EnvelopeBuilder:
     elements: dict[str, etree._Element] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+    """File names of uploads that the document names and does not hold."""
     payload: etree._ElementTree | None = None
     payload_copy: etree._Element | None = None
     notes: list[Sentence] = field(default_factory=list)
@@ -216,7 +219,7 @@ class EnvelopeBuilder:
             raise Rejected(Reason.INVALID, say("die Anlage {number} ({where}) ist nicht richtig kodiert",
                                                number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
-            _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
+            clean_name(filename), _clean_type(media_type, filename), role, place,
             size, digest.hexdigest(), Body(fd=0, offset=start, length=size),
             inspection.finish(filename, media_type)))
         return len(self.uploads)
@@ -259,8 +262,9 @@ class EnvelopeBuilder:
             received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"),
             day=job.accepted_day.isoformat(),
             test="true" if self.facts["test"] else "false")
-        if job.case is not None:
-            message.set("case", _NOT_XML.sub("_", job.case))
+        for name, text in (("case", job.case), ("correlation", job.correlation)):
+            if text is not None:
+                message.set(name, _NOT_XML.sub("_", text))
         return message
 
     def _describe(self, metadata: etree._Element) -> None:
@@ -292,7 +296,8 @@ class EnvelopeBuilder:
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
             element = etree.SubElement(
-                parent, E + "attachment", id=str(number), name=name, mediaType=upload.media_type,
+                parent, E + "attachment", id=str(number), name=name,
+                mediaType=upload.media_type.partition(";")[0],
                 size=str(upload.size), sha256=upload.sha256, role=upload.role)
             if upload.field is not None:
                 element.set("field", upload.field)
@@ -333,11 +338,15 @@ def _instead(sign: re.Match[str]) -> str:
     return "\n" if sign[0] in "\v\f" else "\N{REPLACEMENT CHARACTER}"
 
 
+def clean_name(filename: str) -> str:
+    """A file name as the envelope keeps it."""
+    return _NOT_XML.sub("_", filename)[:255] or "datei"
+
+
 def _clean_type(media_type: str, filename: str) -> str:
-    """A media type without parameters; where none was sent, by the file name's extension."""
-    plain = media_type.partition(";")[0].strip().lower()
-    if _MEDIA_TYPE.fullmatch(plain):
-        return plain
+    """A media type with nothing but its charset; where none was sent, by the file name's extension."""
+    if _MEDIA_TYPE.fullmatch(media_type.partition(";")[0].strip().lower()):
+        return labelled(media_type)
     return _TYPES.get(PurePath(filename).suffix.lower(), "application/octet-stream")
 
 

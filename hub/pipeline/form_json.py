@@ -28,6 +28,19 @@ _COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
 _FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
 
 
+def is_form_json(value: Any) -> bool:
+    """Whether a value of `hub.parsing.json.parse_json` is a form: its keys say so."""
+    if not isinstance(value, dict):
+        return False
+    fields = value.get("fields")
+    if not isinstance(fields, dict):
+        return bool(value) and all(_FLAT_KEY.fullmatch(key) for key in value)
+    metadata = value.get("metadata")
+    return ("formId" in value or (isinstance(metadata, dict) and "formId" in metadata)
+            or (bool(fields) and any(all(pattern.fullmatch(key) for key in fields)
+                                     for pattern in (_COLON_KEY, _FLAT_KEY))))
+
+
 def from_json(work: EnvelopeBuilder, value: Any) -> None:
     """Take over a value of `hub.parsing.json.parse_json`. Raises `Rejected` (``unknown-form``, ``invalid``,
     ``limit``)."""
@@ -125,6 +138,8 @@ def _json_upload(work: EnvelopeBuilder, place: str, target: etree._Element, valu
     else:
         return False
     if data is None:
+        if filename := _string(name):
+            work.named.add(filename)
         work.lost[place] = work.lost.get(place, 0) + 1
         return True
     number = work.attach(_json_bytes(data), _string(name) or "", _string(value.get("mimetype")) or "",

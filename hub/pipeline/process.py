@@ -21,10 +21,11 @@ from pathlib import Path
 
 from hub.errors import ConfigError, Rejected
 from hub.i18n.sentence import Sentence
-from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Rule, Translated
+from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Rule, Split, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.pipeline.attachment_policy import notes_of, refuse
+from hub.pipeline.documents import SeveralApplicationsError
 from hub.pipeline.fields import annotate, type_values
 from hub.pipeline.mapping_faults import unusable
 from hub.pipeline.normalize import NotNormal, normalize
@@ -47,6 +48,10 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         typed = type_values(envelope, table)
         validate(typed, version, rule, job.accepted_day, payload)
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
+    except SeveralApplicationsError as error:
+        if job.several == "split":
+            return Split(message_id=job.message_id, facts=facts, groups=error.groups, trace=error.trace)
+        return _parked(job, error, facts, digest, notes)
     except Rejected as error:
         return _parked(job, error, facts, digest, notes)
     return Translated(message_id=job.message_id, facts=facts.told(job.rules), rule=rule.id,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from hub.i18n.sentence import Name, lines, say
 from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
+from hub.parsing.charset import labelled
 from hub.pipeline import pdf, xslt
 
 _EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json",
@@ -79,6 +80,8 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
             parts += _originals(renderer.job)
         else:
             parts += _rendering(renderer, wanted)
+    if "attachments" in recipient.send:
+        parts += _others(renderer, {part.attachment for part in parts})
     names = unique_names([part.name for part in parts])
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
@@ -115,17 +118,26 @@ def _attachments(renderer: _Renderer) -> list[OutPart]:
             if attachment.role == "upload"]
 
 
+def _others(renderer: _Renderer, sent: Collection[int | None]) -> list[OutPart]:
+    """The other files that were received: the applicant's printout, unless it is sent as the application's
+    PDF, and what a XÖV document holds. They come last, so that all other parts keep names and numbers."""
+    return [_attachment(number, attachment, "attachment")
+            for number, attachment in enumerate(renderer.attachments)
+            if attachment.role != "upload" and number not in sent]
+
+
 def _attachment(number: int, attachment: OutAttachment, role: str) -> OutPart:
     name = safe_name(attachment.filename or attachment.name)
-    if "." not in name and attachment.media_type in _EXTENSIONS:
-        name = f"{name}.{_EXTENSIONS[attachment.media_type]}"
+    extension = _EXTENSIONS.get(attachment.media_type.partition(";")[0])
+    if "." not in name and extension:
+        name = f"{name}.{extension}"
     return OutPart(role=role, name=name, media_type=attachment.media_type, size=attachment.size,
                    sha256=attachment.sha256, attachment=number)
 
 
 def _originals(job: Job) -> list[OutPart]:
     return [OutPart(role="original", name=_original_name(number, part.filename, part.media_type),
-                    media_type=part.media_type.partition(";")[0], size=part.body.length, sha256=part.sha256,
+                    media_type=labelled(part.media_type), size=part.body.length, sha256=part.sha256,
                     received=number)
             for number, part in enumerate(job.parts)]
 

@@ -27,7 +27,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -41,7 +41,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from hub.config.sections import StoreSection
 from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.i18n.sentence import say
-from hub.job import Facts, OutDelivery, OutPart, Parked, Translated
+from hub.job import Facts, Outcome, OutDelivery, OutPart, Parked, Split, Translated
 from hub.message import (
     RESTORED,
     Accepted,
@@ -74,7 +74,7 @@ from hub.store.database.statements import Query
 from hub.store.database.tables import COPY, moment
 from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
-from hub.store.transitions import case_order, erasure, operator_actions, restored, waiting
+from hub.store.transitions import case_order, erasure, operator_actions, restored, split, waiting
 from hub.store.transitions import deliveries as delivery_transitions
 from hub.store.transitions import messages as message_transitions
 from hub.store.transitions import repair as repair_transitions
@@ -573,7 +573,7 @@ class Store:
         """One body as a seekable file. Raises `Damaged` (a `Permanent`)."""
         return _there(blob_id, self.bodies([blob_id])).open()
 
-    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str,
+    def record(self, outcomes: Sequence[Outcome], out_fd: int, *, config_digest: str,
                messages: Sequence[StoredMessage] | None = None) -> list[str]:
         """Write the outcomes of claimed messages in one transaction. Gives the destinations that got work.
 
@@ -583,23 +583,29 @@ class Store:
         """
         if messages is None:
             messages = self._messages([outcome.message_id for outcome in outcomes
-                                       if isinstance(outcome, Translated)])
+                                       if not isinstance(outcome, Parked)])
+        by_id = {message.id: message for message in messages}
         received = {message.id: tuple(part for part in message.parts if part.role == "received")
                     for message in messages}
         staged: list[Staged] = []
+        files = ExitStack()
         try:
             recordings = []
             for outcome in outcomes:
-                recordings.append(self._prepare(outcome, out_fd, config_digest,
-                                                received.get(outcome.message_id, ())))
-                staged += recordings[-1].staged
+                recordings.append(
+                    self._prepare_split(outcome, config_digest, by_id[outcome.message_id], files)
+                    if isinstance(outcome, Split)
+                    else self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
+                staged += recordings[-1].everything
             answers = self.transact(lambda tx: message_transitions.record(tx, recordings))
         except Exception:
             self._abandon(staged)
             raise
+        finally:
+            files.close()
         for recording, answer in zip(recordings, answers, strict=True):
             if answer is None:
-                self._abandon(recording.staged)
+                self._abandon(recording.everything)
         return sorted({destination for answer in answers if answer for destination in answer})
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
@@ -630,6 +636,20 @@ class Store:
                                                         1))
         return message_transitions.Recording(outcome, config_digest, self.blobs, tuple(staged), parts,
                                              tuple(deliveries))
+
+    def _prepare_split(self, outcome: Split, config_digest: str, message: StoredMessage,
+                       files: ExitStack) -> message_transitions.Recording:
+        made: list[message_transitions.Arrival] = []
+        bodies = self.bodies([part.blob for part in message.parts])
+        try:
+            made.extend(split.arrivals(message, outcome.groups, bodies, self._stage, self.blobs,
+                                       config_digest, files))
+        except BaseException as error:
+            self._abandon([each for arrival in made for each in arrival.staged])
+            if isinstance(error, IndexError):
+                raise BadOutcome(outcome.message_id, "an application has a part that is not there") from error
+            raise
+        return message_transitions.Recording(outcome, config_digest, self.blobs, arrivals=tuple(made))
 
     def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int,
                           received: Sequence[StoredPart],

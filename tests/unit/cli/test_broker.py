@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.kit import run
 
 
@@ -14,3 +16,9 @@ def test_a_configuration_without_an_inlet_that_needs_one_is_told(tmp_path: Path)
                "--password-file", str(password), code=78).stderr
     assert "inlets: no inlet needs a broker: add one with connector = \"amqp\"" in told
     assert "geheim" not in told
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "0"), ("requeue", "--all"), ()])
+def test_dead_letters_without_a_broker_are_told_alike(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    told = run(tmp_path, "broker", "dead", *arguments, code=78).stderr
+    assert "inlets: no inlet needs a broker" in told

@@ -22,6 +22,7 @@ NAMED: dict[str, set[str]] = {
         "suggest(message.service, configuration.mappings, german=True)",
         "suggest(message.service, municipality.routes, german=True)"},
     "hub/parsing/charset.py": {"inside", "name or 'unbekannt'"},  # of Python's character sets
+    "hub/pipeline/documents.py": {"name"},
     "hub/pipeline/envelope.py": {"name", "role"},
     "hub/pipeline/mapping_faults.py": {"german(_at_home(problem, homes))"},
     "hub/pipeline/pdf.py": {"APT_LINE", "stylesheet"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -99,15 +100,15 @@ def test_what_an_inlet_refuses_is_counted_with_its_reason(metrics: Metrics, reas
 
 
 def test_what_lies_in_a_folder_is_shown_and_more_of_it_is_said(metrics: Metrics) -> None:
-    tell = metrics.lying("portal")
+    tell, shown = metrics.files_not_taken("portal"), "drehscheibe_inlet_files_not_taken"
     with structlog.testing.capture_logs() as logs:
         for count in (0, 1, 1, 3, 0, 2):
             tell({"unfinished": count, "left-out": 1} if count else {})
-            assert value(metrics, 'drehscheibe_inlet_lying{inlet="portal",reason="unfinished"}') == count
+            assert value(metrics, f'{shown}{{inlet="portal",reason="unfinished"}}') == count
     assert [(line["log_level"], line["kind"], line["count"]) for line in logs] == [
         ("warning", "unfinished", 1), ("info", "left-out", 1), ("warning", "unfinished", 3),
         ("warning", "unfinished", 2), ("info", "left-out", 1)]
-    assert value(metrics, 'drehscheibe_inlet_lying{inlet="portal",reason="special"}') == 0
+    assert value(metrics, f'{shown}{{inlet="portal",reason="special"}}') == 0
 
 
 def test_what_a_run_of_the_retention_left_is_seen_until_the_next(metrics: Metrics) -> None:
@@ -144,3 +145,14 @@ def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatc
     assert len(first_series(configuration)[DELIVERY_EVENTS]) > 10
     monkeypatch.setattr("hub.operations.ledger_metrics.MOST_PAIRS", 10)
     assert first_series(configuration)[DELIVERY_EVENTS] == {}
+
+
+def test_dead_letters_are_shown_and_more_of_them_are_said(metrics: Metrics) -> None:
+    tell = metrics.dead_letters("mq")
+    with structlog.testing.capture_logs() as logs:
+        for count in (0, 2, 2, None, None, 2, 3, 0):
+            tell(count)
+            shown = value(metrics, 'drehscheibe_dead_letters{inlet="mq"}')
+            assert math.isnan(shown) if count is None else shown == count
+    assert [(line["log_level"], line["inlet"], line.get("count")) for line in logs] == [
+        ("warning", "mq", 2), ("warning", "mq", None), ("warning", "mq", 2), ("warning", "mq", 3)]

@@ -123,9 +123,10 @@ def test_recipients_share_renderings_and_get_safe_unique_names(workplace: Workpl
         Recipient(name="a", destination="post", connector="smtp", send=("x", "attachments"), subject="Neu"),
         Recipient(name="b", destination="drop", connector="directory", send=("original", "x"), path="p")]
     (first, second), out = workplace.render()
-    assert [part.name for part in first.parts] == ["Impfpass.pdf", "Impfpass-2.pdf", "IMPFPASS-3.pdf"]
-    assert [part.attachment for part in first.parts] == [None, 1, 2]
-    assert [part.role for part in first.parts] == ["xml", "attachment", "attachment"]
+    assert [part.name for part in first.parts] == [
+        "Impfpass.pdf", "Impfpass-2.pdf", "IMPFPASS-3.pdf", "antrag.pdf"]
+    assert [part.attachment for part in first.parts] == [None, 1, 2, 0]
+    assert [part.role for part in first.parts] == ["xml", "attachment", "attachment", "attachment"]
     assert first.subject == "Neu [01936f00-abcd]"
     assert second.subject == "Anmeldung zur Hundesteuer [01936f00-abcd]"
     assert [(part.role, part.name, part.received) for part in second.parts] == [

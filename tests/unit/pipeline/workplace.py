@@ -72,6 +72,8 @@ class Workplace:
         self.homes: dict[str, str] = {}
         self.pdf: PdfChoice | None = None
         self.attachments = UPLOADS
+        self.parts = (JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
+                              body=Body(length=5)),)
         (self.package / "v1").mkdir(parents=True)
         self.municipality.mkdir()
 
@@ -98,8 +100,7 @@ class Workplace:
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
                   received_at=datetime(2026, 11, 22, 9, 11, 12, tzinfo=UTC), accepted_day=date(2026, 11, 22),
                   case=None,
-                  parts=(JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
-                                 body=Body(length=5)),), rules=(rule,))
+                  parts=self.parts, rules=(rule,))
         envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
         out = io.BytesIO()
         return render(job, rule, version, envelope, self.attachments, out), out.getvalue()
