@@ -68,7 +68,8 @@ def stored(state: Path, ags: str = "14999020") -> str:
 
 def test_a_stored_message_is_previewed_into_a_private_folder(tmp_path: Path) -> None:
     name = stored(tmp_path / "state")
-    result = run(tmp_path / "state", "mapping", "preview", "--message", name, "--out", str(tmp_path / "sicht"))
+    result = run(tmp_path / "state", "mapping", "preview", "--message", name, "--out",
+                 str(tmp_path / "sicht"))
     assert result.output == (f"{len([*(tmp_path / 'sicht').rglob('*.*')])} files for 2 recipients in "
                              f"{tmp_path / 'sicht'}; nothing was delivered\n")
     assert b"BBG-HST" in (tmp_path / "sicht/postfach/hundesteuer.xml").read_bytes()
