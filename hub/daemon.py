@@ -193,7 +193,8 @@ class Daemon:
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                self.reload()
+                with fed():  # stylesheets may be compiled, each within its limits
+                    self.reload()
                 notify("READY=1")  # also after a faulty configuration: the old one is in use, and ready
             problems = self.alive()
             if problems:

@@ -16,10 +16,7 @@ def watchdog_interval() -> float:
 
 @contextmanager
 def fed() -> Iterator[None]:
-    """Feed the watchdog meanwhile.
-
-    systemd heeds it during a stop too, and only TimeoutStopSec shall bound how long that takes.
-    """
+    """Feed the watchdog meanwhile: during a stop, which only TimeoutStopSec shall bound, and a reload."""
     done = threading.Event()
 
     def feed() -> None:
