@@ -59,6 +59,9 @@ class RouteRow(FileModel):
                                                     "'applicant' (it), 'stylesheet' (the one printed here), "
                                                     "'both'; default: 'stylesheet' where `stylesheets` names "
                                                     "an own one for it, else 'applicant'")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings put into the PDFs that the hub prints, "
+                                                        "like 'xml' (PDF/A-3); they go along when somebody "
+                                                        "forwards the PDF")
     attachments: AttachmentRow = Field(AttachmentRow(), description="which files of citizens the route takes")
     order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
                                                             "case (Vorgang) in "

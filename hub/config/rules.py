@@ -57,7 +57,7 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     mapping_digest=digest,
                     package=str(package or configuration.settings.hub.mappings / service),
                     common=str(common) if common else None, municipality_folder=str(own) if own else None,
-                    stylesheets=route.stylesheets, homes=homes, pdf=route.pdf,
+                    stylesheets=route.stylesheets, homes=homes, pdf=route.pdf, pdf_embeds=route.pdf_embeds,
                     schemas=str(configuration.settings.hub.schemas),
                     recipients=tuple(_recipient(municipality, row) for row in rows),
                     municipality={**municipality.row.parameters, "name": municipality.row.name,

@@ -25,7 +25,7 @@ from hub.config.reader import suggest
 from hub.config.rules import rules_for, why_none
 from hub.errors import ConfigError, HubError
 from hub.files.snapshot import snapshot
-from hub.job import Body, Job, JobPart, Outcome, OutDelivery, OutPart, Parked, Recipient, Rule, Translated
+from hub.job import Body, Job, JobPart, Outcome, OutDelivery, OutPart, Parked, Recipient, Rule, Split, Translated
 from hub.message import BERLIN, StoredMessage, safe_name, unique_names
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def everything_for(configuration: Configuration, municipality: Municipality, ser
 
 def of_message(configuration: Configuration, store: Store, message: StoredMessage, trial: Trial,
                scratch: Path, now: datetime) -> Preview:
-    """What each recipient of a stored message would get, by the files as they lie now."""
+    """What each recipient of a stored message would get, by the files as they lie now.
+
+    Raises `HubError` for one that would be split: each of its applications is a message of its own then.
+    """
     tenant = configuration.tenant_of(message.ags)
     if tenant is not None:
         configuration = _as_it_lies(configuration, configuration.municipalities[tenant], message.service,
@@ -94,6 +97,9 @@ def of_message(configuration: Configuration, store: Store, message: StoredMessag
                           for part, body in zip(received, places, strict=True)))
     content = b"".join(contents)
     outcome, out = trial(job, content)
+    if isinstance(outcome, Split):
+        raise HubError(f"Die Nachricht enthält {len(outcome.groups)} Anträge und wird in so viele Nachrichten "
+                       "geteilt: nach dem Teilen jede für sich ansehen.")
     if isinstance(outcome, Parked):
         return Preview({REASON: f"{outcome.reason}\n\n{outcome.text}\n".encode()}, outcome)
     return Preview(dict(_files(outcome, job, content, out)))

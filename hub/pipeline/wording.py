@@ -54,7 +54,12 @@ def plain_words(field_id: str, text: str) -> str | None:
 def json_lines(text: str) -> str | None:
     """JSON as lines of name and value, what is within indented; None where it is no object and no array."""
     value = _parsed(text)
-    return "\n".join(_lines(value, 0)) if isinstance(value, dict | list) and value else None
+    if not isinstance(value, dict | list) or not value:
+        return None
+    try:
+        return "\n".join(_lines(value, 0)) or None
+    except RecursionError:
+        return None
 
 
 def payment_state(text: str) -> str | None:

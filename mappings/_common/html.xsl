@@ -126,7 +126,7 @@
   <!-- Blanks at its beginning stay, and so does the width of a tab: an applicant may have typed a list. -->
   <xsl:template name="zeile">
     <xsl:param name="text"/>
-    <xsl:variable name="mit-tab" select="translate($text, '&#9;', '&#8195;')"/>
+    <xsl:variable name="mit-tab" select="translate($text, '&#9;', '&#8194;')"/>
     <xsl:variable name="wort" select="normalize-space($mit-tab)"/>
     <xsl:if test="$wort">
       <xsl:value-of select="concat(substring($einzug, 1, string-length(substring-before($mit-tab, substring($wort, 1, 1)))),
@@ -173,7 +173,7 @@
       table { border-collapse: collapse; width: 100%; max-width: 100%; table-layout: fixed; }
       th, td { text-align: left; vertical-align: top; padding: 3px 8px 3px 0; border-bottom: 1px solid #cfcfcf; }
       th { font-weight: normal; color: #404040; }
-      .angaben th { width: 35%; }
+      .angaben th { width: 35%; padding-right: 20px; }
       ul { margin: 0; padding: 0 0 0 1.2em; }
       li { margin: 0; padding: 0; }
       img { max-width: 100%; height: auto; }

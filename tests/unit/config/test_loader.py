@@ -29,6 +29,9 @@ from tests.unit.config.kit import DEFAULTS, HUB, MUNICIPALITY, change, load, pro
     ("defaults.toml", '"ablage"', '"ablag"', "unknown destination 'ablag': did you mean 'ablage'?"),
     ("defaults.toml", '["xml", "attachments"]', '["xmml"]',
      "'xmml' is no rendering of every version of the mapping: did you mean 'xml'?"),
+    ("defaults.toml", 'service = "*"', 'service = "*"\npdf_embeds = ["xmll"]',
+     "pdf_embeds: 'xmll' is no rendering with the role xml, csv, json of every version of the mapping: did "
+     "you mean 'xml'?"),
     ("defaults.toml", '"test", send', '"ablage", send', "is no test destination: set test = true there"),
     ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"',
      "is for tests only"),
