@@ -250,6 +250,11 @@ PIECES = {
     "take the complete set": "den vollständigen Schemasatz nehmen",
     "{} documents": "{} Dokumente", "put message.xml or message.json there":
     "message.xml oder message.json dorthin legen",
+    "others could read what is put there": "andere könnten lesen, was dort hingelegt wird",
+    "name a folder that does not exist yet": "einen Ordner nennen, den es noch nicht gibt",
+    "is not empty": "ist nicht leer", "cannot be made ({})": "lässt sich nicht anlegen ({})",
+    "name a new folder within one that exists":
+    "einen neuen Ordner in einem nennen, den es gibt",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",

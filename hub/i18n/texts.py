@@ -88,7 +88,21 @@ GERMAN = {
     "is empty": "ist leer",
     "{value} is no name": "{value} ist kein Name",
     "give the AGS itself; --test makes it a test": "den AGS selbst angeben; --test macht daraus einen Test",
-    "The folder to write the renderings to.": "Der Ordner, in den die Ausgaben geschrieben werden.",
+    "The folder to write the renderings to; with --message a new one.":
+    "Der Ordner, in den die Ausgaben geschrieben werden; mit --message ein neuer.",
+    "By this municipality's own stylesheets and parameters.":
+    "Mit den eigenen Stylesheets und Parametern dieser Kommune.",
+    "A stored message instead of an example, for all its recipients; nothing is delivered. "
+    "Needs --out; who looked stands in its history.":
+    "Eine gespeicherte Nachricht statt eines Beispiels, für alle ihre Empfänger; nichts wird zugestellt. "
+    "Braucht --out; wer nachsah, steht in ihrem Verlauf.",
+    "--message stands alone with --out FOLDER": "--message steht allein mit --out ORDNER",
+    "name a service and an example, or --message ID":
+    "einen Dienst und ein Beispiel nennen, oder --message ID",
+    "--municipality uses the configuration's mappings: leave --mappings out":
+    "--municipality nimmt die Abbildungen der Konfiguration: --mappings weglassen",
+    "{files} files for {recipients} recipients in {folder}; nothing was delivered":
+    "{files} Dateien für {recipients} Empfänger in {folder}; nichts wurde zugestellt",
     "RabbitMQ's management API, http://host:15672 (rabbitmq-plugins enable rabbitmq_management).":
         "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672 (rabbitmq-plugins enable "
         "rabbitmq_management).",
@@ -157,8 +171,8 @@ GERMAN = {
         "Die Beispiele aller Abbildungen oder einer prüfen; zeigt lesbare Unterschiede.",
     "Write the expected outputs anew (then review the difference in version control).":
         "Die erwarteten Ausgaben neu schreiben (danach den Unterschied in der Versionsverwaltung prüfen).",
-    "Show what a mapping makes of one example or file.":
-    "Zeigen, was eine Abbildung aus einem Beispiel macht.",
+    "Show what a mapping makes of an example, a file or a stored message.":
+    "Zeigen, was eine Abbildung aus einem Beispiel oder einer gespeicherten Nachricht macht.",
     "Make the folder of a new service, complete with schema, rules and examples.":
         "Den Ordner eines neuen Dienstes anlegen, vollständig mit Schema, Regeln und Beispielen.",
     "What people call it; default: the name.": "Wie er heißt; sonst der Name.",

@@ -21,6 +21,7 @@ from hub.store.backup import take
 from hub.store.database.tables import moment
 from hub.store.integrity import Progress
 from hub.store.store import DeliveryRow
+from hub.store.transitions import operator_actions
 from hub.store.transitions.operator_actions import Ambiguous, NotFound
 
 if TYPE_CHECKING:
@@ -180,6 +181,15 @@ class Operator:
         new = self._store.resend_as_new(found.id, who, action=action)
         self._wake()
         return {"id": found.id, "new": new}
+
+    def read_content(self, id: str, who: str) -> dict[str, Any]:
+        """Note that a person is going to look at what a citizen wrote, and that it is still there.
+
+        Raises `NotNow` when the retention deleted it.
+        """
+        message = self._message(id)
+        self._store.transact(lambda tx: operator_actions.content_read(tx, message.id, who))
+        return {"id": message.id}
 
     def reload(self) -> dict[str, Any]:
         """Read the configuration again; a faulty one changes nothing.

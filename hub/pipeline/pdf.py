@@ -86,7 +86,8 @@ def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = (), *,
                                   embedded)
     except (Rejected, MemoryError):
         raise
-    except (Exception, FatalURLFetchingError) as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
+    except (Exception,
+            FatalURLFetchingError) as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
         raise Rejected(Reason.MAPPING, say(
             "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
             "berichtigen, "

@@ -213,6 +213,13 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
     return new
 
 
+def content_read(tx: Transaction, name: str, who: str) -> None:
+    """Note in a message's history that a person looks at its content. Nothing else changes."""
+    row = find(tx.connection, message, name)
+    _refuse_emptied(row)
+    tx.ledger.event(tx.now, row.id, "content-read", detail="Vorschau", who=who)
+
+
 def _deliveries(tx: Transaction, message_id: str) -> list[Row[Any]]:
     return list(tx.connection.execute(
         select(delivery).where(delivery.c.message_id == message_id).order_by(delivery.c.no)
