@@ -63,7 +63,8 @@ def _forget_peak() -> None:
 def _near_the_limit() -> bool:
     """Whether more than half of what this process may have was in use."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    peak = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"),
+                     re.MULTILINE)
     return limit != resource.RLIM_INFINITY and peak is not None and int(peak[1]) << 10 > limit >> 1
 
 

@@ -16,7 +16,6 @@ from hub.cli.output import print_findings, print_json
 from hub.errors import HubError
 from hub.i18n.texts import _
 
-
 PATIENCE = 10.0
 """Seconds for one example where no configuration says how long a message may take."""
 

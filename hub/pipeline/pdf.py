@@ -87,7 +87,8 @@ def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = (), *,
     except (Rejected, MemoryError):
         raise
     except (Exception,
-            FatalURLFetchingError) as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
+            # what WeasyPrint stumbles over is a page that the stylesheet made
+            FatalURLFetchingError) as error:
         raise Rejected(Reason.MAPPING, say(
             "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
             "berichtigen, "

@@ -248,12 +248,12 @@ def _well_formed(content: bytes, file: str) -> bytes:
 def _embedded(renderer: _Renderer, name: str) -> pdf.Embedded:
     """A rendering as a file inside of a PDF, whether or not a recipient gets it by itself."""
     rendering = renderer.version.renderings.get(name)
-    href = _stylesheet(renderer, name, rendering) if rendering else None
+    href = stylesheet_of(renderer.rule, name, rendering) if rendering else None
     if rendering is None or href is None or rendering.role == "pdf":
         raise Rejected(Reason.CONFIGURATION, say(
             "Die Ausgabe '{name}' lässt sich nicht in ein PDF einbetten: pdf_embeds der Route ändern, dann "
             "erneut verarbeiten.", name=Name(name)))
-    return pdf.Embedded(_known_name(rendering.file), _content(renderer, rendering, href),
+    return pdf.Embedded(known_name(rendering.file), _content(renderer, rendering, href),
                         renderer.job.received_at)
 
 
