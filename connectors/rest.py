@@ -142,7 +142,7 @@ def _check_url(options: Options, url: str) -> None:
 # --- the body -----------------------------------------------------------------------------------------------
 
 _CHUNK = 3 * 65536  # whole groups of base64
-_MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]{1,100}")
+_MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]{1,100}(; charset=[A-Za-z0-9.:_+-]{1,40})?")
 _Kind = Literal["base64", "raw"]
 
 

@@ -23,7 +23,7 @@ from hub.config.business_days import Season
 from hub.config.retry import Duration
 from hub.config.types import Key
 from hub.files.model import FileModel
-from hub.job import Limits
+from hub.job import PRINTOUT, Limits, Several
 
 
 class HubSection(FileModel):
@@ -33,6 +33,9 @@ class HubSection(FileModel):
     state: Path = Field(Path("/var/lib/drehscheibe"),
                         description="store, spool and snapshots; one file system")
     mappings: Path = Field(Path("/usr/share/drehscheibe/mappings"), description="one folder per service")
+    own_mappings: Path | None = Field(
+        None, description="the operator's own services, outside of what a release brings: one folder per "
+                          "service; a service that is in both is taken from here")
     schemas: Path = Field(Path("/var/lib/drehscheibe/schemas"), description="installed schema sets (XÖV)")
     municipalities: Path = Field(Path("municipalities"), description="one file per municipality")
     control: Path | None = Field(None,
@@ -141,6 +144,12 @@ class Sender(FileModel):
     municipalities: tuple[str, ...] = Field(("*",), description="AGS, or '*'")
     services: tuple[str, ...] = Field(("*",), description="services, or '*'")
     test: bool = Field(False, description="everything from this sender is a test")
+    printout: tuple[str, ...] = Field(
+        PRINTOUT, description="exact names of the part that is the applicant's own printout, a PDF; "
+                              "`{stem}`: the document's name without its ending; `file:` before it: the "
+                              "file's name is meant, not the part's")
+    several: Several = Field("park", description="several applications in one hand-over: `park` them, or "
+                                                 "`split` them into messages of their own")
 
     def may_send(self, ags: str, service: str) -> bool:
         """Whether this sender's permissions cover the municipality and the service."""

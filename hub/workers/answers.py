@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.i18n.sentence import Sentence, say
-from hub.job import Body, Job, Outcome, OutDelivery, OutPart, Parked, Translated
+from hub.job import Body, Job, Outcome, OutDelivery, OutPart, Parked, Split, Translated
 from hub.message import Reason
 
 
@@ -18,6 +18,8 @@ def check(job: Job, outcome: Outcome, out_size: int) -> Sentence | None:
         return say("a fact is only the sender's word")
     if isinstance(outcome, Parked):
         return None if outcome.reason in {reason.value for reason in Reason} else say("unknown reason")
+    if isinstance(outcome, Split):
+        return _check_split(job, outcome)
     rule = next((rule for rule in job.rules if rule.id == outcome.rule), None)
     if rule is None or rule.mapping_digest != outcome.mapping_digest:
         return say("the rule is none of the job's")
@@ -31,6 +33,23 @@ def check(job: Job, outcome: Outcome, out_size: int) -> Sentence | None:
         lie = _check_parts(job, outcome, delivery, out_size)
         if lie:
             return lie
+    return None
+
+
+def _check_split(job: Job, outcome: Split) -> Sentence | None:
+    """Each part goes on, no group is the whole (else there would be no end), and what is shared goes with
+    each."""
+    if job.several != "split":
+        return say("its sender does not want it split")
+    places = set(range(len(job.parts)))
+    shared = outcome.groups[0].shared
+    own = [set(group.parts) for group in outcome.groups]
+    if any(group.shared != shared for group in outcome.groups) or set(shared) & set().union(*own):
+        return say("the applications do not share the same parts")
+    if set().union(*own, shared) != places or any(len(each) + len(shared) >= len(places) for each in own):
+        return say("the applications are not made of the message's parts")
+    if any(len(set(each)) != len(each) for group in outcome.groups for each in (group.parts, group.shared)):
+        return say("an application has a part twice")
     return None
 
 

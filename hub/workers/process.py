@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hub.errors import HubError
 from hub.i18n.sentence import Name, Sentence, say
-from hub.job import Batch, Job, Outcome, Parked, Translated
+from hub.job import Batch, Job, Outcome, Parked, Split, Translated
 from hub.workers.answers import check
 from hub.workers.frames import HEADER, MAX_FRAME, Confinement, Failure, Hello
 
@@ -37,7 +37,8 @@ _STDERR_KEPT = 64 * 1024
 _PLACE = re.compile(rb'^  File "(/[^"\n]{1,400})", line (\d{1,5}) in', re.MULTILINE)
 _CODE = (_ROOT, sys.prefix, sys.base_prefix)
 
-_ANSWER: TypeAdapter[Outcome] = TypeAdapter(Annotated[Translated | Parked, Field(discriminator="outcome")])
+_ANSWER: TypeAdapter[Outcome] = TypeAdapter(
+    Annotated[Translated | Parked | Split, Field(discriminator="outcome")])
 _GREETING: TypeAdapter[Hello | Failure] = TypeAdapter(Annotated[Hello | Failure, Field(discriminator="kind")])
 
 
