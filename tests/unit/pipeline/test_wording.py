@@ -25,7 +25,8 @@ def test_a_code_or_a_point_in_time_is_said_in_words(field: str, text: str, words
 
 
 @pytest.mark.parametrize(("field", "text"), [
-    ("bemerkung", "INITIAL"), ("bemerkung", "OTHER"), ("status", "fertig"), ("status", ""), ("zeitpunkt", "2026-11-20"),
+    ("bemerkung", "INITIAL"), ("bemerkung", "OTHER"), ("status", "fertig"), ("status", ""),
+    ("zeitpunkt", "2026-11-20"),
     ("zeitpunkt", "2026-13-45T99:00:00Z"), ("zeitpunkt", "am 2026-11-20T09:28:11Z"),
     ("zeitpunkt", "0001-01-01T00:00:00+14:00"),
 ])
