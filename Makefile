@@ -3,7 +3,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python -P
-PIP := $(PY) -m pip --disable-pip-version-check --quiet install --only-binary :all: --require-hashes
 JOBS ?= 2
 COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
@@ -95,36 +94,15 @@ lock: $(VENV)/dev
 	$(COMPILE) $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # --- the virtual environment --------------------------------------------------------------------------------
-# It is made anew only when a lock file changes. The stamp is written last, so that an interrupted attempt is
-# repeated. The project is not installed: a relative path file and a launcher find it in its own folder, which
-# needs no build tool.
-
-define LAUNCHER
-#!/bin/sh
-exec "$$(dirname "$$(readlink -f "$$0")")/python" -P -m hub "$$@"
-endef
-export LAUNCHER
+# .ci/environment.py builds a new one beside the one that is there, then switches the link .venv. What fails
+# leaves the old one as it is.
 
 $(VENV)/run: requirements.txt
 	@test -n "$(PYTHON)" || { echo 'Python is missing: sudo apt-get install python3 python3-venv' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo '$(PYTHON) is older than 3.11: name a newer one,' \
-			'make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-		|| { echo 'The venv module of $(PYTHON) is missing: sudo apt-get install python3-venv' >&2; exit 1; }
-	@echo 'Making the virtual environment $(VENV) from requirements.txt (once; about a minute) ...'
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) -r requirements.txt
-	@packages=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
-	echo ../../../.. > "$$packages/datendrehscheibe.pth"
-	@printf '%s\n' "$$LAUNCHER" > $(VENV)/bin/drehscheibe
-	@chmod +x $(VENV)/bin/drehscheibe
-	@touch $@
+	@$(PYTHON) .ci/environment.py run
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/run
-	@echo 'Adding the tools of requirements-dev.txt: linters, type checker, tests ...'
-	@$(PIP) -r requirements-dev.txt
-	@touch $@
+	@$(PYTHON) .ci/environment.py dev

@@ -193,6 +193,7 @@ class OutPart(_Model):
 
     role: Short
     name: Short
+    filename: Short | None = Field(None, description="what a citizen called it, where it has another name")
     media_type: Short
     size: Size
     sha256: Sha256

@@ -83,9 +83,9 @@ class Policy(FileModel):
                               "Fachverfahren reads is a 'fachverfahren'")
     parallel: int | None = Field(None, ge=1, le=32,
                                  description="deliveries at once; default: [deliver] per_destination")
-    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
-                                                       "(Europe/Berlin); "
-                                       "none: always")
+    window: tuple[Window, ...] = Field((), min_length=1,
+                                       description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
+                                                   "(Europe/Berlin); left out: always")
     rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an "
                                                 "outage too")
     total: Duration | None = Field(None, gt=timedelta(0),

@@ -51,7 +51,8 @@ class ByHttps:
         self.site = site
 
     def hand_in(self, files: Sequence[File]) -> None:
-        answer = self.site.post(self.site.portal, content=multipart(files), headers={"content-type": MULTIPART})
+        answer = self.site.post(self.site.portal, content=multipart(files),
+                                headers={"content-type": MULTIPART})
         assert answer.status_code == 202
 
 
@@ -139,8 +140,10 @@ def test_the_printout_is_known_by_its_part_or_in_a_folder_by_the_documents_name(
 
 
 def test_the_one_of_a_known_form_is_the_application(sender: Sender) -> None:
-    result = arrived(sender, taken_apart("xml-attachment-first"))
-    assert named(result) == {"rechnung.xml": "upload"}
+    files = taken_apart("xml-attachment-first")
+    first = [(part, name.replace("rechnung", "anlage"), content) for part, name, content in files]
+    result = arrived(sender, first)  # in a folder the names make the order
+    assert named(result) == {"anlage.xml": "upload"}
     assert result.text("halter:0:familienname") == "Mustermann"
 
 

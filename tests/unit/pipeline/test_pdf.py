@@ -37,7 +37,7 @@ def test_a_pdf_fetches_nothing(url: str) -> None:
     need_pango()
     with pytest.raises(Rejected) as caught:
         pdf.print_pdf(f'<html lang="de"><body><img alt="x" src="{url}"></body></html>', "t",
-                      "mappings/x/pdf.xsl")
+                      stylesheet="mappings/x/pdf.xsl")
     assert caught.value.reason == "mapping"
     assert "mappings/x/pdf.xsl" in caught.value.text
 
@@ -46,7 +46,7 @@ def test_a_pdf_may_hold_data_and_gets_language_and_title() -> None:
     need_pango()
     gif = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
     content = inflated(pdf.print_pdf(f'<html><body><img alt="x" src="{gif}">Text</body></html>',
-                                     "Ersatztitel", "pdf.xsl"))
+                                     "Ersatztitel"))
     assert b"/Image" in content and b"/Lang" in content
     assert "Ersatztitel".encode("utf-16-be") in content or b"Ersatztitel" in content
 
@@ -102,5 +102,5 @@ def test_a_missing_pango_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(builtins, "__import__", without_pango)
     with pytest.raises(Rejected, match="apt install libpango") as caught:
-        pdf.print_pdf("<html/>", "t", "pdf.xsl")
+        pdf.print_pdf("<html/>", "t")
     assert caught.value.reason == "configuration"

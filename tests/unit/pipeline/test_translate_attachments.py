@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hub.job import Body, JobPart, OutAttachment, Recipient
-from tests.unit.pipeline.workplace import SHA, UPLOADS, Workplace, common
+from tests.services import need_pango
+from tests.unit.pipeline.workplace import OTHER, SHA, UPLOADS, Workplace, common
 
 
 def sent(workplace: Workplace, *send: str) -> list[tuple[str, str, int | None]]:
@@ -47,6 +48,13 @@ def test_a_pdf_that_is_made_leaves_the_printout_an_attachment(workplace: Workpla
         ("pdf", "antrag.pdf", None), *UPLOADED, ("attachment", "antrag-2.pdf", 0)]
 
 
+def test_where_both_go_the_printout_goes_once(workplace: Workplace) -> None:
+    need_pango()
+    workplace.pdf = "both"
+    assert sent(workplace, "pdf", "attachments") == [
+        ("pdf", "hund.pdf", None), ("attachment", "hund-ausdruck.pdf", 0), *UPLOADED]
+
+
 def test_the_files_in_a_xoev_document_are_attachments(workplace: Workplace) -> None:
     workplace.attachments = (*UPLOADS[:1], OutAttachment(
         name="bild.png", filename="bild.png", media_type="image/png", role="payload", size=3, sha256=SHA,
@@ -60,7 +68,7 @@ def test_the_files_in_a_xoev_document_are_attachments(workplace: Workplace) -> N
                                                             "text/plain; charset=utf-8"),
     ("application/xml", "application/xml")])
 def test_the_original_keeps_its_charset(workplace: Workplace, received: str, leaves: str) -> None:
-    workplace.parts = (JobPart(name="application", filename=None, media_type=received, sha256=SHA,
+    workplace.parts = (JobPart(name="application", filename=None, media_type=received, sha256=OTHER,
                                body=Body(length=5)),)
     workplace.recipients = [Recipient(name="a", destination="a", connector="smtp", send=("original",))]
     (delivery,), _ = workplace.render()

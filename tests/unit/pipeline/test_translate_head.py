@@ -101,7 +101,8 @@ def test_what_the_applicants_group_lacks_comes_from_the_next_that_is_called_so()
                                 for group in ("betrieb", "person", "wohnung"))], field=[], values={})
     groups = {"kind": PERSON, "betrieb": {"telefon": "0351 1"},
               "person": {"name": "Muster", "email": "p@example.org"},
-              "wohnung": {"strasse": "Gasse", "hausnummer": "1", "plz": "00000", "ort": "X", "email": "w@x.de"}}
+              "wohnung":
+              {"strasse": "Gasse", "hausnummer": "1", "plz": "00000", "ort": "X", "email": "w@x.de"}}
     assert list(head(envelope(groups, table=table)).items())[:4] == [
         ("person", "Muster"), ("Anschrift", "Gasse 1, 00000 X"), ("Telefon", "0351 1"),
         ("E-Mail", "p@example.org")]
