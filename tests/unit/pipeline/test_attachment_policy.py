@@ -82,6 +82,8 @@ def test_the_mail_names_what_an_archive_lists() -> None:
                    ("anlage", "a.zip", "application/zip", files)), rules_of(SERVICE, sent=("mail-text",)),
                   "hundesteuer", out)
     assert isinstance(outcome, Translated)
-    text = out.getvalue().decode()
+    body = outcome.deliveries[0].parts[0].body
+    assert body is not None
+    text = out.getvalue()[body.offset:body.offset + body.length].decode()
     assert "a.zip" in text and "Archiv, nicht ausgepackt (Einträge: 12: 0.txt, 1.txt, " in text
     assert "9.txt …)" in text and "10.txt" not in text
