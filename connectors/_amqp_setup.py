@@ -57,13 +57,14 @@ class Topology:
 def declare(topology: Topology, admin: Admin) -> list[Finding]:
     """One finding for each thing, in German. Stops at the first error.
 
-    Raises `ConfigError` when a secret cannot be read.
+    Raises `ConfigError` when a secret cannot be read, before anything is declared.
     """
+    wishes = list(_wishes(topology))
     verify: Any = ssl.create_default_context(cafile=admin.ca) if admin.ca else True
     with httpx2.Client(base_url=f"{admin.url.rstrip('/')}/api/", verify=verify, timeout=30,
                        auth=(admin.user, read_secret(admin.password))) as client:
         findings = []
-        for what, method, path, body in _wishes(topology):
+        for what, method, path, body in wishes:
             finding = _wish(client, what, method, path, body)
             findings.append(finding)
             if finding.severity == "error":
@@ -129,7 +130,8 @@ def _wish(client: httpx2.Client, what: str, method: str, path: str, body: dict[s
         answer = client.request(method, path, json=body)
     except httpx2.TransportError as error:
         return Finding("error", f"{what}: Management-API nicht erreichbar ({type(error).__name__})",
-                       "Adresse prüfen und das Plugin rabbitmq_management einschalten.")
+                       "Adresse prüfen; am Broker muss das Plugin der API an sein: rabbitmq-plugins enable "
+                       "rabbitmq_management.")
     if answer.status_code == 401:
         return Finding("error", f"{what}: Anmeldung an der Management-API abgelehnt",
                        "Benutzer mit dem Merkmal administrator und Kennwort prüfen.")

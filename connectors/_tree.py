@@ -6,7 +6,8 @@ A string is a template (`connectors._template`), or as a whole value one part of
     the one part of that role; which of the kinds are possible, the format says
 ``{part:base64}``
     inside a table with ``each = "attachment"``, which is repeated for every part of that role (``*``: for
-    all); its other strings know ``{part:name}``, ``{part:media_type}``, ``{part:size}`` and ``{part:sha256}``
+    all); its other strings know ``{part:name}``, ``{part:filename}`` (what the citizen called it),
+    ``{part:media_type}``, ``{part:size}`` and ``{part:sha256}``
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def _items(item: Any, delivery: Delivery, row: Mapping[str, str], part: Manifest
         return
     found = parts(delivery, item["each"])
     for name, one in zip(unique_names([one.name for one in found]), found, strict=True):
-        yield _fill(item, delivery, {**row, "part:name": name, "part:media_type": one.media_type,
-                                     "part:size": str(one.size), "part:sha256": one.sha256}, one)
+        yield _fill(item, delivery, {**row, "part:name": name, "part:filename": one.title,
+                                     "part:media_type": one.media_type, "part:size": str(one.size),
+                                     "part:sha256": one.sha256}, one)
 
 
 def roles(value: Any) -> frozenset[str] | None:

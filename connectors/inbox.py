@@ -41,7 +41,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from connectors._framing import Body, Spool, clean
+from connectors._framing import Body, Spool, clean, name_on_disk
 from connectors._upload import LEFT_OUT, UNFINISHED, Contents, Names, Patterns, Snapshot, move, numbered
 from connectors._watch import Events, Watch
 from hub.endpoint import (
@@ -337,7 +337,7 @@ class Inlet(InletBase[Options]):
             with os.fdopen(descriptor, "rb") as source:
                 while chunk := source.read(CHUNK):
                     self._write(body, chunk, before)
-            name = clean(file.name) or "datei"
+            name = name_on_disk(file)
             return body.part(name, _media_type(file), name)
         except BaseException:
             body.discard()

@@ -100,8 +100,11 @@ def read_secret(ref: str) -> str:
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
+        handed = ("name it under LoadCredential= in the unit; outside of the service name its folder, "
+                  "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets")
         raise ConfigError.at(path, ref, f"the secret cannot be read ({error.strerror})",
-                             "create the file with mode 0600 for the hub's user") from error
+                             handed if ref.startswith("credential:")
+                             else "create the file with mode 0600 for the hub's user") from error
     except UnicodeDecodeError as error:
         raise ConfigError.at(path, ref, "the secret is not UTF-8", "write it as UTF-8") from error
 
@@ -194,8 +197,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no
     drop folder)."""
     onboards: ClassVar[Literal["folder", "mailbox"] | None] = None
-    """What `drehscheibe municipality add` writes it for: a folder (option ``path``) or a mailbox (option
-    ``to``)."""
+    """What `drehscheibe municipality add` writes it for: a folder (options ``path``, ``name``, ``index``) or
+    a mailbox (option ``to``)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

@@ -18,7 +18,8 @@ from hub.operations import dead_letters
 
 
 @command("setup", "Declare exchanges, queues, limits, users and permissions of the AMQP inlet.")
-@click.option("--management", required=True, help=_("RabbitMQ's management API, http://host:15672."))
+@click.option("--management", required=True, help=_("RabbitMQ's management API, http://host:15672 "
+                                                     "(rabbitmq-plugins enable rabbitmq_management)."))
 @click.option("--user", required=True)
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True),
               required=True)

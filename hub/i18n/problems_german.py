@@ -138,6 +138,9 @@ PIECES = {
     "make longest at least as long": "longest mindestens so lang machen",
     "{} is no duration": "{} ist keine Dauer",
     "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
+    "names no time": "nennt keine Zeit",
+    "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open":
+        "weglassen oder ['Mo-So 00:00-24:00'] schreiben, wenn es immer offen ist",
     "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer",
     "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":
@@ -159,7 +162,8 @@ PIECES = {
     "a rendering needs a stylesheet, or applicant_pdf = true":
     "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
     "{} is unknown": "{} ist unbekannt", "write utf-8": "utf-8 schreiben",
-    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes", "remove the key": "den Schlüssel entfernen",
+    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes",
+    "remove the key": "den Schlüssel entfernen",
     "its charset is not {}": "sein charset ist nicht {}", "remove the charset": "charset entfernen",
     "the name stands twice": "der Name steht zweimal",
     "give each version its own name and folder": "jeder Fassung eigenen Namen und Ordner geben",
@@ -246,6 +250,11 @@ PIECES = {
     "take the complete set": "den vollständigen Schemasatz nehmen",
     "{} documents": "{} Dokumente", "put message.xml or message.json there":
     "message.xml oder message.json dorthin legen",
+    "others could read what is put there": "andere könnten lesen, was dort hingelegt wird",
+    "name a folder that does not exist yet": "einen Ordner nennen, den es noch nicht gibt",
+    "is not empty": "ist nicht leer", "cannot be made ({})": "lässt sich nicht anlegen ({})",
+    "name a new folder within one that exists":
+    "einen neuen Ordner in einem nennen, den es gibt",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",
@@ -329,6 +338,8 @@ PIECES = {
     "xdomea {} is not built": "xdomea {} ist nicht gebaut",
     'write version = "3.0.0", or ask the DMS to import 3.0.0':
     'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
+    'index needs layout = "folder"': 'index braucht layout = "folder"',
+    "a single file has nothing beside it": "neben einer einzelnen Datei liegt nichts",
     "the standard rules name and layout of the ZIP; remove it":
     "Name und Aufbau des ZIP regelt der Standard; entfernen",
     # connectors
@@ -364,7 +375,11 @@ PIECES = {
     "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
     "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
-    "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
+    "name it under LoadCredential= in the unit; outside of the service name its folder, "
+    "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets":
+        "in der Unit unter LoadCredential= nennen; außerhalb des Dienstes seinen Ordner nennen, "
+        "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets",
+    "start the hub first ({})": "zuerst die Drehscheibe starten ({})",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
     "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: "
     "docs/operate-two-nodes.md",

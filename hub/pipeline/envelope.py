@@ -24,7 +24,8 @@ from lxml import etree
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
-from hub.message import BERLIN, Reason, unique_names
+from hub.message import BERLIN, Reason
+from hub.names import shown_name, unique_names, upload_name, with_ending
 from hub.parsing.charset import labelled
 from hub.parsing.file_type import FileType, Inspection
 from hub.pipeline.places import field_place, table_for
@@ -237,7 +238,8 @@ class EnvelopeBuilder:
         White space and the order of attributes of the sender's fields are not in the digest, because every
         envelope is built here in the same way.
         """
-        names = unique_names([upload.name for upload in self.uploads])
+        names = unique_names([with_ending(upload_name(upload.name), upload.media_type)
+                              for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
         for parent, instances in self.groups.values():
@@ -340,7 +342,7 @@ def _instead(sign: re.Match[str]) -> str:
 
 def clean_name(filename: str) -> str:
     """A file name as the envelope keeps it."""
-    return _NOT_XML.sub("_", filename)[:255] or "datei"
+    return shown_name(_NOT_XML.sub("_", filename))
 
 
 def _clean_type(media_type: str, filename: str) -> str:

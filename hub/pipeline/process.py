@@ -2,7 +2,7 @@
 
 ::
 
-    normalize ► route ► type ► validate ► annotate ► translate per recipient
+    normalize ► route ► name ► type ► validate ► annotate ► translate per recipient
 
 Runs in a worker process without secrets, database or network, because it reads what a citizen wrote.
 Everything that is wrong with a message ends as `Parked`, with a reason that a person can act on; anything
@@ -27,6 +27,7 @@ from hub.mapping.model import FieldTable, MappingVersion
 from hub.pipeline.attachment_policy import notes_of, refuse
 from hub.pipeline.documents import SeveralApplicationsError
 from hub.pipeline.fields import annotate, type_values
+from hub.pipeline.file_names import name_files
 from hub.pipeline.mapping_faults import unusable
 from hub.pipeline.normalize import NotNormal, normalize
 from hub.pipeline.route import route
@@ -45,6 +46,7 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         refuse(rule, attachments)
         digest = rule.mapping_digest
         version, table = _files(rule)
+        attachments = name_files(envelope, attachments, rule, version, job.parts)
         typed = type_values(envelope, table)
         validate(typed, version, rule, job.accepted_day, payload)
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)

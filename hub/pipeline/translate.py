@@ -2,8 +2,8 @@
 
 `render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however
 many recipients get it. Attachments and the original are named by number, never copied. No file name or
-subject made here holds personal data, except the names that citizens gave to their own uploads, which are
-made safe and unique.
+subject made here holds personal data, except the names that citizens gave to their own uploads. What each
+file is called says `hub.pipeline.file_names`.
 
 Stylesheets get these parameters, all strings: everything of the rule's municipality (``name``, ``ags``, …),
 ``message-id``, ``case``, ``day`` (YYYY-MM-DD), ``subject``, ``service`` and ``version``.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +25,11 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Name, lines, say
 from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping.model import MappingVersion, Rendering
-from hub.message import Reason, safe_name, unique_names
+from hub.message import Reason
+from hub.names import safe_name, unique_names
 from hub.parsing.charset import labelled
 from hub.pipeline import pdf, xslt
-
-_EXTENSIONS = {"application/xml": "xml", "text/xml": "xml", "application/json": "json",
-               "application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg", "text/plain": "txt"}
+from hub.pipeline.file_names import attachment_of, known_name, received_name, stylesheet_of
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
@@ -77,30 +76,45 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
         if wanted == "attachments":
             parts += _attachments(renderer)
         elif wanted == "original":
-            parts += _originals(renderer.job)
+            parts += _originals(renderer)
         else:
             parts += _rendering(renderer, wanted)
     if "attachments" in recipient.send:
         parts += _others(renderer, {part.attachment for part in parts})
-    names = unique_names([part.name for part in parts])
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
-        properties=recipient.properties, parts=tuple(
-            part if part.name == name else part.model_copy(update={"name": name})
-            for part, name in zip(parts, names, strict=True)))
+        properties=recipient.properties, parts=tuple(_named(renderer, parts)))
+
+
+def _named(renderer: _Renderer, parts: Sequence[OutPart]) -> Iterator[OutPart]:
+    """The parts of one recipient with names of their own. Attachments keep theirs; then comes what no citizen
+    named, and last what goes out a second time."""
+    places = [_place(renderer, part) for part in parts]
+    names: dict[int, str] = {}
+    for place in sorted(set(places)):
+        numbers = [number for number, each in enumerate(places) if each == place]
+        given = unique_names([parts[number].name for number in numbers], names.values())
+        names |= zip(numbers, given, strict=True)
+    for number, part in enumerate(parts):
+        yield part if part.name == names[number] else part.model_copy(update={"name": names[number]})
+
+
+def _place(renderer: _Renderer, part: OutPart) -> int:
+    """When it is named: 0 first."""
+    if part.role == "attachment":
+        return 0
+    again = part.received is not None and attachment_of(renderer.job.parts[part.received],
+                                                        renderer.attachments) is not None
+    return 2 if again else 1
 
 
 def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
     """Safe building blocks for file names; none names a person."""
     short = short_id(job.message_id)
-    return {"id": job.message_id, "short": short, "service": _known_name(job.service),
-            "ags": _known_name(job.ags), "day": job.accepted_day.isoformat().replace("-", ""),
-            "version": _known_name(version.name), "case": safe_name(job.case) if job.case else short}
-
-
-_known_name = lru_cache(maxsize=4096)(safe_name)
-"""For names that come from the configuration, and so come again."""
+    return {"id": job.message_id, "short": short, "service": known_name(job.service),
+            "ags": known_name(job.ags), "day": job.accepted_day.isoformat().replace("-", ""),
+            "version": known_name(version.name), "case": safe_name(job.case) if job.case else short}
 
 
 def short_id(message_id: str) -> str:
@@ -127,26 +141,26 @@ def _others(renderer: _Renderer, sent: Collection[int | None]) -> list[OutPart]:
 
 
 def _attachment(number: int, attachment: OutAttachment, role: str) -> OutPart:
-    name = safe_name(attachment.filename or attachment.name)
-    extension = _EXTENSIONS.get(attachment.media_type.partition(";")[0])
-    if "." not in name and extension:
-        name = f"{name}.{extension}"
-    return OutPart(role=role, name=name, media_type=attachment.media_type, size=attachment.size,
-                   sha256=attachment.sha256, attachment=number)
+    return OutPart(role=role, name=attachment.name, filename=_beside(attachment.name, attachment.filename),
+                   media_type=attachment.media_type, size=attachment.size, sha256=attachment.sha256,
+                   attachment=number)
 
 
-def _originals(job: Job) -> list[OutPart]:
-    return [OutPart(role="original", name=_original_name(number, part.filename, part.media_type),
-                    media_type=labelled(part.media_type), size=part.body.length, sha256=part.sha256,
-                    received=number)
-            for number, part in enumerate(job.parts)]
+def _beside(name: str, filename: str | None) -> str | None:
+    return None if filename == name else filename
 
 
-def _original_name(number: int, filename: str | None, media_type: str) -> str:
-    if filename:
-        return safe_name(filename)
-    extension = _EXTENSIONS.get(media_type.partition(";")[0], "bin")
-    return f"original{f'-{number + 1}' if number else ''}.{extension}"
+def _originals(renderer: _Renderer) -> list[OutPart]:
+    parts = []
+    for number, part in enumerate(renderer.job.parts):
+        same = attachment_of(part, renderer.attachments)
+        name = received_name(number, part) if same is None else same.name
+        parts.append(OutPart(
+            role="original", name=name,
+            filename=_beside(name, part.filename if same is None else same.filename),
+            media_type=labelled(part.media_type), size=part.body.length, sha256=part.sha256,
+            received=number))
+    return parts
 
 
 def _rendering(renderer: _Renderer, name: str) -> tuple[OutPart, ...]:
@@ -167,32 +181,26 @@ def _rendering(renderer: _Renderer, name: str) -> tuple[OutPart, ...]:
 def _made(renderer: _Renderer, name: str, rendering: Rendering) -> tuple[OutPart, ...]:
     printout = _applicants_pdf(renderer, rendering)
     choice = renderer.rule.pdf_of(name)
-    if printout is None or (choice != "applicant" and _stylesheet(renderer, name, rendering) is not None):
+    if printout is None or (choice != "applicant"
+                            and stylesheet_of(renderer.rule, name, rendering) is not None):
         made = _rendered(renderer, name, rendering)
-        return (made,) if printout is None or choice == "stylesheet" else (made, _printout_beside(printout))
-    return (printout,)
-
-
-def _printout_beside(printout: OutPart) -> OutPart:
-    """The applicant's printout as what it is beside a PDF of ours: an attachment, with a name that says
-    so."""
-    stem, _, ending = printout.name.rpartition(".")
-    return printout.model_copy(update={"role": "attachment", "name": f"{stem}-ausdruck.{ending}"})
+        return (made,) if printout is None or choice == "stylesheet" else (made, printout)
+    return (printout.model_copy(update={"role": rendering.role, "name": known_name(rendering.file),
+                                        "filename": None, "media_type": rendering.media_type}),)
 
 
 def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None:
+    """The applicant's printout, as what it is beside a PDF of ours: an attachment."""
     if not rendering.applicant_pdf:
         return None
     for number, attachment in enumerate(renderer.attachments):
         if attachment.role == "applicant-pdf":
-            part = _attachment(number, attachment, rendering.role)
-            return part.model_copy(update={"name": _known_name(rendering.file),
-                                           "media_type": rendering.media_type})
+            return _attachment(number, attachment, "attachment")
     return None
 
 
 def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
-    href = _stylesheet(renderer, name, rendering)
+    href = stylesheet_of(renderer.rule, name, rendering)
     if href is None:
         raise Rejected(Reason.MAPPING, say(
             "Die Nachricht enthält kein PDF des Antrags, und für die Ausgabe '{name}' gibt es kein "
@@ -202,15 +210,9 @@ def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
         raise Rejected(Reason.MAPPING, say(
             "Das Stylesheet {file} hat nichts ausgegeben (Ausgabe '{name}'): das Stylesheet berichtigen, "
             "dann erneut verarbeiten.", file=Name(_shown(renderer, href)), name=Name(name)))
-    return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
+    return OutPart(role=rendering.role, name=known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    body=_write(renderer.out, content))
-
-
-def _stylesheet(renderer: _Renderer, name: str, rendering: Rendering) -> str | None:
-    """The municipality's own before the mapping's."""
-    href = renderer.rule.stylesheets.get(name)
-    return f"town:{href}" if href and renderer.rule.municipality_folder else rendering.stylesheet
 
 
 def _write(out: Output, content: bytes) -> Body:
@@ -225,7 +227,9 @@ def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
         return _plain(_run(renderer, href, "utf-8").decode(), rendering, _shown(renderer, href))
     if rendering.role == "pdf":
         page = _run(renderer, href, "utf-8").decode()
-        return pdf.print_pdf(page, renderer.version.subject, _shown(renderer, href)) if page else b""
+        embedded = [_embedded(renderer, name) for name in renderer.rule.pdf_embeds]
+        return pdf.print_pdf(page, renderer.version.subject, embedded,
+                             stylesheet=_shown(renderer, href)) if page else b""
     content = _run(renderer, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
     return _well_formed(content, _shown(renderer, href)) if rendering.role == "xml" and content else content
 
@@ -239,6 +243,18 @@ def _well_formed(content: bytes, file: str) -> bytes:
             "Das Stylesheet {file} hat kein wohlgeformtes XML ausgegeben (Zeile {line}): das Stylesheet "
             "berichtigen, dann erneut verarbeiten.", file=Name(file), line=error.lineno or 0)) from error
     return content
+
+
+def _embedded(renderer: _Renderer, name: str) -> pdf.Embedded:
+    """A rendering as a file inside of a PDF, whether or not a recipient gets it by itself."""
+    rendering = renderer.version.renderings.get(name)
+    href = stylesheet_of(renderer.rule, name, rendering) if rendering else None
+    if rendering is None or href is None or rendering.role == "pdf":
+        raise Rejected(Reason.CONFIGURATION, say(
+            "Die Ausgabe '{name}' lässt sich nicht in ein PDF einbetten: pdf_embeds der Route ändern, dann "
+            "erneut verarbeiten.", name=Name(name)))
+    return pdf.Embedded(known_name(rendering.file), _content(renderer, rendering, href),
+                        renderer.job.received_at)
 
 
 def _run(renderer: _Renderer, href: str, encoding: str | None) -> bytes:

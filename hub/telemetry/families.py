@@ -49,6 +49,9 @@ MESSAGES = Family("drehscheibe_messages", "gauge",
 PARKED = Family("drehscheibe_messages_parked_total", "counter",
     "How often a message was parked before it became deliveries, by the reason that `drehscheibe why` "
     "names.", ("service", "reason"))
+PARKED_NOW = Family("drehscheibe_municipality_parked", "gauge",
+    "Applications of a municipality (its tenant) that are parked now, by reason; other: of an AGS that "
+    "nobody has. They have no delivery, so no destination counts them.", ("municipality", "reason"))
 MESSAGE_EVENTS = Family("drehscheibe_message_events_total", "counter",
     "What else happened to messages: duplicate and conflict (nothing new was stored), completed, "
     "discarded, and what operators did.", ("service", "event"))
@@ -64,6 +67,8 @@ DELIVERY_EVENTS = Family("drehscheibe_delivery_events_total", "counter",
 OLDEST = Family("drehscheibe_oldest_undelivered_seconds", "gauge",
     "Age of the oldest message or delivery that still waits for the hub or a receiver; what is parked "
     "waits for a person and does not count. 0 when nothing waits.")
+RECEIVED_OLDEST = Family("drehscheibe_oldest_received_seconds", "gauge",
+    "Age of the oldest message that still waits for the hub itself: no worker has read it. 0 when none does.")
 DESTINATION_OLDEST = Family("drehscheibe_destination_oldest_seconds", "gauge",
     "The same for one destination: age of its oldest delivery that is due, under way or in doubt.",
     ("destination",))
@@ -123,6 +128,12 @@ SENDER_CERTIFICATES_REFUSED = Family("drehscheibe_sender_certificates_refused_to
 DEAD_LETTERS = Family("drehscheibe_dead_letters", "gauge",
     "Messages in the broker's dead-letter queue, which nobody takes by itself (`drehscheibe broker dead`). "
     "NaN while the inlet cannot know. Hubs on one broker say the same: do not add them up.", ("inlet",))
+SENDER_SILENT = Family("drehscheibe_sender_silent_seconds", "gauge",
+    "How long a sender has sent nothing but tests, counted on business days only (`[silence]` in hub.toml).",
+    ("sender",))
+SENDER_USUAL_GAP = Family("drehscheibe_sender_usual_gap_seconds", "gauge",
+    "The longest gap on business days that was usual for a sender in the 90 days before its last message. "
+    "There is none while too little is known of it.", ("sender",))
 STORE_READY = Family("drehscheibe_store_ready", "gauge",
     "1: the store is read and written. 0: the database is away; senders are told to come again, and what "
     "the store says is missing here.")
@@ -148,9 +159,10 @@ INFO = Family("drehscheibe_info", "gauge",
     ("version", "configuration"))
 
 FAMILIES = (
-    ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
-    DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, FILES_NOT_TAKEN, ACCEPT, WORKER, WORKER_DEATHS,
+    ACCEPTED, MESSAGES, PARKED, PARKED_NOW, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
+    RECEIVED_OLDEST, DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, FILES_NOT_TAKEN, ACCEPT,
+    WORKER, WORKER_DEATHS,
     ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT,
-    CERTIFICATE, SENDER_CERTIFICATE, SENDER_CERTIFICATES_REFUSED, DEAD_LETTERS, RETAINED, OVERDUE,
-    RELOADS, RELOADED, INFO,
+    CERTIFICATE, SENDER_CERTIFICATE, SENDER_CERTIFICATES_REFUSED, DEAD_LETTERS, SENDER_SILENT,
+    SENDER_USUAL_GAP, RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
 )

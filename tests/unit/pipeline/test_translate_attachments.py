@@ -6,7 +6,7 @@ import pytest
 
 from hub.job import Body, JobPart, OutAttachment, Recipient
 from tests.services import need_pango
-from tests.unit.pipeline.workplace import SHA, UPLOADS, Workplace, common
+from tests.unit.pipeline.workplace import OTHER, SHA, UPLOADS, Workplace, common
 
 
 def sent(workplace: Workplace, *send: str) -> list[tuple[str, str, int | None]]:
@@ -68,7 +68,7 @@ def test_the_files_in_a_xoev_document_are_attachments(workplace: Workplace) -> N
                                                             "text/plain; charset=utf-8"),
     ("application/xml", "application/xml")])
 def test_the_original_keeps_its_charset(workplace: Workplace, received: str, leaves: str) -> None:
-    workplace.parts = (JobPart(name="application", filename=None, media_type=received, sha256=SHA,
+    workplace.parts = (JobPart(name="application", filename=None, media_type=received, sha256=OTHER,
                                body=Body(length=5)),)
     workplace.recipients = [Recipient(name="a", destination="a", connector="smtp", send=("original",))]
     (delivery,), _ = workplace.render()
