@@ -130,6 +130,10 @@ PIECES = {
     "use it in test_recipients": "in test_recipients nennen",
     "destination {} is no test destination": "das Ziel {} ist kein Testziel",
     "set test = true there, or use another one": "dort test = true setzen oder ein anderes nehmen",
+    "the mapping does not say in every version who applies":
+    "die Abbildung sagt nicht in jeder Fassung, wer den Antrag stellt",
+    "write applicant = true at the group in its fields":
+    "bei der Gruppe in ihren Feldern applicant = true schreiben",
     "{} is no rendering of every version of the mapping":
     "{} ist nicht in jeder Fassung der Abbildung eine Ausgabe",
     "is the destination itself": "ist das Ziel selbst",
@@ -159,7 +163,8 @@ PIECES = {
     "a rendering needs a stylesheet, or applicant_pdf = true":
     "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
     "{} is unknown": "{} ist unbekannt", "write utf-8": "utf-8 schreiben",
-    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes", "remove the key": "den Schlüssel entfernen",
+    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes",
+    "remove the key": "den Schlüssel entfernen",
     "its charset is not {}": "sein charset ist nicht {}", "remove the charset": "charset entfernen",
     "the name stands twice": "der Name steht zweimal",
     "give each version its own name and folder": "jeder Fassung eigenen Namen und Ordner geben",

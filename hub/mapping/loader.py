@@ -84,7 +84,8 @@ def _version_problems(mapping: MappingFile) -> Iterator[str]:
             yield from (f"{where}: {key}: {problem}" for problem in _encoding_problems(rendering))
         for other in mapping.version[:number]:
             if _same_form(version, other):
-                yield (f"{where}: versions: takes a form that version {other.name} takes too: separate them by "
+                yield (f"{where}: versions: takes a form that version {other.name} takes too: separate them "
+                       "by "
                        "forms, versions or validity dates")
 
 
@@ -137,6 +138,18 @@ def stylesheet_problems(folder: Path) -> list[str]:
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror}): mend its rights")
     return problems
+
+
+def names_applicant(folder: Path, mapping: MappingFile) -> bool:
+    """Whether every version says which of its groups is the applicant's. Tables that cannot be read say
+    nothing."""
+    try:
+        return all(version.fields is not None
+                   and any(group.applicant
+                           for group in load_fields(folder / version.name / version.fields).group)
+                   for version in mapping.version)
+    except ConfigError:
+        return False
 
 
 def load_fields(file: Path) -> FieldTable:
