@@ -39,7 +39,7 @@ from hub.operations.mapping_review import MappingReview, errors_of
 from hub.operations.operator import Operator
 from hub.operations.running_hub import RunningHub
 from hub.operations.status_server import StatusServer
-from hub.operations.systemd import fed, notify, watchdog_interval
+from hub.operations.systemd import StatusLine, fed, notify, watchdog_interval
 from hub.parsing import versions
 from hub.store.store import Store
 from hub.telemetry.counters import Metrics
@@ -127,6 +127,8 @@ class Daemon:
         self.operator = Operator(self.store, retention=self.retention, running=RunningHub(
             deliverer=self.deliverer, space=self.space, wake=self._wake_all, reload=self.reload,
             awaits_restart=self.awaits_restart))
+        self._faults = 0
+        self.status_line = StatusLine(self._status)
         self.inlets = inlets.Inlets(
             inlets.build(self.configuration, receiver=self.receiver, spool=self.store.spool,
                          metrics=self.metrics),
@@ -172,7 +174,8 @@ class Daemon:
                  workers_without_network=bool(self.pool.network_dropped))
         try:
             self.inlets.wait(LISTEN_SECONDS)
-            notify("READY=1\nSTATUS=takes applications")
+            self.status_line.say()
+            notify("READY=1")
             self._supervise()
         except StoreUnavailable as error:
             log.critical("the store is broken: the hub ends, and a new start reads what is on the disk",
@@ -190,10 +193,12 @@ class Daemon:
             if self.store.broken:
                 raise StoreUnavailable(self.store.broken)
             self.space.look()
+            self.status_line.say()
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                self.reload()
+                with fed():  # stylesheets may be compiled, each within its limits
+                    self.reload()
                 notify("READY=1")  # also after a faulty configuration: the old one is in use, and ready
             problems = self.alive()
             if problems:
@@ -202,6 +207,7 @@ class Daemon:
                 notify("WATCHDOG=1")
 
     def _shut_down(self, control: ControlServer, status: StatusServer) -> None:
+        self.status_line.stop()
         notify("STOPPING=1\nSTATUS=brings to its end what is under way")
         patience = self.configuration.settings.hub.shutdown
         log.info("the hub stops: the door closes, then what is under way comes to its end")
@@ -228,9 +234,8 @@ class Daemon:
         for problem in problems:
             log.error("the new configuration is faulty; the old one stays", problem=problem)
         self.metrics.reloaded(ok=not problems)
-        notify("STATUS="
-               + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
-                  if problems else "takes applications"))
+        self._faults = len(problems)
+        self.status_line.say()
         return problems
 
     def _reload(self) -> list[str]:
@@ -279,10 +284,22 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why)
-                                   if problem]
-        problems += self.inlets.problems()
+        problems = self.alive() + self._shut() + self.inlets.problems()
         return problems + (["stopping"] if self._stop.is_set() else [])
+
+    def _shut(self) -> list[str]:
+        """Why nothing is taken, whatever the inlet."""
+        return [problem for problem in (self.store.broken, self.store.away, self.space.why) if problem]
+
+    def _status(self) -> str:
+        """What `systemctl status` shows: whether applications are taken, and what is wrong."""
+        shut, missing = self._shut(), self.inlets.problems()
+        if not any(self.inlets.ready().values()):
+            shut += missing
+        said = (f"takes no applications: {'; '.join(shut)}" if shut
+                else "; but ".join(["takes applications", *missing]))
+        return said + (f"; by its old configuration: faults of the new one: {self._faults}" if self._faults
+                       else "")
 
     def _assume_begun(self, destination: str) -> bool:
         """After a crash: may a try have had an effect though no intent is on disk?

@@ -129,6 +129,7 @@ class Rule(_Model):
                                                     "applicant's printout before the mapping's stylesheet")
     homes: Mapping[str, str] = Field({}, description="the folders that people edit, by layer: mapping, "
                                                      "common, town; what a reason names")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings inside of the PDFs that the hub prints")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")

@@ -85,7 +85,8 @@ NAMES = [
          '<xsl:template match="hunde"><xsl:variable name="dort" select="1"/></xsl:template>'),
     Kind("an unknown template", "no template gibtsnicht", '<xsl:call-template name="gibtsnicht"/>'),
     Kind("an unknown key", "no xsl:key gibtsnicht", _value("key('gibtsnicht', 1)")),
-    Kind("a misspelt expression", "could not|misspelt|falsch geschrieben", '<a><xsl:if test="((1">x</xsl:if></a>'),
+    Kind("a misspelt expression", "could not|misspelt|falsch geschrieben",
+         '<a><xsl:if test="((1">x</xsl:if></a>'),
 ]
 FIELDS = [
     Kind("a field that the form does not have", "gibtsnicht is no field of the form",
@@ -109,7 +110,8 @@ OUTPUTS = [
     Kind("XML by a map of characters", "xsl:output-character",
          top='<xsl:output use-character-maps="m"/><xsl:character-map name="m"><xsl:output-character '
              'character="|" string="&lt;br&gt;"/></xsl:character-map>', version="2.0"),
-    Kind("an unknown encoding", "encoding ISO-8859-99 is unknown", top='<xsl:output encoding="ISO-8859-99"/>'),
+    Kind("an unknown encoding", "encoding ISO-8859-99 is unknown",
+         top='<xsl:output encoding="ISO-8859-99"/>'),
     Kind("an unknown encoding, 3.0", "encoding ISO-8859-99 is unknown",
          top='<xsl:output encoding="ISO-8859-99"/>', version="3.0"),
     Kind("an encoding that nobody is told", "without an XML declaration",
@@ -125,8 +127,10 @@ OUTPUTS = [
 ]
 FILES = [
     Kind("an empty file", "is no whole XML", whole=""),
-    Kind("half a file", "is no whole XML", whole="<xsl:stylesheet version='1.0' xmlns:xsl='http://www.w3.org/1999"),
-    Kind("a DOCTYPE", "has a DOCTYPE", whole=f'<!DOCTYPE x [<!ENTITY a "b">]><xsl:stylesheet version="1.0" {HEAD}/>'),
+    Kind("half a file", "is no whole XML",
+         whole="<xsl:stylesheet version='1.0' xmlns:xsl='http://www.w3.org/1999"),
+    Kind("a DOCTYPE", "has a DOCTYPE",
+         whole=f'<!DOCTYPE x [<!ENTITY a "b">]><xsl:stylesheet version="1.0" {HEAD}/>'),
     Kind("an unknown version", "version is '1.5'", version="1.5"),
     Kind("no stylesheet", "version is ''", whole="<a/>"),
 ]

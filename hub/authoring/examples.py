@@ -115,18 +115,22 @@ def run_examples(mappings: Path, service: str | None = None, name: str | None = 
     return results
 
 
-def preview(mappings: Path, service: str, example: str, *, trial: Trial = trial.here) -> dict[str, bytes]:
-    """What a mapping makes of one of its examples, or of a file: outputs by name, for a person to look at."""
+def preview(mappings: Path, service: str, example: str, *, trial: Trial = trial.here,
+            rules: Sequence[Rule] | None = None) -> dict[str, bytes]:
+    """What a mapping makes of one of its examples, or of a file: outputs by name, for a person to look at.
+
+    By default for a municipality that takes everything; `rules` are those of a real one.
+    """
     file = Path(example)
     with tempfile.TemporaryDirectory(prefix="drehscheibe-preview-") as scratch:
         folder = mappings / service / "examples" / example
         if (folder / "example.toml").is_file():
-            return dict(_run(mappings, folder, Path(scratch), trial).files)
+            return dict(_run(mappings, folder, Path(scratch), trial, rules).files)
         if not file.is_file():
             known = ", ".join(found.name for found in _folders(mappings, service, None)) or "none"
             raise ConfigError.at(mappings / service / "examples", example, "is neither an example nor a file",
                                  f"choose one of: {known}")
-        return dict(_made(mappings, service, ExampleFile(), [file], Path(scratch), trial).files)
+        return dict(_made(mappings, service, ExampleFile(), [file], Path(scratch), trial, rules).files)
 
 
 def _folders(mappings: Path, service: str | None, name: str | None) -> Iterator[Path]:
@@ -136,7 +140,8 @@ def _folders(mappings: Path, service: str | None, name: str | None) -> Iterator[
             yield folder
 
 
-def _run(mappings: Path, folder: Path, scratch: Path, trial: Trial) -> Made:
+def _run(mappings: Path, folder: Path, scratch: Path, trial: Trial,
+         rules: Sequence[Rule] | None = None) -> Made:
     settings = _settings(folder)
     documents = [folder / f"message{suffix}" for suffix in (".xml", ".json")
                  if (folder / f"message{suffix}").is_file()]
@@ -144,7 +149,7 @@ def _run(mappings: Path, folder: Path, scratch: Path, trial: Trial) -> Made:
         raise ConfigError.at(folder, "message", f"{len(documents)} documents",
                              "put message.xml or message.json there")
     files = [*documents, *(folder / name for name in settings.attachments)]
-    return _made(mappings, folder.parents[1].name, settings, files, scratch, trial)
+    return _made(mappings, folder.parents[1].name, settings, files, scratch, trial, rules)
 
 
 def _settings(folder: Path) -> ExampleFile:
@@ -156,9 +161,12 @@ def _settings(folder: Path) -> ExampleFile:
 
 
 def _made(mappings: Path, service: str, settings: ExampleFile, files: Sequence[Path],
-          scratch: Path, trial: Trial) -> Made:
+          scratch: Path, trial: Trial, rules: Sequence[Rule] | None = None) -> Made:
     contents = [file.read_bytes() for file in files]
-    job = _job(service, settings, files, contents, _rules(mappings, service, settings, scratch))
+    if rules is not None:
+        settings = settings.model_copy(update={"ags": rules[0].municipality["ags"]})
+    job = _job(service, settings, files, contents,
+               _rules(mappings, service, settings, scratch) if rules is None else tuple(rules))
     outcome, out = trial(job, b"".join(contents))
     assert not isinstance(outcome, Split)  # noqa: S101 - nobody asked for it
     if isinstance(outcome, Parked):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import resource
+from contextlib import suppress
 from pathlib import Path
 
 from lxml import etree
@@ -23,9 +26,13 @@ CANONICAL = "canonical.xml"
 
 
 def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
-    """The outcome for an example; what is translated has its envelope among the attachments."""
+    """The outcome for an example; what is translated has its envelope among the attachments. Raises
+    MemoryError where an engine failed because there was no more."""
+    _forget_peak()
     outcome = pipeline.process(job, read_body, out)
     if not isinstance(outcome, Translated):
+        if _near_the_limit():  # libxslt says that a variable is not declared, or nothing at all
+            raise MemoryError
         return outcome
     content = _canonical(job, outcome.rule, read_body)
     start = out.tell()
@@ -45,6 +52,20 @@ def _canonical(job: Job, rule_id: str, read_body: ReadBody) -> bytes:
     envelope = annotate(type_values(normalize(job, read_body, io.BytesIO()).envelope, table), table)
     etree.indent(envelope)
     return etree.tostring(envelope, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def _forget_peak() -> None:
+    """Let the kernel measure the largest resident memory anew (proc(5), clear_refs)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _near_the_limit() -> bool:
+    """Whether more than half of what this process may have was in use."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"),
+                     re.MULTILINE)
+    return limit != resource.RLIM_INFINITY and peak is not None and int(peak[1]) << 10 > limit >> 1
 
 
 def here(job: Job, content: bytes) -> tuple[Outcome, bytes]:

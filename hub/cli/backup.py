@@ -67,7 +67,7 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         sound = _("sound: {messages} messages, {files} files, as of {made_at}; nothing was restored")
         click.echo(sound.format(**_told(answer)))
     else:
-        _print_restored(_told(answer))
+        _print_restored(_told(answer), context.start)
 
 
 def _told(answer: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _told(answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"made_at": local_time(answer["made_at"])}
 
 
-def _print_restored(answer: dict[str, Any]) -> None:
+def _print_restored(answer: dict[str, Any], start: str) -> None:
     click.echo(_("restored to {state}: {messages} messages, {files} files, as of {made_at}").format(**answer))
     if answer["moved_aside"]:
         click.echo(_("what was there lies in {moved_aside}").format(**answer))
@@ -86,4 +86,8 @@ def _print_restored(answer: dict[str, Any]) -> None:
     click.echo(_("  {parked} messages and deliveries are parked as before").format(**answer))
     click.echo(_("Not in this backup: what was accepted after {made_at}. Ask the senders.").format(**answer))
     click.echo(_("What they send again is taken as new: its duplicate keys are not in the backup, either."))
-    click.echo(_("next:") + "\n  drehscheibe store check --deep\n  drehscheibe run")
+    if answer["parked"]:
+        click.echo(_("A parked message was never sent. One that somebody replayed after {made_at} may have "
+                     "arrived since, and the hub's log knows it ('an operator acts', verb=replay): replay "
+                     "that one with --ask-first.").format(**answer))
+    click.echo(_("next:") + f"\n  drehscheibe store check --deep\n  {start}")

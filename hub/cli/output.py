@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from hub import endpoint
+from hub.cli.table import Table
 from hub.i18n.problems_german import german
-from hub.i18n.texts import _, language
+from hub.i18n.texts import language
 from hub.message import BERLIN
 from hub.telemetry import logs
 
@@ -61,13 +59,7 @@ def print_json(data: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Rows below headings in the caller's language."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(_(column), overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    # a pipe has no width: rows must not be cut there
-    Console(width=None if sys.stdout.isatty() else 400).print(table)
+    Table(columns).rows(rows)
 
 
 def local_time(text: str) -> str:

@@ -67,7 +67,7 @@ def reload(context: Context, as_json: bool) -> None:
     try:
         answer = control_socket.ask(context.places.hub.socket, "reload", {})
     except control_socket.NotRunning as error:
-        raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
+        raise Busy(f"{error}: nothing to reload: start the hub first ({context.start})") from error
     if as_json:
         print_json(answer)
     for problem in answer["problems"] if not as_json else ():

@@ -281,6 +281,11 @@ class Municipalities:
                     self._check_recipient(where, kind, row, recipient, renderings, destinations)
                     if service not in self._applicants:
                         self._check_applicant(where, kind, recipient)
+            texts = {name for name in renderings
+                     if all(version.renderings[name].role in _EMBEDDABLE for version in mapping.version)}
+            self._problems += [f"{where}: pdf_embeds: {name!r} is no rendering with the role "
+                               f"{', '.join(_EMBEDDABLE)} of every version of the mapping: "
+                               + suggest(name, texts) for name in route.pdf_embeds if name not in texts]
             for other in routes[:index]:
                 if _overlap(route, other):
                     self._problems.append(f"{where}: versions: overlaps another route of the same service: "
@@ -338,6 +343,10 @@ class Municipalities:
 def _routed(rows: Iterable[RouteRow], service: str) -> tuple[RouteRow, ...]:
     """The routes as those of one service."""
     return tuple(route.model_copy(update={"service": service}) for route in rows)
+
+
+_EMBEDDABLE = ("xml", "csv", "json")
+"""Roles of renderings that may be put into a PDF: data, which its page shows."""
 
 
 def _overlap(one: RouteRow, other: RouteRow) -> bool:

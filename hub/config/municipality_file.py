@@ -64,6 +64,9 @@ class RouteRow(FileModel):
                                                     "'applicant' (it), 'stylesheet' (the one printed here), "
                                                     "'both'; default: 'stylesheet' where `stylesheets` names "
                                                     "an own one for it, else 'applicant'")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings put into the PDFs that the hub prints, "
+                                                        "like 'xml' (PDF/A-3); they go along when somebody "
+                                                        "forwards the PDF")
     attachments: AttachmentRow = Field(AttachmentRow(), description="which files of citizens the route takes")
     order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
                                                             "case (Vorgang) in "
@@ -85,9 +88,9 @@ class Policy(FileModel):
                               "Fachverfahren reads is a 'fachverfahren'")
     parallel: int | None = Field(None, ge=1, le=32,
                                  description="deliveries at once; default: [deliver] per_destination")
-    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
-                                                       "(Europe/Berlin); "
-                                       "none: always")
+    window: tuple[Window, ...] = Field((), min_length=1,
+                                       description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
+                                                   "(Europe/Berlin); left out: always")
     rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an "
                                                 "outage too")
     total: Duration | None = Field(None, gt=timedelta(0),

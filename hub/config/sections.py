@@ -32,6 +32,9 @@ class HubSection(FileModel):
     state: Path = Field(Path("/var/lib/drehscheibe"),
                         description="store, spool and snapshots; one file system")
     mappings: Path = Field(Path("/usr/share/drehscheibe/mappings"), description="one folder per service")
+    own_mappings: Path | None = Field(
+        None, description="the operator's own services, outside of what a release brings: one folder per "
+                          "service; a service that is in both is taken from here")
     schemas: Path = Field(Path("/var/lib/drehscheibe/schemas"), description="installed schema sets (XÖV)")
     municipalities: Path = Field(Path("municipalities"), description="one file per municipality")
     control: Path | None = Field(None,

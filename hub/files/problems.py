@@ -135,6 +135,8 @@ def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
         return "is no text", f'write it in quotes, like "{_QUOTED[names[-1]]}"'
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in SHAPES:
         return SHAPES[item["ctx"]["pattern"]]
+    if item["type"] == "too_short" and names[-1] == "window":
+        return "names no time", "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open"
     if item["type"] == "tuple_type" and isinstance(item["input"], dict):
         heading = ".".join(names)
         return "is a table, not a list of tables", f"write [[{heading}]] instead of [{heading}]"

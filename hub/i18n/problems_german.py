@@ -142,6 +142,9 @@ PIECES = {
     "make longest at least as long": "longest mindestens so lang machen",
     "{} is no duration": "{} ist keine Dauer",
     "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
+    "names no time": "nennt keine Zeit",
+    "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open":
+        "weglassen oder ['Mo-So 00:00-24:00'] schreiben, wenn es immer offen ist",
     "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer",
     "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":
@@ -251,6 +254,11 @@ PIECES = {
     "take the complete set": "den vollständigen Schemasatz nehmen",
     "{} documents": "{} Dokumente", "put message.xml or message.json there":
     "message.xml oder message.json dorthin legen",
+    "others could read what is put there": "andere könnten lesen, was dort hingelegt wird",
+    "name a folder that does not exist yet": "einen Ordner nennen, den es noch nicht gibt",
+    "is not empty": "ist nicht leer", "cannot be made ({})": "lässt sich nicht anlegen ({})",
+    "name a new folder within one that exists":
+    "einen neuen Ordner in einem nennen, den es gibt",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",
@@ -371,7 +379,11 @@ PIECES = {
     "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
     "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
-    "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
+    "name it under LoadCredential= in the unit; outside of the service name its folder, "
+    "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets":
+        "in der Unit unter LoadCredential= nennen; außerhalb des Dienstes seinen Ordner nennen, "
+        "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets",
+    "start the hub first ({})": "zuerst die Drehscheibe starten ({})",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
     "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: "
     "docs/operate-two-nodes.md",
@@ -426,6 +438,21 @@ PIECES = {
     "the request is not understood": "die Anfrage ist unverständlich",
     "unknown verb {}": "unbekannter Befehl {}", "unknown state {}": "unbekannter Zustand {}",
     "{} may not do this": "{} darf das nicht",
+    "no inlet {} with a broker": "kein Eingang {} mit einem Broker",
+    "no dead letter begins with {}": "kein Dead Letter beginnt mit {}",
+    "all": "alle", "{} is the beginning of several dead letters": "{} ist der Anfang mehrerer Dead Letters",
+    "give more of its id": "mehr von der Kennung angeben",
+    "the dead letter {} is gone meanwhile": "der Dead Letter {} ist inzwischen fort",
+    "there is no such queue": "diese Warteschlange gibt es nicht",
+    "run drehscheibe broker setup": "drehscheibe broker setup ausführen",
+    "the broker does not let {} in": "der Broker lässt {} nicht ein",
+    "correct user, password or virtual host": "Benutzer, Kennwort oder virtuellen Host berichtigen",
+    "{} may not do this at the broker": "{} darf das beim Broker nicht",
+    "to look, repeat drehscheibe broker setup; to give back, name a user who may write there "
+    "(--user, --password-file)":
+    "zum Ansehen drehscheibe broker setup wiederholen; zum Zurückgeben einen Benutzer nennen, der dort "
+    "schreiben darf (--user, --password-file)",
+    "the broker cannot be reached ({})": "der Broker ist nicht erreichbar ({})",
     "another hub runs on this store": "auf diesem Speicher läuft schon eine Drehscheibe",
     "ask it (drehscheibe queue), or stop it first": "diese fragen (drehscheibe queue) oder zuerst anhalten",
 }

@@ -79,7 +79,8 @@ def _version_problems(mapping: MappingFile) -> Iterator[str]:
         if not takes_any(version.versions):
             yield f"{where}: versions: no form lies in {version.versions!r}: correct the bounds"
         if version.valid_from and version.valid_until and version.valid_from >= version.valid_until:
-            yield f"{where}: valid_until: is not after valid_from: name the first day it is not valid any more"
+            yield (f"{where}: valid_until: is not after valid_from: name the first day it is not valid any "
+                   "more")
         for key, rendering in version.renderings.items():
             yield from (f"{where}: {key}: {problem}" for problem in _encoding_problems(rendering))
         for other in mapping.version[:number]:

@@ -63,8 +63,9 @@ class GroupRow(FileModel):
     id: str = Field(description="the form's own id")
     title: str = Field(description="its heading, as a clerk reads it")
     instances: bool = Field(False, description="whether it may occur several times")
-    applicant: bool = Field(False, description="whether it is the applicant, who stands at the head of mails "
-                                               "and PDFs; of several groups the first one that is filled in")
+    applicant: bool = Field(False, description="whether it says who the applicant is, for the head of mails "
+                                               "and PDFs; of several groups the first with a name, and what "
+                                               "that one lacks (address, telephone, e-mail) from the next")
 
 
 class FieldTable(FileModel):
@@ -141,7 +142,8 @@ class Rendering(FileModel):
     stylesheet: str | None = Field(None, description="file beside the version, or `common:…`")
     file: str = Field(description="name of the file at the receiver")
     media_type: str = Field(description="its media type, like application/xml")
-    encoding: str = Field("utf-8", description="encoding of its text, for csv and xml; utf-8-sig: with a BOM, "
+    encoding: str = Field("utf-8",
+                          description="encoding of its text, for csv and xml; utf-8-sig: with a BOM, "
                                                "as spreadsheets want it")
     applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; "
                                                    "for role pdf")
@@ -172,7 +174,8 @@ class MappingVersion(FileModel):
     rules: str | None = Field(None, description="the Schematron rules, a file in the version's folder")
     xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
     renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the "
-                                                                "names that routes send; those of the version "
+                                                                "names that routes send; those of the "
+                                                                "version "
                                                                 "before hold where it names none of its own")
 
 

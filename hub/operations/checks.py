@@ -18,6 +18,7 @@ from hub.config.municipalities import Destination
 from hub.config.reader import suggest
 from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.operations import certificates
 from hub.operations.mapping_review import MappingReview
 from hub.operations.which_pdf import which_pdf
 from hub.parsing import versions
@@ -45,6 +46,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     """
     if destination or municipality:
         wanted = chosen(configuration, destination, municipality)
+        yield from certificates.findings(configuration, {each.key for each in wanted})
         if municipality and not destination:
             tenant = configuration.tenant_of(municipality) or municipality
             yield from MappingReview().findings(configuration, tenant=tenant)
@@ -56,11 +58,13 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
                                          f"{len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _installed()
+    yield from _own_mappings(configuration)
     yield from MappingReview().findings(configuration)
     yield from which_pdf(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)
+    yield from certificates.findings(configuration)
     for inlet in configuration.inlets:
         built = endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
             name=inlet.name, spool=configuration.state / "spool",
@@ -96,6 +100,15 @@ def _installed() -> Iterator[tuple[str, Finding]]:
             yield f"connector {name}", Finding("ok", f"bringt {registry.origin(entry)} mit")
         except ConfigError as error:
             yield f"connector {name}", Finding("error", str(error))
+
+
+def _own_mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """Services of the operator's own that take the place of the release's."""
+    shipped = configuration.settings.hub.mappings
+    for service in configuration.mappings:
+        if configuration.mapping_folder(service).parent != shipped and (
+                shipped / service / "mapping.toml").is_file():
+            yield f"mapping {service}", Finding("ok", "steht in own_mappings und ersetzt die mitgelieferte")
 
 
 def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:

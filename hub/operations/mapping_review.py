@@ -34,7 +34,7 @@ from hub.workers.process import Why, WorkerSettings, WorkerUnavailable
 
 RUNNER = "hub.pipeline.review"
 
-MOST_SECONDS = 20.0
+MOST_SECONDS = 5.0
 """Longest time for one stylesheet. A large one is compiled in a few hundredths of a second."""
 
 BATCH = 64
@@ -65,6 +65,13 @@ class _Unit:
             rule.mapping_version, *rule.recipients[0].send, *(f"{name}={sheet}" for name, sheet
                                                               in sorted(rule.stylesheets.items())),
             *sorted(rule.municipality)]).encode()).hexdigest()
+
+    @property
+    def sheet(self) -> tuple[str, ...]:
+        """Which file it is about: a municipality's own stylesheet serves several versions."""
+        own = self.rule.stylesheets.values()
+        return (self.where, *own) if own else (self.where, self.rule.mapping_version,
+                                               *self.rule.recipients[0].send)
 
     def told(self, line: str) -> str:
         """A fault with the file as a person knows it, instead of the snapshot."""
@@ -160,8 +167,9 @@ def _may_change(finding: Finding) -> bool:
 def _service_units(configuration: Configuration, service: str) -> Iterator[_Unit]:
     folder, snapshots = configuration.settings.hub.mappings, configuration.snapshots
     common = folder / "_common" if (folder / "_common").is_dir() else None
-    places = {"mapping": folder / service, "common": folder / "_common"}
-    yield from _units(service, configuration.mappings[service], snapshots.get(service, folder / service),
+    home = configuration.mapping_folder(service)
+    places = {"mapping": home, "common": folder / "_common"}
+    yield from _units(service, configuration.mappings[service], snapshots.get(service, home),
                       snapshots.get("_common", common), places)
 
 
@@ -181,15 +189,16 @@ def _town_units(configuration: Configuration, town: Municipality, services: Sequ
     places = {"mapping": mappings, "common": mappings / "_common", "town": town.folder}
     parameters = {**town.row.parameters, "name": "", "ags": "", "hub": ""}
     for service in services:
+        home = configuration.mapping_folder(service)
         for sheet in _own_sheets(town.routes.get(service, ())):
             for version in configuration.mappings[service].version:
                 if sheet[0] in version.renderings:
-                    rule = _rule(service, version, snapshots.get(service, mappings / service),
+                    rule = _rule(service, version, snapshots.get(service, home),
                                  snapshots.get("_common", common), (sheet[0],),
                                  snapshots.get(f"town/{town.row.tenant}", town.folder), dict([sheet]),
                                  parameters)
                     yield _Unit(f"mapping {service} ({town.row.tenant})", rule,
-                                {**places, "mapping": mappings / service})
+                                {**places, "mapping": home})
 
 
 def _own_sheets(routes: Sequence[RouteRow]) -> list[tuple[str, str]]:
@@ -236,15 +245,19 @@ def _untested(town: Municipality, services: Sequence[str]) -> Iterator[tuple[str
 def _batch(pool: WorkerPool, units: Sequence[_Unit]) -> list[tuple[Finding, ...]]:
     """A stylesheet over which a worker ended is tried once more alone, so that no other one is to blame."""
     found: list[tuple[Finding, ...]] = []
+    ended: dict[tuple[str, ...], tuple[Finding, ...]] = {}
+    alone = False
     while len(found) < len(units):
-        left = units[len(found):]
-        answers, why = _asked(pool, left)
+        unit = units[len(found)]
+        if unit.sheet in ended:  # with another version of the form it would end the next worker
+            found.append(ended[unit.sheet])
+            continue
+        batch = [unit] if alone else units[len(found):]
+        answers, why = _asked(pool, batch)
         found += answers
-        if why is not None and len(left) > 1 and len(found) < len(units):
-            answers, why = _asked(pool, [units[len(found)]])
-            found += answers
-        if why is not None and len(found) < len(units) and not answers:
-            found.append((_ended(units[len(found)], why),))
+        if why is not None and len(batch) == 1:
+            ended[unit.sheet] = (_ended(unit, why),)
+        alone = why is not None and len(batch) > 1
     return found
 
 
@@ -254,8 +267,9 @@ def _asked(pool: WorkerPool, units: Sequence[_Unit]) -> tuple[list[tuple[Finding
             for number, unit in enumerate(units)]
     with tempfile.TemporaryFile() as out:
         result = pool.run(jobs, [], out.fileno())
-    return [_verdict(unit, outcome) for unit, outcome in zip(units, result.outcomes, strict=False)
-            if isinstance(outcome, Parked)], result.why
+    verdicts = [outcome for outcome in result.outcomes if isinstance(outcome, Parked)]
+    why = result.why if len(verdicts) == len(result.outcomes) else Why.PROTOCOL
+    return [_verdict(unit, outcome) for unit, outcome in zip(units, verdicts, strict=False)], why
 
 
 def _verdict(unit: _Unit, outcome: Parked) -> tuple[Finding, ...]:

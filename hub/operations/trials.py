@@ -23,7 +23,8 @@ RUNNER = "hub.authoring.trial"
 
 _WHY: Mapping[Why, Sentence] = {
     Why.TIME: say("sie dauerte zu lange"), Why.CPU: say("sie brauchte zu viel Rechenzeit"),
-    Why.MEMORY: say("sie brauchte zu viel Speicher"), Why.DIED: say("der Prozess stürzte ab"),
+    Why.MEMORY: say("sie brauchte zu viel Speicher"),
+    Why.DIED: say("der Prozess stürzte ab, meist an zu viel Speicher"),
     Why.PROTOCOL: say("der Prozess gab keine brauchbare Antwort"),
     Why.FAILED: say("ein Fehler der Drehscheibe, bitte melden")}
 

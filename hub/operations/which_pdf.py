@@ -44,7 +44,7 @@ def _sentence(rule: Rule, name: str, rendering: Rendering) -> str:
         return f"Ausgabe '{name}': der Ausdruck des Antragstellers geht; ein Stylesheet gibt es nicht"
     return {"stylesheet":
             f"Ausgabe '{name}': das PDF aus dem Stylesheet geht ({made}), nicht der Ausdruck des "
-                          "Antragstellers",
+            "Antragstellers; der geht als Anlage an die, die 'attachments' bekommen",
             "applicant": f"Ausgabe '{name}': der Ausdruck des Antragstellers geht; fehlt er, das PDF aus dem "
                          f"Stylesheet ({made})",
             "both": f"Ausgabe '{name}': das PDF aus dem Stylesheet geht ({made}), und der Ausdruck des "

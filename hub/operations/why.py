@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hub.i18n.texts import STATES
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
 from hub.store.store import DeliveryRow
 
@@ -111,7 +112,7 @@ def _delivery(store: Store, running: RunningHub | None, row: DeliveryRow, rests:
     before = store.predecessor(row.id) if row.due_at is None else None
     if before:
         yield (f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs zugestellt oder "
-               f"verworfen sein ({before.state}): drehscheibe why {before.message_id}")
+               f"verworfen sein ({STATES[before.state]}): drehscheibe why {before.message_id}")
     if rests is not None:
         yield f"  Das Ziel {row.destination} ruht bis {rests}"
 

@@ -9,6 +9,9 @@ WeasyPrint knows both standards, but only one of them at a time. The document is
 identification of PDF/UA-1 is added to its metadata, with the extension schema that PDF/A asks for
 (ISO 19005-3, 6.6.2.3).
 
+A line never ends behind a hyphen: whoever reads a PDF's text takes that one for a mark of syllables and drops
+it (pdftotext, and so the search of an archive), and an address or a number would have lost a character.
+
 A character that no installed font has would be an empty box, which neither standard allows. It is printed by
 its number, ``[U+1F600]``, and so is one for private use, which has no meaning. fonts-unifont has nearly all
 others.
@@ -18,9 +21,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from hub.errors import Rejected
@@ -30,6 +35,11 @@ from hub.message import Reason
 APT_LINE = "apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 _VARIANT = "pdf/a-3a"
 _PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010ffff]")
+_WORD = re.compile(r"\S+")
+_LONG = 40
+"""Signs of a word with hyphens that may be broken anywhere else."""
+_JOINER, _BREAK = "\u2060", "\u200b"
+"""Signs without width: no line ends here, a line may end here."""
 _UA_IDENTIFICATION = b"""<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/"
  pdfuaid:part="1"/>
 <rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/"
@@ -59,7 +69,8 @@ class Embedded:
     created: datetime
 
 
-def print_pdf(html: str, title: str, stylesheet: str, embedded: Sequence[Embedded] = ()) -> bytes:
+def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = (), *,
+              stylesheet: str = "pdf.xsl") -> bytes:
     """The page as PDF. `title` serves where the page has none; `stylesheet` is the file that made the page.
 
     Raises `Rejected` with ``mapping`` for a page that cannot be printed, ``configuration`` for want of Pango.
@@ -75,7 +86,9 @@ def print_pdf(html: str, title: str, stylesheet: str, embedded: Sequence[Embedde
                                   embedded)
     except (Rejected, MemoryError):
         raise
-    except (Exception, FatalURLFetchingError) as error:  # what WeasyPrint stumbles over is a page that the stylesheet made
+    except (Exception,
+            # what WeasyPrint stumbles over is a page that the stylesheet made
+            FatalURLFetchingError) as error:
         raise Rejected(Reason.MAPPING, say(
             "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
             "berichtigen, "
@@ -101,6 +114,7 @@ def _printed(html: str, title: str, embedded: Sequence[Embedded]) -> tuple[bytes
     weasyprint = _weasyprint()
     page = weasyprint.HTML(string=html, base_url=None, url_fetcher=_fetcher())
     _complete(page.etree_element, title)
+    _keep_hyphens(page.etree_element)
     document = page.render(pdf_variant=_VARIANT)
     metadata = document.metadata
     metadata.generate_rdf_metadata = _accessible_too(metadata.generate_rdf_metadata)
@@ -160,3 +174,31 @@ def _complete(root: Any, title: str) -> None:
             element = head.makeelement("title", {})
             head.append(element)
         element.text = title
+
+
+def _keep_hyphens(root: Any) -> None:
+    """Let no line of running text end behind a hyphen. Headings and labels may."""
+    body = root.find("body")
+    for element in body.iter() if body is not None else ():
+        if element.tag in ("th", "h1", "h2", "h3", "style", "script"):
+            continue
+        if element.text and "-" in element.text:
+            element.text = _WORD.sub(_kept, element.text)
+        for child in element:
+            if child.tail and "-" in child.tail:
+                child.tail = _WORD.sub(_kept, child.tail)
+
+
+def _kept(word: re.Match[str]) -> str:
+    if "-" not in word[0]:
+        return word[0]
+    if len(word[0]) <= _LONG:
+        return word[0].replace("-", f"-{_JOINER}").removesuffix(_JOINER)
+    signs = [word[0][0]]
+    for before, sign in pairwise(word[0]):
+        if before == "-":
+            signs.append(_JOINER)
+        elif not unicodedata.combining(sign):
+            signs.append(_BREAK)
+        signs.append(sign)
+    return "".join(signs)

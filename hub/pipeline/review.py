@@ -124,7 +124,8 @@ def _left_empty(sheet: Sheet, package: Path, version: MappingVersion) -> list[st
             for fault in review(strict)]
 
 
-def _table_for(module: str, package: Path, mapping: MappingFile, version: MappingVersion) -> FieldTable | None:
+def _table_for(module: str, package: Path, mapping: MappingFile,
+               version: MappingVersion) -> FieldTable | None:
     """The fields that a module may name: of the version at work where it stands in a version's folder, of all
     versions where it serves them all. None: it serves every form, or the payload is no form."""
     layer, _, path = module.partition(":")

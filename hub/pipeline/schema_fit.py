@@ -16,6 +16,7 @@ from lxml import etree
 from hub.mapping.model import FieldRow, FieldTable
 from hub.pipeline.fields import E
 from hub.pipeline.places import line_of
+from hub.pipeline.schema_faults import entries
 from hub.pipeline.schema_sets import XS, Catalogue, compile_schema
 from hub.pipeline.schematron import SCH
 from hub.pipeline.xpath_names import UNKNOWN, Context, names_in
@@ -70,7 +71,8 @@ def rule_faults(table: FieldTable, file: Path) -> Iterator[str]:
 def _rule_expressions(root: etree._Element) -> Iterator[tuple[etree._Element, str, Context]]:
     """Each expression of the rules with the context that it begins at."""
     for element in root.iter(etree.Element):
-        if element.getparent() is not None and element.getparent().get("abstract") == "true":
+        above = element.getparent()
+        if above is not None and above.get("abstract") == "true":
             continue  # it names what another pattern hands to it
         rule = next(element.iterancestors(f"{SCH}rule"), None)
         context = names_in(rule.get("context", "")).end if rule is not None else UNKNOWN
@@ -122,14 +124,14 @@ def _takes(schema: etree.XMLSchema, shown: etree._Element, *names: str) -> bool:
     it is none."""
     if schema.validate(shown):
         return True
-    places: list[str] = [str(entry.path or "") for entry in schema.error_log]
+    places: list[str] = [str(entry.path or "") for entry in entries(schema)]
     return not any(place.rpartition("/")[2].partition("[")[0] in names for place in places)
 
 
 def _takes_two(schema: etree.XMLSchema, group: str) -> bool:
     """Whether the schema objects to a second instance no more than to the first."""
     schema.validate(_shown(group, [], instances=2))
-    places: list[str] = [str(entry.path or "") for entry in schema.error_log]
+    places: list[str] = [str(entry.path or "") for entry in entries(schema)]
     first, second = (any(place.endswith(f"/instance[{n}]") for place in places) for n in (1, 2))
     return first or not second
 

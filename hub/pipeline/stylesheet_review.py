@@ -2,8 +2,8 @@
 
 libxslt (XSLT 1.0) compiles nearly everything and fails at the first message that comes by: at an unknown
 element, a prefix without namespace, a function, a variable, a template or a key that is not there. Saxon (2.0
-and 3.0) finds these itself. What neither knows is the hub's own: which fields the form has, what a rendering's
-role asks of the output, and that no stylesheet may read a document.
+and 3.0) finds these itself. What neither knows is the hub's own: which fields the form has, what a
+rendering's role asks of the output, and that no stylesheet may read a document.
 
 `review` reads a stylesheet with all that it imports and tells faults as lines
 ``mapping:v1/table.xsl: line 12: what is wrong: what to do``.
@@ -169,18 +169,18 @@ class _Module:
     def _element(self, element: etree._Element) -> Iterator[str]:
         """Elements and attributes that there are not, or that would read or write."""
         tag, local = etree.QName(element), str(element.tag).rpartition("}")[2]
-        if tag.namespace in self._extensions or str(element.tag).startswith(XSL):
-            if local in _WRITERS and str(element.tag) not in (f"{XSL}output",):
-                yield f"{local} reads or writes a document: stylesheets may not; make it one rendering more"
-                return
+        if local in _WRITERS and element.tag != f"{XSL}output" and (
+                tag.namespace in self._extensions or str(element.tag).startswith(XSL)):
+            yield f"{local} reads or writes a document: stylesheets may not; make it one rendering more"
+            return
         if not self._old or not str(element.tag).startswith(XSL):
             return
         allowed = ATTRIBUTES_1.get(local)
         if allowed is None:
             yield f"xsl:{local} does not exist in XSLT 1.0: correct its spelling, or write version=\"3.0\""
             return
-        for name in element.attrib:
-            if not str(name).startswith("{") and name not in allowed:
+        for name in map(str, element.keys()):
+            if not name.startswith("{") and name not in allowed:
                 yield f"xsl:{local} has no attribute {name}: correct its spelling, or remove it"
         if local == "call-template" and element.get("name") not in self._known.templates:
             yield f"there is no template {element.get('name')}: correct the name"
@@ -234,7 +234,7 @@ class _Module:
     def _unknown_fields(self, names: Names, table: FieldTable) -> Iterator[str]:
         for step in names.steps:
             group = step.before[-2] if step.before[-1:] == ("instance",) and len(step.before) > 1 else None
-            fields = table.rows_of.get(group, {}) if group in table.groups else None
+            fields = table.rows_of.get(group, {}) if group is not None and group in table.groups else None
             if step.name not in self._fields:
                 yield f"{step.name} is no field of the form: correct the name, or the field table"
             elif group is not None and fields is not None and step.name not in {*fields, *_OWN,

@@ -2,8 +2,8 @@
 
 `render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however
 many recipients get it. Attachments and the original are named by number, never copied. No file name or
-subject made here holds personal data, except the names that citizens gave to their own uploads, and what a recipient
-asks for (`hub.mapping.addressing`). What each file is called says `hub.pipeline.file_names`.
+subject made here holds personal data, except the names that citizens gave to their own uploads, and what a
+recipient asks for (`hub.mapping.addressing`). What each file is called says `hub.pipeline.file_names`.
 
 Stylesheets get these parameters, all strings: everything of the rule's municipality (``name``, ``ags``, …),
 ``message-id``, ``case``, ``day`` (YYYY-MM-DD), ``subject``, ``service`` and ``version``.
@@ -234,7 +234,9 @@ def _content(renderer: _Renderer, rendering: Rendering, href: str) -> bytes:
         return _plain(_run(renderer, href, "utf-8").decode(), rendering, _shown(renderer, href))
     if rendering.role == "pdf":
         page = _run(renderer, href, "utf-8").decode()
-        return pdf.print_pdf(page, renderer.version.subject, _shown(renderer, href)) if page else b""
+        embedded = [_embedded(renderer, name) for name in renderer.rule.pdf_embeds]
+        return pdf.print_pdf(page, renderer.version.subject, embedded,
+                             stylesheet=_shown(renderer, href)) if page else b""
     content = _run(renderer, href, None if _is_utf8(rendering.encoding) else rendering.encoding)
     return _well_formed(content, _shown(renderer, href)) if rendering.role == "xml" and content else content
 
@@ -248,6 +250,18 @@ def _well_formed(content: bytes, file: str) -> bytes:
             "Das Stylesheet {file} hat kein wohlgeformtes XML ausgegeben (Zeile {line}): das Stylesheet "
             "berichtigen, dann erneut verarbeiten.", file=Name(file), line=error.lineno or 0)) from error
     return content
+
+
+def _embedded(renderer: _Renderer, name: str) -> pdf.Embedded:
+    """A rendering as a file inside of a PDF, whether or not a recipient gets it by itself."""
+    rendering = renderer.version.renderings.get(name)
+    href = stylesheet_of(renderer.rule, name, rendering) if rendering else None
+    if rendering is None or href is None or rendering.role == "pdf":
+        raise Rejected(Reason.CONFIGURATION, say(
+            "Die Ausgabe '{name}' lässt sich nicht in ein PDF einbetten: pdf_embeds der Route ändern, dann "
+            "erneut verarbeiten.", name=Name(name)))
+    return pdf.Embedded(known_name(rendering.file), _content(renderer, rendering, href),
+                        renderer.job.received_at)
 
 
 def _run(renderer: _Renderer, href: str, encoding: str | None) -> bytes:

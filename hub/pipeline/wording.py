@@ -37,6 +37,7 @@ _NAMES = {
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
                      r"(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
 _STATUS_FIELD = re.compile(r"status|zahl\w*stand", re.IGNORECASE)
+_METHOD_FIELD = re.compile(r"zahlverfahren|payment_?method", re.IGNORECASE)
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", re.ASCII)
 _INDENT = "  "
 _MOST_DEEP = 6
@@ -48,13 +49,20 @@ def plain_words(field_id: str, text: str) -> str | None:
     whose id says so (``status``): anywhere else the word may be an answer."""
     if _STATUS_FIELD.search(field_id) and text.strip() in _STATES:
         return _STATES[text.strip()]
+    if _METHOD_FIELD.search(field_id) and text.strip() in _METHODS:
+        return _METHODS[text.strip()]
     return _moment(text.strip())
 
 
 def json_lines(text: str) -> str | None:
     """JSON as lines of name and value, what is within indented; None where it is no object and no array."""
     value = _parsed(text)
-    return "\n".join(_lines(value, 0)) if isinstance(value, dict | list) and value else None
+    if not isinstance(value, dict | list) or not value:
+        return None
+    try:
+        return "\n".join(_lines(value, 0)) or None
+    except RecursionError:
+        return None
 
 
 def payment_state(text: str) -> str | None:

@@ -335,7 +335,8 @@ def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
 
 def output_of(layers: Layers, name: str, key: str) -> str | None:
     """What xsl:output says of `key` (``method``, ``encoding`` …): the importing stylesheet wins, the last
-    declaration in it. None: nothing. `modules_of` was asked before: it finds circles. Raises `ConfigError`."""
+    declaration in it. None: nothing. `modules_of` was asked before: it finds circles. Raises
+    `ConfigError`."""
     root = etree.fromstring(layers.read(name).encode(), _parser())
     for output in reversed(root.findall(f"{XSL}output")):
         if output.get(key) and output.get("name") is None:

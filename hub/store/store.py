@@ -849,12 +849,15 @@ class Store:
         return tuple(json.loads(trace)) if trace else ()
 
     def find_messages(self, *, state: MessageState | None = None, ags: str | None = None,
-                      service: str | None = None,
-                      limit: int = 100) -> list[StoredMessage]:
-        """Up to `limit` messages with these properties, the newest first."""
+                      service: str | None = None, limit: int = 100,
+                      before: str | None = None, reason: str | None = None) -> list[StoredMessage]:
+        """Up to `limit` messages with these properties, the newest first; only older ones than `before`."""
         query = select(tables.message).order_by(tables.message.c.no.desc()).limit(limit)
+        if before is not None:
+            query = query.where(tables.message.c.no < select(tables.message.c.no).where(
+                tables.message.c.id == before).scalar_subquery())
         for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags),
-                              (tables.message.c.service, service)):
+                              (tables.message.c.service, service), (tables.message.c.reason, reason)):
             if value is not None:
                 query = query.where(column == str(value))
         with self.reading() as connection:
@@ -889,11 +892,11 @@ class Store:
         return [QueueRow(name, states, moment(oldest[name]) if name in oldest else None)
                 for name, states in sorted(rows.items())]
 
-    def replay(self, message_id: str, who: str, *, action: str | None = None) -> int:
+    def replay(self, message_id: str, who: str, *, action: str | None = None, ask_first: bool = False) -> int:
         """Let a parked message be received again. Of a routed one, make the parked and doubtful deliveries
         due again. Gives how many. Raises `NotFound` and `NotNow`."""
         return self._act(action, who, "replay", message_id,
-                         lambda tx: operator_actions.replay(tx, message_id, who))
+                         lambda tx: operator_actions.replay(tx, message_id, who, ask_first=ask_first))
 
     def replay_delivery(self, delivery_id: str, who: str, *, action: str | None = None) -> int:
         """Make a parked or doubtful delivery due again, with the same bytes. Raises `NotFound` and
@@ -1033,6 +1036,11 @@ class Store:
         with self.reading() as connection:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
+
+    def parked(self) -> dict[tuple[str, str], int]:
+        """How many messages are parked, by tenant and reason."""
+        with self.reading() as connection:
+            return waiting.parked(connection)
 
     def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
         """Examine all of the store (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -66,8 +65,8 @@ class Dispatcher:
                  metrics: Metrics, delivered_to: Callable[[Sequence[str]], None],
                  room: Callable[[], bool] = lambda: True, *,
                  monotonic: Callable[[], float] = time.monotonic,
-                 now: Callable[[], datetime] = partial(datetime.now, UTC), stopping: threading.Event | None = None,
-                 logger: Any = log) -> None:
+                 now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 stopping: threading.Event | None = None, logger: Any = log) -> None:
         """`delivered_to` hears of the destinations that got work. Without `room` nothing is claimed.
 
         `stopping` is the event that ends it all, `monotonic` counts seconds, and `now` says what day it is.

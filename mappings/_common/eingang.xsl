@@ -47,13 +47,25 @@
     </xsl:if>
   </xsl:template>
 
-  <!-- A file of the applicant's: its name at the receiver, its name as sent where that differs, its size. -->
+  <!-- A file of the applicant's: its name at the receiver, its name as sent where that differs, its size, and what was
+       seen in it. -->
   <xsl:template name="anlage">
     <xsl:value-of select="@name"/>
     <xsl:if test="@filename and @filename != @name">
       <xsl:value-of select="concat(' – im Original „', normalize-space(@filename), '“')"/>
     </xsl:if>
     <xsl:text> (</xsl:text><xsl:call-template name="groesse"/><xsl:text>)</xsl:text>
+    <xsl:if test="string(@marks)">
+      <xsl:text> – Achtung:</xsl:text>
+      <xsl:if test="contains(@marks, 'program')"> Programm;</xsl:if>
+      <xsl:if test="contains(@marks, 'script')"> enthält ein Skript;</xsl:if>
+      <xsl:if test="contains(@marks, 'macro')"> enthält Makros;</xsl:if>
+      <xsl:if test="contains(@marks, 'archive')"> Archiv, nicht ausgepackt<xsl:if test="@entries">
+        <xsl:value-of select="concat(' (Einträge: ', @entries, ')')"/></xsl:if>;</xsl:if>
+      <xsl:if test="contains(@marks, 'locked')"> Archiv mit Kennwort;</xsl:if>
+      <xsl:if test="contains(@marks, 'other-type')"> Inhalt passt nicht zum Namen;</xsl:if>
+      <xsl:text> vor dem Öffnen prüfen</xsl:text>
+    </xsl:if>
   </xsl:template>
 
   <xsl:template name="groesse">

@@ -61,6 +61,7 @@
   <xsl:template name="anlagen">
     <xsl:if test="$uploads">
       <tr>
+        <xsl:if test="count($uploads) &gt; 10"><xsl:attribute name="class">lang</xsl:attribute></xsl:if>
         <th scope="row" width="35%" align="left" valign="top">Anlagen</th>
         <td align="left" valign="top">
           <xsl:call-template name="anzahl"/><xsl:text>: </xsl:text>
@@ -82,8 +83,14 @@
     </section>
   </xsl:template>
 
+  <!-- A row of the class "lang" may be higher than a page and is divided; any other one stays whole. -->
   <xsl:template match="*" mode="feld">
+    <xsl:variable name="text" select="string((@e:shown | @e:text[not(../@e:shown)])[1])"/>
     <tr>
+      <xsl:if test="string-length($text) &gt; 1000 or count(value | attachment) &gt; 20
+                    or string-length(translate($text, translate($text, '&#10;&#13;', ''), '')) &gt; 20">
+        <xsl:attribute name="class">lang</xsl:attribute>
+      </xsl:if>
       <th scope="row" width="35%" align="left" valign="top"><xsl:value-of select="@e:label"/></th>
       <td align="left" valign="top"><xsl:apply-templates select="." mode="wert"/></td>
     </tr>
@@ -126,7 +133,7 @@
   <!-- Blanks at its beginning stay, and so does the width of a tab: an applicant may have typed a list. -->
   <xsl:template name="zeile">
     <xsl:param name="text"/>
-    <xsl:variable name="mit-tab" select="translate($text, '&#9;', '&#8195;')"/>
+    <xsl:variable name="mit-tab" select="translate($text, '&#9;', '&#8194;')"/>
     <xsl:variable name="wort" select="normalize-space($mit-tab)"/>
     <xsl:if test="$wort">
       <xsl:value-of select="concat(substring($einzug, 1, string-length(substring-before($mit-tab, substring($wort, 1, 1)))),
@@ -141,7 +148,7 @@
       <table class="angaben" aria-label="Inhalt der Nachricht" width="100%" cellpadding="0" cellspacing="0" border="0">
         <tbody>
           <xsl:for-each select=".//*[not(*)][normalize-space()]">
-            <tr>
+            <tr class="lang">
               <th scope="row" width="35%" align="left" valign="top">
                 <xsl:value-of select="concat(local-name(..), ' › ', local-name())"/>
               </th>
@@ -173,12 +180,13 @@
       table { border-collapse: collapse; width: 100%; max-width: 100%; table-layout: fixed; }
       th, td { text-align: left; vertical-align: top; padding: 3px 8px 3px 0; border-bottom: 1px solid #cfcfcf; }
       th { font-weight: normal; color: #404040; }
-      .angaben th { width: 35%; }
+      .angaben th { width: 35%; padding-right: 20px; }
       ul { margin: 0; padding: 0 0 0 1.2em; }
       li { margin: 0; padding: 0; }
       img { max-width: 100%; height: auto; }
       a { color: #003f75; }
-      .kopf th, .kopf td { border-bottom: 0; padding-bottom: 0; }
+      .kopf { background: #f3f6f9; }
+      .kopf th, .kopf td { border-bottom: 0; padding-bottom: 2px; padding-left: 8px; }
       .test { border: 3px solid #8a0000; color: #8a0000; padding: 0.5em 0.8em; }
       footer { margin-top: 2em; font-size: 0.85em; color: #404040; }
     </xsl:text>
@@ -190,6 +198,8 @@
         .angaben, .angaben tbody, .angaben tr, .angaben th, .angaben td { display: block; width: auto; }
         .angaben th { border-bottom: 0; padding: 5px 0 0; font-size: 0.85em; }
         .angaben td { padding-right: 0; }
+        .kopf th, .kopf td { padding-left: 8px; padding-right: 8px; }
+        h1 { font-size: 1.2em; }
       }
     </xsl:text>
   </xsl:template>

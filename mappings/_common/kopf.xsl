@@ -3,8 +3,8 @@
      rows of label and text, once for all outputs. What the form does not have has no row.
      The applicant is the first group with a name that the field table calls so ("applicant = true"), else the first one
      whose id begins with "antragstell" or "anzeigend", else the first one that has an address, a telephone number or an
-     e-mail address, too. What a field of that group means is known by its id (name, familienname, vorname, firma, strasse,
-     plz, telefon, email …). -->
+     e-mail address, too. What that group lacks (address, telephone, e-mail) comes from the next one that is called so. What
+     a field means is known by its id (name, familienname, vorname, firma, strasse, plz, telefon, email …). -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
                 xmlns:e="urn:datendrehscheibe:envelope:1" exclude-result-prefixes="e">
   <xsl:variable name="gross" select="'ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÜ'"/>
@@ -40,6 +40,8 @@
                                      $ids-email), concat('|', translate(local-name(), $gross, $klein), '|'))]]"/>
   <xsl:variable name="antragsteller"
                 select="$bezeichnet[1] | $benannt[not($bezeichnet)][1] | $erkannt[not($bezeichnet or $benannt)][1]"/>
+  <xsl:variable name="auskunft" select="$ausgefuellt[../@e:applicant = 'true']/*[normalize-space(@e:text)]"/>
+  <xsl:variable name="eigen" select="$antragsteller/*[normalize-space(@e:text)]"/>
   <xsl:variable name="zahlung"
                 select="$ausgefuellt[contains(translate(local-name(..), $gross, $klein), 'zahlung')
                                      or contains(translate(local-name(..), $gross, $klein), 'payment')][1]"/>
@@ -67,16 +69,20 @@
       <xsl:with-param name="label">Anschrift</xsl:with-param>
       <xsl:with-param name="text"><xsl:call-template name="antragsteller-anschrift"/></xsl:with-param>
     </xsl:call-template>
-    <xsl:for-each select="$antragsteller/*[normalize-space(@e:text)][contains($ids-telefon,
-                            concat('|', translate(local-name(), $gross, $klein), '|'))]">
+    <xsl:variable name="telefon" select="$eigen[contains($ids-telefon,
+                                           concat('|', translate(local-name(), $gross, $klein), '|'))]"/>
+    <xsl:variable name="email" select="$eigen[contains($ids-email,
+                                         concat('|', translate(local-name(), $gross, $klein), '|'))]"/>
+    <xsl:for-each select="$telefon | $auskunft[not($telefon)][contains($ids-telefon,
+                            concat('|', translate(local-name(), $gross, $klein), '|'))][1]">
       <xsl:call-template name="kopfzeile">
         <xsl:with-param name="label">Telefon</xsl:with-param>
         <xsl:with-param name="text" select="@e:text"/>
         <xsl:with-param name="ziel"><xsl:call-template name="ziel"/></xsl:with-param>
       </xsl:call-template>
     </xsl:for-each>
-    <xsl:for-each select="$antragsteller/*[normalize-space(@e:text)][contains($ids-email,
-                            concat('|', translate(local-name(), $gross, $klein), '|'))]">
+    <xsl:for-each select="$email | $auskunft[not($email)][contains($ids-email,
+                            concat('|', translate(local-name(), $gross, $klein), '|'))][1]">
       <xsl:call-template name="kopfzeile">
         <xsl:with-param name="label">E-Mail</xsl:with-param>
         <xsl:with-param name="text" select="@e:text"/>
@@ -110,7 +116,12 @@
 
   <!-- "Große Gasse 3 a, 00000 Musterstadt" -->
   <xsl:template name="antragsteller-anschrift">
-    <xsl:variable name="felder" select="$antragsteller/*[normalize-space(@e:text)]"/>
+    <xsl:variable name="orte" select="concat($ids-strasse, $ids-plz, $ids-anschrift)"/>
+    <xsl:variable name="wohnt" select="$eigen[contains($orte,
+                                         concat('|', translate(local-name(), $gross, $klein), '|'))]"/>
+    <xsl:variable name="anderswo" select="$auskunft[not($wohnt)][contains($orte,
+                                            concat('|', translate(local-name(), $gross, $klein), '|'))][1]"/>
+    <xsl:variable name="felder" select="$eigen[not($anderswo)] | $anderswo/../*[normalize-space(@e:text)]"/>
     <xsl:variable name="strasse" select="$felder[contains($ids-strasse,
                                            concat('|', translate(local-name(), $gross, $klein), '|'))][1]/@e:text"/>
     <xsl:variable name="hausnummer" select="$felder[contains($ids-hausnummer,

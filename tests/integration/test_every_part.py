@@ -182,8 +182,9 @@ def arrives(hand_over: HandOver, made: Sequence[bytes], files: Files) -> None:
 
 NAMES = st.sampled_from([
     "antrag.pdf", "Antrag.PDF", "antrag.xml", "hundesteuer.xml", "Kaufvertrag.pdf", "a/b.pdf", "..",
-    "CON.pdf", "Gebu\u0308hren.pdf", "Gebühren.pdf", "Договор.docx", "Łukasz Żółć.odt", "x" * 300 + ".pdf", "",
-    "p_anhang_art.pdf", "p_anhang_nachweise.pdf", "antrag-2.pdf", "a\x00b.txt", ".versteckt", "😀.png"])
+    "CON.pdf", "Gebu\u0308hren.pdf", "Gebühren.pdf", "Договор.docx", "Łukasz Żółć.odt",
+    "x" * 300 + ".pdf", "", "p_anhang_art.pdf", "p_anhang_nachweise.pdf", "antrag-2.pdf",
+    "a\x00b.txt", ".versteckt", "😀.png"])
 BODIES = st.sampled_from([b"", b"%PDF-1.4 a", b"%PDF-1.4 b", b"<a/>", b"{}", EMBEDDED, b"\x89PNG\r\n\x1a\n",
                           b"\r\n.\r\n--=_\r\n", "ä".encode("latin-1")]) | st.binary(max_size=20)
 PARTS = st.tuples(BODIES, st.sampled_from(["file", "pdf", "nachweise", "antragsunterlagen", "part-2"]),

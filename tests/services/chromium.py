@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.services import need
 
-_MEASURE = """<!DOCTYPE html><meta charset="utf-8"><body style="margin:0">{frames}<pre id="found"></pre><script>
+_MEASURE = """<!DOCTYPE html><meta charset="utf-8"><body style="margin:0">{frames}<pre id="found"></pre>
+<script>
 addEventListener("load", () => {{
   const found = {{}};
   for (const frame of document.querySelectorAll("iframe")) {{
@@ -22,14 +23,15 @@ addEventListener("load", () => {{
   document.getElementById("found").textContent = JSON.stringify(found);
 }});
 </script>"""
-_FRAME = '<iframe name="{name}" srcdoc="{page}" style="border:0; width:{width}px; height:{height}px"></iframe>'
+_FRAME = ('<iframe name="{name}" srcdoc="{page}" style="border:0; width:{width}px; height:{height}px">'
+          "</iframe>")
 
 
 def sizes(pages: Mapping[str, str], width: int) -> dict[str, tuple[int, int]]:
     """How wide and how high each page is that has `width` CSS pixels, by its name: ``scrollWidth`` and
     ``scrollHeight`` of its root."""
     frames = "".join(_frame(name, page, width, 1) for name, page in pages.items())
-    dom = _run(_MEASURE.format(frames=frames), "--dump-dom", "--hide-scrollbars", "--virtual-time-budget=10000")
+    dom = _run(_MEASURE.format(frames=frames), "--dump-dom", "--virtual-time-budget=10000")
     found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
     assert found and found[1], "Chromium has not measured"
     return {name: (wide, high) for name, (wide, high) in json.loads(html.unescape(found[1])).items()}
@@ -38,7 +40,7 @@ def sizes(pages: Mapping[str, str], width: int) -> dict[str, tuple[int, int]]:
 def screenshot(page: str, width: int, height: int, file: Path) -> None:
     """The upper left of a page as PNG, at least 500 pixels wide: a window cannot be narrower."""
     body = f'<!DOCTYPE html><body style="margin:0">{_frame("page", page, width, height)}'
-    _run(body, f"--screenshot={file}", f"--window-size={max(width, 500)},{height}", "--hide-scrollbars")
+    _run(body, f"--screenshot={file}", f"--window-size={max(width, 500)},{height}")
 
 
 def _frame(name: str, page: str, width: int, height: int) -> str:
@@ -52,6 +54,7 @@ def _run(page: str, *options: str) -> str:
         file.write_text(page, encoding="utf-8")
         done = subprocess.run(
             [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+             "--hide-scrollbars",
              f"--user-data-dir={folder}/profile", "--no-first-run", *options, file.as_uri()],
             check=False, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,8 +1,7 @@
 """A real CMIS 1.1 server on loopback: Apache Chemistry's in-memory repository in Jetty, with a login.
 
-Both come from Maven Central (`tests.services.maven`). The SOAP servlets of the
-WAR do not start on Java 17, which has no javax.xml.ws any more. So the server gets a web.xml with the browser
-binding only.
+Both come from Maven Central (`tests.services.maven`). The SOAP servlets of the WAR do not start on Java 17,
+which has no javax.xml.ws any more. So the server gets a web.xml with the browser binding only.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ REPOSITORY = Path.home() / ".m2" / "repository"
 
 
 def artifact(name: str, sha256: str) -> Path:
-    """The file of an artifact, `name` being ``group:artifact:version:kind``. It is fetched if it is missing; else
-    the test is skipped (in CI it fails)."""
+    """The file of an artifact ``group:artifact:version:kind``. It is fetched if it is missing. If it cannot
+    be, the test is skipped (in CI it fails)."""
     group, artifact_id, version, kind = name.split(":")
     file = REPOSITORY.joinpath(*group.split("."), artifact_id, version, f"{artifact_id}-{version}.{kind}")
     if not file.exists():

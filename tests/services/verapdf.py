@@ -14,11 +14,12 @@ DIGEST = "687d4d8bcfec48c9f7e931cf78ed061f1eeccfba55d4cdc000ba9b4d8aa46ce6"
 
 
 def failures(flavour: str, files: Sequence[Path]) -> list[str]:
-    """The rules that the files break, ``<file>: <rule>``; empty when all keep to the flavour (``3a``, ``ua1``)."""
+    """The rules of a flavour (``3a``, ``ua1``) that the files break, each as ``<file>: <rule>``."""
     java, jar = need("java", "openjdk-17-jre-headless"), artifact(ARTIFACT, DIGEST)
     done = subprocess.run(
         [java, "-Xmx512m", "-cp", str(jar), "org.verapdf.apps.GreenfieldCliWrapper", "--flavour", flavour,
-         "--format", "text", "-v", *map(str, files)], check=False, capture_output=True, text=True, timeout=600)
+         "--format", "text", "-v", *map(str, files)], check=False, capture_output=True, text=True,
+        timeout=600)
     broken: list[str] = []
     passed, name = 0, ""
     for line in done.stdout.splitlines():

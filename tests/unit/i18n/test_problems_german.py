@@ -23,7 +23,7 @@ READ_BY_OPERATORS = sorted(file for pattern in (
     "hub/pipeline/xslt.py",
     "hub/endpoint.py", "hub/registry.py",
     "hub/administration/billing.py", "hub/administration/prices.py", "hub/operations/checks.py",
-    "hub/operations/send.py",
+    "hub/operations/send.py", "hub/operations/dead_letters.py",
     "hub/operations/status_server.py", "hub/operations/control_socket.py", "hub/operations/verbs.py",
     "hub/operations/operator.py", "connectors/*.py") for file in ROOT.glob(pattern))
 INNER = {"no XML", "DOCTYPE"}

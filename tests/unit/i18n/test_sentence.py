@@ -17,8 +17,8 @@ MAKERS = ("say", "place")
 OURS = ("Name", "Words")
 
 NAMED: dict[str, set[str]] = {
-    "hub/config/rules.py": {"municipality.file.name", "municipality.row.name",
-        "str(_relative(file, configuration))", "suggest(message.ags, configuration.by_ags, german=True)",
+    "hub/config/rules.py": {"municipality.file.name", "municipality.row.ags", "municipality.row.name",
+        "str(_relative(configuration.settings.hub.municipalities, configuration))",
         "suggest(message.service, configuration.mappings, german=True)",
         "suggest(message.service, municipality.routes, german=True)"},
     "hub/parsing/charset.py": {"inside", "name or 'unbekannt'"},  # of Python's character sets

@@ -13,8 +13,8 @@ import pytest
 
 from hub.config import loader
 from hub.errors import ConfigError
-from hub.operations.mapping_review import MappingReview, errors_of
 from hub.job import Job
+from hub.operations.mapping_review import MappingReview, errors_of
 from hub.pipeline.review import process
 from hub.workers.pool import BatchResult, WorkerPool
 from tests.mapping_faults import KINDS, SERVICE, TABLES, TENANT, Kind, Owner, Table, change, plant
@@ -76,16 +76,95 @@ def test_a_fault_of_another_file_is_found(place: Path, table: Table) -> None:
     assert any(re.search(table.words, line) for line in found), found
 
 
+class Blind(Here):
+    """The planted fault: whoever judges passes over municipalities' own stylesheets."""
+
+    def run(self, jobs: Sequence[Job], *_: object) -> BatchResult:  # type: ignore[override]
+        seen = [job for job in jobs if job.rules[0].municipality_folder is None]
+        done = {outcome.message_id: outcome for outcome in super().run(seen).outcomes}
+        nothing = [job.model_copy(update={"rules": ()}) for job in jobs if job not in seen]
+        done |= {outcome.message_id: outcome for outcome in super().run(nothing).outcomes}
+        return BatchResult(tuple(done[job.message_id] for job in jobs))
+
+
+def test_a_check_that_passes_over_own_stylesheets_is_noticed(place: Path) -> None:
+    plant(place, KINDS[0], "own")
+    configuration = loader.load(place / "etc/hub.toml")
+    assert errors_of(MappingReview(Blind).findings(configuration, service=SERVICE)) == []
+    assert errors_of(MappingReview(Here).findings(configuration, service=SERVICE)) != []
+
+
+def test_a_municipality_has_its_own_findings(place: Path) -> None:
+    plant(place, KINDS[0], "own")
+    configuration = loader.load(place / "etc/hub.toml")
+    found = {tenant: MappingReview(Here).findings(configuration, tenant=tenant)
+             for tenant in ("musterstadt", TENANT)}
+    assert found["musterstadt"] == []
+    assert [where for where, _ in found[TENANT]] == [f"mapping {SERVICE} ({TENANT})"]
+
+
+def test_what_was_judged_is_not_judged_again_until_it_changes(place: Path) -> None:
+    begun: list[Here] = []
+
+    def pools(*arguments: Any) -> Here:
+        begun.append(Here(*arguments))
+        return begun[-1]
+
+    review = MappingReview(pools)
+    overrides = [f"hub.state={place / 'state'}"]
+    configuration = loader.load(place / "etc/hub.toml", overrides).take_snapshots()
+    assert review.findings(configuration) == []
+    assert [sum(pool.batches)
+            for pool in begun] == [52 + 2], "all mappings, and an own stylesheet of two versions"
+    assert review.findings(configuration) == []
+    assert len(begun) == 1, "nothing has changed"
+    file = place / "etc/municipalities/14999020/hundesteuer/xml.xsl"
+    file.write_text(file.read_text(encoding="utf-8") + "<!-- -->", encoding="utf-8")
+    changed = loader.load(place / "etc/hub.toml", overrides).take_snapshots()
+    assert review.findings(changed) == []
+    assert [sum(pool.batches) for pool in begun[1:]] == [2], "that one alone"
+
+
+def test_an_own_route_without_test_recipients_is_doubtful(place: Path) -> None:
+    file = place / "etc/municipalities/14999020.toml"
+    text = file.read_text(encoding="utf-8")
+    line = 'test_recipients = [{ destination = "test", send = ["pdf", "xml", "attachments"] }]\n'
+    assert text.count(line) == 1
+    file.write_text(text.replace(line, ""), encoding="utf-8")
+    (where, finding), = MappingReview(Here).findings(loader.load(place / "etc/hub.toml"), service=SERVICE)
+    assert (where, finding.severity) == (TENANT, "warning")
+    assert f"{file}: route {SERVICE}: test_recipients: there are none" in finding.text
+
+
+def test_csv_without_a_chosen_encoding_is_doubtful(place: Path) -> None:
+    file = place / "mappings/wohngeld/mapping.toml"
+    text = re.sub(r'\nencoding = "utf-8-sig".*', "", file.read_text(encoding="utf-8"))
+    file.write_text(text, encoding="utf-8")
+    found = MappingReview(Here).of_folder(place / "mappings", "wohngeld")
+    assert [(where, finding.severity, finding.text) for where, finding in found] == [
+        ("mapping wohngeld", "warning", f"version {version}: csv: csv without a BOM")
+        for version in ("v1", "v2")]
+
+
+def test_a_field_that_one_version_lacks_is_doubtful_in_an_own_stylesheet(place: Path) -> None:
+    plant(place, Kind("of v2 alone", "", '<a><xsl:value-of select="//hunde/instance/rasseCode"/></a>'), "own")
+    found = MappingReview(Here).findings(loader.load(place / "etc/hub.toml"), service=SERVICE)
+    assert {finding.severity for _, finding in found} == {"warning"}
+    assert all("in version v1: nothing comes of it there" in finding.text for _, finding in found)
+
+
 BOMBS = {
     "memory": ('<xsl:stylesheet version="3.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">'
                '<xsl:variable name="x" static="yes" select="string-join((1 to 200000000) ! string())"/>'
                '<xsl:template match="/"><a b="{$x}"/></xsl:template></xsl:stylesheet>'),
     "time": ('<xsl:stylesheet version="3.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">'
              '<xsl:variable name="x" static="yes" select="count((1 to 1000000)[. mod 7 = count((1 to 1000000)'
-             '[. mod 3 = 0]) mod 5])"/><xsl:template match="/"><a b="{$x}"/></xsl:template></xsl:stylesheet>'),
+             '[. mod 3 = 0]) mod 5])"/><xsl:template match="/"><a b="{$x}"/></xsl:template>'
+             "</xsl:stylesheet>"),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_stylesheet_that_cannot_be_compiled_within_the_limits_is_found(place: Path, name: str) -> None:
     bomb = Kind(name, "", whole=BOMBS[name])
@@ -94,5 +173,6 @@ def test_a_stylesheet_that_cannot_be_compiled_within_the_limits_is_found(place: 
     review = MappingReview()
     found = errors_of(review.findings(configuration.take_snapshots(), service=SERVICE))
     assert len(found) == 1, "the others are not to blame"
-    assert found[0].startswith(f"{file.resolve()}: xml: takes too {'much memory' if name == 'memory' else 'long'}")
+    assert found[0].startswith(f"{file.resolve()}: xml: takes too "
+                               f"{'much memory' if name == 'memory' else 'long'}")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 20, "kilobytes: nothing happened here"

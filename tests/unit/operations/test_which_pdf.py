@@ -40,15 +40,15 @@ def findings(etc: Path, more: str, tenant: str | None = None) -> list[str]:
     ("", []),
     ('stylesheets = { pdf = "pdf.xsl" }',
      ["probedorf/brauchtumsfeuer: Ausgabe 'pdf': das PDF aus dem Stylesheet geht (das eigene "
-      "municipalities/14999030/pdf.xsl), nicht der Ausdruck des Antragstellers"]),
+      "municipalities/14999030/pdf.xsl), nicht der Ausdruck des Antragstellers; der geht als Anlage an "
+      "die, die 'attachments' bekommen"]),
     ('stylesheets = { pdf = "pdf.xsl" }\npdf = "both"',
      ["probedorf/brauchtumsfeuer: Ausgabe 'pdf': das PDF aus dem Stylesheet geht (das eigene "
       "municipalities/14999030/pdf.xsl), und der Ausdruck des Antragstellers als Anlage"]),
     ('stylesheets = { pdf = "pdf.xsl" }\npdf = "applicant"', []),
     ('pdf = "stylesheet"',
      ["probedorf/brauchtumsfeuer: Ausgabe 'pdf': das PDF aus dem Stylesheet geht (common:pdf.xsl), nicht der "
-      "Ausdruck "
-      "des Antragstellers"]),
+      "Ausdruck des Antragstellers; der geht als Anlage an die, die 'attachments' bekommen"]),
 ])
 def test_what_is_decided_otherwise_than_usual_is_told(etc: Path, more: str, said: list[str]) -> None:
     assert findings(etc, more) == said

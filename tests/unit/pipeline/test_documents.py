@@ -52,6 +52,7 @@ def several(*parts: Part, **changes: Any) -> SeveralApplicationsError:
      application("daten")),
     (part(b'{"a": 1}', "daten", "application/json"), application("x")),
     (part(b"<kaputt", "anlage"), application("antrag")),
+    (part(b'{"metadata": {"fields": {"a": ', "karte", "application/json"), application("antrag")),
     (part(b"<!DOCTYPE html><html/>", "seite", "application/xml"), application("antrag")),
     (INVOICE, xoev("<antrag.0001/>")),
     (INVOICE, content({"g:0:a": "x"}))])
@@ -78,7 +79,8 @@ def test_where_none_is_of_a_known_form_the_reason_is_that_of_the_first() -> None
     part("<serviceportal-fields><g>".encode("utf-16"), "abgeschnitten"),
     part(b"<!DOCTYPE serviceportal><serviceportal/>", "zwei"),
     part(b"<serviceportal/>", "leer"),
-    part(b'{"formId": "6000663:Hundesteuer:v2.0", "fie', "abgeschnitten", "application/json")])
+    part(b'{"formId": "6000663:Hundesteuer:v2.0", "fie', "abgeschnitten", "application/json"),
+    part(b'{"fields": {"halter_0_name": "Erika', "abgeschnitten", "application/json")])
 @pytest.mark.parametrize("first", ["application", "eins"])
 def test_two_applications_are_parked_with_both_named(first: str, second: Part) -> None:
     for parts in ((application(first), second), (second, application(first))):

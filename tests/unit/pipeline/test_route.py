@@ -103,7 +103,8 @@ def test_a_form_before_its_day_is_parked_with_that_day(today: date | None) -> No
 @pytest.mark.parametrize("today", [date(2026, 12, 1), date(2029, 1, 1)])
 def test_a_replay_on_that_day_or_later_goes_through(today: date) -> None:
     later = rule("c", mapping_versions=">=1.0", valid_from=date(2028, 1, 1))
-    replayed = job(rule("b", **COMES, valid_until=date(2028, 1, 1)), later).model_copy(update={"today": today})
+    replayed = job(rule("b", **COMES, valid_until=date(2028, 1, 1)),
+                   later).model_copy(update={"today": today})
     found, trace = route(replayed, FACTS)
     assert found.id == "b", "the first one to begin"
     assert trace == ("Regel b: passt", "Regel c: gilt erst ab 2028-01-01")

@@ -13,7 +13,7 @@ from hub.errors import Rejected
 from hub.job import PdfChoice, Recipient
 from hub.pipeline.translate import short_id
 from tests.services import need_pango
-from tests.unit.pipeline.workplace import ID, UPLOADS, XSL, Workplace, common
+from tests.unit.pipeline.workplace import ID, UPLOADS, XSL, Workplace, common, inflated
 
 
 def test_the_html_of_a_mail_is_readable_and_accessible(workplace: Workplace) -> None:
@@ -105,6 +105,30 @@ def test_without_any_stylesheet_the_printout_goes_whatever_the_route_says(workpl
     workplace.pdf = "stylesheet"
     (delivery,), _ = workplace.render()
     assert [part.attachment for part in delivery.parts] == [0]
+
+
+def test_data_is_in_the_printed_pdf_where_the_route_says_so_and_nowhere_else(workplace: Workplace) -> None:
+    need_pango()
+    workplace.sheet('<xsl:template match="/"><Antrag>Größe</Antrag></xsl:template>')
+    workplace.renderings = {"p": {**common("pdf", "pdf.xsl", "antrag.pdf"), "applicant_pdf": True},
+                            "x": {"role": "xml", "stylesheet": "x.xsl", "file": "x.xml", "media_type": "a/b"}}
+    workplace.recipients = [Recipient(name="a", destination="a", connector="smtp", send=("p",))]
+    workplace.attachments = ()
+    found = {}
+    for embeds in ((), ("x",)):
+        workplace.pdf_embeds = embeds
+        (delivery,), out = workplace.render()
+        assert [part.role for part in delivery.parts] == ["pdf"]
+        found[embeds] = inflated(workplace.body(delivery.parts[0], out))
+    data = "Größe</Antrag>".encode()
+    assert data not in found[()] and data in found[("x",)] and b"x.xml" in found[("x",)]
+    workplace.attachments = UPLOADS
+    (delivery,), out = workplace.render()
+    assert (delivery.parts[0].attachment, out) == (0, b""), "the applicant's own PDF stays as it is"
+    workplace.attachments, workplace.pdf_embeds = (), ("p",)
+    with pytest.raises(Rejected, match="pdf_embeds") as caught:
+        workplace.render()
+    assert caught.value.reason == "configuration"
 
 
 def test_no_pdf_and_no_stylesheet_parks(workplace: Workplace) -> None:

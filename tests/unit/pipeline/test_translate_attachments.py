@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.job import Body, JobPart, OutAttachment, Recipient
+from tests.services import need_pango
 from tests.unit.pipeline.workplace import OTHER, SHA, UPLOADS, Workplace, common
 
 
@@ -45,6 +46,13 @@ def test_a_pdf_that_is_made_leaves_the_printout_an_attachment(workplace: Workpla
     workplace.renderings = {"pdf": common("pdf", "pdf.xsl", "antrag.pdf")}
     assert sent(workplace, "pdf", "attachments") == [
         ("pdf", "antrag.pdf", None), *UPLOADED, ("attachment", "antrag-2.pdf", 0)]
+
+
+def test_where_both_go_the_printout_goes_once(workplace: Workplace) -> None:
+    need_pango()
+    workplace.pdf = "both"
+    assert sent(workplace, "pdf", "attachments") == [
+        ("pdf", "hund.pdf", None), ("attachment", "hund-ausdruck.pdf", 0), *UPLOADED]
 
 
 def test_the_files_in_a_xoev_document_are_attachments(workplace: Workplace) -> None:

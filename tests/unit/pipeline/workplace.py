@@ -74,6 +74,7 @@ class Workplace:
         self.stylesheets: dict[str, str] = {}
         self.homes: dict[str, str] = {}
         self.pdf: PdfChoice | None = None
+        self.pdf_embeds: tuple[str, ...] = ()
         self.attachments = UPLOADS
         self.parts = (JobPart(name="application", filename=None, media_type="application/xml", sha256=OTHER,
                               body=Body(length=5)),)
@@ -97,7 +98,7 @@ class Workplace:
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
                     mapping_digest="0",
                     package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
-                    stylesheets=self.stylesheets, homes=self.homes, pdf=self.pdf,
+                    stylesheets=self.stylesheets, homes=self.homes, pdf=self.pdf, pdf_embeds=self.pdf_embeds,
                     recipients=recipients,
                     municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,

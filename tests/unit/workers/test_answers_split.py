@@ -14,7 +14,8 @@ from hub.workers.answers import check
 
 def job(**changes: Any) -> Job:
     parts = tuple(JobPart(name=f"p{number}", filename=None, media_type="text/xml",
-                          sha256=hashlib.sha256(b"x").hexdigest(), body=Body(length=1)) for number in range(4))
+                          sha256=hashlib.sha256(b"x").hexdigest(), body=Body(length=1))
+                  for number in range(4))
     return Job(**({"message_id": "m", "tenant": "t", "ags": "14999010", "service": "s", "test": False,
                    "received_at": datetime(2026, 11, 22, tzinfo=UTC), "accepted_day": date(2026, 11, 22),
                    "case": None, "parts": parts, "several": "split"} | changes))
