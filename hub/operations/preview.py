@@ -153,7 +153,7 @@ def _as_it_lies(configuration: Configuration, municipality: Municipality, servic
                 scratch: Path) -> Configuration:
     """The configuration with snapshots of what one municipality's rules for one service need."""
     mappings = configuration.settings.hub.mappings
-    folders = {service: mappings / service, "_common": mappings / "_common",
+    folders = {service: configuration.mapping_folder(service), "_common": mappings / "_common",
                f"town/{municipality.row.tenant}": municipality.folder}
     return dataclasses.replace(configuration, known_rules={}, snapshots={
         name: snapshot(folder, scratch) for name, folder in folders.items() if folder and folder.is_dir()})
