@@ -25,7 +25,19 @@ from hub.config.reader import suggest
 from hub.config.rules import rules_for, why_none
 from hub.errors import ConfigError, HubError
 from hub.files.snapshot import snapshot
-from hub.job import Body, Job, JobPart, Outcome, OutDelivery, OutPart, Parked, Recipient, Rule, Split, Translated
+from hub.job import (
+    Body,
+    Job,
+    JobPart,
+    Outcome,
+    OutDelivery,
+    OutPart,
+    Parked,
+    Recipient,
+    Rule,
+    Split,
+    Translated,
+)
 from hub.message import BERLIN, StoredMessage, safe_name, unique_names
 
 if TYPE_CHECKING:
@@ -98,8 +110,8 @@ def of_message(configuration: Configuration, store: Store, message: StoredMessag
     content = b"".join(contents)
     outcome, out = trial(job, content)
     if isinstance(outcome, Split):
-        raise HubError(f"Die Nachricht enthält {len(outcome.groups)} Anträge und wird in so viele Nachrichten "
-                       "geteilt: nach dem Teilen jede für sich ansehen.")
+        raise HubError(f"Die Nachricht enthält {len(outcome.groups)} Anträge und wird in so viele "
+                       "Nachrichten geteilt: nach dem Teilen jede für sich ansehen.")
     if isinstance(outcome, Parked):
         return Preview({REASON: f"{outcome.reason}\n\n{outcome.text}\n".encode()}, outcome)
     return Preview(dict(_files(outcome, job, content, out)))
