@@ -111,8 +111,7 @@ def of_message(configuration: Configuration, store: Store, message: StoredMessag
     outcome, out = trial(job, content)
     if isinstance(outcome, Split):
         raise HubError(f"Die Nachricht enthält {len(outcome.groups)} Anträge und wird in so viele "
-                       "Nachrichten "
-                       "geteilt: nach dem Teilen jede für sich ansehen.")
+                       "Nachrichten geteilt: nach dem Teilen jede für sich ansehen.")
     if isinstance(outcome, Parked):
         return Preview({REASON: f"{outcome.reason}\n\n{outcome.text}\n".encode()}, outcome)
     return Preview(dict(_files(outcome, job, content, out)))
