@@ -86,13 +86,10 @@ def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = (), *,
                                   embedded)
     except (Rejected, MemoryError):
         raise
-    except (Exception,
-            # what WeasyPrint stumbles over is a page that the stylesheet made
-            FatalURLFetchingError) as error:
+    except (Exception, FatalURLFetchingError) as error:  # the stylesheet made a page that stops WeasyPrint
         raise Rejected(Reason.MAPPING, say(
             "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
-            "berichtigen, "
-            "dann erneut verarbeiten.", file=Name(stylesheet), why=_why(error))) from error
+            "berichtigen, dann erneut verarbeiten.", file=Name(stylesheet), why=_why(error))) from error
     return content
 
 
