@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,10 +24,9 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import AMQPError, IrrecoverableChannelError, MessageNacked
 
-from connectors._amqp_connection import Line, connected
 from connectors._amqp_message import text
 from connectors._framing import flag, labelled
-from hub.endpoint import DeadLetter, Returned, SecretRef
+from hub.endpoint import DeadLetter, Returned
 from hub.errors import Busy, ConfigError
 
 CONFIRM_SECONDS = 30
@@ -42,28 +41,26 @@ WORD = re.compile(r"[\w.:+-]{1,40}", re.ASCII)
 
 
 @contextmanager
-def letters(line: Line, queue: str, sources: Collection[str],
-            user: tuple[str, SecretRef] | None) -> Iterator[Letters]:
-    """The dead letters in `queue`; back they go to `sources` alone.
+def letters(connection: AbstractContextManager[Any], place: str, user: str, queue: str,
+            sources: Collection[str]) -> Iterator[Letters]:
+    """The dead letters in `queue` at `place`, seen by `user`; back they go to `sources` alone.
 
     Raises `Busy` when there is no line to the broker, `ConfigError` when it says no.
     """
-    place = f"{line.host}:{line.port}"
-    name = user[0] if user else line.user
     inside = False
     try:
-        with connected(line, user) as link:
+        with connection as link:
             inside = True
             yield Letters(link, queue, sources)
     except IrrecoverableChannelError as error:
         if not inside:
-            raise ConfigError.at(place, "user", f"the broker does not let {name!r} in",
+            raise ConfigError.at(place, "user", f"the broker does not let {user!r} in",
                                  "correct user, password or virtual host") from error
         if error.reply_code == 404:
             raise ConfigError.at(place, queue, "there is no such queue",
                                  "run drehscheibe broker setup") from error
         raise ConfigError.at(
-            place, queue, f"{name!r} may not do this at the broker",
+            place, queue, f"{user!r} may not do this at the broker",
             "to look, repeat drehscheibe broker setup; to give back, name a user who may "
             "write there (--user, --password-file)") from error
     except (AMQPError, OSError) as error:

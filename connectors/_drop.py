@@ -132,6 +132,11 @@ class DropOutlet(OutletBase[OptionsT]):
     kind = "file"
     drop = True
 
+    @classmethod
+    def takes(cls, options: OptionsT) -> frozenset[str] | None:
+        """All parts, or the one that is the file."""
+        return frozenset({options.role}) if options.layout == "single" else None
+
     def __init__(self, options: OptionsT) -> None:
         super().__init__(options)
         self._left_overs = LeftOvers()

@@ -83,6 +83,25 @@ def _items(item: Any, delivery: Delivery, row: Mapping[str, str], part: Manifest
                                      "part:sha256": one.sha256}, one)
 
 
+def roles(value: Any) -> frozenset[str] | None:
+    """The roles of the parts that a tree takes up; None: all of them."""
+    found = frozenset(_roles(value))
+    return None if "*" in found else found
+
+
+def _roles(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "each" in value:
+            yield value["each"]
+        for item in value.values():
+            yield from _roles(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _roles(item)
+    elif isinstance(value, str) and (whole := _WHOLE.fullmatch(value)) and whole[1] != "part":
+        yield whole[2]
+
+
 def parts(delivery: Delivery, role: str) -> tuple[ManifestPart, ...]:
     """The parts of a role; ``*`` means all."""
     return delivery.manifest.parts if role == "*" else delivery.manifest.of_role(role)

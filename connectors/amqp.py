@@ -31,19 +31,20 @@ when the broker refuses user or queue, it raises, so that the hub reports it and
 
 from __future__ import annotations
 
+import ssl
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tenacity
 from amqp.exceptions import AMQPError, IrrecoverableChannelError, IrrecoverableConnectionError
+from kombu.connection import Connection
 from pydantic import Field
 
 from connectors import _amqp_dead
-from connectors._amqp_connection import connected
 from connectors._amqp_depth import Depth
-from connectors._amqp_message import Reader
+from connectors._amqp_message import Reader, tolerant_frames
 from connectors._amqp_session import Limits, SenderQueue, Session
 from connectors._amqp_setup import Admin, Topology, User, declare
 from connectors._framing import Spool
@@ -57,6 +58,7 @@ from hub.endpoint import (
     OptionsModel,
     SecretRef,
     SenderName,
+    read_secret,
 )
 from hub.errors import ConfigError, StoreUnavailable
 
@@ -203,6 +205,32 @@ class Inlet(InletBase[Options]):
                         "drehscheibe broker dead list")] if count else []
 
 
+@contextmanager
+def connected(options: Options, user: tuple[str, SecretRef] | None = None) -> Iterator[Any]:
+    """py-amqp's connection as kombu makes it, as `user` (name, password), else as the hub's.
+
+    Raises py-amqp's errors, `OSError`, and `ConfigError` for a secret. After an error the socket is just
+    dropped: a broker in trouble may never answer the goodbye.
+    """
+    name, password = user or (options.user, options.password)
+    tls = {"server_hostname": options.host, "cert_reqs": ssl.CERT_REQUIRED,
+           "ca_certs": str(options.ca) if options.ca else None,
+           "tls_minimum_version": ssl.TLSVersion.TLSv1_2}
+    connection: Any = Connection(  # type: ignore[no-untyped-call]
+        hostname=options.host, port=options.port, virtual_host=options.vhost, userid=name,
+        password=read_secret(password), login_method="PLAIN", ssl=tls if options.tls else False,
+        heartbeat=options.heartbeat, connect_timeout=10,
+        transport_options={"frame_handler": tolerant_frames, "write_timeout": options.heartbeat})
+    link = connection.transport.establish_connection()
+    try:
+        link.transport.sock.settimeout(options.heartbeat)  # py-amqp waits for ever for an answer
+        yield link
+        link.transport.sock.settimeout(min(3, options.heartbeat))
+        link.close()
+    finally:
+        link.collect()
+
+
 def _passes(error: BaseException) -> bool:
     """Whether connecting again may help: not when the broker refuses user or queue."""
     return (isinstance(error, AMQPError | OSError)
@@ -226,5 +254,7 @@ def dead_letters(options: Options, user: str | None = None,
 
     Raises `Busy` when there is no line to the broker, `ConfigError` when it says no.
     """
-    return _amqp_dead.letters(options, options.dead, {options.queue(each) for each in options.senders},
-                              (user, password) if user is not None and password is not None else None)
+    asked = (user, password) if user is not None and password is not None else None
+    return _amqp_dead.letters(connected(options, asked), f"{options.host}:{options.port}",
+                              user or options.user, options.dead,
+                              {options.queue(each) for each in options.senders})

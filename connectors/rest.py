@@ -273,6 +273,16 @@ class Outlet(OutletBase[Options]):
     keeps = True
 
     @classmethod
+    def takes(cls, options: Options) -> frozenset[str] | None:
+        """What its body is made of."""
+        if options.body is not None:
+            return frozenset({options.body})
+        if options.json_ is not None:
+            return _tree.roles(options.json_)
+        named = frozenset(field.role for field in options.multipart if field.role)
+        return None if "*" in named else named
+
+    @classmethod
     def needs(cls, options: Options) -> Needs:
         """The port of its receiver."""
         return Needs(port=port_of(options.url))

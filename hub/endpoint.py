@@ -210,6 +210,11 @@ class OutletBase(ABC, Generic[OptionsT]):
         return cls.repeat
 
     @classmethod
+    def takes(cls, options: OptionsT) -> frozenset[str] | None:  # noqa: ARG003
+        """The roles of the parts that it brings to a destination with these options; None: all of them."""
+        return None
+
+    @classmethod
     def needs(cls, options: OptionsT) -> Needs:  # noqa: ARG003
         """What `make run` has to make for a destination with these options."""
         return Needs()

@@ -131,8 +131,8 @@ FILES = [
          whole="<xsl:stylesheet version='1.0' xmlns:xsl='http://www.w3.org/1999"),
     Kind("a DOCTYPE", "has a DOCTYPE",
          whole=f'<!DOCTYPE x [<!ENTITY a "b">]><xsl:stylesheet version="1.0" {HEAD}/>'),
-    Kind("an unknown version", "version is '1.5'", version="1.5"),
-    Kind("no stylesheet", "version is ''", whole="<a/>"),
+    Kind("an unknown version", "(version is|Fassung ist) '1.5'", version="1.5"),
+    Kind("no stylesheet", "(version is|Fassung ist) ''", whole="<a/>"),
 ]
 KINDS = [*NAMES, *IMPORTS, *DOCUMENTS, *FIELDS, *OUTPUTS, *FILES]
 
@@ -188,7 +188,8 @@ def plant(place: Path, kind: Kind, owner: Owner) -> Path:
     if owner == "own":
         folder = place / "etc/municipalities" / OWN / SERVICE
         toml = place / "etc/municipalities" / f"{OWN}.toml"
-        old, new = r'stylesheets = \{[^}]*\}', f'stylesheets = {{ {kind.rendering} = "{SERVICE}/probe.xsl" }}'
+        old = rf'(service = "{SERVICE}"\nstylesheets = )\{{[^}}]*\}}'
+        new = rf'\g<1>{{ {kind.rendering} = "{SERVICE}/probe.xsl" }}'
     else:
         folder, toml = place / "mappings" / SERVICE / "v2", place / "mappings" / SERVICE / "mapping.toml"
         old = rf'(name = "v2"(?:.|\n)*renderings\.{kind.rendering}\]\nrole = "\w+"\nstylesheet = )"[^"]*"'

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from hub import endpoint
+from hub.config.business_days import Season
 from hub.config.retry import Duration
 from hub.config.types import Key
 from hub.files.model import FileModel
@@ -126,6 +127,16 @@ class DiskSection(FileModel):
                             description="MiB laid by for the outcomes of deliveries on a full disk")
 
 
+class SilenceSection(FileModel):
+    """When a sender is missed that has fallen silent."""
+
+    quiet: tuple[Season, ...] = Field(("12-20/01-07",),
+                                      description="spans of the year (MM-DD/MM-DD) in which nobody is "
+                                      "missed, beside weekends and the public holidays of Saxony")
+    messages: int = Field(20, ge=2, description="messages that must be known of a sender before it is missed")
+    business_days: int = Field(10, ge=1, description="business days on which it must be known")
+
+
 class Sender(FileModel):
     """Who may hand in what. How a sender is recognised stands with each inlet."""
 
@@ -156,6 +167,7 @@ class HubFile(FileModel):
                                     description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
     disk: DiskSection = Field(DiskSection(), description="the room that is kept on the state's disk")
+    silence: SilenceSection = Field(SilenceSection(), description="when a silent sender is missed")
     limits: Limits = Field(Limits(), description="what a message may hold at most")
     sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
     inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that "

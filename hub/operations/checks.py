@@ -20,6 +20,7 @@ from hub.endpoint import Finding
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.operations import certificates
 from hub.operations.mapping_review import MappingReview
+from hub.operations.not_taken import not_taken
 from hub.operations.which_pdf import which_pdf
 from hub.parsing import versions
 from hub.store.database.postgresql import Served
@@ -51,6 +52,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
             tenant = configuration.tenant_of(municipality) or municipality
             yield from MappingReview().findings(configuration, tenant=tenant)
             yield from which_pdf(configuration, tenant)
+            yield from not_taken(configuration, tenant)
         yield from try_all(wanted, progress, build)
         return
     versions.check_versions()
@@ -61,6 +63,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield from _own_mappings(configuration)
     yield from MappingReview().findings(configuration)
     yield from which_pdf(configuration)
+    yield from not_taken(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)

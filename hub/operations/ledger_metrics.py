@@ -30,6 +30,7 @@ from hub.config import window
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState, Reason
 from hub.operations.certificates import certificates
+from hub.operations.silence import Silence
 from hub.store.database.ledger import FORGOTTEN, TallyKey
 from hub.telemetry.families import (
     ACCEPTED,
@@ -53,6 +54,8 @@ from hub.telemetry.families import (
     RECEIVED_OLDEST,
     RESERVE,
     RESTING,
+    SENDER_SILENT,
+    SENDER_USUAL_GAP,
     SILENT,
     SIZE,
     STORE_READY,
@@ -87,6 +90,7 @@ class LedgerCollector:
         self._circuits_now = circuits
         self._inlets = inlets
         self._network_dropped = network_dropped
+        self._silence = Silence(store.reading)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: the names are fixed, the store need not be open."""
@@ -97,7 +101,7 @@ class LedgerCollector:
         configuration = self._configuration()
         try:
             yield from (*self._ledger(configuration), *self._waiting(configuration),
-                        self._parked(configuration), *self._nodes())
+                        self._parked(configuration), *self._nodes(), *self._silences(configuration))
             yield STORE_READY.of({(): self._store.away is None})
         except StoreUnavailable:
             yield STORE_READY.of({(): 0})
@@ -116,6 +120,12 @@ class LedgerCollector:
         living = [node.silent for node in self._store.nodes() if node.ended is None]
         yield NODES.of({(): len(living) if self._store.shared else 1})
         yield SILENT.of({(): max(0.0, *living, 0.0)})
+
+    def _silences(self, configuration: Configuration) -> Iterable[Metric]:
+        senders = self._silence.look(configuration)
+        yield SENDER_SILENT.of({(name,): quiet.silent.total_seconds() for name, quiet in senders.items()})
+        yield SENDER_USUAL_GAP.of({(name,): quiet.usual.total_seconds() for name, quiet in senders.items()
+                                   if quiet.usual is not None})
 
     def _ledger(self, configuration: Configuration) -> Iterable[Metric]:
         found: dict[Family, dict[tuple[str, ...], float]] = first_series(configuration)

@@ -2,8 +2,8 @@
 
 `render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however
 many recipients get it. Attachments and the original are named by number, never copied. No file name or
-subject made here holds personal data, except the names that citizens gave to their own uploads. What each
-file is called says `hub.pipeline.file_names`.
+subject made here holds personal data, except the names that citizens gave to their own uploads, and what a
+recipient asks for (`hub.mapping.addressing`). What each file is called says `hub.pipeline.file_names`.
 
 Stylesheets get these parameters, all strings: everything of the rule's municipality (``name``, ``ags``, …),
 ``message-id``, ``case``, ``day`` (YYYY-MM-DD), ``subject``, ``service`` and ``version``.
@@ -23,7 +23,8 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, lines, say
-from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
+from hub.job import Applicant, Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
+from hub.mapping import addressing
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason
 from hub.names import safe_name, unique_names
@@ -33,13 +34,16 @@ from hub.pipeline.file_names import attachment_of, known_name, received_name, st
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
-           attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
-    """A delivery for each recipient of the rule, in its order.
+           attachments: Sequence[OutAttachment], out: Output,
+           applicant: Applicant | None = None) -> tuple[OutDelivery, ...]:
+    """A delivery for each recipient of the rule, in its order. Of the applicant subjects and headers tell
+    what the rule wants.
 
     New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``mapping`` when a
     stylesheet, an import or an encoding is at fault, ``configuration`` when the PDF engine is missing.
     """
-    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, version))
+    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, version),
+                         applicant)
     return tuple(_delivery(renderer, recipient) for recipient in rule.recipients)
 
 
@@ -67,6 +71,7 @@ class _Renderer:
     out: Output
     job: Job
     name_parts: Mapping[str, str]
+    applicant: Applicant | None = None
     done: dict[str, tuple[OutPart, ...]] = field(default_factory=dict)
 
 
@@ -84,7 +89,8 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
-        properties=recipient.properties, parts=tuple(_named(renderer, parts)))
+        properties=addressing.properties(recipient, renderer.applicant),
+        parts=tuple(_named(renderer, parts)))
 
 
 def _named(renderer: _Renderer, parts: Sequence[OutPart]) -> Iterator[OutPart]:
@@ -123,7 +129,8 @@ def short_id(message_id: str) -> str:
 
 
 def _subject(renderer: _Renderer, recipient: Recipient) -> str:
-    return f"{recipient.subject or renderer.version.subject} [{short_id(renderer.job.message_id)}]"
+    return addressing.subject(recipient, renderer.version.subject, short_id(renderer.job.message_id),
+                              renderer.job.case, renderer.applicant)
 
 
 def _attachments(renderer: _Renderer) -> list[OutPart]:

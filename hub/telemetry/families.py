@@ -128,6 +128,12 @@ SENDER_CERTIFICATES_REFUSED = Family("drehscheibe_sender_certificates_refused_to
 DEAD_LETTERS = Family("drehscheibe_dead_letters", "gauge",
     "Messages in the broker's dead-letter queue, which nobody takes by itself (`drehscheibe broker dead`). "
     "NaN while the inlet cannot know. Hubs on one broker say the same: do not add them up.", ("inlet",))
+SENDER_SILENT = Family("drehscheibe_sender_silent_seconds", "gauge",
+    "How long a sender has sent nothing but tests, counted on business days only (`[silence]` in hub.toml).",
+    ("sender",))
+SENDER_USUAL_GAP = Family("drehscheibe_sender_usual_gap_seconds", "gauge",
+    "The longest gap on business days that was usual for a sender in the 90 days before its last message. "
+    "There is none while too little is known of it.", ("sender",))
 STORE_READY = Family("drehscheibe_store_ready", "gauge",
     "1: the store is read and written. 0: the database is away; senders are told to come again, and what "
     "the store says is missing here.")
@@ -157,6 +163,6 @@ FAMILIES = (
     RECEIVED_OLDEST, DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, FILES_NOT_TAKEN, ACCEPT,
     WORKER, WORKER_DEATHS,
     ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT,
-    CERTIFICATE, SENDER_CERTIFICATE, SENDER_CERTIFICATES_REFUSED, DEAD_LETTERS, RETAINED, OVERDUE,
-    RELOADS, RELOADED, INFO,
+    CERTIFICATE, SENDER_CERTIFICATE, SENDER_CERTIFICATES_REFUSED, DEAD_LETTERS, SENDER_SILENT,
+    SENDER_USUAL_GAP, RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
 )

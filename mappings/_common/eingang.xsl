@@ -60,11 +60,26 @@
       <xsl:if test="contains(@marks, 'program')"> Programm;</xsl:if>
       <xsl:if test="contains(@marks, 'script')"> enthält ein Skript;</xsl:if>
       <xsl:if test="contains(@marks, 'macro')"> enthält Makros;</xsl:if>
-      <xsl:if test="contains(@marks, 'archive')"> Archiv, nicht ausgepackt<xsl:if test="@entries">
-        <xsl:value-of select="concat(' (Einträge: ', @entries, ')')"/></xsl:if>;</xsl:if>
+      <xsl:if test="contains(@marks, 'archive')"> Archiv, nicht ausgepackt<xsl:call-template name="archiv"/>;</xsl:if>
       <xsl:if test="contains(@marks, 'locked')"> Archiv mit Kennwort;</xsl:if>
       <xsl:if test="contains(@marks, 'other-type')"> Inhalt passt nicht zum Namen;</xsl:if>
       <xsl:text> vor dem Öffnen prüfen</xsl:text>
+    </xsl:if>
+  </xsl:template>
+
+  <!-- What an archive lists: how many files, and the names of the first ten. -->
+  <xsl:template name="archiv">
+    <xsl:if test="@entries">
+      <xsl:value-of select="concat(' (Einträge: ', @entries)"/>
+      <xsl:for-each select="e:entry[position() &lt;= 10]">
+        <xsl:choose>
+          <xsl:when test="position() = 1">: </xsl:when>
+          <xsl:otherwise>, </xsl:otherwise>
+        </xsl:choose>
+        <xsl:value-of select="normalize-space(.)"/>
+      </xsl:for-each>
+      <xsl:if test="@entries &gt; 10"> …</xsl:if>
+      <xsl:text>)</xsl:text>
     </xsl:if>
   </xsl:template>
 

@@ -12,7 +12,6 @@ import pytest
 from amqp.basic_message import Message
 
 from connectors import amqp
-from connectors._amqp_connection import connected
 from connectors._amqp_dead import Letters
 from connectors._amqp_depth import UNANSWERED, Depth
 from hub.endpoint import DeadLetter
@@ -102,7 +101,7 @@ def test_a_queue_that_is_gone_is_told_and_stops_nothing(hub: AmqpSite) -> None:
 
 def test_a_broker_that_does_not_answer_holds_up_nothing(idle: AmqpSite) -> None:
     now, told = [0.0], []
-    with connected(idle.options()) as link:
+    with amqp.connected(idle.options()) as link:
         depth = Depth(link, idle.options().dead, 10, told.append, now=lambda: now[0])
         depth.tick()
         link.drain_events(timeout=5)
@@ -296,7 +295,7 @@ def test_without_the_confirmation_it_would_be_lost(idle: AmqpSite) -> None:
     bury(idle, SMALL)
     full(idle)
     before = idle.left()
-    with connected(idle.options(), (idle.broker.admin[0], idle.secret(idle.broker.admin[1]))) as link:
+    with amqp.connected(idle.options(), (idle.broker.admin[0], idle.secret(idle.broker.admin[1]))) as link:
         assert [outcome for _, outcome in give_back(
             Hasty(link, "drehscheibe.dead", {idle.queue}))] == [
             "returned"]
@@ -311,7 +310,7 @@ def test_a_death_between_the_two_leaves_two_and_never_none(idle: AmqpSite) -> No
 
     bury(idle, SMALL, message_id="key-1")
     with (pytest.raises(ConnectionResetError),
-          connected(idle.options(), (idle.broker.admin[0], idle.secret(idle.broker.admin[1]))) as link):
+          amqp.connected(idle.options(), (idle.broker.admin[0], idle.secret(idle.broker.admin[1]))) as link):
         give_back(Dies(link, "drehscheibe.dead", {idle.queue}))
     wait_until(lambda: (idle.dead(), idle.left()) == (1, 1), "the broker to give it back")
 

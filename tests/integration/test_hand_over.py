@@ -25,7 +25,7 @@ File = tuple[str, str, bytes]
 """The name of the part, the file's, and its bytes."""
 
 
-def taken_apart(case: str) -> list[File]:
+def case_of(case: str) -> list[File]:
     """The parts of one of the multiparts."""
     body = (CASES / f"multipart-{case}.bin").read_bytes().replace(b"\r\n", b"\n")
     found = []
@@ -140,7 +140,7 @@ def test_the_printout_is_known_by_its_part_or_in_a_folder_by_the_documents_name(
 
 
 def test_the_one_of_a_known_form_is_the_application(sender: Sender) -> None:
-    files = taken_apart("xml-attachment-first")
+    files = case_of("xml-attachment-first")
     first = [(part, name.replace("rechnung", "anlage"), content) for part, name, content in files]
     result = arrived(sender, first)  # in a folder the names make the order
     assert named(result) == {"anlage.xml": "upload"}
@@ -149,7 +149,7 @@ def test_the_one_of_a_known_form_is_the_application(sender: Sender) -> None:
 
 def test_two_applications_are_parked_with_both_named(sender: Sender) -> None:
     with pytest.raises(SeveralApplicationsError) as caught:
-        arrived(sender, taken_apart("two-applications"))
+        arrived(sender, case_of("two-applications"))
     assert "enthält 2 Anträge" in caught.value.text
     assert [line[:10] for line in caught.value.trace] == ["1. Antrag:", "2. Antrag:"]
     assert not {"eins", "zwei", "Falke", "Geier"} & set(re.findall(r"\w+", caught.value.text))

@@ -36,7 +36,7 @@ def test_the_examples_have_no_fault(place: Path) -> None:
     ("gewerbemeldung/v1/fields.xsd", "xs:element", "xs:elemnt", "the schema cannot be used"),
     ("gewerbemeldung/v1/rules.sch", 'test="', 'test="((', "an expression (XPath) is misspelt"),
     ("gewerbemeldung/mapping.toml", '"common:mail-html.xsl"', '"common:mail-htm.xsl"',
-     "common:mail-htm.xsl: fehlt"),
+     "common:mail-htm.xsl: is missing"),
 ])
 def test_a_fault_within_a_mapping_is_a_finding(place: Path, file: str, old: str, new: str,
                                                words: str) -> None:
