@@ -134,6 +134,7 @@ class Daemon:
         self.metrics.registry.register(LedgerCollector(
             self.store, configuration=self._in_force, circuits=self.deliverer.circuits,
             inlets=self.inlets.ready, network_dropped=lambda: bool(self.pool.network_dropped),
+            workers_missing=lambda: len(self.pool.missing),
             space=self.space))
         self.metrics.begin(
             inlets=self.inlets.names, deaths=Why,
@@ -268,7 +269,7 @@ class Daemon:
         """Why no message could be taken."""
         problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why)
                                    if problem]
-        problems += self.inlets.problems()
+        problems += self.pool.problems() + self.inlets.problems()
         return problems + (["stopping"] if self._stop.is_set() else [])
 
     def _assume_begun(self, destination: str) -> bool:

@@ -94,6 +94,9 @@ WORKER_DEATHS = Family("drehscheibe_worker_deaths_total", "counter",
 ISOLATED = Family("drehscheibe_workers_without_network", "gauge",
     "1: the worker processes gave up the network before they read anything. 0: this system did not let "
     "them, or no worker has started yet.")
+WORKERS_MISSING = Family("drehscheibe_workers_missing", "gauge",
+    "Workers that could not be started when it was last tried. Messages are accepted and wait; 0: all are "
+    "there.")
 ATTEMPT = Family("drehscheibe_attempt_seconds", "histogram",
     "Time of one try to deliver, by how it came out.", ("connector", "outcome"), _FAST)
 GIVEN_UP = Family("drehscheibe_attempts_given_up_total", "counter",
@@ -140,7 +143,6 @@ INFO = Family("drehscheibe_info", "gauge",
 FAMILIES = (
     ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
     DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, LYING, ACCEPT, WORKER, WORKER_DEATHS,
-    ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT,
-    CERTIFICATE,
-    RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
+    ISOLATED, WORKERS_MISSING, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY,
+    NODES, SILENT, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
 )

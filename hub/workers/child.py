@@ -157,6 +157,9 @@ def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Se
         raise_cpu_limit(bounds.cpu_seconds)
         try:
             outcome = run(process, job, bodies, out, alone=len(jobs) == 1)
+        except ImportError as error:  # a part of the installation is missing: no message can be blamed
+            send(channel, _failure("broken", error))
+            return
         except Exception as error:  # noqa: BLE001  # a bug, told by class and place; its text may carry data
             send(channel, _failure("failed", error))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import mmap
 import os
 import resource
@@ -23,6 +24,11 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
     """`job.service` is the name of a function below."""
     outcome: Translated | Parked = globals()[f"do_{job.service.replace('-', '_')}"](job, bodies, out)
     return outcome
+
+
+def park_all(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    """An engine that parks everything."""
+    return parked(job)
 
 
 def parked(job: Job, text: str = "nichts zu tun", message_id: str | None = None) -> Parked:
@@ -104,6 +110,12 @@ def do_segfault(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 
 def do_bug(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     raise KeyError("Erika Mustermann")
+
+
+def do_part_missing(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    """A library that is first needed now, and is not there any more."""
+    importlib.import_module("no_such_engine")
+    return parked(job)
 
 
 def do_flood(job: Job, bodies: Bodies, out: OutFile) -> Parked:
