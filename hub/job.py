@@ -42,6 +42,10 @@ def _said(value: object, info: ValidationInfo) -> Sentence:
     raise ValueError("no sentence")
 
 
+Mark = Literal["program", "script", "macro", "archive", "locked", "other-type"]
+"""What is said of a file. ``locked``: an archive with a password. ``other-type``: its name or its declared
+type say something else than its content."""
+
 Said = Annotated[Sentence, PlainValidator(_said)]
 """Text for an operator: a free str is refused where it is made."""
 
@@ -105,6 +109,7 @@ class Rule(_Model):
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")
     order: Literal["case"] | None = None
+    parked_attachments: tuple[Mark, ...] = Field((), description="marks of attachments that park a message")
 
 
 class Limits(FileModel):
@@ -151,6 +156,7 @@ class OutAttachment(_Model):
     size: Size
     sha256: Sha256
     body: Body
+    marks: tuple[Mark, ...] = Field((), description="what was seen in it (`hub.parsing.file_type`)")
 
 
 class OutPart(_Model):

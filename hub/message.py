@@ -78,6 +78,7 @@ class Reason(StrEnum):
     NO_ROUTE = "no-route"
     SEVERAL_ROUTES = "several-routes"
     INVALID = "invalid"  # schema or rules
+    ATTACHMENT = "attachment"  # a file of a kind that the route does not take
     CONFLICT = "conflict"  # same duplicate key, other content
     CONFIGURATION = "configuration"  # stylesheet, schema set or renderer is broken or missing
     RUNAWAY = "runaway"  # the worker overran its limits or died, three times, alone

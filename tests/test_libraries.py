@@ -18,6 +18,7 @@ AT_WORK = {
     "paramiko": {"connectors/sftp.py"},
     "watchdog": {"connectors/_watch.py"},
     "prometheus_client": {"hub/telemetry/counters.py", "hub/operations/ledger_metrics.py"},
+    "puremagic": {"hub/parsing/file_type.py"},
     "tenacity": {"hub/config/retry.py", "hub/intake/inlets.py"},
 }
 """By library: where its job is done."""

@@ -13,6 +13,7 @@ from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
 from hub.endpoint import InDoubtPolicy, Kind
 from hub.files.model import FileModel
+from hub.job import Mark
 from hub.mapping.versions import VersionSpan
 
 
@@ -31,6 +32,14 @@ class RecipientRow(FileModel):
                                           description="for the connector: `{property:…}` in its templates")
 
 
+class AttachmentRow(FileModel):
+    """What happens to files that citizens attach. Each is looked at; what is seen is marked everywhere."""
+
+    park: tuple[Mark, ...] = Field(("program",), description="marks that park the message: `program`, "
+                                                             "`script`, `macro`, `archive`, `locked` (an "
+                                                             "archive with a password), `other-type`")
+
+
 class RouteRow(FileModel):
     """One way for one service. Several routes of a service must not overlap."""
 
@@ -45,6 +54,7 @@ class RouteRow(FileModel):
                                                       description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the "
                                                            "municipality's folder")
+    attachments: AttachmentRow = Field(AttachmentRow(), description="which files of citizens the route takes")
     order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
                                                             "case (Vorgang) in "
                                           "the order they were accepted in, each after the one before has "

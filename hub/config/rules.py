@@ -61,7 +61,7 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     municipality={**municipality.row.parameters, "name": municipality.row.name,
                                   "ags": municipality.row.ags,
                                   "hub": configuration.settings.hub.name},
-                    order=route.order,
+                    order=route.order, parked_attachments=route.attachments.park,
                 ))
     return tuple(rules)
 

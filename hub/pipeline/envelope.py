@@ -25,6 +25,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
 from hub.message import BERLIN, Reason, unique_names
+from hub.parsing.file_type import FileType, Inspection
 from hub.pipeline.places import field_place, table_for
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
@@ -74,6 +75,7 @@ class Upload:
     size: int
     sha256: str
     body: Body
+    seen: FileType
 
 
 @dataclass
@@ -189,11 +191,12 @@ class EnvelopeBuilder:
         ``limit``)."""
         if len(self.uploads) >= self.job.limits.max_attachments:
             raise Rejected(Reason.LIMIT, say("mehr als {most} Anlagen", most=self.job.limits.max_attachments))
-        start, size, digest = self.out.tell(), 0, hashlib.sha256()
+        start, size, digest, inspection = self.out.tell(), 0, hashlib.sha256(), Inspection()
         try:
             for chunk in content:
                 self.out.write(chunk)
                 digest.update(chunk)
+                inspection.add(chunk)
                 size += len(chunk)
         except ValueError:
             where = self.told(place) if place in self.elements else say("{role}", role=Name(role))
@@ -201,7 +204,8 @@ class EnvelopeBuilder:
                                                number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
             _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
-            size, digest.hexdigest(), Body(fd=0, offset=start, length=size)))
+            size, digest.hexdigest(), Body(fd=0, offset=start, length=size),
+            inspection.finish(filename, media_type)))
         return len(self.uploads)
 
     def refer(self, element: etree._Element, number: int) -> None:
@@ -267,6 +271,7 @@ class EnvelopeBuilder:
                 element.set("field", upload.field)
             if upload.name != name:
                 element.set("filename", upload.name)
+            _describe_content(element, upload.seen)
         for place, count in self.lost.items():
             missing = count - len(self.elements[place].findall("attachment"))
             if missing > 0:
@@ -276,7 +281,20 @@ class EnvelopeBuilder:
         for upload, name in zip(self.uploads, names, strict=True):
             yield OutAttachment(name=name, filename=upload.name, media_type=upload.media_type,
                                 role=upload.role,
-                                field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body)
+                                field=upload.field, size=upload.size, sha256=upload.sha256, body=upload.body,
+                                marks=upload.seen.marks)
+
+
+def _describe_content(element: etree._Element, seen: FileType) -> None:
+    """Say of a marked attachment what was seen in it; of an archive what it lists."""
+    if seen.marks:
+        element.set("marks", " ".join(seen.marks))
+    if seen.family is not None and "other-type" in seen.marks:
+        element.set("content", seen.family)
+    if seen.entry_count is not None:
+        element.set("entries", str(seen.entry_count))
+    for entry in seen.entries:
+        etree.SubElement(element, E + "entry").text = _NOT_XML.sub("_", entry)[:255]
 
 
 def _same(where: Sentence) -> Sentence:

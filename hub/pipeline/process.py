@@ -25,6 +25,7 @@ from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
+from hub.pipeline.attachment_policy import notes_of, refuse
 from hub.pipeline.fields import annotate, type_values
 from hub.pipeline.normalize import NotNormal, normalize
 from hub.pipeline.route import route
@@ -38,7 +39,9 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
     notes: tuple[Sentence, ...] = ()
     try:
         envelope, facts, attachments, payload, notes = normalize(job, read_body, out)
+        notes += tuple(notes_of(attachments))
         rule, trace = route(job, facts)
+        refuse(rule, attachments)
         digest = rule.mapping_digest
         version, table = _mapping(rule.package, rule.mapping_version)
         typed = type_values(envelope, table)
