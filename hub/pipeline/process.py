@@ -49,7 +49,7 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
     except (Rejected, ConfigError) as error:
         return _parked(job, error, facts, digest, notes)
-    return Translated(message_id=job.message_id, facts=facts.told(job.rules), rule=rule.id,
+    return Translated(message_id=job.message_id, facts=facts.told(job), rule=rule.id,
                       mapping_digest=digest, trace=trace, notes=notes, attachments=attachments,
                       deliveries=deliveries, order=rule.order)
 
@@ -61,7 +61,7 @@ def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str |
                                                      for problem in error.problems))
     if isinstance(error, NotNormal):
         facts, notes = error.facts, error.notes
-    return Parked(message_id=job.message_id, facts=facts.told(job.rules), reason=error.reason,
+    return Parked(message_id=job.message_id, facts=facts.told(job), reason=error.reason,
                   text=error.text, trace=error.trace, notes=notes, mapping_digest=digest)
 
 

@@ -8,9 +8,9 @@ rule is judged by form name, form version (numbers: 1.10 > 1.9), day of acceptan
 from __future__ import annotations
 
 from hub.errors import Rejected
-from hub.i18n.sentence import Address, Name, Sentence, Shape, Version, lines, say
+from hub.i18n.sentence import Address, Name, Sentence, Shape, Version, say
 from hub.job import Facts, Job, Rule
-from hub.mapping.versions import version_in
+from hub.mapping.by_rule import names, objection
 from hub.message import Reason
 
 
@@ -20,7 +20,11 @@ def route(job: Job, facts: Facts) -> tuple[Rule, tuple[Sentence, ...]]:
         raise Rejected(job.why_no_rules_reason or Reason.NO_ROUTE, job.why_no_rules or say(
             "Für {service} in {ags} ist kein Weg eingerichtet.", service=Address(job.service),
             ags=Address(job.ags)))
-    test = job.test or facts.test
+    test = facts.is_test(job)
+    if facts.test and not test:
+        raise Rejected(Reason.NO_ROUTE, say(
+            "Das Dokument ist als Test gekennzeichnet, aber der Dienst nimmt keine XÖV-Nachrichten an: als "
+            "Test übertragen, oder verwerfen."))
     verdicts = [(rule, objection(rule, job, facts, test)) for rule in job.rules]
     trace = tuple(say("Regel {rule}: {verdict}", rule=Name(rule.id), verdict=verdict or say("passt"))
                   for rule, verdict in verdicts)
@@ -32,7 +36,7 @@ def route(job: Job, facts: Facts) -> tuple[Rule, tuple[Sentence, ...]]:
         raise Rejected(Reason.SEVERAL_ROUTES, say(
             "Mehrere Wege passen ({rules}) auf {form}: die Wege in der Datei der Kommune durch Versionen "
             "oder Gültigkeit trennen, dann erneut verarbeiten.",
-            rules=_names(tuple(rule.id for rule in matching)), form=form), trace)
+            rules=names(rule.id for rule in matching), form=form), trace)
     if test and not any(rule.test for rule in job.rules):
         raise Rejected(Reason.NO_ROUTE, say(
             "Testnachricht, aber der Weg hat keine Testziele (test_recipients): Testziele einrichten, dann "
@@ -50,24 +54,3 @@ def _form(job: Job, facts: Facts) -> Sentence:
             else say("(unbekannt)"))
     return say("Formular {name}, Version {version}, Tag {day}", name=name,
                version=Version(facts.form_version), day=job.accepted_day)
-
-
-def _names(names: tuple[str, ...]) -> Sentence:
-    return lines([say("{name}", name=Name(name)) for name in names], ", ")
-
-
-def objection(rule: Rule, job: Job, facts: Facts, test: bool) -> Sentence | None:
-    """Why the rule does not match, or None when it does."""
-    if rule.test != test:
-        return say("nur für Testnachrichten") if rule.test else say("nicht für Testnachrichten")
-    if rule.valid_from and job.accepted_day < rule.valid_from:
-        return say("gilt erst ab {day}", day=rule.valid_from)
-    if rule.valid_until and job.accepted_day >= rule.valid_until:
-        return say("galt nur bis vor {day}", day=rule.valid_until)
-    if rule.forms and facts.form_name is not None and facts.form_name not in rule.forms:
-        return say("das Formular ist keines von {forms}", forms=_names(rule.forms))
-    for span in (rule.route_versions, rule.mapping_versions):
-        if not version_in(facts.form_version, span):
-            return say("Formularversion {version} liegt nicht in {span}",
-                       version=Version(facts.form_version), span=Name(span))
-    return None

@@ -24,6 +24,7 @@ from lxml import etree
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, lines, say
 from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
+from hub.mapping.by_rule import known_name, name_parts, subject
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason, safe_name, unique_names
 from hub.pipeline import pdf, xslt
@@ -40,7 +41,7 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
     ends with a message of its own or a character does not fit the rendering's encoding, ``configuration``
     when a stylesheet, an import or the PDF engine is at fault.
     """
-    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, version))
+    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, rule))
     return tuple(_delivery(renderer, recipient) for recipient in rule.recipients)
 
 
@@ -82,32 +83,12 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
             parts.append(_rendering(renderer, wanted))
     names = unique_names([part.name for part in parts])
     return OutDelivery(
-        recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
+        recipient=recipient.name, destination=recipient.destination,
+        subject=subject(renderer.rule, recipient, renderer.job.message_id),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
         properties=recipient.properties, parts=tuple(
             part if part.name == name else part.model_copy(update={"name": name})
             for part, name in zip(parts, names, strict=True)))
-
-
-def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
-    """Safe building blocks for file names; none names a person."""
-    short = short_id(job.message_id)
-    return {"id": job.message_id, "short": short, "service": _known_name(job.service),
-            "ags": _known_name(job.ags), "day": job.accepted_day.isoformat().replace("-", ""),
-            "version": _known_name(version.name), "case": safe_name(job.case) if job.case else short}
-
-
-_known_name = lru_cache(maxsize=4096)(safe_name)
-"""For names that come from the configuration, and so come again."""
-
-
-def short_id(message_id: str) -> str:
-    """What a person can read out: the time's first eight digits and four that are random."""
-    return f"{message_id[:8]}-{message_id[-4:]}"
-
-
-def _subject(renderer: _Renderer, recipient: Recipient) -> str:
-    return f"{recipient.subject or renderer.version.subject} [{short_id(renderer.job.message_id)}]"
 
 
 def _attachments(renderer: _Renderer) -> list[OutPart]:
@@ -158,7 +139,7 @@ def _applicants_pdf(renderer: _Renderer, rendering: Rendering) -> OutPart | None
     for number, attachment in enumerate(renderer.attachments):
         if attachment.role == "applicant-pdf":
             part = _attachment(number, attachment, rendering.role)
-            return part.model_copy(update={"name": _known_name(rendering.file),
+            return part.model_copy(update={"name": known_name(rendering.file),
                                            "media_type": rendering.media_type})
     return None
 
@@ -175,7 +156,7 @@ def _rendered(renderer: _Renderer, name: str, rendering: Rendering) -> OutPart:
         raise Rejected(Reason.CONFIGURATION, say(
             "Das Stylesheet {href} hat nichts ausgegeben (Ausgabe '{name}').", href=Name(href),
             name=Name(name)))
-    return OutPart(role=rendering.role, name=_known_name(rendering.file), media_type=rendering.media_type,
+    return OutPart(role=rendering.role, name=known_name(rendering.file), media_type=rendering.media_type,
                    size=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    body=_write(renderer.out, content))
 

@@ -5,12 +5,8 @@ call it at once. A worker that dies, overruns a limit or lies is killed with its
 the `BatchResult` then says which message was running, which ones were not finished, and why. Repeating those
 one by one (`run_one`) and counting deaths is the caller's affair.
 
-Each answer is checked before it is believed (`hub.workers.answers`):
-
-* it fits the models of `hub.job`, and it is about the job whose turn it is;
-* every slice lies inside the output;
-* every delivery goes to a recipient of the one rule it names, at that recipient's destination;
-* of the facts, what is only the sender's word is left out.
+Each answer is checked before it is believed, and what the rule says is taken from the rule
+(`hub.workers.answers`).
 
 What is not checked here: the bytes of the output. A worker keeps its descriptor of the output for a while, so
 whoever stores a slice must hash what is stored and compare with the answer's digest. Nor can the text of a

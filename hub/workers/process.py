@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hub.errors import HubError
 from hub.i18n.sentence import Name, Sentence, say
-from hub.job import Batch, Job, Outcome, Parked, Translated
-from hub.workers.answers import check
+from hub.job import Answer, Batch, Job, Outcome, Parked, Rendered
+from hub.workers.answers import check, taken
 from hub.workers.frames import HEADER, MAX_FRAME, Confinement, Failure, Hello
 
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -37,7 +37,7 @@ _STDERR_KEPT = 64 * 1024
 _PLACE = re.compile(rb'^  File "(/[^"\n]{1,400})", line (\d{1,5}) in', re.MULTILINE)
 _CODE = (_ROOT, sys.prefix, sys.base_prefix)
 
-_ANSWER: TypeAdapter[Outcome] = TypeAdapter(Annotated[Translated | Parked, Field(discriminator="outcome")])
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Rendered | Parked, Field(discriminator="outcome")])
 _GREETING: TypeAdapter[Hello | Failure] = TypeAdapter(Annotated[Hello | Failure, Field(discriminator="kind")])
 
 
@@ -173,13 +173,13 @@ class Worker:
             try:
                 if answer.startswith(b'{"kind"'):
                     return Failure.model_validate_json(answer)
-                outcome = _ANSWER.validate_json(answer)
+                said = _ANSWER.validate_json(answer)
             except ValidationError as error:
                 raise Overrun(Why.PROTOCOL, say("the answer is malformed")) from error
-            lie = check(job, outcome, os.fstat(out_fd).st_size)
+            lie = check(job, said, os.fstat(out_fd).st_size)
             if lie:
                 raise Overrun(Why.PROTOCOL, lie)
-            outcomes.append(outcome)
+            outcomes.append(taken(job, said))
             self.served += 1
             heard()
         return None

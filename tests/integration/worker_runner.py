@@ -68,9 +68,12 @@ def do_park(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 
 def do_normalize(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     found = normalize(job, bodies, out)
-    return Translated(message_id=job.message_id, facts=found.facts, rule=job.rules[0].id,
-                      mapping_digest=job.rules[0].mapping_digest, attachments=found.attachments,
-                      deliveries=())
+    parts = tuple(OutPart(role="attachment", name=each.name, media_type=each.media_type, size=each.size,
+                          sha256=each.sha256, attachment=number)
+                  for number, each in enumerate(found.attachments))
+    outcome = translated(job, found.attachments[0].body)
+    return outcome.model_copy(update={"attachments": found.attachments, "deliveries": (
+        outcome.deliveries[0].model_copy(update={"parts": parts}),)})
 
 
 def do_loop(job: Job, bodies: Bodies, out: OutFile) -> Parked:
@@ -146,12 +149,6 @@ def do_wrong_fd(job: Job, bodies: Bodies, out: OutFile) -> Translated:
 
 def do_wrong_rule(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     return do_well(job, bodies, out).model_copy(update={"rule": "another/town"})
-
-
-def do_wrong_recipient(job: Job, bodies: Bodies, out: OutFile) -> Translated:
-    good = do_well(job, bodies, out)
-    return good.model_copy(update={"deliveries":
-                                   (good.deliveries[0].model_copy(update={"destination": "mine"}),)})
 
 
 def do_forged_place(job: Job, bodies: Bodies, out: OutFile) -> Parked:
