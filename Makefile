@@ -3,7 +3,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python -P
-PIP := $(PY) -m pip --disable-pip-version-check --quiet install --only-binary :all: --require-hashes
 JOBS ?= 2
 COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
@@ -12,7 +11,7 @@ COMPILE := $(PY) -m uv pip compile --quiet pyproject.toml --python-version 3.11 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check fast torture simulate bench lint packages lock docs man clean
+.PHONY: help run test check fast torture simulate bench lint packages lock docs screenshots man clean
 
 help:
 	@echo 'make run     start the hub with its example configuration, send the examples, show where they went'
@@ -25,6 +24,7 @@ help:
 	@echo 'make bench   measure the hub beside its limits (docs/benchmarks.md; an hour); QUICK=1: only check'
 	@echo '             that all benchmarks work, ten minutes'
 	@echo 'make docs    write the pages in docs/ that come from the code and the mappings'
+	@echo 'make screenshots  take the pictures in docs/screenshots/ again (Chromium)'
 	@echo 'make man     write a man page for every command into dist/man/'
 	@echo 'make lock    write requirements.txt and requirements-dev.txt anew from pyproject.toml'
 	@echo 'make clean   remove the virtual environment and caches (var/, with the data of the example, stays)'
@@ -81,6 +81,9 @@ docs: $(VENV)/run
 	@$(PY) docs/reference/generate_reference.py docs/reference
 	@$(PY) docs/reference/generate_metrics.py
 
+screenshots: packages $(VENV)/dev
+	@$(PY) docs/screenshots/generate_screenshots.py
+
 man: $(VENV)/dev
 	@$(PY) docs/reference/generate_man.py dist/man
 
@@ -91,36 +94,15 @@ lock: $(VENV)/dev
 	$(COMPILE) $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # --- the virtual environment --------------------------------------------------------------------------------
-# It is made anew only when a lock file changes. The stamp is written last, so that an interrupted attempt is
-# repeated. The project is not installed: a relative path file and a launcher find it in its own folder, which
-# needs no build tool.
-
-define LAUNCHER
-#!/bin/sh
-exec "$$(dirname "$$(readlink -f "$$0")")/python" -P -m hub "$$@"
-endef
-export LAUNCHER
+# .ci/environment.py builds a new one beside the one that is there, then switches the link .venv. What fails
+# leaves the old one as it is.
 
 $(VENV)/run: requirements.txt
 	@test -n "$(PYTHON)" || { echo 'Python is missing: sudo apt-get install python3 python3-venv' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo '$(PYTHON) is older than 3.11: name a newer one,' \
-			'make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-		|| { echo 'The venv module of $(PYTHON) is missing: sudo apt-get install python3-venv' >&2; exit 1; }
-	@echo 'Making the virtual environment $(VENV) from requirements.txt (once; about a minute) ...'
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) -r requirements.txt
-	@packages=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
-	echo ../../../.. > "$$packages/datendrehscheibe.pth"
-	@printf '%s\n' "$$LAUNCHER" > $(VENV)/bin/drehscheibe
-	@chmod +x $(VENV)/bin/drehscheibe
-	@touch $@
+	@$(PYTHON) .ci/environment.py run
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/run
-	@echo 'Adding the tools of requirements-dev.txt: linters, type checker, tests ...'
-	@$(PIP) -r requirements-dev.txt
-	@touch $@
+	@$(PYTHON) .ci/environment.py dev

@@ -101,6 +101,8 @@ class Session:
     context: InletContext
     accept: Accept
     stop: threading.Event
+    watch: Callable[[], None] = lambda: None
+    """Called about once a second in the connection's thread."""
     _over: threading.Event = field(default_factory=threading.Event)
     _settled: queue.SimpleQueue[_News] = field(default_factory=queue.SimpleQueue)
     _hands: set[_Delivery] = field(default_factory=set)
@@ -184,6 +186,7 @@ class Session:
         if time.monotonic() >= self._heartbeat_at:
             self._heartbeat_at = time.monotonic() + 1
             self.link.heartbeat_tick()
+            self.watch()
 
     def _settle(self, block: bool = False) -> None:
         while self._running and (block or not self._settled.empty()):

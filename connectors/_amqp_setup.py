@@ -1,8 +1,8 @@
 """Makes RabbitMQ ready for the AMQP inlet, by its management API (``drehscheibe broker setup``).
 
 It declares exchanges, queues, limits, dead letters, users and permissions, and may be repeated at any time.
-It never deletes anything. The hub's user may only read the senders' queues. A sender may only publish, with
-its own routing key.
+It never deletes anything. The hub's user may only read: the senders' queues, and the dead letters'. A sender
+may only publish, with its own routing key.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ class Topology:
 def declare(topology: Topology, admin: Admin) -> list[Finding]:
     """One finding for each thing, in German. Stops at the first error.
 
-    Raises `ConfigError` when a secret cannot be read.
+    Raises `ConfigError` when a secret cannot be read, before anything is declared.
     """
+    wishes = list(_wishes(topology))
     verify: Any = ssl.create_default_context(cafile=admin.ca) if admin.ca else True
     with httpx2.Client(base_url=f"{admin.url.rstrip('/')}/api/", verify=verify, timeout=30,
                        auth=(admin.user, read_secret(admin.password))) as client:
         findings = []
-        for what, method, path, body in _wishes(topology):
+        for what, method, path, body in wishes:
             finding = _wish(client, what, method, path, body)
             findings.append(finding)
             if finding.severity == "error":
@@ -84,6 +85,11 @@ def _wishes(topology: Topology) -> Iterator[Wish]:
     yield f"Exchange {dead}", "PUT", f"exchanges/{vhost}/{dead}", {"type": "fanout", "durable": True}
     yield f"Warteschlange {dead}", "PUT", f"queues/{vhost}/{dead}", {"durable": True, "arguments": quorum}
     yield f"Bindung {dead}", "POST", f"bindings/{vhost}/e/{dead}/q/{dead}", {"routing_key": ""}
+    # a policy, because an existing queue keeps its arguments: since RabbitMQ 4 each look would count as a
+    # delivery, and after twenty of them the letter would be gone
+    yield (f"Regel {dead}", "PUT", f"policies/{vhost}/{dead}",
+           {"pattern": f"^{_quoted(dead)}$", "apply-to": "queues", "priority": -1,
+            "definition": {"delivery-limit": 10 ** 9}})
     yield f"Exchange {exchange}", "PUT", f"exchanges/{vhost}/{exchange}", {"type": "topic", "durable": True}
     limits = {"x-delivery-limit": topology.delivery_limit, "x-dead-letter-exchange": dead,
               "x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
@@ -96,7 +102,7 @@ def _wishes(topology: Topology) -> Iterator[Wish]:
     reader = topology.reader
     yield from _user(reader)
     yield (f"Rechte von {reader.name}", "PUT", f"permissions/{vhost}/{quote(reader.name, safe='')}",
-           _NOTHING | {"read": f"^{exchange.replace('.', '[.]')}[.].+$"})
+           _NOTHING | {"read": f"^({_quoted(exchange)}[.].+|{_quoted(dead)})$"})
 
 
 def _sender(sender: User, vhost: str, exchange: str) -> Iterator[Wish]:
@@ -105,7 +111,12 @@ def _sender(sender: User, vhost: str, exchange: str) -> Iterator[Wish]:
     yield (f"Routing-Schlüssel von {sender.name}", "PUT", f"topic-permissions/{vhost}/{sender.name}",
            {"exchange": exchange, "write": f"^{sender.name}$", "read": "^$"})
     yield (f"Rechte von {sender.name}", "PUT", f"permissions/{vhost}/{sender.name}",
-           _NOTHING | {"write": f"^{exchange.replace('.', '[.]')}$"})
+           _NOTHING | {"write": f"^{_quoted(exchange)}$"})
+
+
+def _quoted(name: str) -> str:
+    """A name for a regular expression."""
+    return name.replace(".", "[.]")
 
 
 def _user(user: User) -> Iterator[Wish]:
@@ -119,7 +130,8 @@ def _wish(client: httpx2.Client, what: str, method: str, path: str, body: dict[s
         answer = client.request(method, path, json=body)
     except httpx2.TransportError as error:
         return Finding("error", f"{what}: Management-API nicht erreichbar ({type(error).__name__})",
-                       "Adresse prüfen und das Plugin rabbitmq_management einschalten.")
+                       "Adresse prüfen; am Broker muss das Plugin der API an sein: rabbitmq-plugins enable "
+                       "rabbitmq_management.")
     if answer.status_code == 401:
         return Finding("error", f"{what}: Anmeldung an der Management-API abgelehnt",
                        "Benutzer mit dem Merkmal administrator und Kennwort prüfen.")

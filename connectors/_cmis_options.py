@@ -23,8 +23,8 @@ class Options(HttpOptions):
     properties: Mapping[str, Template] = Field({},
                                                description="properties of the folder: property id = template")
     document_properties: Mapping[str, DocumentTemplate] = Field(
-        {}, description="properties of each document: property id = template, also {name}, {role}, {kind}, "
-                        "{number}")
+        {}, description="properties of each document: property id = template, also {name}, {filename}, "
+                        "{role}, {kind}, {number}")
     external_id: str = Field(
         "", description="property of the folder type that holds the delivery's id; searched first")
     document_external_id: str = Field(

@@ -25,7 +25,7 @@ from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary, TooLa
 from hub.message import Delivery, ManifestPart
 
 _CHUNK = 1 << 18
-_MEDIA_TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}(; charset=[\w.:+-]{1,40})?", re.ASCII)
 
 
 # --- addresses --------------------------------------------------------------------------------------------

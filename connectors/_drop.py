@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import BinaryIO, Protocol, TypeVar
 
+from connectors._index import INDEX
 from connectors._layout import SLOTS, DropOptions, Plan, hidden_name, join, plan, steps
 from hub.endpoint import Absent, Done, Finding, OutletBase, ProbeResult, Unknown, refused
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
@@ -130,6 +131,11 @@ class DropOutlet(OutletBase[OptionsT]):
     repeat = "probe"
     kind = "file"
     drop = True
+
+    @classmethod
+    def takes(cls, options: OptionsT) -> frozenset[str] | None:
+        """All parts, or the one that is the file."""
+        return frozenset({options.role}) if options.layout == "single" else None
 
     def __init__(self, options: OptionsT) -> None:
         super().__init__(options)
@@ -271,6 +277,8 @@ def write(place: Place, where: Plan, hidden: str, delivery: Delivery) -> None:
         for name, part in where.files:
             with closing(delivery.open(part)) as source:
                 place.write(join(hidden, name) if where.whole else hidden, source, part.size)
+        if where.index is not None:
+            place.write(join(hidden, INDEX), io.BytesIO(where.index), len(where.index))
         if where.whole:
             place.sync_folder(hidden)
     except BaseException as error:
@@ -302,7 +310,8 @@ def settle(place: Place, where: Plan) -> tuple[str, bool]:
 
 
 def same(place: Place, where: Plan, final: str) -> bool:
-    """Whether every file is there with its size and SHA-256. What a reader has added does not matter."""
+    """Whether every file is there with its size and SHA-256. What a reader has added does not matter, nor
+    whether there is an index."""
     if where.whole != (place.size(final) == -1):
         return False
     paths = [(join(final, name) if where.whole else final, part) for name, part in where.files]

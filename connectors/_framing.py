@@ -71,14 +71,28 @@ _ESCAPED = re.compile(r"(?:%[0-9A-Fa-f]{2}|[^%])*")
 
 
 def file_name(text: str | None) -> str | None:
-    """A sender's file name like `clean`. Where it is cut, its ending stays."""
-    name = clean(text, 10_000)
+    """A sender's file name like `clean`, with a blank for each kind of blank. Where it is cut, its ending
+    stays."""
+    name = clean(text and plain_blanks(text), 10_000)
     if name is None or len(name) <= MAX_TEXT:
         return name
     stem, dot, ending = name.rpartition(".")
     if not dot or len(ending) > MAX_ENDING:
         return clean(name)
     return f"{stem[:MAX_TEXT - len(ending) - 1]}.{ending}"
+
+
+def plain_blanks(text: str) -> str:
+    """With a blank for every kind of blank (Unicode's Zs, and tabs): macOS writes some into its names."""
+    return _BLANK.sub(" ", text)
+
+
+def name_on_disk(path: Path) -> str:
+    """The name of a file that lies in a folder: its bytes read like a sender's (`decoded`)."""
+    return file_name(decoded(os.fsencode(path.name))) or "datei"
+
+
+_BLANK = re.compile("[\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
 def flag(text: object) -> bool:

@@ -5,6 +5,8 @@ Shared by all drops; `connectors._drop` has the steps that use these names.
 Layouts
     ``folder``  a "Vorgangsordner": one folder per delivery with all parts of the manifest in it
     ``single``  one file: the part with the role `DropOptions.role`, nothing else
+Index
+    with the option `DropOptions.index` a folder holds an index file, too (`connectors._index`)
 
 Final names
     hold the delivery's id, so a second try meets its own name, and two deliveries never share one.
@@ -24,8 +26,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from connectors._index import index_of
 from connectors._template import FILE_NAME, PIECE_LIMIT, file_name, keys, pieces
 from hub.endpoint import OptionsModel
 from hub.errors import Permanent
@@ -74,12 +77,21 @@ class DropOptions(OptionsModel):
         description="ending of hidden names; another one where the server refuses .part")
     must_contain: str | None = Field(
         None, description="file that proves the target is mounted, e.g. .drehscheibe")
+    index: bool = Field(
+        False, description="with layout folder: an index file, _inhalt.txt (what, when, digests); the short "
+                           "number of mails' subjects is {short} in name")
     collected: bool = Field(False, description="a reader takes things away, so their absence proves nothing")
 
     @field_validator("name")
     @classmethod
     def _pattern(cls, value: str) -> str:
         return check_pattern(value)
+
+    @model_validator(mode="after")
+    def _index_in_a_folder(self) -> DropOptions:
+        if self.index and self.layout != "folder":
+            raise ValueError('index needs layout = "folder": a single file has nothing beside it')
+        return self
 
     @field_validator("must_contain")
     @classmethod
@@ -104,7 +116,8 @@ class Plan:
 
     `folder` is relative to the target ("" is the target itself). `files` are the parts with their names,
     below `name` when `whole` (folder layout), else the one file that is called `name`. `attempt` is the
-    number of the try, `ending` that of its hidden names.
+    number of the try, `ending` that of its hidden names. `index` is what the index file holds; none: there is
+    no such file.
     """
 
     folder: str
@@ -113,6 +126,7 @@ class Plan:
     files: tuple[tuple[str, ManifestPart], ...]
     attempt: int = 1
     ending: str = ".part"
+    index: bytes | None = None
 
     def final(self, count: int = 1) -> str:
         """The path below the target; from the second choice on with ``-2`` before the extension."""
@@ -166,8 +180,9 @@ def plan(options: DropOptions, delivery: Delivery) -> Plan:
     folder = "/".join(safe_name(step) for step in steps)
     name = file_name(options.name, delivery)
     if options.layout == "folder":
-        files = zip(unique_names([part.name for part in manifest.parts]), manifest.parts, strict=True)
-        return Plan(folder, name, True, tuple(files), delivery.attempt, options.hidden_ending)
+        files = tuple(zip(unique_names([part.name for part in manifest.parts]), manifest.parts, strict=True))
+        return Plan(folder, name, True, files, delivery.attempt, options.hidden_ending,
+                    index_of(delivery, files) if options.index else None)
     chosen = manifest.of_role(options.role)
     if len(chosen) != 1:
         raise Permanent(

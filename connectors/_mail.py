@@ -20,7 +20,7 @@ from typing import Annotated, Protocol
 
 from pydantic import AfterValidator
 
-from hub.errors import Misconfigured
+from hub.errors import Misconfigured, Permanent
 from hub.message import BERLIN, NOTE, Delivery, ManifestPart, unique_names
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
@@ -63,7 +63,8 @@ class Addresses(Protocol):
 _LINE = 57  # bytes of a base64 line of 76 characters
 _CHUNK = _LINE * 4096
 _EXTRA_HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}|Importance|Priority|Keywords|Sensitivity|Organization")
-_MEDIA_TYPE = re.compile(r"(application|audio|font|image|model|text|video)/[A-Za-z0-9.+_-]{1,100}")
+_MEDIA_TYPE = re.compile(r"(application|audio|font|image|model|text|video)/[A-Za-z0-9.+_-]{1,100}"
+                         r"(; charset=[A-Za-z0-9.:_+-]{1,40})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +209,15 @@ def _noted(role: str, content: bytes, note: str | None) -> bytes:
 
 
 def _text(role: str, content: bytes) -> bytes:
-    """A text part in quoted-printable, so that no lone CR and no long line is left."""
+    """A text part in quoted-printable, so that no lone CR and no long line is left. Raises `Permanent` where
+    it is not UTF-8: a mail with signs lost would be taken for what the applicant wrote."""
     kind = "html" if role == "html" else "plain"
-    text = content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Permanent("Der Text der Mail ist nicht in UTF-8: das Stylesheet berichtigen (drehscheibe "
+                        "check), neu laden, dann die Nachricht erneut verarbeiten.") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     body = b"\r\n".join(binascii.b2a_qp(line).replace(b"\n", b"\r\n") for line in text.encode().split(b"\n"))
     return (f"Content-Type: text/{kind}; charset=utf-8\r\n"
             "Content-Transfer-Encoding: quoted-printable\r\n\r\n").encode() + body + b"\r\n"

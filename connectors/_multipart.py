@@ -31,6 +31,7 @@ from connectors._framing import (
     labelled,
     media_type,
     parameter,
+    plain_blanks,
 )
 from hub.message import IncomingPart
 
@@ -323,8 +324,7 @@ def _header_of(block: bytes) -> Message:
 
 def _text(value: bytes) -> str:
     """A header's value: UTF-8 as browsers and Java send it, else Windows-1252; no control characters."""
-    text = decoded(value)
-    return "".join(c for c in text.replace("\t", " ") if c.isprintable()).strip()
+    return "".join(filter(str.isprintable, plain_blanks(decoded(value)))).strip()
 
 
 def _parameter(header: Message, field: str, name: str) -> str | None:

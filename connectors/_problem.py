@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
-from hub.endpoint import TurnedAway
+from hub.endpoint import Outdated, TurnedAway
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,29 @@ UNKNOWN_CLIENT = Problem(
     "Sender not recognised", "There was no client certificate, or it belongs to no configured sender.",
     "Check the client certificate (issuing CA, subject, SAN), or ask the hub's operators to configure it.",
     turned_away="unknown-client")
+
+
+def _outdated(what: str, what_en: str, remedy: str, remedy_en: str) -> Problem:
+    return Problem(
+        401, "certificate-outdated", "Zertifikat nicht gültig", f"{what} Nichts wurde angenommen.", remedy,
+        "Certificate not valid", f"{what_en} Nothing was accepted.", remedy_en, turned_away="unknown-client")
+
+
+OUTDATED: Mapping[Outdated, Problem] = {
+    "expired": _outdated(
+        "Das Client-Zertifikat ist abgelaufen.", "The client certificate has expired.",
+        "Das Zertifikat erneuern und erneut senden.", "Renew the certificate and send again."),
+    "not-yet-valid": _outdated(
+        "Das Client-Zertifikat ist noch nicht gültig.", "The client certificate is not valid yet.",
+        "Die Uhr prüfen oder das bisherige Zertifikat verwenden.",
+        "Check the clock, or use the certificate before it."),
+    "authority-expired": _outdated(
+        "Die CA, die das Client-Zertifikat ausgestellt hat, ist abgelaufen.",
+        "The CA that issued the client certificate has expired.",
+        "Ein Zertifikat der neuen CA verwenden; der Betrieb der Drehscheibe muss diese CA eintragen.",
+        "Use a certificate of the new CA; the hub's operators must add that CA."),
+}
+"""A certificate of a CA that is trusted, at the wrong time."""
 NOT_ALLOWED = Problem(
     403, "not-allowed", "Nicht erlaubt",
     "Dieser Absender darf diese Leistung nicht an diese Kommune senden.",

@@ -21,8 +21,9 @@ a `properties` entry that the recipient does not have      -          an error  
 =========================================================  =========  ========  =======
 
 ``{day}`` of a file's name is ISO, too, where a mapping gave no name parts. `EACH` also knows a part in a
-table with ``each`` (``{part:name}`` …), `DOCUMENT` a document of a record (``{name}``, ``{role}``,
-``{kind}``, ``{number}``). Whole parts in trees: `connectors._tree`.
+table with ``each`` (``{part:name}`` …), `DOCUMENT` a document of a record (``{name}``, ``{filename}``,
+``{role}``, ``{kind}``, ``{number}``); their ``filename`` is what the citizen called it. Whole parts in trees:
+`connectors._tree`.
 """
 
 from __future__ import annotations
@@ -133,10 +134,10 @@ RECORD = Context((*_EVERYWHERE, "subject", "created", "test", f"property:{_ANY}"
 """One line about an application in records management: the same in every try."""
 REQUEST = Context((*RECORD.names, "repeat"))
 """A request to a Fachverfahren: its address, headers, fields and trees."""
-_OF_A_PART = Context(("part:name", "part:media_type", "part:size", "part:sha256"))
+_OF_A_PART = Context(("part:name", "part:filename", "part:media_type", "part:size", "part:sha256"))
 EACH = Context((*REQUEST.names, *_OF_A_PART.names))
 """The same, once for every part of a role."""
-_OF_A_DOCUMENT = Context(("name", "role", "kind", "number"))
+_OF_A_DOCUMENT = Context(("name", "filename", "role", "kind", "number"))
 DOCUMENT = Context((*RECORD.names, *_OF_A_DOCUMENT.names))
 """One line about a document in records management."""
 WHOLE = Context((f"base64:{_ANY}", f"text:{_ANY}", f"json:{_ANY}", f"xml:{_ANY}", "part:base64"))
@@ -171,8 +172,8 @@ def record_line(template: str, delivery: Delivery, number: int = 0) -> str:
     row = request_values(delivery) | {"day": arrival_day(delivery).isoformat()}
     if number:
         part = delivery.manifest.parts[number - 1]
-        row |= {"name": safe_name(part.name), "role": part.role, "kind": document_kind(part),
-                "number": str(number)}
+        row |= {"name": safe_name(part.name), "filename": part.title, "role": part.role,
+                "kind": document_kind(part), "number": str(number)}
     return one_line(fill(template, row, absent=""))
 
 

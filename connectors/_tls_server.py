@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -73,7 +74,7 @@ class Protocol(H11Protocol):
         certificate = transport.get_extra_info("ssl_object").getpeercert(True)
         self.app_state = {"certificate": certificate}
         self.address = network_of(str((transport.get_extra_info("peername") or ("",))[0]))
-        self._known = self._door.is_known(certificate)
+        self._known = self._door.welcome(certificate)
         if self._door.crowd(known=self._known).admit(self):
             self.watch_header()
         else:
@@ -166,11 +167,13 @@ class Server(uvicorn.Server):
     """uvicorn's server with an accept loop of its own.
 
     `application` is called with ``scope["state"]["certificate"]``. `turned_away` hears of connections over
-    the limit, and of certificates that no CA file knows. `run` returns after `stop` is set.
+    the limit, and of certificates that no CA file knows; `certificate_seen` of each sender that comes in, and
+    when its certificate ends. `run` returns after `stop` is set.
     """
 
     def __init__(self, application: Callable[..., Any], *, listener: socket.socket, files: TrustFiles,
-                 limits: Limits, turned_away: Callable[[TurnedAway], None], stop: threading.Event,
+                 limits: Limits, turned_away: Callable[[TurnedAway], None],
+                 certificate_seen: Callable[[str, datetime], None], stop: threading.Event,
                  protocol: type[Protocol] = Protocol) -> None:
         super().__init__(uvicorn.Config(
             application, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
@@ -180,6 +183,7 @@ class Server(uvicorn.Server):
         self._listener = listener
         self._files = files
         self.turned_away = turned_away
+        self._certificate_seen = certificate_seen
         self._shaking = Crowd(limits.max_handshakes, turned_away, limits.max_per_address)
         self._crowds = {True: Crowd(limits.max_connections, turned_away),
                         False: Crowd(limits.max_strangers, turned_away, limits.max_per_address)}
@@ -189,9 +193,13 @@ class Server(uvicorn.Server):
         self._closing = False
         self.servers: list[asyncio.Server] = []
 
-    def is_known(self, certificate: bytes | None) -> bool:
-        """Whether a certificate is a sender's, by what is trusted now."""
-        return self._files.trust.recognise(certificate) is not None
+    def welcome(self, certificate: bytes | None) -> bool:
+        """Whether a certificate is a sender's and valid, by what is trusted now; then its end is told."""
+        shown = self._files.trust.read(certificate)
+        if shown.known is None or shown.ends is None:
+            return False
+        self._certificate_seen(shown.known, shown.ends)
+        return True
 
     def crowd(self, *, known: bool) -> Crowd:
         """The connections of known senders, or of strangers."""
@@ -249,6 +257,6 @@ class Server(uvicorn.Server):
                 lambda: self._protocol(self), connection, ssl=self._files.trust.context,
                 ssl_handshake_timeout=self.limits.handshake_seconds, ssl_shutdown_timeout=5)
         except OSError as error:  # ssl.SSLError and time-outs included: nobody there to be answered
-            if isinstance(error, ssl.SSLCertVerificationError):  # of a foreign CA, or expired
+            if isinstance(error, ssl.SSLCertVerificationError):  # of a foreign CA
                 self.turned_away("unknown-client")
             connection.close()

@@ -6,7 +6,8 @@ A string is a template (`connectors._template`), or as a whole value one part of
     the one part of that role; which of the kinds are possible, the format says
 ``{part:base64}``
     inside a table with ``each = "attachment"``, which is repeated for every part of that role (``*``: for
-    all); its other strings know ``{part:name}``, ``{part:media_type}``, ``{part:size}`` and ``{part:sha256}``
+    all); its other strings know ``{part:name}``, ``{part:filename}`` (what the citizen called it),
+    ``{part:media_type}``, ``{part:size}`` and ``{part:sha256}``
 """
 
 from __future__ import annotations
@@ -77,8 +78,28 @@ def _items(item: Any, delivery: Delivery, row: Mapping[str, str], part: Manifest
         return
     found = parts(delivery, item["each"])
     for name, one in zip(unique_names([one.name for one in found]), found, strict=True):
-        yield _fill(item, delivery, {**row, "part:name": name, "part:media_type": one.media_type,
-                                     "part:size": str(one.size), "part:sha256": one.sha256}, one)
+        yield _fill(item, delivery, {**row, "part:name": name, "part:filename": one.title,
+                                     "part:media_type": one.media_type, "part:size": str(one.size),
+                                     "part:sha256": one.sha256}, one)
+
+
+def roles(value: Any) -> frozenset[str] | None:
+    """The roles of the parts that a tree takes up; None: all of them."""
+    found = frozenset(_roles(value))
+    return None if "*" in found else found
+
+
+def _roles(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "each" in value:
+            yield value["each"]
+        for item in value.values():
+            yield from _roles(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _roles(item)
+    elif isinstance(value, str) and (whole := _WHOLE.fullmatch(value)) and whole[1] != "part":
+        yield whole[2]
 
 
 def parts(delivery: Delivery, role: str) -> tuple[ManifestPart, ...]:

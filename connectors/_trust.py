@@ -4,6 +4,9 @@ A sender is recognised by the CA that issued its certificate *and* by subject or
 CA files must hold the issuing CA itself, not only the root above it. A certificate of a CA that is in no file
 already fails in the TLS handshake.
 
+Whether a certificate is valid *now* is judged here and not by OpenSSL: in a handshake that fails nobody
+learns whose certificate has ended. So its sender gets an answer, and the hub's operators its name.
+
 `TrustFiles` notices changed files. Faulty new files leave the old ones in force.
 """
 
@@ -17,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +28,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from pydantic import Field, field_validator, model_validator
 
-from hub.endpoint import Authority, OptionsModel, SecretRef, SenderName, secret_path
+from hub.endpoint import Authority, OptionsModel, Outdated, SecretRef, SenderName, secret_path
 from hub.errors import ConfigError
+
+NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` has no name for."""
 
 
 class Sender(OptionsModel):
@@ -77,6 +84,22 @@ class Named(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a client's certificate says. All is None where there was none."""
+
+    sender: str | None = None
+    """The configured sender that has it; None when nobody, or more than one, has its marks."""
+    ends: datetime | None = None
+    outdated: Outdated | None = None
+    """Why it is not valid now."""
+
+    @property
+    def known(self) -> str | None:
+        """The sender that may come in with it now."""
+        return None if self.outdated else self.sender
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """The files as they were read together: one TLS context and who is recognised by it."""
 
@@ -85,17 +108,42 @@ class Trust:
     senders: tuple[Sender, ...]
 
     def recognise(self, certificate: bytes | None) -> str | None:
-        """The sender's name by its certificate (DER). None when nobody, or more than one, has this mark."""
+        """The name of the sender that may come in with this certificate (DER), or None."""
+        return self.read(certificate).known
+
+    def read(self, certificate: bytes | None, now: datetime | None = None) -> Shown:
+        """Whose certificate (DER) it is, and whether it is valid at this moment."""
         if certificate is None:
-            return None
+            return Shown()
         leaf = x509.load_der_x509_certificate(certificate)
         names = {sender.name for sender in self.senders
                  if self.issued(leaf, sender) and _marked(leaf, sender)}
-        return names.pop() if len(names) == 1 else None
+        return Shown(names.pop() if len(names) == 1 else None, leaf.not_valid_after_utc,
+                     self.outdated(leaf, now or datetime.now(UTC)))
 
     def issued(self, leaf: x509.Certificate, sender: Sender) -> bool:
         """Whether a CA of this very sender issued it. The handshake only proved the chain up to *some* CA."""
         return any(_is_issuer(ca, leaf) for ca in self.issuers[sender.ca])
+
+    def outdated(self, leaf: x509.Certificate, now: datetime) -> Outdated | None:
+        """Why it is not valid at this moment. The handshake did not ask."""
+        if now > leaf.not_valid_after_utc:
+            return "expired"
+        if now < leaf.not_valid_before_utc:
+            return "not-yet-valid"
+        return None if self._vouched(leaf, now) else "authority-expired"
+
+    def _vouched(self, certificate: x509.Certificate, now: datetime, depth: int = 8) -> bool:
+        """Whether a CA that issued it is valid now, and so on upwards, as far as the files have them.
+
+        A renewed CA may stand beside the old one with the same key: one of them suffices.
+        """
+        if _is_issuer(certificate, certificate):  # a root; its twin with the same key is none above it
+            return True
+        cas = [ca for ca in {ca for each in self.issuers.values() for ca in each}
+               if _is_issuer(ca, certificate)]
+        return not cas or any(ca.not_valid_before_utc <= now <= ca.not_valid_after_utc
+                              and (depth == 0 or self._vouched(ca, now, depth - 1)) for ca in cas)
 
 
 def load(options: Named) -> Trust:
@@ -105,6 +153,8 @@ def load(options: Named) -> Trust:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL  # required would end in the handshake: nobody reads the 401
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an issuing CA without its root is an anchor, too
+    # `Trust.read` looks at the time: here nobody would learn whose it is
+    context.verify_flags |= NO_CHECK_TIME
     problems += _own_certificate(context, options)
     issuers: dict[Path | None, tuple[x509.Certificate, ...]] = {}
     for path in {*options.client_ca, *_own_cas(options.senders)}:

@@ -16,7 +16,8 @@ What a second delivery does: after a lost connection or a death the broker deliv
 acknowledged. The hub knows it by message id or content.
 
 What goes to the dead-letter queue ``<prefix>.dead``: messages over the size limit, those the sender was not
-allowed to send, and those that were delivered `delivery_limit` times in vain.
+allowed to send, those that were delivered `delivery_limit` times in vain, and those whose sender or broker
+lets them expire. Their number is looked at every `watch_seconds` over the same connection.
 
 When the store is unavailable: the messages in hand are kept and offered again with a growing pause. The
 broker sends no more than `prefetch` meanwhile. They are not given back each time, because every return counts
@@ -33,7 +34,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tenacity
@@ -41,6 +42,8 @@ from amqp.exceptions import AMQPError, IrrecoverableChannelError, IrrecoverableC
 from kombu.connection import Connection
 from pydantic import Field
 
+from connectors import _amqp_dead
+from connectors._amqp_depth import Depth
 from connectors._amqp_message import Reader, tolerant_frames
 from connectors._amqp_session import Limits, SenderQueue, Session
 from connectors._amqp_setup import Admin, Topology, User, declare
@@ -48,6 +51,7 @@ from connectors._framing import Spool
 from hub.endpoint import (
     Accept,
     Authority,
+    DeadLetters,
     Finding,
     InletBase,
     InletContext,
@@ -58,7 +62,7 @@ from hub.endpoint import (
 )
 from hub.errors import ConfigError, StoreUnavailable
 
-__all__ = ["Admin", "Inlet", "Options", "Sender", "setup"]
+__all__ = ["Admin", "Inlet", "Options", "Sender", "dead_letters", "setup"]
 
 LONGEST_PAUSE = 10.0
 NO_ROOM_PAUSE = 1.0
@@ -100,6 +104,7 @@ class Options(OptionsModel):
         900, gt=0, description="how long messages are held while the store is unavailable")
     delivery_limit: int = Field(
         1000, gt=0, description="deliveries until a message goes to the dead-letter queue")
+    watch_seconds: float = Field(30, gt=0, description="how often the dead letters are counted")
     max_parts: int = Field(200, gt=0, description="parts of a multipart body")
 
     @property
@@ -143,7 +148,7 @@ class Inlet(InletBase[Options]):
                 self._await_room(stop)
                 if stop.is_set():
                     return
-                with self._connected() as link:
+                with connected(self.options) as link:
                     attempt.retry_state.attempt_number = 1  # connected: what failed before counts no more
                     self._consume(link, accept, stop)
 
@@ -162,7 +167,8 @@ class Inlet(InletBase[Options]):
                 link, [SenderQueue(each.name, each.user, options.queue(each)) for each in options.senders],
                 Limits(prefetch=options.prefetch, in_flight_bytes=options.in_flight_bytes,
                        threads=options.threads, hold_seconds=options.hold_seconds),
-                Reader(self._spool, self.name, options.max_parts), self.context, accept, stop).serve()
+                Reader(self._spool, self.name, options.max_parts), self.context, accept, stop,
+                Depth(link, options.dead, options.watch_seconds, self.context.dead_letters).tick).serve()
         finally:
             self._consumes = False
 
@@ -171,12 +177,13 @@ class Inlet(InletBase[Options]):
         return self._consumes
 
     def check(self) -> Sequence[Finding]:
-        """Connect, and look at each sender's queue without touching a message."""
+        """Connect, and look at each sender's queue and the dead letters' without touching a message."""
         try:
-            with self._connected() as link:
+            with connected(self.options) as link:
                 channel = link.channel()
                 for sender in self.options.senders:
                     channel.queue_declare(self.options.queue(sender), passive=True)
+                dead = self._dead_findings(channel)
         except IrrecoverableChannelError as error:
             return [Finding("error", f"AMQP: Warteschlange nicht nutzbar ({type(error).__name__})",
                             "drehscheibe broker setup ausführen.")]
@@ -184,31 +191,44 @@ class Inlet(InletBase[Options]):
             return [Finding("error", f"AMQP: keine Verbindung zu {self.options.host}:{self.options.port} "
                                      f"({type(error).__name__})",
                             "Adresse, Benutzer, Kennwort und CA prüfen.")]
-        return [Finding("ok", f"AMQP: {len(self.options.senders)} Warteschlangen bereit")]
+        return [Finding("ok", f"AMQP: {len(self.options.senders)} Warteschlangen bereit"), *dead]
 
-    @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        """py-amqp's connection as kombu makes it.
-
-        After an error the socket is just dropped: a broker in trouble may never answer the goodbye.
-        """
-        options = self.options
-        tls = {"server_hostname": options.host, "cert_reqs": ssl.CERT_REQUIRED,
-               "ca_certs": str(options.ca) if options.ca else None,
-               "tls_minimum_version": ssl.TLSVersion.TLSv1_2}
-        connection: Any = Connection(  # type: ignore[no-untyped-call]
-            hostname=options.host, port=options.port, virtual_host=options.vhost, userid=options.user,
-            password=read_secret(options.password), login_method="PLAIN", ssl=tls if options.tls else False,
-            heartbeat=options.heartbeat, connect_timeout=10,
-            transport_options={"frame_handler": tolerant_frames, "write_timeout": options.heartbeat})
-        link = connection.transport.establish_connection()
+    def _dead_findings(self, channel: Any) -> list[Finding]:
+        """Without the queue, what is rejected would be gone."""
+        dead = self.options.dead
         try:
-            link.transport.sock.settimeout(options.heartbeat)  # py-amqp waits for ever for an answer
-            yield link
-            link.transport.sock.settimeout(min(3, options.heartbeat))
-            link.close()
-        finally:
-            link.collect()
+            count = channel.queue_declare(dead, passive=True).message_count
+        except IrrecoverableChannelError as error:
+            return [Finding("warning", f"AMQP: Warteschlange {dead} nicht nutzbar ({type(error).__name__}): "
+                                       "Abgewiesenes ginge verloren", "drehscheibe broker setup ausführen.")]
+        return [Finding("warning", f"AMQP: {count} nicht angenommene Nachrichten in {dead}",
+                        "drehscheibe broker dead list")] if count else []
+
+
+@contextmanager
+def connected(options: Options, user: tuple[str, SecretRef] | None = None) -> Iterator[Any]:
+    """py-amqp's connection as kombu makes it, as `user` (name, password), else as the hub's.
+
+    Raises py-amqp's errors, `OSError`, and `ConfigError` for a secret. After an error the socket is just
+    dropped: a broker in trouble may never answer the goodbye.
+    """
+    name, password = user or (options.user, options.password)
+    tls = {"server_hostname": options.host, "cert_reqs": ssl.CERT_REQUIRED,
+           "ca_certs": str(options.ca) if options.ca else None,
+           "tls_minimum_version": ssl.TLSVersion.TLSv1_2}
+    connection: Any = Connection(  # type: ignore[no-untyped-call]
+        hostname=options.host, port=options.port, virtual_host=options.vhost, userid=name,
+        password=read_secret(password), login_method="PLAIN", ssl=tls if options.tls else False,
+        heartbeat=options.heartbeat, connect_timeout=10,
+        transport_options={"frame_handler": tolerant_frames, "write_timeout": options.heartbeat})
+    link = connection.transport.establish_connection()
+    try:
+        link.transport.sock.settimeout(options.heartbeat)  # py-amqp waits for ever for an answer
+        yield link
+        link.transport.sock.settimeout(min(3, options.heartbeat))
+        link.close()
+    finally:
+        link.collect()
 
 
 def _passes(error: BaseException) -> bool:
@@ -226,3 +246,15 @@ def setup(options: Options, admin: Admin) -> list[Finding]:
         vhost=options.vhost, exchange=options.exchange, dead=options.dead,
         delivery_limit=options.delivery_limit, reader=User(options.user, options.password),
         senders=[(User(each.user, each.password), options.queue(each)) for each in options.senders]), admin)
+
+
+def dead_letters(options: Options, user: str | None = None,
+                 password: SecretRef | None = None) -> AbstractContextManager[DeadLetters]:
+    """The dead letters of these options, seen by `user` with `password`, else by the hub's own user.
+
+    Raises `Busy` when there is no line to the broker, `ConfigError` when it says no.
+    """
+    asked = (user, password) if user is not None and password is not None else None
+    return _amqp_dead.letters(connected(options, asked), f"{options.host}:{options.port}",
+                              user or options.user, options.dead,
+                              {options.queue(each) for each in options.senders})

@@ -8,14 +8,15 @@ accepted and parked by the hub.
 What a second delivery does: the hub knows it by ``Idempotency-Key`` or by its content. It answers with the
 first id and ``"duplicate": true``. Same key with other content: 409.
 
-What the answers mean (RFC 9457 problem+json, German and English): 401 no certificate, or one that belongs to
-no sender; 403 the sender may not send this here; 404 a path that is not ``/in/…``; 405 not POST; 408 too
-slow; 409 conflict; 413 too large; 415 a framing that cannot be read; 503 with Retry-After, the store cannot
-write now.
+What the answers mean (RFC 9457 problem+json, German and English): 401 no certificate, one that belongs to no
+sender, or one that has ended; 403 the sender may not send this here; 404 a path that is not ``/in/…``; 405
+not POST; 408 too slow; 409 conflict; 413 too large; 415 a framing that cannot be read; 503 with Retry-After,
+the store cannot write now.
 
 A sender is recognised by the CA that issued its certificate *and* by subject or subject alternative name. The
 CA files must therefore hold the issuing CA itself, not only the root above it. A certificate of a CA that is
-in no file already fails in the TLS handshake.
+in no file already fails in the TLS handshake. One that has ended does not: its sender is told (401), and the
+hub whose it was.
 
 Changed certificate files are noticed by themselves and by `reload`. The new TLS context serves every later
 connection, and open connections end after the request they are in. Faulty new files leave the old ones in
@@ -175,8 +176,8 @@ class Inlet(InletBase[Options]):
         with socket.create_server((options.host, options.port), backlog=512, family=family) as listener:
             listener.setblocking(False)
             server = Server(self._application(accept, waiting), listener=listener, files=self._files,
-                            limits=limits, turned_away=self.context.turned_away, stop=stop,
-                            protocol=self.protocol)
+                            limits=limits, turned_away=self.context.turned_away,
+                            certificate_seen=self.context.certificate_seen, stop=stop, protocol=self.protocol)
             self.bound = listener.getsockname()[:2]
             try:
                 server.run()
@@ -238,9 +239,7 @@ class Inlet(InletBase[Options]):
             raise RefusedError(_problem.NOT_FOUND)
         if request.method != "POST":
             raise RefusedError(_problem.METHOD)
-        sender = self._files.trust.recognise(request.scope["state"]["certificate"])
-        if sender is None:
-            raise RefusedError(_problem.UNKNOWN_CLIENT)
+        sender = self._sender(request.scope["state"]["certificate"])
         with _translated():  # before the body: on a full disk it must not even be spooled
             self.context.admit(int(request.headers.get("content-length", "1")) or 1)
         parts = await self._receive(request)
@@ -250,6 +249,16 @@ class Inlet(InletBase[Options]):
                 return await asyncio.get_running_loop().run_in_executor(waiting, accept, incoming)
         finally:
             self._spool.release(parts)
+
+    def _sender(self, certificate: bytes | None) -> str:
+        """Who is calling, by what is trusted now."""
+        shown = self._files.trust.read(certificate)
+        if shown.outdated is not None:
+            self.context.certificate_refused(shown.sender, shown.outdated)
+            raise RefusedError(_problem.OUTDATED[shown.outdated])
+        if shown.sender is None:
+            raise RefusedError(_problem.UNKNOWN_CLIENT)
+        return shown.sender
 
     @staticmethod
     def _answer(accepted: Accepted) -> Response:

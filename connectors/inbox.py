@@ -41,7 +41,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from connectors._framing import Body, Spool, clean
+from connectors._framing import Body, Spool, clean, name_on_disk
 from connectors._upload import LEFT_OUT, UNFINISHED, Contents, Names, Patterns, Snapshot, move, numbered
 from connectors._watch import Events, Watch
 from hub.endpoint import (
@@ -49,8 +49,8 @@ from hub.endpoint import (
     Finding,
     InletBase,
     InletContext,
-    Lying,
     Needs,
+    NotTaken,
     OptionsModel,
     SenderName,
 )
@@ -148,7 +148,7 @@ class Inlet(InletBase[Options]):
         self._spool = Spool(context.spool, context.name)
         self._names = Names(Patterns(options.unfinished), Patterns(options.left_out), options.marker)
         self._events = Events()
-        self._lying: Counter[Lying] = Counter()
+        self._not_taken: Counter[NotTaken] = Counter()
         self._seen: dict[Path, _Seen] = {}
         self._counted: set[Path] = set()
         self._not_before = 0.0
@@ -182,7 +182,7 @@ class Inlet(InletBase[Options]):
         names.
         """
         renamed = self._events.take_renamed()  # before looking: what is renamed meanwhile is the next scan's
-        self._lying = Counter()
+        self._not_taken = Counter()
         entries = list(self._entries())
         failed = 0
         for gone in self._seen.keys() - set(entries):
@@ -192,7 +192,7 @@ class Inlet(InletBase[Options]):
             if stop.is_set() or self._clock() < self._not_before:
                 return
             failed += not self._look_at(entry, str(entry) in renamed, accept)
-        self.context.lying(self._lying)
+        self.context.files_not_taken(self._not_taken)
         if failed:
             raise PermissionError(
                 f"{failed} entries of the inbox cannot be read or moved: see their permissions")
@@ -243,11 +243,11 @@ class Inlet(InletBase[Options]):
             return []
         for path in paths:
             if self._names.left_out.find(path.name) is not None:
-                self._lying["left-out"] += 1
+                self._not_taken["left-out"] += 1
             elif _is_file(path) or _is_folder(path):
                 found.append(path)
             else:
-                self._lying["special"] += os.path.lexists(path)
+                self._not_taken["special"] += os.path.lexists(path)
         return found
 
     def _place(self, entry: Path) -> Place:
@@ -277,7 +277,7 @@ class Inlet(InletBase[Options]):
             seen = self._seen[snapshot.root] = _Seen(snapshot, now)
         by_marker = self.options.marker is not None and snapshot.is_folder
         if contents.unfinished or (by_marker and not contents.marked):
-            self._lying["unfinished"] += now - seen.since >= self.options.overdue_seconds
+            self._not_taken["unfinished"] += now - seen.since >= self.options.overdue_seconds
             return False
         if by_marker or (renamed and not snapshot.is_folder):
             return True
@@ -337,7 +337,7 @@ class Inlet(InletBase[Options]):
             with os.fdopen(descriptor, "rb") as source:
                 while chunk := source.read(CHUNK):
                     self._write(body, chunk, before)
-            name = clean(file.name) or "datei"
+            name = name_on_disk(file)
             return body.part(name, _media_type(file), name)
         except BaseException:
             body.discard()

@@ -142,7 +142,7 @@ def _check_url(options: Options, url: str) -> None:
 # --- the body -----------------------------------------------------------------------------------------------
 
 _CHUNK = 3 * 65536  # whole groups of base64
-_MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]{1,100}")
+_MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]{1,100}(; charset=[A-Za-z0-9.:_+-]{1,40})?")
 _Kind = Literal["base64", "raw"]
 
 
@@ -271,6 +271,16 @@ class Outlet(OutletBase[Options]):
     whom = ("den Hersteller oder Betreiber des Fachverfahrens (Adresse, Zugangsdaten, Zertifikate, "
             "Freischaltung der Firewall)")
     keeps = True
+
+    @classmethod
+    def takes(cls, options: Options) -> frozenset[str] | None:
+        """What its body is made of."""
+        if options.body is not None:
+            return frozenset({options.body})
+        if options.json_ is not None:
+            return _tree.roles(options.json_)
+        named = frozenset(field.role for field in options.multipart if field.role)
+        return None if "*" in named else named
 
     @classmethod
     def needs(cls, options: Options) -> Needs:

@@ -285,6 +285,11 @@ class Outlet(OutletBase[Options]):
     whom = "den Hersteller oder Betreiber des Fachverfahrens (Adresse, WSDL-Stand, Zugangsdaten, Zertifikate)"
 
     @classmethod
+    def takes(cls, options: Options) -> frozenset[str] | None:
+        """What its call is made of."""
+        return _tree.roles(options.parameters) if options.body is None else frozenset({options.body})
+
+    @classmethod
     def needs(cls, options: Options) -> Needs:
         """The port of its receiver."""
         return Needs(port=port_of(options.url))

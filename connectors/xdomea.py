@@ -68,7 +68,7 @@ class Options(OptionsModel):
 
     drop: Drop = Field(
         description="where the ZIP goes: connector = directory, sftp or another drop, and its options; "
-                    "not layout, role, name")
+                    "not layout, role, name, index")
     version: str = Field("3.0.0", description="version of the standard; 3.0.0 is the one there is")
     message: Literal["FVDaten.SGOErstellen.0604", "Abgabe.Abgabe.0401"] = Field(
         "FVDaten.SGOErstellen.0604", description="kind of message, as the DMS imports it")
@@ -90,6 +90,8 @@ class Options(OptionsModel):
     container: Template = Field(
         "", description="template: id of the object in the DMS to create it in (only 0604)")
     fields: Mapping[str, Template] = Field({}, description="further fields of the Vorgang: name = template")
+    original_names: bool = Field(
+        False, description="DateinameOriginal is what the citizen called a file, not its safe name")
 
     @field_validator("version")
     @classmethod
@@ -102,7 +104,8 @@ class Options(OptionsModel):
     @field_validator("drop")
     @classmethod
     def _names_are_the_standards(cls, value: OptionsModel) -> OptionsModel:
-        defaults = {key: type(value).model_fields[key].default for key in ("layout", "name", "role")}
+        fields = type(value).model_fields
+        defaults = {key: fields[key].default for key in ("layout", "name", "role", "index") if key in fields}
         if taken := [key for key, default in defaults.items() if getattr(value, key) != default]:
             raise ValueError(f"{', '.join(taken)}: the standard rules name and layout of the ZIP; remove it")
         return value
@@ -291,12 +294,13 @@ def _process(process: _Node, options: Options, delivery: Delivery) -> None:
     process.text("Aktenbetreff", record_line(options.file_subject, delivery))
     process.text("Typ", record_line(options.kind, delivery))
     for number, part in enumerate(delivery.manifest.parts, 1):
-        _document(process.child("Dokument"), delivery, number, part)
+        _document(process.child("Dokument"), options, delivery, number, part)
     if options.fields:
         _extension(process.child("AnwendungsspezifischeErweiterung"), options, delivery)
 
 
-def _document(document: _Node, delivery: Delivery, number: int, part: ManifestPart) -> None:
+def _document(document: _Node, options: Options, delivery: Delivery, number: int,
+              part: ManifestPart) -> None:
     identity = document.child("Identifikation")
     identity.text("ID", object_id(delivery, f"document/{number}"))
     identity.text("NummerImUebergeordnetenContainer", str(number))
@@ -308,10 +312,10 @@ def _document(document: _Node, delivery: Delivery, number: int, part: ManifestPa
     document.text("Typ", document_kind(part))
     version = document.child("Version")
     version.text("Nummer", "1")
-    _format(version.child("Format"), delivery, number, part)
+    _format(version.child("Format"), options, delivery, number, part)
 
 
-def _format(form: _Node, delivery: Delivery, number: int, part: ManifestPart) -> None:
+def _format(form: _Node, options: Options, delivery: Delivery, number: int, part: ManifestPart) -> None:
     name = primary_name(delivery, number, part)
     code = _FORMATS.get(name.rpartition(".")[2], "100")
     form.code("Name", "dateiformat", "1.0", code)
@@ -320,7 +324,7 @@ def _format(form: _Node, delivery: Delivery, number: int, part: ManifestPart) ->
     form.text("Version", "unbekannt")
     file = form.child("Primaerdokument")
     file.text("Dateiname", name)
-    file.text("DateinameOriginal", safe_name(part.name))
+    file.text("DateinameOriginal", part.title if options.original_names else safe_name(part.name))
     file.text("DatumUhrzeit", _moment(delivery))
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 import signal
 import sys
 import threading
@@ -36,16 +35,18 @@ from hub.intake.disk_space import Space
 from hub.intake.receiver import Receiver
 from hub.operations.control_socket import ControlServer
 from hub.operations.ledger_metrics import LedgerCollector
+from hub.operations.mapping_review import MappingReview, errors_of
 from hub.operations.operator import Operator
 from hub.operations.running_hub import RunningHub
 from hub.operations.status_server import StatusServer
-from hub.operations.systemd import fed, notify, watchdog_interval
+from hub.operations.systemd import StatusLine, fed, notify, watchdog_interval
 from hub.parsing import versions
 from hub.store.store import Store
 from hub.telemetry.counters import Metrics
 from hub.workers.dispatcher import Dispatcher
+from hub.workers.limits import limits_of
 from hub.workers.pool import WorkerPool
-from hub.workers.process import Why, WorkerSettings
+from hub.workers.process import Why
 
 log = structlog.get_logger("hub.daemon")
 
@@ -89,6 +90,10 @@ class Daemon:
         self.space = Space(state, lambda: self.configuration.settings.disk)
         self.space.look()  # before anything is written: on a full disk the start needs the reserve
         self.configuration = self._begun_with = self.configuration.take_snapshots()
+        self._review = MappingReview()
+        faults = self._judge(self.configuration)
+        if faults:
+            raise ConfigError(faults)
         self.metrics = Metrics()
         self.store = Store.open(state, served=self.configuration.settings.store)
         try:
@@ -109,12 +114,7 @@ class Daemon:
         if self.store.unclean:
             log.warning("the last run did not end cleanly; what was under way is looked into first",
                         **dataclasses.asdict(recovered))
-        self.pool = WorkerPool(settings.workers.count, settings=WorkerSettings(
-            data_bytes=settings.workers.memory_mb << 20,
-            resident_bytes=(settings.workers.memory_mb + 256) << 20,
-            recycle_bytes=settings.workers.memory_mb << 19,
-            cpu_seconds=max(1, math.ceil(settings.workers.seconds)),
-            wall_seconds=settings.workers.seconds * 2))
+        self.pool = WorkerPool(settings.workers.count, settings=limits_of(settings.workers))
         self.deliverer = Deliverer(self.store, configuration=self._in_force, metrics=self.metrics)
         self.dispatcher = Dispatcher(self.store, configuration=self._in_force, pool=self.pool,
                                      metrics=self.metrics, delivered_to=self.deliverer.wake,
@@ -127,6 +127,8 @@ class Daemon:
         self.operator = Operator(self.store, retention=self.retention, running=RunningHub(
             deliverer=self.deliverer, space=self.space, wake=self._wake_all, reload=self.reload,
             awaits_restart=self.awaits_restart))
+        self._faults = 0
+        self.status_line = StatusLine(self._status)
         self.inlets = inlets.Inlets(
             inlets.build(self.configuration, receiver=self.receiver, spool=self.store.spool,
                          metrics=self.metrics),
@@ -173,7 +175,8 @@ class Daemon:
                  workers_without_network=bool(self.pool.network_dropped))
         try:
             self.inlets.wait(LISTEN_SECONDS)
-            notify("READY=1\nSTATUS=takes applications")
+            self.status_line.say()
+            notify("READY=1")
             self._supervise()
         except StoreUnavailable as error:
             log.critical("the store is broken: the hub ends, and a new start reads what is on the disk",
@@ -191,10 +194,12 @@ class Daemon:
             if self.store.broken:
                 raise StoreUnavailable(self.store.broken)
             self.space.look()
+            self.status_line.say()
             if self._reload_asked.is_set():
                 self._reload_asked.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                self.reload()
+                with fed():  # stylesheets may be compiled, each within its limits
+                    self.reload()
                 notify("READY=1")  # also after a faulty configuration: the old one is in use, and ready
             problems = self.alive()
             if problems:
@@ -203,6 +208,7 @@ class Daemon:
                 notify("WATCHDOG=1")
 
     def _shut_down(self, control: ControlServer, status: StatusServer) -> None:
+        self.status_line.stop()
         notify("STOPPING=1\nSTATUS=brings to its end what is under way")
         patience = self.configuration.settings.hub.shutdown
         log.info("the hub stops: the door closes, then what is under way comes to its end")
@@ -229,14 +235,16 @@ class Daemon:
         for problem in problems:
             log.error("the new configuration is faulty; the old one stays", problem=problem)
         self.metrics.reloaded(ok=not problems)
-        notify("STATUS="
-               + (f"takes applications by its old configuration; faults of the new one: {len(problems)}"
-                  if problems else "takes applications"))
+        self._faults = len(problems)
+        self.status_line.say()
         return problems
 
     def _reload(self) -> list[str]:
         try:
             fresh = loader.load(self._file, self._overrides, self.configuration).take_snapshots()
+            faults = self._judge(fresh)
+            if faults:
+                return faults
             self.inlets.reload()
         except ConfigError as error:
             return list(error.problems)
@@ -249,6 +257,16 @@ class Daemon:
         self._wake_all()
         log.info("the configuration was read again", configuration=fresh.digest[:12])
         return []
+
+    def _judge(self, configuration: Configuration) -> list[str]:
+        """The faults of the mappings and of the municipalities' own stylesheets; what is only doubtful is
+        logged."""
+        found = self._review.findings(configuration)
+        for where, finding in found:
+            if finding.severity == "warning":
+                log.warning("a mapping should be looked at", where=where, problem=finding.text,
+                            remedy=finding.remedy)
+        return errors_of(found)
 
     def awaits_restart(self) -> list[str]:
         """What of the configuration is other than what runs, and is not taken up before a restart."""
@@ -267,10 +285,22 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + [problem for problem in (self.store.broken, self.store.away, self.space.why)
-                                   if problem]
-        problems += self.pool.problems() + self.inlets.problems()
+        problems = self.alive() + self._shut() + self.pool.problems() + self.inlets.problems()
         return problems + (["stopping"] if self._stop.is_set() else [])
+
+    def _shut(self) -> list[str]:
+        """Why nothing is taken, whatever the inlet."""
+        return [problem for problem in (self.store.broken, self.store.away, self.space.why) if problem]
+
+    def _status(self) -> str:
+        """What `systemctl status` shows: whether applications are taken, and what is wrong."""
+        shut, missing = self._shut(), self.inlets.problems()
+        if not any(self.inlets.ready().values()):
+            shut += missing
+        said = (f"takes no applications: {'; '.join(shut)}" if shut
+                else "; but ".join(["takes applications", *missing]))
+        return said + (f"; by its old configuration: faults of the new one: {self._faults}" if self._faults
+                       else "")
 
     def _assume_begun(self, destination: str) -> bool:
         """After a crash: may a try have had an effect though no intent is on disk?

@@ -33,9 +33,14 @@ from pydantic import (
 )
 
 from hub import registry
+from hub.contract.dead_letter import DeadLetter, DeadLetters, Returned
+from hub.contract.inlet_context import InletContext, NotTaken, Outdated, TurnedAway
 from hub.errors import ConfigError
 from hub.files.model import FileModel
 from hub.message import Accepted, Delivery, Incoming, Receipt
+
+__all__ = [  # of what is imported: the contract's
+    "DeadLetter", "DeadLetters", "InletContext", "NotTaken", "Outdated", "Returned", "TurnedAway"]
 
 Severity = Literal["ok", "warning", "error"]
 Kind = Literal["mail", "file", "dms", "fachverfahren", "register", "account"]
@@ -95,8 +100,11 @@ def read_secret(ref: str) -> str:
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
+        handed = ("name it under LoadCredential= in the unit; outside of the service name its folder, "
+                  "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets")
         raise ConfigError.at(path, ref, f"the secret cannot be read ({error.strerror})",
-                             "create the file with mode 0600 for the hub's user") from error
+                             handed if ref.startswith("credential:")
+                             else "create the file with mode 0600 for the hub's user") from error
     except UnicodeDecodeError as error:
         raise ConfigError.at(path, ref, "the secret is not UTF-8", "write it as UTF-8") from error
 
@@ -189,8 +197,8 @@ class OutletBase(ABC, Generic[OptionsT]):
     """Whether the receiver keeps for ever what it got, so that `probe` knows it after weeks, too (a DMS; no
     drop folder)."""
     onboards: ClassVar[Literal["folder", "mailbox"] | None] = None
-    """What `drehscheibe municipality add` writes it for: a folder (option ``path``) or a mailbox (option
-    ``to``)."""
+    """What `drehscheibe municipality add` writes it for: a folder (options ``path``, ``name``, ``index``) or
+    a mailbox (option ``to``)."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -200,6 +208,11 @@ class OutletBase(ABC, Generic[OptionsT]):
     def repeat_for(cls, options: OptionsT) -> Repeat:  # noqa: ARG003
         """What a second try does at a destination with these options, without building the outlet."""
         return cls.repeat
+
+    @classmethod
+    def takes(cls, options: OptionsT) -> frozenset[str] | None:  # noqa: ARG003
+        """The roles of the parts that it brings to a destination with these options; None: all of them."""
+        return None
 
     @classmethod
     def needs(cls, options: OptionsT) -> Needs:  # noqa: ARG003
@@ -274,43 +287,6 @@ class Accept(Protocol):
         """The same for several, which share a commit. What it would raise for one alone stands in that one's
         place."""
         ...
-
-
-TurnedAway = Literal[
-    "unknown-client", "wrong-address", "too-large", "too-slow", "unreadable", "busy", "unavailable"]
-"""Why an inlet itself did not take a transfer, before the hub's door saw it. ``busy``: too many connections
-at once."""
-
-
-Lying = Literal["unfinished", "left-out", "special"]
-"""What lies in an inlet's folder and is not taken. ``unfinished``: an upload whose sender does not end it;
-``left-out``: names that are no part of an application; ``special``: links and so on, which nobody reads."""
-
-
-def _without_hub(_: object) -> None:
-    """Where no hub listens there is room for everything, and nobody counts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InletContext:
-    """What the hub hands to an inlet when it builds it. Nothing of it changes afterwards."""
-
-    name: str
-    """The inlet's name in the configuration, in logs and in metrics."""
-    spool: Path
-    """An existing folder on the store's file system. The inlet writes large bodies there while they arrive.
-    The store takes such a file over by renaming it."""
-    max_bytes: int
-    """Largest transfer in bytes, all its parts together."""
-    admit: Callable[[int], None] = _without_hub
-    """Is there room? The inlet asks with a body's size in bytes (at least 1) before it spools the body; 0
-    only asks. Raises `StoreUnavailable` when there is no room."""
-    turned_away: Callable[[TurnedAway], None] = _without_hub
-    """The inlet calls it once for each transfer that it does not take itself. What `Accept` or `admit`
-    refuse is counted there, not here."""
-    lying: Callable[[Mapping[Lying, int]], None] = _without_hub
-    """The inlet calls it after each look with how many lie there now and are not taken, by kind. The hub
-    warns when there are more of a kind, and shows them as a metric."""
 
 
 class InletBase(ABC, Generic[OptionsT]):

@@ -50,6 +50,16 @@ Said = Annotated[Sentence, PlainValidator(_said)]
 """Text for an operator: a free str is refused where it is made."""
 
 
+FILE_NAME, STEM = "file:", "{stem}"
+"""In a name of `Job.printout`: the file's name is meant, not the part's; and the document's own without its
+ending."""
+PRINTOUT = ("applicant-pdf", "pdfApplicantForm", "pdf", f"{STEM}.pdf")
+"""How the part is called that is the applicant's own printout, where a sender has no names of its own. In a
+folder a part is called like its file, so ``antrag.pdf`` is the printout of ``antrag.xml``."""
+Several = Literal["park", "split"]
+"""What happens to a hand-over with several applications."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,6 +83,10 @@ class JobPart(_Model):
     body: Body
 
 
+PdfChoice = Literal["applicant", "stylesheet", "both"]
+"""Which PDF goes where an application came with the applicant's own printout."""
+
+
 class Recipient(_Model):
     """Who gets what: `send` lists rendering names of the mapping, or ``attachments``, ``original``."""
 
@@ -93,6 +107,7 @@ class RuleRendering(_Model):
     file: str
     media_type: str
     applicant_pdf: bool = False
+    stylesheet: bool = True
 
 
 class Rule(_Model):
@@ -117,11 +132,20 @@ class Rule(_Model):
     municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
     stylesheets: Mapping[str, str] = Field({}, description="rendering name to the municipality's own "
                                                            "stylesheet, in `town`")
+    pdf: PdfChoice | None = Field(None, description="None: the municipality's own stylesheet before the "
+                                                    "applicant's printout before the mapping's stylesheet")
+    homes: Mapping[str, str] = Field({}, description="the folders that people edit, by layer: mapping, "
+                                                     "common, town; what a reason names")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings inside of the PDFs that the hub prints")
     schemas: str | None = Field(None, description="folder of the installed schema sets")
     recipients: tuple[Recipient, ...]
     municipality: Mapping[str, str] = Field({}, description="name, ags and parameters for stylesheets")
     order: Literal["case"] | None = None
     parked_attachments: tuple[Mark, ...] = Field((), description="marks of attachments that park a message")
+
+    def pdf_of(self, rendering: str) -> PdfChoice:
+        """Which PDF goes as this rendering where the applicant's own printout came."""
+        return self.pdf or ("stylesheet" if rendering in self.stylesheets else "applicant")
 
 
 class Limits(FileModel):
@@ -145,12 +169,17 @@ class Job(_Model):
     test: bool
     received_at: datetime
     accepted_day: date
+    today: date | None = Field(None, description="the day it is judged on; none: that of its acceptance")
     case: str | None
     parts: tuple[JobPart, ...]
     rules: tuple[Rule, ...] = ()
     why_no_rules: Said | None = None
     why_no_rules_reason: Reason | None = None
     limits: Limits = Limits()
+    correlation: str | None = None
+    printout: tuple[str, ...] = Field(PRINTOUT, description="exact names of the part that is the applicant's "
+                                                            "own printout")
+    several: Several = "park"
 
     def with_rules(self, rules: tuple[Rule, ...]) -> Job:
         """The same job, to be judged by these rules."""
@@ -177,6 +206,7 @@ class OutPart(_Model):
 
     role: Short
     name: Short
+    filename: Short | None = Field(None, description="what a citizen called it, where it has another name")
     media_type: Short
     size: Size
     sha256: Sha256
@@ -301,6 +331,26 @@ class Parked(_Model):
     mapping_digest: Short | None = None
 
 
+class SplitGroup(_Model):
+    """The parts of one application of several, by their places in the job, counted from 0. `shared` are those
+    of which no document says whose they are: they go with each."""
+
+    parts: tuple[int, ...] = Field(min_length=1)
+    shared: tuple[int, ...] = ()
+
+
+class Split(_Model):
+    """The message holds several applications, and its sender wants them as messages of their own."""
+
+    outcome: Literal["split"] = "split"
+    message_id: Short
+    facts: Facts
+    groups: tuple[SplitGroup, ...] = Field(min_length=2)
+    trace: tuple[Said, ...] = ()
+    notes: tuple[Said, ...] = ()
+    mapping_digest: None = None
+
+
 class Batch(_Model):
     """A frame from parent to worker. Most of a job are its rules, which many jobs have in common: each set is
     written once."""
@@ -336,8 +386,8 @@ def _rules(text: str) -> tuple[Rule, ...]:
     return _RULES.validate_json(text)
 
 
-Outcome = Translated | Parked
-Answer = Rendered | Parked
+Outcome = Translated | Parked | Split
+Answer = Rendered | Parked | Split
 """What a worker says of a job. `hub.workers.answers` makes an `Outcome` of what can be believed."""
 ReadBody = Callable[[Body], bytes | bytearray | memoryview | mmap.mmap]
 """The bytes of a slice, nothing of them copied. Raises EOFError when it is short."""

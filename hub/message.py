@@ -4,10 +4,10 @@ All records are frozen. A record holds no large body: a body is a `Path`, a few 
 blob (Claim Check). The words are those of *Enterprise Integration Patterns* (Hohpe, Woolf): Message, Claim
 Check, Idempotent Receiver, Correlation Identifier.
 
-Also here: ids (`new_message_id`, `delivery_id`), the digest over content, the duplicate key, and safe file
-names. Digests and ids are stored, so their form must never change.
+Also here: ids (`new_message_id`, `delivery_id`), the digest over content, and the duplicate key. Digests and
+ids are stored, so their form must never change. Safe file names (`hub.names`) are handed on from here.
 
-Used by every module and every connector. Imports nothing of the hub.
+Used by every module and every connector.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 from zoneinfo import ZoneInfo
+
+from hub.names import safe_name as safe_name  # noqa: PLC0414  # connectors take them from here
+from hub.names import unique_names as unique_names  # noqa: PLC0414
 
 BERLIN = ZoneInfo("Europe/Berlin")
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -77,10 +79,12 @@ class Reason(StrEnum):
     UNKNOWN_SERVICE = "unknown-service"
     NO_ROUTE = "no-route"
     SEVERAL_ROUTES = "several-routes"
+    SEVERAL_APPLICATIONS = "several-applications"  # in one hand-over
     INVALID = "invalid"  # schema or rules
     ATTACHMENT = "attachment"  # a file of a kind that the route does not take
     CONFLICT = "conflict"  # same duplicate key, other content
-    CONFIGURATION = "configuration"  # stylesheet, schema set or renderer is broken or missing
+    MAPPING = "mapping"  # a stylesheet, schema, table or rule file of the mapping or the municipality fails
+    CONFIGURATION = "configuration"  # a schema set or a renderer is broken or missing
     RUNAWAY = "runaway"  # the worker overran its limits or died, three times, alone
     PERMANENT = "permanent"  # the receiver refused
     EXPIRED = "expired"  # the retry policy gave up
@@ -102,6 +106,13 @@ def delivery_id(message_id: str, recipient: str, generation: int = 0) -> str:
     name = f"{message_id}/{recipient}/{generation}".encode()
     digest = hashlib.sha1(DELIVERY_NAMESPACE.bytes + name, usedforsecurity=False).digest()
     return _uuid(int.from_bytes(digest[:16], "big"), 5)
+
+
+def split_id(message_id: str, number: int) -> str:
+    """The stable id of the message that holds one of several applications of a hand-over, counted from 1: a
+    UUIDv7 of the hand-over's own time."""
+    digest = hashlib.sha256(DELIVERY_NAMESPACE.bytes + f"{message_id}/split/{number}".encode()).digest()
+    return _uuid(uuid.UUID(message_id).int >> 80 << 80 | int.from_bytes(digest[:10], "big"), 7)
 
 
 def _uuid(value: int, version: int) -> str:
@@ -244,6 +255,8 @@ class StoredMessage:
     payload_deleted_at: datetime | None = None
     damaged: bool = False
     """The row differs from what was accepted. The store checks this when it claims the message."""
+    correlation: str | None = None
+    """What belongs together has the same one (Correlation Identifier)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +273,13 @@ class ManifestPart:
     size: int
     sha256: str
     blob: str
+    filename: str | None = None
+    """What a citizen called it, where `name` is another (`hub.names`)."""
+
+    @property
+    def title(self) -> str:
+        """Its name as people know it."""
+        return self.filename or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,45 +353,3 @@ class Receipt:
 
     reference: str
     detail: Mapping[str, str] = field(default_factory=dict)
-
-
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss",
-                          "ẞ": "SS"})
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul",
-                              *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
-
-
-def safe_name(text: str, limit: int = 80) -> str:
-    """A file name that is harmless on every file system.
-
-    It consists of ASCII letters, digits and ``. _ -``. It is never hidden and never a path. It has at most
-    `limit` characters; the cut keeps the extension.
-    """
-    text = text.replace("\\", "/").rsplit("/", 1)[-1].translate(_UMLAUTS)
-    clean = _UNSAFE.sub("_", text).strip("._- ")
-    stem, dot, extension = clean.rpartition(".")
-    if not dot or len(extension) > 10:
-        stem, extension = clean, ""
-    stem = stem[: max(1, limit - len(extension) - 1)].rstrip("._- ") or "datei"
-    if stem.lower() in _WINDOWS_DEVICES:
-        stem = f"_{stem}"
-    return f"{stem}.{extension}" if extension else stem
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Safe names in the same order. Names that any file system would take as equal get ``-2``, ``-3`` …"""
-    seen: set[str] = set()
-    result = []
-    for name in names:
-        safe = safe_name(name)
-        stem, dot, extension = safe.rpartition(".")
-        if not dot:
-            stem, extension = safe, ""
-        candidate, count = safe, 1
-        while candidate.lower() in seen:
-            count += 1
-            candidate = f"{stem}-{count}.{extension}" if extension else f"{stem}-{count}"
-        seen.add(candidate.lower())
-        result.append(candidate)
-    return result

@@ -11,9 +11,9 @@ from unittest import mock
 from lxml import etree
 
 from hub.files.toml import read_toml
-from hub.job import Body, Job, JobPart, Parked, Rule
+from hub.job import PRINTOUT, Body, Job, JobPart, Parked, Rule
 from hub.mapping.loader import load_fields, load_mapping
-from hub.mapping.model import FieldTable, MappingVersion
+from hub.mapping.model import PRINTED, FieldTable, MappingVersion
 from hub.mapping.versions import version_in
 from hub.message import BERLIN
 from hub.pipeline.envelope import Normalized
@@ -54,7 +54,8 @@ def normalized(folder: Path, day: date = DAY) -> tuple[Job, Normalized]:
     stored, parts = io.BytesIO(), []
     for number, file in enumerate(files):
         content = file.read_bytes()
-        parts.append(JobPart(name="attachment" if number else "application", filename=file.name,
+        name = "application" if not number else PRINTOUT[0] if file.name == PRINTED else "attachment"
+        parts.append(JobPart(name=name, filename=file.name,
                              media_type={".xml": "application/xml",
                                          ".json": "application/json"}.get(file.suffix, ""),
                              sha256=hashlib.sha256(content).hexdigest(),

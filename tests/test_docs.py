@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from hub.cli.app import main
 from tests.test_house import ROOT, tracked
 
 PAGES = [file for file in tracked() if file.suffix == ".md"]
@@ -161,7 +163,7 @@ def test_a_room_says_in_one_sentence_what_it_is() -> None:
 
 def test_the_roof_keeps_few_modules() -> None:
     own = {file.stem for file in (ROOT / "hub").glob("*.py")} - {"__init__", "__main__"}
-    assert own == {"errors", "message", "registry", "endpoint", "job", "daemon", "failpoints"}
+    assert own == {"errors", "message", "registry", "endpoint", "job", "daemon", "failpoints", "names"}
 
 
 def lost_modules(text: str) -> list[str]:
@@ -207,3 +209,75 @@ def test_each_log_is_named_after_its_module() -> None:
 def test_a_lost_module_is_noticed() -> None:
     text = "`hub.store.store.Store` `hub.errors` `hub.gone` `hub.store.store.Vanished` `hub.toml` hub.other"
     assert lost_modules(text) == ["hub.gone", "hub.store.store.Vanished"]
+
+
+COMMANDS = re.compile(r"(?:^\$ |^|[|(] ?|-r |-- )drehscheibe ([a-z][^|)\n]*)", re.MULTILINE)
+SEARCHES = re.compile(r"journalctl -u drehscheibe [^\n]*-g (?:'([^']+)'|(\S+))")
+FIELDS = re.compile(r"LOGGER=(hub[\w.]+)")
+
+
+def unknown_words(text: str) -> list[str]:
+    """Of the page's commands: what is no command, and options that the command does not have."""
+    unknown = []
+    for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text.replace("\\\n", " "),
+                            re.MULTILINE | re.DOTALL):
+        for line in COMMANDS.findall(block):
+            command: click.Command | None = main
+            words = re.split(r"\s+#|  ", line)[0].split()
+            while isinstance(command, click.Group):
+                name = words.pop(0)
+                command = command.commands.get(name)
+            options = {each for option in command.params for each in option.opts} if command else set()
+            unknown += [f"{line}: {word}" for word in words
+                        if word.startswith("--") and word not in options] if command else [line]
+    return unknown
+
+
+def never_found(text: str) -> list[str]:
+    """What the page looks for in the journal and the hub never writes."""
+    written = re.sub(r'"\s*\n\s*f?"', "", "\n".join(
+        file.read_text(encoding="utf-8") for folder in ("hub", "connectors")
+        for file in (ROOT / folder).rglob("*.py")))
+    searched = ["".join(found) for found in SEARCHES.findall(text)]
+    return [words for words in searched if words not in written] + [
+        name for name in FIELDS.findall(text) if f'get_logger("{name}")' not in written]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name in ("runbooks", "docs")],
+                         ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_tells_to_type_is_understood_and_finds_something(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert unknown_words(text) == []
+    assert never_found(text) == []
+
+
+def test_a_command_that_is_not_understood_is_noticed() -> None:
+    text = ("```console\n$ drehscheibe messages --state parked --every | xargs -r drehscheibe replya\n"
+            "$ drehscheibe mapping test x --update    # --not an option\n```\n")
+    assert unknown_words(text) == ["messages --state parked --every : --every", "replya"]
+    text = "journalctl -u drehscheibe -g hub.gone\njournalctl -u drehscheibe -g 'never said' LOGGER=hub.gone"
+    assert never_found(text) == ["hub.gone", "never said", "hub.gone"]
+
+
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def lost_tests(text: str) -> list[str]:
+    """The tests that a page names and that are not there."""
+    return [f"{path}::{name}" for path, name in NAMED_TEST.findall(text)
+            if not (ROOT / path).is_file()
+            or not re.search(rf"^ *def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)]
+
+
+def test_every_fault_has_a_test_that_is_there() -> None:
+    text = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| fault",
+                                                                                                "| ---"))]
+    assert rows
+    assert [row for row in rows if not NAMED_TEST.search(row)] == []
+    assert lost_tests(text) == []
+
+
+def test_a_test_that_is_gone_is_noticed() -> None:
+    assert lost_tests("`tests/test_docs.py::test_gone` `tests/test_gone.py::test_gone`") == [
+        "tests/test_docs.py::test_gone", "tests/test_gone.py::test_gone"]

@@ -39,7 +39,8 @@ def tracked() -> list[Path]:
     ignored = {".git", ".venv", "var", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache",
                ".hypothesis"}
     return [file for file in ROOT.rglob("*") if file.is_file()
-            and not ignored & set(file.relative_to(ROOT).parts)]
+            and not ignored & set(file.relative_to(ROOT).parts)
+            and not file.relative_to(ROOT).parts[0].startswith(".venv-")]
 
 
 # --- dependencies -------------------------------------------------------------------------------------------

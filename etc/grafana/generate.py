@@ -240,14 +240,18 @@ def overview() -> dict[str, Any]:
 
 def municipality() -> dict[str, Any]:
     """What one municipality has got, and what it still waits for."""
-    own = 'destination=~"$municipality/.+"'
+    own, town = 'destination=~"$municipality/.+"', 'municipality="$municipality"'
     return _dashboard("municipality", "Datendrehscheibe: municipality", [
         ("Now", 4, [
             number("Oldest undelivered", f"max(drehscheibe_destination_oldest_seconds{{{own}}})", unit="s",
                    steps=(("green", None), ("orange", 3600), ("red", 4 * 3600))),
             number("Waiting", f'sum(drehscheibe_deliveries{{{own}, state=~"due|delivering"}}) or vector(0)',
                    steps=(("green", None),)),
-            number("Parked", f'sum(drehscheibe_deliveries{{{own}, state="parked"}}) or vector(0)'),
+            number("Parked applications",
+                   f"sum(drehscheibe_municipality_parked{{{town}}}) or vector(0)",
+                   text="drehscheibe messages --state parked --ags …"),
+            number("Parked deliveries",
+                   f'sum(drehscheibe_deliveries{{{own}, state="parked"}}) or vector(0)'),
             number("In doubt", f'sum(drehscheibe_deliveries{{{own}, state="in_doubt"}}) or vector(0)',
                    steps=(("green", None), ("orange", 1))),
             number("Resting destinations", f"sum(drehscheibe_destination_resting{{{own}}})"),
@@ -272,7 +276,9 @@ def municipality() -> dict[str, Any]:
             timeline("Resting",
                      (f"max by (destination) (drehscheibe_destination_resting{{{own}}})", "{{destination}}")),
             graph("Failed tries per hour", hourly("drehscheibe_delivery_events_total", "destination, event",
-                                                  f"{own}, {FAILURES}"), bars=True)]),
+                                                  f"{own}, {FAILURES}"), bars=True),
+            graph("Parked applications, by reason",
+                  (f"sum by (reason) (drehscheibe_municipality_parked{{{town}}})", "{{reason}}"))]),
     ], [_variable("municipality", "Municipality",
                   "label_values(drehscheibe_destination_oldest_seconds, destination)",
                   "/^([^/]+)\\//")])

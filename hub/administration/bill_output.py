@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from decimal import Decimal
 from typing import Any
 
 from hub.administration.billing import Bill, Line, total
+from hub.administration.cells import TableWriter
 from hub.administration.prices import BillingFile, money
 
 
@@ -47,13 +47,13 @@ ITEMS = {"yearly": "jährlich", "setup": "einmalig", "adjustment": "Anpassung"}
 def to_csv(bill: Bill, file: BillingFile) -> str:
     """One row per line, for spreadsheets in German: semicolons, decimal commas."""
     out = io.StringIO()
-    writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    writer = TableWriter(out)
+    writer.write(COLUMNS)
     for contract in bill.contracts:
         provider = file.provider[
             contract.provider].name if contract.provider in file.provider else contract.provider
         for line in contract.lines:
-            writer.writerow([bill.year, provider, contract.number or "", contract.ags, contract.name,
+            writer.write([bill.year, provider, contract.number or "", contract.ags, contract.name,
                              "" if contract.population is None else contract.population, ITEMS[line.item],
                              line.text,
                              line.service or "", line.price_class or "", line.category or "", line.rule,

@@ -39,6 +39,8 @@ from hub.parsing import xml
 LARGEST = 64 * 1024 * 1024
 LISTS = {"AGS": r"\d{8}", "Kreis": r"\d{5}"}
 _GENERICODE = "http://docs.oasis-open.org/codelist/ns/genericode/1.0/"
+_MATCHED = 'name = "{day}_{service}_{short}_{id}"\nindex = true\n'
+"""A folder and the mail of one application can be matched: the mail's subject has the short number, too."""
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
 
@@ -215,7 +217,7 @@ def _draft(configuration: Configuration, new: NewMunicipality, name: str, tenant
                                                                                                 list[str]]:
     """The file's text, and its services: routes are inherited where all their destinations are there, else
     written cut."""
-    folder = f"connector = {_quoted(endpoint.onboarding_outlet('folder'))}\n"
+    folder = f"connector = {_quoted(endpoint.onboarding_outlet('folder'))}\n{_MATCHED}"
     blocks = {"ablage": f"{folder}path = {_quoted(_drop(configuration, new, tenant))}\n",
               "test": f"{folder}path = {_quoted(configuration.defaults.onboarding.test_drop)}\ntest = true\n"}
     if new.mail:

@@ -10,7 +10,7 @@ import click
 
 from hub.cli.command import EX_FINDINGS, command, json_option
 from hub.cli.context import Context, progress
-from hub.cli.output import complain, print_json
+from hub.cli.output import complain, local_time, print_json
 from hub.errors import HubError
 from hub.i18n.texts import _
 from hub.telemetry import logs
@@ -26,7 +26,7 @@ def backup(context: Context, target: Path, as_json: bool) -> None:
         print_json(answer)
     else:
         click.echo(_("{target}: {messages} messages, {files} files, {bytes} bytes, as of {made_at}").format(
-            **answer))
+            **_told(answer)))
         if answer["deleted_meanwhile"]:
             deleted = _("The content of {count} messages was deleted meanwhile, at the end of its retention.")
             click.echo(deleted.format(count=len(answer["deleted_meanwhile"])))
@@ -65,12 +65,17 @@ def restore(context: Context, source: Path, only_verify: bool, replace: bool, no
         print_json(answer)
     elif only_verify:
         sound = _("sound: {messages} messages, {files} files, as of {made_at}; nothing was restored")
-        click.echo(sound.format(**answer))
+        click.echo(sound.format(**_told(answer)))
     else:
-        _print_restored(answer)
+        _print_restored(_told(answer), context.start)
 
 
-def _print_restored(answer: dict[str, Any]) -> None:
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer for people: its time is Europe/Berlin's."""
+    return answer | {"made_at": local_time(answer["made_at"])}
+
+
+def _print_restored(answer: dict[str, Any], start: str) -> None:
     click.echo(_("restored to {state}: {messages} messages, {files} files, as of {made_at}").format(**answer))
     if answer["moved_aside"]:
         click.echo(_("what was there lies in {moved_aside}").format(**answer))
@@ -81,4 +86,8 @@ def _print_restored(answer: dict[str, Any]) -> None:
     click.echo(_("  {parked} messages and deliveries are parked as before").format(**answer))
     click.echo(_("Not in this backup: what was accepted after {made_at}. Ask the senders.").format(**answer))
     click.echo(_("What they send again is taken as new: its duplicate keys are not in the backup, either."))
-    click.echo(_("next:") + "\n  drehscheibe store check --deep\n  drehscheibe run")
+    if answer["parked"]:
+        click.echo(_("A parked message was never sent. One that somebody replayed after {made_at} may have "
+                     "arrived since, and the hub's log knows it ('an operator acts', verb=replay): replay "
+                     "that one with --ask-first.").format(**answer))
+    click.echo(_("next:") + f"\n  drehscheibe store check --deep\n  {start}")

@@ -59,10 +59,10 @@ def _print_bill(found: Bill, prices: BillingFile) -> None:
     for key, contracts in found.providers().items():
         click.secho(prices.provider[key].name if key in prices.provider else key or "–", bold=True)
         print_table(
-            ["municipality", "item", "class", "category", "messages", "from", "to", "reached", "amount"],
+            ["municipality", "item", "class", "category", "messages", "from", "to", "amount", "reached"],
             [[f"{contract.name} ({contract.ags})", line.text, line.price_class or "",
               line.category or line.rule, line.messages or "", line.first or "", line.last or "",
-              bill_output.reached_text(line), money(line.amount)]
+              money(line.amount), bill_output.reached_text(line)]
              for contract in contracts for line in contract.lines])
         click.echo(_("sum:") + f" {money(billing.total(contracts))} €\n")
     if not found.contracts:

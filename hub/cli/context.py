@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from hub.config import loader
 from hub.config.configuration import Configuration
 from hub.errors import Busy, ConfigError, HubError
 from hub.i18n.texts import _
-from hub.operations import control_socket, wire
+from hub.operations import control_socket, systemd, wire
 from hub.operations.verbs import EVERY_RIGHT, VERBS, Right
 from hub.telemetry import logs
 
@@ -45,6 +45,8 @@ class Context:
     def __init__(self, named: Path | None, overrides: Sequence[str]) -> None:
         self._named = named
         self.overrides = overrides
+        self._until: ExitStack | None = None
+        self._kept: Store | None = None
 
     @cached_property
     def file(self) -> Path:
@@ -63,6 +65,12 @@ class Context:
                                  "create it, or name another one: drehscheibe --config FILE, or "
                                  f"{VARIABLE}=FILE")
         return file
+
+    @property
+    def start(self) -> str:
+        """The command that starts the hub of this configuration."""
+        by_systemd = self.file == CONFIGURATION and systemd.runs_the_hub()
+        return "systemctl start drehscheibe" if by_systemd else "drehscheibe run"
 
     @cached_property
     def places(self) -> loader.Places:
@@ -88,10 +96,30 @@ class Context:
             reads = VERBS[verb].right is Right.READ
             if not reads:
                 logs.setup("WARNING")  # standard output is the answer's alone
-            with self.store(read_only=reads) as store:
+            with self._opened(read_only=reads) as store:
                 operator = Operator(store, Retention(store, self.load), running=None)
                 return control_socket.perform(operator, verb, arguments, control_socket.whoami(),
                                               EVERY_RIGHT)
+
+    @contextmanager
+    def several(self) -> Iterator[None]:
+        """Ask for verbs of one kind again and again: a store that no hub has open is opened once only."""
+        with ExitStack() as until:
+            self._until = until
+            try:
+                yield
+            finally:
+                self._until = self._kept = None
+
+    @contextmanager
+    def _opened(self, *, read_only: bool) -> Iterator[Store]:
+        if self._until is None:
+            with self.store(read_only=read_only) as store:
+                yield store
+            return
+        if self._kept is None:
+            self._kept = self._until.enter_context(self.store(read_only=read_only))
+        yield self._kept
 
     def work(self, verb: str, **arguments: Any) -> Any:
         """Perform a long verb and show its progress: in the running hub, or on the store itself.
@@ -134,7 +162,7 @@ class Context:
         places = self.places
         if places.store.url is None and not (places.hub.state / "store.sqlite3").exists():
             raise HubError(f"there is no store in {places.hub.state} yet: start the hub first "
-                           "(drehscheibe run)")
+                           f"({self.start})")
         with closing(Store.open(places.hub.state, served=places.store, read_only=read_only)) as store:
             yield store
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from hub.cli.command import EX_FINDINGS, command, group, json_option
 from hub.cli.context import Context
-from hub.cli.output import print_json
+from hub.cli.output import print_findings, print_json
 from hub.errors import HubError
 from hub.i18n.texts import _
+
+PATIENCE = 10.0
+"""Seconds for one example where no configuration says how long a message may take."""
 
 
 @command("test", "Run the examples of all mappings, or of one; shows a readable difference.")
@@ -25,11 +30,25 @@ from hub.i18n.texts import _
 def mapping_test(context: Context, service: str | None, folder: Path | None, update: bool,
                  as_json: bool) -> None:
     from hub.authoring.examples import run_examples
+    from hub.config.sections import WorkersSection
+    from hub.operations.mapping_review import MappingReview
+    from hub.operations.trials import Trials
 
-    results = run_examples(folder or context.load().settings.hub.mappings, service=service, update=update)
+    if folder is None:
+        configuration = context.load()
+        folder, workers = configuration.settings.hub.mappings, configuration.settings.workers
+        judged = MappingReview().findings(configuration, service=service)
+    else:  # there may be no configuration yet
+        workers, judged = WorkersSection(seconds=PATIENCE), MappingReview().of_folder(folder, service)
+    with Trials.open(workers) as trials:
+        results = run_examples(folder, service=service, update=update, trial=trials)
+    faulty = any(finding.severity == "error" for _where, finding in judged)
     if as_json:
-        print_json([{"service": result.service, "example": result.name, "ok": result.ok,
-                     "difference": result.difference} for result in results])
+        print_json([*({"service": where, "example": None, "ok": finding.severity != "error",
+                       "difference": finding.text} for where, finding in judged),
+                    *({"service": result.service, "example": result.name, "ok": result.ok,
+                       "difference": result.difference} for result in results)])
+    print_findings(judged if not as_json else ())
     for result in results if not as_json else ():
         click.echo(f"{'✓' if result.ok else '✗'} {result.service}/{result.name}")
         if not result.ok:
@@ -37,7 +56,7 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
     if not results:
         raise HubError(f"no examples found{f' for {service!r}' if service else ''}: "
                        "add mappings/<service>/examples/<name>/ with message.xml and example.toml")
-    sys.exit(0 if all(result.ok for result in results) else EX_FINDINGS)
+    sys.exit(EX_FINDINGS if faulty or not all(result.ok for result in results) else 0)
 
 
 @command("new", "Make the folder of a new service, complete with schema, rules and examples.")
@@ -107,19 +126,31 @@ def mapping_doc(context: Context, out: Path, folder: Path | None, as_json: bool)
         click.echo(file)
 
 
-@command("preview", "Show what a mapping makes of one example or file.")
-@click.argument("service")
-@click.argument("example")
+@command("preview", "Show what a mapping makes of an example, a file or a stored message.")
+@click.argument("service", required=False)
+@click.argument("example", required=False)
+@click.option("--municipality", metavar="AGS",
+              help=_("By this municipality's own stylesheets and parameters."))
+@click.option("--message", "message_id", metavar="ID",
+              help=_("A stored message instead of an example, for all its recipients; nothing is delivered. "
+                     "Needs --out; who looked stands in its history."))
 @click.option("--mappings", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path),
-              help=_("The folder to write the renderings to."))
+              help=_("The folder to write the renderings to; with --message a new one."))
 @json_option
 @click.pass_obj
-def mapping_preview(context: Context, service: str, example: str, folder: Path | None, out: Path | None,
-                    as_json: bool) -> None:
-    from hub.authoring.examples import preview
-
-    renderings = preview(folder or context.load().settings.hub.mappings, service, example)
+def mapping_preview(context: Context, service: str | None, example: str | None, municipality: str | None,
+                    message_id: str | None, folder: Path | None, out: Path | None, as_json: bool) -> None:
+    if message_id is not None:
+        if out is None or any((service, example, municipality, folder)):
+            raise click.UsageError(_("--message stands alone with --out FOLDER"))
+        _preview_message(context, message_id, out, as_json)
+        return
+    if service is None or example is None:
+        raise click.UsageError(_("name a service and an example, or --message ID"))
+    if municipality is not None and folder is not None:
+        raise click.UsageError(_("--municipality uses the configuration's mappings: leave --mappings out"))
+    renderings = _renderings(context, service, example, folder, municipality)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in renderings.items():
@@ -129,7 +160,53 @@ def mapping_preview(context: Context, service: str, example: str, folder: Path |
         return
     for name, content in renderings.items():
         click.secho(f"── {name} ({len(content)} bytes)", bold=True)
-        click.echo(content.decode("utf-8", "replace") if not content.startswith(b"%PDF") else "(PDF)")
+        click.echo(content.decode("utf-8", "backslashreplace") if not content.startswith(b"%PDF")
+                   else "(PDF)")
+
+
+def _renderings(context: Context, service: str, example: str, folder: Path | None,
+                municipality: str | None) -> Mapping[str, bytes]:
+    """What is made of an example, in a worker."""
+    from hub.authoring import examples
+    from hub.config.sections import WorkersSection
+    from hub.operations import preview
+    from hub.operations.trials import Trials
+
+    if folder is not None:
+        with Trials.open(WorkersSection()) as trials:
+            return examples.preview(folder, service, example, trial=trials)
+    configuration = context.load()
+    mappings = configuration.settings.hub.mappings
+    with (tempfile.TemporaryDirectory(prefix="drehscheibe-preview-") as scratch,
+          Trials.open(configuration.settings.workers) as trials):
+        rules = None if municipality is None else preview.everything_for(
+            configuration, preview.municipality_of(configuration, municipality), service, Path(scratch))
+        return examples.preview(mappings, service, example, trial=trials, rules=rules)
+
+
+def _preview_message(context: Context, message_id: str, out: Path, as_json: bool) -> None:
+    """What the recipients of a stored message would get, into a folder for the operator alone."""
+    from hub.operations import preview
+    from hub.operations.trials import Trials
+
+    configuration = context.load()
+    preview.make_private(out)
+    name = context.ask("read_content", id=message_id)["id"]
+    with (tempfile.TemporaryDirectory(prefix="drehscheibe-preview-") as scratch,
+          context.store(read_only=True) as store, Trials.open(configuration.settings.workers) as trials):
+        made = preview.of_message(configuration, store, store.get_message(name), trials, Path(scratch),
+                                  datetime.now(UTC))
+    preview.write_private(out, made.files)
+    recipients = len({path.partition("/")[0] for path in made.files if "/" in path})
+    if as_json:  # no names: those of attachments are the citizen's
+        print_json({"id": name, "folder": out, "files": len(made.files), "recipients": recipients,
+                    "parked": made.parked and made.parked.reason})
+    elif made.parked is not None:
+        click.echo(f"{made.parked.reason}: {made.parked.text}")
+    else:
+        click.echo(_("{files} files for {recipients} recipients in {folder}; nothing was delivered").format(
+            files=len(made.files), recipients=recipients, folder=out))
+    sys.exit(EX_FINDINGS if made.parked else 0)
 
 
 mapping = group("mapping", "Mappings: test their examples, look at a rendering.",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from hub import endpoint
+from hub.cli.table import Table
 from hub.i18n.problems_german import german
-from hub.i18n.texts import _, language
+from hub.i18n.texts import language
+from hub.message import BERLIN
 from hub.telemetry import logs
 
 
@@ -28,6 +28,14 @@ def complain(text: str) -> None:
     """One line on standard error; for journald it is an error, not one message among many (sd-daemon(3))."""
     text = said(text, by_a_hub=True)
     click.echo(f"<3>{text}" if logs.under_journald() else text, err=True)
+
+
+def print_findings(findings: Iterable[tuple[str, endpoint.Finding]]) -> None:
+    """What was found, a line each: how bad it is, where, what, and what to do."""
+    for where, finding in findings:
+        mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
+        click.echo(said(f"{mark} {where}: {finding.text}"
+                        + (f" → {finding.remedy}" if finding.remedy else "")))
 
 
 def shown(value: Any) -> str:
@@ -51,13 +59,16 @@ def print_json(data: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Rows below headings in the caller's language."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(_(column), overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    # a pipe has no width: rows must not be cut there
-    Console(width=None if sys.stdout.isatty() else 400).print(table)
+    Table(columns).rows(rows)
+
+
+def local_time(text: str) -> str:
+    """A point in time as the hub keeps it (ISO 8601), in Europe/Berlin and to the second. What is none stays
+    as it is."""
+    try:
+        return datetime.fromisoformat(text).astimezone(BERLIN).isoformat(timespec="seconds")
+    except ValueError:
+        return text
 
 
 def age(seconds: float | None) -> str:

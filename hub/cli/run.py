@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from hub.cli.command import EX_CONFIG, EX_FINDINGS, command, json_option
 from hub.cli.context import Context
-from hub.cli.output import complain, print_json, said
+from hub.cli.output import complain, print_findings, print_json
 from hub.errors import Busy, ConfigError
 from hub.i18n.texts import _
 from hub.operations import control_socket
@@ -54,10 +54,7 @@ def check(context: Context, connect: bool, destination: str | None, municipality
     if as_json:
         print_json([{"where": where, "severity": finding.severity, "text": finding.text,
                      "remedy": finding.remedy} for where, finding in findings])
-    for where, finding in findings if not as_json else ():
-        mark = {"ok": "✓", "warning": "!", "error": "✗"}[finding.severity]
-        click.echo(said(f"{mark} {where}: {finding.text}"
-                        + (f" → {finding.remedy}" if finding.remedy else "")))
+    print_findings(findings if not as_json else ())
     if not findings and not as_json:
         click.echo(_("fine"))
     sys.exit(EX_FINDINGS if any(finding.severity == "error" for _where, finding in findings) else 0)
@@ -70,7 +67,7 @@ def reload(context: Context, as_json: bool) -> None:
     try:
         answer = control_socket.ask(context.places.hub.socket, "reload", {})
     except control_socket.NotRunning as error:
-        raise Busy(f"{error}: nothing to reload: start the hub first (drehscheibe run)") from error
+        raise Busy(f"{error}: nothing to reload: start the hub first ({context.start})") from error
     if as_json:
         print_json(answer)
     for problem in answer["problems"] if not as_json else ():

@@ -51,18 +51,20 @@ def _step(context: click.Context, option: click.Parameter, value: str) -> str:  
 @click.option("--key", type=click.Path(exists=True, path_type=Path), required=True, help=_("Its key (PEM)."))
 @click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True,
               help=_("The CA of the hub's certificate (PEM)."))
+@click.option("--printout", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help=_("The applicant's own printout (PDF)."))
 @click.option("--idempotency-key", callback=_printable)
 @click.option("--test", is_flag=True)
 @json_option
 @click.pass_obj
 def send(context: Context, file: Path, attachments: tuple[Path, ...], ags: str, service: str,
-         url: str | None, cert: Path, key: Path, ca: Path, idempotency_key: str | None, test: bool,
-         as_json: bool) -> None:
+         url: str | None, cert: Path, key: Path, ca: Path, printout: Path | None,
+         idempotency_key: str | None, test: bool, as_json: bool) -> None:
     from hub.operations.send import send_file
 
     url = url or _inlet_url(context.load())
     answer = send_file(file, attachments, url=f"{url.rstrip('/')}/in/{ags}/{service}", cert=cert, key=key,
-                       ca=ca, idempotency_key=idempotency_key, test=test)
+                       ca=ca, idempotency_key=idempotency_key, test=test, printout=printout)
     if as_json:
         print_json(answer)
     else:

@@ -66,6 +66,12 @@ class Configuration:
         """The tenant that an AGS, also a retired one, belongs to."""
         return self.by_ags.get(ags)
 
+    def mapping_folder(self, service: str) -> Path:
+        """Where a service's mapping is: among the operator's own ones, else among those of the release."""
+        hub = self.settings.hub
+        own = hub.own_mappings / service if hub.own_mappings else None
+        return own if own and (own / "mapping.toml").is_file() else hub.mappings / service
+
     def destination(self, key: str) -> Destination | None:
         """A destination by ``<tenant>/<name>``."""
         municipality = self.municipalities.get(key.partition("/")[0])
@@ -79,7 +85,7 @@ class Configuration:
     def take_snapshots(self) -> Configuration:
         """The same configuration, its mappings and stylesheets copied to where no edit reaches them."""
         into = self.state / "snapshots"
-        folders = {name: self.settings.hub.mappings / name for name in self.mappings}
+        folders = {name: self.mapping_folder(name) for name in self.mappings}
         common = self.settings.hub.mappings / "_common"
         if common.is_dir():
             folders["_common"] = common

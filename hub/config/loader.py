@@ -108,7 +108,10 @@ class _Loader:
         if len(senders) < len(settings.sender):
             self.problems.append(f"{self.file}: sender: a name stands twice: give each sender its own name")
         inlets = tuple(filter(None, (self._inlet(name, row) for name, row in settings.inlets.items())))
-        mappings = self._mappings(settings.hub.mappings)
+        mappings = self._mappings("mappings", settings.hub.mappings)
+        self.problems += stylesheet_problems(settings.hub.mappings / "_common")
+        if settings.hub.own_mappings is not None:
+            mappings |= self._mappings("own_mappings", settings.hub.own_mappings)
         municipalities = self._municipalities(settings.hub.municipalities, defaults, mappings)
         by_ags: dict[str, str] = {}
         for municipality in municipalities.values():
@@ -170,12 +173,11 @@ class _Loader:
         options = self.reader.options(connector, "Inlet", data, self.file, f"inlets.{name}")
         return Inlet(name, connector, options) if options is not None else None
 
-    def _mappings(self, folder: Path) -> dict[str, MappingFile]:
+    def _mappings(self, key: str, folder: Path) -> dict[str, MappingFile]:
         if not folder.is_dir():
-            self.problems.append(f"{self.file}: hub.mappings: there is no folder {folder}: correct the path")
+            self.problems.append(f"{self.file}: hub.{key}: there is no folder {folder}: correct the path")
             return {}
         mappings = {}
-        self.problems += stylesheet_problems(folder / "_common")
         for place in sorted(folder.iterdir()):
             if not (place / "mapping.toml").is_file():
                 continue

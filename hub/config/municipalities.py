@@ -30,7 +30,7 @@ from hub.files.snapshot import tree_digest
 from hub.files.toml import parse_toml, read_file
 from hub.mapping.loader import stylesheet_problems
 from hub.mapping.model import MappingFile
-from hub.mapping.versions import version_in
+from hub.mapping.versions import spans_overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +223,14 @@ class Municipalities:
             routes[route.service] = (*routes.get(route.service, ()), route)
         if not routes and row.services in self._shared.routes:
             return self._shared.routes[row.services]
+        everywhere = routes.pop("*", ())
+        if everywhere and not row.services:
+            self._problems.append(f"{file}: route: '*' stands for what services lists, and that is nothing: "
+                                  "list the services there, or name one instead of '*'")
         for service in row.services:
             if service not in routes:
-                routes[service] = self._default_route(file, service)
+                routes[service] = (_routed(everywhere, service) if everywhere
+                                   else self._default_route(file, service))
         if not row.route and all(routes.values()):
             self._shared.routes[row.services] = routes
         return routes
@@ -234,8 +239,7 @@ class Municipalities:
         if service not in self._shared.defaults:
             found = ([route for route in self._defaults.route if route.service == service]
                      or [route for route in self._defaults.route if route.service == "*"])
-            self._shared.defaults[service] = tuple(route.model_copy(update={"service": service})
-                                                   for route in found)
+            self._shared.defaults[service] = _routed(found, service)
         rows = self._shared.defaults[service]
         if not rows:
             self._problems.append(f"{file}: services: defaults.toml has no route for {service!r}: "
@@ -272,6 +276,11 @@ class Municipalities:
                                           "name of its own")
                 for recipient in rows:
                     self._check_recipient(where, kind, row, recipient, renderings, destinations)
+            texts = {name for name in renderings
+                     if all(version.renderings[name].role in _EMBEDDABLE for version in mapping.version)}
+            self._problems += [f"{where}: pdf_embeds: {name!r} is no rendering with the role "
+                               f"{', '.join(_EMBEDDABLE)} of every version of the mapping: "
+                               + suggest(name, texts) for name in route.pdf_embeds if name not in texts]
             for other in routes[:index]:
                 if _overlap(route, other):
                     self._problems.append(f"{where}: versions: overlaps another route of the same service: "
@@ -295,11 +304,19 @@ class Municipalities:
                                       "the mapping: "
                                       + suggest(name, renderings | {"attachments", "original"}))
 
+    def _check_rendering(self, file: Path, service: str, name: str) -> None:
+        mapping = self._mappings.get(service)
+        known = {each for version in mapping.version for each in version.renderings} if mapping else {name}
+        if name not in known:
+            self._problems.append(f"{file}: route {service}: stylesheets: {name!r} is no rendering of the "
+                                  "mapping: " + suggest(name, known))
+
     def _check_stylesheets(self, municipality: Municipality) -> bool:
         """Whether it has any."""
         for service, routes in municipality.routes.items():
             for route in routes:
                 for name, sheet in route.stylesheets.items():
+                    self._check_rendering(municipality.file, service, name)
                     place = (municipality.folder or municipality.file.with_suffix("")) / sheet
                     if not place.is_file():
                         self._problems.append(f"{municipality.file}: route {service}: stylesheets.{name}: "
@@ -309,15 +326,16 @@ class Municipalities:
         return any(route.stylesheets for routes in municipality.routes.values() for route in routes)
 
 
+def _routed(rows: Iterable[RouteRow], service: str) -> tuple[RouteRow, ...]:
+    """The routes as those of one service."""
+    return tuple(route.model_copy(update={"service": service}) for route in rows)
+
+
+_EMBEDDABLE = ("xml", "csv", "json")
+"""Roles of renderings that may be put into a PDF: data, which its page shows."""
+
+
 def _overlap(one: RouteRow, other: RouteRow) -> bool:
     first = max(one.valid_from or date.min, other.valid_from or date.min)
     last = min(one.valid_until or date.max, other.valid_until or date.max)
-    if first >= last:
-        return False
-    if "*" in (one.versions.strip(), other.versions.strip()):
-        return True
-    bounds = [term.strip().lstrip("<>=").strip() for route in (one, other)
-              for term in route.versions.split(",")]
-    # each bound, and a version just above it, stand for all versions between the bounds
-    probes = ["0", *bounds, *(f"{bound}.0.0.0.1" for bound in bounds)]
-    return any(version_in(probe, one.versions) and version_in(probe, other.versions) for probe in probes)
+    return first < last and spans_overlap(one.versions, other.versions)

@@ -13,7 +13,7 @@ from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
 from hub.endpoint import InDoubtPolicy, Kind, SecretRef
 from hub.files.model import FileModel
-from hub.job import Mark
+from hub.job import Mark, PdfChoice
 from hub.mapping.versions import VersionSpan
 
 
@@ -43,7 +43,8 @@ class AttachmentRow(FileModel):
 class RouteRow(FileModel):
     """One way for one service. Several routes of a service must not overlap."""
 
-    service: str = Field(description="the service; in defaults.toml also '*'")
+    service: str = Field(description="the service; '*': all under `services` without a route of "
+                                     "their own")
     name: Key | None = Field(None, description="tells routes of the same service apart, in rules and logs")
     versions: VersionSpan = Field("*", description="form versions it takes, like '>=1.0,<2.0'; '*': every "
                                                    "one, also none")
@@ -54,6 +55,13 @@ class RouteRow(FileModel):
                                                       description="who gets tests; none: tests are parked")
     stylesheets: Mapping[str, str] = Field({}, description="rendering to own stylesheet in the "
                                                            "municipality's folder")
+    pdf: PdfChoice | None = Field(None, description="which PDF goes where the applicant's own printout came: "
+                                                    "'applicant' (it), 'stylesheet' (the one printed here), "
+                                                    "'both'; default: 'stylesheet' where `stylesheets` names "
+                                                    "an own one for it, else 'applicant'")
+    pdf_embeds: tuple[str, ...] = Field((), description="renderings put into the PDFs that the hub prints, "
+                                                        "like 'xml' (PDF/A-3); they go along when somebody "
+                                                        "forwards the PDF")
     attachments: AttachmentRow = Field(AttachmentRow(), description="which files of citizens the route takes")
     order: Literal["case"] | None = Field(None, description="'case': a destination gets the messages of one "
                                                             "case (Vorgang) in "
@@ -75,9 +83,9 @@ class Policy(FileModel):
                               "Fachverfahren reads is a 'fachverfahren'")
     parallel: int | None = Field(None, ge=1, le=32,
                                  description="deliveries at once; default: [deliver] per_destination")
-    window: tuple[Window, ...] = Field((), description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
-                                                       "(Europe/Berlin); "
-                                       "none: always")
+    window: tuple[Window, ...] = Field((), min_length=1,
+                                       description="when it takes deliveries, like 'Mo-Fr 06:00-20:00' "
+                                                   "(Europe/Berlin); left out: always")
     rate: Rate | None = Field(None, description="not more tries than this, like '10/s' or '600/m'; after an "
                                                 "outage too")
     total: Duration | None = Field(None, gt=timedelta(0),

@@ -28,10 +28,30 @@ def suggest(wrong: str, known: Iterable[str], *, german: bool = False) -> str:
     english = ("did you mean", "one of", "there is none yet")
     mean, one_of, none = ("gemeint", "es gibt", "es gibt noch keinen") if german else english
     names = sorted(known)
-    close = get_close_matches(wrong, names, 1)
+    close = near(wrong, names) if wrong.isdigit() else get_close_matches(wrong, names, 1)
     if close:
         return f"{mean} {close[0]!r}?"
     return f"{one_of} {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else none
+
+
+def near(wrong: str, known: Iterable[str]) -> list[str]:
+    """The known AGS that differ in one digit, or in two neighbours that are swapped.
+
+    All AGS of a county look alike, so a looser likeness names a town that has nothing to do with it.
+    """
+    return [each for each in known if _one_slip(wrong, each)]
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """One character is another one, is missing, is too many; or two neighbours are swapped."""
+    short, long = sorted((one, other), key=len)
+    if len(long) - len(short) == 1:
+        return any(long[:at] + long[at + 1:] == short for at in range(len(long)))
+    wrong = [at for at, (left, right) in enumerate(zip(short, long, strict=False)) if left != right]
+    if len(long) != len(short) or not 1 <= len(wrong) <= 2:
+        return False
+    first, last = wrong[0], wrong[-1]
+    return first == last or (last == first + 1 and (one[first], one[last]) == (other[last], other[first]))
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

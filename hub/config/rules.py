@@ -8,7 +8,7 @@ from pathlib import Path
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Municipality
 from hub.config.municipality_file import RecipientRow
-from hub.config.reader import suggest
+from hub.config.reader import near, suggest
 from hub.i18n.sentence import Address, Name, Sentence, Words, say
 from hub.job import Recipient, Rule
 from hub.mapping import by_rule
@@ -39,6 +39,7 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
     package, common, own = (snapshots.get(name) for name in (service, "_common", f"town/{tenant}"))
     digest = hashlib.sha256("/".join(path.name if path else "-"
                                      for path in (package, common, own)).encode()).hexdigest()
+    homes = _homes(configuration, municipality, service)
     rules = []
     for route in municipality.routes.get(service, ()):
         for version in mapping.version:
@@ -57,9 +58,10 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     valid_until=min(ends, default=None), test=test, mapping_version=version.name,
                     mapping_digest=digest, subject=version.subject, xoev=version.xoev,
                     renderings=by_rule.renderings(version, recipients),
-                    package=str(package or configuration.settings.hub.mappings / service),
+                    package=str(package or configuration.mapping_folder(service)),
                     common=str(common) if common else None, municipality_folder=str(own) if own else None,
-                    stylesheets=route.stylesheets, schemas=str(configuration.settings.hub.schemas),
+                    stylesheets=route.stylesheets, homes=homes, pdf=route.pdf, pdf_embeds=route.pdf_embeds,
+                    schemas=str(configuration.settings.hub.schemas),
                     recipients=recipients,
                     municipality={**municipality.row.parameters, "name": municipality.row.name,
                                   "ags": municipality.row.ags,
@@ -67,6 +69,14 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     order=route.order, parked_attachments=route.attachments.park,
                 ))
     return tuple(rules)
+
+
+def _homes(configuration: Configuration, municipality: Municipality, service: str) -> dict[str, str]:
+    """Where people edit what the rule's snapshots hold, as short as it is plain beside ``hub.toml``."""
+    mappings = configuration.settings.hub.mappings
+    own = municipality.folder or municipality.file.with_suffix("")
+    folders = {"mapping": configuration.mapping_folder(service), "common": mappings / "_common", "town": own}
+    return {layer: str(_relative(folder, configuration)) for layer, folder in folders.items()}
 
 
 def _recipient(municipality: Municipality, row: RecipientRow) -> Recipient:
@@ -80,13 +90,8 @@ def _recipient(municipality: Municipality, row: RecipientRow) -> Recipient:
 def why_none(configuration: Configuration, message: StoredMessage) -> tuple[Reason, Sentence]:
     """Why no rule came into question at all. AGS and service are the sender's: quoted, printable, cut."""
     tenant = configuration.tenant_of(message.ags)
-    file = configuration.settings.hub.municipalities
     if tenant is None:
-        return Reason.UNKNOWN_MUNICIPALITY, say(
-            "Keine Kommune hat den AGS {ags} ({known}): {folder}/<AGS>.toml anlegen oder 'formerly' "
-            "ergänzen, neu laden, dann 'replay'.", ags=Address(message.ags),
-            known=Words(suggest(message.ags, configuration.by_ags, german=True)),
-            folder=Name(str(_relative(file, configuration))))
+        return Reason.UNKNOWN_MUNICIPALITY, _nobody_has(message.ags, configuration)
     municipality = configuration.municipalities[tenant]
     if message.service not in configuration.mappings:
         return Reason.UNKNOWN_SERVICE, say(
@@ -98,6 +103,21 @@ def why_none(configuration: Configuration, message: StoredMessage) -> tuple[Reas
         "laden, dann 'replay'.", name=Words(municipality.row.name), service=Address(message.service),
         known=Words(suggest(message.service, municipality.routes, german=True)),
         file=Name(municipality.file.name))
+
+
+def _nobody_has(ags: str, configuration: Configuration) -> Sentence:
+    """What to do about an AGS that nobody has. Only a near one can have been meant, or have replaced it."""
+    folder = Name(str(_relative(configuration.settings.hub.municipalities, configuration)))
+    tenants = {configuration.by_ags[each] for each in near(ags, configuration.by_ags)}
+    if len(tenants) != 1:
+        return say("Keine Kommune hat den AGS {ags}: {folder}/<AGS>.toml anlegen, neu laden, dann 'replay'; "
+                   "ging sie in einer anderen auf: ihn dort unter 'formerly' nennen.",
+                   ags=Address(ags), folder=folder)
+    municipality = configuration.municipalities[tenants.pop()]
+    return say("Keine Kommune hat den AGS {ags} (gemeint {meant}?): {folder}/<AGS>.toml anlegen oder ihn in "
+               "{folder}/{file} unter 'formerly' nennen, neu laden, dann 'replay'.",
+               ags=Address(ags), meant=Name(municipality.row.ags), folder=folder,
+               file=Name(municipality.file.name))
 
 
 def _relative(path: Path, configuration: Configuration) -> Path:

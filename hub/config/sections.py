@@ -19,10 +19,11 @@ from pydantic import (
 )
 
 from hub import endpoint
+from hub.config.business_days import Season
 from hub.config.retry import Duration
 from hub.config.types import Key
 from hub.files.model import FileModel
-from hub.job import Limits
+from hub.job import PRINTOUT, Limits, Several
 
 
 class HubSection(FileModel):
@@ -32,6 +33,9 @@ class HubSection(FileModel):
     state: Path = Field(Path("/var/lib/drehscheibe"),
                         description="store, spool and snapshots; one file system")
     mappings: Path = Field(Path("/usr/share/drehscheibe/mappings"), description="one folder per service")
+    own_mappings: Path | None = Field(
+        None, description="the operator's own services, outside of what a release brings: one folder per "
+                          "service; a service that is in both is taken from here")
     schemas: Path = Field(Path("/var/lib/drehscheibe/schemas"), description="installed schema sets (XÖV)")
     municipalities: Path = Field(Path("municipalities"), description="one file per municipality")
     control: Path | None = Field(None,
@@ -123,6 +127,16 @@ class DiskSection(FileModel):
                             description="MiB laid by for the outcomes of deliveries on a full disk")
 
 
+class SilenceSection(FileModel):
+    """When a sender is missed that has fallen silent."""
+
+    quiet: tuple[Season, ...] = Field(("12-20/01-07",),
+                                      description="spans of the year (MM-DD/MM-DD) in which nobody is "
+                                      "missed, beside weekends and the public holidays of Saxony")
+    messages: int = Field(20, ge=2, description="messages that must be known of a sender before it is missed")
+    business_days: int = Field(10, ge=1, description="business days on which it must be known")
+
+
 class Sender(FileModel):
     """Who may hand in what. How a sender is recognised stands with each inlet."""
 
@@ -130,6 +144,12 @@ class Sender(FileModel):
     municipalities: tuple[str, ...] = Field(("*",), description="AGS, or '*'")
     services: tuple[str, ...] = Field(("*",), description="services, or '*'")
     test: bool = Field(False, description="everything from this sender is a test")
+    printout: tuple[str, ...] = Field(
+        PRINTOUT, description="exact names of the part that is the applicant's own printout, a PDF; "
+                              "`{stem}`: the document's name without its ending; `file:` before it: the "
+                              "file's name is meant, not the part's")
+    several: Several = Field("park", description="several applications in one hand-over: `park` them, or "
+                                                 "`split` them into messages of their own")
 
     def may_send(self, ags: str, service: str) -> bool:
         """Whether this sender's permissions cover the municipality and the service."""
@@ -147,6 +167,7 @@ class HubFile(FileModel):
                                     description="the processes that read what citizens wrote")
     deliver: DeliverSection = Field(DeliverSection(), description="how deliveries are made")
     disk: DiskSection = Field(DiskSection(), description="the room that is kept on the state's disk")
+    silence: SilenceSection = Field(SilenceSection(), description="when a silent sender is missed")
     limits: Limits = Field(Limits(), description="what a message may hold at most")
     sender: tuple[Sender, ...] = Field((), description="who may hand in what, by name")
     inlets: Mapping[Key, Mapping[str, Any]] = Field({}, description="by name: `connector`, and that "

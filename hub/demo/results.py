@@ -15,6 +15,7 @@ from hub.demo.prepare import Place, log_of
 from hub.demo.processes import status_url
 from hub.files.toml import read_toml
 from hub.i18n.texts import _
+from hub.mapping.model import PRINTED
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,16 @@ class Example:
     attachments: tuple[Path, ...]
     parked: str | None
     test: bool
+
+    @property
+    def printout(self) -> Path | None:
+        """The one of the attachments that is the applicant's own printout."""
+        return next((file for file in self.attachments if file.name == PRINTED), None)
+
+    @property
+    def uploads(self) -> tuple[Path, ...]:
+        """The other attachments."""
+        return tuple(file for file in self.attachments if file.name != PRINTED)
 
 
 def examples(mappings: Path) -> list[Example]:

@@ -172,10 +172,10 @@ def _send(place: Place, item: Sent) -> None:
         raise HubError(f"{place.configuration.file}: inlets.{item.inlet}: has no sender: add one")
     certificate, key = place.client
     once = f"demo-{place.run}-{item.ags}-{item.example.service}-{item.example.name}"
-    answer = send_file(item.example.document, item.example.attachments, ca=place.var / "tls/ca.pem",
+    answer = send_file(item.example.document, item.example.uploads, ca=place.var / "tls/ca.pem",
                        cert=certificate, key=key,
                        url=f"{where}/in/{item.ags}/{item.example.service}",
-                       idempotency_key=once, test=item.example.test)
+                       idempotency_key=once, test=item.example.test, printout=item.example.printout)
     if answer["status"] != 202:
         raise HubError(f"{item.example.service}/{item.example.name}: the hub answered {answer['status']}: "
                        f"{answer.get('detail') or answer}")

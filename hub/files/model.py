@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+
+
+class FaultsError(ValueError):
+    """Several things of one file that do not fit each other, each with the place where it stands.
+
+    What a model's validator raises; `hub.files.problems` tells each of them.
+    """
+
+    def __init__(self, faults: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(text for _place, text in faults))
 
 
 def _take_literally(schema: Any) -> None:

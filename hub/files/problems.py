@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hub.files.toml_lines import line_at, lines_of
+
 _PLAIN = {
     "extra_forbidden": ("unknown key", "remove it or correct its spelling"),
     "missing": ("is missing", "add it"),
@@ -61,6 +63,60 @@ SHAPES = {
 """The patterns that a text must have, in words."""
 
 
+def problems_in(file: Path | str, error: ValidationError, data: Mapping[str, Any],
+                text: str) -> list[str]:
+    """pydantic's complaints about a file of lists, as ``file: line 16: field halter:name, type: …: …``.
+
+    `data` is what was read of it, `text` the file itself. What stands in a list is called by its own id.
+    """
+    lines = lines_of(text)
+    told = []
+    for item in errors_of(error):
+        faults = getattr(item.get("ctx", {}).get("error"), "faults", None)
+        for place, fault in faults or [(item["loc"], None)]:
+            key = _called(place, data)
+            what, remedy = (fault, "correct the value") if fault else _said(item, key or "(file)")
+            line = line_at(lines, place)
+            told.append(": ".join(filter(None, (str(file), f"line {line}" if line else "",
+                                                "" if fault else key, what, remedy))))
+    return told
+
+
+def _called(place: Sequence[str | int], data: object) -> str:
+    """``field halter:name, type`` for ``("field", 15, "type")``: the item of a list by what it calls
+    itself."""
+    said: list[str] = []
+    for number, step in enumerate(place):
+        if step == "[key]":
+            continue
+        above = data
+        data = _inside(data, step)
+        if isinstance(step, int):
+            said[-1:] = [f"{said[-1] if said else ''} {_name_of(data) or step + 1}".strip()]
+        elif (number and isinstance(place[number - 1], int)) or not said or isinstance(above, list):
+            said.append(step)
+        else:
+            said[-1] = f"{said[-1]}.{step}"
+    return ", ".join(said)
+
+
+def _inside(data: object, step: str | int) -> object:
+    try:
+        return data[step]  # type: ignore[index]
+    except (LookupError, TypeError):
+        return None
+
+
+def _name_of(item: object) -> str | None:
+    """What an entry of a list calls itself, if it does."""
+    if not isinstance(item, dict):
+        return None
+    name = item.get("id", item.get("name"))
+    group = item.get("group")
+    return f"{group}:{name}" if isinstance(name, str) and isinstance(group, str) else (
+        name if isinstance(name, str) else None)
+
+
 def problems_of(file: Path | str, error: ValidationError, below: str = "") -> list[str]:
     """pydantic's complaints as lines ``file: key: what is wrong: what to do``; `below`: the key of what was
     judged."""
@@ -79,6 +135,8 @@ def _said(item: Mapping[str, Any], key: str) -> tuple[str, str]:
         return "is no text", f'write it in quotes, like "{_QUOTED[names[-1]]}"'
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in SHAPES:
         return SHAPES[item["ctx"]["pattern"]]
+    if item["type"] == "too_short" and names[-1] == "window":
+        return "names no time", "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open"
     if item["type"] == "tuple_type" and isinstance(item["input"], dict):
         heading = ".".join(names)
         return "is a table, not a list of tables", f"write [[{heading}]] instead of [{heading}]"

@@ -119,6 +119,11 @@ PIECES = {
     "überschneidet sich mit einem anderen Weg desselben Dienstes",
     "exactly one route may match; separate them by versions or validity dates":
     "genau einer darf passen; durch versions oder Gültigkeitstage trennen",
+    "'*' stands for what services lists, and that is nothing":
+    "'*' steht für das, was services aufzählt, und das ist nichts",
+    "list the services there, or name one instead of '*'":
+    "dort die Dienste aufzählen oder statt '*' einen nennen",
+    "{} is no rendering of the mapping": "{} ist keine Ausgabe der Abbildung",
     "a recipient stands twice": "ein Empfänger steht zweimal",
     "give the second one a name of its own": "dem zweiten einen eigenen name geben",
     "destination {} is for tests only": "das Ziel {} ist nur für Tests",
@@ -133,6 +138,9 @@ PIECES = {
     "make longest at least as long": "longest mindestens so lang machen",
     "{} is no duration": "{} ist keine Dauer",
     "write '90s', '5m', '4h' or '14d'": "'90s', '5m', '4h' oder '14d' schreiben",
+    "names no time": "nennt keine Zeit",
+    "leave it out, or write ['Mo-So 00:00-24:00'], if it is always open":
+        "weglassen oder ['Mo-So 00:00-24:00'] schreiben, wenn es immer offen ist",
     "{} is no window": "{} ist kein Zeitfenster", "{} is empty": "{} ist leer",
     "{} is no rate": "{} ist keine Rate",
     "write 'Mo-So 00:00-24:00' for always, or leave the window out":
@@ -147,11 +155,24 @@ PIECES = {
     "version {}": "Fassung {}",
     "{} is no comparison of versions such as '>=1.0' (joined by commas), or '*'":
     "{} ist kein Versionsvergleich wie '>=1.0' (mit Kommas verbunden) oder '*'",
+    "group {}": "Gruppe {}", "field {}": "Feld {}",
     "field {} is in no [[group]]": "das Feld {} ist in keiner [[group]]",
     "field {} stands twice": "das Feld {} steht zweimal",
     "field {} needs a value list; {} is missing": "das Feld {} braucht eine Werteliste; {} fehlt",
     "a rendering needs a stylesheet, or applicant_pdf = true":
     "eine Ausgabe braucht stylesheet oder applicant_pdf = true",
+    "{} is unknown": "{} ist unbekannt", "write utf-8": "utf-8 schreiben",
+    "{} is UTF-8 and nothing else": "{} ist UTF-8 und nichts anderes",
+    "remove the key": "den Schlüssel entfernen",
+    "its charset is not {}": "sein charset ist nicht {}", "remove the charset": "charset entfernen",
+    "the name stands twice": "der Name steht zweimal",
+    "give each version its own name and folder": "jeder Fassung eigenen Namen und Ordner geben",
+    "no form lies in {}": "kein Formular liegt in {}", "correct the bounds": "die Grenzen berichtigen",
+    "is not after valid_from": "liegt nicht nach valid_from",
+    "name the first day it is not valid any more": "den ersten Tag nennen, an dem sie nicht mehr gilt",
+    "takes a form that version {} takes too": "nimmt ein Formular, das auch Fassung {} nimmt",
+    "separate them by forms, versions or validity dates":
+    "durch forms, versions oder Gültigkeitstage trennen",
     'applicant_pdf goes with role = "pdf"': 'applicant_pdf geht nur mit role = "pdf"',
     "begin with {} and add the others": "mit {} beginnen und die anderen ergänzen",
     "{} at once": "{} auf einmal",
@@ -166,6 +187,74 @@ PIECES = {
     "Kleinbuchstaben, Ziffern und einzelne Bindestriche, mit einem Buchstaben beginnend, z. B. hundesteuer",
     "is neither an example nor a file": "ist weder ein Beispiel noch eine Datei",
     "choose one of: {}": "wählen: {}",
+    # stylesheets, schemas and rules
+    "is no XML": "ist kein XML", "remove it": "entfernen", "has a DOCTYPE": "hat eine DOCTYPE-Angabe",
+    "is missing, but mapping.toml names it": "fehlt, aber mapping.toml nennt es",
+    "is missing, but the route names it (stylesheets)":
+    "fehlt, aber der Weg der Kommune nennt es (stylesheets)",
+    "add the file, or correct the name": "die Datei ergänzen oder den Namen berichtigen",
+    "imports {}, which is missing": "bindet {} ein, und das fehlt",
+    "add the file, or correct the import": "die Datei ergänzen oder den Import berichtigen",
+    "imports {} in a circle": "bindet {} im Kreis ein", "import it once": "nur einmal einbinden",
+    "import of {}": "Import von {}",
+    "only mapping:, common: and files beside it can be imported":
+    "einbinden lassen sich nur mapping:, common: und Dateien daneben",
+    "the path leaves the package, or has odd characters":
+    "der Pfad führt aus der Abbildung hinaus oder hat unzulässige Zeichen",
+    "is not part of the package": "gehört nicht zur Abbildung",
+    "import it by mapping: or common:": "mit mapping: oder common: einbinden",
+    "version is {}": "version ist {}",
+    'write version="1.0", "2.0" or "3.0"': 'version="1.0", "2.0" oder "3.0" schreiben',
+    "import stylesheets instead": "stattdessen Stylesheets einbinden",
+    "an expression (XPath) is misspelt": "ein Ausdruck (XPath) ist falsch geschrieben",
+    "an expression uses a prefix that no sch:ns declares":
+    "ein Ausdruck verwendet ein Präfix, das kein sch:ns deklariert",
+    "an expression calls a function that does not exist":
+    "ein Ausdruck ruft eine Funktion auf, die es nicht gibt",
+    "an expression cannot be used": "ein Ausdruck lässt sich nicht verwenden",
+    "mend the rules": "die Regeln berichtigen", "is no ISO Schematron": "ist kein ISO-Schematron",
+    "use a schema element in {}": "ein Element schema im Namensraum {} verwenden",
+    "{} is not supported": "{} wird nicht unterstützt",
+    "write the rules for XSLT 1": "die Regeln für XSLT 1 schreiben",
+    "includes another file": "bindet eine andere Datei ein",
+    "copy its rules in": "deren Regeln hineinkopieren",
+    "<sch:value-of> may only count (@n + 1, count(…))": "<sch:value-of> darf nur zählen (@n + 1, count(…))",
+    "name the field, not its value: rule texts are stored and logged":
+    "das Feld nennen, nicht seinen Wert: Texte von Regeln werden gespeichert und protokolliert",
+    "the schema cannot be used": "das Schema lässt sich nicht verwenden",
+    "mend it, or install what it imports": "berichtigen oder einspielen, was es einbindet",
+    "a schema needs none": "ein Schema braucht keine",
+    "no catalogue knows this schema": "dieses Schema kennt kein Katalog",
+    "install the set it belongs to, or name its file in catalogue.toml":
+    "den Schemasatz einspielen, zu dem es gehört, oder seine Datei in catalogue.toml nennen",
+    "{} is no file inside of {}": "{} ist keine Datei in {}",
+    "correct the path or install that set": "den Pfad berichtigen oder jenen Schemasatz einspielen",
+    "schema set {} is not installed": "der Schemasatz {} ist nicht eingespielt",
+    "install it with 'drehscheibe schemas install'": "mit 'drehscheibe schemas install' einspielen",
+    "the set is not valid on {}": "der Schemasatz gilt am {} nicht",
+    "name the set of that day in the mapping's version":
+    "in der Fassung der Abbildung den Schemasatz dieses Tages nennen",
+    "no folder of schema sets is configured": "es ist kein Ordner für Schemasätze eingerichtet",
+    "name it": "angeben", "this version is installed already": "diese Fassung ist schon eingespielt",
+    "choose another, or remove it": "eine andere wählen oder sie entfernen",
+    "{} files with {} bytes": "{} Dateien mit {} Bytes",
+    "at most {} files and {} bytes, at least one": "höchstens {} Dateien und {} Bytes, mindestens eine",
+    "check that this is the schema set": "prüfen, ob das der Schemasatz ist",
+    "is no usable ZIP ({})": "ist kein brauchbares ZIP ({})",
+    "use the archive as published": "das Archiv nehmen, wie es veröffentlicht ist",
+    "use the archive as it was published": "das Archiv nehmen, wie es veröffentlicht ist",
+    "use the set as published": "den Schemasatz nehmen, wie er veröffentlicht ist",
+    "this name leaves the folder, or is no plain file":
+    "dieser Name führt aus dem Ordner hinaus oder ist keine gewöhnliche Datei",
+    "{} needs it, but it is not in the set": "{} braucht es, aber es ist nicht im Schemasatz",
+    "take the complete set": "den vollständigen Schemasatz nehmen",
+    "{} documents": "{} Dokumente", "put message.xml or message.json there":
+    "message.xml oder message.json dorthin legen",
+    "others could read what is put there": "andere könnten lesen, was dort hingelegt wird",
+    "name a folder that does not exist yet": "einen Ordner nennen, den es noch nicht gibt",
+    "is not empty": "ist nicht leer", "cannot be made ({})": "lässt sich nicht anlegen ({})",
+    "name a new folder within one that exists":
+    "einen neuen Ordner in einem nennen, den es gibt",
     # billing.toml
     "write one as docs/billing.md shows": "eine schreiben, wie docs/billing.md zeigt",
     "no prices hold on 1 January {}": "am 1. Januar {} gelten keine Preise",
@@ -249,6 +338,8 @@ PIECES = {
     "xdomea {} is not built": "xdomea {} ist nicht gebaut",
     'write version = "3.0.0", or ask the DMS to import 3.0.0':
     'version = "3.0.0" schreiben, oder das DMS muss 3.0.0 einlesen',
+    'index needs layout = "folder"': 'index braucht layout = "folder"',
+    "a single file has nothing beside it": "neben einer einzelnen Datei liegt nichts",
     "the standard rules name and layout of the ZIP; remove it":
     "Name und Aufbau des ZIP regelt der Standard; entfernen",
     # connectors
@@ -284,7 +375,11 @@ PIECES = {
     "Drehscheibe anhalten, ihren Zustand kopieren, dann die letzte Sicherung einspielen: drehscheibe restore "
     "(docs/operate-backup.md)",
     "there is no store in {} yet": "in {} gibt es noch keinen Speicher",
-    "start the hub first (drehscheibe run)": "zuerst die Drehscheibe starten (drehscheibe run)",
+    "name it under LoadCredential= in the unit; outside of the service name its folder, "
+    "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets":
+        "in der Unit unter LoadCredential= nennen; außerhalb des Dienstes seinen Ordner nennen, "
+        "CREDENTIALS_DIRECTORY=/etc/drehscheibe/secrets",
+    "start the hub first ({})": "zuerst die Drehscheibe starten ({})",
     "names a PostgreSQL, which is restored by its own tools: docs/operate-two-nodes.md":
     "nennt ein PostgreSQL; das wird mit dessen eigenen Werkzeugen wiederhergestellt: "
     "docs/operate-two-nodes.md",
@@ -339,6 +434,21 @@ PIECES = {
     "the request is not understood": "die Anfrage ist unverständlich",
     "unknown verb {}": "unbekannter Befehl {}", "unknown state {}": "unbekannter Zustand {}",
     "{} may not do this": "{} darf das nicht",
+    "no inlet {} with a broker": "kein Eingang {} mit einem Broker",
+    "no dead letter begins with {}": "kein Dead Letter beginnt mit {}",
+    "all": "alle", "{} is the beginning of several dead letters": "{} ist der Anfang mehrerer Dead Letters",
+    "give more of its id": "mehr von der Kennung angeben",
+    "the dead letter {} is gone meanwhile": "der Dead Letter {} ist inzwischen fort",
+    "there is no such queue": "diese Warteschlange gibt es nicht",
+    "run drehscheibe broker setup": "drehscheibe broker setup ausführen",
+    "the broker does not let {} in": "der Broker lässt {} nicht ein",
+    "correct user, password or virtual host": "Benutzer, Kennwort oder virtuellen Host berichtigen",
+    "{} may not do this at the broker": "{} darf das beim Broker nicht",
+    "to look, repeat drehscheibe broker setup; to give back, name a user who may write there "
+    "(--user, --password-file)":
+    "zum Ansehen drehscheibe broker setup wiederholen; zum Zurückgeben einen Benutzer nennen, der dort "
+    "schreiben darf (--user, --password-file)",
+    "the broker cannot be reached ({})": "der Broker ist nicht erreichbar ({})",
     "another hub runs on this store": "auf diesem Speicher läuft schon eine Drehscheibe",
     "ask it (drehscheibe queue), or stop it first": "diese fragen (drehscheibe queue) oder zuerst anhalten",
 }

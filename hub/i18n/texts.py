@@ -25,6 +25,18 @@ def _(english: str) -> str:
     return GERMAN.get(english, english) if language() == "de" else english
 
 
+def state(word: str) -> str:
+    """The word for a state of a message or delivery, in the language of the caller's environment."""
+    return STATES.get(word, word) if language() == "de" else word
+
+
+STATES = {
+    "received": "angenommen", "routed": "in Zustellung", "deferred": "wartet auf Auskunft",
+    "parked": "geparkt", "completed": "fertig", "discarded": "verworfen",
+    "due": "wartet", "delivering": "unterwegs", "in_doubt": "unklar", "done": "zugestellt",
+}
+"""German for the states of messages and deliveries. JSON keeps the English words."""
+
 GERMAN = {
     "The Datendrehscheibe: takes applications from Amt24 and delivers them to the town hall, with proof.":
         "Die Datendrehscheibe: nimmt Anträge von Amt24 an und stellt sie dem Rathaus zu, mit Nachweis.",
@@ -42,21 +54,97 @@ GERMAN = {
         "Einen Antrag durch den HTTPS-Eingang schicken, wie es Amt24 täte.",
     "The hub's address, https://host:port; default: the HTTPS inlet of the configuration.":
         "Adresse der Drehscheibe, https://host:port; sonst der HTTPS-Eingang der Konfiguration.",
+    "The applicant's own printout (PDF).": "Der eigene Ausdruck der antragstellenden Person (PDF).",
     "The client certificate (PEM).": "Das Client-Zertifikat (PEM).",
     "Its key (PEM).": "Sein Schlüssel (PEM).",
     "The CA of the hub's certificate (PEM).": "Die CA des Zertifikats der Drehscheibe (PEM).",
     "give printable ASCII characters: letters, digits, signs":
     "druckbare ASCII-Zeichen angeben: Buchstaben, Ziffern, Zeichen",
-    "The newest {count} of more: --limit shows the others.":
-    "Die neuesten {count} von mehr: --limit zeigt die anderen.",
+    "The newest {count} of more: --all shows every one.":
+    "Die neuesten {count} von mehr: --all zeigt jede.",
+    "All of them, not only the newest.": "Alle, nicht nur die neuesten.",
+    "Only this reason, as `why` names it.": "Nur dieser Grund, wie ihn `why` nennt.",
+    "Print the ids only, one a line.": "Nur die Nummern ausgeben, eine je Zeile.",
+    "It may have been sent already, after the backup that was restored: ask the receiver.":
+        "Es kann schon gesendet worden sein, nach der eingespielten Sicherung: den Empfänger fragen.",
+    "either --all or --limit": "entweder --all oder --limit",
+    "either --ids or --json": "entweder --ids oder --json",
+    "an action is one id's: leave --action out, or give one id":
+    "eine Aktion gilt einer Nummer: --action weglassen oder eine Nummer angeben",
+    "no state {value!r}: {known}": "keinen Zustand {value!r}: {known}",
+    "{count} messages are parked, for which there are no deliveries yet: drehscheibe messages --state parked "
+    "--all":
+        "{count} Nachrichten sind geparkt, zu denen es noch keine Zustellungen gibt: drehscheibe messages "
+        "--state parked --all",
+    "no hub runs: it goes on once one does": "es läuft keine Drehscheibe: weiter geht es, sobald eine läuft",
+    "{destination} is tried now: its rest was ended":
+        "{destination} wird jetzt versucht: seine Ruhe ist beendet",
+    "{destination} takes nothing before {opens} (window): it goes then":
+        "{destination} nimmt vor {opens} nichts an (window): dann geht es hin",
+    "{count} wait for their turn: drehscheibe why {id}":
+        "{count} warten auf andere desselben Vorgangs: drehscheibe why {id}",
+    "{changed} of {count} were changed": "{changed} von {count} wurden geändert",
     "either --csv or --json": "entweder --csv oder --json",
     "is empty": "ist leer",
     "{value} is no name": "{value} ist kein Name",
     "give the AGS itself; --test makes it a test": "den AGS selbst angeben; --test macht daraus einen Test",
-    "The folder to write the renderings to.": "Der Ordner, in den die Ausgaben geschrieben werden.",
-    "RabbitMQ's management API, http://host:15672.":
-    "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672.",
+    "The folder to write the renderings to; with --message a new one.":
+    "Der Ordner, in den die Ausgaben geschrieben werden; mit --message ein neuer.",
+    "By this municipality's own stylesheets and parameters.":
+    "Mit den eigenen Stylesheets und Parametern dieser Kommune.",
+    "A stored message instead of an example, for all its recipients; nothing is delivered. "
+    "Needs --out; who looked stands in its history.":
+    "Eine gespeicherte Nachricht statt eines Beispiels, für alle ihre Empfänger; nichts wird zugestellt. "
+    "Braucht --out; wer nachsah, steht in ihrem Verlauf.",
+    "--message stands alone with --out FOLDER": "--message steht allein mit --out ORDNER",
+    "name a service and an example, or --message ID":
+    "einen Dienst und ein Beispiel nennen, oder --message ID",
+    "--municipality uses the configuration's mappings: leave --mappings out":
+    "--municipality nimmt die Abbildungen der Konfiguration: --mappings weglassen",
+    "{files} files for {recipients} recipients in {folder}; nothing was delivered":
+    "{files} Dateien für {recipients} Empfänger in {folder}; nichts wurde zugestellt",
+    "RabbitMQ's management API, http://host:15672 (rabbitmq-plugins enable rabbitmq_management).":
+        "Die Verwaltungsschnittstelle von RabbitMQ, http://host:15672 (rabbitmq-plugins enable "
+        "rabbitmq_management).",
     "The CA of the API's certificate (PEM).": "Die CA des Zertifikats der Schnittstelle (PEM).",
+    "That user's password.": "Das Kennwort dieses Benutzers.",
+    "A user at the broker; default: the hub's own, which may only read.":
+        "Ein Benutzer beim Broker; sonst der eigene der Drehscheibe, der nur lesen darf.",
+    "Only this inlet's.": "Nur die dieses Eingangs.",
+    "--user and --password-file belong together": "--user und --password-file gehören zusammen",
+    "The dead letters: messages that the broker laid aside because nobody took them.":
+        "Die Dead Letters: Nachrichten, die der Broker beiseitegelegt hat, weil niemand sie annahm.",
+    "no dead letters": "keine Dead Letters",
+    "dead letter": "Dead Letter",
+    "at": "seit",
+    "queue": "Warteschlange",
+    "bytes": "Bytes",
+    "its sender's id": "Kennung des Absenders",
+    "The first {count} of {total}: --limit shows the others.":
+        "Die ersten {count} von {total}: --limit zeigt die anderen.",
+    "One dead letter, without what a citizen wrote; --output saves its body.":
+        "Ein Dead Letter, ohne was ein Bürger schrieb; --output sichert den Inhalt.",
+    "A new file for the body, readable for you alone. It holds what a citizen wrote.":
+        "Eine neue Datei für den Inhalt, nur für Sie lesbar. Darin steht, was ein Bürger schrieb.",
+    "Give dead letters back to the queues they came from, once the cause is mended.":
+        "Dead Letters in ihre Warteschlangen zurückgeben, sobald die Ursache behoben ist.",
+    "All that lie there now.": "Alle, die jetzt dort liegen.",
+    "either an id or --all": "entweder eine Kennung oder --all",
+    "refused": "abgewiesen",
+    "expired": "abgelaufen",
+    "its queue was full": "die Warteschlange war voll",
+    "delivered too often in vain": "zu oft vergeblich zugestellt",
+    "is in its queue again": "liegt wieder in seiner Warteschlange",
+    "stays: it did not come from a queue of this inlet; save it with show --output":
+        "bleibt: kam nicht aus einer Warteschlange dieses Eingangs; mit show --output sichern",
+    "stays: its queue is gone; drehscheibe broker setup makes it again":
+        "bleibt: seine Warteschlange fehlt; drehscheibe broker setup legt sie wieder an",
+    "stays: its queue takes nothing now, it is full; try again later":
+        "bleibt: seine Warteschlange ist voll und nimmt jetzt nichts an; später erneut versuchen",
+    "stays: its properties cannot be read; save it with show --output":
+        "bleibt: seine Eigenschaften sind nicht lesbar; mit show --output sichern",
+    "Dead letters at the broker: list (also without a command), show, requeue.":
+        "Dead Letters beim Broker: list (auch ohne Befehl), show, requeue.",
     "What waits, by destination, with the age of the oldest.":
     "Was wartet, je Ziel, mit dem Alter des Ältesten.",
     "The newest messages.": "Die neuesten Nachrichten.",
@@ -65,9 +153,9 @@ GERMAN = {
     "Eine Nachricht mit Teilen, Zustellungen und Verlauf.",
     "Why a message is where it is, and what to do next.":
     "Warum eine Nachricht dort ist, wo sie ist, und was zu tun ist.",
-    "Try now what is parked or waits: a message or a delivery (the same bytes, the same names).":
-        "Geparktes oder Wartendes jetzt versuchen: Nachricht oder Zustellung (dieselben Bytes, dieselben "
-        "Namen).",
+    "Try now what is parked or waits: messages or deliveries (the same bytes, the same names).":
+        "Geparktes oder Wartendes jetzt versuchen: Nachrichten oder Zustellungen (dieselben Bytes, "
+        "dieselben Namen).",
     "Give up a parked message or delivery for good.":
     "Eine geparkte Nachricht oder Zustellung endgültig verwerfen.",
     "Record that the receiver has a delivery that is in doubt or parked.":
@@ -83,8 +171,8 @@ GERMAN = {
         "Die Beispiele aller Abbildungen oder einer prüfen; zeigt lesbare Unterschiede.",
     "Write the expected outputs anew (then review the difference in version control).":
         "Die erwarteten Ausgaben neu schreiben (danach den Unterschied in der Versionsverwaltung prüfen).",
-    "Show what a mapping makes of one example or file.":
-    "Zeigen, was eine Abbildung aus einem Beispiel macht.",
+    "Show what a mapping makes of an example, a file or a stored message.":
+    "Zeigen, was eine Abbildung aus einem Beispiel oder einer gespeicherten Nachricht macht.",
     "Make the folder of a new service, complete with schema, rules and examples.":
         "Den Ordner eines neuen Dienstes anlegen, vollständig mit Schema, Regeln und Beispielen.",
     "What people call it; default: the name.": "Wie er heißt; sonst der Name.",
@@ -208,6 +296,11 @@ GERMAN = {
         "wird",
     "  {waiting} messages were not translated yet: their deliveries will be in doubt, too":
         "  {waiting} Nachrichten waren noch nicht übersetzt: auch ihre Zustellungen werden unklar sein",
+    "A parked message was never sent. One that somebody replayed after {made_at} may have arrived since, and "
+    "the hub's log knows it ('an operator acts', verb=replay): replay that one with --ask-first.":
+        "Eine geparkte Nachricht wurde nie gesendet. Hat jemand eine nach {made_at} erneut verarbeitet, kann "
+        "sie seither angekommen sein, und das Protokoll der Drehscheibe weiß es ('an operator acts', "
+        "verb=replay): diese mit --ask-first wiederholen.",
     "  {parked} messages and deliveries are parked as before":
         "  {parked} Nachrichten und Zustellungen sind geparkt wie zuvor",
     "Not in this backup: what was accepted after {made_at}. Ask the senders.":

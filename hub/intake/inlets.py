@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import tenacity
 
-from hub.endpoint import Accept, InletBase, InletContext, build_inlet
+from hub.config.marks import marked
+from hub.endpoint import Accept, InletBase, InletContext, Mark, build_inlet
 from hub.errors import HubError
 
 if TYPE_CHECKING:
@@ -39,10 +40,14 @@ LOOK = 0.05
 def build(configuration: Configuration, receiver: Receiver, spool: Path,
           metrics: Metrics) -> list[InletBase[Any]]:
     """The inlets of a configuration, which hand in to `receiver`. Raises `ConfigError`."""
+    shown = metrics.sender_certificates
+    for inlet in configuration.inlets:
+        shown.begin(inlet.name, sorted({name for _, name in marked(inlet.options, Mark("sender"))}))
     return [build_inlet(inlet.connector, inlet.options, InletContext(
         name=inlet.name, spool=spool, max_bytes=configuration.settings.hub.max_bytes,
         admit=partial(receiver.admit, inlet.name), turned_away=metrics.turned_away(inlet.name),
-        lying=metrics.lying(inlet.name)))
+        files_not_taken=metrics.files_not_taken(inlet.name), dead_letters=metrics.dead_letters(inlet.name),
+        certificate_seen=shown.seen(inlet.name), certificate_refused=shown.refused(inlet.name)))
         for inlet in configuration.inlets]
 
 

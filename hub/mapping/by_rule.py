@@ -7,6 +7,7 @@ fits, and what a delivery says on its outside. Nothing here reads a document.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from functools import lru_cache
 
 from hub.i18n.sentence import Name, Sentence, Version, lines, say
@@ -15,12 +16,36 @@ from hub.mapping.model import MappingVersion
 from hub.mapping.versions import version_in
 from hub.message import safe_name
 
+Verdicts = list[tuple[Rule, Sentence | None]]
+"""Each rule of a job, and why it does not match: None where it does."""
 
-def objection(rule: Rule, job: Job, facts: Facts, test: bool) -> Sentence | None:
-    """Why the rule does not match, or None when it does."""
+
+def verdicts(job: Job, facts: Facts) -> tuple[Verdicts, list[Rule]]:
+    """What each rule says of the message. Beside it the rules that fit, but begin later; empty where another
+    one fits now.
+
+    Where no rule holds for the day of acceptance, the one that has begun first since then takes the message.
+    """
+    test = facts.is_test(job)
+    found = [(rule, objection(rule, job, facts, test)) for rule in job.rules]
+    if any(verdict is None for _, verdict in found):
+        return found, []
+    early = [rule for rule in job.rules if rule.valid_from and rule.valid_from > job.accepted_day
+             and objection(rule, job, facts, test, rule.valid_from) is None]
+    begins = min((rule.valid_from for rule in early if rule.valid_from), default=None)
+    early = [rule for rule in early if rule.valid_from == begins]
+    if begins and job.today and job.today >= begins:
+        found = [(rule, None if rule in early else verdict) for rule, verdict in found]
+    return found, early
+
+
+def objection(rule: Rule, job: Job, facts: Facts, test: bool, day: date | None = None) -> Sentence | None:
+    """Why the rule does not match, or None when it does. A rule that begins
+    later is judged as on `day`, where that is later than the day of acceptance."""
+    first = max(job.accepted_day, day or job.accepted_day)
     if rule.test != test:
         return say("nur für Testnachrichten") if rule.test else say("nicht für Testnachrichten")
-    if rule.valid_from and job.accepted_day < rule.valid_from:
+    if rule.valid_from and first < rule.valid_from:
         return say("gilt erst ab {day}", day=rule.valid_from)
     if rule.valid_until and job.accepted_day >= rule.valid_until:
         return say("galt nur bis vor {day}", day=rule.valid_until)
@@ -43,7 +68,8 @@ def renderings(version: MappingVersion, recipients: Iterable[Recipient]) -> dict
     left out."""
     wanted = {name for recipient in recipients for name in recipient.send}
     return {name: RuleRendering(role=rendering.role, file=safe_name(rendering.file),
-                                media_type=rendering.media_type, applicant_pdf=rendering.applicant_pdf)
+                                media_type=rendering.media_type, applicant_pdf=rendering.applicant_pdf,
+                                stylesheet=rendering.stylesheet is not None)
             for name, rendering in version.renderings.items() if name in wanted}
 
 

@@ -37,11 +37,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hub.files.model import FileModel
+from hub.files.model import FaultsError, FileModel
 from hub.mapping.versions import FormVersionSpan
 
 FieldType = Literal["text", "textarea", "integer", "decimal", "money", "boolean", "date", "time", "choice",
                     "choices", "file", "files", "json"]
+PRINTED = "antrag.pdf"
+"""The file of an example that is handed in as the applicant's own printout."""
 
 
 class FieldRow(FileModel):
@@ -61,6 +63,9 @@ class GroupRow(FileModel):
     id: str = Field(description="the form's own id")
     title: str = Field(description="its heading, as a clerk reads it")
     instances: bool = Field(False, description="whether it may occur several times")
+    applicant: bool = Field(False, description="whether it says who the applicant is, for the head of mails "
+                                               "and PDFs; of several groups the first with a name, and what "
+                                               "that one lacks (address, telephone, e-mail) from the next")
 
 
 class FieldTable(FileModel):
@@ -75,15 +80,18 @@ class FieldTable(FileModel):
     def _consistent(self) -> FieldTable:
         groups = {group.id for group in self.group}
         seen: set[tuple[str, str]] = set()
-        for row in self.field:
+        faults: list[tuple[tuple[str | int, ...], str]] = []
+        for number, row in enumerate(self.field):
             if row.group not in groups:
-                raise ValueError(f"field {row.group}:{row.id} is in no [[group]]")
+                faults.append((("field", number), f"field {row.group}:{row.id} is in no [[group]]"))
             if (row.group, row.id) in seen:
-                raise ValueError(f"field {row.group}:{row.id} stands twice")
+                faults.append((("field", number), f"field {row.group}:{row.id} stands twice"))
             seen.add((row.group, row.id))
             if row.type in ("choice", "choices") and row.values not in self.values:
-                raise ValueError(f"field {row.group}:{row.id} needs a value list; [values.{row.values}] is "
-                                 "missing")
+                faults.append((("field", number), f"field {row.group}:{row.id} needs a value list; "
+                                                  f"[values.{row.values or row.id}] is missing"))
+        if faults:
+            raise FaultsError(faults)
         return self
 
     @cached_property
@@ -134,7 +142,9 @@ class Rendering(FileModel):
     stylesheet: str | None = Field(None, description="file beside the version, or `common:…`")
     file: str = Field(description="name of the file at the receiver")
     media_type: str = Field(description="its media type, like application/xml")
-    encoding: str = Field("utf-8", description="encoding of its text")
+    encoding: str = Field("utf-8",
+                          description="encoding of its text, for csv and xml; utf-8-sig: with a BOM, "
+                                               "as spreadsheets want it")
     applicant_pdf: bool = Field(False, description="take the applicant's own PDF where the envelope has one; "
                                                    "for role pdf")
 
@@ -164,7 +174,9 @@ class MappingVersion(FileModel):
     rules: str | None = Field(None, description="the Schematron rules, a file in the version's folder")
     xoev: bool = Field(False, description="the payload is a XÖV document, validated as received")
     renderings: Mapping[str, Rendering] = Field({}, description="what is made of an application, by the "
-                                                                "names that routes send")
+                                                                "names that routes send; those of the "
+                                                                "version "
+                                                                "before hold where it names none of its own")
 
 
 class MappingFile(FileModel):

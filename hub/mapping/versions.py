@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+_BOUND = re.compile(r"\d+(?:\.\d+)*")
 _COMPARISON = re.compile(r"^(>=|<|>|<=|==)\s*(\d+(?:\.\d+)*)$")
 
 
@@ -42,6 +43,19 @@ def version_in(version: str | None, span: str) -> bool:
         if match is None or not tests[match[1]](key, version_key(match[2])):
             return False
     return True
+
+
+def spans_overlap(one: str, other: str) -> bool:
+    """Whether some form version, or a form that names none, lies in both ranges."""
+    # each bound, and a version just above it, stand for all versions between the bounds
+    bounds = [bound for span in (one, other) for bound in _BOUND.findall(span)]
+    probes = (None, "0", *bounds, *(f"{bound}.0.0.0.1" for bound in bounds))
+    return any(version_in(probe, one) and version_in(probe, other) for probe in probes)
+
+
+def takes_any(span: str) -> bool:
+    """Whether a range takes any form at all; ``>=2.0,<1.0`` takes none."""
+    return spans_overlap(span, span)
 
 
 def _check_span(span: str) -> str:

@@ -23,8 +23,11 @@ from hub.config.municipalities import Destination
 from hub.config.reader import suggest
 from hub.endpoint import Finding, Mark
 from hub.errors import ConfigError, HubError, StoreUnavailable
+from hub.operations import certificates
+from hub.operations.mapping_review import MappingReview
+from hub.operations.not_taken import not_taken
+from hub.operations.which_pdf import which_pdf
 from hub.parsing import versions
-from hub.pipeline import translate, validate
 from hub.store.database.postgresql import Served
 
 AT_ONCE = 8
@@ -42,23 +45,35 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
               ) -> Iterator[tuple[str, Finding]]:
     """Findings with the place they are about; the configuration itself was checked when it was loaded.
 
-    With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations, and
-    nothing else, are tried. Raises `HubError` when there is none. `progress` is told how many of how many
+    With `destination` (``<tenant>/<name>``) or `municipality` (AGS or tenant) only those destinations are
+    tried, with `municipality` alone its mappings and own stylesheets are judged, too. Raises `HubError` when
+    there is none. `progress` is told how many of how many
     destinations are done.
     """
     if destination or municipality:
-        yield from try_all(chosen(configuration, destination, municipality), progress, build)
+        wanted = chosen(configuration, destination, municipality)
+        yield from certificates.findings(configuration, {each.key for each in wanted})
+        if municipality and not destination:
+            tenant = configuration.tenant_of(municipality) or municipality
+            yield from MappingReview().findings(configuration, tenant=tenant)
+            yield from which_pdf(configuration, tenant)
+            yield from not_taken(configuration, tenant)
+        yield from try_all(wanted, progress, build)
         return
     versions.check_versions()
     yield "configuration", Finding("ok", f"{len(configuration.municipalities)} Kommunen, "
                                          f"{len(configuration.mappings)} Dienste, "
                                    f"{sum(1 for _ in configuration.all_destinations())} Ziele")
     yield from _installed()
-    yield from _mappings(configuration)
+    yield from _own_mappings(configuration)
+    yield from MappingReview().findings(configuration)
+    yield from which_pdf(configuration)
+    yield from not_taken(configuration)
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)
     yield from readable_secrets(configuration)
+    yield from certificates.findings(configuration)
     for inlet in configuration.inlets:
         built = endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
             name=inlet.name, spool=configuration.state / "spool",
@@ -96,18 +111,13 @@ def _installed() -> Iterator[tuple[str, Finding]]:
             yield f"connector {name}", Finding("error", str(error))
 
 
-def _mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
-    """Field tables, schemas, rules and stylesheets: a message would be the first to notice."""
-    folder = configuration.settings.hub.mappings
-    common = folder / "_common" if (folder / "_common").is_dir() else None
-    for service, mapping in configuration.mappings.items():
-        problems: list[str] = []
-        for version in mapping.version:
-            problems += validate.problems_of(version, str(folder / service / version.name))
-            problems += translate.problems_of(version, folder / service, common)
-        for problem in dict.fromkeys(problems):
-            yield f"mapping {service}", Finding("error", problem,
-                                                "Datei berichtigen (drehscheibe mapping test).")
+def _own_mappings(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """Services of the operator's own that take the place of the release's."""
+    shipped = configuration.settings.hub.mappings
+    for service in configuration.mappings:
+        if configuration.mapping_folder(service).parent != shipped and (
+                shipped / service / "mapping.toml").is_file():
+            yield f"mapping {service}", Finding("ok", "steht in own_mappings und ersetzt die mitgelieferte")
 
 
 def _engines(configuration: Configuration) -> Iterator[tuple[str, Finding]]:

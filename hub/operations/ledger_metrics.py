@@ -8,11 +8,11 @@ survive a restart and always satisfy the two balances (docs/architecture.md). Wh
 (durations, refusals, deaths of workers) is counted in `hub.telemetry.counters` and begins at 0 with the
 process.
 
-Labels are bounded: what is configured (service, destination, inlet, connector, certificate files) or a fixed
-set (state, event, reason, outcome); never a message's id, an address or anything that a sender can choose:
-services that nobody configured are counted together as ``other``. A message's id is an exemplar where one
-helps. Series that alerts count with are there from the start, at 0, because Prometheus does not see an
-increase from nothing to 1.
+Labels are bounded: what is configured (service, municipality, destination, inlet, connector, certificate
+files) or a fixed set (state, event, reason, outcome); never a message's id, an address or anything that a
+sender can choose: services that nobody configured are counted together as ``other``. A message's id is an
+exemplar where one helps. Series that alerts count with are there from the start, at 0, because Prometheus
+does not see an increase from nothing to 1.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hub.config import window
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState, Reason
 from hub.operations.certificates import certificates
+from hub.operations.silence import Silence
 from hub.store.database.ledger import FORGOTTEN, TallyKey
 from hub.telemetry.families import (
     ACCEPTED,
@@ -49,8 +50,12 @@ from hub.telemetry.families import (
     NODES,
     OLDEST,
     PARKED,
+    PARKED_NOW,
+    RECEIVED_OLDEST,
     RESERVE,
     RESTING,
+    SENDER_SILENT,
+    SENDER_USUAL_GAP,
     SILENT,
     SIZE,
     STORE_READY,
@@ -66,6 +71,8 @@ if TYPE_CHECKING:
 
 FIRST_EVENTS = ("done", "later", "in_doubt", "parked")
 """Events of deliveries whose series are there from the start, for every route but those of tests."""
+
+REASONS = frozenset(Reason)
 
 MOST_PAIRS = 20_000
 """Pairs of municipality and service up to which a scrape also shows those where nothing happened yet."""
@@ -85,6 +92,7 @@ class LedgerCollector:
         self._inlets = inlets
         self._network_dropped = network_dropped
         self._workers_missing = workers_missing
+        self._silence = Silence(store.reading)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: the names are fixed, the store need not be open."""
@@ -94,7 +102,8 @@ class LedgerCollector:
         """One reading."""
         configuration = self._configuration()
         try:
-            yield from (*self._ledger(configuration), *self._waiting(configuration), *self._nodes())
+            yield from (*self._ledger(configuration), *self._waiting(configuration),
+                        self._parked(configuration), *self._nodes(), *self._silences(configuration))
             yield STORE_READY.of({(): self._store.away is None})
         except StoreUnavailable:
             yield STORE_READY.of({(): 0})
@@ -114,6 +123,12 @@ class LedgerCollector:
         living = [node.silent for node in self._store.nodes() if node.ended is None]
         yield NODES.of({(): len(living) if self._store.shared else 1})
         yield SILENT.of({(): max(0.0, *living, 0.0)})
+
+    def _silences(self, configuration: Configuration) -> Iterable[Metric]:
+        senders = self._silence.look(configuration)
+        yield SENDER_SILENT.of({(name,): quiet.silent.total_seconds() for name, quiet in senders.items()})
+        yield SENDER_USUAL_GAP.of({(name,): quiet.usual.total_seconds() for name, quiet in senders.items()
+                                   if quiet.usual is not None})
 
     def _ledger(self, configuration: Configuration) -> Iterable[Metric]:
         found: dict[Family, dict[tuple[str, ...], float]] = first_series(configuration)
@@ -135,6 +150,14 @@ class LedgerCollector:
             sums[key if key.service in configuration.mappings else key._replace(service="other")] += count
         return sums
 
+    def _parked(self, configuration: Configuration) -> Metric:
+        """What waits for a person, by municipality: those that are configured, and ``other``."""
+        sums: Counter[tuple[str, ...]] = Counter()
+        for (tenant, reason), count in self._store.parked().items():
+            town = tenant if tenant in configuration.municipalities else "other"
+            sums[town, reason if reason in REASONS else "other"] += count
+        return PARKED_NOW.of(sums)
+
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:
         shown = () if large(configuration) else tuple(configuration.all_destinations())
         ages: dict[tuple[str, ...], float] = {(destination.key,): 0.0 for destination in shown}
@@ -153,7 +176,9 @@ class LedgerCollector:
             else:
                 ages[row.destination,] = _age(max(filter(None, (row.oldest, window.opened(spans, now))))
                                               if row.oldest else None)
-        yield OLDEST.of({(): max([_age(self._store.oldest_received()), *ages.values()])})
+        received = _age(self._store.oldest_received())
+        yield OLDEST.of({(): max([received, *ages.values()])})
+        yield RECEIVED_OLDEST.of({(): received})
         yield DESTINATION_OLDEST.of(ages)
         yield HELD.of(held)
 

@@ -21,6 +21,7 @@ from hub.store.backup import take
 from hub.store.database.tables import moment
 from hub.store.integrity import Progress
 from hub.store.store import DeliveryRow
+from hub.store.transitions import operator_actions
 from hub.store.transitions.operator_actions import Ambiguous, NotFound
 
 if TYPE_CHECKING:
@@ -82,14 +83,24 @@ class Operator:
         return result
 
     def messages(self, state: str | None = None, ags: str | None = None, service: str | None = None,
-                 limit: int = 50) -> list[dict[str, Any]]:
-        """The newest messages, by state, AGS, service. Raises `HubError` for a state that there is not."""
+                 limit: int = 50, before: str | None = None,
+                 reason: str | None = None) -> list[dict[str, Any]]:
+        """The newest messages, by state, AGS, service, reason: at most `PAGE` of them in one answer.
+
+        With `before`, a message's whole id, only those that were stored before it: the last id of one answer
+        asks for the next one. Raises `HubError` for a state or a limit that there is not, and `NotFound` when
+        the message of `before` is gone.
+        """
         if state and state not in list(MessageState):
             raise HubError(f"unknown state {state!r}")
+        if not 1 <= limit <= PAGE:
+            raise HubError(f"unknown limit {limit}: ask for 1 to {PAGE} messages at once")
         wanted = MessageState(state) if state else None
-        return [_message(message)
-                for message in self._store.find_messages(state=wanted, ags=ags, service=service,
-                                                         limit=min(limit, 10_001))]
+        found = self._store.find_messages(state=wanted, ags=ags, service=service, limit=limit, before=before,
+                                          reason=reason)
+        if before is not None and not found:
+            self._store.get_message(before)  # without it nobody knows what comes next
+        return [_message(message) for message in found]
 
     def status(self) -> dict[str, Any]:
         """The two balances and the oldest undelivered message."""
@@ -117,20 +128,38 @@ class Operator:
         return {"accepting": {"now": space.why is None, "why": space.why,
                               "disk_free_bytes": space.room.free, "reserve_bytes": space.reserve}}
 
-    def replay(self, id: str, who: str, action: str | None = None) -> dict[str, Any]:
-        """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes."""
+    def replay(self, id: str, who: str, action: str | None = None,
+               ask_first: bool = False) -> dict[str, Any]:
+        """Try again what is parked: a message goes through the pipeline, a delivery sends the same bytes.
+
+        With `ask_first` a parked message's deliveries may have arrived already: their receivers are asked.
+
+        `changed` is how many messages and deliveries were. `woken` names the destinations whose rest this
+        ended: what waits there is tried now, whether it was changed or not. `closed` says of each destination
+        whose window is closed when it opens, and `in_order` how many of these deliveries wait for their turn
+        within a case. `running` is whether a hub is there to try.
+        """
         found = self._find(id)
         if isinstance(found, DeliveryRow):
             changed = self._store.replay_delivery(found.id, who, action=action)
-            destinations = [found.destination]
+            rows = [self._store.get_delivery(found.id)]
         else:
-            changed = self._store.replay(found.id, who, action=action)
-            destinations = [row.destination for row in self._store.deliveries_of(found.id)]
+            changed = self._store.replay(found.id, who, action=action, ask_first=ask_first)
+            rows = self._store.deliveries_of(found.id)
+        waiting = [row for row in rows if row.state is DeliveryState.DUE]
+        answer = {"id": found.id, "changed": changed, "running": self._running is not None, "woken": [],
+                  "closed": {}, "in_order": sum(row.due_at is None for row in waiting)}
         if self._running:
-            for destination in destinations:
-                self._running.deliverer.reset(destination)
+            deliverer, now = self._running.deliverer, datetime.now(UTC)
+            resting = {key for key, circuit in deliverer.circuits().items() if circuit.open(now)}
+            for destination in {row.destination for row in rows}:
+                deliverer.reset(destination)
+            due = sorted({row.destination for row in waiting})
+            answer["woken"] = [key for key in due if key in resting]
+            answer["closed"] = {key: time_text(opens) for key in due
+                                if (opens := deliverer.closed_until(key))}
         self._wake()
-        return {"id": found.id, "changed": changed}
+        return answer
 
     def discard(self, id: str, who: str, reason: str, action: str | None = None) -> dict[str, Any]:
         """Give up for good, with a person and a reason."""
@@ -152,6 +181,15 @@ class Operator:
         new = self._store.resend_as_new(found.id, who, action=action)
         self._wake()
         return {"id": found.id, "new": new}
+
+    def read_content(self, id: str, who: str) -> dict[str, Any]:
+        """Note that a person is going to look at what a citizen wrote, and that it is still there.
+
+        Raises `NotNow` when the retention deleted it.
+        """
+        message = self._message(id)
+        self._store.transact(lambda tx: operator_actions.content_read(tx, message.id, who))
+        return {"id": message.id}
 
     def reload(self) -> dict[str, Any]:
         """Read the configuration again; a faulty one changes nothing.
@@ -225,6 +263,8 @@ class Operator:
             f"no message and no delivery begins with {id[:40]!r}: the newest: drehscheibe messages")
 
 
+PAGE = 1000
+"""Messages in one answer."""
 RECENT = 24 * 3600
 """Seconds for which a node that ended is still shown."""
 _WAITING = (DeliveryState.DUE, DeliveryState.DELIVERING, DeliveryState.IN_DOUBT, DeliveryState.PARKED)
@@ -234,8 +274,8 @@ def _message(message: StoredMessage) -> dict[str, Any]:
     return {"id": message.id, "state": message.state, "tenant": message.tenant, "ags": message.ags,
             "service": message.service, "sender": message.sender, "inlet": message.inlet,
             "test": message.test, "received_at": time_text(message.received_at), "form": message.form_id,
-            "case": message.case, "reason": message.reason, "reason_text": message.reason_text,
-            "payload_deleted_at": time_text(message.payload_deleted_at)}
+            "case": message.case, "correlation": message.correlation, "reason": message.reason,
+            "reason_text": message.reason_text, "payload_deleted_at": time_text(message.payload_deleted_at)}
 
 
 def _delivery(row: DeliveryRow) -> dict[str, Any]:

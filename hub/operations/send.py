@@ -11,14 +11,16 @@ from typing import Any
 import httpx2
 
 from hub.errors import Busy, ConfigError
+from hub.job import PRINTOUT
 
 _TYPES = {".xml": "application/xml", ".json": "application/json", ".pdf": "application/pdf"}
 
 
 def send_file(file: Path, attachments: Sequence[Path] = (), *, url: str, cert: Path, key: Path, ca: Path,
-              idempotency_key: str | None = None, test: bool = False,
+              idempotency_key: str | None = None, test: bool = False, printout: Path | None = None,
               seconds: float = 60.0) -> dict[str, Any]:
     """Post one document, with attachments as multipart/form-data; the answer with its HTTP ``status``.
+    `printout` is the applicant's own.
 
     Raises `Busy` when nobody answers, `ConfigError` when the address or a certificate cannot be used.
     """
@@ -28,8 +30,10 @@ def send_file(file: Path, attachments: Sequence[Path] = (), *, url: str, cert: P
                                                ("Drehscheibe-Test", "true" if test else None)) if value}
     try:
         with httpx2.Client(verify=context, timeout=seconds, trust_env=False) as client:
-            if attachments:
+            if attachments or printout:
                 files = [("application", _part(file)), *(("attachment", _part(path)) for path in attachments)]
+                if printout:
+                    files.append((PRINTOUT[0], _part(printout)))
                 response = client.post(url, files=files, headers=headers)
             else:
                 response = client.post(url, content=file.read_bytes(),

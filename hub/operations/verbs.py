@@ -57,6 +57,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType({
     "discard": Verb(Right.CHANGE, named=True),
     "confirm": Verb(Right.CHANGE, named=True),
     "resend": Verb(Right.CHANGE, named=True),
+    "read_content": Verb(Right.CHANGE, named=True),  # what a citizen wrote leaves the store
     "reload": Verb(Right.CHANGE),
     "expire": Verb(Right.CHANGE),
     "backup": Verb(Right.CHANGE, long=True),  # it takes every application along, to any place

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hub.i18n.texts import STATES
 from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
 from hub.store.store import DeliveryRow
 
@@ -27,6 +28,11 @@ SENT_AGAIN: dict[str, str] = dict.fromkeys(
     "Den Inhalt ändert niemand hier: beim Absender neu anfordern, diese Nachricht verwerfen")
 """Reasons that lie in what was sent: another try gives the same answer."""
 REMEDY: dict[str, str] = {
+    Reason.MAPPING: "Die genannte Datei berichtigen (drehscheibe mapping test), neu laden (drehscheibe "
+                    "reload)",
+    Reason.SEVERAL_APPLICATIONS: "Die Anträge beim Absender einzeln anfordern und diese Nachricht verwerfen; "
+                                 "oder für diesen Absender several = \"split\" einrichten, neu laden "
+                                 "(drehscheibe reload)",
     Reason.CONFIGURATION: "Was oben genannt ist berichtigen, neu laden (drehscheibe reload)",
     Reason.RUNAWAY: "Stylesheets und Schema dieses Dienstes prüfen (drehscheibe mapping test), neu laden "
                     "(drehscheibe reload)",
@@ -50,6 +56,8 @@ def explain(store: Store, running: RunningHub | None, message: StoredMessage) ->
         steps.append("Platz schaffen (df -h); es geht von selbst weiter")
     if message.reason:
         lines.append(f"Grund: {message.reason}: {_untold(message.reason_text or '', trace)}")
+    if message.correlation:
+        lines += _together(store, message)
     if message.payload_deleted_at:
         lines.append(f"Der Inhalt wurde am {message.payload_deleted_at.astimezone(BERLIN):%d.%m.%Y} nach "
                      "Ablauf der Aufbewahrungsfrist gelöscht; der Nachweis bleibt.")
@@ -63,14 +71,22 @@ def explain(store: Store, running: RunningHub | None, message: StoredMessage) ->
 
 
 def time_text(moment: datetime | None) -> str | None:
-    """A moment by the clock of this machine, with its offset; None stays None."""
-    return moment.astimezone().isoformat(timespec="milliseconds") if moment else None
+    """A moment in Europe/Berlin, with its offset, whatever the machine's own zone; None stays None."""
+    return moment.astimezone(BERLIN).isoformat(timespec="milliseconds") if moment else None
 
 
 def _full(space: Space) -> str:
     """Why nothing goes on while the disk is full."""
     return (f"Der Datenträger ist fast voll ({space.room.free >> 20} MiB frei): Es wird nichts angenommen"
             + ("." if space.may_translate() else ", und Angenommenes wartet auf die Verarbeitung."))
+
+
+def _together(store: Store, message: StoredMessage) -> Iterator[str]:
+    """What belongs together with this message."""
+    yield f"Gemeinsame Kennung (correlation): {message.correlation}"
+    for event in store.events_of(message.id):
+        if event.name == "split":
+            yield f"Mehrere Anträge in einer Übergabe, jeder ist eine eigene Nachricht: {event.detail}"
 
 
 def _parked(message: StoredMessage) -> list[str]:
@@ -96,7 +112,7 @@ def _delivery(store: Store, running: RunningHub | None, row: DeliveryRow, rests:
     before = store.predecessor(row.id) if row.due_at is None else None
     if before:
         yield (f"  Vorher muss die frühere Nachricht {before.message_id} desselben Vorgangs zugestellt oder "
-               f"verworfen sein ({before.state}): drehscheibe why {before.message_id}")
+               f"verworfen sein ({STATES[before.state]}): drehscheibe why {before.message_id}")
     if rests is not None:
         yield f"  Das Ziel {row.destination} ruht bis {rests}"
 

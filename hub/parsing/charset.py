@@ -33,6 +33,8 @@ _AS_IS = frozenset({"utf-8", "ascii"})
 _TRANSCODED = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
 _SAME = {"ascii": "utf-8", "utf-8-sig": "utf-8", "cp1252": "iso8859-1", "utf-16-le": "utf-16",
          "utf-16-be": "utf-16"}
+_LABEL = re.compile(r"[\w.:+-]{1,40}", re.ASCII)
+_DEFAULT_UTF_8 = re.compile(r"(?:application|text)/(?:.*\+)?(?:xml|json)")
 _C1 = re.compile("[\x80-\x9f]")
 _WINDOWS = {code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0)
             if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}  # the five that Windows-1252 does not use
@@ -45,6 +47,18 @@ def unheard(_: Sentence) -> None:
 def of_media_type(media_type: str) -> str | None:
     """The charset parameter of a stored media type (``text/xml; charset=iso-8859-1``)."""
     return media_type.partition("charset=")[2].strip(" \"'") or None
+
+
+def labelled(media_type: str) -> str:
+    """A stored media type as it is handed on: of its parameters only the charset, and that only where a
+    reader would not take it for granted (UTF-8 in XML and JSON)."""
+    plain = media_type.partition(";")[0].strip().lower()
+    charset = of_media_type(media_type)
+    if charset is None or not _LABEL.fullmatch(charset):
+        return plain
+    if _canonical(charset) in _AS_IS and _DEFAULT_UTF_8.fullmatch(plain):
+        return plain
+    return f"{plain}; charset={charset.lower()}"
 
 
 def is_utf_16(charset: str | None) -> bool:

@@ -49,7 +49,7 @@ def _signed(number: int) -> int:
 # (quadratic). Hazard: before Python 3.11.5 (Debian 12 has 3.11.2) a possessive group may match what it must
 # not when it has something to go back to inside; these have not.
 _TOKEN = re.compile(
-    rb'"data"\s*+:\s*+\[(?P<bytes>[\s\d,-]++)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
+    rb'"data"\s*+:\s*+\[(?P<bytes>\s*+[\d-][\s\d,-]*+)\]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]',
     re.DOTALL)
 
 

@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import PurePath
@@ -24,7 +24,9 @@ from lxml import etree
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, Place, Sentence, say
 from hub.job import Body, Facts, Job, OutAttachment, Output
-from hub.message import BERLIN, Reason, unique_names
+from hub.message import BERLIN, Reason
+from hub.names import shown_name, unique_names, upload_name, with_ending
+from hub.parsing.charset import labelled
 from hub.parsing.file_type import FileType, Inspection
 from hub.pipeline.places import field_place, table_for
 
@@ -47,6 +49,18 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _TYPES = mimetypes.MimeTypes().types_map[True]
+
+
+class Account(NamedTuple):
+    """What the sender says of the applicant's account; nobody here has checked a signature.
+
+    `type` is the portal's own word (BUND, ELSTER, …); `identified` says whether the identity card was used
+    to sign in; `verified` are places of fields whose values were read out of the account, with the level.
+    """
+
+    type: str | None
+    identified: bool | None
+    verified: Mapping[str, str]
 
 
 class Normalized(NamedTuple):
@@ -87,10 +101,13 @@ class EnvelopeBuilder:
     facts: dict[str, Any] = field(default_factory=dict)
     created: str | None = None
     postfach: str | None = None
+    account: Account | None = None
     groups: dict[str, tuple[etree._Element, dict[int, etree._Element]]] = field(default_factory=dict)
     elements: dict[str, etree._Element] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+    """File names of uploads that the document names and does not hold."""
     payload: etree._ElementTree | None = None
     payload_copy: etree._Element | None = None
     notes: list[Sentence] = field(default_factory=list)
@@ -203,7 +220,7 @@ class EnvelopeBuilder:
             raise Rejected(Reason.INVALID, say("die Anlage {number} ({where}) ist nicht richtig kodiert",
                                                number=len(self.uploads) + 1, where=where)) from None
         self.uploads.append(Upload(
-            _NOT_XML.sub("_", filename)[:255] or "datei", _clean_type(media_type, filename), role, place,
+            clean_name(filename), _clean_type(media_type, filename), role, place,
             size, digest.hexdigest(), Body(fd=0, offset=start, length=size),
             inspection.finish(filename, media_type)))
         return len(self.uploads)
@@ -221,7 +238,8 @@ class EnvelopeBuilder:
         White space and the order of attributes of the sender's fields are not in the digest, because every
         envelope is built here in the same way.
         """
-        names = unique_names([upload.name for upload in self.uploads])
+        names = unique_names([with_ending(upload_name(upload.name), upload.media_type)
+                              for upload in self.uploads])
         root, metadata = self.root, self.metadata
         self._describe(metadata)
         for parent, instances in self.groups.values():
@@ -232,6 +250,7 @@ class EnvelopeBuilder:
             etree.SubElement(root, E + "payload").append(self.payload_copy)
         self.facts["canonical_digest"] = hashlib.sha256(etree.tostring(root, encoding="utf-8")).hexdigest()
         metadata.insert(0, self._message())
+        self._account(metadata)
         if self.replaced:
             self.note(say("{count} Steuerzeichen, die in XML nicht erlaubt sind, sind ersetzt (ein "
                           "senkrechter Tabulator durch einen Zeilenumbruch)", count=self.replaced))
@@ -245,8 +264,9 @@ class EnvelopeBuilder:
             received=job.received_at.astimezone(BERLIN).isoformat(timespec="seconds"),
             day=job.accepted_day.isoformat(),
             test="true" if self.facts["test"] else "false")
-        if job.case is not None:
-            message.set("case", _NOT_XML.sub("_", job.case))
+        for name, text in (("case", job.case), ("correlation", job.correlation)):
+            if text is not None:
+                message.set(name, _NOT_XML.sub("_", text))
         return message
 
     def _describe(self, metadata: etree._Element) -> None:
@@ -262,10 +282,24 @@ class EnvelopeBuilder:
                 where = say("das Feld {name} der Metadaten", name=Name(name))
                 self.set_text(etree.SubElement(metadata, E + name), text, partial(_same, where))
 
+    def _account(self, metadata: etree._Element) -> None:
+        """How somebody signed in is no part of the digest: it may differ between two hand-overs of one
+        application."""
+        if self.account is None:
+            return
+        element = etree.SubElement(metadata, E + "account")
+        if self.account.type is not None:
+            element.set("type", self.account.type)
+        if self.account.identified is not None:
+            element.set("identified", "true" if self.account.identified else "false")
+        for place, level in self.account.verified.items():
+            etree.SubElement(element, E + "verified", field=place, level=level)
+
     def _attachments(self, parent: etree._Element, names: list[str]) -> None:
         for number, (upload, name) in enumerate(zip(self.uploads, names, strict=True), 1):
             element = etree.SubElement(
-                parent, E + "attachment", id=str(number), name=name, mediaType=upload.media_type,
+                parent, E + "attachment", id=str(number), name=name,
+                mediaType=upload.media_type.partition(";")[0],
                 size=str(upload.size), sha256=upload.sha256, role=upload.role)
             if upload.field is not None:
                 element.set("field", upload.field)
@@ -306,11 +340,15 @@ def _instead(sign: re.Match[str]) -> str:
     return "\n" if sign[0] in "\v\f" else "\N{REPLACEMENT CHARACTER}"
 
 
+def clean_name(filename: str) -> str:
+    """A file name as the envelope keeps it."""
+    return shown_name(_NOT_XML.sub("_", filename))
+
+
 def _clean_type(media_type: str, filename: str) -> str:
-    """A media type without parameters; where none was sent, by the file name's extension."""
-    plain = media_type.partition(";")[0].strip().lower()
-    if _MEDIA_TYPE.fullmatch(plain):
-        return plain
+    """A media type with nothing but its charset; where none was sent, by the file name's extension."""
+    if _MEDIA_TYPE.fullmatch(media_type.partition(";")[0].strip().lower()):
+        return labelled(media_type)
     return _TYPES.get(PurePath(filename).suffix.lower(), "application/octet-stream")
 
 

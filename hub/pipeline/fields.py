@@ -14,9 +14,11 @@ it was sent, so that the schema reports it; no value raises. Headings and texts 
 platform's form content and dumps before 1.6 carry as empty fields, are left out; anything that was filled in
 stays, known to the table or not.
 
-`annotate` adds attributes in the envelope's namespace for stylesheets: ``e:title`` on groups; ``e:label``,
-``e:type`` and ``e:text`` (the value as a clerk reads it) on fields; and it brings groups and fields into the
-table's order.
+`annotate` adds attributes in the envelope's namespace for stylesheets: ``e:title`` on groups, and
+``e:applicant`` on that of the applicant; ``e:label``, ``e:type`` and ``e:text`` (the value as a clerk reads
+it) on fields; and it brings groups and fields into the table's order. Mails and pages show ``e:shown``
+instead of ``e:text`` where a field has it (`hub.pipeline.wording`); ``e:payment`` is the state of a payment
+in words.
 """
 
 from __future__ import annotations
@@ -34,10 +36,12 @@ from lxml import etree
 
 from hub.mapping.model import FieldRow, FieldTable
 from hub.message import BERLIN
+from hub.pipeline import wording
 
 NAMESPACE = "urn:datendrehscheibe:envelope:1"
 E = f"{{{NAMESPACE}}}"
-_TITLE, _LABEL, _TYPE, _TEXT = (f"{E}{name}" for name in ("title", "label", "type", "text"))
+_TITLE, _LABEL, _TYPE, _TEXT, _APPLICANT, _SHOWN_AS, _PAYMENT = (
+    f"{E}{name}" for name in ("title", "label", "type", "text", "applicant", "shown", "payment"))
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT = re.compile(
@@ -93,6 +97,8 @@ def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
     for group in groups:
         name = str(group.tag)
         group.set(_TITLE, table.groups[name].title if name in table.groups else name)
+        if name in table.groups and table.groups[name].applicant:
+            group.set(_APPLICANT, "true")
         rows, ranks = table.rows_of.get(name, {}), table.ranks.get(name, {})
         for instance in group.iterchildren("instance"):
             fields = list(instance)
@@ -111,10 +117,26 @@ def annotate(envelope: etree._Element, table: FieldTable) -> etree._Element:
                     field.set(_TYPE, row.type)
                 if not plain:
                     field.set(_TEXT, _annotate_inside(field, row, table, names))
+                elif row is None or row.type in _SHOWN:
+                    _show(field)
             _arrange(instance, fields, ranks)
     if groups:
         _arrange(_parent(groups[0]), groups, table.ranks[""])
     return envelope
+
+
+def _show(field: etree._Element) -> None:
+    """What mails and pages show, where that is not the readable text: no code, no point in time as machines
+    write it, and no JSON on one line."""
+    text = field.text or ""
+    if field.get(_TYPE) == "json":
+        lines, state = wording.json_lines(text), wording.payment_state(text)
+        if lines:
+            field.set(_SHOWN_AS, lines)
+        if state:
+            field.set(_PAYMENT, state)
+    elif shown := wording.plain_words(str(field.tag), text):
+        field.set(_SHOWN_AS, shown)
 
 
 def readable(text: str, row: FieldRow | None, table: FieldTable) -> str:
@@ -262,6 +284,7 @@ def _flat(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+_SHOWN = ("text", "textarea", "json")
 _TYPED: Mapping[str, Callable[[str], str]] = {
     "date": _date, "time": _time, "money": _decimal, "decimal": _decimal, "integer": _integer,
     "boolean": _boolean,

@@ -21,10 +21,24 @@ from hub.errors import Rejected
 from hub.i18n.sentence import say
 from hub.message import Reason
 from hub.parsing.json import ByteArray, json_text
+from hub.pipeline.account import account_of
 from hub.pipeline.envelope import EnvelopeBuilder, decode_base64
 
 _COLON_KEY = re.compile(r"([^:]+):(\d{1,6}):([^:]+)", re.ASCII)
 _FLAT_KEY = re.compile(r"(.+?)_(\d{1,6})_(.+)", re.ASCII)
+
+
+def is_form_json(value: Any) -> bool:
+    """Whether a value of `hub.parsing.json.parse_json` is a form: its keys say so."""
+    if not isinstance(value, dict):
+        return False
+    fields = value.get("fields")
+    if not isinstance(fields, dict):
+        return bool(value) and all(_FLAT_KEY.fullmatch(key) for key in value)
+    metadata = value.get("metadata")
+    return ("formId" in value or (isinstance(metadata, dict) and "formId" in metadata)
+            or (bool(fields) and any(all(pattern.fullmatch(key) for key in fields)
+                                     for pattern in (_COLON_KEY, _FLAT_KEY))))
 
 
 def from_json(work: EnvelopeBuilder, value: Any) -> None:
@@ -35,7 +49,9 @@ def from_json(work: EnvelopeBuilder, value: Any) -> None:
         work.facts["source"] = "formcontent-json"
         work.form(_string(value.get("formId")))
         work.created = _string(value.get("createdOn"))
-        _json_fields(work, _COLON_KEY, {key: _content(field) for key, field in fields.items()})
+        contents = {key: _content(field) for key, field in fields.items()}
+        _json_fields(work, _COLON_KEY, contents)
+        work.account = account_of(value.get("context"), _tokens(contents))
     elif isinstance(fields, dict) and isinstance(value.get("metadata", {}), dict):
         work.facts["source"] = "json"
         _json_metadata(work, value.get("metadata", {}))
@@ -89,6 +105,16 @@ def _json_field(work: EnvelopeBuilder, place: str, target: etree._Element, value
         work.set_text(target, _text(value), lambda: work.told(place))
 
 
+def _tokens(contents: dict[str, Any]) -> dict[str, Any]:
+    """The tokens of values that were read out of the applicant's account, by places."""
+    tokens: dict[str, Any] = {}
+    for key, content in contents.items():
+        place = _COLON_KEY.fullmatch(key)
+        if place and isinstance(content, dict) and "value" in content and "verificationToken" in content:
+            tokens[f"{place[1]}:{int(place[2])}:{place[3]}"] = content["verificationToken"]
+    return tokens
+
+
 def _verified(value: Any) -> Any:
     """The value inside a value that an identity card has verified."""
     while isinstance(value, dict) and "verificationToken" in value and "value" in value:
@@ -112,6 +138,8 @@ def _json_upload(work: EnvelopeBuilder, place: str, target: etree._Element, valu
     else:
         return False
     if data is None:
+        if filename := _string(name):
+            work.named.add(filename)
         work.lost[place] = work.lost.get(place, 0) + 1
         return True
     number = work.attach(_json_bytes(data), _string(name) or "", _string(value.get("mimetype")) or "",

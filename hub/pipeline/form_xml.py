@@ -38,6 +38,29 @@ def known(element: etree._Element) -> tuple[Sentence, ...]:
             say("bekannt: serviceportal, serviceportal-fields, XÖV-Nachrichten, Formulare in JSON"))
 
 
+def is_form(root: etree._Element) -> bool:
+    """Whether a document is a form dump, by its root."""
+    return root.tag == "serviceportal-fields" or (root.tag == "serviceportal"
+                                                  and root.find("serviceportal-fields") is not None)
+
+
+def is_lost_upload(text: str) -> bool:
+    """Whether a value is all that an old dump has of a file: what Java calls the object."""
+    return _LOST_UPLOAD.fullmatch(text) is not None
+
+
+def from_form(work: EnvelopeBuilder, root: etree._Element) -> None:
+    """Take over a form dump (`is_form`). Raises `Rejected` (``unknown-form``, ``invalid``, ``limit``)."""
+    if root.tag == "serviceportal-fields":
+        form_fields(work, root, "serviceportal-fields")
+        return
+    has_lists = next(root.iter("selectedValue"), None) is not None
+    work.facts["source"] = "serviceportal-lists" if has_lists else "serviceportal"
+    form_metadata(work, root.find("metadata"))
+    for fields in root.findall("serviceportal-fields"):
+        form_fields(work, fields, work.facts["source"])
+
+
 def form_metadata(work: EnvelopeBuilder, metadata: etree._Element | None) -> None:
     """Take over what is known of a form beside its fields; the applicant's PDF is written to the output."""
     values: dict[str, str] = {}
@@ -99,7 +122,7 @@ def _form_list_item(work: EnvelopeBuilder, place: str, target: etree._Element, c
         raise _unknown(work, place, child[0])
     else:
         text = undouble(child.text or "")
-        if work.facts["source"] == "serviceportal-fields" and _LOST_UPLOAD.fullmatch(text):
+        if work.facts["source"] == "serviceportal-fields" and is_lost_upload(text):
             work.lost[place] = work.lost.get(place, 0) + 1
         else:
             etree.SubElement(target, "value").text = text

@@ -2,7 +2,7 @@
 
 ::
 
-    normalize ► route ► type ► validate ► annotate ► translate per recipient
+    normalize ► route ► name ► type ► validate ► annotate ► translate per recipient
 
 Runs in a worker process without secrets, database or network, because it reads what a citizen wrote.
 Everything that is wrong with a message ends as `Parked`, with a reason that a person can act on; anything
@@ -20,13 +20,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from hub.errors import ConfigError, Rejected
-from hub.i18n.sentence import Sentence, Words, lines, say
-from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Translated
+from hub.i18n.sentence import Sentence
+from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Rule, Split, Translated
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
-from hub.message import Reason
 from hub.pipeline.attachment_policy import notes_of, refuse
+from hub.pipeline.documents import SeveralApplicationsError
 from hub.pipeline.fields import annotate, type_values
+from hub.pipeline.file_names import name_files
+from hub.pipeline.mapping_faults import unusable
 from hub.pipeline.normalize import NotNormal, normalize
 from hub.pipeline.route import route
 from hub.pipeline.translate import render
@@ -43,26 +45,36 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         rule, trace = route(job, facts)
         refuse(rule, attachments)
         digest = rule.mapping_digest
-        version, table = _mapping(rule.package, rule.mapping_version)
+        version, table = _files(rule)
+        attachments = name_files(envelope, attachments, rule, version, job.parts)
         typed = type_values(envelope, table)
         validate(typed, version, rule, job.accepted_day, payload)
         deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
-    except (Rejected, ConfigError) as error:
+    except SeveralApplicationsError as error:
+        if job.several == "split":
+            return Split(message_id=job.message_id, facts=facts, groups=error.groups, trace=error.trace)
+        return _parked(job, error, facts, digest, notes)
+    except Rejected as error:
         return _parked(job, error, facts, digest, notes)
     return Translated(message_id=job.message_id, facts=facts.told(job), rule=rule.id,
                       mapping_digest=digest, trace=trace, notes=notes, attachments=attachments,
                       deliveries=deliveries, order=rule.order)
 
 
-def _parked(job: Job, error: Rejected | ConfigError, facts: Facts, digest: str | None,
+def _parked(job: Job, error: Rejected, facts: Facts, digest: str | None,
             notes: tuple[Sentence, ...]) -> Parked:
-    if isinstance(error, ConfigError):
-        error = Rejected(Reason.CONFIGURATION, lines(say("{problem}", problem=Words(problem))
-                                                     for problem in error.problems))
     if isinstance(error, NotNormal):
         facts, notes = error.facts, error.notes
     return Parked(message_id=job.message_id, facts=facts.told(job), reason=error.reason,
                   text=error.text, trace=error.trace, notes=notes, mapping_digest=digest)
+
+
+def _files(rule: Rule) -> tuple[MappingVersion, FieldTable]:
+    """The rule's mapping version with its field table. Raises `Rejected` where they cannot be used."""
+    try:
+        return _mapping(rule.package, rule.mapping_version)
+    except ConfigError as error:
+        raise unusable(error, rule) from error
 
 
 @lru_cache(maxsize=512)

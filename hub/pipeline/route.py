@@ -3,6 +3,9 @@
 A pure function over the rules that the main process found for the message's municipality and service. Each
 rule is judged by form name, form version (numbers: 1.10 > 1.9), day of acceptance in Europe/Berlin
 (half-open) and test flag. The trace says for each rule why it did not match, in German, for the operator.
+
+A form may be used before the day its rule begins. Such a message is parked with that day. Where no rule holds
+for its day of acceptance, one that has begun since takes it: so a replay after that day goes through.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from hub.errors import Rejected
 from hub.i18n.sentence import Address, Name, Sentence, Shape, Version, say
 from hub.job import Facts, Job, Rule
-from hub.mapping.by_rule import names, objection
+from hub.mapping.by_rule import names, verdicts
 from hub.message import Reason
 
 
@@ -25,10 +28,10 @@ def route(job: Job, facts: Facts) -> tuple[Rule, tuple[Sentence, ...]]:
         raise Rejected(Reason.NO_ROUTE, say(
             "Das Dokument ist als Test gekennzeichnet, aber der Dienst nimmt keine XÖV-Nachrichten an: als "
             "Test übertragen, oder verwerfen."))
-    verdicts = [(rule, objection(rule, job, facts, test)) for rule in job.rules]
+    found, early = verdicts(job, facts)
     trace = tuple(say("Regel {rule}: {verdict}", rule=Name(rule.id), verdict=verdict or say("passt"))
-                  for rule, verdict in verdicts)
-    matching = [rule for rule, verdict in verdicts if verdict is None]
+                  for rule, verdict in found)
+    matching = [rule for rule, verdict in found if verdict is None]
     if len(matching) == 1:
         return matching[0], trace
     form = _form(job, facts)
@@ -37,6 +40,11 @@ def route(job: Job, facts: Facts) -> tuple[Rule, tuple[Sentence, ...]]:
             "Mehrere Wege passen ({rules}) auf {form}: die Wege in der Datei der Kommune durch Versionen "
             "oder Gültigkeit trennen, dann erneut verarbeiten.",
             rules=names(rule.id for rule in matching), form=form), trace)
+    if early:
+        raise Rejected(Reason.NO_ROUTE, say(
+            "{form}: dafür gilt {rules} erst ab {day}: an diesem Tag erneut verarbeiten, oder valid_from "
+            "berichtigen.", form=form, day=early[0].valid_from or job.accepted_day,
+            rules=names(rule.id for rule in early)), trace)
     if test and not any(rule.test for rule in job.rules):
         raise Rejected(Reason.NO_ROUTE, say(
             "Testnachricht, aber der Weg hat keine Testziele (test_recipients): Testziele einrichten, dann "

@@ -1,7 +1,8 @@
 """Why a document does not fit its schema, in German sentences that name places and rules.
 
 Of a citizen's value only its type and its length are told. Both engines put values into their messages, so
-their messages are never passed on: they are looked into for the kind of the error.
+their messages are never passed on: they are looked into for the kind of the error. What is wrong with a value
+is found out from the type that the schema declares for it (`hub.pipeline.value_faults`).
 
 lxml validates and says only roughly what failed. xmlschema says it well, but about 80 times slower, and its
 patterns run in Python's `re`, where 40 letters can take for ever. So xmlschema is asked only about small
@@ -14,7 +15,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +28,8 @@ import xmlschema
 from lxml import etree
 from xmlschema.validators import XMLSchemaChildrenValidationError, XMLSchemaDecodeError
 
-from hub.i18n.sentence import Name, Place, Sentence, Shape, Words, lines, say
+from hub.i18n.sentence import Name, Place, Sentence, lines, say
+from hub.pipeline import value_faults
 from hub.pipeline.places import NOWHERE, path_of
 from hub.pipeline.schema_names import names_of
 
@@ -35,15 +37,8 @@ MOST = 10
 SECONDS = 2.0
 MAX_ELEMENTS = 5_000
 MAX_TEXT = 200_000
-
-_TYPES = {
-    "date": "kein Datum (JJJJ-MM-TT)", "time": "keine Uhrzeit (hh:mm:ss)", "dateTime": "kein Zeitpunkt",
-    "decimal": "keine Zahl (mit Punkt statt Komma)", "boolean": "weder true noch false",
-    "gYear": "keine Jahreszahl", "anyURI": "keine gültige Adresse", "base64Binary": "kein Base64",
-    "double": "keine Zahl", "float": "keine Zahl",
-    **dict.fromkeys(("integer", "int", "long", "short", "nonNegativeInteger", "positiveInteger",
-                     "unsignedInt", "unsignedShort", "unsignedByte", "unsignedLong"), "keine ganze Zahl"),
-}
+MAX_NAMES = 2_000
+"""Names of a schema that is read for a large document, too: a mapping's own has some hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +56,32 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """The document that does not fit, and the names that its schema declares."""
+    """The document that does not fit, the names that its schema declares, and the schema, if it was read."""
 
     root: etree._Element
     names: frozenset[str]
+    schema: xmlschema.XMLSchema10 | None = None
 
     def fault(self, element: etree._Element | None, reason: Sentence) -> Fault:
         """A fault at an element, or somewhere in the document."""
         path = NOWHERE if element is None else path_of(element, self.root, self.names)
         return Fault(element, path, reason)
+
+    def value_fault(self, element: etree._Element | None, attribute: str = "") -> Sentence | None:
+        """Why the text of an element, or its attribute, is none of its declared type; None: not known."""
+        declared = None if element is None else _declared(self.schema, element, self.root)
+        if element is None or declared is None:
+            return None
+        if attribute:
+            found = declared.attributes.get(attribute)
+            return None if found is None else value_faults.reason(found.type, attribute,
+                                                                  element.get(attribute))
+        simple = declared.type if declared.type.is_simple() else declared.type.content
+        if not hasattr(simple, "primitive_type") and not hasattr(simple, "member_types"):
+            return None
+        if len(element):
+            return say("enthält weitere Elemente statt eines Werts")
+        return value_faults.reason(simple, declared.local_name, element.text)
 
     def listed(self, names: Iterable[str | None]) -> Sentence:
         """Names that the schema declares, quoted; others are left out."""
@@ -84,17 +96,46 @@ def explain(file: Path, root: etree._Element, log: Sequence[Any],
 
     `log` is a copy of lxml's error log; `uri_mapper` gives the file of a schema's URL.
     """
-    document = _Document(root, names_of(file, uri_mapper))
-    if _is_small(root):
+    names, small = names_of(file, uri_mapper), _is_small(root)
+    schema = _schema(file, uri_mapper) if small or len(names) <= MAX_NAMES else None
+    document = _Document(root, names, schema)
+    if small and schema is not None:
         try:
-            schema = _schema(file, uri_mapper)
             with cpu_limit(SECONDS):
-                faults = [_fault(error, document) for error in islice(schema.iter_errors(root), MOST + 1)]
+                faults = [*islice(_once(_fault(error, document) for error in schema.iter_errors(root)),
+                                  MOST + 1)]
         except (TooLongError, xmlschema.XMLSchemaException, RecursionError):
             faults = []
         if faults:
             return faults
-    return [_roughly(entry, document) for entry in log[:MOST + 1]]
+    return [*islice(_once(_roughly(entry, document) for entry in log), MOST + 1)]
+
+
+def _once(faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Each fault once: an engine tells each member of a union and each facet that a value does not fit."""
+    seen = set()
+    for fault in faults:
+        same = (None if fault.element is None else id(fault.element), fault.path, fault.reason)
+        if same not in seen:
+            seen.add(same)
+            yield fault
+
+
+def _declared(schema: xmlschema.XMLSchema10 | None, element: etree._Element,
+              root: etree._Element) -> Any:
+    """What the schema declares for an element of the document; None where it is not found."""
+    if schema is None:
+        return None
+    steps = [element, *element.iterancestors()]
+    if root not in steps:
+        return None
+    *inside, top = steps[:steps.index(root) + 1]
+    found: Any = schema.elements.get(etree.QName(top).localname)
+    for step in reversed(inside):
+        content: Any = None if found is None else getattr(found.type, "content", None)
+        children = content.iter_elements() if hasattr(content, "iter_elements") else ()
+        found = next((child for child in children if child.name == step.tag), None)
+    return found
 
 
 def entries(schema: etree.XMLSchema) -> list[Any]:
@@ -116,8 +157,12 @@ def _build(file: str, _mtime: int, uri_mapper: Callable[[str], str]) -> xmlschem
     return xmlschema.XMLSchema10(file, uri_mapper=uri_mapper, allow="local", defuse="always")
 
 
-def _schema(file: Path, uri_mapper: Callable[[str], str]) -> xmlschema.XMLSchema10:
-    return _build(str(file.resolve()), file.stat().st_mtime_ns, uri_mapper)
+def _schema(file: Path, uri_mapper: Callable[[str], str]) -> xmlschema.XMLSchema10 | None:
+    """The schema as xmlschema reads it; None where it does not take what libxml2 takes."""
+    try:
+        return _build(str(file.resolve()), file.stat().st_mtime_ns, uri_mapper)
+    except (xmlschema.XMLSchemaException, RecursionError):
+        return None
 
 
 @contextmanager
@@ -163,47 +208,29 @@ def _missing(expected: Sentence) -> Sentence:
 
 def _because(error: Any, document: _Document) -> Sentence:
     validator, element = error.validator, error.elem
-    kind = type(validator).__name__
-    if kind == "XsdAttributeGroup":
+    if type(validator).__name__ == "XsdAttributeGroup":
         return _attributes_reason(validator, element, document)
+    if "is not an element of the schema" in str(error.reason):
+        return say("ist im Schema nicht vorgesehen")
     attribute = re.match(r"attribute ([\w:.-]{1,100})=", str(error.reason))
     name = (attribute[1].rpartition(":")[2] if attribute else "")
-    value = error.obj if isinstance(error.obj, str) else None
-    if value is None and element is not None and not attribute:
-        value = element.text
-    what = _facet_reason(kind, validator) or (
-        _type_reason(getattr(validator, "local_name", None), value, document)
-        if isinstance(error, XMLSchemaDecodeError) else say("passt nicht zum Schema"))
-    if "is not an element of the schema" in str(error.reason):
-        what = say("ist im Schema nicht vorgesehen")
-    elif value and (kind in _FACETS or kind in _LISTED or isinstance(error, XMLSchemaDecodeError)):
-        what = say("{what} (gesendet: {shape})", what=what, shape=Shape(value))
+    what = document.value_fault(element, name) or _generally(error)
     if name in document.names:
         return say("Attribut „{name}“ {what}", name=Name(name), what=what)
     return what
 
 
-def _facet_reason(kind: str, validator: Any) -> Sentence | None:
-    if kind == "XsdEnumerationFacets":
-        return say("ist keiner der erlaubten Werte ({some})",
-                   some=_some([str(value) for value in validator.enumeration]))
-    if kind == "XsdPatternFacets":
-        return say("entspricht nicht dem verlangten Muster ({some})",
-                   some=_some([str(value) for value in validator.regexps]))
-    if kind in _FACETS:
-        return say("{facet}", facet=Words(_FACETS[kind].format(validator.value)))
-    return None
-
-
-def _type_reason(name: str | None, value: str | None, document: _Document) -> Sentence:
-    is_not = _TYPES.get(name or "")
-    if not value:
-        return say("ist leer und damit {no}", no=Words(is_not)) if is_not else say("ist leer")
-    if is_not:
-        return say("ist {no}", no=Words(is_not))
-    if name in document.names:
-        return say("hat die falsche Form (verlangt: {name})", name=Name(name or ""))
-    return say("hat die falsche Form")
+def _generally(error: Any) -> Sentence:
+    """Why a value does not fit whose declaration was not found."""
+    validator = error.validator
+    if type(validator).__name__ == "XsdEnumerationFacets":
+        return value_faults.not_allowed([str(value) for value in validator.enumeration])
+    if type(validator).__name__ == "XsdPatternFacets":
+        return value_faults.unmatched([str(value) for value in validator.regexps])
+    if isinstance(error, XMLSchemaDecodeError):
+        value = error.obj if isinstance(error.obj, str) else None
+        return value_faults.no(getattr(validator, "local_name", None), value) or say("hat die falsche Form")
+    return say("passt nicht zum Schema")
 
 
 def _attributes_reason(group: Any, element: Any, document: _Document) -> Sentence:
@@ -216,20 +243,6 @@ def _attributes_reason(group: Any, element: Any, document: _Document) -> Sentenc
     return say("hat ein Attribut, das nicht vorgesehen ist")
 
 
-def _some(values: Sequence[str]) -> Sentence:
-    """Values and patterns that stand in the schema."""
-    shown = [say("{value}", value=Words(value[:60])) for value in values[:MOST]]
-    return lines([*shown, say("…")] if len(values) > MOST else shown, ", ")
-
-
-_LISTED = frozenset({"XsdEnumerationFacets", "XsdPatternFacets"})
-_FACETS: Mapping[str, str] = {
-    "XsdMaxLengthFacet": "ist länger als {} Zeichen", "XsdMinLengthFacet": "ist kürzer als {} Zeichen",
-    "XsdLengthFacet": "ist nicht genau {} Zeichen lang", "XsdMinInclusiveFacet": "ist kleiner als {}",
-    "XsdMaxInclusiveFacet": "ist größer als {}", "XsdMinExclusiveFacet": "ist nicht größer als {}",
-    "XsdMaxExclusiveFacet": "ist nicht kleiner als {}", "XsdTotalDigitsFacet": "hat mehr als {} Ziffern",
-    "XsdFractionDigitsFacet": "hat mehr als {} Nachkommastellen",
-}
 _ROUGH_FACETS = {
     "maxLength": say("ist zu lang"), "minLength": say("ist zu kurz"),
     "length": say("hat nicht die verlangte Länge"), "minInclusive": say("ist zu klein"),
@@ -252,16 +265,22 @@ def _roughly(entry: Any, document: _Document) -> Fault:
     names = document.listed(_rough_names(expected[1]) if expected else ())
     element = _at(entry.path, document.root)
     value = None if element is None or len(element) else element.text
-    if facet and facet[1] in _ROUGH_FACETS:
+    attribute = re.match(r"Element '[^']*', attribute '([^']*)'", message)
+    known = document.value_fault(element, attribute[1] if attribute else "")
+    if known is not None and attribute is None:
+        reason = known
+    elif known is not None and attribute is not None and attribute[1] in document.names:
+        reason = say("Attribut „{name}“ {what}", name=Name(attribute[1]), what=known)
+    elif facet and facet[1] in _ROUGH_FACETS:
         reason = _ROUGH_FACETS[facet[1]]
     elif ": Missing child element(s)" in message[:300]:
         reason = _missing(names)
     elif ": This element is not expected." in message[:300]:
         reason = _not_expected(names)
     elif typed:
-        reason = _type_reason(typed[1], value, document)
+        reason = value_faults.no(typed[1], value) or say("hat die falsche Form")
     elif message.endswith(("is not a valid value of the local atomic type.", "of the local union type.")):
-        reason = _type_reason(None, value, document)
+        reason = say("hat die falsche Form") if value else say("ist leer")
     else:
         reason = say("passt nicht zum Schema")
     return document.fault(element, reason)

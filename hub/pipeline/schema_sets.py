@@ -139,7 +139,8 @@ def compile_schema(file: Path, parser: etree.XMLParser) -> etree.XMLSchema:
         raise ConfigError.at(file, place, "the schema cannot be used",
                              "mend it, or install what it imports") from error
     except OSError as error:
-        raise ConfigError.at(file, "(file)", "cannot be read", "restore it") from error
+        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})",
+                             "mend its rights") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,15 @@ _IMPERSONAL = re.compile(r"(@n|position\(\)|last\(\)|count\([^()]*\)|[0-9+* -])+
 _NUMBER = r"(-?\d{1,3})"
 _LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
 _PREFIX = re.compile(r"([A-Za-z_][\w.-]*):(?!:)")
+_CALL = re.compile(r"(?<![\w.:-])([A-Za-z_][\w.-]*)\s*\(")
+_FUNCTIONS = frozenset(
+    ["boolean", "ceiling", "comment", "concat", "contains", "count", "current", "document",
+     "element-available", "false", "floor", "format-number", "function-available", "generate-id", "id", "key",
+     "lang", "last", "local-name", "name", "namespace-uri", "node", "normalize-space", "not", "number",
+     "position", "processing-instruction", "round", "starts-with", "string", "string-length", "substring",
+     "substring-after", "substring-before", "sum", "system-property", "text", "translate", "true",
+     "unparsed-entity-uri", "and", "or", "div", "mod"])
+"""Of XPath 1.0 and XSLT 1.0, with its tests of nodes and the words that may stand before a parenthesis."""
 _MARK = "\uE000"
 
 
@@ -117,7 +126,8 @@ def rule_set(name: str, _at: tuple[int, int]) -> RuleSet:
     except etree.XMLSyntaxError as error:
         raise ConfigError.at(file, f"line {error.lineno}", "is no XML", "mend that line") from error
     except OSError as error:
-        raise ConfigError.at(file, "(rules)", "cannot be read", "restore it") from error
+        raise ConfigError.at(file, "(file)", f"cannot be read ({error.strerror})",
+                             "mend its rights") from error
     except etree.XSLTError as error:
         raise ConfigError.at(file, *_culprit(file), "mend the rules") from error
 
@@ -142,8 +152,13 @@ def _words(check: etree._Element) -> tuple[str, ...]:
     return tuple(text.split(_MARK))
 
 
+_WRONG = ("an expression (XPath) is misspelt", "an expression uses a prefix that no sch:ns declares",
+          "an expression calls a function that does not exist", "an expression cannot be used")
+
+
 def _culprit(file: Path) -> tuple[str, str]:
     """Line and kind of the first expression that is wrong: libxslt knows only what was made of the rules."""
+    misspelt, no_prefix, no_function, unknown = _WRONG
     root = etree.parse(str(file), etree.XMLParser(no_network=True, resolve_entities=False)).getroot()
     declared = {element.get("prefix") for element in root.iter(f"{SCH}ns")}
     for element in root.iter(etree.Element):
@@ -152,10 +167,13 @@ def _culprit(file: Path) -> tuple[str, str]:
             try:
                 etree.XPath(expression)
             except etree.XPathSyntaxError:
-                return line, "an expression (XPath) is misspelt"
-            if {found[1] for found in _PREFIX.finditer(_LITERAL.sub("", expression))} - declared:
-                return line, "an expression uses a prefix that no sch:ns declares"
-    return "(rules)", "cannot be used"
+                return line, misspelt
+            plain = _LITERAL.sub("", expression)
+            if {found[1] for found in _PREFIX.finditer(plain)} - declared:
+                return line, no_prefix
+            if {found[1] for found in _CALL.finditer(plain)} - _FUNCTIONS:
+                return line, no_function
+    return "(file)", unknown
 
 
 def _check(file: Path, root: etree._Element) -> None:
@@ -173,5 +191,5 @@ def _check(file: Path, root: etree._Element) -> None:
     for element in root.iter(f"{SCH}value-of"):
         if not _IMPERSONAL.fullmatch(element.get("select", "")):
             raise ConfigError.at(file, f"line {line_of(element)}",
-                                 "sch:value-of may only count (@n + 1, count(…))",
+                                 "<sch:value-of> may only count (@n + 1, count(…))",
                                  "name the field, not its value: rule texts are stored and logged")

@@ -23,12 +23,13 @@ from pathlib import Path
 from lxml import etree
 
 from hub.errors import ConfigError, Rejected
-from hub.i18n.sentence import Name, Place, Sentence, Words, lines, say
+from hub.i18n.sentence import Name, Place, Sentence, lines, say
 from hub.job import Rule
 from hub.mapping.loader import load_fields
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.message import Reason
 from hub.pipeline.fields import E
+from hub.pipeline.mapping_faults import unusable
 from hub.pipeline.places import NOWHERE, field_place
 from hub.pipeline.schema_faults import MOST, Fault, entries, explain
 from hub.pipeline.schema_names import names_of
@@ -40,9 +41,9 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
              payload: etree._ElementTree | None = None) -> None:
     """Raise `Rejected` when the typed envelope, or the XÖV `payload` as received, does not fit.
 
-    ``Reason.INVALID`` names up to ten places; ``Reason.CONFIGURATION`` says which file of the mapping or
-    which schema set must be mended. `day` is the day of acceptance, because a schema set can be valid for a
-    time.
+    ``Reason.INVALID`` names up to ten places; ``Reason.MAPPING`` says which file of the mapping must be
+    mended, ``Reason.CONFIGURATION`` which schema set. `day` is the day of acceptance, because a schema set
+    can be valid for a time.
     """
     folder = f"{rule.package}/{version.name}"
     words = f"{folder}/{version.fields}" if version.fields else None
@@ -54,9 +55,7 @@ def validate(envelope: etree._Element, version: MappingVersion, rule: Rule, day:
         if version.rules is not None:
             _validate_rules(envelope, f"{folder}/{version.rules}", words)
     except ConfigError as error:
-        problems = [say("{problem}", problem=Words(problem)) for problem in error.problems]
-        raise Rejected(Reason.CONFIGURATION, say("Die Prüfung ist nicht eingerichtet: {problems}",
-                                                 problems=lines(problems)), problems) from error
+        raise unusable(error, rule) from error
 
 
 def problems_of(version: MappingVersion, folder: str) -> list[str]:
@@ -121,7 +120,7 @@ def _fits(schema: etree.XMLSchema, document: etree._Element | etree._ElementTree
     try:
         return bool(schema.validate(document))
     except etree.XMLSchemaValidateError as error:
-        raise Rejected(Reason.LIMIT, say(
+        raise Rejected(Reason.MAPPING, say(
             "Ein Wert ließ sich mit dem Schema {file} nicht prüfen: zu aufwendig für eines seiner Muster. "
             "Das Muster im Schema vereinfachen, dann erneut verarbeiten.", file=Name(file.name))) from error
 
@@ -175,7 +174,8 @@ def _state(file: str) -> tuple[int, int]:
     try:
         status = os.stat(file)  # noqa: PTH116
     except OSError as error:
-        raise ConfigError.at(Path(file), "(file)", "cannot be read", "restore it") from error
+        raise ConfigError.at(Path(file), "(file)", f"cannot be read ({error.strerror})",
+                             "mend its rights") from error
     return status.st_mtime_ns, status.st_size
 
 

@@ -31,9 +31,12 @@ from xml.sax.saxutils import quoteattr
 from lxml import etree
 
 from hub.errors import ConfigError, Rejected
-from hub.i18n.sentence import Words, lines, say
+from hub.i18n.sentence import lines, say
 from hub.message import Reason
 from hub.pipeline import stylesheet_faults
+from hub.pipeline.mapping_faults import told
+from hub.pipeline.places import line_of
+from hub.pipeline.stylesheet_faults import Sources
 
 XSL = "{http://www.w3.org/1999/XSL/Transform}"
 DENIED: Any = etree.XSLTAccessControl.DENY_ALL  # type: ignore[attr-defined]
@@ -53,34 +56,60 @@ class Layers:
     version: str
     common: Path | None = None
     municipality: Path | None = None
+    homes: tuple[tuple[str, str], ...] = ()
+    """The folder that people edit, by layer."""
 
-    def resolve(self, href: str, base: str | None = None) -> str:
-        """The name of what `href` means in the stylesheet `base`. Raises `ConfigError` for whatever leads
-        elsewhere."""
+    def shown(self, name: str) -> str:
+        """The path under which people find a stylesheet: ``mappings/hundesteuer/v1/mail.xsl``."""
+        layer, _, path = name.partition(":")
+        home = dict(self.homes).get(layer)
+        return f"{home}/{path}" if home else name
+
+    def resolve(self, href: str, base: str | None = None, line: int = 0) -> str:
+        """The name of what `href` means in the stylesheet `base`, where it stands in `line`. Raises
+        `ConfigError` for whatever leads elsewhere."""
         layer, _, path = (base or "mapping:").partition(":")
         scheme, colon, rest = href.partition(":")
         if colon and scheme in ("mapping", "common", "town") and (scheme != "town" or base is None):
             layer, path = scheme, posixpath.join(self.version, rest) if scheme == "mapping" else rest
         elif colon:
-            raise _broken(base, f"import of {href[:200]}",
-                          "only mapping:, common: and files beside it can be imported")
+            raise self.broken(base, f"import of {href[:200]}",
+                              "only mapping:, common: and files beside it can be imported", line)
         else:
             path = posixpath.join(posixpath.dirname(path) if base else self.version, href)
         path = posixpath.normpath(path)
         if not all(_PLAIN.fullmatch(step) for step in path.split("/")):
-            raise _broken(base, f"import of {href[:200]}",
-                          "the path leaves the package, or has odd characters")
+            raise self.broken(base, f"import of {href[:200]}",
+                              "the path leaves the package, or has odd characters", line)
         return f"{layer}:{path}"
 
     def read(self, name: str) -> str:
         """The stylesheet's text, known to be XML without a DOCTYPE. Raises `ConfigError`."""
+        file = self._file(name)
+        if file is None:
+            raise self.broken(name, "is missing, but the route names it (stylesheets)"
+                              if name.startswith("town:") else "is missing, but mapping.toml names it",
+                              "add the file, or correct the name")
+        return _checked_text(self, name, file.read_bytes())
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a stylesheet."""
+        return self._file(name) is not None
+
+    def _file(self, name: str) -> Path | None:
         layer, _, path = name.partition(":")
         root = {"mapping": self.package, "common": self.common, "town": self.municipality}[layer]
         file = root / path if root else None
         if root is None or file is None or not file.is_file() or not file.resolve().is_relative_to(
             root.resolve()):
-            raise _broken(name, "is missing", "add the file")
-        return _checked_text(name, file.read_bytes())
+            return None
+        return file
+
+    def broken(self, name: str | None, problem: str, remedy: str, line: int = 0) -> ConfigError:
+        """What is wrong with a stylesheet, where people find it."""
+        place = self.shown(name) if name else "stylesheet"
+        return ConfigError(f"{place}: line {line}: {problem}: {remedy}" if line
+                           else f"{place}: {problem}: {remedy}")
 
 
 class Stylesheet(Protocol):
@@ -94,14 +123,14 @@ class Stylesheet(Protocol):
 def compiled(layers: Layers, href: str, encoding: str | None = None) -> Stylesheet:
     """The stylesheet that `href` names, ready to run and kept. `encoding` overrules xsl:output.
 
-    Raises `Rejected` with ``configuration``, file and line when it cannot be compiled.
+    Raises `Rejected` with ``mapping``, file and line when it cannot be compiled.
     """
     try:
         return _compiled(layers, layers.resolve(href), encoding)
     except ConfigError as error:
-        problems = [say("{problem}", problem=Words(problem)) for problem in error.problems]
-        raise Rejected(Reason.CONFIGURATION, say("Das Stylesheet ist nicht brauchbar: {problems}",
-                                                 problems=lines(problems)), problems) from error
+        problems = told(error.problems, {})
+        raise Rejected(Reason.MAPPING, say("Das Stylesheet ist nicht brauchbar: {problems}",
+                                           problems=lines(problems)), problems) from error
 
 
 def _compiled(layers: Layers, name: str, encoding: str | None) -> Stylesheet:
@@ -109,7 +138,7 @@ def _compiled(layers: Layers, name: str, encoding: str | None) -> Stylesheet:
     version = root.get("version") or root.get(f"{XSL}version") or ""
     engine = _Libxslt if version == "1.0" else _Saxon if version in ("2.0", "3.0") else None
     if engine is None:
-        raise _broken(name, f"version is {version!r}", 'write version="1.0", "2.0" or "3.0"')
+        raise layers.broken(name, f"version is {version!r}", 'write version="1.0", "2.0" or "3.0"')
     mode = root.get("default-mode")
     extra = f" default-mode={quoteattr(mode)}" if mode else ""
     output = f"<xsl:output encoding={quoteattr(encoding)}/>" if encoding else ""
@@ -122,14 +151,14 @@ class _Libxslt:
     """XSLT 1.0."""
 
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
-        self._modules = _modules(layers, name)  # every import checked first, for its clear words
+        self._sources = _sources(layers, name)  # every import checked first, for its clear words
         parser = _parser()
         parser.resolvers.add(_Resolver(layers))
         try:
             tree = etree.fromstring(shell.format(quoteattr(name)), parser)
             self._transform = etree.XSLT(tree, access_control=DENIED)
         except etree.XSLTParseError as error:
-            raise ConfigError(stylesheet_faults.broken_1(error, self._modules)) from error
+            raise ConfigError(stylesheet_faults.broken_1(error, self._sources)) from error
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
         given: dict[str, Any] = {key: etree.XSLT.strparam(value)
@@ -137,9 +166,13 @@ class _Libxslt:
         try:
             return bytes(self._transform(tree, **given))
         except etree.XSLTApplyError as error:
-            raise stylesheet_faults.failed_1(error, self._modules) from error
+            raise stylesheet_faults.failed_1(error, self._sources) from error
         except ConfigError as error:  # the resolver was asked while running, by a name made of values
-            raise stylesheet_faults.no_document(self._modules) from error
+            raise stylesheet_faults.no_document(self._sources) from error
+        except MemoryError:
+            raise
+        except Exception as error:  # an extension of lxml's own, like re of a broken pattern
+            raise stylesheet_faults.failed_otherwise(self._sources) from error
 
 
 class _Resolver(etree.Resolver):
@@ -152,7 +185,8 @@ class _Resolver(etree.Resolver):
     def resolve(self, system_url: str, _public_id: str,  # type: ignore[override]
                 context: Any) -> Any:
         if system_url.partition(":")[0] not in ("town", "mapping", "common"):
-            raise _broken(system_url, "is not part of the package", "import it by mapping: or common:")
+            raise self.layers.broken(system_url, "is not part of the package",
+                                     "import it by mapping: or common:")
         imports = _imports(self.layers, system_url)
         text = _rewritten(self.layers.read(system_url), imports)
         return self.resolve_string(text.encode(), context, base_url=system_url)
@@ -164,15 +198,15 @@ class _Saxon:
     def __init__(self, layers: Layers, name: str, shell: str) -> None:
         processor = _processor()
         self._names: list[str] = []
-        self._modules = _modules(layers, name)
+        self._sources = _sources(layers, name)
         text = shell.format(quoteattr(self._inline(layers, name)))
         try:
             compiler = processor.new_xslt30_processor()
             self._executable = compiler.compile_stylesheet(stylesheet_text=text, encoding="utf-8")
         except _saxon_error() as error:
-            raise ConfigError(stylesheet_faults.broken_2(str(error), self._modules, self._names)) from error
+            raise ConfigError(stylesheet_faults.broken_2(str(error), self._sources, self._names)) from error
         override = re.search(r'<xsl:output encoding="([^"]+)"', shell)
-        self._encoding = override[1] if override else _output_encoding(layers, name)
+        self._encoding = override[1] if override else output_of(layers, name, "encoding") or "utf-8"
         self._executable.set_property("!encoding", "UTF-8")  # its text reaches Python as UTF-8 only
 
     def run(self, tree: etree._Element, parameters: Mapping[str, str]) -> bytes:
@@ -180,6 +214,8 @@ class _Saxon:
             return self._encoded(self._transformed(tree, parameters))
         except _saxon_error() as error:
             raise self._failed(tree, parameters) from error
+        except LookupError as error:
+            raise stylesheet_faults.no_encoding(self._sources) from error
 
     def _transformed(self, tree: etree._Element, parameters: Mapping[str, str]) -> str:
         processor, executable = _processor(), self._executable
@@ -212,7 +248,7 @@ class _Saxon:
             self._transformed(tree, parameters)
         messages = self._executable.get_xsl_messages()
         last = str(messages.item_at(messages.size - 1)) if messages is not None and messages.size else ""
-        return stylesheet_faults.failed_2("".join(said), last, self._modules, self._names)
+        return stylesheet_faults.failed_2("".join(said), last, self._sources, self._names)
 
 
 @cache
@@ -238,17 +274,17 @@ def _parser() -> etree.XMLParser:
     return etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False)
 
 
-def _checked_text(name: str, raw: bytes) -> str:
+def _checked_text(layers: Layers, name: str, raw: bytes) -> str:
     try:
         root = etree.fromstring(raw, _parser())
     except etree.XMLSyntaxError as error:
-        raise _broken(name, f"line {error.lineno}: is no XML", "mend that line") from error
+        raise layers.broken(name, "is no XML", "mend that line", error.lineno or 0) from error
     info: Any = root.getroottree().docinfo
     if info.doctype:
-        raise _broken(name, "has a DOCTYPE", "remove it")
+        raise layers.broken(name, "has a DOCTYPE", "remove it")
     for banned in ("use-package", "import-schema"):
         for element in root.iter(f"{XSL}{banned}"):
-            raise _broken(name, f"line {element.sourceline}: xsl:{banned}", "import stylesheets instead")
+            raise layers.broken(name, f"xsl:{banned}", "import stylesheets instead", line_of(element))
     return _without_declaration(raw.decode(info.encoding or "utf-8").removeprefix("\ufeff"))
 
 
@@ -260,23 +296,31 @@ def _without_declaration(text: str) -> str:
 
 
 def _imports(layers: Layers, name: str) -> dict[str, str]:
-    """href as written, to the name of the stylesheet it means."""
+    """href as written, to the name of the stylesheet it means. Raises `ConfigError` for a missing one."""
     root = etree.fromstring(layers.read(name).encode(), _parser())
     found = {}
     for element in root.iter(f"{XSL}import", f"{XSL}include"):
         href = element.get("href", "")
-        found[href] = layers.resolve(href, name)
+        found[href] = target = layers.resolve(href, name, line_of(element))
+        if not layers.has(target):
+            raise layers.broken(name, f"imports {layers.shown(target)}, which is missing",
+                                "add the file, or correct the import", line_of(element))
     return found
 
 
-def _modules(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
+def _sources(layers: Layers, name: str) -> Sources:
+    texts = modules_of(layers, name)
+    return Sources(texts, {each: layers.shown(each) for each in texts})
+
+
+def modules_of(layers: Layers, name: str, above: Sequence[str] = ()) -> dict[str, str]:
     """The texts of a stylesheet and of all that it imports, itself first. Raises `ConfigError` for a missing
     one and for a circle."""
     if name in above:
-        raise _broken(above[-1], f"imports {name} in a circle", "import it once")
+        raise layers.broken(above[-1], f"imports {layers.shown(name)} in a circle", "import it once")
     texts = {name: layers.read(name)}
     for target in _imports(layers, name).values():
-        texts |= _modules(layers, target, (*above, name))
+        texts |= modules_of(layers, target, (*above, name))
     return texts
 
 
@@ -289,15 +333,16 @@ def _rewritten(text: str, hrefs: Mapping[str, str]) -> str:
     return _IMPORT.sub(replace, text)
 
 
-def _output_encoding(layers: Layers, name: str) -> str:
-    """What xsl:output declares: the importing stylesheet wins, the last declaration in it."""
-    _modules(layers, name)
+def output_of(layers: Layers, name: str, key: str) -> str | None:
+    """What xsl:output says of `key` (``method``, ``encoding`` …): the importing stylesheet wins, the last
+    declaration in it. None: nothing. `modules_of` was asked before: it finds circles. Raises
+    `ConfigError`."""
     root = etree.fromstring(layers.read(name).encode(), _parser())
     for output in reversed(root.findall(f"{XSL}output")):
-        if output.get("encoding") and output.get("name") is None:
-            return output.get("encoding", "utf-8")
-    inherited = [_output_encoding(layers, target) for target in _imports(layers, name).values()]
-    return next((encoding for encoding in reversed(inherited) if encoding.lower() != "utf-8"), "utf-8")
+        if output.get(key) and output.get("name") is None:
+            return output.get(key)
+    inherited = (output_of(layers, target, key) for target in reversed(_imports(layers, name).values()))
+    return next((said for said in inherited if said), None)
 
 
 def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
@@ -307,7 +352,3 @@ def _usable(parameters: Mapping[str, str]) -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def _is_name(key: str) -> bool:
     return _NCNAME.fullmatch(key) is not None
-
-
-def _broken(name: str | None, problem: str, remedy: str) -> ConfigError:
-    return ConfigError(f"{name or 'stylesheet'}: {problem}: {remedy}")

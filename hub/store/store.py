@@ -27,7 +27,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -41,7 +41,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from hub.config.sections import StoreSection
 from hub.errors import ConfigError, Conflict, HubError, StoreUnavailable
 from hub.i18n.sentence import say
-from hub.job import Facts, OutDelivery, OutPart, Parked, Translated
+from hub.job import Facts, Outcome, OutDelivery, OutPart, Parked, Split, Translated
 from hub.message import (
     RESTORED,
     Accepted,
@@ -74,7 +74,7 @@ from hub.store.database.statements import Query
 from hub.store.database.tables import COPY, moment
 from hub.store.database.transaction import Transaction
 from hub.store.integrity import Examination, Progress, Report, silent
-from hub.store.transitions import case_order, erasure, operator_actions, restored, waiting
+from hub.store.transitions import case_order, erasure, operator_actions, restored, split, waiting
 from hub.store.transitions import deliveries as delivery_transitions
 from hub.store.transitions import messages as message_transitions
 from hub.store.transitions import repair as repair_transitions
@@ -577,7 +577,7 @@ class Store:
         """One body as a seekable file. Raises `Damaged` (a `Permanent`)."""
         return _there(blob_id, self.bodies([blob_id])).open()
 
-    def record(self, outcomes: Sequence[Translated | Parked], out_fd: int, *, config_digest: str,
+    def record(self, outcomes: Sequence[Outcome], out_fd: int, *, config_digest: str,
                messages: Sequence[StoredMessage] | None = None) -> list[str]:
         """Write the outcomes of claimed messages in one transaction. Gives the destinations that got work.
 
@@ -587,23 +587,29 @@ class Store:
         """
         if messages is None:
             messages = self._messages([outcome.message_id for outcome in outcomes
-                                       if isinstance(outcome, Translated)])
+                                       if not isinstance(outcome, Parked)])
+        by_id = {message.id: message for message in messages}
         received = {message.id: tuple(part for part in message.parts if part.role == "received")
                     for message in messages}
         staged: list[Staged] = []
+        files = ExitStack()
         try:
             recordings = []
             for outcome in outcomes:
-                recordings.append(self._prepare(outcome, out_fd, config_digest,
-                                                received.get(outcome.message_id, ())))
-                staged += recordings[-1].staged
+                recordings.append(
+                    self._prepare_split(outcome, config_digest, by_id[outcome.message_id], files)
+                    if isinstance(outcome, Split)
+                    else self._prepare(outcome, out_fd, config_digest, received.get(outcome.message_id, ())))
+                staged += recordings[-1].everything
             answers = self.transact(lambda tx: message_transitions.record(tx, recordings))
         except Exception:
             self._abandon(staged)
             raise
+        finally:
+            files.close()
         for recording, answer in zip(recordings, answers, strict=True):
             if answer is None:
-                self._abandon(recording.staged)
+                self._abandon(recording.everything)
         return sorted({destination for answer in answers if answer for destination in answer})
 
     def _prepare(self, outcome: Translated | Parked, out_fd: int, config_digest: str,
@@ -634,6 +640,20 @@ class Store:
                                                         1))
         return message_transitions.Recording(outcome, config_digest, self.blobs, tuple(staged), parts,
                                              tuple(deliveries))
+
+    def _prepare_split(self, outcome: Split, config_digest: str, message: StoredMessage,
+                       files: ExitStack) -> message_transitions.Recording:
+        made: list[message_transitions.Arrival] = []
+        bodies = self.bodies([part.blob for part in message.parts])
+        try:
+            made.extend(split.arrivals(message, outcome.groups, bodies, self._stage, self.blobs,
+                                       config_digest, files))
+        except BaseException as error:
+            self._abandon([each for arrival in made for each in arrival.staged])
+            if isinstance(error, IndexError):
+                raise BadOutcome(outcome.message_id, "an application has a part that is not there") from error
+            raise
+        return message_transitions.Recording(outcome, config_digest, self.blobs, arrivals=tuple(made))
 
     def _prepare_delivery(self, message_id: str, new: OutDelivery, out_fd: int,
                           received: Sequence[StoredPart],
@@ -833,12 +853,15 @@ class Store:
         return tuple(json.loads(trace)) if trace else ()
 
     def find_messages(self, *, state: MessageState | None = None, ags: str | None = None,
-                      service: str | None = None,
-                      limit: int = 100) -> list[StoredMessage]:
-        """Up to `limit` messages with these properties, the newest first."""
+                      service: str | None = None, limit: int = 100,
+                      before: str | None = None, reason: str | None = None) -> list[StoredMessage]:
+        """Up to `limit` messages with these properties, the newest first; only older ones than `before`."""
         query = select(tables.message).order_by(tables.message.c.no.desc()).limit(limit)
+        if before is not None:
+            query = query.where(tables.message.c.no < select(tables.message.c.no).where(
+                tables.message.c.id == before).scalar_subquery())
         for column, value in ((tables.message.c.state, state), (tables.message.c.ags, ags),
-                              (tables.message.c.service, service)):
+                              (tables.message.c.service, service), (tables.message.c.reason, reason)):
             if value is not None:
                 query = query.where(column == str(value))
         with self.reading() as connection:
@@ -873,11 +896,11 @@ class Store:
         return [QueueRow(name, states, moment(oldest[name]) if name in oldest else None)
                 for name, states in sorted(rows.items())]
 
-    def replay(self, message_id: str, who: str, *, action: str | None = None) -> int:
+    def replay(self, message_id: str, who: str, *, action: str | None = None, ask_first: bool = False) -> int:
         """Let a parked message be received again. Of a routed one, make the parked and doubtful deliveries
         due again. Gives how many. Raises `NotFound` and `NotNow`."""
         return self._act(action, who, "replay", message_id,
-                         lambda tx: operator_actions.replay(tx, message_id, who))
+                         lambda tx: operator_actions.replay(tx, message_id, who, ask_first=ask_first))
 
     def replay_delivery(self, delivery_id: str, who: str, *, action: str | None = None) -> int:
         """Make a parked or doubtful delivery due again, with the same bytes. Raises `NotFound` and
@@ -1027,6 +1050,11 @@ class Store:
         with self.reading() as connection:
             at = connection.execute(_OLDEST_RECEIVED).scalar_one_or_none()
         return None if at is None else moment(at)
+
+    def parked(self) -> dict[tuple[str, str], int]:
+        """How many messages are parked, by tenant and reason."""
+        with self.reading() as connection:
+            return waiting.parked(connection)
 
     def examine(self, *, deep: bool = False, alone: bool = False, progress: Progress = silent) -> Report:
         """Examine all of the store (`hub.store.integrity`), beside a writer too. `alone`: nobody accepts
@@ -1197,8 +1225,7 @@ def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence
     if blob[1:] != (part.size, part.sha256):
         raise ValueError("a part does not have the size and digest of its body")
     return {"role": part.role, "name": part.name, "media_type": part.media_type, "size": blob[1],
-            "sha256": blob[2],
-            "blob": blob[0]}
+            "sha256": blob[2], "blob": blob[0], "filename": part.filename}
 
 
 def _delivery_row(row: Row[Any]) -> DeliveryRow:

@@ -8,6 +8,7 @@ Used by `hub.daemon`, which hands `Metrics` to the rooms that count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import get_args
@@ -17,13 +18,14 @@ import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from hub.endpoint import Lying, TurnedAway
+from hub.endpoint import NotTaken, TurnedAway
 from hub.telemetry.families import (
     ACCEPT,
     ATTEMPT,
+    DEAD_LETTERS,
     DELIVERED,
+    FILES_NOT_TAKEN,
     GIVEN_UP,
-    LYING,
     OVERDUE,
     REFUSED,
     RELOADED,
@@ -33,6 +35,7 @@ from hub.telemetry.families import (
     WORKER_DEATHS,
     Family,
 )
+from hub.telemetry.sender_certificates import SenderCertificates
 
 log = structlog.get_logger("hub.telemetry.counters")
 
@@ -57,18 +60,23 @@ class Metrics:
         self.given_up = self._counter(GIVEN_UP)
         self.delivered_seconds = self._histogram(DELIVERED)
         self.reloads = self._counter(RELOADS)
-        self._reloaded = prometheus.Gauge(RELOADED.name, RELOADED.help, registry=self.registry)
+        self._reloaded = self._gauge(RELOADED)
         self._reloaded.set(1)
-        self._lying = prometheus.Gauge(LYING.name, LYING.help, LYING.labels, registry=self.registry)
+        self._files_not_taken = self._gauge(FILES_NOT_TAKEN)
+        self._dead_letters = self._gauge(DEAD_LETTERS)
+        self.sender_certificates = SenderCertificates(self.registry)
         for outcome in ("ok", "refused"):
             self.reloads.labels(outcome)
-        self._retained = prometheus.Gauge(RETAINED.name, RETAINED.help, registry=self.registry)
-        self._overdue = prometheus.Gauge(OVERDUE.name, OVERDUE.help, OVERDUE.labels, registry=self.registry)
+        self._retained = self._gauge(RETAINED)
+        self._overdue = self._gauge(OVERDUE)
         for what in ("content", "proofs", "log"):
             self._overdue.labels(what)
 
     def _counter(self, family: Family) -> prometheus.Counter:
         return prometheus.Counter(family.name, family.help, family.labels, registry=self.registry)
+
+    def _gauge(self, family: Family) -> prometheus.Gauge:
+        return prometheus.Gauge(family.name, family.help, family.labels, registry=self.registry)
 
     def _histogram(self, family: Family) -> prometheus.Histogram:
         return prometheus.Histogram(family.name, family.help, family.labels, buckets=family.buckets,
@@ -98,19 +106,35 @@ class Metrics:
         """The function that an inlet calls for each transfer that it refuses itself."""
         return lambda reason: self.refused.labels(inlet, reason).inc()
 
-    def lying(self, inlet: str) -> Callable[[Mapping[Lying, int]], None]:
+    def files_not_taken(self, inlet: str) -> Callable[[Mapping[NotTaken, int]], None]:
         """What an inlet calls after each look. When there are more of a kind than before, the log says it."""
-        before: dict[Lying, int] = dict.fromkeys(get_args(Lying), 0)
+        before: dict[NotTaken, int] = dict.fromkeys(get_args(NotTaken), 0)
         for kind in before:
-            self._lying.labels(inlet, kind)
+            self._files_not_taken.labels(inlet, kind)
 
-        def tell(now: Mapping[Lying, int]) -> None:
+        def tell(now: Mapping[NotTaken, int]) -> None:
             for kind, count in before.items():
                 if now.get(kind, 0) > count:
                     say = log.warning if kind == "unfinished" else log.info
-                    say(_LYING[kind], inlet=inlet, kind=kind, count=now[kind])
+                    say(_FILES_NOT_TAKEN[kind], inlet=inlet, kind=kind, count=now[kind])
                 before[kind] = now.get(kind, 0)
-                self._lying.labels(inlet, kind).set(before[kind])
+                self._files_not_taken.labels(inlet, kind).set(before[kind])
+        return tell
+
+    def dead_letters(self, inlet: str) -> Callable[[int | None], None]:
+        """What an inlet calls after each look at its broker's dead letters. When there are more than before,
+        or it does not know any more, the log says it."""
+        before: int | None = 0
+
+        def tell(count: int | None) -> None:
+            nonlocal before
+            if count is None and before is not None:
+                log.warning("an inlet cannot see its broker's dead letters", inlet=inlet)
+            elif count is not None and count > (before or 0):
+                log.warning("messages lie in the broker's dead-letter queue; they are not taken", inlet=inlet,
+                            count=count)
+            before = count
+            self._dead_letters.labels(inlet).set(math.nan if count is None else count)
         return tell
 
     def retained(self, moment: datetime, overdue: Mapping[str, int]) -> None:
@@ -125,7 +149,7 @@ class Metrics:
         return encode(self.registry), media_type
 
 
-_LYING: Mapping[Lying, str] = {
+_FILES_NOT_TAKEN: Mapping[NotTaken, str] = {
     "unfinished": "an upload waits and makes no progress; it is not taken before its sender ends it",
     "left-out": "files lie in an inlet whose names are left out; they are not taken",
     "special": "links or special files lie in an inlet; they are never read",

@@ -49,6 +49,9 @@ MESSAGES = Family("drehscheibe_messages", "gauge",
 PARKED = Family("drehscheibe_messages_parked_total", "counter",
     "How often a message was parked before it became deliveries, by the reason that `drehscheibe why` "
     "names.", ("service", "reason"))
+PARKED_NOW = Family("drehscheibe_municipality_parked", "gauge",
+    "Applications of a municipality (its tenant) that are parked now, by reason; other: of an AGS that "
+    "nobody has. They have no delivery, so no destination counts them.", ("municipality", "reason"))
 MESSAGE_EVENTS = Family("drehscheibe_message_events_total", "counter",
     "What else happened to messages: duplicate and conflict (nothing new was stored), completed, "
     "discarded, and what operators did.", ("service", "event"))
@@ -64,6 +67,8 @@ DELIVERY_EVENTS = Family("drehscheibe_delivery_events_total", "counter",
 OLDEST = Family("drehscheibe_oldest_undelivered_seconds", "gauge",
     "Age of the oldest message or delivery that still waits for the hub or a receiver; what is parked "
     "waits for a person and does not count. 0 when nothing waits.")
+RECEIVED_OLDEST = Family("drehscheibe_oldest_received_seconds", "gauge",
+    "Age of the oldest message that still waits for the hub itself: no worker has read it. 0 when none does.")
 DESTINATION_OLDEST = Family("drehscheibe_destination_oldest_seconds", "gauge",
     "The same for one destination: age of its oldest delivery that is due, under way or in doubt.",
     ("destination",))
@@ -81,7 +86,7 @@ REFUSED = Family("drehscheibe_transfers_refused_total", "counter",
     "conflict (same key, other content). By either: unavailable (nothing could be written; the sender asks "
     "again). By the inlet: unknown-client (no certificate, or one of nobody), wrong-address, too-large, "
     "too-slow, unreadable, busy (too many connections).", ("inlet", "reason"))
-LYING = Family("drehscheibe_inlet_lying", "gauge",
+FILES_NOT_TAKEN = Family("drehscheibe_inlet_files_not_taken", "gauge",
     "What lies in a watched folder now and is not taken. unfinished: uploads that are not complete and made "
     "no progress for `overdue_seconds`; left-out: files whose names are in `left_out`; special: links and "
     "the like, which nobody reads.", ("inlet", "reason"))
@@ -116,6 +121,22 @@ SIZE = Family("drehscheibe_disk_size_bytes", "gauge",
 CERTIFICATE = Family("drehscheibe_certificate_expiry_timestamp_seconds", "gauge",
     "When a certificate ends that an inlet or destination names, as Unix time: the first of a chain, the "
     "last of a CA file. 0: the file cannot be read. used_by: the first that names it.", ("file", "used_by"))
+SENDER_CERTIFICATE = Family("drehscheibe_sender_certificate_expiry_timestamp_seconds", "gauge",
+    "When the certificate ends with which a sender came in, as Unix time; of several within a day the "
+    "soonest. There is none before the sender's first connection since the start.", ("inlet", "sender"))
+SENDER_CERTIFICATES_REFUSED = Family("drehscheibe_sender_certificates_refused_total", "counter",
+    "Requests refused because their certificate, of a trusted CA, was not valid then: expired, "
+    "not-yet-valid, authority-expired (the CA has ended). sender: the configured sender whose certificate "
+    "it is, else unknown.", ("inlet", "sender", "reason"))
+DEAD_LETTERS = Family("drehscheibe_dead_letters", "gauge",
+    "Messages in the broker's dead-letter queue, which nobody takes by itself (`drehscheibe broker dead`). "
+    "NaN while the inlet cannot know. Hubs on one broker say the same: do not add them up.", ("inlet",))
+SENDER_SILENT = Family("drehscheibe_sender_silent_seconds", "gauge",
+    "How long a sender has sent nothing but tests, counted on business days only (`[silence]` in hub.toml).",
+    ("sender",))
+SENDER_USUAL_GAP = Family("drehscheibe_sender_usual_gap_seconds", "gauge",
+    "The longest gap on business days that was usual for a sender in the 90 days before its last message. "
+    "There is none while too little is known of it.", ("sender",))
 STORE_READY = Family("drehscheibe_store_ready", "gauge",
     "1: the store is read and written. 0: the database is away; senders are told to come again, and what "
     "the store says is missing here.")
@@ -141,8 +162,10 @@ INFO = Family("drehscheibe_info", "gauge",
     ("version", "configuration"))
 
 FAMILIES = (
-    ACCEPTED, MESSAGES, PARKED, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
-    DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, LYING, ACCEPT, WORKER, WORKER_DEATHS,
-    ISOLATED, WORKERS_MISSING, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY,
-    NODES, SILENT, CERTIFICATE, RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
+    ACCEPTED, MESSAGES, PARKED, PARKED_NOW, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
+    RECEIVED_OLDEST, DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, FILES_NOT_TAKEN, ACCEPT,
+    WORKER, WORKER_DEATHS, WORKERS_MISSING,
+    ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT,
+    CERTIFICATE, SENDER_CERTIFICATE, SENDER_CERTIFICATES_REFUSED, DEAD_LETTERS, SENDER_SILENT,
+    SENDER_USUAL_GAP, RETAINED, OVERDUE, RELOADS, RELOADED, INFO,
 )

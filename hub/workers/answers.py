@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from hub.i18n.sentence import Sentence, say
 from hub.job import (
@@ -32,12 +33,14 @@ from hub.job import (
     Recipient,
     Rendered,
     Rule,
+    Split,
     Translated,
 )
 from hub.mapping import by_rule
 from hub.message import Reason, safe_name
+from hub.parsing.charset import labelled
 
-_MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; charset=[\w.:()+-]{1,60})?", re.ASCII)
 _LONGEST_NAME = 120
 """Signs of a name; `unique_names` adds a number to one of 80."""
 _NOT_A_WORKERS = frozenset({Reason.CONFLICT, Reason.PERMANENT, Reason.EXPIRED, Reason.IN_DOUBT,
@@ -56,6 +59,8 @@ def check(job: Job, answer: Answer, out_size: int) -> Sentence | None:
         return say("a fact is only the sender's word")
     if isinstance(answer, Parked):
         return _check_parked(job, answer)
+    if isinstance(answer, Split):
+        return _check_split(job, answer)
     rule = _rule(job, answer)
     if rule is None:
         return say("the rule is none of the job's")
@@ -73,7 +78,7 @@ def check(job: Job, answer: Answer, out_size: int) -> Sentence | None:
 
 def taken(job: Job, answer: Answer) -> Outcome:
     """The outcome of an answer that was checked: the worker's bodies, and of the rule all that it says."""
-    if isinstance(answer, Parked):
+    if not isinstance(answer, Rendered):
         return answer
     rule = _rule(job, answer)
     if rule is None:
@@ -104,18 +109,35 @@ def _check_parked(job: Job, parked: Parked) -> Sentence | None:
     return None
 
 
+def _check_split(job: Job, outcome: Split) -> Sentence | None:
+    """Each part goes on, no group is the whole (else there would be no end), and what is shared goes with
+    each."""
+    if job.several != "split":
+        return say("its sender does not want it split")
+    places = set(range(len(job.parts)))
+    shared = outcome.groups[0].shared
+    own = [set(group.parts) for group in outcome.groups]
+    if any(group.shared != shared for group in outcome.groups) or set(shared) & set().union(*own):
+        return say("the applications do not share the same parts")
+    if set().union(*own, shared) != places or any(len(each) + len(shared) >= len(places) for each in own):
+        return say("the applications are not made of the message's parts")
+    if any(len(set(each)) != len(each) for group in outcome.groups for each in (group.parts, group.shared)):
+        return say("an application has a part twice")
+    return None
+
+
 def _check_choice(job: Job, answer: Rendered, chosen: Rule) -> Sentence | None:
     """The rule fits what is said of the message, and no other one does.
 
     A form's name that no rule knows is not among the facts. So without a name nobody can say here whether a
     rule with forms of its own fits.
     """
-    facts, test = answer.facts, answer.facts.test
-    for rule in job.rules:
-        fits = by_rule.objection(rule, job, facts, test) is None
-        if rule is chosen and not fits:
+    verdicts, _ = by_rule.verdicts(job, answer.facts)
+    for rule, objection in verdicts:
+        if rule is chosen and objection is not None:
             return say("the rule does not fit the message")
-        if rule is not chosen and fits and (facts.form_name is not None or not rule.forms):
+        if rule is not chosen and objection is None and (answer.facts.form_name is not None
+                                                         or not rule.forms):
             return say("another rule fits the message, too")
     return None
 
@@ -136,66 +158,80 @@ def _check_parts(job: Job, rule: Rule, recipient: Recipient, attachments: Sequen
     names = {part.name.lower() for part in delivery.parts}
     if len(names) != len(delivery.parts) or not all(_harmless(part.name) for part in delivery.parts):
         return say("the name of a part is not clean, or there twice")
-    lies = (_lie(job, rule, attachments, wanted, part, out_size)
-            for wanted, part in _pairs(job, recipient, attachments, delivery.parts))
+    wanted = tuple(_wanted(job, rule, recipient, attachments))
+    if len(wanted) > len(delivery.parts):
+        return say("a part is left out")
+    if len(wanted) < len(delivery.parts):
+        return say("a part is none of the rule's")
+    lies = (_lie(each, part, out_size) for each, part in zip(wanted, delivery.parts, strict=True))
     return next(filter(None, lies), None)
 
 
-def _pairs(job: Job, recipient: Recipient, attachments: Sequence[OutAttachment],
-           parts: Sequence[OutPart]) -> Iterator[tuple[str | tuple[str, int] | None, OutPart | None]]:
-    """What a recipient's rule asks for beside what is there, in order. None stands for what is missing."""
-    left = iter(parts)
-    for wanted in recipient.send:
-        if wanted == "attachments":
-            for number, attachment in enumerate(attachments):
-                if attachment.role == "upload":
-                    yield ("attachment", number), next(left, None)
-        elif wanted == "original":
-            for number in range(len(job.parts)):
-                yield ("original", number), next(left, None)
+class _Wanted(NamedTuple):
+    """A part as the rule asks for it. Without a size it is a body that the worker made."""
+
+    role: str
+    media_type: str
+    size: int | None = None
+    sha256: str | None = None
+    attachment: int | None = None
+    received: int | None = None
+
+
+def _wanted(job: Job, rule: Rule, recipient: Recipient,
+            attachments: Sequence[OutAttachment]) -> Iterator[_Wanted]:
+    """The parts of a delivery, in their order. The files that no rendering and no upload is come last."""
+    sent: set[int | None] = set()
+    for name in recipient.send:
+        if name == "attachments":
+            some = [_of_attachment(number, each) for number, each in enumerate(attachments)
+                    if each.role == "upload"]
+        elif name == "original":
+            some = [_Wanted("original", labelled(part.media_type), part.body.length, part.sha256,
+                            received=number) for number, part in enumerate(job.parts)]
         else:
-            yield wanted, next(left, None)
-    for part in left:
-        yield None, part
+            some = list(_of_rendering(rule, name, attachments))
+        yield from some
+        sent.update(each.attachment for each in some)
+    if "attachments" in recipient.send:
+        yield from (_of_attachment(number, each) for number, each in enumerate(attachments)
+                    if each.role != "upload" and number not in sent)
 
 
-def _lie(job: Job, rule: Rule, attachments: Sequence[OutAttachment], wanted: str | tuple[str, int] | None,
-         part: OutPart | None, out_size: int) -> Sentence | None:
+def _of_attachment(number: int, attachment: OutAttachment) -> _Wanted:
+    return _Wanted("attachment", attachment.media_type, attachment.size, attachment.sha256, number)
+
+
+def _of_rendering(rule: Rule, name: str, attachments: Sequence[OutAttachment]) -> Iterator[_Wanted]:
+    """A body of the worker's, or the applicant's printout in its place, or both."""
+    rendering = rule.renderings.get(name)
+    if rendering is None:
+        yield _Wanted("", "")  # the mapping does not have it: nothing is true here
+        return
+    printout = next((number for number, each in enumerate(attachments) if each.role == "applicant-pdf"),
+                    None) if rendering.applicant_pdf else None
+    made = rendering.stylesheet or (name in rule.stylesheets and rule.municipality_folder is not None)
+    choice = rule.pdf_of(name)
+    if printout is None or (made and choice != "applicant"):
+        yield _Wanted(rendering.role, rendering.media_type)
+        if printout is not None and choice == "both":
+            yield _of_attachment(printout, attachments[printout])
+        return
+    yield _of_attachment(printout, attachments[printout])._replace(
+        role=rendering.role, media_type=rendering.media_type)
+
+
+def _lie(wanted: _Wanted, part: OutPart, out_size: int) -> Sentence | None:
     """What is wrong with a part where something is wanted."""
-    if part is None:
-        return say("a part is left out")
-    if wanted is None:
-        return say("a part is none of the rule's")
     if sum(source is not None for source in (part.body, part.attachment, part.received)) != 1:
         return say("a part has not exactly one source")
-    if isinstance(wanted, str):
-        return _lie_of_rendering(rule, attachments, wanted, part, out_size)
-    role, number = wanted
-    if role == "attachment":
-        source = attachments[number]
-        true = (part.attachment == number
-                and (part.size, part.sha256, part.media_type) == (source.size, source.sha256,
-                                                                  source.media_type))
-    else:
-        received = job.parts[number]
-        true = (part.received == number
-                and (part.size, part.sha256, part.media_type) == (received.body.length, received.sha256,
-                                                                  received.media_type.partition(";")[0]))
-    return None if true and part.role == role else say("a part is not what the rule asks for")
-
-
-def _lie_of_rendering(rule: Rule, attachments: Sequence[OutAttachment], name: str, part: OutPart,
-                      out_size: int) -> Sentence | None:
-    rendering = rule.renderings.get(name)
-    if rendering is None or (part.role, part.media_type) != (rendering.role, rendering.media_type):
+    if (part.role, part.media_type, part.attachment, part.received) != (
+            wanted.role, wanted.media_type, wanted.attachment, wanted.received):
         return say("a part is not what the rule asks for")
-    if part.body is not None:
-        return None if _inside(part.body, part.size, out_size) else say("a part lies outside of the output")
-    if part.attachment is None or not rendering.applicant_pdf or part.attachment >= len(attachments):
-        return say("a part has no source")
-    source = attachments[part.attachment]
-    if source.role != "applicant-pdf" or (part.size, part.sha256) != (source.size, source.sha256):
-        return say("a part has no source")
+    if wanted.size is not None and (part.size, part.sha256) != (wanted.size, wanted.sha256):
+        return say("a part is not what the rule asks for")
+    if part.body is not None and not _inside(part.body, part.size, out_size):
+        return say("a part lies outside of the output")
     return None
 
 

@@ -18,17 +18,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from hub.config.configuration import Configuration
 from hub.config.rules import rules_for, why_none
+from hub.config.sections import Sender
 from hub.errors import StoreUnavailable
 from hub.i18n.sentence import Address, Sentence, Words, lines, say
-from hub.job import Body, Facts, Job, JobPart, Parked, Translated
-from hub.message import UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
+from hub.job import Body, Facts, Job, JobPart, Outcome, Parked, Split
+from hub.message import BERLIN, UNKNOWN_TENANT, Reason, StoredMessage, StoredPart
 from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
@@ -65,14 +66,16 @@ class Dispatcher:
     def __init__(self, store: Store, configuration: Callable[[], Configuration], pool: WorkerPool,
                  metrics: Metrics, delivered_to: Callable[[Sequence[str]], None],
                  room: Callable[[], bool] = lambda: True, *,
-                 monotonic: Callable[[], float] = time.monotonic, stopping: threading.Event | None = None,
-                 logger: Any = log) -> None:
+                 monotonic: Callable[[], float] = time.monotonic,
+                 now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 stopping: threading.Event | None = None, logger: Any = log) -> None:
         """`delivered_to` hears of the destinations that got work. Without `room` nothing is claimed.
 
-        `stopping` is the event that ends it all, and `monotonic` counts seconds.
+        `stopping` is the event that ends it all, `monotonic` counts seconds, and `now` says what day it is.
         """
         self._room = room
         self._monotonic = monotonic
+        self._now = now
         self._log = logger
         self._store = store
         self._configuration = configuration
@@ -292,7 +295,7 @@ class Dispatcher:
         with self._metrics.worker_seconds.time():
             return self._pool.run(jobs, inputs, out_fd, self._progressed)
 
-    def _record(self, configuration: Configuration, outcomes: Sequence[Translated | Parked], out_fd: int,
+    def _record(self, configuration: Configuration, outcomes: Sequence[Outcome], out_fd: int,
                 messages: Sequence[StoredMessage]) -> None:
         if not outcomes:
             return
@@ -308,6 +311,8 @@ class Dispatcher:
             return
         self._delivered_to(destinations)
         self._progressed()
+        if any(isinstance(outcome, Split) for outcome in outcomes):
+            self.wake()
         by_id = {message.id: message for message in messages}
         for outcome in outcomes:
             message = by_id[outcome.message_id]
@@ -315,6 +320,9 @@ class Dispatcher:
             if isinstance(outcome, Parked):
                 self._log.warning("the message is parked; an operator is needed", **fields,
                                   reason=outcome.reason)
+            elif isinstance(outcome, Split):
+                self._log.info("the message is split: several applications", **fields,
+                               applications=len(outcome.groups))
             else:
                 self._log.info("the message is routed", **fields, rule=outcome.rule,
                                deliveries=len(outcome.deliveries))
@@ -328,9 +336,10 @@ class Dispatcher:
         return Job(
             message_id=message.id, tenant=tenant or message.tenant, ags=message.ags,
             service=message.service, test=message.test, received_at=message.received_at,
-            accepted_day=message.accepted_day,
+            accepted_day=message.accepted_day, today=self._now().astimezone(BERLIN).date(),
             case=message.case, rules=rules, why_no_rules=why, why_no_rules_reason=reason,
-            limits=configuration.settings.limits,
+            limits=configuration.settings.limits, correlation=message.correlation,
+            **_ways(configuration.senders.get(message.sender)),
             parts=tuple(JobPart(name=part.name, filename=part.filename, media_type=part.media_type,
                                 sha256=part.sha256,
                                 body=inputs.bodies[part.blob]) for part in _received(message)))
@@ -410,11 +419,16 @@ def _fields(message: StoredMessage) -> dict[str, str]:
     return {"message": message.id, "ags": Address(message.ags).bare, "service": Address(message.service).bare}
 
 
+def _ways(sender: Sender | None) -> dict[str, Any]:
+    """How a sender hands in; what is usual, where nobody knows it any more."""
+    return {} if sender is None else {"printout": sender.printout, "several": sender.several}
+
+
 def _received(message: StoredMessage) -> Iterator[StoredPart]:
     return (part for part in message.parts if part.role == "received")
 
 
-def _misfit(outcome: Translated | Parked) -> Parked:
+def _misfit(outcome: Outcome) -> Parked:
     return Parked(message_id=outcome.message_id, facts=Facts(), reason=Reason.RUNAWAY,
                   text=say("Das Ergebnis der Verarbeitung passt nicht zur Nachricht; das ist ein Fehler der "
                            "Drehscheibe: bitte melden, danach erneut verarbeiten."))

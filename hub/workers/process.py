@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hub.errors import HubError
 from hub.i18n.sentence import Name, Sentence, say
-from hub.job import Answer, Batch, Job, Outcome, Parked, Rendered
+from hub.job import Answer, Batch, Job, Outcome, Parked, Rendered, Split
 from hub.workers.answers import check, taken
 from hub.workers.frames import HEADER, MAX_FRAME, Confinement, Failure, Hello
 
@@ -37,7 +37,8 @@ _STDERR_KEPT = 64 * 1024
 _PLACE = re.compile(rb'^  File "(/[^"\n]{1,400})", line (\d{1,5}) in', re.MULTILINE)
 _CODE = (_ROOT, sys.prefix, sys.base_prefix)
 
-_ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Rendered | Parked, Field(discriminator="outcome")])
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(
+    Annotated[Rendered | Parked | Split, Field(discriminator="outcome")])
 _GREETING: TypeAdapter[Hello | Failure] = TypeAdapter(Annotated[Hello | Failure, Field(discriminator="kind")])
 
 

@@ -1,8 +1,9 @@
 <?xml version="1.0" encoding="UTF-8"?>
 <!-- The fields as a tall table, the way Amt24 itself dumps them: group:instance:field,"value","label"; several values of one
-     field joined by ", ". The hub writes CRLF. A text that a spreadsheet would take for a formula gets a leading apostrophe. -->
+     field joined by ", ". The hub writes CRLF. Cells are made by zelle.xsl. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
-                xmlns:e="urn:datendrehscheibe:envelope:1" xmlns:str="http://exslt.org/strings">
+                xmlns:e="urn:datendrehscheibe:envelope:1">
+  <xsl:import href="zelle.xsl"/>
   <xsl:output method="text" encoding="UTF-8"/>
 
   <xsl:template match="/">
@@ -28,15 +29,5 @@
     <xsl:text>,</xsl:text>
     <xsl:call-template name="zelle"><xsl:with-param name="text" select="@e:label"/></xsl:call-template>
     <xsl:text>&#10;</xsl:text>
-  </xsl:template>
-
-  <xsl:template name="zelle">
-    <xsl:param name="text"/>
-    <xsl:variable name="first" select="substring($text, 1, 1)"/>
-    <xsl:text>"</xsl:text>
-    <xsl:if test="$first = '=' or $first = '@' or (($first = '+' or $first = '-')
-                  and string-length(translate($text, '|!(=', '')) &lt; string-length($text))">'</xsl:if>
-    <xsl:value-of select="str:replace(string($text), '&quot;', '&quot;&quot;')"/>
-    <xsl:text>"</xsl:text>
   </xsl:template>
 </xsl:stylesheet>

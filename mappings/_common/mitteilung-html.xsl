@@ -8,8 +8,11 @@
     <html lang="de">
       <head><title><xsl:value-of select="$betreff"/></title></head>
       <body>
+        <xsl:call-template name="briefkopf"/>
         <h1><xsl:value-of select="$betreff"/></h1>
+        <xsl:call-template name="vortext"/>
         <xsl:for-each select="$absaetze"><p><xsl:value-of select="."/></p></xsl:for-each>
+        <xsl:call-template name="fusszeile"/>
       </body>
     </html>
   </xsl:template>

@@ -5,7 +5,10 @@
   <xsl:output method="text" encoding="UTF-8"/>
 
   <xsl:template match="/">
+    <xsl:call-template name="briefkopf"/>
+    <xsl:call-template name="vortext"/>
     <xsl:value-of select="$absaetze" separator="&#10;&#10;"/>
     <xsl:text>&#10;</xsl:text>
+    <xsl:call-template name="fusszeile"/>
   </xsl:template>
 </xsl:stylesheet>

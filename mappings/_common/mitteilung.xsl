@@ -9,6 +9,12 @@
   <xsl:param name="subject" as="xs:string" select="''"/>
   <xsl:param name="case" as="xs:string" select="''"/>
 
+  <!-- A municipality's letterhead: empty until its stylesheet overrides them (docs/mappings.md). Elements for mitteilung-html,
+       text for mitteilung-text; the notice as JSON has none. -->
+  <xsl:template name="briefkopf"/>
+  <xsl:template name="vortext"/>
+  <xsl:template name="fusszeile"/>
+
   <xsl:variable name="message" select="/e:envelope/e:metadata/e:message"/>
   <xsl:variable name="handle" select="string(/e:envelope/e:metadata/e:postfachHandle)"/>
   <xsl:variable name="rueckkanal" select="/e:envelope/e:fields/rueckkanal/instance[1]"/>

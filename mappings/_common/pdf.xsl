@@ -1,5 +1,6 @@
 <?xml version="1.0" encoding="UTF-8"?>
-<!-- The application as a page to be printed or filed: the HTML of the mail on A4, with page numbers. -->
+<!-- The application as a page to be printed or filed: the HTML of the mail on A4, with page numbers. The gap between label
+     and value is wide enough for whoever reads the text again (pdftotext) not to take both for one line. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
   <xsl:import href="html.xsl"/>
 
@@ -14,6 +15,7 @@
       body { font-size: 10pt; }
       h2 { break-after: avoid; }
       tr { break-inside: avoid; }
+      tr.lang { break-inside: auto; }
     </xsl:text>
   </xsl:template>
 </xsl:stylesheet>

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +127,27 @@ def test_it_stops_accepting_goes_on_delivering_and_resumes_by_itself(hub: HubPro
     assert log.count("nothing is accepted any more") == log.count(
         "there is room again") == 1, "one line each, no flutter"
     assert hub.stop() == 0
+
+
+def test_systemd_is_told_that_nothing_is_taken_on_a_full_disk(hub: HubProcess, small: Path,
+                                                              tmp_path: Path) -> None:
+    """`systemctl status` said "takes applications" all the time."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        hub.start({"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "600000"})
+
+        def next_status() -> str:
+            while not (told := manager.recv(4096).decode()).startswith("STATUS="):
+                pass
+            return told.removeprefix("STATUS=")
+
+        assert next_status() == "takes applications"
+        filler = fill(small, leave=10 * MIB)
+        assert re.fullmatch(r"takes no applications: the disk fills: \d+ MiB are free in .*", next_status())
+        filler.unlink()
+        assert next_status() == "takes applications"
+        assert hub.stop() == 0
 
 
 def test_a_start_on_a_full_disk_uses_the_reserve(hub: HubProcess, small: Path) -> None:

@@ -70,7 +70,8 @@ path = "{openssh.files}"
     hub.start()
     sent = {}
     for example in EXAMPLES:
-        answer = hub.send(example.document, *example.attachments, service=example.service)
+        answer = hub.send(example.document, *example.uploads, service=example.service,
+                          printout=example.printout)
         assert answer["status"] == 202, answer
         sent[example] = answer["id"]
     found = dict(zip(sent, hub.settled(list(sent.values()), 120), strict=True))
@@ -182,7 +183,7 @@ def test_the_hub_tells_how_it_is(hub: HubProcess, sink: MailSink) -> None:
 def test_logs_and_metrics_hold_no_personal_data(hub: HubProcess, sink: MailSink) -> None:
     hub.start()
     dogs = [example for example in EXAMPLES if example.service == "hundesteuer"]
-    ids = [hub.send(example.document, *example.attachments)["id"] for example in dogs]
+    ids = [hub.send(example.document, *example.uploads, printout=example.printout)["id"] for example in dogs]
     hub.settled(ids)
     words = ("Mustermann", "Erika", "Musterstraße", "DE02120300000000202051", "DE02 1203", "@example.org",
              "1990-01-31")

@@ -197,6 +197,13 @@ class DropContract(HiddenNamesContract, LimitsContract):
             "Impfpass_Bello.pdf", "antrag.html", "antrag.pdf", "antrag.txt", "hundesteuer.xml"]
         assert receipt.detail == {"layout": "folder", "files": "5", "bytes": receipt.detail["bytes"]}
 
+    def test_an_index_lies_beside_them_where_it_is_wanted(self, receiver: Any) -> None:
+        outlet = receiver.outlet(index=True)
+        receipt = outlet.deliver(make_delivery(), Effect())
+        text = (receiver.root / NAME / "_inhalt.txt").read_text(encoding="utf-8")
+        assert all(f"{part.sha256}  " in text for part in make_delivery().manifest.parts)
+        assert outlet.probe(make_delivery()) == Done(receipt)
+
     def test_one_file_with_the_parts_extension(self, receiver: Any) -> None:
         outlet, effect = receiver.outlet(layout="single", role="xml"), Effect()
         receipt = outlet.deliver(make_delivery(), effect)

@@ -57,8 +57,12 @@ class Gate:
     room: bool = True
     asked: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    lying: dict[str, int] = field(default_factory=dict)
+    not_taken: dict[str, int] = field(default_factory=dict)
     """What the inlet said last of what it does not take."""
+    dead_letters: list[int | None] = field(default_factory=list)
+    """What the inlet said of its broker's dead letters, one after the other."""
+    certificates: list[tuple[str | None, str]] = field(default_factory=list)
+    """Each sender that came in, with the day its certificate ends, or that was refused, with the reason."""
     spooled: set[str] = field(default_factory=set)
     """What lay in the spool when the inlet asked."""
 
@@ -141,7 +145,11 @@ class Site(ABC):
         """What the hub would hand to it."""
         return InletContext(name="inlet", spool=self.spool, max_bytes=MAX_BYTES, admit=self.gate.admit,
                             turned_away=self.gate.told.append,
-                            lying=lambda lying: setattr(self.gate, "lying", {**lying}))
+                            files_not_taken=lambda found: setattr(self.gate, "not_taken", {**found}),
+                            dead_letters=self.gate.dead_letters.append,
+                            certificate_seen=lambda sender, ends: self.gate.certificates.append(
+                                (sender, ends.date().isoformat())),
+                            certificate_refused=lambda *told: self.gate.certificates.append(told))
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """For a condition; the test fails when it does not come."""

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from hub.i18n.sentence import Sentence
-from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Translated
+from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Recipient, Translated
 from hub.message import safe_name
 from hub.workers.child import Bodies, OutFile
 
@@ -44,7 +44,9 @@ def honest(job: Job, upload: bytes, out: OutFile) -> Translated:
                         for number, each in enumerate(attachments[:2])],
         "original": [OutPart(role="original", name="application.xml", media_type="application/xml",
                              size=part.body.length, sha256=part.sha256, received=number)
-                     for number, part in enumerate(job.parts)]}
+                     for number, part in enumerate(job.parts)],
+        "last": [OutPart(role="attachment", name="antrag.pdf", media_type="image/png", size=4,
+                         sha256=attachments[2].sha256, attachment=2)]}
     short = f"{job.message_id[:8]}-{job.message_id[-4:]}"
     return Translated(
         message_id=job.message_id, facts=Facts(source="json", form_name="Hund", form_version="1.0"),
@@ -55,8 +57,13 @@ def honest(job: Job, upload: bytes, out: OutFile) -> Translated:
             name_parts={"id": job.message_id, "short": short, "service": job.service, "ags": job.ags,
                         "day": f"{job.accepted_day:%Y%m%d}", "version": "v1",
                         "case": safe_name(job.case or "")},
-            parts=tuple(part for wanted in each.send for part in sources[wanted]))
+            parts=tuple(part for wanted in _wanted(each) for part in sources[wanted]))
                          for each in rule.recipients))
+
+
+def _wanted(recipient: Recipient) -> list[str]:
+    """Who gets attachments gets the applicant's printout last, where it is no rendering."""
+    return [*recipient.send, *(["last"] if "attachments" in recipient.send else [])]
 
 
 def _first(**changes: Any) -> Lie:
@@ -66,7 +73,7 @@ def _first(**changes: Any) -> Lie:
 
 
 def _parts(change: Callable[[tuple[OutPart, ...]], Any]) -> Lie:
-    """Other parts in the first delivery: xml, foto, plan, original."""
+    """Other parts in the first delivery: xml, foto, plan, original, antrag."""
     return lambda truth: _first(parts=tuple(change(truth.deliveries[0].parts)))(truth)
 
 
@@ -136,9 +143,10 @@ LIES: dict[str, Lie] = {
     "a source of its own": _fact(source="Erika Mustermann"),
     "a form of its own": _fact(form_name="Mustermann"),
     "an attachment is left out": _parts(lambda parts: (parts[0], *parts[2:])),
-    "an attachment is there twice": _parts(lambda parts: (parts[0], parts[1], parts[1], parts[3])),
-    "attachments are exchanged": _parts(lambda parts: (parts[0], parts[2], parts[1], parts[3])),
-    "the original is left out": _parts(lambda parts: parts[:3]),
+    "an attachment is there twice": _parts(lambda parts: (parts[0], parts[1], parts[1], *parts[3:])),
+    "attachments are exchanged": _parts(lambda parts: (parts[0], parts[2], parts[1], *parts[3:])),
+    "the original is left out": _parts(lambda parts: (*parts[:3], parts[4])),
+    "the applicant's printout is left out": _parts(lambda parts: parts[:4]),
     "the rendering is left out": _parts(lambda parts: parts[1:]),
     "no part at all": _parts(lambda parts: ()),
     "a part more": _parts(lambda parts: (*parts, parts[0].model_copy(update={"name": "mehr.xml"}))),

@@ -12,6 +12,7 @@ from amqp.exceptions import AccessRefused, ChannelError
 from connectors import amqp
 from tests.integration.amqp_site import AmqpSite
 from tests.integration.inlet_contract import SMALL
+from tests.services import wait_until
 from tests.services.rabbitmq import RabbitMQ, rabbitmq
 
 __all__ = ["rabbitmq"]
@@ -27,7 +28,7 @@ def idle(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[AmqpSite]:
 
 def test_setup_may_be_repeated(idle: AmqpSite) -> None:
     again = amqp.setup(idle.options(), idle.admin)
-    assert len(again) == 16
+    assert len(again) == 17
     assert {finding.severity for finding in again} == {"ok"}
 
 
@@ -66,9 +67,21 @@ def test_a_sender_can_only_write_under_its_own_name(idle: AmqpSite) -> None:
     assert idle.left() == 1
 
 
+def test_no_letter_is_lost_by_being_looked_at(idle: AmqpSite) -> None:
+    """Since RabbitMQ 4 a queue drops what was delivered twenty times. An operator's own policy wins."""
+    policy = idle.broker.call("GET", f"policies/{idle.vhost}/drehscheibe.dead")
+    assert (policy["definition"]["delivery-limit"], policy["priority"]) == (10 ** 9, -1)
+    wait_until(lambda: idle.broker.call("GET", f"queues/{idle.vhost}/drehscheibe.dead").get("policy")
+               == "drehscheibe.dead", "the policy to be in force")
+    assert "policy" not in idle.broker.call("GET", f"queues/{idle.vhost}/{idle.queue}") or not (
+        idle.broker.call("GET", f"queues/{idle.vhost}/{idle.queue}")["policy"])
+
+
 def test_the_hub_can_only_read(idle: AmqpSite) -> None:
     with idle.broker.connection(idle.vhost, idle.user, "hub-test") as connection:
         for forbidden in (lambda c: c.basic_publish_confirm(Message(SMALL), "drehscheibe.in", idle.sender),
-                          lambda c: c.queue_delete(idle.queue), lambda c: c.basic_get("drehscheibe.dead")):
+                          lambda c: c.basic_publish_confirm(Message(SMALL), "", idle.queue),
+                          lambda c: c.basic_publish_confirm(Message(SMALL), "drehscheibe.dead", ""),
+                          lambda c: c.queue_delete(idle.queue), lambda c: c.queue_purge("drehscheibe.other")):
             with pytest.raises(AccessRefused), connection.channel() as channel:
                 forbidden(channel)

@@ -1,4 +1,4 @@
-"""Mail and SFTP servers that drip, babble or fall silent end at the configured time-out, with their thread."""
+"""Mail and SFTP servers that drip, babble or fall silent end at the time-out, with their thread."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class TestMail:
         server, outlet = dripping((), DRIPS), mail(1)
         outlet.options = outlet.options.model_copy(update={"port": server.port})
         with pytest.raises(AssertionError, match="holds the thread"):
-            Ended(lambda: outlet.deliver(make_delivery([("xml", "a.xml", "application/xml", b"x")]), Effect()), 5 * TIMEOUT)
+            Ended(lambda: outlet.deliver(make_delivery(), Effect()), 5 * TIMEOUT)
 
 
 def our_transports() -> list[threading.Thread]:

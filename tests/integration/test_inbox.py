@@ -179,13 +179,13 @@ def test_an_upload_without_progress_is_an_alarm_and_never_taken(timed: Callable[
     hub.look()
     clock.now += 3000
     hub.look()
-    assert hub.gate.lying.get("unfinished", 0) == 0, "it made progress less than an hour ago"
+    assert hub.gate.not_taken.get("unfinished", 0) == 0, "it made progress less than an hour ago"
     clock.now += 700
     hub.look()
-    assert (hub.gate.lying["unfinished"], hub.door.asked) == (1, 0)
+    assert (hub.gate.not_taken["unfinished"], hub.door.asked) == (1, 0)
     shutil.rmtree(hub.root / PLACE)
     hub.look()
-    assert hub.gate.lying.get("unfinished", 0) == 0, "the alarm ends with the upload"
+    assert hub.gate.not_taken.get("unfinished", 0) == 0, "the alarm ends with the upload"
 
 
 def test_what_is_left_out_for_good_is_said(hub: Folder, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_what_is_left_out_for_good_is_said(hub: Folder, tmp_path: Path) -> None:
     assert taken.notes == (
         "Nicht übernommen: 5 Datei(en) mit Namen aus left_out (.DS_Store, Thumbs.db, __MACOSX, desktop.ini).",
         "Nicht übernommen: 1 Verweis(e) oder Sonderdatei(en); sie werden nie gelesen.")
-    assert hub.gate.lying == {"left-out": 2, "special": 1}
+    assert hub.gate.not_taken == {"left-out": 2, "special": 1}
 
 
 def test_a_folder_that_grows_while_it_is_read_is_taken_whole_later(hub: Folder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import literal_column, select
 
 from hub.errors import StoreUnavailable
 from hub.message import DeliveryState, MessageState
-from hub.store.database import tables
+from hub.store.database import arrivals, tables
 from hub.store.database.statements import Query
 from hub.store.store import Store
 from hub.store.transitions import deliveries as delivery_transitions
@@ -219,3 +220,18 @@ def test_commits_reach_the_disk_and_sessions_end_by_themselves(a: Store) -> None
 def test_a_reader_writes_nothing(a: Store) -> None:
     with pytest.raises(StoreUnavailable), a.reading() as connection:
         connection.execute(tables.message.delete())
+
+
+def test_both_nodes_know_the_gaps_of_a_sender(a: Store, b: Store) -> None:
+    for number in range(3):
+        accept(a if number % 2 else b, incoming(b"%d" % number))
+    for store in (a, b):
+        with store.reading() as connection:
+            last = arrivals.last(connection, "portal")
+            assert last is not None
+            found = arrivals.history(connection, "portal", last - timedelta(days=1), timedelta(), 9)
+            assert found is not None
+            assert (found.count, len(found.gaps), found.gaps[-1][1]) == (3, 2, last)
+            assert arrivals.history(connection, "portal", found.first, timedelta(days=1), 9) == (
+                arrivals.History(found.first, 3, ()))
+            assert arrivals.last(connection, "nobody") is None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.services import need, wait_until
-from tests.services.machine import PLACE, ROOT, Machine, machine, manual  # noqa: F401 - a fixture
+from tests.services.machine import FIRST, HOME, NEXT, PLACE, ROOT, Machine, machine, manual  # noqa: F401
 from tests.services.tls import Authority
 
 UNIT = ROOT / "systemd" / "drehscheibe.service"
@@ -24,7 +24,8 @@ DROP = "/srv/drehscheibe/musterstadt"
 
 HUB = f"""
 [hub]
-mappings = "{PLACE}/mappings"
+mappings = "{HOME}/current/mappings"
+own_mappings = "mappings"
 [workers]
 count = 1
 [deliver]
@@ -163,8 +164,7 @@ class Service:
 def installed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Service:  # noqa: F811
     """The manual's commands, on a machine that has the packages and the virtual environment."""
     machine.unpack(ROOT, PLACE)
-    machine.run("touch", f"{PLACE}/.venv/run")  # newer than the lock that was just unpacked; it is the same
-    machine.shell(manual("Virtual environment"))
+    machine.shell(manual("Release"))
     machine.shell(manual("User, folders, unit"))
     authority = Authority(tmp_path_factory.mktemp("tls"), "tls")
     server, client = authority.server(), authority.client("amt24.example")
@@ -454,3 +454,59 @@ def test_a_stop_that_takes_longer_than_the_watchdog_is_not_cut_short(service: Se
     service.restart()
     service.on.run("systemctl", "stop", "drehscheibe")
     assert (service.state("Result"), service.state("ExecMainStatus")) == ("success", "0")
+
+
+# --- upgraded and rolled back -------------------------------------------------------------------------------
+
+
+def release(service: Service, version: str) -> None:
+    """Unpack a release beside those that are there. It says its version."""
+    service.on.unpack(ROOT, f"{HOME}/{version}")
+    service.on.run("sed", "-i", f's/^__version__ = .*/__version__ = "{version}"/',
+                   f"{HOME}/{version}/hub/__init__.py")
+
+
+def runs(service: Service) -> str:
+    """The version of the hub that runs, by its own word."""
+    page = service.on.run("python3", "-c", "import urllib.request as r; "
+                          "print(r.urlopen('http://127.0.0.1:9464/metrics').read().decode())")
+    found = re.search(r'^drehscheibe_info\{.*version="([^"]+)"', page, re.MULTILINE)
+    assert found, page[:2000]
+    return found[1]
+
+
+def test_an_upgrade_that_fails_leaves_the_service_as_it_is(service: Service) -> None:
+    """The machine has no network, so the libraries of another lock cannot come."""
+    before, since = service.pid, service.now()
+    release(service, "0.1.9")
+    service.on.shell(f"echo '# another lock' >> {HOME}/0.1.9/requirements.txt")
+    failed = service.on.tried("sh", "-euc", manual("Upgrade").replace(NEXT, "0.1.9"))
+    assert failed.returncode != 0
+    assert b"The virtual environment was not made" in failed.stderr
+    assert service.on.run("readlink", f"{HOME}/current").strip() == FIRST
+    assert (service.pid, runs(service)) == (before, FIRST)
+    service.completed(service.send())
+    assert not service.said(since, "-p", "err")
+
+
+def test_an_upgrade_and_the_way_back(service: Service) -> None:
+    """The configuration and a service of the operator's own stay; what waits is delivered by either."""
+    on, own = service.on, f"{ETC}/mappings/hundesteuer"
+    on.shell(f"cp -r {HOME}/current/mappings/hundesteuer {ETC}/mappings/; chgrp -R drehscheibe {own}")
+    kept = on.run("sh", "-c", f"find {ETC} -type f | sort | xargs sha256sum")
+    waiting = held_back(service)
+    release(service, NEXT)
+    # as an index would bring it: the same lock asks for the same libraries
+    on.shell(f"cp -a {HOME}/{FIRST}/.venv-* {HOME}/{NEXT}/")
+    on.shell(manual("Upgrade"))
+    assert runs(service) == NEXT
+    assert on.run("drehscheibe", "--version").split()[-1] == NEXT
+    on.run("chmod", "0750", DROP)
+    assert "is tried now: its rest was ended" in on.run("drehscheibe", "replay", waiting)
+    service.completed(waiting)
+    service.completed(service.send())
+    on.shell(manual("Roll back"))
+    assert runs(service) == FIRST
+    service.completed(service.send())
+    assert on.run("sh", "-c", f"find {ETC} -type f | sort | xargs sha256sum") == kept
+    assert "mapping hundesteuer: steht in own_mappings" in on.shell(manual("Check"))

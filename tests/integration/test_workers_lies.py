@@ -92,9 +92,10 @@ def true(outcome: Outcome, job: Job) -> None:
         assert (each.name_parts["ags"], each.name_parts["day"]) == ("14999010", "20261122")
     assert [(part.role, part.name, part.media_type, part.attachment, part.received)
             for part in amt.parts] == [
-("xml", "hund.xml", "application/xml", None, None), ("attachment", "foto.png", "image/png", 0, None),
-("attachment", "plan.png", "image/png", 1, None),
-("original", "application.xml", "application/xml", None, 0)]
+        ("xml", "hund.xml", "application/xml", None, None), ("attachment", "foto.png", "image/png", 0, None),
+        ("attachment", "plan.png", "image/png", 1, None),
+        ("original", "application.xml", "application/xml", None, 0),
+        ("attachment", "antrag.pdf", "image/png", 2, None)]
     assert [(part.role, part.name, part.attachment) for part in fach.parts] == [
         ("xml", "hund.xml", None), ("pdf", "antrag.pdf", 2)]
     assert [(each.name, each.media_type) for each in outcome.attachments] == [

@@ -1,13 +1,11 @@
 """A real CMIS 1.1 server on loopback: Apache Chemistry's in-memory repository in Jetty, with a login.
 
-Both are fetched once from Maven Central into ~/.m2 and compared with their digests. The SOAP servlets of the
-WAR do not start on Java 17, which has no javax.xml.ws any more. So the server gets a web.xml with the browser
-binding only.
+Both come from Maven Central (`tests.services.maven`). The SOAP servlets of the WAR do not start on Java 17,
+which has no javax.xml.ws any more. So the server gets a web.xml with the browser binding only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,9 +16,9 @@ from typing import Any
 
 import httpx2
 
-from tests.services import accepts, free_port, missing, need, wait_until
+from tests.services import accepts, free_port, need, wait_until
+from tests.services.maven import artifact
 
-REPOSITORY = Path.home() / ".m2" / "repository"
 ARTIFACTS = {
     "org.apache.chemistry.opencmis:chemistry-opencmis-server-inmemory:1.1.0:war":
         "e64213571d416a5ff03a923693b97bb32d680b353af40d6807ce007197ae71d9",
@@ -61,24 +59,6 @@ LOGIN = """<Configure class="org.eclipse.jetty.webapp.WebAppContext">
 """
 
 
-def artifact(name: str) -> Path:
-    """The file of an artifact. It is fetched if it is missing; else the test is skipped (in CI it fails)."""
-    group, artifact_id, version, kind = name.split(":")
-    file = REPOSITORY.joinpath(*group.split("."), artifact_id, version, f"{artifact_id}-{version}.{kind}")
-    if not file.exists():
-        maven = need("mvn", "maven")
-        done = subprocess.run(
-            [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get",
-             f"-Dartifact={name}",
-             "-Dtransitive=false", f"-Dmaven.repo.local={REPOSITORY}"], check=False, capture_output=True,
-            text=True, timeout=600)
-        if done.returncode != 0:
-            missing(name, "Maven Central cannot be reached")
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == ARTIFACTS[
-        name], f"{file} is not the file it should be"
-    return file
-
-
 def property_definition(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
     """The definition of a property, as createType takes it."""
     return {"id": name, "localName": name, "localNamespace": "mst", "queryName": name, "displayName": name,
@@ -115,7 +95,7 @@ class Chemistry:
 
     def __init__(self, root: Path) -> None:
         self._java = need("java", "openjdk-17-jre-headless")
-        war, self._jetty = (artifact(name) for name in ARTIFACTS)
+        war, self._jetty = (artifact(name, digest) for name, digest in ARTIFACTS.items())
         self.root = root
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/cmis/browser"

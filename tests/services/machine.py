@@ -35,7 +35,12 @@ ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "docs" / "operate-systemd.md"
 # not below /tmp: that is hidden
 IMAGES = Path(os.environ.get("DREHSCHEIBE_MACHINE", "/var/cache/drehscheibe-machine"))
-PLACE = "/opt/datendrehscheibe"
+HOME = "/opt/datendrehscheibe"
+FIRST, NEXT = "0.1.0", "0.2.0"
+"""The versions that the manual installs and upgrades to."""
+PLACE = f"{HOME}/{FIRST}"
+PARTS = ("requirements.txt", "Makefile", ".ci/environment.py")
+"""What of a release makes its virtual environment."""
 KEPT = 3
 ENVIRONMENT = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
                "LANG=C.UTF-8"]
@@ -43,10 +48,11 @@ ENVIRONMENT = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 
 def manual(name: str) -> str:
     """The commands of one section of the manual, as a reader types them."""
-    found = re.search(rf"^#+ {re.escape(name)}\n.*?^```sh\n(.*?)^```$", MANUAL.read_text(encoding="utf-8"),
-                      re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", MANUAL.read_text(encoding="utf-8"),
+                        re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sh\n(.*?)^```$", section[1] if section else "", re.MULTILINE | re.DOTALL)
     assert found, f"docs/operate-systemd.md has no commands under {name!r}"
-    return found[1]
+    return "".join(found)
 
 
 def packages() -> list[str]:
@@ -68,7 +74,7 @@ def image() -> Iterator[Path]:
     if os.geteuid() != 0:
         missing("root", "run the tests as root: booting a machine takes it")
     digest = hashlib.sha256("\0".join(packages()).encode())
-    for name in ("requirements.txt", "Makefile"):
+    for name in PARTS:
         digest.update((ROOT / name).read_bytes())
     place = IMAGES / digest.hexdigest()[:16]
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -94,10 +100,10 @@ def _make(place: Path) -> None:
         mirror)
     for file in (place / "var/cache/apt/archives").glob("*.deb"):
         file.unlink()
-    home = place / PLACE[1:]
-    home.mkdir(parents=True)
-    for name in ("requirements.txt", "Makefile"):
-        shutil.copy2(ROOT / name, home)
+    for name in PARTS:
+        file = place / PLACE[1:] / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, file)
     settings = {key: value for key, value in os.environ.items()
                 if re.fullmatch(
                     r"PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|DEFAULT_TIMEOUT|CONFIG_FILE)|https?_proxy|no_proxy",
@@ -110,7 +116,7 @@ def _make(place: Path) -> None:
         shutil.copy(file, place / file.relative_to("/"))
     _do("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc",
         'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"', str(place), *ENVIRONMENT,
-        *(f"{key}={value}" for key, value in settings.items()), "sh", "-euc", manual("Virtual environment"))
+        *(f"{key}={value}" for key, value in settings.items()), "sh", "-euc", manual("Release"))
     for file in lent[2:]:
         (place / file.relative_to("/")).unlink()
     (place / "complete").touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -30,9 +31,11 @@ class Authority:
         """A certificate of a server, for loopback unless other names are given."""
         return self._write(file, self.ca.issue_cert(*(names or ("127.0.0.1", "localhost"))))
 
-    def client(self, common_name: str, *names: str, file: str | None = None) -> KeyPair:
-        """A certificate of a client with this common name."""
-        blob = self.ca.issue_cert(*(names or (f"{common_name}.example",)), common_name=common_name)
+    def client(self, common_name: str, *names: str, file: str | None = None,
+               **validity: datetime) -> KeyPair:
+        """A certificate of a client with this common name. `validity`: not_before, not_after."""
+        blob = self.ca.issue_cert(*(names or (f"{common_name}.example",)), common_name=common_name,
+                                  **validity)
         return self._write(file or common_name, blob)
 
     def _write(self, file: str, blob: trustme.LeafCert) -> KeyPair:

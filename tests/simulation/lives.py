@@ -59,7 +59,8 @@ class Lives(Ground):
                                    stopping=self.stopping, logger=notes)
         pool: Any = Pool(self)
         self.dispatcher = Dispatcher(self.store, self.configuration, pool, metrics(), self.deliverer.wake,
-                                     monotonic=self.monotonic, stopping=self.stopping, logger=notes)
+                                     monotonic=self.monotonic, now=self.clock, stopping=self.stopping,
+                                     logger=notes)
         self.receiver = Receiver(self.store, self.configuration, metrics(), self.dispatcher.wake, self.clock,
                                  monotonic=self.monotonic, logger=notes)
         self.operator = beside(self.store, self.deliverer, self._folder, self._wake_all)

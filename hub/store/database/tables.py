@@ -42,7 +42,7 @@ from sqlalchemy import (
 
 from hub.message import DeliveryState, MessageState
 
-REVISION = "0004"
+REVISION = "0006"
 """The revision of the schema that this version of the hub writes."""
 COPY = 2
 """The value of `store.clean` in a copy that was never opened for writing. `opened_at` is when it was made."""
@@ -148,9 +148,15 @@ Index("message_waiting", message.c.suspect, message.c.lease_until, message.c.no,
       sqlite_where=MESSAGE_WAITS, postgresql_where=MESSAGE_WAITS)
 Index("message_open", message.c.received_at, sqlite_where=MESSAGE_OPEN, postgresql_where=MESSAGE_OPEN)
 Index("message_by_ags", message.c.ags, message.c.no)
+MESSAGE_REAL = text("test = 0")
+Index("message_by_sender", message.c.sender, message.c.received_at,
+      sqlite_where=MESSAGE_REAL, postgresql_where=MESSAGE_REAL)
 MESSAGE_UNROUTED = text("\"case\" IS NOT NULL AND state IN ('received', 'deferred', 'parked')")
 Index("message_unrouted", message.c.tenant, message.c.case,
       sqlite_where=MESSAGE_UNROUTED, postgresql_where=MESSAGE_UNROUTED)
+MESSAGE_PARKED = text("state = 'parked'")
+Index("message_parked", message.c.tenant, message.c.reason,
+      sqlite_where=MESSAGE_PARKED, postgresql_where=MESSAGE_PARKED)
 HAS_PAYLOAD = text("finished_at IS NOT NULL AND payload_deleted_at IS NULL")
 IS_PROOF = text("finished_at IS NOT NULL AND payload_deleted_at IS NOT NULL")
 Index("message_payload", message.c.tenant, message.c.service, message.c.finished_at,

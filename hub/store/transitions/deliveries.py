@@ -268,6 +268,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     """Write the outcomes. False: this process no longer held the delivery, and nothing was written."""
     rows = _in_hand(tx, [settlement.delivery_id for settlement in settlements])
     changes, finished, answers, over = [], [], [], []
+    arrived: set[tuple[str, str]] = set()
     for settlement in settlements:
         row = rows.pop(settlement.delivery_id, None)
         if row is not None and settlement.claim not in (None, claim_of(row)):
@@ -281,8 +282,9 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
         if settlement.state == DONE:
             finished.append(row.message_id)
             over.append((row.tenant, row.order_key))
-            if not row.test:
-                tx.ledger.used(tx.now, row.tenant, row.service, row.destination, settlement.kind)
+            if (row.message_id, row.recipient) not in arrived:
+                count_as_used(tx, row, settlement.kind)
+                arrived.add((row.message_id, row.recipient))
         elif settlement.destination:
             over.append((row.tenant, row.order_key))
         detail = settlement.text if settlement.receipt is None else settlement.receipt.reference
@@ -353,6 +355,22 @@ def close_messages(tx: Transaction, ids: Iterable[str]) -> None:
                 if row.done and not row.test and not (row.generation and _was_completed(tx, row.id)):
                     tx.ledger.used(tx.now, row.tenant, row.service)
     _CLOSE(tx.connection, changes)
+
+
+def count_as_used(tx: Transaction, row: Row[Any], kind: str = "", *, by_a_person: bool = False) -> None:
+    """Count a delivery that arrived, for the bill: each recipient of a message once.
+
+    What was sent again as new after it had arrived is not counted, and no test is. Only what a person touched
+    can have arrived before: it has a later generation, or it is due from a later moment than that of its
+    making.
+    """
+    if row.test:
+        return
+    touched = by_a_person or row.generation or row.first_due_at != row.created_at
+    if not touched or tx.connection.execute(select(delivery.c.no).where(
+            delivery.c.message_id == row.message_id, delivery.c.recipient == row.recipient,
+            delivery.c.id != row.id, delivery.c.state == DONE).limit(1)).scalar() is None:
+        tx.ledger.used(tx.now, row.tenant, row.service, row.destination, kind)
 
 
 def _was_completed(tx: Transaction, message_id: str) -> bool:

@@ -15,14 +15,14 @@ to the deliveries is in `hub.store.transitions.deliveries`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, literal_column, null, select, update
 
 from hub.errors import Conflict, HubError
-from hub.job import Facts, Parked, Translated
+from hub.job import Facts, Outcome, Parked
 from hub.message import (
     RESTORED,
     Accepted,
@@ -229,12 +229,19 @@ def count_death(tx: Transaction, message_id: str) -> int:
 class Recording:
     """An outcome of the pipeline with all that is computed before the transaction: staged blobs, and rows."""
 
-    outcome: Translated | Parked
+    outcome: Outcome
     config_digest: str
     blobs: Blobs
     staged: tuple[Staged, ...] = ()
     parts: tuple[dict[str, Any], ...] = ()
     deliveries: tuple[dict[str, Any], ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    """What a hand-over with several applications is split into (`hub.store.transitions.split`)."""
+
+    @property
+    def everything(self) -> list[Staged]:
+        """All staged bodies."""
+        return [*self.staged, *(staged for arrival in self.arrivals for staged in arrival.staged)]
 
 
 def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] | None]:
@@ -253,6 +260,9 @@ def record(tx: Transaction, recordings: Sequence[Recording]) -> list[list[str] |
     if written:
         _write_bodies(tx, written)
         _write_deliveries(tx, written)
+        for row, recording in written:
+            if recording.arrivals:
+                _accept_parts_of(tx, row, recording.arrivals)
         _RECORD(tx.connection, [_finish(tx, row, recording) for row, recording in written])
         case_order.free(tx, [(row.tenant, row.case) for row, _ in written])
     return answers
@@ -290,6 +300,28 @@ def _write_deliveries(tx: Transaction, written: Sequence[tuple[Row[Any], Recordi
             tx.ledger.moved("delivery", row.service, new["destination"], None, state)
             tx.ledger.event(tx.now, row.id, "created", delivery_id=new["id"], after=state)
     _INSERT_DELIVERIES(tx.connection, rows)
+
+
+def _accept_parts_of(tx: Transaction, row: Row[Any], arrivals: Sequence[Arrival]) -> None:
+    """Accept the messages that a hand-over is split into. All share its correlation, or its id instead."""
+    of = tx.connection.execute(select(message.c.correlation, message.c.reply_to)
+                               .where(message.c.id == row.id)).one()
+    common = of.correlation or row.id
+    new = [(arrival.new_id(), replace(arrival, tenant=row.tenant, incoming=replace(
+        arrival.incoming, correlation=common, reply_to=of.reply_to)), None) for arrival in arrivals]
+    insert_messages(tx, new)
+    taken = known_keys(tx, arrivals)  # a sender that chooses such keys itself stops nothing
+    _KEEP_KEYS(tx.connection, [
+        {"key": arrival.key, "message_id": message_id, "content_digest": arrival.content_digest,
+         "kept_until": tx.now + span(KEY_KEPT)}
+        for message_id, arrival, _ in new if arrival.key not in taken])
+    ids = [message_id for message_id, _, _ in new]
+    changes: dict[str, Any] = {"correlation": common}
+    if row.reason == RESTORED:
+        changes["reason"] = RESTORED
+    tx.connection.execute(update(message).where(message.c.id.in_(ids)).values(**changes))
+    tx.connection.execute(update(message).where(message.c.id == row.id).values(correlation=common))
+    tx.ledger.event(tx.now, row.id, "split", detail=" ".join(ids))
 
 
 def _finish(tx: Transaction, row: Row[Any], recording: Recording) -> dict[str, Any]:
@@ -337,7 +369,8 @@ def read_messages(connection: Connection, rows: Iterable[Row[Any]]) -> list[Stor
         row.id, row.tenant, row.ags, row.service, row.sender, row.inlet, bool(row.test),
         MessageState(row.state), moment(row.received_at), day(row.accepted_day), row.case, row.reason,
         row.reason_text, row.form_id, row.form_version, row.deaths, tuple(parts[row.id]),
-        None if row.payload_deleted_at is None else moment(row.payload_deleted_at)) for row in rows]
+        None if row.payload_deleted_at is None else moment(row.payload_deleted_at),
+        correlation=row.correlation) for row in rows]
 
 
 def damaged(connection: Connection, rows: Sequence[Row[Any]], messages: Sequence[StoredMessage]) -> set[str]:

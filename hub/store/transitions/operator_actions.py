@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
 
 from hub.errors import HubError
 from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
@@ -28,6 +28,7 @@ from hub.store.transitions.deliveries import (
     IN_DOUBT,
     PARKED,
     close_messages,
+    count_as_used,
 )
 
 SHOWN = 5
@@ -90,16 +91,17 @@ def find(connection: Connection, table: Table, name: str, *, hold: bool = False)
     raise Ambiguous(f"{several}: {', '.join(first)}{', …' if count > SHOWN else ''}: give more of the id")
 
 
-def replay(tx: Transaction, name: str, who: str) -> int:
+def replay(tx: Transaction, name: str, who: str, *, ask_first: bool = False) -> int:
     """Process a parked message again. Of a routed message, make every delivery due that did not arrive.
 
-    Returns how many were changed.
+    With `ask_first` the deliveries of a parked message will be in doubt: somebody knows that they may have
+    been sent already. Returns how many were changed.
     """
     row = find(tx.connection, message, name, hold=True)
     _refuse_emptied(row)
     if row.state == MessageState.PARKED:
         _move_message(tx, row, MessageState.RECEIVED, "replayed", who, deaths=0, suspect=0, reason_text=None,
-                      reason=RESTORED if _was_restored(tx, row.id) else None)
+                      reason=RESTORED if ask_first or _may_have_gone_on(tx, row.id) else None)
         return 1
     if row.state != MessageState.ROUTED:
         raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich "
@@ -119,10 +121,14 @@ def replay_delivery(tx: Transaction, name: str, who: str) -> int:
     return 1
 
 
-def _was_restored(tx: Transaction, message_id: str) -> bool:
-    """Whether the message comes from a backup. Somebody may have replayed it after the backup."""
+def _may_have_gone_on(tx: Transaction, message_id: str) -> bool:
+    """Whether a message comes from a backup, in which it was on its way: it may have arrived since.
+
+    One that was parked in the backup was not.
+    """
     return tx.connection.execute(
-        select(event.c.no).where(event.c.message_id == message_id, event.c.name == RESTORED)
+        select(event.c.no).where(event.c.message_id == message_id, event.c.name == RESTORED,
+                                 or_(event.c.before.is_(None), event.c.before != MessageState.PARKED.value))
         .limit(1)).scalar() is not None
 
 
@@ -207,6 +213,13 @@ def resend_as_new(tx: Transaction, name: str, who: str) -> str:
     return new
 
 
+def content_read(tx: Transaction, name: str, who: str) -> None:
+    """Note in a message's history that a person looks at its content. Nothing else changes."""
+    row = find(tx.connection, message, name)
+    _refuse_emptied(row)
+    tx.ledger.event(tx.now, row.id, "content-read", detail="Vorschau", who=who)
+
+
 def _deliveries(tx: Transaction, message_id: str) -> list[Row[Any]]:
     return list(tx.connection.execute(
         select(delivery).where(delivery.c.message_id == message_id).order_by(delivery.c.no)
@@ -244,8 +257,8 @@ def _move_delivery(tx: Transaction, row: Row[Any], after: str, name: str, who: s
     tx.ledger.happened("delivery", row.service, row.destination, name)
     tx.ledger.event(tx.now, row.message_id, name, delivery_id=row.id, before=row.state, after=after,
                     detail=detail, who=who)
-    if after == DONE and not row.test:
-        tx.ledger.used(tx.now, row.tenant, row.service, row.destination)
+    if after == DONE:
+        count_as_used(tx, row, by_a_person=True)
 
 
 def _message_of(tx: Transaction, delivery_name: str) -> Row[Any]:

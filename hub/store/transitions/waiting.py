@@ -1,7 +1,8 @@
-"""Which destinations have open deliveries, and since when.
+"""Which destinations have open deliveries, and since when; how many messages wait for a person.
 
 The statements are loose index scans over partial indexes (`hub.store.database.tables`): their cost grows with
-the destinations, not with the deliveries. They change nothing.
+the destinations, not with the deliveries. What is parked is counted in an index that has nothing else. They
+change nothing.
 
 Used by `hub.store.store`, for the deliverer's schedule and for the metrics.
 """
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, bindparam, literal_column, select, text
+from sqlalchemy import Connection, bindparam, func, literal_column, select, text
 
 from hub.store.database.statements import Query
-from hub.store.database.tables import delivery
+from hub.store.database.tables import MESSAGE_PARKED, delivery, message
 
+PARKED = (select(message.c.tenant, message.c.reason, func.count()).where(MESSAGE_PARKED)
+          .group_by(message.c.tenant, message.c.reason))
 FIRST_DUE = Query(select(*(
     select(delivery.c.due_at).where(delivery.c.destination == bindparam("d"),
                                     delivery.c.fresh == literal_column(fresh),
@@ -67,3 +70,8 @@ def oldest_open(connection: Connection) -> dict[str, int]:
     Deliveries that wait within their case do not count (`hub.store.transitions.case_order`).
     """
     return {row[0]: row[1] for row in connection.execute(OLDEST_OPEN)}
+
+
+def parked(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many messages are parked, by tenant and reason. The tenant of nobody's message is empty."""
+    return {(tenant, reason or ""): count for tenant, reason, count in connection.execute(PARKED)}

@@ -94,6 +94,9 @@ def test_from_the_list_to_a_working_file(place: Path) -> None:
     assert not {"to", "fallback"} & set(mailbox["inherited"])
     assert {(row["inherited"], row["payload_days"], row["proof_days"])
             for row in shown["services"]} == {(True, 30, 730)}
+    for key in ("ablage", "test"):
+        options = municipality.destinations[f"pruefstaedt-grossuebung/{key}"].options
+        assert (options.index, options.name) == (True, "{day}_{service}_{short}_{id}")
     assert "gemeint '14999040'?" in run(place, "municipality", "show", "1499904", code=1).output
 
 

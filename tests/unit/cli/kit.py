@@ -7,8 +7,10 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from hub.cli import app
+from hub.i18n.sentence import Sentence
+from hub.job import Facts, Parked
 from hub.store.store import Store
-from tests.unit.store_kit import accept, incoming, prepare
+from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "etc" / "hub.toml"
@@ -27,5 +29,17 @@ def filled(state: Path, count: int) -> list[str]:
     """The ids of that many new messages, the oldest first."""
     store = Store.open(prepare(state))
     ids = [accept(store, incoming(b"%d" % number)).id for number in range(count)]
+    store.close()
+    return ids
+
+
+def parked(state: Path, count: int) -> list[str]:
+    """The ids of that many parked messages."""
+    store = Store.open(prepare(state))
+    ids = [accept(store, incoming(b"%d" % number)).id for number in range(count)]
+    assert store.claim_messages(count, MINUTE)
+    output = Output()
+    store.record([Parked(message_id=each, facts=Facts(), reason="no-route", text=Sentence.heard("kein Weg"))
+                  for each in ids], output.fd, config_digest="config-1")
     store.close()
     return ids

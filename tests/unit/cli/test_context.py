@@ -178,7 +178,8 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(("command", "code"), [
-    (["queue"], 0), (["messages"], 0), (["show", "0"], 0), (["why", "0"], 0), (["show", "nothing"], 1),
+    (["queue"], 0), (["messages"], 0), (["messages", "--all"], 0), (["messages", "--limit", "1"], 0),
+    (["replay", "0", "00", "nothing"], 1), (["show", "0"], 0), (["why", "0"], 0), (["show", "nothing"], 1),
     (["replay", "0"], 1), (["resend", "0"], 1), (["discard", "0", "--reason", "r"], 1),
     (["confirm", "0", "--reason", "r"], 1), (["store", "check"], 0), (["store", "check", "--deep"], 0),
     (["store", "repair"], 0), (["store", "repair", "--yes"], 0), (["retention", "run"], 0),

@@ -27,16 +27,6 @@ def test_a_value_is_shown_without_python(value: Any, text: str) -> None:
     assert output.shown(value) == text
 
 
-def test_a_row_is_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str],
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREHSCHEIBE_LANG", "de")
-    long = "x" * 300
-    output.print_table(["received", "AGS"], [[long, 14999010]])
-    heading, row = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["angenommen", "AGS"]
-    assert row.split() == [long, "14999010"]
-
-
 def test_json_takes_what_it_does_not_know_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_json({"größe": Path("/srv"), "at": datetime(2026, 1, 2, tzinfo=UTC)})
     assert capsys.readouterr().out == '{\n  "größe": "/srv",\n  "at": "2026-01-02 00:00:00+00:00"\n}\n'

@@ -16,6 +16,8 @@ from tests.unit.config.kit import DEFAULTS, HUB, MUNICIPALITY, change, load, pro
     ("hub.toml", '"14999010"', '"14999019"', "unknown '14999019': did you mean '1499901"),
     ("hub.toml", "[hub]", "[hub", "is no TOML"),
     ("hub.toml", 'mappings = "mappings"', 'mappings = "nowhere"', "hub.mappings: there is no folder"),
+    ("hub.toml", 'mappings = "mappings"', 'mappings = "mappings"\nown_mappings = "nowhere"',
+     "hub.own_mappings: there is no folder"),
     ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = 14999010',
      "ags: is no text: write it in quotes"),
     ("municipalities/14999010.toml", 'ags = "14999010"', 'ags = "14999012"', "in a file named 14999010"),
@@ -29,12 +31,19 @@ from tests.unit.config.kit import DEFAULTS, HUB, MUNICIPALITY, change, load, pro
     ("defaults.toml", '"ablage"', '"ablag"', "unknown destination 'ablag': did you mean 'ablage'?"),
     ("defaults.toml", '["xml", "attachments"]', '["xmml"]',
      "'xmml' is no rendering of every version of the mapping: did you mean 'xml'?"),
+    ("defaults.toml", 'service = "*"', 'service = "*"\npdf_embeds = ["xmll"]',
+     "pdf_embeds: 'xmll' is no rendering with the role xml, csv, json of every version of the mapping: did "
+     "you mean 'xml'?"),
     ("defaults.toml", '"test", send', '"ablage", send', "is no test destination: set test = true there"),
     ("defaults.toml", 'recipients = [{ destination = "ablage"', 'recipients = [{ destination = "test"',
      "is for tests only"),
     ("defaults.toml", '"3d"', '"3 weeks"', "is no duration: write '90s'"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nwindow = ["Mon-Fri 6-20"]',
      "destinations.ablage.window.0: 'Mon-Fri 6-20' is no window: write 'Mo-Fr 06:00-20:00'"),
+    ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nwindow = []',
+     "destinations.ablage.window: names no time: leave it out, or write ['Mo-So 00:00-24:00']"),
+    ("defaults.toml", "[policy.retry]", "[policy]\nwindow = []\n[policy.retry]",
+     "policy.window: names no time: leave it out"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nrate = "viel"',
      "destinations.ablage.rate: 'viel' is no rate: write '10/s'"),
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\ntotal = "0s"',
@@ -95,7 +104,8 @@ def test_a_faulty_mapping_is_told_once(etc: Path) -> None:
     (etc / "defaults.toml").write_text(DEFAULTS + "[retention.services.hund]\npayload_days = 3\n")
     change(etc / "mappings/hund/mapping.toml", 'category = "einfach"', 'category = "leicht"')
     assert problems(etc).splitlines() == [
-        f"{etc}/mappings/hund/mapping.toml: category: Input should be 'einfach', 'mittel' or 'komplex': "
+        f"{etc}/mappings/hund/mapping.toml: line 4: category: Input should be 'einfach', 'mittel' or "
+        "'komplex': "
         "correct the value"]
 
 

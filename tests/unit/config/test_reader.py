@@ -149,7 +149,7 @@ MUNICIPALITY_FILE = "municipalities/14999010.toml"
      "destinations.ablage.drop.pth: unknown key: did you mean 'path'?"),
     ("mappings/hund/mapping.toml", MAPPING,
      MAPPING.split("[[version]]", maxsplit=1)[0] + '[version]\nname = "v1"\n',
-     "version: is a table, not a list of tables: write [[version]] instead of [version]"),
+     "line 5: version: is a table, not a list of tables: write [[version]] instead of [version]"),
 ])
 def test_a_value_of_the_wrong_kind_is_told_once_in_plain_words(etc: Path, file: str, old: str, new: str,
                                                                fault: str) -> None:

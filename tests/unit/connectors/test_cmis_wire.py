@@ -104,7 +104,7 @@ class TestForms:
         assert multipart({}, delivery, part,
                          "a").media_type != body.media_type, "a boundary is never used twice"
 
-    @pytest.mark.parametrize("kind", ["text/plain; charset=x", "a", "a/b\r\nX: y", ""])
+    @pytest.mark.parametrize("kind", ["text/plain; x=y", "text/plain; charset=a b", "a", "a/b\r\nX: y", ""])
     def test_an_odd_media_type_is_bytes(self, kind: str) -> None:
         delivery = make_delivery([("xml", "a", kind, b"x")])
         sent = b"".join(multipart({}, delivery, delivery.manifest.parts[0], "a").pieces())

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from connectors._framing import IN_MEMORY, Body, Spool, case_of, clean, decoded, file_name, flag, labelled
+from connectors._framing import (
+    IN_MEMORY,
+    Body,
+    Spool,
+    case_of,
+    clean,
+    decoded,
+    file_name,
+    flag,
+    labelled,
+    name_on_disk,
+)
 
 
 @pytest.mark.parametrize("size", [0, IN_MEMORY, IN_MEMORY + 1])
@@ -66,3 +78,11 @@ def test_a_case_is_percent_encoded_or_plain(written: str | None, expected: str |
     ("ä€".encode(), "ä€"), ("ä€".encode("cp1252"), "ä€"), (b"\x81", "\x81"), (b"", "")])
 def test_bytes_are_text_without_a_replacement(value: bytes, expected: str) -> None:
     assert decoded(value) == expected
+
+
+@pytest.mark.parametrize(("name", "read"), [
+    ("Gebühr.pdf".encode(), "Gebühr.pdf"), ("Gebühr – 1.pdf".encode("cp1252"), "Gebühr – 1.pdf"),
+    ("Foto\u00a0vom\u202f20.11..png".encode(), "Foto vom 20.11..png"), (b"\x01", "datei")])
+def test_a_name_on_disk_is_read_like_a_senders(name: bytes, read: str) -> None:
+    """Other machines write their own characters into a folder."""
+    assert name_on_disk(Path(os.fsdecode(name))) == read

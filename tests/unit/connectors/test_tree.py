@@ -76,3 +76,11 @@ class TestFill:
         assert len(_tree.parts(make_delivery(), "*")) == len(APPLICATION)
         with pytest.raises(Permanent, match="5 Teile"):
             _tree.the_part(make_delivery(), "*")
+
+
+@pytest.mark.parametrize(("tree", "roles"), [
+    ({"a": "{base64:pdf}", "b": ["{text:xml}", {"c": "{id}", "d": 7}]}, {"pdf", "xml"}),
+    ({"a": [{"each": "attachment", "n": "{part:name}", "b": "{part:base64}"}]}, {"attachment"}),
+    ({"a": [{"each": "*", "n": "{part:name}"}], "b": "{base64:pdf}"}, None), ("{id}", set()), (None, set())])
+def test_which_roles_a_tree_takes_up(tree: Any, roles: set[str] | None) -> None:
+    assert _tree.roles(tree) == roles

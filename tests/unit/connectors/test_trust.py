@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
 from connectors._trust import Sender, Trust, TrustFiles, load
@@ -72,6 +76,68 @@ def test_the_check_of_the_issuer_is_what_holds(named: Named, ours: Authority, ot
     trust = load(two_senders(named, ours, other))
     careless = Careless(trust.context, trust.issuers, trust.senders)
     assert careless.recognise(der(other.client("portal"))) == "amt24"
+
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(("begins", "ends", "outdated"), [
+    (-2, -1, "expired"), (1, 2, "not-yet-valid"), (-1, 1, None)])
+def test_a_certificate_counts_in_its_time_only(named: Named, ours: Authority, begins: int, ends: int,
+                                               outdated: str | None) -> None:
+    shown = ours.client("portal", not_before=NOW + begins * DAY, not_after=NOW + ends * DAY)
+    trust = load(named)
+    read = trust.read(der(shown))
+    assert (read.sender, read.outdated) == ("amt24", outdated), "its sender is known, valid or not"
+    assert read.known == trust.recognise(der(shown)) == ("amt24" if outdated is None else None)
+    assert read.ends is not None
+    assert abs(read.ends - (NOW + ends * DAY)) < timedelta(seconds=2)
+
+
+def test_the_check_of_the_time_is_what_holds(named: Named, ours: Authority) -> None:
+    """Planted fault: the handshake does not look at the time, so without this an ended one gets in."""
+    class Timeless(Trust):
+        def outdated(self, leaf: x509.Certificate, now: datetime) -> None:
+            return None
+
+    trust = load(named)
+    ended = der(ours.client("portal", not_before=NOW - 2 * DAY, not_after=NOW - DAY))
+    assert trust.recognise(ended) is None
+    assert Timeless(trust.context, trust.issuers, trust.senders).recognise(ended) == "amt24"
+
+
+def test_nobody_outlives_the_ca_unless_its_successor_vouches(named: Named, tmp_path: Path) -> None:
+    key, file = ec.generate_private_key(ec.SECP256R1()), tmp_path / "ca.pem"
+    leaf = issued("portal", ec.generate_private_key(ec.SECP256R1()), "ca", key, NOW + 9 * DAY)
+    for ends, outdated in (((-1,), "authority-expired"), ((-1, 5), None), ((5,), None)):
+        file.write_bytes(b"".join(issued("ca", key, "ca", key, NOW + end * DAY).public_bytes(Encoding.PEM)
+                                  for end in ends))
+        read = load(replace(named, client_ca=(file,))).read(leaf.public_bytes(Encoding.DER))
+        assert (read.sender, read.outdated) == ("amt24", outdated), ends
+
+
+def test_a_root_that_has_ended_ends_what_is_below_it(named: Named, tmp_path: Path) -> None:
+    root, middle, file = (ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1()),
+                          tmp_path / "ca.pem")
+    leaf = issued("portal", ec.generate_private_key(ec.SECP256R1()), "middle", middle, NOW + 9 * DAY)
+    below = issued("middle", middle, "root", root, NOW + 9 * DAY).public_bytes(Encoding.PEM)
+    above = issued("root", root, "root", root, NOW - DAY).public_bytes(Encoding.PEM)
+    for content, outdated in ((below, None), (below + above, "authority-expired")):
+        file.write_bytes(content)
+        trust = load(replace(named, client_ca=(file,)))
+        assert trust.read(leaf.public_bytes(Encoding.DER)).outdated == outdated
+
+
+def issued(name: str, key: ec.EllipticCurvePrivateKey, by: str, ca: ec.EllipticCurvePrivateKey,
+           ends: datetime) -> x509.Certificate:
+    """A certificate for `name`, which may itself issue others."""
+    return (x509.CertificateBuilder().serial_number(x509.random_serial_number())
+            .subject_name(x509.Name.from_rfc4514_string(f"CN={name}"))
+            .issuer_name(x509.Name.from_rfc4514_string(f"CN={by}")).public_key(key.public_key())
+            .not_valid_before(NOW - 9 * DAY).not_valid_after(ends)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(ca, hashes.SHA256()))
 
 
 def test_a_certificate_that_fits_two_senders_is_nobodys(named: Named, ours: Authority) -> None:

@@ -24,7 +24,7 @@ def english_texts() -> set[str]:
     """Every text of the command line that a person reads."""
     marked = re.findall(r'_\(\s*"((?:[^"\\]|\\.)*)"\)', SOURCE)
     helps = re.findall(r'\b(?:command|group|_change)\(\s*"[a-z-]+",\s+"((?:[^"\\]|\\.)*)"', SOURCE)
-    columns = [name for found in re.findall(r"_table\(\s*\[(.*?)\]", SOURCE)
+    columns = [name for found in re.findall(r"(?:_table|Table)\(\s*\[(.*?)\]", SOURCE)
                for name in re.findall(r'"([^"]+)"', found)]
     return {*marked, *helps, *columns, *store.FAULTS.values(), *store.REPAIRS.values(),
             *context.STEPS} - {"AGS"}

@@ -7,13 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
+import pytest
 import time_machine
 
 from hub import endpoint, registry
 from hub.demo.certificates import Authority
 from hub.endpoint import Certificate, Mark, OptionsModel
 from hub.files.model import parts_of
-from hub.operations.certificates import certificates
+from hub.operations.certificates import SOON, certificates, findings
 
 
 class Sender(OptionsModel):
@@ -71,6 +72,53 @@ def test_a_file_that_is_no_certificate_does_not_end_a_scrape(tmp_path: Path) -> 
     broken.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
     assert certificates(example(inlet={"certificate": broken}, destination={})) == {broken:
                                                                                     ("inlet portal", 0.0)}
+
+
+def said(tmp_path: Path, days: float, only: set[str] | None = None) -> dict[str, tuple[str, str]]:
+    """What the check says so many days before the certificates of inlet and destination end."""
+    authority = Authority(tmp_path)
+    server, client = tmp_path / "server.pem", tmp_path / "client.pem"
+    authority.server(server, tmp_path / "server.key")
+    authority.client(client, tmp_path / "client.key", "CN=drehscheibe.example")
+    configuration = example(inlet={"certificate": server}, destination={"certificate": client})
+    end = min(end for _, end in certificates(configuration).values())
+    with time_machine.travel(datetime.fromtimestamp(end - days * 86400, UTC), tick=False):
+        return {who: (finding.severity, finding.text) for who, finding in findings(configuration, only)}
+
+
+@pytest.mark.parametrize(("days", "severity", "words"), [
+    (5, "warning", "(in 5 Tagen)"), (29, "warning", "(in 29 Tagen)"), (-1, "error", "abgelaufen")])
+def test_check_says_which_certificate_ends(tmp_path: Path, days: float, severity: str, words: str) -> None:
+    """Of the server (inlet) and of the client (destination): the alert was the only one to see it."""
+    found = said(tmp_path, days)
+    assert set(found) == {"inlet portal", "musterstadt/verfahren"}
+    for told, text in found.values():
+        assert told == severity
+        assert words in text
+    assert "server.pem" in found["inlet portal"][1]
+    assert "client.pem" in found["musterstadt/verfahren"][1]
+
+
+def test_a_certificate_that_ends_late_is_not_worth_a_word(tmp_path: Path) -> None:
+    assert said(tmp_path, 40) == {}
+
+
+def test_the_check_of_one_destination_says_its_certificate(tmp_path: Path) -> None:
+    assert set(said(tmp_path, 5, {"musterstadt/verfahren"})) == {"musterstadt/verfahren"}
+    assert said(tmp_path, 5, {"musterstadt/postfach"}) == {}
+
+
+def test_the_check_warns_when_the_alert_does() -> None:
+    rules = (Path(__file__).parents[3] / "etc/prometheus/rules/drehscheibe.yml").read_text()
+    assert f"/ 86400 < {SOON}\n" in rules
+
+
+def test_a_file_that_is_no_certificate_is_said_of_a_destination(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.pem"
+    [(who, finding)] = findings(example(inlet={"certificate": tmp_path / "nix.pem"},
+                                        destination={"certificate": gone}))
+    assert (who, finding.severity) == ("musterstadt/verfahren", "error")
+    assert str(gone) in finding.text
 
 
 def unmarked(model: type[OptionsModel]) -> list[str]:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast, get_args
 
 import pytest
 import structlog
+import time_machine
+from prometheus_client import CollectorRegistry
 
 from hub.config import loader
+from hub.config.sections import DiskSection
 from hub.endpoint import TurnedAway
 from hub.errors import Conflict, NotAllowed, StoreUnavailable
+from hub.i18n.sentence import Sentence
+from hub.intake.disk_space import Space
 from hub.intake.receiver import Receiver
+from hub.job import Facts, Parked
 from hub.message import Incoming
-from hub.operations.ledger_metrics import first_series, place_of
+from hub.operations.ledger_metrics import LedgerCollector, first_series, place_of
+from hub.store.store import Store
 from hub.store.transitions.deliveries import Settlement
 from hub.telemetry.counters import Metrics
-from hub.telemetry.families import DELIVERY_EVENTS, FAMILIES
+from hub.telemetry.families import DELIVERY_EVENTS, DESTINATION_OLDEST, FAMILIES
+from tests.unit.store_kit import MINUTE, Output, accept, incoming, prepare
 
 ROOT = Path(__file__).parents[3]
 
@@ -99,15 +108,15 @@ def test_what_an_inlet_refuses_is_counted_with_its_reason(metrics: Metrics, reas
 
 
 def test_what_lies_in_a_folder_is_shown_and_more_of_it_is_said(metrics: Metrics) -> None:
-    tell = metrics.lying("portal")
+    tell, shown = metrics.files_not_taken("portal"), "drehscheibe_inlet_files_not_taken"
     with structlog.testing.capture_logs() as logs:
         for count in (0, 1, 1, 3, 0, 2):
             tell({"unfinished": count, "left-out": 1} if count else {})
-            assert value(metrics, 'drehscheibe_inlet_lying{inlet="portal",reason="unfinished"}') == count
+            assert value(metrics, f'{shown}{{inlet="portal",reason="unfinished"}}') == count
     assert [(line["log_level"], line["kind"], line["count"]) for line in logs] == [
         ("warning", "unfinished", 1), ("info", "left-out", 1), ("warning", "unfinished", 3),
         ("warning", "unfinished", 2), ("info", "left-out", 1)]
-    assert value(metrics, 'drehscheibe_inlet_lying{inlet="portal",reason="special"}') == 0
+    assert value(metrics, f'{shown}{{inlet="portal",reason="special"}}') == 0
 
 
 def test_what_a_run_of_the_retention_left_is_seen_until_the_next(metrics: Metrics) -> None:
@@ -144,3 +153,56 @@ def test_a_whole_country_shows_only_what_happened(monkeypatch: pytest.MonkeyPatc
     assert len(first_series(configuration)[DELIVERY_EVENTS]) > 10
     monkeypatch.setattr("hub.operations.ledger_metrics.MOST_PAIRS", 10)
     assert first_series(configuration)[DELIVERY_EVENTS] == {}
+
+
+def scraped(store: Store, folder: Path) -> dict[tuple[str, ...], float]:
+    """What the store says in one scrape, by name and labels."""
+    registry = CollectorRegistry()
+    configuration = loader.load(ROOT / "etc" / "hub.toml")
+    registry.register(LedgerCollector(store, lambda: configuration, dict, dict, lambda: False,
+                                      Space(folder, DiskSection)))
+    return {(sample.name, *sample.labels.values()): sample.value for metric in registry.collect()
+            for sample in metric.samples}
+
+
+def parked(store: Store, content: bytes, tenant: str, reason: str) -> None:
+    """A message of this municipality that waits for a person."""
+    message = accept(store, incoming(content), tenant=tenant).id
+    assert store.claim_messages(1, MINUTE, only=[message])
+    output = Output()
+    store.record([Parked(message_id=message, facts=Facts(), reason=reason, text=Sentence.heard("weil"))],
+                 output.fd, config_digest="config-1")
+
+
+def test_what_is_parked_is_shown_with_its_municipality(tmp_path: Path) -> None:
+    """The municipality's dashboard showed 0 with 500 parked. Only configured ones are a label."""
+    store = Store.open(prepare(tmp_path / "state"))
+    for number, (tenant, reason) in enumerate([("musterstadt", "invalid")] * 3 + [
+            ("musterstadt", "no-route"), ("", "unknown-municipality"), ("weg", "no-route")]):
+        parked(store, b"%d" % number, tenant, reason)
+    found = {labels: value for (name, *labels), value in scraped(store, tmp_path).items()
+             for labels in [tuple(labels)] if name == "drehscheibe_municipality_parked"}
+    store.close()
+    assert found == {("musterstadt", "invalid"): 3, ("musterstadt", "no-route"): 1,
+                     ("other", "unknown-municipality"): 1, ("other", "no-route"): 1}
+
+
+def test_what_no_worker_has_read_is_not_the_age_of_a_destination(tmp_path: Path) -> None:
+    store = Store.open(prepare(tmp_path / "state"))
+    accept(store, incoming())
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=5), tick=False):
+        found = scraped(store, tmp_path)
+    store.close()
+    assert found["drehscheibe_oldest_received_seconds",] > 4 * 3600
+    assert not any(value for (name, *_), value in found.items() if name == DESTINATION_OLDEST.name)
+
+
+def test_dead_letters_are_shown_and_more_of_them_are_said(metrics: Metrics) -> None:
+    tell = metrics.dead_letters("mq")
+    with structlog.testing.capture_logs() as logs:
+        for count in (0, 2, 2, None, None, 2, 3, 0):
+            tell(count)
+            shown = value(metrics, 'drehscheibe_dead_letters{inlet="mq"}')
+            assert math.isnan(shown) if count is None else shown == count
+    assert [(line["log_level"], line["inlet"], line.get("count")) for line in logs] == [
+        ("warning", "mq", 2), ("warning", "mq", None), ("warning", "mq", 2), ("warning", "mq", 3)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from hub.delivery.circuit_breaker import Circuit
 from hub.errors import HubError
 from hub.message import DeliveryState
 from hub.operations.operator import Operator
@@ -33,6 +34,8 @@ class Deliverer:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.resting: dict[str, Circuit] = {}
+        self.opens: dict[str, datetime] = {}
 
     def reset(self, destination: str) -> None:
         self.told.append(f"reset {destination}")
@@ -40,11 +43,11 @@ class Deliverer:
     def wake(self) -> None:
         self.told.append("wake")
 
-    def circuits(self) -> dict[str, Any]:
-        return {}
+    def circuits(self) -> dict[str, Circuit]:
+        return self.resting
 
-    def closed_until(self, destination: str) -> None:
-        return None
+    def closed_until(self, destination: str) -> datetime | None:
+        return self.opens.get(destination)
 
 
 @pytest.fixture
@@ -106,6 +109,39 @@ def test_a_hub_is_woken_by_what_people_do_and_a_store_alone_is_enough(
     again = alone(store).resend(delivered, "erika", action="a click")["new"]
     assert alone(store).resend(delivered, "erika", action="a click")["new"] == again
     assert deliverer.told[3:] == [], "no hub, nobody to wake"
+
+
+def test_replay_says_what_it_ended_and_what_still_waits(store: Store,
+                                                        hub: tuple[Operator, Deliverer]) -> None:
+    """A message that waits is not changed, but its destinations are tried now, unless they are closed."""
+    operator, deliverer = hub
+    message = routed(store, [KEY, "musterstadt/ablage", "musterstadt/dms"])
+    later = datetime.now(UTC) + timedelta(hours=1)
+    deliverer.resting = {KEY: Circuit(resting_until=later), "musterstadt/dms": Circuit(resting_until=later),
+                         "probedorf/postfach": Circuit(resting_until=later)}
+    deliverer.opens = {"musterstadt/ablage": later}
+    deliver(store, "musterstadt/dms")
+    answer = operator.replay(message, "erika")
+    assert (answer["changed"], answer["woken"], answer["running"]) == (0, [KEY], True)
+    assert list(answer["closed"]) == ["musterstadt/ablage"]
+    assert f"reset {KEY}" in deliverer.told
+    told = alone(store).replay(message, "erika")
+    assert (told["changed"], told["woken"], told["closed"], told["running"]) == (0, [], {}, False)
+
+
+def test_messages_come_in_pages_of_which_none_is_left_out(store: Store) -> None:
+    ids = [accept(store, incoming(b"%d" % number)).id for number in range(7)][::-1]
+    operator = alone(store)
+    found: list[str] = []
+    while page := operator.messages(limit=3, before=found[-1] if found else None):
+        assert len(page) <= 3
+        found += [row["id"] for row in page]
+        accept(store, incoming(b"meanwhile %d" % len(found)))
+    assert found == ids, "what comes meanwhile is newer, and asked for by nobody"
+    with pytest.raises(HubError, match="ask for 1 to 1000"):
+        operator.messages(limit=1001)
+    with pytest.raises(NotFound):
+        operator.messages(before="01999999")
 
 
 def test_reload_is_the_running_hubs(store: Store, hub: tuple[Operator, Deliverer]) -> None:

@@ -68,3 +68,17 @@ def test_the_watchdog_is_fed_during_a_stop_and_not_after_it(listening: socket.so
     time.sleep(0.1)
     with pytest.raises(BlockingIOError):
         listening.recv(64)
+
+
+def test_the_status_line_is_told_when_it_changes_and_not_after_the_stop(listening: socket.socket) -> None:
+    now = ["takes applications", "takes applications", "takes no applications: the disk\nfills",
+           "takes applications", "never told"]
+    line = systemd.StatusLine(lambda: now.pop(0))
+    for _ in range(4):
+        line.say()
+    line.stop()
+    line.say()
+    systemd.notify("STOPPING=1")
+    assert [listening.recv(4096).decode() for _ in range(4)] == [
+        "STATUS=takes applications", "STATUS=takes no applications: the disk fills",
+        "STATUS=takes applications", "STOPPING=1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -74,7 +75,7 @@ def test_what_waits_for_room_is_told_beside_a_hub(store: Store) -> None:
 
 @pytest.mark.parametrize(("reason", "step"), [
     (Reason.INVALID, "beim Absender neu anfordern"), (Reason.CONFIGURATION, "berichtigen, neu laden"),
-    (Reason.RUNAWAY, "drehscheibe mapping test"),
+    (Reason.RUNAWAY, "drehscheibe mapping test"), (Reason.MAPPING, "Die genannte Datei berichtigen"),
     (Reason.NO_ROUTE, "Ursache beheben, dann: drehscheibe replay"),
 ])
 def test_each_reason_has_its_next_step(store: Store, reason: Reason, step: str) -> None:
@@ -134,3 +135,21 @@ def test_what_arrived_needs_no_step(store: Store) -> None:
 
 def test_no_moment_is_no_text() -> None:
     assert time_text(None) is None
+
+
+@pytest.fixture
+def machine_in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Most servers are."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(("moment", "told"), [
+    (datetime(2026, 11, 22, 23, 30, tzinfo=UTC), "2026-11-23T00:30:00.000+01:00"),
+    (datetime(2026, 7, 1, 12, tzinfo=UTC), "2026-07-01T14:00:00.000+02:00")])
+@pytest.mark.usefixtures("machine_in_utc")
+def test_times_are_the_operators_whatever_the_machines_zone(moment: datetime, told: str) -> None:
+    assert time_text(moment) == told

@@ -30,7 +30,7 @@ def packed(*names: str, flags: int = 0) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, b"Beispiel " * 20)
+            archive.writestr(zipfile.ZipInfo(name), b"Beispiel " * 20)  # of 1980: the same in every process
     content = target.getvalue()
     if flags:  # general purpose bit 0 in each entry of the central directory (APPNOTE 4.4.4)
         start = content.index(b"PK\x01\x02")

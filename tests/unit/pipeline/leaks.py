@@ -41,8 +41,9 @@ Part = tuple[str, str | None, str, bytes]
 """Name, file name, media type and content of a part as it was sent."""
 
 
-def ask(parts: Sequence[Part], rules: tuple[Rule, ...], service: str, **more: Any) -> Outcome:
-    """What the pipeline makes of a message."""
+def ask(parts: Sequence[Part], rules: tuple[Rule, ...], service: str, out: io.BytesIO | None = None,
+        **more: Any) -> Outcome:
+    """What the pipeline makes of a message. New bodies go to `out`."""
     contents = [content for *_, content in parts]
     job = Job(message_id="019a0000-0000-7000-8000-000000000001", tenant="beispiel", ags="14999010",
               service=service, test=False, received_at=datetime(2026, 11, 22, 9, tzinfo=UTC),
@@ -51,7 +52,7 @@ def ask(parts: Sequence[Part], rules: tuple[Rule, ...], service: str, **more: An
                           sha256=hashlib.sha256(content).hexdigest(),
                           body=Body(fd=number, length=len(content)))
                   for number, (name, filename, media_type, content) in enumerate(parts)))
-    return process(job, lambda body: contents[body.fd], io.BytesIO())
+    return process(job, lambda body: contents[body.fd], io.BytesIO() if out is None else out)
 
 
 def rules_of(package: Path, common: Path | None = MAPPINGS / "_common", schemas: Path | None = None,

@@ -22,7 +22,7 @@ def archive(*names: str) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as file:
         for name in names:
-            file.writestr(name, b"x")
+            file.writestr(zipfile.ZipInfo(name), b"x")  # of 1980: the same in every process
     return target.getvalue()
 
 
@@ -46,7 +46,7 @@ def test_a_program_goes_through_marked_where_the_route_takes_it() -> None:
     outcome = sent(PROGRAM, f"{CANARY}.exe")
     assert isinstance(outcome, Translated)
     assert [attachment.marks for attachment in outcome.attachments] == [(), ("program",)]
-    assert [part.role for part in outcome.deliveries[0].parts] == ["attachment"]
+    assert [part.role for part in outcome.deliveries[0].parts] == ["attachment"] * 2
     assert not leaks(outcome)
     assert ["Programm" in note for note in outcome.notes] == [True]
 
@@ -73,3 +73,17 @@ def test_the_envelope_says_what_was_seen_and_what_an_archive_lists() -> None:
     assert (element.get("marks"), element.get("content"), element.get("entries")) == (
         "archive other-type program", "ZIP", "2")
     assert [entry.text for entry in element] == ["b.txt", "c/d.exe"]
+
+
+def test_the_mail_names_what_an_archive_lists() -> None:
+    out = io.BytesIO()
+    files = archive(*(f"{number}.txt" for number in range(12)))
+    outcome = ask((("application", "antrag.xml", "application/xml", DOCUMENT),
+                   ("anlage", "a.zip", "application/zip", files)), rules_of(SERVICE, sent=("mail-text",)),
+                  "hundesteuer", out)
+    assert isinstance(outcome, Translated)
+    body = outcome.deliveries[0].parts[0].body
+    assert body is not None
+    text = out.getvalue()[body.offset:body.offset + body.length].decode()
+    assert "a.zip" in text and "Archiv, nicht ausgepackt (Einträge: 12: 0.txt, 1.txt, " in text
+    assert "9.txt …)" in text and "10.txt" not in text

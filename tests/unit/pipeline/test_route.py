@@ -89,3 +89,31 @@ def test_versions_compare_as_numbers(one: list[int], other: list[int]) -> None:
     assert (version_key(left) < version_key(right)) == (padded[0] < padded[1])
     assert version_in(left, f">={right}") != version_in(left, f"<{right}")
     assert not version_in(None, ">=0") and version_in(None, "*")
+
+
+COMES = {"mapping_versions": ">=1.0", "valid_from": date(2026, 12, 1)}
+
+
+@pytest.mark.parametrize("today", [None, date(2026, 5, 1), date(2026, 11, 30)])
+def test_a_form_before_its_day_is_parked_with_that_day(today: date | None) -> None:
+    early = job(rule("a", mapping_versions="<1.0"), rule("b", **COMES))
+    with pytest.raises(Rejected) as error:
+        route(early.model_copy(update={"today": today}), FACTS)
+    assert error.value.reason == "no-route"
+    assert "dafür gilt b erst ab 2026-12-01" in error.value.text
+
+
+@pytest.mark.parametrize("today", [date(2026, 12, 1), date(2029, 1, 1)])
+def test_a_replay_on_that_day_or_later_goes_through(today: date) -> None:
+    later = rule("c", mapping_versions=">=1.0", valid_from=date(2028, 1, 1))
+    replayed = job(rule("b", **COMES, valid_until=date(2028, 1, 1)),
+                   later).model_copy(update={"today": today})
+    found, trace = route(replayed, FACTS)
+    assert found.id == "b", "the first one to begin"
+    assert trace == ("Regel b: passt", "Regel c: gilt erst ab 2028-01-01")
+
+
+def test_the_day_of_acceptance_decides_where_a_rule_holds_on_it() -> None:
+    old, new = rule("old", valid_until=date(2026, 12, 1)), rule("new", **COMES)
+    late = job(old, new).model_copy(update={"today": date(2026, 12, 1)})
+    assert route(late, FACTS)[0].id == "old"

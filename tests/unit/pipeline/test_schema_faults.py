@@ -22,14 +22,14 @@ FAULTS = [
      "Halterin oder Halter (1.) › Name (halter:0:name): ist länger als 12 Zeichen"),
     ("<name>G</name>", "(halter:0:name): ist kürzer als 2 Zeichen"),
     ("<geburtsdatum>geheim</geburtsdatum>",
-     "› Geburtsdatum (halter:0:geburtsdatum): ist kein Datum (JJJJ-MM-TT)"),
+     "› Geburtsdatum (halter:0:geburtsdatum): ist kein Datum (Beispiel 2026-06-20)"),
     ("<geburtsdatum/>", "(halter:0:geburtsdatum): ist leer und damit kein Datum"),
-    ("<betrag>geheim</betrag>", "(halter:0:betrag): ist keine Zahl"),
+    ("<betrag>geheim</betrag>", "(halter:0:betrag): ist keine Zahl (Beispiel 12,5)"),
     ("<betrag>4711</betrag>", "(halter:0:betrag): ist größer als 100"),
     ("<betrag>47.113</betrag>", "(halter:0:betrag): hat mehr als 2 Nachkommastellen"),
     ("<wahl>geheim</wahl>", "(halter:0:wahl): ist keiner der erlaubten Werte (rot, blau)"),
     ("<muster>geheim</muster>", "(halter:0:muster): entspricht nicht dem verlangten Muster"),
-    ("<anzahl>4.711</anzahl>", "(halter:0:anzahl): ist keine ganze Zahl"),
+    ("<anzahl>4.711</anzahl>", "(halter:0:anzahl): ist keine ganze Zahl (Beispiel 12)"),
     ("<fremd/>", "› 2. Feld (unbekannter Name mit 5 Zeichen): ist hier nicht vorgesehen"),
 ]
 
@@ -48,8 +48,7 @@ def test_without_xmlschema_lxml_is_put_into_words(package: Path, field: str, exp
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema_faults, "MAX_ELEMENTS", 0)
     error = wrong(package, f'<instance n="0"><pflicht/>{field}</instance>')
-    place = re.search(r"\((halter:0:\w+|unbekannter Name mit 5 Zeichen)\): ", expected)
-    assert place is not None and place[0] in error.text
+    assert expected in error.text
     assert "passt nicht zum Schema" not in error.text
     assert not re.search(r"geheim|Geheimniskrämerin|4711|4\.711|47\.113", error.text)
 
@@ -90,7 +89,7 @@ def test_the_planted_pattern_really_overruns(package: Path, monkeypatch: pytest.
 def test_a_pattern_that_is_too_much_for_libxml2_parks(package: Path) -> None:
     (package / "v1/fields.xsd").write_text(XSD.replace("(a+)+", "(a|aa)+"))
     error = wrong(package, f'<instance n="0"><pflicht/><muster>{EVIL}</muster></instance>')
-    assert error.reason == "limit"
+    assert error.reason == "mapping"
     assert "fields.xsd" in error.text and "aaa" not in error.text
 
 

@@ -93,7 +93,7 @@ def test_a_message_without_its_document_is_told(installed: Path) -> None:
 
 def test_a_set_that_is_not_installed_or_not_valid_is_configuration(installed: Path, tmp_path: Path) -> None:
     document = etree.parse(standards() / "xwasser/samples/administration_receipt.xml")
-    with pytest.raises(Rejected, match="not installed") as caught:
+    with pytest.raises(Rejected, match="ist nicht eingespielt") as caught:
         check(tmp_path, document)
     assert caught.value.reason == "configuration"
 

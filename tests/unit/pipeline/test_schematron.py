@@ -41,7 +41,7 @@ def test_rules_cannot_read_files(package: Path, tmp_path: Path, monkeypatch: pyt
     secret = tmp_path / "geheim.xml"
     secret.write_text("<geheim/>")
     name = rules(package, f"<sch:assert test=\"not(document('{secret}')/geheim)\">gelesen</sch:assert>")
-    assert wrong(package, GOOD, rules=name).reason == "configuration"
+    assert wrong(package, GOOD, rules=name).reason == "mapping"
     monkeypatch.setattr(xslt, "DENIED", None)  # the planted fault
     rules(package,
           f"<sch:assert test=\"not(document('file://{secret}')/geheim)\">wirklich gelesen</sch:assert>")
@@ -50,15 +50,17 @@ def test_rules_cannot_read_files(package: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(("rule", "attributes", "words"), [
     ('<sch:assert test="name"><sch:value-of select="name"/> fehlt</sch:assert>', "",
-     "value-of may only count"),
-    ('<sch:assert test="name">x</sch:assert>', ' queryBinding="xslt2"', "xslt2 is not supported"),
-    ('<sch:extends href="aussen.sch"/>', "", "includes another file"),
-    ('<sch:assert test="name[">x</sch:assert>', "", "line 3: an expression (XPath) is misspelt"),
+     "<sch:value-of> darf nur zählen"),
+    ('<sch:assert test="name">x</sch:assert>', ' queryBinding="xslt2"', "xslt2 wird nicht unterstützt"),
+    ('<sch:extends href="aussen.sch"/>', "", "bindet eine andere Datei ein"),
+    ('<sch:assert test="name[">x</sch:assert>', "", "Zeile 3: ein Ausdruck (XPath) ist falsch geschrieben"),
     ('<sch:assert test="x:name">x</sch:assert>', "",
-     "line 3: an expression uses a prefix that no sch:ns declares"),
+     "Zeile 3: ein Ausdruck verwendet ein Präfix, das kein sch:ns deklariert"),
+    ('<sch:assert test="gibtsnicht(name)">x</sch:assert>', "",
+     "Zeile 3: ein Ausdruck ruft eine Funktion auf, die es nicht gibt"),
 ])
-def test_rules_that_cannot_be_used_are_configuration(package: Path, rule: str, attributes: str,
-                                                     words: str) -> None:
+def test_rules_that_cannot_be_used_are_the_mappings_fault(package: Path, rule: str, attributes: str,
+                                                          words: str) -> None:
     error = wrong(package, GOOD, rules=rules(package, rule, attributes))
-    assert error.reason == "configuration"
+    assert error.reason == "mapping"
     assert words in error.text

@@ -15,10 +15,10 @@ def test_what_fits_passes(package: Path) -> None:
           '<instance n="0"><pflicht/><geburtsdatum>1980-01-01</geburtsdatum><wahl>rot</wahl></instance>')
 
 
-def test_a_broken_schema_is_configuration(package: Path) -> None:
+def test_a_broken_schema_is_the_mappings_fault(package: Path) -> None:
     (package / "v1/fields.xsd").write_text("<nichts/>")
     error = wrong(package, '<instance n="0"/>')
-    assert error.reason == "configuration"
+    assert error.reason == "mapping"
     assert "fields.xsd" in error.text
 
 
@@ -27,7 +27,7 @@ def test_a_schema_of_the_package_imports_nothing_from_elsewhere(package: Path, t
     (package / "v1/fields.xsd").write_text(XSD.replace(
         '<xs:element name="fields">',
         '<xs:include schemaLocation="../aussen.xsd"/><xs:element name="fields">', 1))
-    assert wrong(package, '<instance n="0"/>').reason == "configuration"
+    assert wrong(package, '<instance n="0"/>').reason == "mapping"
 
 
 def test_at_most_ten_faults_are_listed(package: Path) -> None:

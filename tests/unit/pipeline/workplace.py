@@ -13,10 +13,11 @@ from typing import Any
 
 from lxml import etree
 
-from hub.job import Body, Job, JobPart, OutAttachment, Recipient, Rule
+from hub.job import Body, Job, JobPart, OutAttachment, PdfChoice, Recipient, Rule
 from hub.mapping.model import FieldTable, MappingVersion
 from hub.pipeline import xslt
 from hub.pipeline.fields import annotate, type_values
+from hub.pipeline.file_names import name_files
 from hub.pipeline.translate import render
 
 COMMON = Path(__file__).parents[3] / "mappings" / "_common"
@@ -25,6 +26,8 @@ XSL = 'xmlns:xsl="http://www.w3.org/1999/XSL/Transform" xmlns:e="urn:datendrehsc
 WRITERS = ('xmlns:exsl="http://exslt.org/common" xmlns:sax="http://icl.com/saxon" '
            'extension-element-prefixes="exsl sax"')
 SHA = hashlib.sha256(b"x").hexdigest()
+OTHER = hashlib.sha256(b"y").hexdigest()
+"""Of the application: no attachment has its bytes."""
 TABLE = FieldTable(
     group=[{"id": "halter", "title": "Halterin oder Halter"},
            {"id": "hund", "title": "Hund", "instances": True}],
@@ -69,7 +72,12 @@ class Workplace:
         self.renderings: dict[str, Mapping[str, Any]] = {}
         self.recipients: list[Recipient] = []
         self.stylesheets: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
+        self.pdf: PdfChoice | None = None
+        self.pdf_embeds: tuple[str, ...] = ()
         self.attachments = UPLOADS
+        self.parts = (JobPart(name="application", filename=None, media_type="application/xml", sha256=OTHER,
+                              body=Body(length=5)),)
         (self.package / "v1").mkdir(parents=True)
         self.municipality.mkdir()
 
@@ -90,17 +98,17 @@ class Workplace:
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
                     mapping_digest="0", subject=version.subject,
                     package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
-                    stylesheets=self.stylesheets,
+                    stylesheets=self.stylesheets, homes=self.homes, pdf=self.pdf, pdf_embeds=self.pdf_embeds,
                     recipients=recipients,
                     municipality={"name": "Stadt Musterstadt", "ags": "14999010", "böse": "x"})
         job = Job(message_id=ID, tenant="t", ags="14999010", service="hundesteuer", test=False,
                   received_at=datetime(2026, 11, 22, 9, 11, 12, tzinfo=UTC), accepted_day=date(2026, 11, 22),
                   case=None,
-                  parts=(JobPart(name="application", filename=None, media_type="application/xml", sha256=SHA,
-                                 body=Body(length=5)),), rules=(rule,))
-        envelope = annotate(type_values(etree.fromstring(ENVELOPE), TABLE), TABLE)
+                  parts=self.parts, rules=(rule,))
+        envelope = type_values(etree.fromstring(ENVELOPE), TABLE)
+        attachments = name_files(envelope, self.attachments, rule, version, job.parts)
         out = io.BytesIO()
-        return render(job, rule, version, envelope, self.attachments, out), out.getvalue()
+        return render(job, rule, version, annotate(envelope, TABLE), attachments, out), out.getvalue()
 
     def one(self, body: str, version: str = "1.0", role: str = "xml", **more: Any) -> bytes:
         """What a stylesheet with this body makes."""

@@ -12,6 +12,7 @@ from hub.store.transitions.deliveries import Settlement
 from hub.store.transitions.operator_actions import NotFound, NotNow
 from tests.unit.store_kit import (
     MINUTE,
+    RECEIPT,
     Clock,
     accept,
     claim_one,
@@ -60,6 +61,36 @@ def test_send_again_as_new_has_a_new_name(store: Store) -> None:
     assert deliver(store) == new
     assert store.get_message(message_id).state == MessageState.COMPLETED
     assert store.resend_as_new(old, "erika") not in {old, new}
+
+
+@pytest.mark.parametrize("original", ["done", "confirmed later", "done later", "discarded", "together"])
+def test_each_recipient_is_charged_once_however_often_it_was_sent_again(store: Store, clock: Clock,
+                                                                        original: str) -> None:
+    """358 of 357 stood on a bill, because one had been sent again."""
+    routed(store)
+    if original == "done":
+        first = deliver(store)
+    else:
+        first = claim_one(store).delivery.id
+        store.settle([Settlement.parked(first, Reason.PERMANENT, "550")])
+    clock.now += timedelta(minutes=1)
+    store.resend_as_new(first, "erika")
+    if original == "discarded":
+        store.discard(first, "erika", "neu gesendet")
+    if original == "together":
+        store.replay_delivery(first, "erika")
+        claimed = store.claim_deliveries("mail-musterstadt", 2, MINUTE)
+        assert store.settle([Settlement.done(each.delivery.id, RECEIPT) for each in claimed]) == 2
+    else:
+        deliver(store)
+    if original == "confirmed later":
+        store.confirm(first, "erika", "Anruf")
+    if original == "done later":
+        store.replay_delivery(first, "erika")
+        deliver(store)
+    month = f"{store.now():%Y-%m}"
+    counted = {use.destination: used.count for use, used in store.usages(month, month).items()}
+    assert counted == {"": 1, "mail-musterstadt": 1}
 
 
 def test_discarded_is_final_and_has_a_person_and_a_reason(store: Store) -> None:

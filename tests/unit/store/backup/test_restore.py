@@ -162,25 +162,51 @@ def test_what_was_not_translated_yet_is_asked_about_too(tmp_path: Path, store: S
     again.close()
 
 
-def test_what_was_parked_is_asked_about_when_it_is_replayed(tmp_path: Path, store: Store) -> None:
-    first = accept(store, incoming(b"<a/>")).id
-    store.claim_messages(1, MINUTE)
-    store.record([parked(first)], -1, config_digest="c")
+def test_a_parked_delivery_is_asked_about_when_it_is_replayed(tmp_path: Path, store: Store) -> None:
     second = routed(store, ["m/y"], b"<b/>")
     delivery = claim_one(store, "m/y").delivery.id
     store.settle([Settlement.parked(delivery, Reason.EXPIRED, "aufgegeben.")])
     again = put_back(store, tmp_path)
-    assert again.get_message(first).state is MessageState.PARKED
     assert "Aus der Sicherung vom" in (again.get_delivery(delivery).text or "")
-    assert (again.replay(first, "erika"), again.replay(second, "erika")) == (1, 1)
-    recorded(again, first)
-    for destination in ("m/x", "m/y"):
-        assert claim_one(again, destination).restored
+    assert again.replay(second, "erika") == 1
+    assert claim_one(again, "m/y").restored
     again.settle([Settlement.parked(delivery, Reason.IN_DOUBT, "unbekannt")])
     again.replay_delivery(delivery, "erika")
     claimed = claim_one(again, "m/y")
     assert not claimed.probe and claimed.delivery.repeat_marked, "a person has decided"
     assert unbalanced(again) == []
+    again.close()
+
+
+def test_a_parked_message_was_never_sent_and_a_restore_makes_it_no_doubtful_one(tmp_path: Path,
+                                                                               store: Store) -> None:
+    plain, asked = (accept(store, incoming(content)).id for content in (b"<a/>", b"<b/>"))
+    store.claim_messages(2, MINUTE)
+    store.record([parked(plain), parked(asked)], -1, config_digest="c")
+    again = put_back(store, tmp_path)
+    assert again.get_message(plain).state is MessageState.PARKED
+    assert "restored" in [event.name for event in again.events_of(plain)]
+    assert again.replay(plain, "erika") == 1
+    recorded(again, plain)
+    claimed = claim_one(again, "m/x")
+    assert not claimed.probe and not claimed.delivery.repeat_marked
+    assert again.replay(asked, "erika", ask_first=True) == 1, "it was replayed after the backup"
+    recorded(again, asked)
+    assert claim_one(again, "m/x").restored
+    assert unbalanced(again) == []
+    again.close()
+
+
+def test_what_waited_in_the_backup_stays_doubtful_however_often_it_is_replayed(tmp_path: Path,
+                                                                              store: Store) -> None:
+    """It was not translated there, but it was about to be: it may have arrived since."""
+    message = accept(store, incoming(b"<a/>")).id
+    again = put_back(store, tmp_path)
+    again.claim_messages(1, MINUTE)
+    again.record([parked(message)], -1, config_digest="c")
+    again.replay(message, "erika")
+    recorded(again, message)
+    assert claim_one(again, "m/x").restored
     again.close()
 
 

@@ -1,0 +1,1 @@
+"""Parts of the contract between the hub and its connectors, which take them from `hub.endpoint`."""
