@@ -223,7 +223,10 @@ def overview() -> dict[str, Any]:
             number("Last reload taken up", "min(drehscheibe_config_last_reload_successful)",
                    steps=(("red", None), ("green", 1))),
             number("Workers without network", "min(drehscheibe_workers_without_network)",
-                   steps=(("orange", None), ("green", 1)))]),
+                   steps=(("orange", None), ("green", 1))),
+            number("Workers missing", "sum(drehscheibe_workers_missing)",
+                   steps=(("green", None), ("red", 1)),
+                   text="They could not be started; messages wait.")]),
         ("Store", 4, [
             number("Store", "min(drehscheibe_store_ready)", steps=(("red", None), ("green", 1)),
                    text="0: the database is away; senders are told to come again."),

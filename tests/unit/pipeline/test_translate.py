@@ -11,7 +11,7 @@ from lxml import etree, html
 
 from hub.errors import Rejected
 from hub.job import PdfChoice, Recipient
-from hub.pipeline.translate import short_id
+from hub.mapping.by_rule import short_id
 from tests.services import need_pango
 from tests.unit.pipeline.workplace import ID, UPLOADS, XSL, Workplace, common, inflated
 
