@@ -236,7 +236,8 @@ def _untested(municipality: Municipality, services: Sequence[str]) -> Iterator[t
         if not route.test_recipients and (route.service == "*" or route.service in services):
             name = f" ({route.name})" if route.name else ""
             yield municipality.row.tenant, Finding(
-                "warning", f"{municipality.file}: route {route.service}{name}: test_recipients: there are none, so "
+                "warning",
+                f"{municipality.file}: route {route.service}{name}: test_recipients: there are none, so "
                 "every test is parked", "test_recipients ergänzen")
 
 
