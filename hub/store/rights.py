@@ -1,7 +1,7 @@
 """Who may read the files of a store: the hub alone, whatever the umask.
 
 They hold what citizens wrote, their proofs, and copies of both. New files are made with their rights; what is
-there already and too open (an older hub, a copy by hand) is mended at the start and said in the log.
+there already and too open (an older hub, a copy by hand) is closed at the start and said in the log.
 
 Used by `hub.store.store`.
 """
@@ -37,13 +37,13 @@ def create(file: Path) -> None:
         os.close(descriptor)
 
 
-def mend(directory: Path) -> list[str]:
+def tighten(directory: Path) -> list[str]:
     """Take the rights of others from the store's files in this folder. Gives the names of those that had too
     many.
 
-    What belongs to somebody else cannot be mended; that is said too.
+    What belongs to somebody else cannot be closed; that is said too.
     """
-    mended = []
+    tightened = []
     for place, wanted in _places(directory):
         mode = stat.S_IMODE(place.lstat().st_mode)
         if not mode & 0o077 or place.is_symlink():
@@ -51,13 +51,13 @@ def mend(directory: Path) -> list[str]:
         try:
             place.chmod(mode & wanted)
         except PermissionError:
-            log.error("a file of the store can be read by others and is not the hub's to mend",
+            log.error("a file of the store can be read by others and is not the hub's to close",
                       file=str(place), mode=f"{mode:04o}")
             continue
-        mended.append(place.name)
+        tightened.append(place.name)
         log.warning("a file of the store could be read by others; now it is the hub's alone",
                     file=str(place), mode=f"{mode:04o}")
-    return mended
+    return tightened
 
 
 def _places(directory: Path) -> Iterator[tuple[Path, int]]:

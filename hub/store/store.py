@@ -234,7 +234,7 @@ class Store:
                                  "run the same 'drehscheibe restore' again")
         self.blobs.prepare()
         self.spool.mkdir(mode=0o700, exist_ok=True)
-        rights.mend(self.directory)
+        rights.tighten(self.directory)
         for left in self.spool.iterdir():
             if left.is_file():
                 left.unlink()

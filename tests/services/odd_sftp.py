@@ -137,6 +137,24 @@ class _Login(paramiko.ServerInterface):  # type: ignore[misc]
         return int(paramiko.OPEN_SUCCEEDED)
 
 
+class _Slow:
+    """A channel on which some answers come byte by byte."""
+
+    def __init__(self, channel: Any, session: _Session) -> None:
+        self.channel = channel
+        self.session = session
+
+    def send(self, data: bytes) -> int:
+        manners = self.session.manners
+        if self.session.asked not in manners.drips:
+            return int(self.channel.send(data))
+        time.sleep(manners.pace)
+        return int(self.channel.send(data[:1]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.channel, name)
+
+
 class _Session(paramiko.SFTPServer):  # type: ignore[misc]
     """One session: paths are bytes, errors of the disk become codes by the manners."""
 
@@ -146,15 +164,10 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
         self._files: dict[bytes, int] = {}
         self._listings: dict[bytes, list[bytes]] = {}
         self._numbers = iter(range(1 << 30))
-        self._asked = "version"
+        self.asked = "version"
 
-    def _write_all(self, out: bytes) -> None:
-        if self._asked not in self.manners.drips:
-            super()._write_all(out)
-            return
-        for byte in out:
-            super()._write_all(bytes([byte]))
-            time.sleep(self.manners.pace)
+    def start_subsystem(self, name: str, transport: Any, channel: Any) -> None:
+        super().start_subsystem(name, transport, _Slow(channel, self))
 
     def finish_subsystem(self) -> None:
         super().finish_subsystem()
@@ -175,7 +188,7 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
     def _process(self, kind: int, number: int, msg: Any) -> None:
         name = msg.get_binary().decode() if kind == CMD_EXTENDED else CMD_NAMES[kind]
         self.manners.asked.append(name)
-        self._asked = name
+        self.asked = name
         while name in self.manners.babbles:
             self._status((1 << 31) + number)
             time.sleep(self.manners.pace)

@@ -1,4 +1,4 @@
-"""The store's files are the hub's alone, whatever the umask, and what is too open is mended at the start."""
+"""The store's files are the hub's alone, whatever the umask, and what is too open is closed at the start."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_new_files_are_the_hubs_alone(tmp_path: Path, mask: int) -> None:
     assert [each for each in too_open(tmp_path) if each.startswith("backup")] == []
 
 
-def test_what_is_too_open_is_mended_at_the_start_and_said(tmp_path: Path,
+def test_what_is_too_open_is_closed_at_the_start_and_said(tmp_path: Path,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
     state = tmp_path / "state"
     with closing(Store.open(state)) as store:
@@ -69,7 +69,7 @@ def test_what_is_too_open_is_mended_at_the_start_and_said(tmp_path: Path,
         assert capsys.readouterr().out == "", "it is said once"
 
 
-def test_what_cannot_be_mended_is_said_and_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_what_cannot_be_closed_is_said_and_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                             capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "lock").touch(mode=0o644)
 
@@ -77,8 +77,8 @@ def test_what_cannot_be_mended_is_said_and_holds_up_nothing(tmp_path: Path, monk
         raise PermissionError
 
     monkeypatch.setattr(Path, "chmod", refused)
-    assert rights.mend(tmp_path) == []
-    assert "not the hub's to mend" in capsys.readouterr().out
+    assert rights.tighten(tmp_path) == []
+    assert "not the hub's to close" in capsys.readouterr().out
 
 
 def test_a_file_that_is_there_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
