@@ -21,7 +21,7 @@ from typing import Annotated, Protocol
 from pydantic import AfterValidator
 
 from hub.errors import Misconfigured, Permanent
-from hub.message import BERLIN, NOTE, Delivery, ManifestPart, unique_names
+from hub.message import BERLIN, NOTE, REPLY_TO, Delivery, ManifestPart, unique_names
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
@@ -171,8 +171,8 @@ def _header(addresses: Addresses, delivery: Delivery, message_id: str) -> bytes:
             ("From", mailbox(addresses.from_)), ("To", ",\r\n ".join(map(mailbox, addresses.to)))]
     if addresses.cc:
         rows.append(("Cc", ",\r\n ".join(map(mailbox, addresses.cc))))
-    if addresses.reply_to:
-        rows.append(("Reply-To", mailbox(addresses.reply_to)))
+    if answers := _answers_to(addresses, delivery):
+        rows.append(("Reply-To", answers))
     rows += [("Message-ID", message_id), ("Subject", encoded(subject(delivery))),
              ("Auto-Submitted", "auto-generated")]
     for name, value in delivery.manifest.headers.items():
@@ -182,6 +182,14 @@ def _header(addresses: Addresses, delivery: Delivery, message_id: str) -> bytes:
         rows.append((name, encoded(value)))
     rows.append(("MIME-Version", "1.0"))
     return "".join(f"{name}: {value}\r\n" for name, value in rows).encode("ascii")
+
+
+def _answers_to(addresses: Addresses, delivery: Delivery) -> str | None:
+    """The applicant's address where the route wants it and it is nothing but one; else the configured one."""
+    applicant = delivery.manifest.properties.get(REPLY_TO, "")
+    if len(applicant) <= 254 and _ADDRESS.fullmatch(applicant):
+        return applicant
+    return mailbox(addresses.reply_to) if addresses.reply_to else None
 
 
 def _bodies(delivery: Delivery, parts: Sequence[ManifestPart], boundary: str) -> bytes:

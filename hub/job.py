@@ -87,6 +87,10 @@ PdfChoice = Literal["applicant", "stylesheet", "both"]
 """Which PDF goes where an application came with the applicant's own printout."""
 
 
+SubjectWord = Literal["name", "case"]
+"""What a subject may say beside the service: the applicant's family name, the number of the case."""
+
+
 class Recipient(_Model):
     """Who gets what: `send` lists rendering names of the mapping, or ``attachments``, ``original``."""
 
@@ -95,6 +99,8 @@ class Recipient(_Model):
     connector: str
     send: tuple[str, ...]
     subject: str | None = None
+    subject_with: tuple[SubjectWord, ...] = ()
+    reply_to: Literal["applicant"] | None = None
     path: str | None = None
     headers: Mapping[str, str] = {}
     properties: Mapping[str, str] = {}
@@ -271,6 +277,14 @@ _NUMBERS = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,3}", re.ASCII)
 _DIGITS = re.compile(r"\d{1,12}", re.ASCII)
 
 
+class Applicant(_Model):
+    """What of the applicant may stand in a mail's header, where a recipient asks for it."""
+
+    name: Annotated[str, StringConstraints(max_length=60)] | None = None
+    mail: Annotated[str,
+                    StringConstraints(max_length=254, pattern=r"^[!-?A-~]+@[A-Za-z0-9.-]+$")] | None = None
+
+
 class Translated(_Model):
     """The message found its one route and is rendered for each recipient."""
 
@@ -284,6 +298,7 @@ class Translated(_Model):
     """What the history says beside: what was replaced, what contradicts itself."""
     attachments: tuple[OutAttachment, ...] = ()
     deliveries: tuple[OutDelivery, ...]
+    applicant: Applicant | None = Field(None, description="where a recipient of the rule asks for it")
     order: Literal["case"] | None = None
 
 
@@ -305,6 +320,7 @@ class Rendered(_Model):
     trace: tuple[Said, ...] = ()
     notes: tuple[Said, ...] = ()
     attachments: tuple[OutAttachment, ...] = ()
+    applicant: Applicant | None = None
     deliveries: tuple[OutParts, ...]
 
     @staticmethod

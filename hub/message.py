@@ -44,6 +44,8 @@ RESTORED = "restored"
 NOTE = "hub:note"
 """A property of a manifest: a note of the hub for the clerk. A connector with `notes` puts it before the
 text of the body."""
+REPLY_TO = "hub:reply-to"
+"""A property of a manifest: the mail address of the applicant, where the route wants answers to go there."""
 
 
 class MessageState(StrEnum):

@@ -13,6 +13,7 @@ import click
 from hub.cli.command import EX_FINDINGS, command, group, json_option
 from hub.cli.context import Context
 from hub.cli.output import print_findings, print_json
+from hub.config.configuration import Configuration
 from hub.errors import HubError
 from hub.i18n.texts import _
 
@@ -36,12 +37,14 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
 
     if folder is None:
         configuration = context.load()
-        folder, workers = configuration.settings.hub.mappings, configuration.settings.workers
+        folders, workers = _folders(configuration, service), configuration.settings.workers
         judged = MappingReview().findings(configuration, service=service)
     else:  # there may be no configuration yet
-        workers, judged = WorkersSection(seconds=PATIENCE), MappingReview().of_folder(folder, service)
+        folders, workers = [folder], WorkersSection(seconds=PATIENCE)
+        judged = MappingReview().of_folder(folder, service)
     with Trials.open(workers) as trials:
-        results = run_examples(folder, service=service, update=update, trial=trials)
+        results = [result for each in folders
+                   for result in run_examples(each, service=service, update=update, trial=trials)]
     faulty = any(finding.severity == "error" for _where, finding in judged)
     if as_json:
         print_json([*({"service": where, "example": None, "ok": finding.severity != "error",
@@ -59,6 +62,14 @@ def mapping_test(context: Context, service: str | None, folder: Path | None, upd
     sys.exit(EX_FINDINGS if faulty or not all(result.ok for result in results) else 0)
 
 
+def _folders(configuration: Configuration, service: str | None) -> list[Path]:
+    """Where the services lie, the release's first; of one service the folder from which it is taken."""
+    hub = configuration.settings.hub
+    if service is not None and service in configuration.mappings:
+        return [configuration.mapping_folder(service).parent]
+    return [hub.mappings, hub.own_mappings] if hub.own_mappings else [hub.mappings]
+
+
 @command("new", "Make the folder of a new service, complete with schema, rules and examples.")
 @click.argument("service")
 @click.option("--title", help=_("What people call it; default: the name."))
@@ -73,7 +84,7 @@ def mapping_new(context: Context, service: str, title: str | None, groups: Seque
                 folder: Path | None, as_json: bool) -> None:
     from hub.authoring.scaffold import new_service
 
-    mappings = folder or context.load().settings.hub.mappings
+    mappings = folder or _folders(context.load(), None)[-1]
     named = {name: text or name.capitalize()
              for name, _equals, text in (each.partition("=") for each in groups)}
     results = new_service(mappings, service, title, named, category)
@@ -102,7 +113,7 @@ def mapping_schema(context: Context, service: str, version: str, write: bool, fo
     from hub.authoring.schema_writer import schema_of
     from hub.mapping.loader import load_fields
 
-    home = (folder or context.load().settings.hub.mappings) / service / version
+    home = (folder or _folders(context.load(), service)[-1]) / service / version
     text = schema_of(load_fields(home / "fields.toml"))
     if write:
         (home / "fields.xsd").write_text(text, encoding="utf-8")
@@ -176,7 +187,7 @@ def _renderings(context: Context, service: str, example: str, folder: Path | Non
         with Trials.open(WorkersSection()) as trials:
             return examples.preview(folder, service, example, trial=trials)
     configuration = context.load()
-    mappings = configuration.settings.hub.mappings
+    mappings = _folders(configuration, service)[-1]
     with (tempfile.TemporaryDirectory(prefix="drehscheibe-preview-") as scratch,
           Trials.open(configuration.settings.workers) as trials):
         rules = None if municipality is None else preview.everything_for(

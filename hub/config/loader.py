@@ -22,7 +22,7 @@ from hub.endpoint import Mark
 from hub.errors import ConfigError
 from hub.files.snapshot import tree_digest
 from hub.files.toml import parse_toml, read_file
-from hub.mapping.loader import load_mapping, stylesheet_problems
+from hub.mapping.loader import load_mapping, names_applicant, stylesheet_problems
 from hub.mapping.model import MappingFile
 
 
@@ -68,6 +68,7 @@ class _Loader:
         self.reader = Reader(file.parent)
         self.problems = self.reader.problems
         self.faulty: set[str] = set()
+        self.applicants: set[str] = set()
         """Services whose mapping is faulty: they are there all the same, and their fault is told once."""
 
     def places(self) -> Places:
@@ -184,6 +185,8 @@ class _Loader:
             self.digest.update(f"{place.name}\0{tree_digest(place)}\0".encode())
             try:
                 mappings[place.name] = load_mapping(place)
+                if names_applicant(place, mappings[place.name]):
+                    self.applicants.add(place.name)
             except ConfigError as error:
                 self.problems += error.problems
                 self.faulty.add(place.name)
@@ -192,7 +195,7 @@ class _Loader:
     def _municipalities(self, folder: Path, defaults: DefaultsFile,
                         mappings: Mapping[str, MappingFile]) -> dict[str, Municipality]:
         municipalities = Municipalities(self.reader, self.digest.digest(), defaults, mappings, self.known,
-                                        self.faulty)
+                                        self.faulty, self.applicants)
         found = municipalities.read(folder)
         self.digest.update("".join(municipalities.fingerprints).encode())
         if not found and not self.problems:

@@ -103,19 +103,22 @@ class Municipalities:
     """Reads the municipalities' files.
 
     `base` is a digest of all that every municipality depends on; those of `known` are taken over where it and
-    their own files are what they were. Services whose mapping is `faulty` are no unknown ones. `fingerprints`
-    are the files' names and digests, as they were read.
+    their own files are what they were. Services whose mapping is `faulty` are no unknown ones; those of
+    `applicants` say which groups are the applicant's. `fingerprints` are the files' names and digests, as
+    they were read.
     """
 
     def __init__(self, reader: Reader, base: bytes, defaults: DefaultsFile,
                  mappings: Mapping[str, MappingFile],
-                 known: Iterable[Municipality] = (), faulty: Collection[str] = ()) -> None:
+                 known: Iterable[Municipality] = (), faulty: Collection[str] = (),
+                 applicants: Collection[str] = ()) -> None:
         self._reader = reader
         self._problems = reader.problems
         self._base = base
         self._defaults = defaults
         self._mappings = mappings
         self._faulty = faulty
+        self._applicants = applicants
         self._known = {str(municipality.file): municipality for municipality in known}
         self._shared = _Shared()
         self.fingerprints: list[str] = []
@@ -276,6 +279,8 @@ class Municipalities:
                                           "name of its own")
                 for recipient in rows:
                     self._check_recipient(where, kind, row, recipient, renderings, destinations)
+                    if service not in self._applicants:
+                        self._check_applicant(where, kind, recipient)
             texts = {name for name in renderings
                      if all(version.renderings[name].role in _EMBEDDABLE for version in mapping.version)}
             self._problems += [f"{where}: pdf_embeds: {name!r} is no rendering with the role "
@@ -310,6 +315,15 @@ class Municipalities:
         if name not in known:
             self._problems.append(f"{file}: route {service}: stylesheets: {name!r} is no rendering of the "
                                   "mapping: " + suggest(name, known))
+
+    def _check_applicant(self, where: str, kind: str, recipient: RecipientRow) -> None:
+        """Of a service whose mapping does not say who applies: nobody may be guessed."""
+        for key, asked in (("reply_to", recipient.reply_to is not None),
+                           ("subject_with", "name" in recipient.subject_with)):
+            if asked:
+                self._problems.append(f"{where}: {kind}: {key}: the mapping does not say in every version "
+                                      "who "
+                                      "applies: write applicant = true at the group in its fields")
 
     def _check_stylesheets(self, municipality: Municipality) -> bool:
         """Whether it has any."""

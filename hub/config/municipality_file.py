@@ -13,7 +13,7 @@ from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
 from hub.endpoint import InDoubtPolicy, Kind, SecretRef
 from hub.files.model import FileModel
-from hub.job import Mark, PdfChoice
+from hub.job import Mark, PdfChoice, SubjectWord
 from hub.mapping.versions import VersionSpan
 
 
@@ -25,6 +25,11 @@ class RecipientRow(FileModel):
     send: tuple[str, ...] = Field(min_length=1, description="renderings by name, `attachments`, `original`")
     subject: str | None = Field(None, description="subject, before the message's short id; default: the "
                                                   "mapping version's")
+    subject_with: tuple[SubjectWord, ...] = Field(
+        (), description="what the subject says, too: `name` (the applicant's family name), `case`. Subjects "
+                        "travel and are logged on the way: docs/deliver.md")
+    reply_to: Literal["applicant"] | None = Field(
+        None, description="`applicant`: answers to the mail go to the applicant, if there is an address")
     path: str | None = Field(None, description="folder below the destination's own")
     headers: Mapping[str, str] = Field({},
                                        description="headers of the request, or of the mail (X-…, Keywords)")

@@ -83,7 +83,8 @@ def _recipient(municipality: Municipality, row: RecipientRow) -> Recipient:
     key = f"{municipality.row.tenant}/{row.destination}"
     return Recipient(name=row.name or row.destination, destination=key,
                      connector=municipality.destinations[key].connector,
-                     send=row.send, subject=row.subject, path=row.path, headers=row.headers,
+                     send=row.send, subject=row.subject, subject_with=row.subject_with,
+                     reply_to=row.reply_to, path=row.path, headers=row.headers,
                      properties=row.properties)
 
 

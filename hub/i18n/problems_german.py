@@ -130,6 +130,10 @@ PIECES = {
     "use it in test_recipients": "in test_recipients nennen",
     "destination {} is no test destination": "das Ziel {} ist kein Testziel",
     "set test = true there, or use another one": "dort test = true setzen oder ein anderes nehmen",
+    "the mapping does not say in every version who applies":
+    "die Abbildung sagt nicht in jeder Fassung, wer den Antrag stellt",
+    "write applicant = true at the group in its fields":
+    "bei der Gruppe in ihren Feldern applicant = true schreiben",
     "{} is no rendering of every version of the mapping":
     "{} ist nicht in jeder Fassung der Abbildung eine Ausgabe",
     "is the destination itself": "ist das Ziel selbst",

@@ -11,7 +11,8 @@ from datetime import date
 from functools import lru_cache
 
 from hub.i18n.sentence import Name, Sentence, Version, lines, say
-from hub.job import Facts, Job, Recipient, Rule, RuleRendering
+from hub.job import Applicant, Facts, Job, Recipient, Rule, RuleRendering
+from hub.mapping import addressing
 from hub.mapping.model import MappingVersion
 from hub.mapping.versions import version_in
 from hub.message import safe_name
@@ -73,9 +74,9 @@ def renderings(version: MappingVersion, recipients: Iterable[Recipient]) -> dict
             for name, rendering in version.renderings.items() if name in wanted}
 
 
-def subject(rule: Rule, recipient: Recipient, message_id: str) -> str:
+def subject(rule: Rule, recipient: Recipient, job: Job, applicant: Applicant | None) -> str:
     """The subject of a delivery."""
-    return f"{recipient.subject or rule.subject} [{short_id(message_id)}]"
+    return addressing.subject(recipient, rule.subject, short_id(job.message_id), job.case, applicant)
 
 
 def name_parts(job: Job, rule: Rule) -> Mapping[str, str]:

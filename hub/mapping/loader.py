@@ -141,6 +141,18 @@ def stylesheet_problems(folder: Path) -> list[str]:
     return problems
 
 
+def names_applicant(folder: Path, mapping: MappingFile) -> bool:
+    """Whether every version says which of its groups is the applicant's. Tables that cannot be read say
+    nothing."""
+    try:
+        return all(version.fields is not None
+                   and any(group.applicant
+                           for group in load_fields(folder / version.name / version.fields).group)
+                   for version in mapping.version)
+    except ConfigError:
+        return False
+
+
 def load_fields(file: Path) -> FieldTable:
     """The field table. Raises `ConfigError`."""
     return _read(FieldTable, file)

@@ -111,8 +111,7 @@ def of_message(configuration: Configuration, store: Store, message: StoredMessag
     outcome, out = trial(job, content)
     if isinstance(outcome, Split):
         raise HubError(f"Die Nachricht enthält {len(outcome.groups)} Anträge und wird in so viele "
-                       "Nachrichten "
-                       "geteilt: nach dem Teilen jede für sich ansehen.")
+                       "Nachrichten geteilt: nach dem Teilen jede für sich ansehen.")
     if isinstance(outcome, Parked):
         return Preview({REASON: f"{outcome.reason}\n\n{outcome.text}\n".encode()}, outcome)
     return Preview(dict(_files(outcome, job, content, out)))
@@ -153,7 +152,7 @@ def _as_it_lies(configuration: Configuration, municipality: Municipality, servic
                 scratch: Path) -> Configuration:
     """The configuration with snapshots of what one municipality's rules for one service need."""
     mappings = configuration.settings.hub.mappings
-    folders = {service: mappings / service, "_common": mappings / "_common",
+    folders = {service: configuration.mapping_folder(service), "_common": mappings / "_common",
                f"town/{municipality.row.tenant}": municipality.folder}
     return dataclasses.replace(configuration, known_rules={}, snapshots={
         name: snapshot(folder, scratch) for name, folder in folders.items() if folder and folder.is_dir()})

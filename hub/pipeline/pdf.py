@@ -86,7 +86,7 @@ def print_pdf(html: str, title: str, embedded: Sequence[Embedded] = (), *,
                                   embedded)
     except (Rejected, MemoryError):
         raise
-    except (Exception, FatalURLFetchingError) as error:  # the stylesheet made a page that stops WeasyPrint
+    except (Exception, FatalURLFetchingError) as error:  # WeasyPrint stumbles over a page of the stylesheet
         raise Rejected(Reason.MAPPING, say(
             "Was das PDF-Stylesheet {file} ausgibt, lässt sich nicht drucken{why}: das Stylesheet "
             "berichtigen, dann erneut verarbeiten.", file=Name(stylesheet), why=_why(error))) from error

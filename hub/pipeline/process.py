@@ -22,8 +22,10 @@ from pathlib import Path
 from hub.errors import ConfigError, Rejected
 from hub.i18n.sentence import Sentence
 from hub.job import Facts, Job, Outcome, Output, Parked, ReadBody, Rule, Split, Translated
+from hub.mapping.addressing import asks_for_applicant
 from hub.mapping.loader import load_fields, load_mapping
 from hub.mapping.model import FieldTable, MappingVersion
+from hub.pipeline.applicant import applicant_of
 from hub.pipeline.attachment_policy import notes_of, refuse
 from hub.pipeline.documents import SeveralApplicationsError
 from hub.pipeline.fields import annotate, type_values
@@ -49,7 +51,8 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         attachments = name_files(envelope, attachments, rule, version, job.parts)
         typed = type_values(envelope, table)
         validate(typed, version, rule, job.accepted_day, payload)
-        deliveries = render(job, rule, version, annotate(typed, table), attachments, out)
+        applicant = (applicant_of(typed, table) if any(map(asks_for_applicant, rule.recipients)) else None)
+        deliveries = render(job, rule, version, annotate(typed, table), attachments, out, applicant)
     except SeveralApplicationsError as error:
         if job.several == "split":
             return Split(message_id=job.message_id, facts=facts, groups=error.groups, trace=error.trace)
@@ -58,7 +61,7 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         return _parked(job, error, facts, digest, notes)
     return Translated(message_id=job.message_id, facts=facts.told(job), rule=rule.id,
                       mapping_digest=digest, trace=trace, notes=notes, attachments=attachments,
-                      deliveries=deliveries, order=rule.order)
+                      deliveries=deliveries, applicant=applicant, order=rule.order)
 
 
 def _parked(job: Job, error: Rejected, facts: Facts, digest: str | None,

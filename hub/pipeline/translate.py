@@ -2,8 +2,8 @@
 
 `render` reads the annotated envelope (`hub.pipeline.fields.annotate`) and writes each new body once, however
 many recipients get it. Attachments and the original are named by number, never copied. No file name or
-subject made here holds personal data, except the names that citizens gave to their own uploads. What each
-file is called says `hub.pipeline.file_names`.
+subject made here holds personal data, except the names that citizens gave to their own uploads, and what a
+recipient asks for (`hub.mapping.addressing`). What each file is called says `hub.pipeline.file_names`.
 
 Stylesheets get these parameters, all strings: everything of the rule's municipality (``name``, ``ags``, …),
 ``message-id``, ``case``, ``day`` (YYYY-MM-DD), ``subject``, ``service`` and ``version``.
@@ -23,7 +23,8 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, lines, say
-from hub.job import Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
+from hub.job import Applicant, Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
+from hub.mapping import addressing
 from hub.mapping.by_rule import known_name, name_parts, subject
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason
@@ -34,13 +35,15 @@ from hub.pipeline.file_names import attachment_of, received_name, stylesheet_of
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
-           attachments: Sequence[OutAttachment], out: Output) -> tuple[OutDelivery, ...]:
-    """A delivery for each recipient of the rule, in its order.
+           attachments: Sequence[OutAttachment], out: Output,
+           applicant: Applicant | None = None) -> tuple[OutDelivery, ...]:
+    """A delivery for each recipient of the rule, in its order. Of the applicant subjects and headers tell
+    what the rule wants.
 
     New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``mapping`` when a
     stylesheet, an import or an encoding is at fault, ``configuration`` when the PDF engine is missing.
     """
-    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, rule))
+    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, rule), applicant)
     return tuple(_delivery(renderer, recipient) for recipient in rule.recipients)
 
 
@@ -68,6 +71,7 @@ class _Renderer:
     out: Output
     job: Job
     name_parts: Mapping[str, str]
+    applicant: Applicant | None = None
     done: dict[str, tuple[OutPart, ...]] = field(default_factory=dict)
 
 
@@ -84,9 +88,10 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
         parts += _others(renderer, {part.attachment for part in parts})
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination,
-        subject=subject(renderer.rule, recipient, renderer.job.message_id),
+        subject=subject(renderer.rule, recipient, renderer.job, renderer.applicant),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
-        properties=recipient.properties, parts=tuple(_named(renderer, parts)))
+        properties=addressing.properties(recipient, renderer.applicant),
+        parts=tuple(_named(renderer, parts)))
 
 
 def _named(renderer: _Renderer, parts: Sequence[OutPart]) -> Iterator[OutPart]:

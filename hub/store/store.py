@@ -534,7 +534,7 @@ class Store:
             if len(ids) > 1:
                 return [message for each in ids for message in self._claimed_messages([each])]
             parked = Parked(message_id=ids[0], facts=Facts(), reason=Reason.DAMAGED,
-                            text=say("the message's row cannot be read: 'drehscheibe store check'"))
+                            text=say("die Zeile der Nachricht ist nicht lesbar: 'drehscheibe store check'"))
             self.transact(lambda tx: message_transitions.record(tx, [message_transitions.Recording(parked, "",
                                                                                               self.blobs)]))
             return []
@@ -1168,7 +1168,7 @@ def _age(file: Path) -> float:
 def _there(blob_id: str, bodies: dict[str, StoredBody]) -> StoredBody:
     body = bodies.get(blob_id)
     if body is None:
-        raise Damaged(f"blob {blob_id}: it is gone")
+        raise Damaged(f"Inhalt {blob_id}: er fehlt")
     return body
 
 
@@ -1179,10 +1179,10 @@ def _check_row(row: Row[Any], destination: str) -> None:
     try:
         moment(row.created_at), moment(row.first_due_at)
     except UNREADABLE as error:
-        raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'") from error
+        raise Damaged(f"Zustellung {row.id}: ihre Zeile ist beschädigt: 'drehscheibe store check'") from error
     if not copied or row.destination != destination or row.id != delivery_id(row.message_id, row.recipient,
                                                                              row.generation):
-        raise Damaged(f"delivery {row.id}: its row is damaged: 'drehscheibe store check'")
+        raise Damaged(f"Zustellung {row.id}: ihre Zeile ist beschädigt: 'drehscheibe store check'")
 
 
 def _claimed(row: Row[Any], manifest: Manifest, open_blob: Callable[[str], BinaryIO]) -> ClaimedDelivery:

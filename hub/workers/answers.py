@@ -36,7 +36,7 @@ from hub.job import (
     Split,
     Translated,
 )
-from hub.mapping import by_rule
+from hub.mapping import addressing, by_rule
 from hub.message import Reason, safe_name
 from hub.parsing.charset import labelled
 
@@ -64,7 +64,8 @@ def check(job: Job, answer: Answer, out_size: int) -> Sentence | None:
     rule = _rule(job, answer)
     if rule is None:
         return say("the rule is none of the job's")
-    lie = _check_choice(job, answer, rule) or _check_attachments(rule, answer, out_size)
+    lie = (_check_choice(job, answer, rule) or _check_applicant(rule, answer)
+           or _check_attachments(rule, answer, out_size))
     if lie:
         return lie
     if len(answer.deliveries) != len(rule.recipients):
@@ -87,12 +88,12 @@ def taken(job: Job, answer: Answer) -> Outcome:
     return Translated.model_construct(
         outcome="translated", message_id=job.message_id, facts=answer.facts, rule=rule.id,
         mapping_digest=rule.mapping_digest, trace=answer.trace, notes=answer.notes,
-        attachments=answer.attachments, order=rule.order, deliveries=tuple(
+        attachments=answer.attachments, applicant=answer.applicant, order=rule.order, deliveries=tuple(
             OutDelivery.model_construct(
                 recipient=recipient.name, destination=recipient.destination,
-                subject=by_rule.subject(rule, recipient, job.message_id), name_parts=parts,
-                path=recipient.path, headers=recipient.headers, properties=recipient.properties,
-                parts=delivery.parts)
+                subject=by_rule.subject(rule, recipient, job, answer.applicant), name_parts=parts,
+                path=recipient.path, headers=recipient.headers,
+                properties=addressing.properties(recipient, answer.applicant), parts=delivery.parts)
             for recipient, delivery in zip(rule.recipients, answer.deliveries, strict=True)))
 
 
@@ -139,6 +140,17 @@ def _check_choice(job: Job, answer: Rendered, chosen: Rule) -> Sentence | None:
         if rule is not chosen and objection is None and (answer.facts.form_name is not None
                                                          or not rule.forms):
             return say("another rule fits the message, too")
+    return None
+
+
+def _check_applicant(rule: Rule, answer: Rendered) -> Sentence | None:
+    """Only where a recipient asks for it, and fit for one line of a header."""
+    if answer.applicant is None:
+        return None
+    if not any(map(addressing.asks_for_applicant, rule.recipients)):
+        return say("nobody asks for the applicant")
+    if answer.applicant.name is not None and not answer.applicant.name.isprintable():
+        return say("the applicant's name is not clean")
     return None
 
 

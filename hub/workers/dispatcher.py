@@ -375,7 +375,7 @@ class Inputs:
             for message in messages:
                 if message.damaged:
                     self.damaged[
-                        message.id] = "the message's row is not what was accepted: 'drehscheibe store check'"
+                        message.id] = "die Zeile ist nicht, was angenommen wurde: 'drehscheibe store check'"
                 for part in _received(message):
                     try:
                         self._add(part, stored.get(part.blob), small)
@@ -389,7 +389,7 @@ class Inputs:
 
     def _add(self, part: StoredPart, body: StoredBody | None, small: dict[str, bytes]) -> None:
         if body is None:
-            raise Damaged(f"blob {part.blob}: it is gone")
+            raise Damaged(f"Inhalt {part.blob}: er fehlt")
         place = body.place()
         if place is None:
             small[part.blob] = body.read()

@@ -159,3 +159,13 @@ def test_tools_never_change_a_library_of_the_hub(checkout: Checkout) -> None:
     assert checkout.hub() == "1.0"
     checkout.lock(checkout.locks["1.0"], "requirements-dev.txt")
     assert checkout.make(".venv/dev").returncode == 0
+
+
+def test_without_the_venv_module_its_package_is_named(tmp_path: Path) -> None:
+    """Debian has it in a package of its own; `.ci/fresh-machine` looks for these words, too."""
+    blocked = ("import runpy, sys; sys.modules['ensurepip'] = None; sys.argv = ['environment.py', 'run']; "
+               f"runpy.run_path({str(ROOT / '.ci/environment.py')!r}, run_name='__main__')")
+    result = subprocess.run([sys.executable, "-c", blocked], cwd=tmp_path, check=False, capture_output=True,
+                            text=True)
+    assert result.returncode != 0
+    assert "sudo apt-get install python3-venv" in result.stderr

@@ -123,22 +123,24 @@ class StoredBody:
 
     def _check_header(self, header: bytes) -> None:
         if header != HEADER:
-            raise Damaged(f"blob {self.id}: unknown storage format or key {header.hex() or '(empty)'}")
+            raise Damaged(f"Inhalt {self.id}: unbekanntes Format oder unbekannter Schlüssel "
+                          f"{header.hex() or '(leer)'}")
 
     def check(self, sha256: str, size: int) -> None:
         """Raises `Damaged` unless these are its digest and size."""
         if (sha256, size) != (self.sha256, self.size):
-            raise Damaged(f"blob {self.id}: the stored body does not have its digest any more")
+            raise Damaged(f"Inhalt {self.id}: er hat seine Prüfsumme nicht mehr")
 
     @contextmanager
     def _missing(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise Damaged(f"blob {self.id}: its file is missing") from error
+            raise Damaged(f"Inhalt {self.id}: seine Datei fehlt") from error
         except OSError as error:
             if error.errno == errno.EIO:
-                raise Damaged(f"blob {self.id}: its file cannot be read (input/output error)") from error
+                raise Damaged(
+                    f"Inhalt {self.id}: seine Datei ist nicht lesbar (Ein-/Ausgabefehler)") from error
             raise
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
 
 from hub.errors import HubError
+from hub.i18n.texts import STATES
 from hub.message import BERLIN, RESTORED, MessageState, Reason, delivery_id
 from hub.store.database.tables import action, delivery, event, message, moment
 from hub.store.database.transaction import Transaction
@@ -104,8 +105,8 @@ def replay(tx: Transaction, name: str, who: str, *, ask_first: bool = False) -> 
                       reason=RESTORED if ask_first or _may_have_gone_on(tx, row.id) else None)
         return 1
     if row.state != MessageState.ROUTED:
-        raise NotNow(f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich "
-                     "wiederholen")
+        raise NotNow(f"Nachricht {row.id} ist {STATES[row.state]}: nur geparkte lassen sich wiederholen, und "
+                     "die in Zustellung sind")
     rows = [each for each in _deliveries(tx, row.id) if each.state in REPEATABLE and each.lease_until is None
             and (each.state != DUE or each.attempts)]
     for each in rows:
@@ -156,7 +157,8 @@ def discard_message(tx: Transaction, name: str, who: str, reason: str) -> int:
         return 1
     if row.state != MessageState.ROUTED:
         raise NotNow(
-            f"Nachricht {row.id} ist {row.state}: nur geparkte und zugeordnete lassen sich verwerfen")
+            f"Nachricht {row.id} ist {STATES[row.state]}: nur geparkte lassen sich verwerfen, und die in "
+            "Zustellung sind")
     rows = [each for each in _deliveries(tx, row.id) if each.state not in {DONE, DISCARDED}]
     for each in rows:
         _refuse_busy(each)
@@ -231,7 +233,8 @@ def _idle(tx: Transaction, name: str, states: set[str]) -> Row[Any]:
     row = find(tx.connection, delivery, name, hold=True)
     _refuse_busy(row)
     if row.state not in states:
-        raise NotNow(f"Zustellung {row.id} ist {row.state}: das geht nur bei {', '.join(sorted(states))}")
+        may = ", ".join(STATES[state] for state in sorted(states))
+        raise NotNow(f"Zustellung {row.id} ist {STATES[row.state]}: das geht nur bei {may}")
     return row
 
 

@@ -67,7 +67,7 @@ def _payload(part: StoredPart, bodies: Mapping[str, StoredBody], files: ExitStac
     """The body of a part, to be stored once more. Raises `Damaged`."""
     body = bodies.get(part.blob)
     if body is None:
-        raise Damaged(f"blob {part.blob}: it is gone")
+        raise Damaged(f"Inhalt {part.blob}: er fehlt")
     place = body.place()
     if place is None:
         return Payload(body.read(), part.size, part.sha256)

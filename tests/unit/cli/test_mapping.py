@@ -131,3 +131,25 @@ def test_a_preview_keeps_to_the_limits_of_a_worker(tmp_path: Path, mappings: Pat
                "preview",
                "waldbad", "smallest").stdout
     assert "runaway" in told
+
+
+def test_services_of_the_operators_own_are_made_tested_and_shown_where_they_lie(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "_common").symlink_to(ROOT / "mappings/_common")
+    ours = ["--set", f"hub.own_mappings={own}"]
+    run(tmp_path, *ours, "mapping", "new", "waldbad")
+    assert (own / "waldbad/mapping.toml").is_file()
+    shutil.copytree(ROOT / "mappings/hundesteuer", own / "hundesteuer")
+    results = json.loads(run(tmp_path, *ours, "mapping", "test", "--json").stdout)
+    services = [result["service"] for result in results if result["example"] == "v2-smallest"
+                or result["service"] == "waldbad"]
+    assert services.count("hundesteuer") == 2, "the release's, and the one that takes its place"
+    assert "waldbad" in services
+    expected = next((own / "hundesteuer/examples/v2-smallest/expected").glob("*.xml"))
+    expected.write_text("<something-else/>", encoding="utf-8")
+    assert "something-else" in run(tmp_path, *ours, "mapping", "test", "hundesteuer", code=1).stdout
+    assert "xs:schema" in run(tmp_path, *ours, "mapping", "schema", "waldbad", "v1").stdout
+    assert run(tmp_path, *ours, "mapping", "preview", "waldbad", "smallest").stdout
+    told = run(tmp_path, *ours, "check", code=1).stdout  # the example has no certificates yet
+    assert "✓ mapping hundesteuer: steht in own_mappings und ersetzt die mitgelieferte" in told

@@ -71,6 +71,10 @@ from tests.unit.config.kit import DEFAULTS, HUB, MUNICIPALITY, change, load, pro
     ("municipalities/14999010.toml", 'path = "drop"', 'path = "drop"\nfallback = "ablage"',
      "destinations.ablage.fallback: is the destination itself: name another one"),
     ("defaults.toml", 'service = "*"', 'service = "andere"', "has no route for 'hund'"),
+    ("defaults.toml", '"attachments"]', '"attachments"], reply_to = "applicant"',
+     "recipients: reply_to: the mapping does not say in every version who applies: write applicant = true"),
+    ("defaults.toml", '"attachments"]', '"attachments"], subject_with = ["case", "name"]',
+     "recipients: subject_with: the mapping does not say in every version who applies"),
     ("mappings/hund/mapping.toml", "a.xsl", "b.xsl", "b.xsl is missing: add the file"),
     ("mappings/hund/mapping.toml", '">=2.0"', '"=>2.0"', "is no comparison of versions"),
 ])
@@ -171,3 +175,25 @@ def test_a_reload_takes_over_what_is_made_of_unchanged_files(etc: Path, file: st
     assert [key for key, municipality in again.municipalities.items()
             if municipality is known.municipalities[key]] == taken_over
     assert (again.digest == known.digest) == (old == "")
+
+
+def test_a_mapping_that_says_who_applies_may_be_asked(etc: Path) -> None:
+    change(etc / "defaults.toml", '"attachments"]',
+           '"attachments"], subject_with = ["name"], reply_to = "applicant"')
+    for version in ("v1", "v2"):
+        change(etc / "mappings/hund/mapping.toml", f'name = "{version}"',
+               f'name = "{version}"\nfields = "fields.toml"')
+        (etc / "mappings/hund" / version / "fields.toml").write_text(
+            'group = [{ id = "halter", title = "Halter", applicant = true }]\nfield = []\n', encoding="utf-8")
+    recipient = load(etc).municipalities["musterstadt"].routes["hund"][0].recipients[0]
+    assert (recipient.subject_with, recipient.reply_to) == (("name",), "applicant")
+    (etc / "mappings/hund/v2/fields.toml").write_text('group = [{ id = "halter", title = "Halter" }]\nfield '
+                                                      '= []\n',
+                                                      encoding="utf-8")
+    assert "who applies" in problems(etc)
+
+
+def test_a_case_in_the_subject_asks_for_nobody(etc: Path) -> None:
+    change(etc / "defaults.toml", '"attachments"]', '"attachments"], subject_with = ["case"]')
+    recipient = load(etc).municipalities["musterstadt"].routes["hund"][0].recipients[0]
+    assert recipient.subject_with == ("case",)

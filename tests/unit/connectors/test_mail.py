@@ -10,7 +10,7 @@ import pytest
 
 from connectors._mail import build, dots_doubled, gathered
 from hub.errors import Misconfigured
-from hub.message import NOTE, Delivery
+from hub.message import NOTE, REPLY_TO, Delivery
 from tests.integration.contract import APPLICATION, SEPARATORS, make_delivery
 
 TO = "antraege@musterstadt.example"
@@ -163,3 +163,30 @@ def test_chunks_are_gathered_without_losing_a_byte() -> None:
     gathered_chunks = list(gathered(iter(chunks), least=1000))
     assert b"".join(gathered_chunks) == b"".join(chunks)
     assert all(len(chunk) >= 1000 for chunk in gathered_chunks[:-1])
+
+
+@pytest.mark.parametrize(("applicant", "configured", "header"), [
+    ("erika@example.org", None, "erika@example.org"),
+    ("erika@example.org", "amt@musterstadt.example", "erika@example.org"),
+    ("x", "amt@musterstadt.example", "amt@musterstadt.example"), ("x", None, None),
+    ("a@example.org\r\nBcc: b@example.org", None, None), ("a@example.org, b@example.org", None, None),
+    ("Erika <erika@example.org>", None, None), (f"{'a' * 64}@{'b' * 250}.org", None, None)])
+def test_answers_go_to_the_applicant_where_it_is_one_address(applicant: str, configured: str | None,
+                                                             header: str | None) -> None:
+    delivery = make_delivery(manifest={"properties": {REPLY_TO: applicant}})
+    mail = parsed(wire(delivery, Addresses(reply_to=configured)))
+    assert mail["Reply-To"] == header
+    assert mail["Bcc"] is None
+    assert mail.defects == []
+
+
+@pytest.mark.parametrize("name", [f"Müßig{sign}Bcc: x@example.org" for sign in SEPARATORS] + [
+    "=?utf-8?q?x?=", "M" * 60, "Łódź 😀", "a\u202eb"])
+def test_a_name_in_the_subject_makes_no_other_header(name: str) -> None:
+    content = wire(make_delivery(subject=f"Hundesteuer – {name} [01936d2e-0001]"))
+    mail = parsed(content)
+    assert mail["Bcc"] is None
+    assert str(mail["Subject"]).startswith("Hundesteuer – ")
+    assert str(mail["Subject"]).endswith(" [01936d2e-0001]")
+    assert mail.defects == []
+    assert all(len(line) <= 78 for line in content.partition(b"\r\n\r\n")[0].split(b"\r\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
@@ -132,3 +133,28 @@ def test_a_reason_is_a_sentence_or_comes_from_another_process() -> None:
     with pytest.raises(ValueError, match="no sentence"):
         Parked(message_id="m", facts=Facts(), reason="invalid", text="falsch")  # type: ignore[arg-type]
     assert Sentence.heard("a\x1b[2J\nb") == "a?[2J\nb"
+
+
+ENGLISH = re.compile(
+    r"\b(the|is|no|not|write|give|unknown|must|cannot|of|add|or|and|it|are|by|with|has|which)\b")
+LOGGED = {"hub/workers/answers.py", "hub/workers/process.py"}
+"""What is wrong with a worker's answer: for whoever mends the hub; it stands in the log, too."""
+
+
+def english(tree: ast.AST) -> list[str]:
+    """Words of sentences, and of a damaged body or row, that are no German."""
+    return [piece.value for name, call in calls(tree) if name in (*MAKERS, "Damaged")
+            for piece in ast.walk(call.args[0] if call.args else call)
+            if isinstance(piece, ast.Constant) and isinstance(piece.value, str)
+            and ENGLISH.search(re.sub(r"'[^']*'|\{[^}]*\}|\b(?:so|was) \w+|\bes\b", "", piece.value))]
+
+
+def test_every_reason_is_german() -> None:
+    trees_ = [(file.relative_to(HUB.parent).as_posix(), ast.parse(file.read_text(encoding="utf-8")))
+              for file in sorted(HUB.rglob("*.py"))]
+    assert {name: found for name, tree in trees_ if name not in LOGGED and (found := english(tree))} == {}
+
+
+def test_a_reason_in_english_is_noticed() -> None:
+    planted = ast.parse('say("das Feld {name} is missing")\nDamaged(f"blob {x}: it is gone")')
+    assert english(planted) == ["das Feld {name} is missing", ": it is gone"]

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -40,13 +41,15 @@ def holding(*names: str) -> Sent:
     return part(re.sub(rb"</instance_0>\s*</hunde>", lambda _: field.encode(), FORM), filename="antrag.xml")
 
 
-def rule(*recipients: Sequence[str]) -> Rule:
-    """One way for the example's form: a recipient for each list of what it gets."""
+def rule(*recipients: Sequence[str], **first: Any) -> Rule:
+    """One way for the example's form: a recipient for each list of what it gets; `first` is said of the first
+    one only."""
     package = MAPPINGS / "hundesteuer"
     return Rule(id="r", tenant="musterstadt", service="hundesteuer", mapping_version="v2", mapping_digest="0",
                 package=str(package), common=str(MAPPINGS / "_common"), recipients=tuple(
                     Recipient(name=f"r{number}", destination=f"d{number}", connector="directory",
-                              send=tuple(send)) for number, send in enumerate(recipients)))
+                              send=tuple(send), **({} if number else first))
+                    for number, send in enumerate(recipients)))
 
 
 @dataclass
@@ -92,6 +95,14 @@ class Sending:
         root = etree.fromstring(self.rendered("xml", number))
         return {str(each.text): each.get("dateiname", str(each.text))
                 for each in root.iter("{*}Anlage") if each.get("art") == "upload"}
+
+
+def applied(content: bytes, way: Rule, **changes: Any) -> Translated:
+    """An application without files through all stages."""
+    job = job_of(part(content), rules=(way,), message_id="01936f00-0000-7000-8000-00000000abcd", **changes)
+    outcome = process(job, lambda body: content, io.BytesIO())
+    assert isinstance(outcome, Translated), outcome.text
+    return outcome
 
 
 def send(*parts: Sent, way: Rule) -> Sending:

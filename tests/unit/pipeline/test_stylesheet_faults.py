@@ -128,8 +128,8 @@ def test_a_file_is_named_where_people_edit_it(workplace: Workplace, stylesheet: 
     ("kopf.xsl",
      "mappings/hundesteuer/v1/x.xsl: Zeile 3: bindet mappings/hundesteuer/v1/kopf.xsl ein, und das "
                  "fehlt: die Datei ergänzen oder den Import berichtigen"),
-    ("common:kopf.xsl",
-     "mappings/hundesteuer/v1/x.xsl: Zeile 3: bindet mappings/_common/kopf.xsl ein, und das "
+    ("common:nirgends.xsl",
+     "mappings/hundesteuer/v1/x.xsl: Zeile 3: bindet mappings/_common/nirgends.xsl ein, und das "
                         "fehlt: die Datei ergänzen oder den Import berichtigen"),
     ("http://example.org/x.xsl",
      "mappings/hundesteuer/v1/x.xsl: Zeile 3: Import von http://example.org/x.xsl: einbinden lassen sich nur "

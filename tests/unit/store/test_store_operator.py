@@ -156,3 +156,14 @@ def test_the_queue_by_destination(store: Store, clock: Clock) -> None:
     assert rows["mail"].oldest == clock.now
     assert rows["dms"].oldest == clock.now - MINUTE
     assert store.oldest_undelivered() == clock.now - MINUTE
+
+
+def test_what_cannot_be_done_now_is_said_with_the_german_state(store: Store) -> None:
+    message_id = routed(store)
+    delivery = deliver(store)
+    for act in (lambda: store.replay(message_id, "erika"),
+                lambda: store.discard(message_id, "erika", "weg")):
+        with pytest.raises(NotNow, match=f"Nachricht {message_id} ist fertig: nur geparkte"):
+            act()
+    with pytest.raises(NotNow, match="ist zugestellt: das geht nur bei unklar, geparkt"):
+        store.confirm(delivery, "erika", "Anruf")
