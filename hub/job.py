@@ -320,8 +320,8 @@ class Rendered(_Model):
     trace: tuple[Said, ...] = ()
     notes: tuple[Said, ...] = ()
     attachments: tuple[OutAttachment, ...] = ()
-    applicant: Applicant | None = None
     deliveries: tuple[OutParts, ...]
+    applicant: Applicant | None = None
 
     @staticmethod
     def frame(outcome: Translated) -> bytes:

@@ -11,8 +11,7 @@ from datetime import date
 from functools import lru_cache
 
 from hub.i18n.sentence import Name, Sentence, Version, lines, say
-from hub.job import Applicant, Facts, Job, Recipient, Rule, RuleRendering
-from hub.mapping import addressing
+from hub.job import Facts, Job, Recipient, Rule, RuleRendering
 from hub.mapping.model import MappingVersion
 from hub.mapping.versions import version_in
 from hub.message import safe_name
@@ -72,11 +71,6 @@ def renderings(version: MappingVersion, recipients: Iterable[Recipient]) -> dict
                                 media_type=rendering.media_type, applicant_pdf=rendering.applicant_pdf,
                                 stylesheet=rendering.stylesheet is not None)
             for name, rendering in version.renderings.items() if name in wanted}
-
-
-def subject(rule: Rule, recipient: Recipient, job: Job, applicant: Applicant | None) -> str:
-    """The subject of a delivery."""
-    return addressing.subject(recipient, rule.subject, short_id(job.message_id), job.case, applicant)
 
 
 def name_parts(job: Job, rule: Rule) -> Mapping[str, str]:

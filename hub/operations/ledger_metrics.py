@@ -154,8 +154,8 @@ class LedgerCollector:
         """What waits for a person, by municipality: those that are configured, and ``other``."""
         sums: Counter[tuple[str, ...]] = Counter()
         for (tenant, reason), count in self._store.parked().items():
-            town = tenant if tenant in configuration.municipalities else "other"
-            sums[town, reason if reason in REASONS else "other"] += count
+            label = tenant if tenant in configuration.municipalities else "other"
+            sums[label, reason if reason in REASONS else "other"] += count
         return PARKED_NOW.of(sums)
 
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:

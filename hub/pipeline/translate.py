@@ -25,7 +25,7 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Name, lines, say
 from hub.job import Applicant, Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping import addressing
-from hub.mapping.by_rule import known_name, name_parts, subject
+from hub.mapping.by_rule import known_name, name_parts
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason
 from hub.names import unique_names
@@ -88,7 +88,7 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
         parts += _others(renderer, {part.attachment for part in parts})
     return OutDelivery(
         recipient=recipient.name, destination=recipient.destination,
-        subject=subject(renderer.rule, recipient, renderer.job, renderer.applicant),
+        subject=addressing.subject(renderer.rule, recipient, renderer.job, renderer.applicant),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
         properties=addressing.properties(recipient, renderer.applicant),
         parts=tuple(_named(renderer, parts)))

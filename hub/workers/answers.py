@@ -1,9 +1,10 @@
 """What of a worker's answer may be believed.
 
 A worker has read what a citizen wrote, and may have been taken over. It tells only what needs the document:
-the bodies, the facts, the reason for parking. Everything else of an `Outcome` is taken from the rule here:
-recipients, destinations, paths, headers, properties, subjects, name parts, the order, the digest of the
-mapping. So nobody is left out, and nobody gets something twice.
+the bodies, the facts, the reason for parking and, where a recipient asks for them, the applicant's name and
+mail address. Everything else of an `Outcome` is taken from the rule here: recipients, destinations, paths,
+headers, properties, subjects, name parts, the order, the digest of the mapping. So nobody is left out, and
+nobody gets something twice.
 
 Checked is, beside the slices: that the rule is one of the job's and fits the facts, that no other one does,
 that a test is one for a reason the rules know, that each recipient gets the parts that its rule lists, in
@@ -88,10 +89,10 @@ def taken(job: Job, answer: Answer) -> Outcome:
     return Translated.model_construct(
         outcome="translated", message_id=job.message_id, facts=answer.facts, rule=rule.id,
         mapping_digest=rule.mapping_digest, trace=answer.trace, notes=answer.notes,
-        attachments=answer.attachments, applicant=answer.applicant, order=rule.order, deliveries=tuple(
+        attachments=answer.attachments, order=rule.order, applicant=answer.applicant, deliveries=tuple(
             OutDelivery.model_construct(
                 recipient=recipient.name, destination=recipient.destination,
-                subject=by_rule.subject(rule, recipient, job, answer.applicant), name_parts=parts,
+                subject=addressing.subject(rule, recipient, job, answer.applicant), name_parts=parts,
                 path=recipient.path, headers=recipient.headers,
                 properties=addressing.properties(recipient, answer.applicant), parts=delivery.parts)
             for recipient, delivery in zip(rule.recipients, answer.deliveries, strict=True)))
@@ -144,13 +145,14 @@ def _check_choice(job: Job, answer: Rendered, chosen: Rule) -> Sentence | None:
 
 
 def _check_applicant(rule: Rule, answer: Rendered) -> Sentence | None:
-    """Only where a recipient asks for it, and fit for one line of a header."""
+    """A name is one line, and nothing is told of the applicant that no recipient asks for. Of an address the
+    model knows the form; whose it is, is the worker's word."""
     if answer.applicant is None:
         return None
     if not any(map(addressing.asks_for_applicant, rule.recipients)):
         return say("nobody asks for the applicant")
-    if answer.applicant.name is not None and not answer.applicant.name.isprintable():
-        return say("the applicant's name is not clean")
+    if not (answer.applicant.name or "").isprintable():
+        return say("the applicant's name is not one line")
     return None
 
 
