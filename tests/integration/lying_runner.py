@@ -8,7 +8,18 @@ from datetime import date
 from typing import Any
 
 from hub.i18n.sentence import Sentence
-from hub.job import Body, Facts, Job, OutAttachment, OutDelivery, OutPart, Parked, Recipient, Translated
+from hub.job import (
+    Applicant,
+    Body,
+    Facts,
+    Job,
+    OutAttachment,
+    OutDelivery,
+    OutPart,
+    Parked,
+    Recipient,
+    Translated,
+)
 from hub.message import safe_name
 from hub.workers.child import Bodies, OutFile
 
@@ -161,6 +172,7 @@ LIES: dict[str, Lie] = {
     "an attachment's name leads elsewhere": _attachment(name="../foto.png"),
     "an attachment's type has a header": _attachment(media_type="image/png\r\nBcc: ich@example.org"),
     "an attachment outside": _attachment(body=Body(offset=1 << 40, length=1), size=1),
+    "an applicant that nobody asked for": _said(applicant=Applicant(name="ich", mail="ich@example.org")),
     "parked for a reason of the deliverer": _parked(reason="in-doubt"),
     "parked as damaged": _parked(reason="damaged"),
     "parked, and a test from now on": _parked(facts=Facts(test=True)),

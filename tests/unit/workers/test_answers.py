@@ -33,7 +33,8 @@ def rules_of(package: Path) -> tuple[Rule, ...]:
     for version in load_mapping(package).version:
         texts = tuple(name for name, each in version.renderings.items() if each.role != "pdf")
         recipients = (Recipient(name="amt", destination="a/amt", connector="smtp", subject="Neu",
-                                send=(*texts, "attachments", "original"), headers={"X": "1"}),
+                                send=(*texts, "attachments", "original"), headers={"X": "1"},
+                                subject_with=("name", "case"), reply_to="applicant"),
                       Recipient(name="fach", destination="a/fach", connector="directory", send=texts[:1],
                                 path="ein", properties={"art": "x"}))
         rules.append(Rule(
