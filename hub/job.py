@@ -198,7 +198,8 @@ class OutAttachment(_Model):
     name: Short
     filename: Short | None
     media_type: Short
-    role: Literal["applicant-pdf", "upload", "payload"]
+    role: Literal["applicant-pdf", "upload", "payload", "envelope"] = Field(
+        description="`envelope`: the envelope itself, which only a trial of a mapping has, and nobody gets")
     field: Short | None = None
     size: Size
     sha256: Sha256

@@ -209,7 +209,7 @@ def _wanted(job: Job, rule: Rule, recipient: Recipient,
         sent.update(each.attachment for each in some)
     if "attachments" in recipient.send:
         yield from (_of_attachment(number, each) for number, each in enumerate(attachments)
-                    if each.role != "upload" and number not in sent)
+                    if each.role not in ("upload", "envelope") and number not in sent)
 
 
 def _of_attachment(number: int, attachment: OutAttachment) -> _Wanted:
