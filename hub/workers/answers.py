@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hub.i18n.sentence import Sentence, say
 from hub.job import Body, Job, Outcome, OutDelivery, OutPart, Parked, Split, Translated
 from hub.message import Reason
@@ -78,3 +80,29 @@ def _source_exists(job: Job, outcome: Translated, part: OutPart, out_size: int) 
 
 def _inside(body: Body, size: int, out_size: int) -> bool:
     return body.fd == 0 and body.length == size and body.offset + body.length <= out_size
+
+
+_GERMAN: Mapping[str, Sentence] = {
+    "the answer is about another message": say("die Antwort betrifft eine andere Nachricht"),
+    "a test is no test any more": say("aus einem Test wurde keiner"),
+    "a fact is only the sender's word": say("eine Angabe ist nur die des Absenders"),
+    "unknown reason": say("unbekannter Grund"),
+    "the rule is none of the job's": say("die Regel gehört nicht zum Auftrag"),
+    "an attachment lies outside of the output": say("eine Anlage liegt außerhalb der Ausgabe"),
+    "a recipient is none of the rule's": say("ein Empfänger gehört nicht zur Regel"),
+    "its sender does not want it split": say("der Absender will nicht, dass geteilt wird"),
+    "the applications do not share the same parts": say("die Anträge teilen nicht dieselben Teile"),
+    "the applications are not made of the message's parts":
+    say("die Anträge bestehen nicht aus den Teilen der Nachricht"),
+    "an application has a part twice": say("ein Antrag hat einen Teil zweimal"),
+    "a part has not exactly one source": say("ein Teil hat nicht genau eine Quelle"),
+    "a part has no source": say("ein Teil hat keine Quelle"),
+    "the answer is malformed": say("die Antwort ist nicht lesbar"),
+    "the answer is too long": say("die Antwort ist zu lang"),
+}
+"""What is wrong with an answer stands in the log in English, and in a reason in German."""
+
+
+def in_german(detail: Sentence) -> Sentence:
+    """What is wrong with an answer, for a reason; the place of a crash as it is."""
+    return _GERMAN.get(detail, detail)
