@@ -51,6 +51,8 @@ SHAPES = {
     r"^(\d{8}|\d{5})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
     r"^([0-9]{5}|[0-9]{8})$": ("is no AGS", 'write eight digits (for a district five), like "14999010"'),
     r"^(\d{12}|\d{9}|\d{5})$": ("is no ARS", 'write twelve digits, like "149990000010"'),
+    r"^(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])/(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])$":
+    ("is no span of the year", 'write it as month and day, like "12-22/01-06"'),
     r"^postgresql://": ("is no address of a PostgreSQL", 'write it like "postgresql://user@host/database"'),
     r"^(\.[A-Za-z0-9_-]{1,16})?$": ("is no ending of a file's name", 'write it with its dot, like ".tmp"'),
     r"^0[0-7]{3}$": ("is no mode of a file", 'write four digits from 0 to 7, the first a 0, like "0640"'),

@@ -50,6 +50,8 @@ PIECES = {
     "write eight digits (for a district five), like {}":
     "acht Ziffern schreiben (für einen Landkreis fünf), wie {}",
     "write twelve digits, like {}": "zwölf Ziffern schreiben, wie {}",
+    "is no span of the year": "ist kein Zeitraum im Jahr",
+    "write it as month and day, like {}": "als Monat und Tag schreiben, wie {}",
     "is no address of a PostgreSQL": "ist keine Adresse eines PostgreSQL",
     "write it like {}": "so schreiben: {}",
     "is no ending of a file's name": "ist keine Endung eines Dateinamens",

@@ -17,7 +17,7 @@ still write nonsense into a rendering, leave out a citizen's attachment, or park
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from hub.i18n.sentence import Sentence, say
@@ -255,3 +255,41 @@ def _harmless(name: str) -> bool:
 
 def _inside(body: Body, size: int, out_size: int) -> bool:
     return body.fd == 0 and body.length == size and body.offset + body.length <= out_size
+
+
+_GERMAN: Mapping[str, Sentence] = {
+    "the answer is about another message": say("die Antwort betrifft eine andere Nachricht"),
+    "a test is no test any more": say("aus einem Test wurde keiner"),
+    "a fact is only the sender's word": say("eine Angabe ist nur die des Absenders"),
+    "unknown reason": say("unbekannter Grund"),
+    "the mapping is none of the job's": say("die Abbildung gehört nicht zum Auftrag"),
+    "the rule is none of the job's": say("die Regel gehört nicht zum Auftrag"),
+    "the rule does not fit the message": say("die Regel passt nicht zur Nachricht"),
+    "another rule fits the message, too": say("auch eine andere Regel passt zur Nachricht"),
+    "nobody asks for the applicant": say("nach dem Antragsteller hat niemand gefragt"),
+    "the applicant's name is not one line": say("der Name des Antragstellers ist nicht eine Zeile"),
+    "an attachment lies outside of the output": say("eine Anlage liegt außerhalb der Ausgabe"),
+    "the name or type of an attachment is not clean": say("Name oder Art einer Anlage ist nicht sauber"),
+    "an attachment is of a kind that parks": say("eine Anlage ist von einer Art, die parkt"),
+    "a recipient is left out, or there twice": say("ein Empfänger fehlt oder ist zweimal da"),
+    "its sender does not want it split": say("der Absender will nicht, dass geteilt wird"),
+    "the applications do not share the same parts": say("die Anträge teilen nicht dieselben Teile"),
+    "the applications are not made of the message's parts":
+    say("die Anträge bestehen nicht aus den Teilen der Nachricht"),
+    "an application has a part twice": say("ein Antrag hat einen Teil zweimal"),
+    "the name of a part is not clean, or there twice":
+    say("der Name eines Teils ist nicht sauber oder zweimal da"),
+    "a part is left out": say("ein Teil fehlt"),
+    "a part is none of the rule's": say("ein Teil gehört nicht zur Regel"),
+    "a part has not exactly one source": say("ein Teil hat nicht genau eine Quelle"),
+    "a part is not what the rule asks for": say("ein Teil ist nicht, was die Regel verlangt"),
+    "a part lies outside of the output": say("ein Teil liegt außerhalb der Ausgabe"),
+    "the answer is malformed": say("die Antwort ist nicht lesbar"),
+    "the answer is too long": say("die Antwort ist zu lang"),
+}
+"""What is wrong with an answer stands in the log in English, and in a reason in German."""
+
+
+def in_german(detail: Sentence) -> Sentence:
+    """What is wrong with an answer, for a reason; the place of a crash as it is."""
+    return _GERMAN.get(detail, detail)

@@ -34,6 +34,7 @@ from hub.store.blobs.payload import Damaged
 from hub.store.blobs.stored import StoredBody
 from hub.store.store import BadOutcome
 from hub.telemetry.errors import where
+from hub.workers.answers import in_german
 from hub.workers.pool import BatchResult, WorkerPool, pack
 from hub.workers.process import NOTHING, Why, WorkerUnavailable
 
@@ -285,8 +286,8 @@ class Dispatcher:
                               unfinished=len(result.unfinished))
             self._metrics.worker_deaths.labels(result.why).inc()
         unfinished = set(result.unfinished)
-        why = lines([_WHY[result.why], *([result.detail] if result.detail else [])], "; ") if result.why \
-            else NOTHING
+        detail = [in_german(result.detail)] if result.detail else []
+        why = lines([_WHY[result.why], *detail], "; ") if result.why else NOTHING
         return [message for message in messages if message.id in unfinished], why
 
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:

@@ -12,6 +12,7 @@ import pytest
 
 from hub.i18n.sentence import LONGEST, Address, Name, Sentence, Shape, Version, Words, lines, place, say
 from hub.job import Facts, Parked
+from hub.workers.answers import in_german
 
 HUB = Path(__file__).parents[3] / "hub"
 MAKERS = ("say", "place")
@@ -153,6 +154,13 @@ def test_every_reason_is_german() -> None:
     trees_ = [(file.relative_to(HUB.parent).as_posix(), ast.parse(file.read_text(encoding="utf-8")))
               for file in sorted(HUB.rglob("*.py"))]
     assert {name: found for name, tree in trees_ if name not in LOGGED and (found := english(tree))} == {}
+
+
+def test_what_is_wrong_with_a_workers_answer_is_german_in_a_reason() -> None:
+    said = [text for name in LOGGED
+            for text in english(ast.parse((HUB.parent / name).read_text(encoding="utf-8")))]
+    assert len(said) > 10
+    assert [text for text in said if in_german(Sentence(text)) == text] == []
 
 
 def test_a_reason_in_english_is_noticed() -> None:
