@@ -11,8 +11,9 @@ which some servers send in version 3 as well); OpenSSH, PROTOCOL, 4.3 to 4.6 (po
 from __future__ import annotations
 
 import errno
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import paramiko
 from paramiko.sftp import (
     CMD_CLOSE,
+    CMD_DATA,
     CMD_EXTENDED,
     CMD_EXTENDED_REPLY,
     CMD_HANDLE,
@@ -27,6 +29,7 @@ from paramiko.sftp import (
     CMD_NAME,
     CMD_OPEN,
     CMD_OPENDIR,
+    CMD_READ,
     CMD_READDIR,
     CMD_READLINK,
     CMD_VERSION,
@@ -37,8 +40,12 @@ from paramiko.sftp_attr import SFTPAttributes
 
 POSIX_RENAME, FSYNC, STATVFS = b"posix-rename@openssh.com", b"fsync@openssh.com", b"statvfs@openssh.com"
 _VERSION = 3
+_READ = 0x01  # SSH_FXF_READ
 _NEW_FILE = 0x02 | 0x08 | 0x20  # SSH_FXF_WRITE, _CREAT, _EXCL
 _UNDER_WAY = 64  # pieces that were sent and are not answered yet
+_SLOWEST = 4096  # bytes a second; a line that takes less for long is as good as none
+_LARGEST_PACKET = 262_144  # bytes; OpenSSH's own limit
+_MOST_NAMES = 1_000_000  # in one folder
 
 
 class Code(IntEnum):
@@ -90,14 +97,57 @@ class Room:
     read_only: bool
 
 
+class Patience:
+    """A channel with a time-out for a whole request and its answer, not for each byte of it."""
+
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self.channel = channel
+        self._seconds = seconds
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """A request begins."""
+        self._until = time.monotonic() + self._seconds
+
+    def more(self, size: int) -> None:
+        """So many bytes more belong to it."""
+        self._until += size / _SLOWEST
+
+    def recv(self, count: int) -> bytes:
+        """Some bytes. Raises TimeoutError."""
+        self._look()
+        return bytes(self.channel.recv(count))
+
+    def send(self, data: bytes) -> int:
+        """How many bytes were sent. Raises TimeoutError."""
+        self._look()
+        return int(self.channel.send(data))
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the channel's."""
+        return getattr(self.channel, name)
+
+    def _look(self) -> None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the server takes too long")
+        self.channel.settimeout(left)
+
+
 class Client(paramiko.SFTPClient):  # type: ignore[misc]
-    """A session. Paths are bytes. Everything raises `StatusError` and what paramiko raises of lost lines."""
+    """A session. Paths are bytes. Everything raises `StatusError`, TimeoutError, and what paramiko raises of
+    lost lines.
+
+    paramiko waits for each byte anew, and for an answer of this number however many others come: a server
+    that drips would hold the thread for ever. Here a request with its answer has its total (`Patience`).
+    """
 
     announced: frozenset[bytes] = frozenset()
     """The extensions that the server says it has."""
 
     def _send_version(self) -> int:
         """paramiko calls it once, and would skip the extensions."""
+        self.sock.begin()
         hello = paramiko.Message()
         hello.add_int(_VERSION)
         self._send_packet(CMD_INIT, hello)
@@ -112,6 +162,17 @@ class Client(paramiko.SFTPClient):  # type: ignore[misc]
             answer.get_binary()  # its version or data
         self.announced = frozenset(names)
         return version
+
+    def _request(self, kind: int, *arguments: Any) -> Any:
+        """paramiko's way of asking, for every request but the pieces of a file."""
+        self.sock.begin()
+        return super()._request(kind, *arguments)
+
+    def _read_all(self, count: int) -> bytes:
+        """paramiko reads a packet's length by it, and then the packet."""
+        if count > _LARGEST_PACKET:
+            raise paramiko.SFTPError("a packet that is too large")
+        return bytes(super()._read_all(count))
 
     def _convert_status(self, msg: Any) -> None:
         """paramiko calls it for every status; the text behind the code stays unread."""
@@ -148,21 +209,50 @@ class Client(paramiko.SFTPClient):  # type: ignore[misc]
         """The names in a folder, as the server has them."""
         handle = _handle(*self._request(CMD_OPENDIR, path))
         found: list[bytes] = []
+        self.sock.begin()
         try:
             while True:
-                kind, answer = self._request(CMD_READDIR, handle)
+                kind, answer = super()._request(CMD_READDIR, handle)
                 if kind != CMD_NAME:
                     raise paramiko.SFTPError("no names")
+                self.sock.more(len(answer.get_remainder()))
                 for _ in range(answer.get_int()):
                     if not answer.get_remainder():
                         raise paramiko.SFTPError("fewer names than told")
                     found.append(answer.get_binary())
                     answer.get_binary()  # as `ls -l` shows it
                     SFTPAttributes._from_msg(answer)
+                if len(found) > _MOST_NAMES:
+                    raise paramiko.SFTPError("a folder that has no end")
         except EOFError:
-            return [name for name in found if name not in (b".", b"..")]
-        finally:
             self.forget(handle)
+            return [name for name in found if name not in (b".", b"..")]
+        except StatusError:
+            self.forget(handle)
+            raise
+
+    def content(self, path: bytes, piece: int) -> Iterator[bytes]:
+        """A file from its beginning, in pieces of so many bytes. paramiko's own way leaves a thread behind
+        where the server falls silent."""
+        handle = _handle(*self._request(CMD_OPEN, path, _READ, SFTPAttributes()))
+        offset = 0
+        self.sock.begin()
+        try:
+            while True:
+                kind, answer = super()._request(CMD_READ, handle, int64(offset), piece)
+                if kind != CMD_DATA:
+                    raise paramiko.SFTPError("no data")
+                data = bytes(answer.get_binary())
+                if not data:
+                    raise paramiko.SFTPError("an empty piece")
+                offset += len(data)
+                self.sock.more(len(data))
+                yield data
+        except EOFError:
+            self.forget(handle)
+        except StatusError:
+            self.forget(handle)
+            raise
 
     def require_link(self, path: bytes) -> None:
         """Raises `StatusError` where there is no link; where it leads does not matter."""
@@ -200,8 +290,10 @@ class Writing:
     def all(self, pieces: Iterable[bytes]) -> None:
         """Raises `StatusError`, the first that the server told."""
         offset = 0
+        self._client.sock.begin()
         for piece in pieces:
             self._open += 1
+            self._client.sock.more(len(piece))
             self._client._async_request(self, CMD_WRITE, self._handle, int64(offset), piece)
             offset += len(piece)
             while self._open >= _UNDER_WAY:

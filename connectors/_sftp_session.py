@@ -10,11 +10,12 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 from connectors._layout import LINKED, TOO_LONG, chunks, steps
-from connectors._sftp_client import FSYNC, POSIX_RENAME, Client, Code, StatusError
+from connectors._sftp_client import FSYNC, POSIX_RENAME, Client, Code, Patience, StatusError
 from hub.endpoint import Finding
 from hub.errors import DeliveryError, Misconfigured, Permanent, Temporary
 
@@ -89,9 +90,14 @@ class Session:
         self.root = path.rstrip("/") or "/"
         self.transport = transport
         channel = transport.open_session()
-        channel.settimeout(timeout)
-        channel.invoke_subsystem("sftp")
-        self._client = Client(channel)
+        # paramiko waits for ever for the answer to this one request
+        giving_up = threading.Timer(timeout, transport.close)
+        giving_up.start()
+        try:
+            channel.invoke_subsystem("sftp")
+        finally:
+            giving_up.cancel()
+        self._client = Client(Patience(channel, timeout))
         self.lacks = {FSYNC, POSIX_RENAME} - self._client.announced
 
     def deficits(self) -> Sequence[Finding]:
@@ -242,10 +248,8 @@ class Session:
 
     def digest(self, path: str) -> str:
         digest = hashlib.sha256()
-        with self._client.open(self._at(path), "rb") as file:
-            file.prefetch(max_concurrent_requests=64)
-            for piece in chunks(file, _PIECE):
-                digest.update(piece)
+        for piece in self._client.content(self._at(path), _PIECE):
+            digest.update(piece)
         return digest.hexdigest()
 
     def remove(self, path: str) -> None:

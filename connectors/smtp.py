@@ -16,7 +16,7 @@ Several recipients
     get it. The receipt then has the key ``refused``, which names those left out by their place in the
     configuration. Nobody gets it twice. Mailboxes that must not depend on each other are two destinations.
 Temporary
-    4xx, a lost connection, a time-out.
+    4xx, a lost connection, a time-out, a server that drips or never comes to an end (`_smtp_line`).
 Permanent
     5xx for this mail. `TooLarge`: over `max_bytes` or the SIZE the server announced; a fallback destination
     may take it.
@@ -42,6 +42,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from connectors._mail import Mail, Mailbox, address, build, dots_doubled, gathered
+from connectors._smtp_line import Endless, Patient, PatientTls
 from hub.endpoint import (
     Authority,
     Finding,
@@ -75,7 +76,8 @@ class Options(OptionsModel):
     bounces: Mailbox | None = Field(
         None, description="where the mail system reports failures; otherwise the sender")
     helo: str | None = Field(None, description="our name in EHLO; otherwise this machine's")
-    timeout: float = Field(60, gt=0, description="seconds for each step")
+    timeout: float = Field(60, gt=0, description="seconds for each step as a whole; for the mail itself one "
+                                                 "more for every 4 KiB")
     final_timeout: float = Field(300, gt=0, description="seconds for the answer after the last byte")
     max_bytes: int | None = Field(None, gt=0, description="largest mail, as sent (files grow by 37 %)")
     wait_for_all: int = Field(
@@ -184,7 +186,7 @@ class Outlet(OutletBase[Options]):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._server: smtplib.SMTP | None = None
+        self._server: Patient | None = None
 
     def deliver(self, delivery: Delivery, effect_begins: Callable[[], None]) -> Receipt:
         """Send it. Raises `Temporary`, `Permanent`, `TooLarge`, `Misconfigured`.
@@ -221,7 +223,7 @@ class Outlet(OutletBase[Options]):
         server, self._server = self._server, None
         if server is not None:
             try:
-                _set_timeout(server, 5)
+                server.patience = 5
                 server.quit()
             except (OSError, smtplib.SMTPException):
                 server.close()
@@ -241,6 +243,7 @@ class Outlet(OutletBase[Options]):
         if verdict is not None:
             raise verdict  # QUIT takes the envelope back; an error of RSET would hide the verdict
         _require(server.docmd("DATA"), (354,), "DATA")
+        server.begin_mail(mail.size)
         for chunk in gathered(mail.lines(delivery)):
             server.send(dots_doubled(chunk) if chunk.startswith(b".") or b"\n." in chunk else chunk)
         answer = self._finish(server, effect_begins)
@@ -248,13 +251,14 @@ class Outlet(OutletBase[Options]):
         return Receipt(mail.message_id, {"bytes": str(mail.size), "answer": code(answer), **outcomes.detail(),
                                          **({"queue_id": queue_id[1].decode()} if queue_id else {})})
 
-    def _finish(self, server: smtplib.SMTP, effect_begins: Callable[[], None]) -> Reply:
+    def _finish(self, server: Patient, effect_begins: Callable[[], None]) -> Reply:
         """The dot, and the answer that counts."""
         effect_begins()
+        server.end_mail()
         server.send(b".\r\n")
-        _set_timeout(server, self.options.final_timeout)
+        server.patience = self.options.final_timeout
         answer = _require(server.getreply(), (250,), "nach dem Senden")
-        _set_timeout(server, self.options.timeout)
+        server.patience = self.options.timeout
         return answer
 
     def _envelope(self, server: smtplib.SMTP, mail: Mail | None) -> Outcomes:
@@ -270,7 +274,7 @@ class Outlet(OutletBase[Options]):
                 outcomes.note(f"{kind}[{no}]", reply)
         return outcomes
 
-    def _connected(self) -> smtplib.SMTP:
+    def _connected(self) -> Patient:
         """The kept connection if it still answers, else a new one."""
         if self._server is not None:
             try:
@@ -282,13 +286,13 @@ class Outlet(OutletBase[Options]):
         self._server = self._connect()
         return self._server
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self) -> Patient:
         options = self.options
         if options.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(options.host, options.port, options.helo,
-                                                    timeout=options.timeout, context=self._context())
+            server: Patient = PatientTls(options.host, options.port, options.helo, options.timeout,
+                                         context=self._context())
         else:
-            server = smtplib.SMTP(options.host, options.port, options.helo, timeout=options.timeout)
+            server = Patient(options.host, options.port, options.helo, options.timeout)
         try:
             if server.sock is not None:
                 server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the dot waits 40 ms
@@ -328,10 +332,12 @@ def translated() -> Iterator[None]:
     except smtplib.SMTPAuthenticationError as error:
         raise _turned_away("Der Mailserver lehnt die Anmeldung ab", error.smtp_code) from error
     except smtplib.SMTPServerDisconnected as error:
-        late = isinstance(error.__context__, TimeoutError)  # smtplib wraps it
+        late = isinstance(error.__context__, TimeoutError)  # smtplib wraps it, and so does `Patient`
         raise Temporary(_SILENT if late else "Der Mailserver hat die Verbindung beendet.") from error
     except smtplib.SMTPResponseException as error:
         raise _turned_away("Der Mailserver weist die Verbindung ab", error.smtp_code) from error
+    except Endless as error:
+        raise Temporary("Die Antwort des Mailservers nimmt kein Ende.") from error
     except smtplib.SMTPException as error:
         raise Temporary(f"Gespräch mit dem Mailserver gescheitert ({type(error).__name__}).") from error
     except TimeoutError as error:
@@ -360,11 +366,6 @@ def _require_size(server: smtplib.SMTP, mail: Mail) -> None:
     announced = server.esmtp_features.get("size", "")
     if announced.isdigit() and 0 < int(announced) < mail.size:
         raise TooLarge(f"Die Mail hat {mail.size} Byte, der Mailserver nimmt {announced}.")
-
-
-def _set_timeout(server: smtplib.SMTP, seconds: float) -> None:
-    if server.sock is not None:
-        server.sock.settimeout(seconds)
 
 
 def _expiry(server: smtplib.SMTP) -> datetime | None:

@@ -136,6 +136,7 @@ class Daemon:
         self.metrics.registry.register(LedgerCollector(
             self.store, configuration=self._in_force, circuits=self.deliverer.circuits,
             inlets=self.inlets.ready, network_dropped=lambda: bool(self.pool.network_dropped),
+            workers_missing=lambda: len(self.pool.missing),
             space=self.space))
         self.metrics.begin(
             inlets=self.inlets.names, deaths=Why,
@@ -284,7 +285,7 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why no message could be taken."""
-        problems = self.alive() + self._shut() + self.inlets.problems()
+        problems = self.alive() + self._shut() + self.pool.problems() + self.inlets.problems()
         return problems + (["stopping"] if self._stop.is_set() else [])
 
     def _shut(self) -> list[str]:

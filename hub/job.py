@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     BaseModel,
@@ -106,6 +106,16 @@ class Recipient(_Model):
     properties: Mapping[str, str] = {}
 
 
+class RuleRendering(_Model):
+    """What a rendering is for the receiver, whatever the document says."""
+
+    role: str
+    file: str
+    media_type: str
+    applicant_pdf: bool = False
+    stylesheet: bool = True
+
+
 class Rule(_Model):
     """One way a message may go: a municipality's route with one version of the service's mapping."""
 
@@ -120,6 +130,9 @@ class Rule(_Model):
     test: bool = False
     mapping_version: str
     mapping_digest: str
+    subject: str = Field("", description="of its deliveries, where a recipient has none of its own")
+    xoev: bool = Field(False, description="the documents are XÖV, and may say that they are tests")
+    renderings: Mapping[str, RuleRendering] = Field({}, description="those that its recipients get")
     package: str = Field(description="snapshot of the service's folder")
     common: str | None = Field(None, description="snapshot of mappings/_common")
     municipality_folder: str | None = Field(None, description="snapshot of the municipality's own folder")
@@ -235,20 +248,30 @@ class Facts(_Model):
     test: bool = False
     canonical_digest: Sha256 | None = None
 
-    def told(self, rules: Sequence[Rule]) -> Facts:
+    def is_test(self, job: Job) -> bool:
+        """Whether the message is a test. Beside the transfer itself only a XÖV document can say so."""
+        return job.test or (self.test and any(rule.xoev for rule in job.rules))
+
+    def told(self, job: Job) -> Facts:
         """Without what is only the sender's word: a form is told of when some rule names it, a version or a
-        mandant when it is a number."""
-        name = self.form_name if any(self.form_name in rule.forms for rule in rules) else None
+        mandant when it is a number, a test when `is_test`."""
+        name = self.form_name if any(self.form_name in rule.forms for rule in job.rules) else None
         version = self.form_version if _NUMBERS.fullmatch(self.form_version or "") else None
         mandant = self.mandant if _DIGITS.fullmatch(self.mandant or "") else None
         whole = name is not None and self.form_id in (name, f"{mandant}:{name}:v{version}")
         form_id = self.form_id if whole else None
-        if ((form_id, name, version, mandant)
-                == (self.form_id, self.form_name, self.form_version, self.mandant)):
+        source = self.source if self.source in SOURCES else None
+        test = self.is_test(job)
+        if ((source, form_id, name, version, mandant, test)
+                == (self.source, self.form_id, self.form_name, self.form_version, self.mandant, self.test)):
             return self
-        return self.model_copy(update={"form_version": version, "mandant": mandant, "form_name": name,
-                                       "form_id": form_id})
+        return self.model_copy(update={"source": source, "form_version": version, "mandant": mandant,
+                                       "form_name": name, "form_id": form_id, "test": test})
 
+
+SOURCES = frozenset({"serviceportal", "serviceportal-lists", "serviceportal-fields", "formcontent-json",
+                     "json", "xoev"})
+"""The generations of the envelope."""
 
 _NUMBERS = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,3}", re.ASCII)
 _DIGITS = re.compile(r"\d{1,12}", re.ASCII)
@@ -277,6 +300,38 @@ class Translated(_Model):
     deliveries: tuple[OutDelivery, ...]
     applicant: Applicant | None = Field(None, description="where a recipient of the rule asks for it")
     order: Literal["case"] | None = None
+
+
+class OutParts(_Model):
+    """What a worker says of one delivery: its bodies. All else is the rule's."""
+
+    parts: tuple[OutPart, ...]
+
+
+class Rendered(_Model):
+    """A worker's answer about a message that found its route: of a `Translated`, what only the document can
+    tell. The deliveries are those of the rule's recipients, in their order; `hub.workers.answers` adds what
+    the rule says."""
+
+    outcome: Literal["translated"] = "translated"
+    message_id: Short
+    facts: Facts
+    rule: Short
+    trace: tuple[Said, ...] = ()
+    notes: tuple[Said, ...] = ()
+    attachments: tuple[OutAttachment, ...] = ()
+    deliveries: tuple[OutParts, ...]
+    applicant: Applicant | None = None
+
+    @staticmethod
+    def frame(outcome: Translated) -> bytes:
+        """What of an outcome crosses the border, as JSON."""
+        return outcome.model_dump_json(exclude=_RULED).encode()
+
+
+_RULED: dict[str, Any] = {
+    "mapping_digest": True, "order": True,
+    "deliveries": {"__all__": set(OutDelivery.model_fields) - set(OutParts.model_fields)}}
 
 
 class Parked(_Model):
@@ -348,6 +403,8 @@ def _rules(text: str) -> tuple[Rule, ...]:
 
 
 Outcome = Translated | Parked | Split
+Answer = Rendered | Parked | Split
+"""What a worker says of a job. `hub.workers.answers` makes an `Outcome` of what can be believed."""
 ReadBody = Callable[[Body], bytes | bytearray | memoryview | mmap.mmap]
 """The bytes of a slice, nothing of them copied. Raises EOFError when it is short."""
 

@@ -19,6 +19,7 @@ AT_WORK = {
     "watchdog": {"connectors/_watch.py"},
     "prometheus_client": {"hub/telemetry/counters.py", "hub/operations/ledger_metrics.py"},
     "puremagic": {"hub/parsing/file_type.py"},
+    "anyascii": {"hub/names.py"},
     "tenacity": {"hub/config/retry.py", "hub/intake/inlets.py"},
 }
 """By library: where its job is done."""
@@ -27,6 +28,7 @@ BY_HAND = {
     "xml.etree": "lxml parses XML, within the limits of hub.parsing", "xml.dom": "lxml", "xml.sax": "lxml",
     "pika": "kombu speaks AMQP", "pyinotify": "watchdog watches folders",
     "inotify": "watchdog watches folders",
+    "unidecode": "anyascii writes letters of all scripts in ASCII (unidecode is GPL)",
     "backoff": "tenacity says when to try again", "retrying": "tenacity says when to try again",
     "ftplib": "paramiko speaks SFTP",
 }

@@ -223,7 +223,10 @@ def overview() -> dict[str, Any]:
             number("Last reload taken up", "min(drehscheibe_config_last_reload_successful)",
                    steps=(("red", None), ("green", 1))),
             number("Workers without network", "min(drehscheibe_workers_without_network)",
-                   steps=(("orange", None), ("green", 1)))]),
+                   steps=(("orange", None), ("green", 1))),
+            number("Workers missing", "sum(drehscheibe_workers_missing)",
+                   steps=(("green", None), ("red", 1)),
+                   text="They could not be started; messages wait.")]),
         ("Store", 4, [
             number("Store", "min(drehscheibe_store_ready)", steps=(("red", None), ("green", 1)),
                    text="0: the database is away; senders are told to come again."),
@@ -237,7 +240,7 @@ def overview() -> dict[str, Any]:
 
 def municipality() -> dict[str, Any]:
     """What one municipality has got, and what it still waits for."""
-    own, town = 'destination=~"$municipality/.+"', 'municipality="$municipality"'
+    own, of_municipality = 'destination=~"$municipality/.+"', 'municipality="$municipality"'
     return _dashboard("municipality", "Datendrehscheibe: municipality", [
         ("Now", 4, [
             number("Oldest undelivered", f"max(drehscheibe_destination_oldest_seconds{{{own}}})", unit="s",
@@ -245,7 +248,7 @@ def municipality() -> dict[str, Any]:
             number("Waiting", f'sum(drehscheibe_deliveries{{{own}, state=~"due|delivering"}}) or vector(0)',
                    steps=(("green", None),)),
             number("Parked applications",
-                   f"sum(drehscheibe_municipality_parked{{{town}}}) or vector(0)",
+                   f"sum(drehscheibe_municipality_parked{{{of_municipality}}}) or vector(0)",
                    text="drehscheibe messages --state parked --ags …"),
             number("Parked deliveries",
                    f'sum(drehscheibe_deliveries{{{own}, state="parked"}}) or vector(0)'),
@@ -275,7 +278,7 @@ def municipality() -> dict[str, Any]:
             graph("Failed tries per hour", hourly("drehscheibe_delivery_events_total", "destination, event",
                                                   f"{own}, {FAILURES}"), bars=True),
             graph("Parked applications, by reason",
-                  (f"sum by (reason) (drehscheibe_municipality_parked{{{town}}})", "{{reason}}"))]),
+                  (f"sum by (reason) (drehscheibe_municipality_parked{{{of_municipality}}})", "{{reason}}"))]),
     ], [_variable("municipality", "Municipality",
                   "label_values(drehscheibe_destination_oldest_seconds, destination)",
                   "/^([^/]+)\\//")])

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import tenacity
 
-from hub.errors import HubError, StoreUnavailable
+from hub.endpoint import read_secret, secret_path
+from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.message import BERLIN
 from hub.store.transitions.erasure import Erased
 
@@ -37,6 +38,8 @@ log = structlog.get_logger("hub.administration.retention")
 
 BATCH = 50
 """Messages (or 10 times as many rows without content) per transaction."""
+SHORTEST_KEY = 16
+"""Characters of the key by which cases are hashed: with a shorter one a case can be guessed."""
 PATIENCE = 50.0
 """Seconds that an operator's command waits for the end of a run in the daemon."""
 
@@ -51,6 +54,7 @@ class Report:
     bytes: int = 0
     proofs: int = 0
     keys: int = 0
+    cases: int = 0
     rows: int = 0
     leftovers: int = 0
     log_truncated: bool = True
@@ -107,9 +111,9 @@ class Retention:
                 log.info("another node deletes just now what need not be kept any more")
                 return Report()
             erased, proofs = self._erase(), self._forget()
-            report = Report(erased.messages, erased.bodies, erased.bytes, proofs, self._expire(),
-                            self._bury(),
-                            self._store.remove_leftovers(), dry_run=False, log_truncated=self._truncate())
+            report = Report(erased.messages, erased.bodies, erased.bytes, proofs, keys=self._expire(),
+                            cases=self._hide_cases(), rows=self._bury(),
+                            leftovers=self._store.remove_leftovers(), log_truncated=self._truncate())
             if not self._stop.is_set():
                 left = self._count()
                 self._told(self._now(), {"content": left.messages, "proofs": left.proofs,
@@ -170,6 +174,24 @@ class Retention:
 
     def _forget(self) -> int:
         return sum(self._store.forget(ids) for ids in self._batches(erased=True))
+
+    def _hide_cases(self) -> int:
+        """Of how many messages the case went, where a key says so. A key that cannot be read holds up nothing
+        else: the content goes all the same."""
+        ref = self._configuration().defaults.retention.case_key
+        if ref is None or self._stop.is_set():
+            return 0
+        try:
+            key = read_secret(ref).encode()
+            if len(key) < SHORTEST_KEY:
+                raise ConfigError.at(secret_path(ref), "retention.case_key",
+                                     f"is shorter than {SHORTEST_KEY} characters",
+                                     "write a longer one: openssl rand -hex 32")
+        except ConfigError as error:
+            log.error("the cases of finished applications stay as they are: the key cannot be used",
+                      error=str(error))
+            return 0
+        return self._store.hide_cases(key, BATCH)
 
     def _expire(self) -> int:
         total = 0

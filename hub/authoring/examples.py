@@ -47,6 +47,7 @@ from hub.files.problems import problems_of
 from hub.files.snapshot import snapshot
 from hub.files.toml import read_toml
 from hub.job import PRINTOUT, Body, Job, JobPart, Outcome, OutPart, Parked, Recipient, Rule, Split, Translated
+from hub.mapping import by_rule
 from hub.mapping.loader import load_mapping
 from hub.mapping.model import PRINTED
 from hub.message import BERLIN, Reason
@@ -180,6 +181,9 @@ def _rules(mappings: Path, service: str, settings: ExampleFile, scratch: Path) -
     mapping = load_mapping(mappings / service)
     package = snapshot(mappings / service, scratch)
     common = snapshot(mappings / "_common", scratch) if (mappings / "_common").is_dir() else None
+    recipients = {version.name: (Recipient(name="alles", destination="alles", connector="beispiel",
+                                           send=(*version.renderings, "attachments", "original")),)
+                  for version in mapping.version}
     return tuple(Rule(
         id=f"beispiel/{service}/{version.name}", tenant="beispiel", service=service, forms=version.forms,
         mapping_versions=version.versions, valid_from=version.valid_from, valid_until=version.valid_until,
@@ -187,8 +191,8 @@ def _rules(mappings: Path, service: str, settings: ExampleFile, scratch: Path) -
         common=str(common) if common else None,
         homes={"mapping": f"{mappings.name}/{service}", "common": f"{mappings.name}/_common"},
         municipality={**MUNICIPALITY, "ags": settings.ags},
-        recipients=(Recipient(name="alles", destination="alles", connector="beispiel",
-                              send=(*version.renderings, "attachments", "original")),),
+        subject=version.subject, xoev=version.xoev, recipients=recipients[version.name],
+        renderings=by_rule.renderings(version, recipients[version.name]),
     ) for version in mapping.version)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from hub.config.retry import Duration, RetryPolicy
 from hub.config.types import Ags, Ars, Key
 from hub.config.window import Rate, Window
-from hub.endpoint import InDoubtPolicy, Kind
+from hub.endpoint import InDoubtPolicy, Kind, SecretRef
 from hub.files.model import FileModel
 from hub.job import Mark, PdfChoice, SubjectWord
 from hub.mapping.versions import VersionSpan
@@ -127,6 +127,9 @@ class RetentionDefaults(FileModel):
                               description="days after its end that an application's content is kept")
     proof_days: int = Field(730, ge=365, le=3650, description="days after its end that its proof is kept")
     services: Mapping[Key, RetentionRow] = Field({}, description="for single services, before the general")
+    case_key: SecretRef | None = Field(None, description="secret by which the case of an application is "
+                                                         "hashed when its content goes; none: it stays with "
+                                                         "the proof")
     at: time = Field(time(2, 30), description="when the running hub deletes each day (Europe/Berlin)")
 
 

@@ -11,6 +11,7 @@ from hub.config.municipality_file import RecipientRow
 from hub.config.reader import near, suggest
 from hub.i18n.sentence import Address, Name, Sentence, Words, say
 from hub.job import Recipient, Rule
+from hub.mapping import by_rule
 from hub.message import Reason, StoredMessage
 
 MOST_RULES = 4096
@@ -49,17 +50,19 @@ def _made(configuration: Configuration, ags: str, service: str) -> tuple[Rule, .
                     continue
                 name = "/".join(part for part in (tenant, service, version.name, route.name, "test" if test
                                                   else None) if part)
+                recipients = tuple(_recipient(municipality, row) for row in rows)
                 rules.append(Rule(
                     id=name, tenant=tenant, service=service, forms=version.forms,
                     route_versions=route.versions,
                     mapping_versions=version.versions, valid_from=max(spans, default=None),
                     valid_until=min(ends, default=None), test=test, mapping_version=version.name,
-                    mapping_digest=digest,
+                    mapping_digest=digest, subject=version.subject, xoev=version.xoev,
+                    renderings=by_rule.renderings(version, recipients),
                     package=str(package or configuration.mapping_folder(service)),
                     common=str(common) if common else None, municipality_folder=str(own) if own else None,
                     stylesheets=route.stylesheets, homes=homes, pdf=route.pdf, pdf_embeds=route.pdf_embeds,
                     schemas=str(configuration.settings.hub.schemas),
-                    recipients=tuple(_recipient(municipality, row) for row in rows),
+                    recipients=recipients,
                     municipality={**municipality.row.parameters, "name": municipality.row.name,
                                   "ags": municipality.row.ags,
                                   "hub": configuration.settings.hub.name},

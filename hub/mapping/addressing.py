@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hub.job import Applicant, Recipient
+from hub.job import Applicant, Job, Recipient, Rule
+from hub.mapping.by_rule import short_id
 from hub.message import REPLY_TO
 
 _LONGEST_WORD = 60
@@ -19,12 +20,11 @@ def asks_for_applicant(recipient: Recipient) -> bool:
     return "name" in recipient.subject_with or recipient.reply_to == "applicant"
 
 
-def subject(recipient: Recipient, default: str, short: str, case: str | None,
-            applicant: Applicant | None) -> str:
+def subject(rule: Rule, recipient: Recipient, job: Job, applicant: Applicant | None) -> str:
     """``<subject> – <name> – <case> [<short number>]``; what is not there is left out."""
-    words = {"name": applicant.name if applicant else None, "case": case}
+    words = {"name": applicant.name if applicant else None, "case": job.case}
     said = [_cut(word) for each in recipient.subject_with if (word := words[each])]
-    return f"{' – '.join([recipient.subject or default, *said])} [{short}]"
+    return f"{' – '.join([recipient.subject or rule.subject, *said])} [{short_id(job.message_id)}]"
 
 
 def _cut(word: str) -> str:

@@ -8,15 +8,20 @@ import contextlib
 import importlib
 import io
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from hub import endpoint, registry
+from hub.config import marks
 from hub.config.configuration import Configuration
 from hub.config.municipalities import Destination
 from hub.config.reader import suggest
-from hub.endpoint import Finding
+from hub.endpoint import Finding, Mark
 from hub.errors import ConfigError, HubError, StoreUnavailable
 from hub.operations import certificates
 from hub.operations.mapping_review import MappingReview
@@ -67,6 +72,7 @@ def check_all(configuration: Configuration, *, connect: bool, destination: str |
     yield from _engines(configuration)
     yield from _space(configuration)
     yield from _database(configuration)
+    yield from readable_secrets(configuration)
     yield from certificates.findings(configuration)
     for inlet in configuration.inlets:
         built = endpoint.build_inlet(inlet.connector, inlet.options, endpoint.InletContext(
@@ -151,6 +157,50 @@ def _database(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
         yield "store.url", Finding("error", f"Die Datenbank ist nicht erreichbar: {error}",
                                    "Adresse, Benutzer, Passwort, TLS und pg_hba.conf prüfen "
                                    "(docs/operate-two-nodes.md)")
+
+
+def readable_secrets(configuration: Configuration) -> Iterator[tuple[str, Finding]]:
+    """Keys and secrets that somebody else than their owner can read. Files that are not there are others' to
+    find."""
+    seen: set[Path] = set()
+    for where, path in _secrets(configuration):
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if path.is_relative_to("/run/credentials"):
+            mode &= ~stat.S_IRWXG  # systemd grants by an ACL, whose mask shows as the group's rights
+        if mode & 0o077:
+            everyone = bool(mode & stat.S_IRWXO)
+            yield where, Finding(
+                "error" if everyone else "warning",
+                f"{path}: {'alle können' if everyone else 'die Gruppe kann'} das Geheimnis lesen oder ändern "
+                f"(Rechte {mode:04o})",
+                f"chmod 600 {path}; wer es gelesen haben kann, soll es nicht mehr nutzen können: erneuern.")
+
+
+def _secrets(configuration: Configuration) -> Iterator[tuple[str, Path]]:
+    """Every file that holds a secret: named as one, or a certificate beside its private key."""
+    models: list[tuple[str, BaseModel]] = [("hub.toml", configuration.settings),
+                                           ("defaults.toml", configuration.defaults)]
+    models += [(f"inlet {inlet.name}", inlet.options) for inlet in configuration.inlets]
+    models += [(each.key, each.options) for each in configuration.all_destinations()]
+    for where, options in models:
+        for key, ref in marks.marked(options, Mark("secret")):
+            yield f"{where}: {key}", endpoint.secret_path(ref)
+        for key, file in marks.marked(options, Mark("certificate")):
+            if _holds_key(file):
+                yield f"{where}: {key}", file
+
+
+def _holds_key(file: Path) -> bool:
+    try:
+        return b"PRIVATE KEY-----" in file.read_bytes()
+    except OSError:
+        return False
 
 
 def try_all(wanted: Sequence[Destination], progress: Callable[[int, int], None],

@@ -59,6 +59,7 @@ from hub.telemetry.families import (
     SILENT,
     SIZE,
     STORE_READY,
+    WORKERS_MISSING,
     Family,
 )
 
@@ -83,13 +84,14 @@ class LedgerCollector:
     def __init__(self, store: Store, configuration: Callable[[], Configuration],
                  circuits: Callable[[], Mapping[str, Circuit]],
                  inlets: Callable[[], Mapping[str, bool]], network_dropped: Callable[[], bool],
-                 space: Space) -> None:
+                 workers_missing: Callable[[], int], space: Space) -> None:
         self._space = space
         self._store = store
         self._configuration = configuration
         self._circuits_now = circuits
         self._inlets = inlets
         self._network_dropped = network_dropped
+        self._workers_missing = workers_missing
         self._silence = Silence(store.reading)
 
     def describe(self) -> Iterable[Metric]:
@@ -108,6 +110,7 @@ class LedgerCollector:
         yield self._resting(configuration)
         yield INLET_READY.of({(name,): ready for name, ready in self._inlets().items()})
         yield ISOLATED.of({(): self._network_dropped()})
+        yield WORKERS_MISSING.of({(): self._workers_missing()})
         yield ACCEPTING.of({(): self._space.why is None})
         yield FREE.of({("state",): self._space.room.free})
         yield SIZE.of({("state",): self._space.room.size})
@@ -151,8 +154,8 @@ class LedgerCollector:
         """What waits for a person, by municipality: those that are configured, and ``other``."""
         sums: Counter[tuple[str, ...]] = Counter()
         for (tenant, reason), count in self._store.parked().items():
-            town = tenant if tenant in configuration.municipalities else "other"
-            sums[town, reason if reason in REASONS else "other"] += count
+            label = tenant if tenant in configuration.municipalities else "other"
+            sums[label, reason if reason in REASONS else "other"] += count
         return PARKED_NOW.of(sums)
 
     def _waiting(self, configuration: Configuration) -> Iterable[Metric]:

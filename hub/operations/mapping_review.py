@@ -102,13 +102,13 @@ class MappingReview:
         own = configuration.municipalities.get(tenant) if tenant else None
         services = [name for name in configuration.mappings
                     if service in (None, name) and (own is None or name in own.routes)]
-        towns = [own] if own else list(configuration.municipalities.values())
+        municipalities = [own] if own else list(configuration.municipalities.values())
         units = [unit for name in services for unit in _service_units(configuration, name)]
-        for town in towns:
-            units += _town_units(configuration, town, services)
+        for each in municipalities:
+            units += _own_units(configuration, each, services)
         found = self._judged(units, configuration.settings.workers, keep=bool(configuration.snapshots))
         found += [each for name in services for each in _hints(name, configuration.mappings[name])]
-        found += [each for town in towns for each in _untested(town, services)]
+        found += [each for municipality in municipalities for each in _untested(municipality, services)]
         return list(dict.fromkeys(found))
 
     def of_folder(self, mappings: Path, service: str | None = None) -> list[tuple[str, Finding]]:
@@ -181,23 +181,24 @@ def _units(service: str, mapping: MappingFile, package: Path, common: Path | Non
             yield _Unit(f"mapping {service}", _rule(service, version, package, common, send), places)
 
 
-def _town_units(configuration: Configuration, town: Municipality, services: Sequence[str]) -> Iterator[_Unit]:
-    if town.folder is None:
+def _own_units(configuration: Configuration, municipality: Municipality,
+               services: Sequence[str]) -> Iterator[_Unit]:
+    if municipality.folder is None:
         return
     mappings, snapshots = configuration.settings.hub.mappings, configuration.snapshots
     common = mappings / "_common" if (mappings / "_common").is_dir() else None
-    places = {"mapping": mappings, "common": mappings / "_common", "town": town.folder}
-    parameters = {**town.row.parameters, "name": "", "ags": "", "hub": ""}
+    places = {"mapping": mappings, "common": mappings / "_common", "town": municipality.folder}
+    parameters = {**municipality.row.parameters, "name": "", "ags": "", "hub": ""}
+    own = snapshots.get(f"town/{municipality.row.tenant}", municipality.folder)
     for service in services:
         home = configuration.mapping_folder(service)
-        for sheet in _own_sheets(town.routes.get(service, ())):
+        for sheet in _own_sheets(municipality.routes.get(service, ())):
             for version in configuration.mappings[service].version:
                 if sheet[0] in version.renderings:
                     rule = _rule(service, version, snapshots.get(service, home),
                                  snapshots.get("_common", common), (sheet[0],),
-                                 snapshots.get(f"town/{town.row.tenant}", town.folder), dict([sheet]),
-                                 parameters)
-                    yield _Unit(f"mapping {service} ({town.row.tenant})", rule,
+                                 own, dict([sheet]), parameters)
+                    yield _Unit(f"mapping {service} ({municipality.row.tenant})", rule,
                                 {**places, "mapping": home})
 
 
@@ -206,11 +207,11 @@ def _own_sheets(routes: Sequence[RouteRow]) -> list[tuple[str, str]]:
 
 
 def _rule(service: str, version: MappingVersion, package: Path, common: Path | None, send: tuple[str, ...],
-          town: Path | None = None, stylesheets: Mapping[str, str] | None = None,
+          own: Path | None = None, stylesheets: Mapping[str, str] | None = None,
           parameters: Mapping[str, str] | None = None) -> Rule:
     return Rule(id=service, tenant="-", service=service, mapping_version=version.name, mapping_digest="-",
                 package=str(package), common=str(common) if common else None,
-                municipality_folder=str(town) if town else None, stylesheets=stylesheets or {},
+                municipality_folder=str(own) if own else None, stylesheets=stylesheets or {},
                 municipality=parameters or {},
                 recipients=(Recipient(name="-", destination="-", connector="-", send=send),))
 
@@ -229,13 +230,14 @@ def _hints(service: str, mapping: MappingFile) -> Iterator[tuple[str, Finding]]:
                     'encoding = "utf-8" (ohne, bewusst)')
 
 
-def _untested(town: Municipality, services: Sequence[str]) -> Iterator[tuple[str, Finding]]:
+def _untested(municipality: Municipality, services: Sequence[str]) -> Iterator[tuple[str, Finding]]:
     """Own routes that park every test."""
-    for route in town.row.route:
+    for route in municipality.row.route:
         if not route.test_recipients and (route.service == "*" or route.service in services):
             name = f" ({route.name})" if route.name else ""
-            yield town.row.tenant, Finding(
-                "warning", f"{town.file}: route {route.service}{name}: test_recipients: there are none, so "
+            yield municipality.row.tenant, Finding(
+                "warning",
+                f"{municipality.file}: route {route.service}{name}: test_recipients: there are none, so "
                 "every test is parked", "test_recipients ergänzen")
 
 

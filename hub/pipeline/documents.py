@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from hub.errors import Rejected
 from hub.i18n.sentence import Name, Sentence, Shape, Version, lines, say
-from hub.job import Facts, Job, JobPart, ReadBody, Rule, SplitGroup
+from hub.job import Facts, Job, JobPart, ReadBody, SplitGroup
 from hub.message import BERLIN, Reason
 from hub.parsing.charset import Note, of_media_type, unheard
 from hub.parsing.json import parse_json
@@ -303,7 +303,7 @@ def _moments(text: str) -> Iterator[str]:
 
 def _several(job: Job, groups: Sequence[Sequence[_Candidate]]) -> SeveralApplicationsError:
     trace = [say("{number}. Antrag: {which}", number=number, which=lines(
-        [say("{told}, {form}", told=_told(each.document), form=_form(each, job.rules)) for each in group],
+        [say("{told}, {form}", told=_told(each.document), form=_form(each, job)) for each in group],
         "; ")) for number, group in enumerate(groups, 1)]
     text = say("Die Übergabe enthält {count} Anträge: {which}. Beim Absender einzeln anfordern und diese "
                "verwerfen, oder für diesen Absender several = \"split\" einrichten, neu laden, dann erneut "
@@ -315,17 +315,17 @@ def _told(document: Document) -> Sentence:
     return say("Teil {number} ({kind})", number=document.number + 1, kind=_KINDS[document.kind])
 
 
-def _form(candidate: _Candidate, rules: Sequence[Rule]) -> Sentence:
+def _form(candidate: _Candidate, job: Job) -> Sentence:
     """The form of a document. A name that no rule has is told by its length only."""
     work = candidate.work
     facts = Facts(**{name: work.facts.get(name) for name in ("form_name", "form_version", "mandant")})
     version = Version(facts.form_version)
-    name = next((form for rule in rules for form in rule.forms if form == facts.form_name), None)
+    name = next((form for rule in job.rules for form in rule.forms if form == facts.form_name), None)
     if name is None:
         return (say("Formular mit unbekanntem Namen ({shape}), Version {version}",
                     shape=Shape(facts.form_name), version=version) if facts.form_name
                 else say("Formular unbekannt"))
-    mandant = facts.told(rules).mandant
+    mandant = facts.told(job).mandant
     if mandant is None:
         return say("Formular {name}, Version {version}", name=Name(name), version=version)
     return say("Formular {mandant}:{name}:v{version}", mandant=int(mandant), name=Name(name),

@@ -16,17 +16,14 @@ Where one recipient gets both, the second one has a number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 from lxml import etree
 
 from hub.job import JobPart, OutAttachment, Recipient, Rule
+from hub.mapping.by_rule import known_name
 from hub.mapping.model import MappingVersion, Rendering
 from hub.names import safe_name, unique_names, upload_name, usual_ending, with_ending
 from hub.pipeline.envelope import E
-
-known_name = lru_cache(maxsize=4096)(safe_name)
-"""For names that come from the configuration, and so come again."""
 
 
 def name_files(envelope: etree._Element, attachments: Sequence[OutAttachment], rule: Rule,

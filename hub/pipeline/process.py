@@ -59,7 +59,7 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
         return _parked(job, error, facts, digest, notes)
     except Rejected as error:
         return _parked(job, error, facts, digest, notes)
-    return Translated(message_id=job.message_id, facts=facts.told(job.rules), rule=rule.id,
+    return Translated(message_id=job.message_id, facts=facts.told(job), rule=rule.id,
                       mapping_digest=digest, trace=trace, notes=notes, attachments=attachments,
                       deliveries=deliveries, applicant=applicant, order=rule.order)
 
@@ -68,7 +68,7 @@ def _parked(job: Job, error: Rejected, facts: Facts, digest: str | None,
             notes: tuple[Sentence, ...]) -> Parked:
     if isinstance(error, NotNormal):
         facts, notes = error.facts, error.notes
-    return Parked(message_id=job.message_id, facts=facts.told(job.rules), reason=error.reason,
+    return Parked(message_id=job.message_id, facts=facts.told(job), reason=error.reason,
                   text=error.text, trace=error.trace, notes=notes, mapping_digest=digest)
 
 

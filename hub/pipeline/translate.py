@@ -25,12 +25,13 @@ from hub.errors import Rejected
 from hub.i18n.sentence import Name, lines, say
 from hub.job import Applicant, Body, Job, OutAttachment, OutDelivery, OutPart, Output, Recipient, Rule
 from hub.mapping import addressing
+from hub.mapping.by_rule import known_name, name_parts
 from hub.mapping.model import MappingVersion, Rendering
 from hub.message import Reason
-from hub.names import safe_name, unique_names
+from hub.names import unique_names
 from hub.parsing.charset import labelled
 from hub.pipeline import pdf, xslt
-from hub.pipeline.file_names import attachment_of, known_name, received_name, stylesheet_of
+from hub.pipeline.file_names import attachment_of, received_name, stylesheet_of
 
 
 def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Element,
@@ -42,8 +43,7 @@ def render(job: Job, rule: Rule, version: MappingVersion, annotated: etree._Elem
     New bodies are written to `out`, which stands at its end. Raises `Rejected`: ``mapping`` when a
     stylesheet, an import or an encoding is at fault, ``configuration`` when the PDF engine is missing.
     """
-    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, version),
-                         applicant)
+    renderer = _Renderer(rule, version, annotated, attachments, out, job, name_parts(job, rule), applicant)
     return tuple(_delivery(renderer, recipient) for recipient in rule.recipients)
 
 
@@ -87,7 +87,8 @@ def _delivery(renderer: _Renderer, recipient: Recipient) -> OutDelivery:
     if "attachments" in recipient.send:
         parts += _others(renderer, {part.attachment for part in parts})
     return OutDelivery(
-        recipient=recipient.name, destination=recipient.destination, subject=_subject(renderer, recipient),
+        recipient=recipient.name, destination=recipient.destination,
+        subject=addressing.subject(renderer.rule, recipient, renderer.job, renderer.applicant),
         name_parts=renderer.name_parts, path=recipient.path, headers=recipient.headers,
         properties=addressing.properties(recipient, renderer.applicant),
         parts=tuple(_named(renderer, parts)))
@@ -113,24 +114,6 @@ def _place(renderer: _Renderer, part: OutPart) -> int:
     again = part.received is not None and attachment_of(renderer.job.parts[part.received],
                                                         renderer.attachments) is not None
     return 2 if again else 1
-
-
-def name_parts(job: Job, version: MappingVersion) -> dict[str, str]:
-    """Safe building blocks for file names; none names a person."""
-    short = short_id(job.message_id)
-    return {"id": job.message_id, "short": short, "service": known_name(job.service),
-            "ags": known_name(job.ags), "day": job.accepted_day.isoformat().replace("-", ""),
-            "version": known_name(version.name), "case": safe_name(job.case) if job.case else short}
-
-
-def short_id(message_id: str) -> str:
-    """What a person can read out: the time's first eight digits and four that are random."""
-    return f"{message_id[:8]}-{message_id[-4:]}"
-
-
-def _subject(renderer: _Renderer, recipient: Recipient) -> str:
-    return addressing.subject(recipient, renderer.version.subject, short_id(renderer.job.message_id),
-                              renderer.job.case, renderer.applicant)
 
 
 def _attachments(renderer: _Renderer) -> list[OutPart]:

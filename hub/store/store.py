@@ -59,7 +59,7 @@ from hub.message import (
     encode_json,
     new_message_id,
 )
-from hub.store import slim_manifest
+from hub.store import rights, slim_manifest
 from hub.store.blobs.durable import SyncFailed
 from hub.store.blobs.files import FileBlobs
 from hub.store.blobs.payload import Damaged, Payload, Slice, Staged
@@ -234,10 +234,14 @@ class Store:
                                  "run the same 'drehscheibe restore' again")
         self.blobs.prepare()
         self.spool.mkdir(mode=0o700, exist_ok=True)
+        rights.tighten(self.directory)
         for left in self.spool.iterdir():
             if left.is_file():
                 left.unlink()
-        pages = sqlite.log_pages(self.base.where) if isinstance(self.base, Embedded) else 0
+        pages = 0
+        if isinstance(self.base, Embedded):
+            rights.create(self.base.where)
+            pages = sqlite.log_pages(self.base.where)
         engine = self.base.writing_engine()
         self.lost_pages = sqlite.lost_pages(engine, pages)
         with engine.begin() as connection:
@@ -968,6 +972,16 @@ class Store:
         """Delete the proofs of messages whose content is gone. The books keep counting them. Gives how
         many."""
         return self.transact(lambda tx: erasure.forget(tx, ids))
+
+    def hide_cases(self, key: bytes, limit: int) -> int:
+        """Keep of the case of messages whose content is gone only its hash with this key. Gives of how many.
+        Each transaction takes `limit` of them."""
+        total, after = 0, 0
+        while True:
+            after, changed = self.transact(partial(erasure.hide_cases, key=key, after=after, limit=limit))
+            total += changed
+            if not after:
+                return total
 
     def expire_keys(self, limit: int) -> int:
         """Forget up to `limit` duplicate keys and operators' actions that were kept long enough. Gives how

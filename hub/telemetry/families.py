@@ -99,6 +99,9 @@ WORKER_DEATHS = Family("drehscheibe_worker_deaths_total", "counter",
 ISOLATED = Family("drehscheibe_workers_without_network", "gauge",
     "1: the worker processes gave up the network before they read anything. 0: this system did not let "
     "them, or no worker has started yet.")
+WORKERS_MISSING = Family("drehscheibe_workers_missing", "gauge",
+    "Workers that could not be started when it was last tried. Messages are accepted and wait; 0: all are "
+    "there.")
 ATTEMPT = Family("drehscheibe_attempt_seconds", "histogram",
     "Time of one try to deliver, by how it came out.", ("connector", "outcome"), _FAST)
 GIVEN_UP = Family("drehscheibe_attempts_given_up_total", "counter",
@@ -161,7 +164,7 @@ INFO = Family("drehscheibe_info", "gauge",
 FAMILIES = (
     ACCEPTED, MESSAGES, PARKED, PARKED_NOW, MESSAGE_EVENTS, CREATED, DELIVERIES, DELIVERY_EVENTS, OLDEST,
     RECEIVED_OLDEST, DESTINATION_OLDEST, RESTING, HELD, INLET_READY, REFUSED, FILES_NOT_TAKEN, ACCEPT,
-    WORKER, WORKER_DEATHS,
+    WORKER, WORKER_DEATHS, WORKERS_MISSING,
     ISOLATED, ATTEMPT, GIVEN_UP, DELIVERED, ACCEPTING, FREE, SIZE, RESERVE, STORE_READY, NODES, SILENT,
     CERTIFICATE, SENDER_CERTIFICATE, SENDER_CERTIFICATES_REFUSED, DEAD_LETTERS, SENDER_SILENT,
     SENDER_USUAL_GAP, RETAINED, OVERDUE, RELOADS, RELOADED, INFO,

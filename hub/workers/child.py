@@ -38,7 +38,7 @@ from functools import lru_cache
 from typing import Literal
 
 from hub.i18n.sentence import say
-from hub.job import Batch, Body, Facts, Job, Outcome, Parked, Process
+from hub.job import Batch, Body, Facts, Job, Outcome, Parked, Process, Rendered, Translated
 from hub.message import Reason
 from hub.workers.frames import Confinement, Failure, Hello, receive, send
 
@@ -157,10 +157,14 @@ def serve(channel: socket.socket, process: Process, jobs: Sequence[Job], fds: Se
         raise_cpu_limit(bounds.cpu_seconds)
         try:
             outcome = run(process, job, bodies, out, alone=len(jobs) == 1)
+        except ImportError as error:  # a part of the installation is missing: no message can be blamed
+            send(channel, _failure("broken", error))
+            return
         except Exception as error:  # noqa: BLE001  # a bug, told by class and place; its text may carry data
             send(channel, _failure("failed", error))
             return
-        send(channel, outcome.model_dump_json().encode())
+        send(channel, Rendered.frame(outcome) if isinstance(outcome, Translated)
+             else outcome.model_dump_json().encode())
 
 
 def run(process: Process, job: Job, bodies: Bodies, out: OutFile, *, alone: bool) -> Outcome:

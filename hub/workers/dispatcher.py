@@ -4,6 +4,9 @@ Received messages are claimed, sent through the pipeline, and their outcome is r
 per worker process. A message whose worker dies or overruns is tried again alone. Only deaths alone count, and
 the third one parks it (`WorkersSection.deaths`). After an unclean end of the hub, everything that was in
 flight goes through this suspects' lane before anything else, one by one. So random kills park nothing.
+
+A worker that cannot be started is no message's fault. What was claimed is given back, and tried again after
+`PAUSE`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import tenacity
 
 from hub.config.configuration import Configuration
 from hub.config.rules import rules_for, why_none
@@ -155,15 +157,25 @@ class Dispatcher:
         """
         self._progressed()
         try:
-            return self._room() and (self._suspect() or self._batch())
+            return (self._room() and (self._suspect() or self._batch())) or self._refill()
         except StoreUnavailable as error:
             self._log.error("the store cannot be written; messages wait", error=str(error))
             return self._stop.wait(PAUSE)
-        except WorkerUnavailable:
-            return None
+        except WorkerUnavailable as error:
+            if self._stop.is_set():
+                return None
+            self._log.error("no worker can be started; messages wait", error=str(error))
+            return self._stop.wait(PAUSE)
         except Exception as error:  # noqa: BLE001 - a thread that vanishes would stop the whole pipeline
             self._log.error("the dispatcher itself failed; please report this", **where(error))
             return self._stop.wait(PAUSE)
+
+    def _refill(self) -> bool:
+        """See to it that every worker is there, also when nothing is to be done. False."""
+        for problem in self._pool.refill():
+            self._log.error("no worker can be started; messages wait", error=problem)
+        self._progressed()
+        return False
 
     def _suspect(self) -> bool:
         """Try one message that was in flight at an unclean end, alone. False when there is none."""
@@ -174,7 +186,8 @@ class Dispatcher:
         try:
             with self._claim() as claim:
                 for message in self._store.claim_messages(1, LEASE, only=[message_id], claim=claim):
-                    self._alone(self._configuration(), message)
+                    with self._given_back([message]):
+                        self._alone(self._configuration(), message)
         except Exception:
             with self._news:
                 self._suspects.insert(0, message_id)
@@ -190,7 +203,8 @@ class Dispatcher:
                 return False
             self._alone_until = self._monotonic() + ALONE if len(messages) < most else 0.0
             try:
-                self._together(configuration, messages)
+                with self._given_back(messages):
+                    self._together(configuration, messages)
             finally:
                 self._alone_until = 0.0
         return len(messages) == most  # whatever comes later wakes this thread, or another
@@ -204,6 +218,15 @@ class Dispatcher:
             yield claim
         except Exception:
             self._store.forget_claim(claim)
+            raise
+
+    @contextmanager
+    def _given_back(self, messages: Sequence[StoredMessage]) -> Iterator[None]:
+        """Where no worker can be started, messages are not kept from another hub that has some."""
+        try:
+            yield
+        except WorkerUnavailable:
+            self._store.release_messages([message.id for message in messages])
             raise
 
     def _together(self, configuration: Configuration, messages: Sequence[StoredMessage]) -> None:
@@ -236,8 +259,9 @@ class Dispatcher:
         except (StoreUnavailable, WorkerUnavailable):
             raise
         except Exception as error:  # it must cost the messages that cause it, not the others behind them
-            if isinstance(error, OSError) and error.errno in SHORT:
-                raise StoreUnavailable(f"this machine is short of something ({error.strerror})") from error
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
+                raise StoreUnavailable("this machine is short of something "
+                                       f"({getattr(error, 'strerror', None) or 'memory'})") from error
             self._log.error("the dispatcher itself failed; please report this", messages=len(messages),
                             **where(error))
             return list(messages), _WHY[Why.FAILED]
@@ -268,22 +292,8 @@ class Dispatcher:
     def _work(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
         if not jobs:
             return BatchResult(())
-        trying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(WorkerUnavailable), before_sleep=self._no_worker,
-            wait=tenacity.wait_fixed(PAUSE), sleep=tenacity.sleep_using_event(self._stop),
-            stop=tenacity.stop_when_event_set(self._stop), reraise=True)
-        return trying(self._trip_to_worker, jobs, inputs, out_fd)
-
-    def _trip_to_worker(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
         with self._metrics.worker_seconds.time():
             return self._pool.run(jobs, inputs, out_fd, self._progressed)
-
-    def _no_worker(self, attempt: tenacity.RetryCallState) -> None:
-        """Tell operators that no worker can be started. That is never a message's fault, so the batch
-        waits."""
-        self._progressed()
-        error = attempt.outcome.exception() if attempt.outcome else None
-        self._log.error("no worker can be started; messages wait", error=str(error))
 
     def _record(self, configuration: Configuration, outcomes: Sequence[Outcome], out_fd: int,
                 messages: Sequence[StoredMessage]) -> None:

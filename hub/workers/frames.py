@@ -37,7 +37,7 @@ class Hello(_Model):
 
 
 class Failure(_Model):
-    """A bug in the engine (``failed``), or an engine that cannot be loaded (``broken``)."""
+    """A bug in the engine (``failed``), or an engine that cannot be loaded, even in part (``broken``)."""
 
     kind: Literal["failed", "broken"]
     error: str

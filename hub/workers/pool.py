@@ -5,12 +5,8 @@ call it at once. A worker that dies, overruns a limit or lies is killed with its
 the `BatchResult` then says which message was running, which ones were not finished, and why. Repeating those
 one by one (`run_one`) and counting deaths is the caller's affair.
 
-Each answer is checked before it is believed (`hub.workers.answers`):
-
-* it fits the models of `hub.job`, and it is about the job whose turn it is;
-* every slice lies inside the output;
-* every delivery goes to a recipient of the one rule it names, at that recipient's destination;
-* of the facts, what is only the sender's word is left out.
+Each answer is checked before it is believed, and what the rule says is taken from the rule
+(`hub.workers.answers`).
 
 What is not checked here: the bytes of the output. A worker keeps its descriptor of the output for a while, so
 whoever stores a slice must hash what is stored and compare with the answer's digest. Nor can the text of a
@@ -71,11 +67,36 @@ def pack(contents: Iterable[bytes], index: int = 0) -> tuple[int, list[Body]]:
     return fd, bodies
 
 
+RETRY = 5.0
+"""Seconds after which an idle pool tries again to start a worker that could not be started."""
+
+
+class _Slot:
+    """A place for one worker. It is empty before anything that may fail, so no failure is left in it."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.why = ""
+        """Why it could not be filled the last time; empty when it could."""
+        self.broken = False
+        """A worker came and could not load its engine. Only an answered batch shows that it is mended."""
+        self.failed_at = 0.0
+
+    def failed(self, why: str) -> None:
+        """Nothing could fill it, for this reason."""
+        self.why, self.failed_at = why, time.monotonic()
+
+    def works(self) -> None:
+        """Its worker answered, or came where none could be started."""
+        self.why, self.broken = "", False
+
+
 class WorkerPool:
     """`count` workers. `runner` is ``module`` or ``module:function`` of ``process(job, bodies, out)``."""
 
     def __init__(self, count: int, settings: WorkerSettings | None = None,
                  runner: str = "hub.pipeline.process") -> None:
+        """Raises `WorkerUnavailable` when the machine refuses a thread."""
         self.count = count
         self.settings = settings or WorkerSettings()
         self.runner = runner
@@ -83,26 +104,34 @@ class WorkerPool:
         self.deaths: dict[Why, int] = dict.fromkeys(Why, 0)
         self.recycled = 0
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="worker-starter")
-        self._slots: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+        try:
+            self._starter.submit(int).result()  # its thread is there from now on, whatever is refused later
+        except RuntimeError as error:
+            raise WorkerUnavailable(f"no worker can be started: {error}") from error
         self._lock = threading.Lock()
         self._alive: set[Worker] = set()
         self._stopped = False
-        for _ in range(count):
-            self._slots.put(None)
+        self._all = tuple(_Slot() for _ in range(count))
+        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        for slot in self._all:
+            self._slots.put(slot)
 
     def start(self) -> Self:
         """Start all workers and wait until they are ready. Raises `WorkerUnavailable`."""
-        slots = [self._slots.get() or self._launch() for _ in range(self.count)]
+        slots = [self._slots.get() for _ in range(self.count)]
         try:
-            for worker in slots:
-                self._ready(worker)
+            for slot in slots:
+                slot.worker = slot.worker or self._launch()
+            for slot in slots:
+                self._fill(slot)
         except BaseException:
-            for worker in slots:
-                self._retire(worker, kill=True)
-                self._slots.put(None)
+            for slot in slots:
+                self._retire(slot.worker, kill=True)
+                slot.worker = None
             raise
-        for worker in slots:
-            self._slots.put(worker)
+        finally:
+            for slot in slots:
+                self._slots.put(slot)
         return self
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -111,7 +140,7 @@ class WorkerPool:
         deadline = time.monotonic() + seconds
         for _ in range(self.count):
             with suppress(queue.Empty):
-                self._retire(self._slots.get(timeout=max(0.0, deadline - time.monotonic())))
+                self._retire(self._slots.get(timeout=max(0.0, deadline - time.monotonic())).worker)
         with self._lock:
             for worker in self._alive:  # its `run` sees the end of the socket, and cleans up
                 worker.kill()
@@ -128,11 +157,42 @@ class WorkerPool:
         """Whether every worker has a batch."""
         return self._slots.empty()
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """For each worker that could not be started: why. `run` and `refill` try again."""
+        return tuple(slot.why for slot in self._all if slot.why)
+
+    def problems(self) -> list[str]:
+        """What is to be said of the missing workers."""
+        missing = self.missing
+        return ([f"workers: {len(missing)} of {self.count} cannot be started; messages wait: {missing[0]}"]
+                if missing else [])
+
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_error: object) -> None:
         self.stop()
+
+    def refill(self) -> list[str]:
+        """Start what is missing of the free workers, and replace those that died while idle. Never raises.
+
+        Gives what went wrong now. A slot that could not be filled is tried again after `RETRY` seconds.
+        """
+        problems = []
+        for _ in range(self.count):
+            try:
+                slot = self._slots.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                if not self._stopped and not (slot.why and time.monotonic() < slot.failed_at + RETRY):
+                    self._fill(slot)
+            except WorkerUnavailable as error:
+                problems.append(str(error))
+            finally:
+                self._slots.put(slot)
+        return problems
 
     def run_one(self, job: Job, inputs: Sequence[int], out_fd: int) -> BatchResult:
         """One message alone, so that a death is its own."""
@@ -143,25 +203,25 @@ class WorkerPool:
         """A batch on the next free worker. `inputs` and `out_fd` stay the caller's; the output grows at its
         end. `heard` is called after each answer: a batch may take long and get on all the same.
 
-        Raises `WorkerUnavailable` when there is none, ValueError when there are too many inputs.
+        Raises `WorkerUnavailable` when there is none: no message is to blame, and the same batch may be tried
+        again. Raises ValueError when there are too many inputs.
         """
         if len(inputs) >= MAX_FDS:
             raise ValueError(f"more than {MAX_FDS - 1} inputs")
         slot = self._slots.get()
         try:
-            worker = self._ready(slot)
-            slot = None  # whatever is raised now, this worker does not come back
+            worker = self._fill(slot)
+            slot.worker = None  # whatever is raised now, this worker does not come back
             try:
-                result, slot = self._run(worker, jobs, inputs, out_fd, heard)
+                return self._run(slot, worker, jobs, inputs, out_fd, heard)
             except BaseException:
                 self._retire(worker, kill=True)
                 raise
         finally:
             self._slots.put(slot)
-        return result
 
-    def _run(self, worker: Worker, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
-             heard: Callable[[], None]) -> tuple[BatchResult, Worker | None]:
+    def _run(self, slot: _Slot, worker: Worker, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
+             heard: Callable[[], None]) -> BatchResult:
         outcomes: list[Outcome] = []
         failure: Failure | None = None
         try:
@@ -169,22 +229,46 @@ class WorkerPool:
         except Overrun as overrun:
             self.deaths[overrun.why] += 1
             self._retire(worker, kill=True)
-            return _partial(jobs, outcomes, overrun.why, overrun.detail), self._replacement()
+            self._replace(slot)
+            return _partial(jobs, outcomes, overrun.why, overrun.detail)
+        if failure is not None and failure.kind == "broken":
+            slot.broken = True
+            slot.failed(f"the worker's engine cannot be loaded: {fault(failure)}")
+            raise WorkerUnavailable(slot.why)
         if failure is not None:
             self.deaths[Why.FAILED] += 1
             result = _partial(jobs, outcomes, Why.FAILED, fault(failure))
         else:
+            slot.works()
             result = BatchResult(tuple(outcomes))
         if worker.served >= self.settings.recycle_jobs or worker.resident() > self.settings.recycle_bytes:
             self.recycled += 1
             self._retire(worker)
-            return result, self._replacement()
-        return result, worker
+            self._replace(slot)
+        else:
+            slot.worker = worker
+        return result
+
+    def _fill(self, slot: _Slot) -> Worker:
+        """The slot's worker, or a new one, once it has said hello. The slot is empty where this raises.
+
+        Raises `WorkerUnavailable` whatever goes wrong: no message has been sent yet.
+        """
+        worker, slot.worker = slot.worker, None
+        if self._stopped:
+            self._retire(worker)
+            raise WorkerUnavailable("the worker pool is stopping")
+        try:
+            slot.worker = self._ready(worker)
+        except Exception as error:
+            slot.failed(str(error) if isinstance(error, WorkerUnavailable)
+                        else f"a worker did not start ({type(error).__name__})")
+            raise WorkerUnavailable(slot.why) from error
+        if not slot.broken:
+            slot.works()
+        return slot.worker
 
     def _ready(self, worker: Worker | None) -> Worker:
-        """The slot's worker, or a new one, once it has said hello."""
-        if self._stopped:
-            raise WorkerUnavailable("the worker pool is stopping")
         if worker is not None and worker.greeted and not worker.quiet():
             self.deaths[Why.DIED] += 1
             self._retire(worker, kill=True)
@@ -203,20 +287,22 @@ class WorkerPool:
         """A new process, by the one thread whose end would kill it."""
         try:
             worker = self._starter.submit(Worker, self.settings, self.runner).result()
-        except (OSError, RuntimeError) as error:
-            raise WorkerUnavailable(f"no worker can be started: {error}") from error
+        except Exception as error:
+            why = str(error) if isinstance(error, (OSError, RuntimeError)) else type(error).__name__
+            raise WorkerUnavailable(f"no worker can be started: {why}") from error
         with self._lock:
             self._alive.add(worker)
         return worker
 
-    def _replacement(self) -> Worker | None:
-        """Started now, greeted by whoever needs it; None (try again then) when it cannot be started."""
+    def _replace(self, slot: _Slot) -> None:
+        """Start another one now; whoever needs it greets it. The slot stays empty when it cannot be
+        started."""
         if self._stopped:
-            return None
+            return
         try:
-            return self._launch()
-        except WorkerUnavailable:
-            return None
+            slot.worker = self._launch()
+        except WorkerUnavailable as error:
+            slot.failed(str(error))
 
     def _retire(self, worker: Worker | None, *, kill: bool = False) -> None:
         if worker is None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hub.errors import HubError
 from hub.i18n.sentence import Name, Sentence, say
-from hub.job import Batch, Job, Outcome, Parked, Split, Translated
-from hub.workers.answers import check
+from hub.job import Answer, Batch, Job, Outcome, Parked, Rendered, Split
+from hub.workers.answers import check, taken
 from hub.workers.frames import HEADER, MAX_FRAME, Confinement, Failure, Hello
 
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -37,8 +37,8 @@ _STDERR_KEPT = 64 * 1024
 _PLACE = re.compile(rb'^  File "(/[^"\n]{1,400})", line (\d{1,5}) in', re.MULTILINE)
 _CODE = (_ROOT, sys.prefix, sys.base_prefix)
 
-_ANSWER: TypeAdapter[Outcome] = TypeAdapter(
-    Annotated[Translated | Parked | Split, Field(discriminator="outcome")])
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(
+    Annotated[Rendered | Parked | Split, Field(discriminator="outcome")])
 _GREETING: TypeAdapter[Hello | Failure] = TypeAdapter(Annotated[Hello | Failure, Field(discriminator="kind")])
 
 
@@ -95,7 +95,11 @@ def fault(failure: Failure) -> Sentence:
 
 
 class Worker:
-    """One process and its socket."""
+    """One process and its socket.
+
+    Making one raises OSError when the machine refuses it (processes, memory, descriptors, a missing
+    interpreter). Nothing of it is left then.
+    """
 
     def __init__(self, settings: WorkerSettings, runner: str) -> None:
         self._settings = settings
@@ -108,24 +112,28 @@ class Worker:
                              cpu_seconds=settings.cpu_seconds, out_bytes=settings.out_bytes,
                              open_files=settings.open_files)
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOTSTRAP, _ROOT, str(theirs.fileno()),
-                 bounds.model_dump_json()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                env=_ENVIRONMENT, cwd="/",
-                pass_fds=(theirs.fileno(),), start_new_session=True, bufsize=0)
-        except BaseException:
-            self._channel.close()
-            raise
-        finally:
-            theirs.close()
-        assert self._process.stderr is not None  # noqa: S101  # for the type
-        self._errors = self._process.stderr
-        os.set_blocking(self._errors.fileno(), False)
-        self._channel.setblocking(False)
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._statm = os.open(f"/proc/{self._process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        with ExitStack() as undo:
+            undo.callback(self._channel.close)
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", _BOOTSTRAP, _ROOT, str(theirs.fileno()),
+                     bounds.model_dump_json()],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                    env=_ENVIRONMENT, cwd="/",
+                    pass_fds=(theirs.fileno(),), start_new_session=True, bufsize=0)
+            finally:
+                theirs.close()
+            undo.callback(self._process.wait)
+            undo.callback(self.kill)
+            assert self._process.stderr is not None  # noqa: S101  # for the type
+            self._errors = self._process.stderr
+            undo.callback(self._errors.close)
+            os.set_blocking(self._errors.fileno(), False)
+            self._channel.setblocking(False)
+            self._pidfd = os.pidfd_open(self._process.pid)
+            undo.callback(os.close, self._pidfd)
+            self._statm = os.open(f"/proc/{self._process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+            undo.pop_all()
         self._poll = select.poll()
         self._poll.register(self._errors, select.POLLIN)
         # what it started may hold its socket open when it is dead
@@ -166,13 +174,13 @@ class Worker:
             try:
                 if answer.startswith(b'{"kind"'):
                     return Failure.model_validate_json(answer)
-                outcome = _ANSWER.validate_json(answer)
+                said = _ANSWER.validate_json(answer)
             except ValidationError as error:
                 raise Overrun(Why.PROTOCOL, say("the answer is malformed")) from error
-            lie = check(job, outcome, os.fstat(out_fd).st_size)
+            lie = check(job, said, os.fstat(out_fd).st_size)
             if lie:
                 raise Overrun(Why.PROTOCOL, lie)
-            outcomes.append(outcome)
+            outcomes.append(taken(job, said))
             self.served += 1
             heard()
         return None

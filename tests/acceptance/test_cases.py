@@ -27,7 +27,7 @@ SEND = '["mail-text", "mail-html", "pdf", "xml", "attachments"]'
 
 
 @pytest.fixture
-def town(hub: HubProcess, sink: MailSink) -> HubProcess:
+def served(hub: HubProcess, sink: MailSink) -> HubProcess:
     """A running hub, where one municipality gets all services by mail and in a folder."""
     routes = "".join(f"""
 [[route]]
@@ -108,36 +108,36 @@ def arrives(hub: HubProcess, sink: MailSink, message: dict[str, Any], files: int
     ("blank-after-boundary", 0), ("folded-header", 1), ("filename-star", 1), ("filename-rfc2047", 1),
     ("name-in-content-type", 1), ("nested", 2), ("nfd-name", 1), ("cyrillic-names", 4),
     ("xml-attachment-first", 1)])
-def test_what_a_multipart_holds_arrives(town: HubProcess, sink: MailSink, case: str, files: int) -> None:
-    message, = post(town, (CASES / f"multipart-{case}.bin").read_bytes(), FORM)
-    arrives(town, sink, message, files)
+def test_what_a_multipart_holds_arrives(served: HubProcess, sink: MailSink, case: str, files: int) -> None:
+    message, = post(served, (CASES / f"multipart-{case}.bin").read_bytes(), FORM)
+    arrives(served, sink, message, files)
 
 
-def test_two_applications_in_one_hand_over_park_and_both_are_named(town: HubProcess, sink: MailSink) -> None:
-    message, = post(town, (CASES / "multipart-two-applications.bin").read_bytes(), FORM)
+def test_two_applications_in_one_hand_over_park_and_both_are_named(served: HubProcess, sink: MailSink) -> None:
+    message, = post(served, (CASES / "multipart-two-applications.bin").read_bytes(), FORM)
     assert message["state"] == "parked"
     assert "Hundesteuer" in message["reason_text"]
-    assert sink.mails == [] and in_folder(town) == {}
+    assert sink.mails == [] and in_folder(served) == {}
 
 
 @pytest.mark.parametrize(("case", "media_type", "expected"), [
     ("charset-only-in-header.latin1.xml", "text/xml; charset=ISO-8859-1", "Jürgens"),
     ("cp1252-labelled-8859-1.xml", "application/xml", "Müller–Los €")])
-def test_every_letter_arrives(town: HubProcess, sink: MailSink, case: str, media_type: str,
+def test_every_letter_arrives(served: HubProcess, sink: MailSink, case: str, media_type: str,
                               expected: str) -> None:
-    message, = post(town, (CASES / case).read_bytes(), media_type)
+    message, = post(served, (CASES / case).read_bytes(), media_type)
     assert message["state"] == "completed", message
     assert expected in in_mail(sink)[0]
 
 
-def test_an_empty_list_with_blanks_in_it_is_an_empty_list(town: HubProcess, sink: MailSink) -> None:
+def test_an_empty_list_with_blanks_in_it_is_an_empty_list(served: HubProcess, sink: MailSink) -> None:
     content = (CASES / "form-content-pretty-printed.json").read_bytes()
-    message, = post(town, content, "application/json", "gewerbemeldung")
+    message, = post(served, content, "application/json", "gewerbemeldung")
     assert message["state"] == "completed", message
 
 
-def test_a_file_that_a_citizen_called_antrag_pdf_is_theirs(town: HubProcess, sink: MailSink) -> None:
-    message, = post(town, (CASES / "upload-called-antrag-pdf.xml").read_bytes(), "application/xml")
+def test_a_file_that_a_citizen_called_antrag_pdf_is_theirs(served: HubProcess, sink: MailSink) -> None:
+    message, = post(served, (CASES / "upload-called-antrag-pdf.xml").read_bytes(), "application/xml")
     assert message["state"] == "completed", message
     text, mailed = in_mail(sink)
     names = [name for name in mailed if name.endswith(".pdf")]
@@ -145,13 +145,13 @@ def test_a_file_that_a_citizen_called_antrag_pdf_is_theirs(town: HubProcess, sin
     assert all(name in text for name in names)
 
 
-def test_all_files_of_a_folder_arrive(town: HubProcess, sink: MailSink) -> None:
-    source, inbox = CASES / "folder-with-pdfs", town.folder / "var" / "inbox" / MUSTERSTADT / "hundesteuer"
-    shutil.copytree(source, town.folder / "var" / "hand-over")
+def test_all_files_of_a_folder_arrive(served: HubProcess, sink: MailSink) -> None:
+    source, inbox = CASES / "folder-with-pdfs", served.folder / "var" / "inbox" / MUSTERSTADT / "hundesteuer"
+    shutil.copytree(source, served.folder / "var" / "hand-over")
     inbox.mkdir(parents=True)
-    (town.folder / "var" / "hand-over").rename(inbox / "vorgang-1")
+    (served.folder / "var" / "hand-over").rename(inbox / "vorgang-1")
     wait_until(lambda: len(sink.mails) == 1, "the mail", 30)
     sent = digests([file.read_bytes() for file in source.glob("*.pdf")])
     mailed = in_mail(sink)[1]
-    assert sent <= digests(list(mailed.values())) and sent <= digests(list(in_folder(town).values()))
+    assert sent <= digests(list(mailed.values())) and sent <= digests(list(in_folder(served).values()))
     assert {file.name for file in source.glob("*.pdf")} <= set(mailed)

@@ -39,10 +39,11 @@ def municipality(hub: HubProcess) -> HubProcess:
     return hub
 
 
-def filed(hub: HubProcess, *files: str) -> bytes:
-    """Hand in the smallest dog tax application. Returns the PDF that arrived in the folder."""
+def filed(hub: HubProcess, printout: str | None = None) -> bytes:
+    """Hand in the smallest dog tax application, with the applicant's own printout or without. Returns the PDF
+    that arrived in the folder."""
     document = document_of("v1-smallest")
-    answer = hub.send(document, *(document.parent / name for name in files))
+    answer = hub.send(document, printout=document.parent / printout if printout else None)
     message, = hub.settled([answer["id"]])
     assert message["state"] == "completed", message
     folder, = (hub.drop / "musterstadt").iterdir()

@@ -60,7 +60,7 @@ class Checkout:
 
     def make(self, target: str = ".venv/run",
              limited: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-        base = getattr(sys, "_base_executable", sys.executable)
+        base = Path(sys.executable).resolve()  # not that of a virtual environment
         return subprocess.run(["make", target, f"PYTHON={base}"], cwd=self.folder, env=self._environment,
                               preexec_fn=limited, check=False, capture_output=True, text=True, timeout=300)
 

@@ -131,7 +131,8 @@ def misnamed(name: str, kind: str) -> bool:
         name.endswith(UNITS)
         or name in {"drehscheibe_messages", "drehscheibe_deliveries", "drehscheibe_deliveries_held",
                     "drehscheibe_retention_overdue", "drehscheibe_accepting", "drehscheibe_nodes",
-                    "drehscheibe_inlet_files_not_taken", "drehscheibe_dead_letters"})
+                    "drehscheibe_inlet_files_not_taken", "drehscheibe_dead_letters",
+                    "drehscheibe_workers_missing"})
 
 
 def test_names_and_labels_keep_the_conventions() -> None:

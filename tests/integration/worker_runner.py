@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import mmap
 import os
 import resource
@@ -23,6 +24,11 @@ def process(job: Job, bodies: Bodies, out: OutFile) -> Translated | Parked:
     """`job.service` is the name of a function below."""
     outcome: Translated | Parked = globals()[f"do_{job.service.replace('-', '_')}"](job, bodies, out)
     return outcome
+
+
+def park_all(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    """An engine that parks everything."""
+    return parked(job)
 
 
 def parked(job: Job, text: str = "nichts zu tun", message_id: str | None = None) -> Parked:
@@ -62,9 +68,12 @@ def do_park(job: Job, bodies: Bodies, out: OutFile) -> Parked:
 
 def do_normalize(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     found = normalize(job, bodies, out)
-    return Translated(message_id=job.message_id, facts=found.facts, rule=job.rules[0].id,
-                      mapping_digest=job.rules[0].mapping_digest, attachments=found.attachments,
-                      deliveries=())
+    parts = tuple(OutPart(role="attachment", name=each.name, media_type=each.media_type, size=each.size,
+                          sha256=each.sha256, attachment=number)
+                  for number, each in enumerate(found.attachments))
+    outcome = translated(job, found.attachments[0].body)
+    return outcome.model_copy(update={"attachments": found.attachments, "deliveries": (
+        outcome.deliveries[0].model_copy(update={"parts": parts}),)})
 
 
 def do_loop(job: Job, bodies: Bodies, out: OutFile) -> Parked:
@@ -106,6 +115,12 @@ def do_bug(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     raise KeyError("Erika Mustermann")
 
 
+def do_part_missing(job: Job, bodies: Bodies, out: OutFile) -> Parked:
+    """A library that is first needed now, and is not there any more."""
+    importlib.import_module("no_such_engine")
+    return parked(job)
+
+
 def do_flood(job: Job, bodies: Bodies, out: OutFile) -> Parked:
     """The output is too large for RLIMIT_FSIZE."""
     while True:
@@ -134,12 +149,6 @@ def do_wrong_fd(job: Job, bodies: Bodies, out: OutFile) -> Translated:
 
 def do_wrong_rule(job: Job, bodies: Bodies, out: OutFile) -> Translated:
     return do_well(job, bodies, out).model_copy(update={"rule": "another/town"})
-
-
-def do_wrong_recipient(job: Job, bodies: Bodies, out: OutFile) -> Translated:
-    good = do_well(job, bodies, out)
-    return good.model_copy(update={"deliveries":
-                                   (good.deliveries[0].model_copy(update={"destination": "mine"}),)})
 
 
 def do_forged_place(job: Job, bodies: Bodies, out: OutFile) -> Parked:

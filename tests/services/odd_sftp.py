@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,11 @@ class Manners:
     `codes` says which code an error of the disk becomes. `answers` says what a request of that name is
     answered with, whatever it asks for (set it while the server runs), `text` what stands behind a code
     (None: nothing at all). `asked` is every request that came; `before` is called with each one's name.
+
+    Answers to the requests in `drips` come byte by byte, `pace` seconds apart; ``version`` is the first one.
+    Before those to requests in `babbles` come answers that nobody asked for, without end. A folder named
+    ``endless`` is one, with names or, `of_nothing`, none. `silent` keeps the answer to the subsystem request
+    back until it is set.
     """
 
     announced: tuple[bytes, ...] = ()
@@ -53,6 +59,11 @@ class Manners:
     overwrites: bool = False
     asked: list[str] = field(default_factory=list)
     before: Callable[[str], object] = lambda name: None
+    drips: set[str] = field(default_factory=set)
+    babbles: set[str] = field(default_factory=set)
+    pace: float = 0.05
+    of_nothing: bool = False
+    silent: threading.Event | None = None
 
 
 @dataclass
@@ -95,7 +106,7 @@ class OddSftp:
             transport.add_server_key(self._key)
             transport.set_subsystem_handler("sftp", _Session, manners=self.manners)
             self._transports.append(transport)
-            transport.start_server(event=threading.Event(), server=_Login())
+            transport.start_server(event=threading.Event(), server=_Login(self.manners))
 
     def close(self) -> None:
         """Stop it."""
@@ -107,6 +118,14 @@ class OddSftp:
 
 
 class _Login(paramiko.ServerInterface):  # type: ignore[misc]
+    def __init__(self, manners: Manners) -> None:
+        self.manners = manners
+
+    def check_channel_subsystem_request(self, channel: Any, name: str) -> bool:
+        if self.manners.silent is not None:
+            self.manners.silent.wait(60)
+        return bool(super().check_channel_subsystem_request(channel, name))
+
     def get_allowed_auths(self, username: str) -> str:
         return "password"
 
@@ -118,6 +137,24 @@ class _Login(paramiko.ServerInterface):  # type: ignore[misc]
         return int(paramiko.OPEN_SUCCEEDED)
 
 
+class _Slow:
+    """A channel on which some answers come byte by byte."""
+
+    def __init__(self, channel: Any, session: _Session) -> None:
+        self.channel = channel
+        self.session = session
+
+    def send(self, data: bytes) -> int:
+        manners = self.session.manners
+        if self.session.asked not in manners.drips:
+            return int(self.channel.send(data))
+        time.sleep(manners.pace)
+        return int(self.channel.send(data[:1]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.channel, name)
+
+
 class _Session(paramiko.SFTPServer):  # type: ignore[misc]
     """One session: paths are bytes, errors of the disk become codes by the manners."""
 
@@ -127,6 +164,10 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
         self._files: dict[bytes, int] = {}
         self._listings: dict[bytes, list[bytes]] = {}
         self._numbers = iter(range(1 << 30))
+        self.asked = "version"
+
+    def start_subsystem(self, name: str, transport: Any, channel: Any) -> None:
+        super().start_subsystem(name, transport, _Slow(channel, self))
 
     def finish_subsystem(self) -> None:
         super().finish_subsystem()
@@ -147,6 +188,10 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
     def _process(self, kind: int, number: int, msg: Any) -> None:
         name = msg.get_binary().decode() if kind == CMD_EXTENDED else CMD_NAMES[kind]
         self.manners.asked.append(name)
+        self.asked = name
+        while name in self.manners.babbles:
+            self._status((1 << 31) + number)
+            time.sleep(self.manners.pace)
         self.manners.before(name)
         act = getattr(self, f"_{name.partition('@')[0].replace('-', '_')}_", None)
         code = self.manners.answers.get(name, None if act else _UNSUPPORTED)
@@ -239,6 +284,13 @@ class _Session(paramiko.SFTPServer):  # type: ignore[misc]
     def _readdir_(self, number: int, msg: Any) -> None:
         handle = msg.get_binary()
         names, self._listings[handle] = self._listings[handle], []
+        if b"endless" in names:
+            self._listings[handle] = names
+            time.sleep(self.manners.pace)
+            names = [] if self.manners.of_nothing else names
+            rows = [part for name in names for part in (name, b"", Attributes())]
+            self._answer(CMD_NAME, number, len(names), *rows)
+            return
         if not names:
             self._status(number, _EOF)
             return

@@ -19,6 +19,7 @@ from hub.delivery import deliverer
 from hub.delivery.deliverer import Effect
 from hub.i18n.sentence import Sentence, say
 from hub.job import Facts
+from hub.mapping import by_rule
 from hub.message import Receipt
 from hub.pipeline import route
 from hub.store.database.ledger import Ledger
@@ -209,7 +210,7 @@ def _tests_go_to_production() -> list[Change]:
 
 
 def _versions_are_ignored() -> list[Change]:
-    return [patch.object(route, "version_in", lambda version, span: True)]
+    return [patch.object(by_rule, "version_in", lambda version, span: True)]
 
 
 def _a_batch_dies_together() -> list[Change]:

@@ -28,6 +28,7 @@ DAY = timedelta(days=1)
 @dataclass
 class _Defaults:
     at: time = time(2, 30)
+    case_key: str | None = None
 
 
 @dataclass

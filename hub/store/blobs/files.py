@@ -39,7 +39,8 @@ class FileBlobs:
     def prepare(self) -> None:
         """Make the folders durably, and delete the half-written files of an interrupted process."""
         temporary = self._folder / "tmp"
-        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (self._folder, temporary):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = {entry.name for entry in os.scandir(self._folder)}
         for name in {f"{number:02x}" for number in range(256)} - there:
             (self._folder / name).mkdir(mode=0o700)

@@ -19,6 +19,7 @@ still needed (a parked message of years ago), the same holds for that content.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +49,8 @@ FINAL_DELIVERY = (DeliveryState.DONE.value, DeliveryState.DISCARDED.value)
 NEIGHBOURS = 128
 """How many rows on either side a deletion may move: SQLite balances three
 pages, and 27 of the smallest rows fill one."""
+HIDDEN = "hmac-sha256:"
+"""What a case begins with once only its keyed hash is kept."""
 WHO = "retention"
 """Who acts, in the events."""
 
@@ -148,6 +151,31 @@ def forget(tx: Transaction, ids: Sequence[str]) -> int:
             tx.connection.execute(delete(table).where(table.c.message_id.in_(some)))
         tx.connection.execute(delete(message).where(message.c.id.in_(some)))
     return len(names)
+
+
+def hide_cases(tx: Transaction, key: bytes, after: int, limit: int) -> tuple[int, int]:
+    """Replace the case of messages whose content is gone by its keyed hash (`hidden`), beginning after the
+    message `after` (its `no`).
+
+    Returns the `no` of the last message that was looked at, 0 at the end, and how many were changed.
+    """
+    rows = tx.connection.execute(
+        select(message.c.no, message.c.id, message.c.tenant, message.c.case)
+        .where(IS_PROOF, message.c.case.is_not(None), message.c.case.not_like(f"{HIDDEN}%"),
+               message.c.no > after).order_by(message.c.no).limit(limit)).all()
+    for row in rows:
+        case = hidden(key, row.tenant, row.case)
+        for table, of in ((message, message.c.id), (delivery, delivery.c.message_id)):
+            for column in (table.c.case, table.c.order_key):
+                tx.connection.execute(update(table).where(of == row.id, column.is_not(None))
+                                      .values({column: case}))
+    return rows[-1].no if len(rows) == limit else 0, len(rows)
+
+
+def hidden(key: bytes, tenant: str, case: str) -> str:
+    """HMAC-SHA-256 (RFC 2104) over tenant, NUL and case: who has the key can say whether a case is this one,
+    and nobody else learns anything. The same case of two municipalities is not the same."""
+    return HIDDEN + hmac.new(key, f"{tenant}\0{case}".encode(), "sha256").hexdigest()
 
 
 def expire(tx: Transaction, kept: timedelta, limit: int) -> int:

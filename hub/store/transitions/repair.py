@@ -154,7 +154,8 @@ def quarantine(blobs: Blobs, names: Sequence[str], folder: Path) -> int:
     """Move files without a row to the new folder `folder`. Returns how many. It never deletes or replaces."""
     if not names or not isinstance(blobs, FileBlobs):
         return 0
-    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
     moved = 0
     for name in names:
         with suppress(FileNotFoundError):

@@ -110,3 +110,41 @@ def test_municipalities_with_the_same_services_share_their_routes(etc: Path) -> 
     (etc / "municipalities" / "14999040.toml").write_text(municipality)
     municipalities = load(etc).municipalities
     assert municipalities["musterstadt"].routes is municipalities["neudorf"].routes
+
+
+STAR = """
+[[route]]
+service = "*"
+recipients = [{ destination = "ablage", send = ["xml"] }]
+test_recipients = [{ destination = "test", send = ["xml"] }]
+"""
+
+
+def test_a_route_for_all_services_works_in_a_municipalitys_file(etc: Path) -> None:
+    (etc / "municipalities/14999010.toml").write_text(MUNICIPALITY + STAR)
+    configuration = load(etc)
+    assert set(configuration.municipalities["musterstadt"].routes) == {"hund"}
+    rules = [rule for rule in rules_for(configuration, "14999010", "hund") if not rule.test]
+    sent = {recipient.send for rule in rules for recipient in rule.recipients}
+    assert sent == {("xml",)}, "not the default"
+
+
+def test_a_route_of_a_services_own_goes_before_the_one_for_all(etc: Path) -> None:
+    own = STAR.replace('"*"', '"hund"').replace('"xml"]', '"attachments"]', 1)
+    (etc / "municipalities/14999010.toml").write_text(MUNICIPALITY + STAR + own)
+    rules = [rule for rule in rules_for(load(etc), "14999010", "hund") if not rule.test]
+    assert {recipient.send for rule in rules for recipient in rule.recipients} == {("attachments",)}
+
+
+def test_a_route_for_all_services_of_none_is_told(etc: Path) -> None:
+    (etc / "municipalities/14999010.toml").write_text(MUNICIPALITY.replace('services = ["hund"]', "") + STAR)
+    assert "route: '*' stands for what services lists, and that is nothing" in problems(etc)
+
+
+def test_a_stylesheet_for_no_rendering_is_told(etc: Path) -> None:
+    (etc / "municipalities/14999010/hund").mkdir(parents=True)
+    (etc / "municipalities/14999010/hund/x.xsl").write_text("<x/>")
+    (etc / "municipalities/14999010.toml").write_text(
+        MUNICIPALITY + STAR.replace('"*"', '"hund"\nstylesheets = { xlm = "hund/x.xsl" }'))
+    assert ("route hund: stylesheets: 'xlm' is no rendering of the mapping: did you mean 'xml'?"
+            in problems(etc))

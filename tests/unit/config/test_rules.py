@@ -52,14 +52,14 @@ def test_an_ags_that_is_one_slip_away_may_have_been_meant_or_replaced(etc: Path,
 
 
 @pytest.mark.parametrize("ags", ["14999999", "14612000", "14999099", "", "Musterstadt"])
-def test_no_town_is_proposed_that_has_nothing_to_do_with_it(etc: Path, ags: str) -> None:
+def test_no_municipality_is_proposed_that_has_nothing_to_do_with_it(etc: Path, ags: str) -> None:
     said = told(etc, ags)
     assert "gemeint" not in said
     assert "14999010" not in said
     assert "municipalities/<AGS>.toml anlegen" in said
 
 
-def test_one_slip_away_from_two_towns_is_near_to_neither(etc: Path) -> None:
+def test_one_slip_away_from_two_municipalities_is_near_to_neither(etc: Path) -> None:
     assert "gemeint 14999010?" in told(etc, "14999012"), "as near to the AGS of today as to the one of before"
     other = etc / "municipalities/14999013.toml"
     text = (etc / "municipalities/14999010.toml").read_text()

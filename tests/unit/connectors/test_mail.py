@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from connectors._mail import build, dots_doubled, gathered
-from hub.errors import Misconfigured
+from hub.errors import Misconfigured, Permanent
 from hub.message import NOTE, REPLY_TO, Delivery
 from tests.integration.contract import APPLICATION, SEPARATORS, make_delivery
 
@@ -190,3 +190,10 @@ def test_a_name_in_the_subject_makes_no_other_header(name: str) -> None:
     assert str(mail["Subject"]).endswith(" [01936d2e-0001]")
     assert mail.defects == []
     assert all(len(line) <= 78 for line in content.partition(b"\r\n\r\n")[0].split(b"\r\n"))
+
+
+@pytest.mark.parametrize("role", ["text", "html"])
+def test_a_text_in_another_encoding_is_refused_and_not_sent_with_signs_lost(role: str) -> None:
+    delivery = make_delivery(parts=[(role, "antrag.txt", "text/plain", "für Köln".encode("latin-1"))])
+    with pytest.raises(Permanent, match="nicht in UTF-8"):
+        wire(delivery)

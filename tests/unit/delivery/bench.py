@@ -229,7 +229,7 @@ def scraped(bench: Bench) -> dict[tuple[str, ...], float]:
     """The metrics that ask the store, by name and labels."""
     registry = CollectorRegistry()
     registry.register(LedgerCollector(bench.store, lambda: bench.configuration, bench.deliverer.circuits,
-                                      dict, lambda: False,
+                                      dict, lambda: False, lambda: 0,
                                       Space(bench.folder / "state", DiskSection)))
     return {(sample.name, *sample.labels.values()): sample.value for metric in registry.collect()
             for sample in metric.samples}

@@ -67,7 +67,10 @@ def test_half_open_ranges_hand_over_on_one_day() -> None:
 def test_a_test_goes_to_test_destinations_only_whoever_says_that_it_is_one() -> None:
     real, test = rule("real"), rule("test", test=True)
     assert route(job(real, test, test=True), FACTS)[0] is test
-    assert route(job(real, test), FACTS.model_copy(update={"test": True}))[0] is test
+    says_so = FACTS.model_copy(update={"test": True})
+    assert route(job(*(each.model_copy(update={"xoev": True}) for each in (real, test))), says_so)[0].test
+    with pytest.raises(Rejected, match="keine XÖV-Nachrichten"):
+        route(job(real, test), says_so)  # only a XÖV document can say so: it goes nowhere
     with pytest.raises(Rejected, match="keine Testziele"):
         route(job(real, test=True), FACTS)
 

@@ -11,7 +11,7 @@ from lxml import etree, html
 
 from hub.errors import Rejected
 from hub.job import PdfChoice, Recipient
-from hub.pipeline.translate import short_id
+from hub.mapping.by_rule import short_id
 from tests.services import need_pango
 from tests.unit.pipeline.workplace import ID, UPLOADS, XSL, Workplace, common, inflated
 
@@ -202,3 +202,14 @@ def test_an_empty_result_and_an_unknown_rendering_are_configuration(workplace: W
     workplace.recipients = [Recipient(name="a", destination="d", connector="smtp", send=("gibtsnicht",))]
     with pytest.raises(Rejected, match="gibtsnicht"):
         workplace.render()
+
+
+def test_a_bom_is_written_once(workplace: Workplace) -> None:
+    for bom in ("", "&#xFEFF;"):
+        body = f'<xsl:output method="text"/><xsl:template match="/">{bom}a;b&#10;</xsl:template>'
+        assert workplace.one(body, role="csv", encoding="utf-8-sig") == b"\xef\xbb\xbfa;b\r\n"
+
+
+def test_xml_that_is_none_parks(workplace: Workplace) -> None:
+    with pytest.raises(Rejected, match="kein wohlgeformtes XML"):
+        workplace.one('<xsl:template match="/"><a/><b/></xsl:template>', "3.0")

@@ -96,7 +96,7 @@ class Workplace:
         recipients = tuple(self.recipients) or (
             Recipient(name="amt", destination="amt", connector="smtp", send=tuple(self.renderings)),)
         rule = Rule(id="t/hundesteuer/v1", tenant="t", service="hundesteuer", mapping_version="v1",
-                    mapping_digest="0",
+                    mapping_digest="0", subject=version.subject,
                     package=str(self.package), common=str(COMMON), municipality_folder=str(self.municipality),
                     stylesheets=self.stylesheets, homes=self.homes, pdf=self.pdf, pdf_embeds=self.pdf_embeds,
                     recipients=recipients,

@@ -32,6 +32,9 @@ class Pool:
         self.shut = False
         self.opened = threading.Event()
 
+    def refill(self) -> list[str]:
+        return []
+
     def run(self, jobs: Sequence[Job], _inputs: Sequence[int], _out_fd: int,
             _heard: Callable[[], None]) -> BatchResult:
         self.batches.append(len(jobs))
