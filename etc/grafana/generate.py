@@ -278,7 +278,8 @@ def municipality() -> dict[str, Any]:
             graph("Failed tries per hour", hourly("drehscheibe_delivery_events_total", "destination, event",
                                                   f"{own}, {FAILURES}"), bars=True),
             graph("Parked applications, by reason",
-                  (f"sum by (reason) (drehscheibe_municipality_parked{{{of_municipality}}})", "{{reason}}"))]),
+                  (f"sum by (reason) (drehscheibe_municipality_parked{{{of_municipality}}})",
+                   "{{reason}}"))]),
     ], [_variable("municipality", "Municipality",
                   "label_values(drehscheibe_destination_oldest_seconds, destination)",
                   "/^([^/]+)\\//")])

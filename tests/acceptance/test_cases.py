@@ -113,7 +113,8 @@ def test_what_a_multipart_holds_arrives(served: HubProcess, sink: MailSink, case
     arrives(served, sink, message, files)
 
 
-def test_two_applications_in_one_hand_over_park_and_both_are_named(served: HubProcess, sink: MailSink) -> None:
+def test_two_applications_in_one_hand_over_park_and_both_are_named(served: HubProcess,
+                                                                   sink: MailSink) -> None:
     message, = post(served, (CASES / "multipart-two-applications.bin").read_bytes(), FORM)
     assert message["state"] == "parked"
     assert "Hundesteuer" in message["reason_text"]
