@@ -224,10 +224,10 @@ def unknown_words(text: str) -> list[str]:
         for line in COMMANDS.findall(block):
             command: click.Command | None = main
             words = re.split(r"\s+#|  ", line)[0].split()
-            while isinstance(command, click.Group):
-                name = words.pop(0)
-                command = command.commands.get(name)
+            while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+                command = command.commands.get(words.pop(0))
             options = {each for option in command.params for each in option.opts} if command else set()
+            options |= {"--help"}
             unknown += [f"{line}: {word}" for word in words
                         if word.startswith("--") and word not in options] if command else [line]
     return unknown
