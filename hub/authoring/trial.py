@@ -37,9 +37,9 @@ def process(job: Job, read_body: ReadBody, out: Output) -> Outcome:
     content = _canonical(job, outcome.rule, read_body)
     start = out.tell()
     out.write(content)
-    envelope = OutAttachment(name=CANONICAL, filename=CANONICAL, media_type="application/xml", role="envelope",
-                             size=len(content), sha256=hashlib.sha256(content).hexdigest(),
-                             body=Body(offset=start, length=len(content)))
+    envelope = OutAttachment(
+        name=CANONICAL, filename=CANONICAL, media_type="application/xml", role="envelope", size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(), body=Body(offset=start, length=len(content)))
     return outcome.model_copy(update={"attachments": (*outcome.attachments, envelope)})
 
 

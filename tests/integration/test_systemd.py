@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.services import need, wait_until
+from tests.services import wait_until
 from tests.services.machine import FIRST, HOME, NEXT, PLACE, ROOT, Machine, machine, manual  # noqa: F401
 from tests.services.tls import Authority
 
@@ -195,32 +193,6 @@ def service(installed: Service) -> Iterator[Service]:
         installed.changed = False
     yield installed
     print(on.run("journalctl", "--no-pager", "--lines=60"))
-
-
-# --- the files, without a machine ---------------------------------------------------------------------------
-
-
-def judged(unit: Path) -> subprocess.CompletedProcess[str]:
-    """Exposure of at most 1.5 (the option counts tenths)."""
-    return subprocess.run([need("systemd-analyze", "systemd"), "security", "--offline=true", "--threshold=15",
-                           "--no-pager",
-                           str(unit)], capture_output=True, text=True, check=False)
-
-
-def test_the_unit_scores_one_and_a_half_or_better() -> None:
-    result = judged(UNIT)
-    assert result.returncode == 0, result.stdout
-    said = re.search(r"`systemd-analyze security drehscheibe` says ([\d.]+)",
-                     UNIT.read_text(encoding="utf-8"))
-    assert said
-    assert f"drehscheibe.service: {said[1]} " in result.stdout
-
-
-def test_a_weaker_unit_is_noticed(tmp_path: Path) -> None:
-    weaker = tmp_path / "drehscheibe.service"
-    weaker.write_text(UNIT.read_text(encoding="utf-8").replace("ProtectSystem=strict\n", ""),
-                      encoding="utf-8")
-    assert judged(weaker).returncode != 0
 
 
 # --- installed and started ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ NAMED: dict[str, set[str]] = {
         "str(_relative(configuration.settings.hub.municipalities, configuration))",
         "suggest(message.service, configuration.mappings, german=True)",
         "suggest(message.service, municipality.routes, german=True)"},
+    "hub/mapping/by_rule.py": {"span", "word"},
     "hub/parsing/charset.py": {"inside", "name or 'unbekannt'"},  # of Python's character sets
     "hub/pipeline/documents.py": {"name"},
     "hub/pipeline/envelope.py": {"name", "role"},
@@ -31,7 +32,7 @@ NAMED: dict[str, set[str]] = {
     "hub/pipeline/places.py": {"_local(root)", "field[0]", "known.label", "name", "row.id", "row.title",
         "what"},
     "hub/pipeline/review.py": {"line"},  # of the review of a mapping: there is no message
-    "hub/pipeline/route.py": {"known", "name", "rule.id", "span"},
+    "hub/pipeline/route.py": {"known", "rule.id"},
     "hub/pipeline/schematron.py": {"rule.name", "self._file.name", "text"},
     "hub/pipeline/schema_faults.py": {"attribute[1]", "name", "name or ''"},
     "hub/pipeline/stylesheet_faults.py": {"code[1]", "elements[0]", "found.text", "path"},
