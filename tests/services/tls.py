@@ -41,5 +41,6 @@ class Authority:
     def _write(self, file: str, blob: trustme.LeafCert) -> KeyPair:
         certificate, key = self.folder / f"{file}.pem", self.folder / f"{file}.key"
         blob.private_key_pem.write_to_path(key)
+        key.chmod(0o600)
         certificate.write_bytes(b"".join(pem.bytes() for pem in blob.cert_chain_pems))
         return KeyPair(certificate, key)
