@@ -8,7 +8,8 @@ Faults are lines ``fields.xsd: hund:rasse: what is wrong: what to do``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from lxml import etree
@@ -24,6 +25,9 @@ from hub.pipeline.xpath_names import UNKNOWN, Context, names_in
 OWN = frozenset({"fields", "instance", "value", "attachment"})
 """Elements of the envelope that are no field."""
 
+_NOT_EXPECTED = "SCHEMAV_ELEMENT_CONTENT"
+"""libxml2's kind of the error that an element must not stand here."""
+
 _EXAMPLES: Mapping[str, Sequence[str]] = {
     "integer": ("1", "0", "10", "100", "2000", "20000", "5"), "decimal": ("1", "0.5", "10", "100", "1000"),
     "money": ("1.00", "10.00", "100.00", "1000.00", "0.50"), "boolean": ("true", "false"),
@@ -37,16 +41,16 @@ def schema_faults(table: FieldTable, file: Path) -> Iterator[str]:
     schema cannot be compiled."""
     file = file.resolve()
     schema = compile_schema(file, Catalogue(file.parent).parser(file))
+    form = _Form(table, [name for name, _ in _names(file)])
     for group in table.group:
-        one = _shown(group.id, [])
-        if not _takes(schema, one, group.id):
+        if not form.takes_group(schema, group.id):
             yield f"{file.name}: {group.id}: the schema has no such group: drehscheibe mapping schema --write"
             continue
         if group.instances and not _takes_two(schema, group.id):
             yield (f"{file.name}: {group.id}: the schema takes one instance only: "
                    "drehscheibe mapping schema --write")
         for row in table.rows_of.get(group.id, {}).values():
-            yield from _field_faults(schema, row, table, file)
+            yield from _field_faults(schema, form, row, file)
     known = {*OWN, *table.groups, *(row.id for row in table.field)}
     for name, line in _names(file):
         if name not in known:
@@ -81,24 +85,70 @@ def _rule_expressions(root: etree._Element) -> Iterator[tuple[etree._Element, st
                 yield element, element.get(name, ""), UNKNOWN if name == "context" else context
 
 
-def _field_faults(schema: etree.XMLSchema, row: FieldRow, table: FieldTable, file: Path) -> Iterator[str]:
+class _Form:
+    """The groups and fields of a table that the schema declares, in its order: one that asks for an order
+    takes a field only behind those before it."""
+
+    def __init__(self, table: FieldTable, declared: Sequence[str]) -> None:
+        place = {name: number for number, name in reversed(list(enumerate(declared)))}
+        self.table = table
+        self._strange = not set(declared) <= {*OWN, *table.groups, *(row.id for row in table.field)}
+        self._declared = frozenset(declared)
+        self._groups = sorted((group.id for group in table.group if group.id in place), key=place.__getitem__)
+        self._fields = {group: sorted((name for name in table.rows_of.get(group, {}) if name in place),
+                                      key=place.__getitem__) for group in self._groups}
+
+    def shown(self, group: str | None = None, field: etree._Element | None = None) -> etree._Element:
+        """``e:fields`` with everything empty but this field of the group."""
+        root = etree.Element(f"{E}fields")
+        for name in self._groups:
+            instance = etree.SubElement(etree.SubElement(root, name), "instance")
+            instance.set("n", "0")
+            instance.extend(field if field is not None and (name, each) == (group, field.tag)
+                            else etree.Element(each) for each in self._fields[name])
+        return root
+
+    def may_be_held_up(self, name: str) -> bool:
+        """Whether a field may be missed because the schema asks for one before it that the table does not
+        have. That one is told of, and this one is judged once it is gone."""
+        return self._strange and name in self._declared
+
+    def takes_group(self, schema: etree.XMLSchema, group: str) -> bool:
+        """Whether the schema takes the group, alone or among all others."""
+        return _takes(schema, _shown(group, []), group) or (
+            group in self._groups and _takes(schema, self.shown(), group))
+
+    def takes(self, schema: etree.XMLSchema, row: FieldRow, make: Callable[[], etree._Element],
+              *names: str, empty: bool = False) -> bool:
+        """Whether the schema takes what is made for the row, alone or among all others."""
+        if _takes(schema, _shown(row.group, [make()]), *names, group=row.group, empty=empty):
+            return True
+        return (row.id in self._fields.get(row.group, ())
+                and _takes(schema, self.shown(row.group, make()), *names, group=row.group, empty=empty))
+
+
+def _field_faults(schema: etree.XMLSchema, form: _Form, row: FieldRow, file: Path) -> Iterator[str]:
     where = f"{file.name}: {row.group}:{row.id}"
-    field = etree.Element(row.id)
-    if not _takes(schema, _shown(row.group, [field]), row.id):
-        yield f"{where}: the schema has no such field: drehscheibe mapping schema --write"
+    if not form.takes(schema, row, lambda: etree.Element(row.id), row.id, empty=True):
+        if not form.may_be_held_up(row.id):
+            yield f"{where}: the schema has no such field: drehscheibe mapping schema --write"
         return
-    shown = [_with(row, text) for text in _EXAMPLES.get(row.type, ())]
-    if shown and not any(_takes(schema, _shown(row.group, [each]), row.id) for each in shown):
+    examples = _EXAMPLES.get(row.type, ())
+    if examples and not any(form.takes(schema, row, partial(_with, row, text), row.id) for text in examples):
         yield f"{where}: the schema takes no {row.type}: correct the type here or there"
-    for code in table.values.get(row.values or "", {}):
-        if not _takes(schema, _shown(row.group, [_with(row, code)]), row.id, "value"):
+    for code in form.table.values.get(row.values or "", {}):
+        if not form.takes(schema, row, partial(_with, row, code), row.id, "value"):
             yield (f"{where}: the schema does not take the code {code!r} of values.{row.values}: correct the "
                    "list here or there")
-    if row.type in ("file", "files"):
-        carrier = etree.Element(row.id)
-        etree.SubElement(carrier, "attachment").set("ref", "1")
-        if not _takes(schema, _shown(row.group, [carrier]), row.id, "attachment"):
-            yield f"{where}: the schema takes no {row.type}: correct the type here or there"
+    if row.type in ("file", "files") and not form.takes(schema, row, partial(_with_file, row), row.id,
+                                                        "attachment"):
+        yield f"{where}: the schema takes no {row.type}: correct the type here or there"
+
+
+def _with_file(row: FieldRow) -> etree._Element:
+    carrier = etree.Element(row.id)
+    etree.SubElement(carrier, "attachment").set("ref", "1")
+    return carrier
 
 
 def _with(row: FieldRow, text: str) -> etree._Element:
@@ -119,13 +169,17 @@ def _shown(group: str, fields: Sequence[etree._Element], instances: int = 1) -> 
     return root
 
 
-def _takes(schema: etree.XMLSchema, shown: etree._Element, *names: str) -> bool:
-    """Whether the schema has no objection to an element of these names. That another field is missing beside
-    it is none."""
+def _takes(schema: etree.XMLSchema, shown: etree._Element, *names: str, group: str | None = None,
+           empty: bool = False) -> bool:
+    """Whether the schema has no objection to an element of these names in the group, nor to the group: what
+    stands in one that is not expected is not looked at. That another field is missing beside it is none, nor,
+    of one that is shown `empty`, that it must not be."""
     if schema.validate(shown):
         return True
-    places: list[str] = [str(entry.path or "") for entry in entries(schema)]
-    return not any(place.rpartition("/")[2].partition("[")[0] in names for place in places)
+    places = ([step.partition("[")[0] for step in str(entry.path or "").split("/")]
+              for entry in entries(schema) if not empty or entry.type_name == _NOT_EXPECTED)
+    return not any(steps[-1] == group or (steps[-1] in names and (group is None or group in steps))
+                   for steps in places)
 
 
 def _takes_two(schema: etree.XMLSchema, group: str) -> bool:

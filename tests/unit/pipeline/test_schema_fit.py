@@ -42,6 +42,42 @@ def test_a_schema_that_asks_for_more_or_less_fits(tmp_path: Path, old: str, new:
     assert faults(tmp_path, old, new) == []
 
 
+IN_ORDER = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:e="urn:datendrehscheibe:envelope:1"
+ targetNamespace="urn:datendrehscheibe:envelope:1">
+ <xs:element name="fields"><xs:complexType><xs:sequence>
+  <xs:element name="hund" maxOccurs="1"><xs:complexType><xs:sequence>
+   <xs:element name="instance" maxOccurs="unbounded"><xs:complexType><xs:sequence>
+    <xs:element name="chip" type="xs:integer"/><xs:element name="name" type="xs:string"/>
+    <xs:element name="farben" type="xs:anyType"/><xs:element name="bild" type="xs:anyType"/>
+   </xs:sequence><xs:attribute name="n"/></xs:complexType></xs:element></xs:sequence>
+   </xs:complexType></xs:element>
+  <xs:element name="halter"><xs:complexType><xs:sequence>
+   <xs:element name="instance"><xs:complexType><xs:sequence>
+    <xs:element name="name"><xs:simpleType><xs:restriction base="xs:string"><xs:minLength value="1"/>
+    </xs:restriction></xs:simpleType></xs:element><xs:element name="geboren" type="xs:date"/>
+   </xs:sequence><xs:attribute name="n"/></xs:complexType></xs:element></xs:sequence>
+   </xs:complexType></xs:element>
+ </xs:sequence></xs:complexType></xs:element></xs:schema>"""
+"""Written by hand: every group and field is required, in an order that is not the table's."""
+
+
+@pytest.mark.parametrize(("old", "new", "told"), [
+    ("", "", []),
+    ('"geboren" type="xs:date"', '"geboren" type="xs:integer"', ["halter:geboren: the schema takes no"]),
+    ('name="farben"', 'name="f"', ["hund:farben: the schema has no such field", "f is no field"]),
+    ('name="farben" type="xs:anyType"/><xs:element name="bild"',
+     'name="f" type="xs:anyType"/><xs:element name="b"',
+     ["hund:farben: the schema has no such", "hund:bild: the schema has no such", "f is no", "b is no"])])
+def test_a_schema_that_asks_for_an_order_is_asked_in_it(tmp_path: Path, old: str, new: str,
+                                                        told: list[str]) -> None:
+    file = tmp_path / "fields.xsd"
+    assert old in IN_ORDER
+    file.write_text(IN_ORDER.replace(old, new), encoding="utf-8")
+    found = list(schema_faults(TABLE, file))
+    assert len(found) == len(told), found
+    assert all(words in line for words, line in zip(told, found, strict=True)), found
+
+
 @pytest.mark.parametrize(("old", "new", "told"), [
     ('name="chip"', 'name="marke"', ["hund:chip: the schema has no such field", "marke is no field"]),
     ('name="geboren" type="e:datum"', 'name="geboren" type="e:ganzzahl"', ["halter:geboren: the schema takes "
