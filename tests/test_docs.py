@@ -281,3 +281,8 @@ def test_every_fault_has_a_test_that_is_there() -> None:
 def test_a_test_that_is_gone_is_noticed() -> None:
     assert lost_tests("`tests/test_docs.py::test_gone` `tests/test_gone.py::test_gone`") == [
         "tests/test_docs.py::test_gone", "tests/test_gone.py::test_gone"]
+
+
+def test_no_file_has_the_marks_of_a_merge() -> None:
+    marks = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    assert [file for file in PAGES if marks.search(file.read_text(encoding="utf-8"))] == []
