@@ -268,7 +268,7 @@ def _asked(pool: WorkerPool, units: Sequence[_Unit]) -> tuple[list[tuple[Finding
                 received_at=_NOW, accepted_day=_NOW.date(), case=None, parts=(), rules=(unit.rule,))
             for number, unit in enumerate(units)]
     with tempfile.TemporaryFile() as out:
-        result = pool.run(jobs, [], out.fileno())
+        result = pool.rehearse(jobs, [], out.fileno())
     verdicts = [outcome for outcome in result.outcomes if isinstance(outcome, Parked)]
     why = result.why if len(verdicts) == len(result.outcomes) else Why.PROTOCOL
     return [_verdict(unit, outcome) for unit, outcome in zip(units, verdicts, strict=False)], why

@@ -206,6 +206,15 @@ class WorkerPool:
         Raises `WorkerUnavailable` when there is none: no message is to blame, and the same batch may be tried
         again. Raises ValueError when there are too many inputs.
         """
+        return self._batch(jobs, inputs, out_fd, heard)
+
+    def rehearse(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int) -> BatchResult:
+        """`run` for what is no message: a mapping under review. Faults that are armed at `run` are for
+        messages (`hub.failpoints`)."""
+        return self._batch(jobs, inputs, out_fd, lambda: None)
+
+    def _batch(self, jobs: Sequence[Job], inputs: Sequence[int], out_fd: int,
+               heard: Callable[[], None]) -> BatchResult:
         if len(inputs) >= MAX_FDS:
             raise ValueError(f"more than {MAX_FDS - 1} inputs")
         slot = self._slots.get()

@@ -65,11 +65,11 @@ def test_a_canary_is_nowhere_but_in_the_payload(hub: HubProcess, tmp_path: Path)
     messages = hub.settled(sent(hub, tmp_path))
     assert [message["state"] for message in messages] == ["parked"] * 4 + ["completed"]
     assert [message["reason"] for message in messages[:4]] == ["invalid", "invalid", "unknown-form",
-                                                               "configuration"]
+                                                               "mapping"]
     answers = [json.dumps(messages), hub.http("/status"), hub.http("/metrics"), hub.log.read_text()]
     answers += [json.dumps(hub.cli("why", message["id"])) for message in messages]
     assert not [answer for answer in answers if CANARY.lower() in answer.lower()]
-    assert "mapping:v1/ausgabe.xsl, Zeile 4" in messages[3]["reason_text"]
+    assert "/v1/ausgabe.xsl, Zeile 4" in messages[3]["reason_text"]
     hub.stop()
     assert CANARY.lower() not in hub.log.read_text().lower()
     found = columns_with(hub.folder / "var/hub/store.sqlite3", CANARY)

@@ -62,11 +62,11 @@ class Workplace:
     def newest(self, *filters: str) -> list[str]:
         """The ids of messages, the newest first."""
         return [row["id"][:18]
-                for row in json.loads(self.type(f"drehscheibe messages --json {' '.join(filters)}"))]
+                for row in json.loads(self.type(f"drehscheibe messages --all --json {' '.join(filters)}"))]
 
     def rests(self) -> bool:
         """Whether every message has reached its end."""
-        listed = json.loads(self.type("drehscheibe messages --json"))
+        listed = json.loads(self.type("drehscheibe messages --all --json"))
         return all(message["state"] in ("completed", "parked", "discarded") for message in listed)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 from unittest.mock import patch
@@ -21,7 +21,6 @@ from hub.i18n.sentence import Sentence, say
 from hub.job import Facts
 from hub.mapping import by_rule
 from hub.message import Receipt
-from hub.pipeline import route
 from hub.store.database.ledger import Ledger
 from hub.store.transitions import case_order, deliveries, operator_actions, restored
 from hub.store.transitions import messages as message_transitions
@@ -201,12 +200,12 @@ def _a_tally_is_forgotten() -> list[Change]:
 
 
 def _tests_go_to_production() -> list[Change]:
-    real = route.objection
+    real = by_rule.objection
 
-    def blind(rule: Any, job: Any, facts: Facts, test: bool) -> Sentence | None:
-        return say("nur für Testnachrichten") if rule.test else real(rule, job, facts, False)
+    def blind(rule: Any, job: Any, facts: Facts, test: bool, day: date | None = None) -> Sentence | None:
+        return say("nur für Testnachrichten") if rule.test else real(rule, job, facts, False, day)
 
-    return [patch.object(route, "objection", blind)]
+    return [patch.object(by_rule, "objection", blind)]
 
 
 def _versions_are_ignored() -> list[Change]:

@@ -49,7 +49,9 @@ class World(Happenings):
 
     def _play(self) -> None:
         for name, content in template().items():
-            (self._folder / name).write_bytes(content)
+            file = self._folder / name
+            file.write_bytes(content)
+            file.chmod(0o600)  # as the store makes it
         self.live_again()
         for _ in range(STEPS):
             self._step(self._anything)

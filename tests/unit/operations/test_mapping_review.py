@@ -72,7 +72,7 @@ class Here(WorkerPool):
     def __exit__(self, *_: object) -> None:
         """Nothing was started."""
 
-    def run(self, jobs: Sequence[Job], *_: object) -> BatchResult:  # type: ignore[override]
+    def rehearse(self, jobs: Sequence[Job], *_: object) -> BatchResult:  # type: ignore[override]
         self.batches.append(len(jobs))
         return BatchResult(tuple(process(job, cast(Any, None), cast(Any, None)) for job in jobs))
 
@@ -110,11 +110,11 @@ def test_a_fault_of_another_file_is_found(place: Path, table: Table) -> None:
 class Blind(Here):
     """The planted fault: whoever judges passes over municipalities' own stylesheets."""
 
-    def run(self, jobs: Sequence[Job], *_: object) -> BatchResult:  # type: ignore[override]
+    def rehearse(self, jobs: Sequence[Job], *_: object) -> BatchResult:  # type: ignore[override]
         seen = [job for job in jobs if job.rules[0].municipality_folder is None]
-        done = {outcome.message_id: outcome for outcome in super().run(seen).outcomes}
+        done = {outcome.message_id: outcome for outcome in super().rehearse(seen).outcomes}
         nothing = [job.model_copy(update={"rules": ()}) for job in jobs if job not in seen]
-        done |= {outcome.message_id: outcome for outcome in super().run(nothing).outcomes}
+        done |= {outcome.message_id: outcome for outcome in super().rehearse(nothing).outcomes}
         return BatchResult(tuple(done[job.message_id] for job in jobs))
 
 
