@@ -18,6 +18,10 @@ from hub.message import BERLIN, Delivery, ManifestPart
 INDEX = "_inhalt.txt"
 """No part is called so: no safe name begins with ``_`` (`hub.names`), but for devices of Windows."""
 
+_MARKS = {"program": "Programm", "script": "enthält ein Skript", "macro": "enthält Makros",
+          "archive": "Archiv, nicht ausgepackt", "locked": "Archiv mit Kennwort",
+          "other-type": "Inhalt passt nicht zum Namen"}
+
 
 def index_of(delivery: Delivery, files: Sequence[tuple[str, ManifestPart]]) -> bytes:
     """The index of these files of a delivery, in UTF-8. Times are those of Europe/Berlin."""
@@ -45,3 +49,6 @@ def _files(files: Sequence[tuple[str, ManifestPart]]) -> Iterator[str]:
         yield f"{part.sha256}  {name}"
         original = f", im Original: {one_line(part.filename)}" if part.filename else ""
         yield f"    {part.size} Bytes{original}"
+        if part.marks:
+            seen = ", ".join(_MARKS.get(mark, mark) for mark in part.marks)
+            yield f"    Achtung: {seen}; vor dem Öffnen prüfen"

@@ -214,6 +214,7 @@ class OutPart(_Model):
     role: Short
     name: Short
     filename: Short | None = Field(None, description="what a citizen called it, where it has another name")
+    marks: tuple[Mark, ...] = Field((), description="what was seen in a citizen's file")
     media_type: Short
     size: Size
     sha256: Sha256

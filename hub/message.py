@@ -277,6 +277,8 @@ class ManifestPart:
     blob: str
     filename: str | None = None
     """What a citizen called it, where `name` is another (`hub.names`)."""
+    marks: tuple[str, ...] = ()
+    """What was seen in a citizen's file (`hub.job.Mark`): a program, macros …"""
 
     @property
     def title(self) -> str:
@@ -306,7 +308,8 @@ class Manifest:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
         """The inverse of `to_json`."""
-        return cls(**{**data, "parts": tuple(ManifestPart(**part) for part in data["parts"])})
+        return cls(**{**data, "parts": tuple(
+            ManifestPart(**{**part, "marks": tuple(part.get("marks", ()))}) for part in data["parts"])})
 
     def of_role(self, *roles: str) -> tuple[ManifestPart, ...]:
         """The parts with one of these roles, in the manifest's order."""

@@ -133,7 +133,7 @@ def _others(renderer: _Renderer, sent: Collection[int | None]) -> list[OutPart]:
 def _attachment(number: int, attachment: OutAttachment, role: str) -> OutPart:
     return OutPart(role=role, name=attachment.name, filename=_beside(attachment.name, attachment.filename),
                    media_type=attachment.media_type, size=attachment.size, sha256=attachment.sha256,
-                   attachment=number)
+                   attachment=number, marks=attachment.marks)
 
 
 def _beside(name: str, filename: str | None) -> str | None:

@@ -1225,7 +1225,7 @@ def _manifest_part(part: OutPart, fresh: Iterator[Staged], attachments: Sequence
     if blob[1:] != (part.size, part.sha256):
         raise ValueError("a part does not have the size and digest of its body")
     return {"role": part.role, "name": part.name, "media_type": part.media_type, "size": blob[1],
-            "sha256": blob[2], "blob": blob[0], "filename": part.filename}
+            "sha256": blob[2], "blob": blob[0], "filename": part.filename, "marks": part.marks}
 
 
 def _delivery_row(row: Row[Any]) -> DeliveryRow:

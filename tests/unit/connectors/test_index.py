@@ -62,6 +62,15 @@ def test_the_index_says_what_when_and_which_bytes(tmp_path: Path) -> None:
                           check=False).returncode == 1
 
 
+def test_a_marked_file_is_marked_in_the_index() -> None:
+    plain = delivery()
+    last = plain.manifest.parts[-1]
+    assert b"Achtung" not in index_of(plain, [(last.name, last)])
+    for marks, said in (((), ""), (("macro", "other-type"), "enthält Makros, Inhalt passt nicht zum Namen")):
+        text = index_of(plain, [(last.name, replace(last, marks=marks))]).decode()
+        assert (f"    Achtung: {said}; vor dem Öffnen prüfen\n" in text) == bool(marks)
+
+
 def test_every_try_writes_the_same_index() -> None:
     files = tuple((part.name, part) for part in delivery().manifest.parts)
     assert index_of(delivery(), files) == index_of(delivery(attempt=7), files)
