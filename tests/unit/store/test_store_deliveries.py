@@ -135,7 +135,7 @@ def test_a_damaged_body_is_never_delivered(store: Store) -> None:
     assert (row.state, row.reason) == (DeliveryState.PARKED, Reason.DAMAGED)
     with pytest.raises(Damaged):
         store.open_blob(store.get_message(message_id).parts[0].blob)
-    with pytest.raises(Damaged, match="gone"):
+    with pytest.raises(Damaged, match="er fehlt"):
         store.open_blob("nowhere")
 
 
