@@ -95,6 +95,11 @@ class Reason(StrEnum):
     DAMAGED = "damaged"  # a stored body does not have its digest any more
 
 
+def time_text(moment: datetime | None) -> str | None:
+    """A moment in Europe/Berlin, with its offset, whatever the machine's own zone; None stays None."""
+    return moment.astimezone(BERLIN).isoformat(timespec="milliseconds") if moment else None
+
+
 def new_message_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7) as text. Such ids sort by their time of creation."""
     return _uuid((time.time_ns() // 1_000_000 << 80) | _random(), 7)

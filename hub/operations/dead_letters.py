@@ -21,7 +21,7 @@ from hub.config.configuration import Configuration
 from hub.config.reader import suggest
 from hub.endpoint import DeadLetter, DeadLetters, Returned, SecretRef
 from hub.errors import ConfigError, HubError
-from hub.operations.why import time_text
+from hub.message import time_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ def places(configuration: Configuration, inlet: str | None = None, user: str | N
     able = {each.name: each for each in configuration.inlets
             if hasattr(registry.module(each.connector), "dead_letters")}
     if not able:
+        known = [name for name in registry.names() if hasattr(registry.module(name), "dead_letters")]
         raise ConfigError.at(configuration.file, "inlets", "no inlet needs a broker",
-                             'add one with connector = "amqp"')
+                             f'add one with connector = "{next(iter(known), "…")}"')
     if inlet is not None and inlet not in able:
         raise HubError(f"no inlet {inlet!r} with a broker: {suggest(inlet, list(able))}")
     return [Place(each.name, partial(registry.module(each.connector).dead_letters, each.options, user,

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
-from hub.message import DeliveryState, MessageState, StoredMessage
+from hub.message import DeliveryState, MessageState, StoredMessage, time_text
 from hub.operations.long_task import LongWork
 from hub.operations.verbs import VERBS
-from hub.operations.why import explain, time_text
+from hub.operations.why import explain
 from hub.store.backup import take
 from hub.store.database.tables import moment
 from hub.store.integrity import Progress

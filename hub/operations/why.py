@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hub.i18n.texts import STATES
-from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage
+from hub.message import BERLIN, DeliveryState, MessageState, Reason, StoredMessage, time_text
 from hub.store.store import DeliveryRow
 
 if TYPE_CHECKING:
@@ -68,11 +68,6 @@ def explain(store: Store, running: RunningHub | None, message: StoredMessage) ->
         lines += _delivery(store, running, row, rests)
         steps += _steps(row, rests)
     return {"id": message.id, "state": message.state, "lines": lines, "trace": trace, "next": steps}
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """A moment in Europe/Berlin, with its offset, whatever the machine's own zone; None stays None."""
-    return moment.astimezone(BERLIN).isoformat(timespec="milliseconds") if moment else None
 
 
 def _full(space: Space) -> str:

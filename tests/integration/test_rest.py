@@ -484,7 +484,7 @@ class TestOptions:
         blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
         seen = set()
         for block in blocks:
-            for row in block["destinations"].values():
+            for row in block.get("destinations", {}).values():
                 connector = row.pop("connector")
                 seen.add(connector)
                 if connector in ("rest", "soap"):

@@ -45,7 +45,7 @@ def test_every_command_is_there() -> None:
     inner = {name: set(each.commands) for name, each in main.commands.items()
              if isinstance(each, click.Group)}
     assert inner == {"mapping": {"test", "new", "schema", "doc", "preview"}, "schemas": {"install"},
-                     "store": {"check", "repair"}, "retention": {"run"}, "broker": {"setup"},
+                     "store": {"check", "repair"}, "retention": {"run"}, "broker": {"setup", "dead"},
                      "connector": {"list", "new"},
                      "municipality": {"install-list", "add", "list", "show"}}
 

@@ -165,7 +165,7 @@ def test_the_command_line_names_the_action(monkeypatch: pytest.MonkeyPatch, verb
     from hub.cli import app
 
     asked: list[dict[str, Any]] = []
-    answer = {"id": "x", "changed": 1, "new": 1}
+    answer = {"id": "x", "changed": 1, "new": 1, "woken": [], "closed": {}, "in_order": 0, "running": True}
     monkeypatch.setattr(app.Context, "ask", lambda self, name, **given: asked.append(given) or answer)
     reason = ["--reason", "erledigt"] if verb in ("discard", "confirm") else []
     for more in (["--action", "mein-klick"], ["--action", "mein-klick"], [], []):

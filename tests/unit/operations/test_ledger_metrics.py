@@ -160,7 +160,7 @@ def scraped(store: Store, folder: Path) -> dict[tuple[str, ...], float]:
     registry = CollectorRegistry()
     configuration = loader.load(ROOT / "etc" / "hub.toml")
     registry.register(LedgerCollector(store, lambda: configuration, dict, dict, lambda: False,
-                                      Space(folder, DiskSection)))
+                                      lambda: 0, Space(folder, DiskSection)))
     return {(sample.name, *sample.labels.values()): sample.value for metric in registry.collect()
             for sample in metric.samples}
 

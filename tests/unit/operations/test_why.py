@@ -15,10 +15,10 @@ import pytest
 from hub.delivery.circuit_breaker import Circuit
 from hub.i18n.sentence import Sentence
 from hub.job import Facts, Parked
-from hub.message import DeliveryState, MessageState, Reason
+from hub.message import DeliveryState, MessageState, Reason, time_text
 from hub.operations import why
 from hub.operations.running_hub import RunningHub
-from hub.operations.why import explain, time_text
+from hub.operations.why import explain
 from hub.store.store import Store
 from hub.store.transitions.deliveries import Settlement
 from tests.unit.store_kit import MINUTE, Output, accept, claim_one, deliver, incoming, prepare, routed

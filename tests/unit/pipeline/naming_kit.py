@@ -46,10 +46,11 @@ def rule(*recipients: Sequence[str], **first: Any) -> Rule:
     one only."""
     package = MAPPINGS / "hundesteuer"
     return Rule(id="r", tenant="musterstadt", service="hundesteuer", mapping_version="v2", mapping_digest="0",
-                package=str(package), common=str(MAPPINGS / "_common"), recipients=tuple(
-                    Recipient(name=f"r{number}", destination=f"d{number}", connector="directory",
-                              send=tuple(send), **({} if number else first))
-                    for number, send in enumerate(recipients)))
+                subject="Hundesteuer: An-, Ab- oder Ummeldung", package=str(package),
+                common=str(MAPPINGS / "_common"), recipients=tuple(
+Recipient(name=f"r{number}", destination=f"d{number}", connector="directory",
+send=tuple(send), **({} if number else first))
+for number, send in enumerate(recipients)))
 
 
 @dataclass
