@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import ssl
+import subprocess
 from collections import Counter
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from lxml import etree
 
 from tests.acceptance.hub_process import MUSTERSTADT, HubProcess
 from tests.services import wait_until
@@ -37,7 +39,9 @@ recipients = [
     {{ destination = "ablage", send = ["xml", "attachments"] }},
 ]
 test_recipients = [{{ destination = "test", send = ["xml"] }}]
-""" for service in ("hundesteuer", "gewerbemeldung"))
+{"attachments = { park = [] }  # one is called rechnung.pdf.exe" if service == "sondernutzung" else ""}
+""" for service in ("hundesteuer", "gewerbemeldung", "sondernutzung"))
+    shutil.copytree(CASES / "sondernutzung", hub.folder / "mappings" / "sondernutzung")
     (hub.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml").write_text(f"""
 name = "Stadt Musterstadt"
 ags = "{MUSTERSTADT}"
@@ -156,3 +160,34 @@ def test_all_files_of_a_folder_arrive(served: HubProcess, sink: MailSink) -> Non
     mailed = in_mail(sink)[1]
     assert sent <= digests(list(mailed.values())) and sent <= digests(list(in_folder(served).values()))
     assert {file.name for file in source.glob("*.pdf")} <= set(mailed)
+
+
+@pytest.mark.parametrize("case", ["stress-values.xml", "long-names.xml"])
+def test_values_that_cannot_break_arrive_whole(served: HubProcess, sink: MailSink, case: str) -> None:
+    """How wide they are is `tests/integration/test_pages.py`'s."""
+    content = (CASES / case).read_bytes()
+    message, = post(served, content, "application/xml", "sondernutzung")
+    assert (message["state"], message["reason_text"]) == ("completed", None)
+    form = etree.fromstring(content)
+    etree.strip_elements(form, "base64Data")
+    values = [str(each.text) for each in form.iter("beschreibung", "filename") if each.text]
+    assert len(values) > 3
+    told = "".join(in_mail(sink)[0].split())
+    assert [len(value) for value in values if "".join(value.split())[:200] not in told] == []
+
+
+@pytest.mark.parametrize(("case", "rendering", "told"), [
+    ("mail-html-latin1.xsl", "mail-html", "ISO-8859-1"), ("document_self.xsl", "mail-text", "document()")])
+def test_a_stylesheet_that_would_go_wrong_at_the_first_citizen_is_refused(
+        served: HubProcess, sink: MailSink, case: str, rendering: str, told: str) -> None:
+    file = served.folder / "etc" / "municipalities" / f"{MUSTERSTADT}.toml"
+    before = file.read_text(encoding="utf-8")
+    file.with_suffix("").mkdir(exist_ok=True)
+    shutil.copy(CASES / case, file.with_suffix("") / case)
+    file.write_text(before.replace('service = "hundesteuer"\n', 'service = "hundesteuer"\n'
+                                   f'stylesheets = {{ "{rendering}" = "{case}" }}\n'), encoding="utf-8")
+    refused = subprocess.run(served.command("reload"), capture_output=True, text=True, check=False)
+    assert refused.returncode == 78
+    assert case in refused.stderr and told in refused.stderr, refused.stderr
+    message, = post(served, (CASES / "upload-called-antrag-pdf.xml").read_bytes(), "application/xml")
+    assert message["state"] == "completed", "the old configuration goes on"
