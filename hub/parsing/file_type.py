@@ -151,7 +151,7 @@ def _list(head: bytes, tail: bytes) -> _Listing | None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
         return None
-    return _Listing(tuple(entry.filename for entry in entries if not entry.is_dir()),
+    return _Listing(tuple(entry.filename for entry in entries if not entry.filename.endswith("/")),
                     any(entry.flag_bits & 1 for entry in entries))
 
 

@@ -148,6 +148,29 @@ def test_no_bytes_and_no_name_end_the_inspection(content: bytes, name: str, medi
         inspect([head + content], name, media_type)
 
 
+DAMAGED = packed("a.txt", "größe/ü.pdf", "c.exe")
+
+
+@given(st.lists(st.tuples(st.integers(4, len(DAMAGED) - 1), st.integers(0, 255)), max_size=6),
+       st.integers(4, len(DAMAGED)))
+def test_no_damaged_zip_ends_the_inspection(changes: list[tuple[int, int]], end: int) -> None:
+    content = bytearray(DAMAGED)
+    for place, value in changes:
+        content[place] = value
+    assert "archive" in marks(bytes(content[:end]), "a.zip")
+
+
+def test_a_zip_with_a_name_of_no_letters_is_listed() -> None:
+    """Python's own question whether such an entry is a folder raises an IndexError."""
+    content = packed("x")
+    start = content.index(b"PK\x01\x02")
+    nameless = content[:start + 28] + b"\0\0" + content[start + 30:start + 46] + content[start + 47:]
+    end = nameless.index(b"PK\x05\x06")
+    size = int.from_bytes(nameless[end + 12:end + 16], "little") - 1
+    nameless = nameless[:end + 12] + size.to_bytes(4, "little") + nameless[end + 16:]
+    assert inspect([nameless], "a.zip", "").entries == ("",)
+
+
 def test_a_large_zip_is_listed_by_its_end() -> None:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
